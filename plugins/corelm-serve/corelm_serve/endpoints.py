@@ -161,7 +161,7 @@ async def play_write(request: Request) -> Response:
 async def _played(request: Request, answer: Callable[..., Any]) -> Response:
     """Return an answer about a place in a text, which a sampler may take long for."""
     service, body = service_of(request), await read_body(request)
-    work = partial(answer, body, service.models, service.rows)
+    work = partial(answer, body, service.models, service.rows, service.limits)
     try:
         with anyio.fail_after(service.limits.stall):
             return json_response(

@@ -208,6 +208,15 @@ def test_a_stage_that_hangs_ends_its_request_alone(open_client):
     assert next_word(client, sampler="greedy")["drawn"] is not None
 
 
+def test_a_long_prompt_is_refused(open_client):
+    client = open_client(limits=Limits(prompt=3))
+    body = {"prompt": "the cat", "sampler": "greedy", "tokens": [4, 4]}
+    for path in ("/api/next", "/api/write"):
+        found = client.post(path, json=body)
+        assert found.status_code == 400
+        assert "at most 3 tokens, drawn ones included, here" in found.json()["error"]["message"]
+
+
 def test_the_files_of_the_page(client):
     page = client.get("/play")
     assert page.headers["content-type"] == "text/html; charset=utf-8"

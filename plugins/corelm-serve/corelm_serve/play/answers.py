@@ -13,7 +13,9 @@ from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, installed
 from corelm_serve.play.places import Columns, Place, append
 from corelm_serve.play.rows import RowCache
+from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
+from corelm_serve.settings import Limits
 
 Models = Mapping[str, ServedModel]
 Caches = Mapping[tuple[str, bool], RowCache]
@@ -38,14 +40,14 @@ def chain(body: Any) -> dict[str, Any]:
         return {"error": error.message}
 
 
-def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
     """Return the next word's way from the model to the draw.
 
     A stage that fails is named, with the distributions before it: the page shows both. A chain
     that can't be read is named too.
     """
     request = NextRequest.read(body)
-    place = _place(request, models, caches)
+    place = _place(request, models, caches, limits)
     try:
         sampler = chain_of(request)
     except ApiError as error:
@@ -73,10 +75,10 @@ def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
     }
 
 
-def write(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
     """Return the tokens that the seed draws from a place on, up to the end of the text."""
     request = WriteRequest.read(body)
-    sampler, place = chain_of(request), _place(request, models, caches)
+    sampler, place = chain_of(request), _place(request, models, caches, limits)
     first, past = len(place.tokens), place.past(sampler)
     for _ in range(request.length):
         if place.ended:
@@ -89,10 +91,12 @@ def write(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
     return {"words": place.words()[first:], "ended": place.ended}
 
 
-def _place(request: PlaceRequest, models: Models, caches: Caches) -> Place:
+def _place(request: PlaceRequest, models: Models, caches: Caches, limits: Limits) -> Place:
     served = find(models, request.model)
     rows = caches[served.name, request.unknown]
-    return Place(served, rows, request.prompt, request.tokens, request.seed)
+    place = Place(served, rows, request.prompt, request.tokens, request.seed)
+    check_at_most("prompt", len(place.ids), limits.prompt, "tokens, drawn ones included,")
+    return place
 
 
 def _fault(work: Callable[[], object]) -> str | None:

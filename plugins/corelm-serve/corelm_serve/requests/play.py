@@ -13,6 +13,8 @@ from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOS
 
 MOST_DRAWN = 4_096
 """Tokens after the prompt."""
+MOST_WRITTEN = 256
+"""Tokens that one request draws."""
 MOST_LISTED = 200
 """Likely tokens that are listed."""
 
@@ -100,4 +102,4 @@ class NextRequest(PlaceRequest):
 class WriteRequest(PlaceRequest):
     """Tokens to draw from a place on."""
 
-    length: int = field(Number(1, MOST_DRAWN, whole=True), "tokens to draw at most", 60)
+    length: int = field(Number(1, MOST_WRITTEN, whole=True), "tokens to draw at most", 60)
