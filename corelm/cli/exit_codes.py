@@ -42,6 +42,7 @@ PACKAGES = {
     "p_less": "corelm-p-less",
     "power": "corelm-power",
     "regex": "corelm-grammar",
+    "play": "corelm-serve",
     "serve": "corelm-serve",
     "speculative": "corelm-speculative",
     "stochastic_beam": "corelm-beam",
