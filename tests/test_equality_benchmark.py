@@ -41,7 +41,7 @@ def test_texts_and_probabilities_are_the_same(equality, engine, name):
         cell = equality.measured(engine, name, case, SAMPLERS[: FEWER.get(engine)])
         assert not cell.differing, case
         assert cell.same == cell.texts
-        assert cell.texts >= 2 or case == "guesses"
+        assert cell.texts or case == "guesses"  # which samplers may refuse
 
 
 def test_adaptive_p_reads_what_the_engine_passes(equality):

@@ -158,7 +158,7 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
         ("decoder", "top_a", ("sample", "--model", "toy", "the", "--length", "3", "--decoder",
                               "top_a", "--sure", "3"), "the cat sat on\n", 32),
         ("model", "top_a", ("sample", "--model", "top_a", "the ", "--length", "4", "--sampler",
-                            "greedy"), "the the \n", 17),
+                            "greedy"), "the the \n", 18),
         ("metric", "top_a", ("report", "greedy", "--model", "toy", "-n", "2", "--length", "3",
                              "--metric", "top_a", "--csv", "-"),
          "greedy,generated_texts,corelm-top-a:top_a,3.0,,,2,,,,,\n", 6),
