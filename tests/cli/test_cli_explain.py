@@ -273,7 +273,7 @@ def test_a_step_shows_the_text_before_it(run: Run) -> None:
 
 
 def test_a_fresh_seed_is_shown(run: Run) -> None:
-    result = run(*TOY, "--sampler", "stochastic", "--step", "1", "--json")
+    result = run(*TOY, "--sampler", "min_length(n=5)", "--step", "1", "--json")
     assert result.err.splitlines()[-1] == f"drawn with --seed {result.json['seed']}"
 
 
