@@ -76,11 +76,7 @@ def score(
     before = session.next_logits()[:1]
     while first < len(text):
         block = text[first : first + size]
-        if isinstance(session, RewindableSession):
-            session.extend(block[None])
-            after = session.last_logits(len(block))[0]
-        else:
-            after = _one_by_one(session, block)
+        after = read_block(session, block)
         logits = prepare(np.concatenate([before, after[:-1]]), 0)
         scores.add(logits, block.tolist(), count)
         before, first = after[-1:], first + len(block)
@@ -139,8 +135,12 @@ def score_together(
     return found
 
 
-def _one_by_one(session: Any, block: np.ndarray) -> Array:
-    """Return (time, vocabulary): the logits after each token of a session that can't rewind."""
+def read_block(session: Any, block: np.ndarray) -> Array:
+    """Read a block of one text; return (time, vocabulary): the logits after each of its tokens."""
+    if isinstance(session, RewindableSession):
+        session.extend(block[None])
+        after: Array = session.last_logits(len(block))[0]
+        return after
     rows = []
     for token in block:
         session.extend(np.array([token]))

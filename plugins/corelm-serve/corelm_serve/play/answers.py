@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from corelm import CorelmError, Sampler, notes, presets
-from corelm.toolkit import Trace, apply
+from corelm import CorelmError, Sampler, Vocabulary, notes, presets
+from corelm.toolkit import Trace, apply, texts_after
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, installed
@@ -66,10 +66,13 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
     columns = Columns(row, trace)
     tokens = columns.likeliest(request.count)
     drawn = None if fault else place.drawn(columns.last)
+    text_of = texts_after(place.ids, place.vocabulary)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
     return found | {
         "columns": columns.described(),
-        "tokens": [columns.of_token(token) | place.text_of(token) for token in ids],
+        "tokens": [
+            columns.of_token(token) | _text(token, place.vocabulary, text_of) for token in ids
+        ],
         "drawn": drawn,
         "error": fault,
     }
@@ -97,6 +100,14 @@ def _place(request: PlaceRequest, models: Models, caches: Caches, limits: Limits
     place = Place(served, rows, request.prompt, request.tokens, request.seed)
     check_at_most("prompt", len(place.ids), limits.prompt, "tokens, drawn ones included,")
     return place
+
+
+def _text(
+    token: int, vocabulary: Vocabulary, text_of: Callable[[int], str]
+) -> dict[str, str | bool]:
+    """Return the text that a token would add, and whether it ends the text instead."""
+    end = token in vocabulary.ends
+    return {"text": "" if end else text_of(token), "end": end}
 
 
 def _fault(work: Callable[[], object]) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from corelm import (
     softmax,
     surprisals,
 )
-from corelm.filters import entropy_of_logits
+from corelm.filters import entropy_of_logits, likeliest_tokens
 from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
@@ -104,15 +103,6 @@ class Place:
         """Move on by one token."""
         self.ids = (*self.ids, token)
 
-    def text_of(self, token: int) -> dict[str, Any]:
-        """Return the text that a token would add here, and whether it ends the text."""
-        text = self.vocabulary.decode([*self.ids, token])[len(self._text) :]
-        return {"text": text, "end": token in self.vocabulary.ends}
-
-    @cached_property
-    def _text(self) -> str:
-        return self.vocabulary.decode(self.ids)
-
 
 def append(past: ContextBuilder, row: Array, logits: Array, token: int) -> None:
     """Append a token that was drawn from logits, where the model's own are a row."""
@@ -141,8 +131,8 @@ class Columns:
 
     def likeliest(self, count: int) -> list[int]:
         """Return the model's likeliest tokens and those of the last stage, by the model's order."""
-        model, last = self._probabilities[0], self._probabilities[-1]
-        ids = np.union1d(_largest(model, count), _largest(last, count))
+        model = self._rows[0]
+        ids = np.union1d(*(likeliest_tokens(row, count) for row in (model, self._rows[-1])))
         return [int(i) for i in ids[np.lexsort((ids, -model[ids]))]]
 
     def of_token(self, token: int) -> dict[str, Any]:
@@ -184,14 +174,3 @@ def _about(result: StageResult) -> dict[str, Any]:
         "mask": isinstance(result.stage, Mask),
         "fell_back": fell_back,
     }
-
-
-def _largest(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Return the ids of the largest probabilities above zero, the lowest id first on ties."""
-    count = min(count, int(np.count_nonzero(probabilities)))
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    # All that equal the smallest of these are looked at, so that ties go by id.
-    least = np.partition(probabilities, -count)[-count]
-    ids = np.flatnonzero(probabilities >= least)
-    return ids[np.lexsort((ids, -probabilities[ids]))][:count]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import takewhile
 
 import numpy as np
 
-from corelm import Array, LanguageModel, RewindableSession, Session, surprisals
+from corelm import Array, LanguageModel, Session, surprisals
 from corelm.toolkit import ModelLogits
+from corelm_serve.scoring import read_block
 
 MEMORY = 2**27
 """Bytes of logits that are kept for a model."""
@@ -74,8 +75,8 @@ class RowCache:
         with self._lock:
             found = [self._rows.get(ids[:end]) for end in range(start, len(ids) + 1)]
             if any(row is None for row in found):
-                session, rest = self._after(ids[:start]), ids[start:]
-                raw = [session.next_logits()[0], *(_pass(session, rest) if rest else ())]
+                session, rest = self._after(ids[:start]), np.array(ids[start:], dtype=np.int64)
+                raw = [session.next_logits()[0], *(read_block(session, rest) if len(rest) else ())]
                 self._read = ids
                 found = [self._keep(ids[:end], row) for end, row in enumerate(raw, start)]
             return [row for row in found if row is not None]
@@ -98,19 +99,6 @@ class RowCache:
         if len(self._rows) > self._most:
             self._rows.popitem(last=False)
         return row
-
-
-def _pass(session: Session, block: Sequence[int]) -> Sequence[Array]:
-    """Return the logits after each token of a block."""
-    tokens = np.array(block, dtype=np.int64)
-    if isinstance(session, RewindableSession):
-        session.extend(tokens[None])
-        return list(session.last_logits(len(tokens))[0])
-    rows = []
-    for token in tokens:
-        session.extend(token[None])
-        rows.append(np.array(session.next_logits()[0]))
-    return rows
 
 
 def _common(one: Ids, other: Ids) -> int:
