@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array
+from corelm.numerics.distributions import Array, surprisals
 
 MOST_ROOM = 1024
 """Tokens for which room is made at once; a longer text grows by doubling."""
@@ -101,6 +101,19 @@ class ContextBuilder:
         self._model_surprisal[:, self._length] = model
         # Earlier contexts are slices up to the old length, so writing here leaves them as they are.
         self._length += 1
+
+    def append_drawn(self, tokens: Array, logits: Array, model_logits: Array) -> None:
+        """Append one token to each row as if it had been drawn.
+
+        A token that cannot be drawn has no surprisal, as the prompt has none.
+
+        Args:
+            tokens: (batch,) ids.
+            logits: (batch, vocabulary) the distribution drawn from.
+            model_logits: (batch, vocabulary) the model's own.
+        """
+        pair = surprisals(logits, tokens), surprisals(model_logits, tokens)
+        self.append(tokens, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
 
     def fork(self) -> ContextBuilder:
         """Return a copy that grows on its own."""

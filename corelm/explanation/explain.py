@@ -21,7 +21,6 @@ from corelm import (
     Sampler,
     Vocabulary,
     softmax,
-    surprisals,
 )
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
@@ -322,9 +321,7 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
         drawn = np.array([token])
         model_logits = decoding.model_logits()
         logits = apply(chain, model_logits, builder.context)
-        pair = surprisals(logits, drawn), surprisals(model_logits, drawn)
-        # A token that cannot be drawn has no surprisal, as the prompt has none.
-        builder.append(drawn, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
+        builder.append_drawn(drawn, logits, model_logits)
         decoding.session.extend(drawn)
     return builder.context
 

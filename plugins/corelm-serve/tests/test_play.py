@@ -77,6 +77,16 @@ def test_the_draws_are_those_of_generate(client, chain):
         assert found["position"] == at
 
 
+@pytest.mark.parametrize("chain", ["mirostat(tau=1.5) | top_k(k=2)", "top_k(k=1) | adaptive_p"])
+def test_a_word_that_the_chain_cannot_draw_has_no_surprisal_as_in_explain(client, chain):
+    tokens = ToyModel().vocabulary.encode("mat sat")
+    found = next_word(client, sampler=chain, tokens=tokens)
+    expected = corelm.explain(ToyModel(), "the", chain, after=" mat sat")
+    assert [column["entropy"] for column in found["columns"]] == pytest.approx(
+        [stage.entropy for stage in expected.stages], abs=1e-9
+    )
+
+
 def test_words_have_the_models_surprisal(client):
     expected = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=20)[0]
     words = write(client, sampler="top_k(k=3)", tokens=[], length=5)

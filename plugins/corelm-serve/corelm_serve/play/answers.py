@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from corelm import CorelmError, Sampler, Vocabulary, notes, presets
 from corelm.toolkit import Trace, apply, texts_after
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, installed
-from corelm_serve.play.places import Columns, Place, append
+from corelm_serve.play.places import Columns, Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
@@ -89,7 +91,7 @@ def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str
         row = place.row()
         logits = apply(sampler, row, past.context)
         token = place.drawn(logits)
-        append(past, row, logits, token)
+        past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)
     return {"words": place.words()[first:], "ended": place.ended}
 

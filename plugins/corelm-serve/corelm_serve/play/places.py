@@ -16,7 +16,6 @@ from corelm import (
     Vocabulary,
     draw,
     softmax,
-    surprisals,
 )
 from corelm.filters import entropy_of_logits, likeliest_tokens
 from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer
@@ -76,7 +75,7 @@ class Place:
         else:
             rows = self._rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
-                append(builder, row, apply(chain, row, builder.context), token)
+                builder.append_drawn(np.array([token]), apply(chain, row, builder.context), row)
         return builder
 
     def words(self) -> list[dict[str, Any]]:
@@ -102,12 +101,6 @@ class Place:
     def move_on(self, token: int) -> None:
         """Move on by one token."""
         self.ids = (*self.ids, token)
-
-
-def append(past: ContextBuilder, row: Array, logits: Array, token: int) -> None:
-    """Append a token that was drawn from logits, where the model's own are a row."""
-    ids = np.array([token])
-    past.append(ids, surprisals(logits, ids), surprisals(row, ids))
 
 
 class Columns:
