@@ -12,6 +12,10 @@ from corelm.toolkit import label
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="The device of engines' models.")]
+Dtype = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
+]
 
 
 def serve(
@@ -35,12 +39,8 @@ def serve(
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Ask for no token; on a loopback address only.")
     ] = False,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The device of engines' models.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
-    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
     rows: Annotated[int, typer.Option(min=1, help="Texts that a model writes at once.")] = 64,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait; more get 429.")] = 256,
     length: Annotated[int, typer.Option(min=1, help="Tokens drawn for a text, at most.")] = 4096,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import typer
 
 import corelm
+from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, url_of
 
 HOST = "127.0.0.1"
 STALL = 10
@@ -33,12 +34,8 @@ def play(
     ] = "temperature(t=0.7)",
     seed: Annotated[int, typer.Option(min=0, help="The seed to begin with.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The device of engines' models.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
-    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
@@ -52,7 +49,6 @@ def play(
     corelm play
     corelm play "the best movie" --sampler "top_k(k=10) | temperature(t=1.2)"
     """
-    from corelm_serve.commands import DEFAULT, loaded, url_of
     from corelm_serve.security import Access
     from corelm_serve.server import listen, serve
     from corelm_serve.service import Service
