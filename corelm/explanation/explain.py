@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -224,7 +225,7 @@ class Explanation:
 
 
 def explain(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     prompt: str,
     sampler: Sampler | str,
     *,
