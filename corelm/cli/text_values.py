@@ -44,9 +44,9 @@ class TextCommand(_AsText, TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; words are left over only if `word` names an option."""
         if ctx.args:
-            raise UsageError(
-                f"{ctx.args[0]!r} has no option: did you mean {self.word} {shlex.quote(ctx.args[0])}?"
-            )
+            text = ctx.args[0]
+            meant = f"{self.word} {shlex.quote(text)}"
+            raise UsageError(f"{text!r} has no option: did you mean {meant}?")
         return super().invoke(ctx)
 
 
