@@ -67,12 +67,17 @@ def end_tokens(config, tokenizer=None):
 
 
 class EndTokens:
-    """The vocabulary of a model whose tokenizer isn't known: it names nothing but the ends."""
+    """The vocabulary of a model whose tokenizer isn't known: it names the ends and the start.
 
-    padding = unknown = start = None
+    Args:
+        ends: the ids that end a text.
+        start: the id at the beginning of a row that is no part of its text; None if there is none.
+    """
 
-    def __init__(self, ends):
-        self.ends = tuple(ends)
+    padding = unknown = None
+
+    def __init__(self, ends, start=None):
+        self.ends, self.start = tuple(ends), start
 
     def _needs_tokenizer(self, *_):
         raise UsageError("this sampler reads words: pass the tokenizer")

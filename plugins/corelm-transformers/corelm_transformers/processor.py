@@ -9,7 +9,7 @@ from transformers import LogitsProcessor
 
 from corelm import CorelmError
 from corelm.interop import EngineSampler, vocabulary_of
-from corelm_transformers.assisted import assisted_prompt_width
+from corelm_transformers.assisted import assisted_prompt_width, is_assistant
 from corelm_transformers.caller import EndTokens, calling_list, config_of_loop, end_tokens
 
 logger = logging.getLogger("corelm.transformers")
@@ -101,18 +101,27 @@ class SamplerProcessor(LogitsProcessor):
         if processors is None or processors is self._caller():
             return
         self._caller, self._prompt_width = weakref.ref(processors), input_ids.shape[-1]
-        self._begin(self._engine.sampler, config_of_loop(frame))
-        self._check_neighbours(processors)
+        config = config_of_loop(frame)
+        self._refuse_beams(config)
+        self._begin(self._engine.sampler, config)
+        if not is_assistant():  # its list has settings for guesses alone
+            self._check_neighbours(processors)
+
+    def _refuse_beams(self, config):
+        """Raise if beam search would compare the scores of tokens that corelm has drawn."""
+        if self._draws and (getattr(config, "num_beams", None) or 1) > 1:
+            raise CorelmError(
+                "beam search compares probabilities, and with a seed corelm leaves one token to "
+                "each beam; leave out num_beams, or the seed"
+            )
 
     def _begin(self, sampler, config):
         """Forget all texts; the ids that end a text are those of a generation config."""
         ends = tuple(end_tokens(config, self._tokenizer))
-        if self._vocabulary is None or self._vocabulary.ends != ends:
-            self._vocabulary = (
-                EndTokens(ends)
-                if self._tokenizer is None
-                else vocabulary_of(self._tokenizer, ends=ends)
-            )
+        if self._tokenizer is None:
+            self._vocabulary = EndTokens(ends, getattr(config, "bos_token_id", None))
+        elif self._vocabulary is None or self._vocabulary.ends != ends:
+            self._vocabulary = vocabulary_of(self._tokenizer, ends=ends)
         self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=self._vocabulary)
 
     def _texts(self, input_ids):

@@ -77,3 +77,9 @@ def test_samplers_that_read_surprisals_are_refused(sampler, way, seed):
     with pytest.raises(CorelmError, match="assisted decoding takes tokens back") as caught:
         generated(sampler, seed, **ASSISTED[way])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ASSISTED)
+def test_settings_for_guesses_are_not_named(way, caplog):
+    generated("top_p(p=0.9)", seed=7, **ASSISTED[way])
+    assert "transformers applies" not in caplog.text

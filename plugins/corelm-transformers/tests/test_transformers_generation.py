@@ -134,6 +134,18 @@ def test_the_start_token_is_no_text_in_the_loop(sampler):
         assert drawn(model, inputs, **loop) == expected
 
 
+@pytest.mark.parametrize("sampler", ["repetition_penalty(penalty=1.5)", "dry(multiplier=2.0)"])
+def test_without_a_tokenizer_the_start_token_is_that_of_the_configuration(sampler):
+    tokenizer = tiny_tokenizer(start=True)
+    model = model_of()
+    for prompt in PROMPTS:
+        inputs = tokenizer([prompt], return_tensors="pt")
+        for chain in (sampler, f"{sampler} | greedy"):
+            expected = of_corelm(model, [prompt], chain, tokenizer)
+            for way in ways(chain, tokenizer=None):
+                assert drawn(model, inputs, **way) == expected
+
+
 # ---- processors of transformers that come first ----
 
 

@@ -191,6 +191,13 @@ def test_beams_may_be_reordered():
     assert len(text) <= LENGTH
 
 
+@pytest.mark.parametrize("options", [{}, {"do_sample": True}, {"num_return_sequences": 2}])
+def test_beams_of_drawn_tokens_are_refused(options):
+    processor = as_logits_processor("top_k(k=5)", seed=1, tokenizer=TOKENIZER)
+    with pytest.raises(CorelmError, match="leave out num_beams, or the seed"):
+        drawn(["the", "a cat"], logits_processor=[processor], num_beams=3, **options)
+
+
 @pytest.mark.parametrize(
     ("sampler", "seed", "message"), [("min_q(p=0.1)", None, "min_q"), ("min_p", -1, "seed")]
 )
