@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from corelm.errors import UsageError
 from corelm.generation.prompts import default_prompt, prompt_notes, unknown_words_note
 from corelm.models.identity import identity_of
 from corelm.testing import ToyModel
@@ -27,6 +28,26 @@ def test_the_default_prompt(words, stated, prompt):
     if stated is not None:
         model.default_prompt = stated
     assert default_prompt(model) == prompt
+
+
+def test_the_default_prompt_of_a_vocabulary_that_refuses_unknown_text():
+    class Letters:
+        unknown = None
+
+        def __len__(self):
+            return 4
+
+        def encode(self, text):
+            if set(text) - set(" .ab"):
+                raise UsageError("there are four letters")
+            return [" .ab".index(letter) for letter in text]
+
+        def decode(self, ids):
+            return "".join(" .ab"[i] for i in ids)
+
+    model = ToyModel()
+    model.vocabulary = Letters()
+    assert default_prompt(model) == "a"
 
 
 @pytest.mark.parametrize(

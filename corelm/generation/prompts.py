@@ -32,11 +32,20 @@ def default_prompt(model: LanguageModel) -> str:
     if isinstance(stated, str):
         return stated
     vocabulary = model.vocabulary
-    if not unknown_words(vocabulary, DEFAULT):
+    if _knows(vocabulary, DEFAULT):
         return DEFAULT
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
-    known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
+    known = (word for word in words if word.isalpha() and _knows(vocabulary, word))
     return next(known, DEFAULT)
+
+
+def _knows(vocabulary: Vocabulary, text: str) -> bool:
+    """Return True if a vocabulary has all words of a text; some refuse a text that they lack."""
+    try:
+        vocabulary.encode(text)
+    except UsageError:
+        return False
+    return not unknown_words(vocabulary, text)
 
 
 def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
