@@ -29,6 +29,7 @@ PACKAGES = {
     "diverse_beam": "corelm-beam",
     "gguf": "corelm-llama-cpp",
     "green_list": "corelm-watermark",
+    "gumbel_max": "corelm-watermark",
     "guidance": "corelm-guidance",
     "json_schema": "corelm-grammar",
     "keras_hub": "corelm-keras-hub",
