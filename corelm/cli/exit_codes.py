@@ -24,6 +24,7 @@ PACKAGES = {
     "backtrack": "corelm-backtrack",
     "beam": "corelm-beam",
     "best_of": "corelm-best-of",
+    "break_loop": "corelm-break-loop",
     "choice": "corelm-grammar",
     "contrastive": "corelm-contrastive",
     "diverse_beam": "corelm-beam",
