@@ -27,6 +27,7 @@ EXAMPLES = {
     "choice": "choice(words=('w5 w1 w5 w7 w1 w2', 'w5 w1 w5 w7 w1 w3 w4', 'w2 w3'))",
     "dry": "dry(multiplier=0.8, base=2, allowed_length=1)",
     "dynamic_temperature": "dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "edt": "edt(theta=0.5)",
     "epsilon": "epsilon(epsilon=0.01)",
     "eta": "eta(epsilon=0.05)",
     "force": "force(words=('w2',))",

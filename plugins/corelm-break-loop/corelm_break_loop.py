@@ -22,7 +22,7 @@ class BreakLoop(Mask):
         >>> broken = BreakLoop(words=["and"], times=2) | corelm.sampler("greedy")
         >>> [text] = corelm.generate(ToyModel(), "the", sampler=broken, length=14)
         >>> text.text
-        ' cat sat on the cat sat on the and the cat sat on the'
+        ' cat sat on the cat sat on the and sat on the cat sat'
     """
 
     neutral = {"words": ()}
