@@ -17,6 +17,8 @@ KEYS = 20
 """Keys of the model's texts: those with one key have much in common, above all with synthid."""
 HUMAN_KEYS = 4
 """Keys for the human texts: with one key, common phrases fall on one side in all of them."""
+WIDTH = 15
+"""Characters of a column: two levels fit."""
 TIMES = 3
 """How often each phrase of a repetitive text comes."""
 
@@ -166,4 +168,4 @@ def _entropy(written):
 
 
 def _row(name, cells):
-    return f"{name:38}" + "".join(f"{cell:>15}" for cell in cells)
+    return f"{name:34}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)
