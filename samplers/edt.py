@@ -13,10 +13,11 @@ class EDT(Sampler):
     """Lower the temperature where the entropy is low: t * base ** (theta / H).
 
     H is the entropy in nats. Where the model is all but certain, the temperature goes to 0; where H
-    is far above theta, it is nearly t. theta = 0 is a plain temperature.
+    is far above theta, it is nearly t. theta = 0 is a plain temperature. It is the source's
+    equation 7, whose N is the base.
 
-    Source: Zhang et al. 2024, EDT: Improving large language models' generation by entropy-based
-    dynamic temperature sampling, arXiv 2403.14541, equation 7, with its N = 0.8 as base.
+    Source: Zhang, Bao, Huang 2024, EDT: Improving large language models' generation by
+    entropy-based dynamic temperature sampling, arXiv 2403.14541.
 
     Related: dynamic_temperature, temperature.
 

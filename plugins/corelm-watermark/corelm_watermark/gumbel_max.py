@@ -28,7 +28,7 @@ class GumbelMax(Watermark):
     number below 2**64 is vLLM's key. Put it last in a chain.
 
     Source: Aaronson 2022, My AI safety lecture for UT Effective Altruism; Fu et al. 2024,
-    GumbelSoft, arXiv 2402.12948, on the detection.
+    GumbelSoft: diversified language model watermarking via the GumbelMax-trick, arXiv 2402.12948.
 
     Related: synthid, green_list.
 
