@@ -134,6 +134,8 @@ DEFAULTS = {
     "epsilon": 0,
     "eta": 0,
     "min_p": 0,
+    "tail_free": 1,
+    "top_a": 0,
     "top_h": 1,
     "top_k": 0,
     "top_n_sigma": 1,
