@@ -115,6 +115,7 @@ def test_the_largest_and_smallest_numbers_of_a_type_are_logits(sampler):
         "temperature(t=1)",
         "dynamic_temperature",
         "dynamic_temperature(exponent=4)",
+        "edt(theta=0)",
         "quadratic",
         "quadratic(curve=2)",
         "xtc",
