@@ -109,7 +109,7 @@ function menu(figure) {
     if (now) items[0].focus();
   };
   open(false);
-  rove(list, items);
+  rove(list, "button");
   button.addEventListener("click", () => open(list.hidden));
   whole.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" && event.target === button) open(true);

@@ -1,7 +1,7 @@
 // The page: its state, and what each control does to it. Every number shown is the server's.
 
 import { get, latest, post } from "./api.js";
-import { showBranches, walkBranches } from "./branches.js";
+import { BRANCH, showBranches } from "./branches.js";
 import { ChainEditor } from "./chain.js";
 import { ColumnsView } from "./columns.js";
 import { announce, byId, count, debounced, h, isTyping } from "./dom.js";
@@ -279,7 +279,8 @@ function connect() {
   on("take-svg", () => away.download("corelm-play.svg", away.svg(answer), "image/svg+xml"));
   on("take-csv", () => away.download("corelm-play.csv", away.csv(answer), "text/csv"));
   for (const radio of document.getElementsByName("form")) radio.addEventListener("change", showTaken);
-  byId("branches").querySelector("ul").addEventListener("keydown", walkBranches);
+  rove(byId("branches").querySelector("ul"), BRANCH); // of shared.js
+  rove(byId("alternatives"), "button");
   const tour = new Tour((stages) => refresh(chainOf(stages)));
   on("tour-open", () => tour.go(0));
   document.addEventListener("keydown", (event) => {

@@ -16,24 +16,30 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Make Tab stop once in a group of elements; arrow keys, Home and End move in it.
-function rove(group, elements) {
-  elements.slice(1).forEach((each) => (each.tabIndex = -1));
+// Let Tab stop at one element of a group.
+function stopAt(elements, stop) {
+  for (const each of elements) each.tabIndex = each === stop ? 0 : -1;
+}
+
+// Make Tab stop once in a group; arrow keys, Home and End move among what a selector finds in it.
+// A group whose elements are drawn again calls `stopAt` for them.
+function rove(group, selector) {
+  const inside = () => [...group.querySelectorAll(selector)];
+  stopAt(inside(), group.querySelector(selector));
   group.addEventListener("keydown", (event) => {
-    const from = elements.indexOf(document.activeElement);
+    const elements = inside(), from = elements.indexOf(document.activeElement);
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -from, End: elements.length - 1 - from };
-    const to = elements[from + steps[event.key]];
+    const to = from < 0 ? null : elements[from + steps[event.key]];
     if (!to || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    elements[from].tabIndex = -1;
-    to.tabIndex = 0;
+    stopAt(elements, to);
     to.focus();
   });
 }
 
 // Give the words of a text their keys; Escape closes a card.
 function readWords(text) {
-  rove(text, [...text.children]);
+  rove(text, ":scope > span");
   text.addEventListener("keydown", (event) => {
     if (event.key === "Escape") document.activeElement.blur();
   });
