@@ -27,7 +27,9 @@ from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
 from corelm.toolkit import (
     ContextBuilder,
+    Displayed,
     StageResult,
+    Table,
     Trace,
     apply,
     as_model,
@@ -38,7 +40,6 @@ from corelm.toolkit import (
     mass_of,
     protect,
     rank,
-    table,
 )
 
 
@@ -138,7 +139,7 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Displayed):
     """The way from the model's distribution to the one that the next token is drawn from.
 
     Attributes:
@@ -194,8 +195,8 @@ class Explanation:
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
-    def _repr_html_(self) -> str:
-        """Return the stages and the likeliest tokens, for a notebook."""
+    def _parts(self) -> list[Table]:
+        """Return the stages and the likeliest tokens."""
         shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
         names = [str(self.stages[at].sampler or "model") for at in shown]
         stages = [
@@ -208,9 +209,10 @@ class Explanation:
             for one in self.likeliest()
         ]
         headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]
-        return table(headers, stages, f"{self.prompt}{self.after} ...") + table(
-            ["token", *names], tokens
-        )
+        return [
+            Table(headers, stages, f"{self.prompt}{self.after} ..."),
+            Table(["token", *names], tokens),
+        ]
 
     def text_of(self, token: int) -> str:
         """Return the text that a token would add after the prompt."""
