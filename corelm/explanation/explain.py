@@ -232,7 +232,7 @@ def explain(
     *,
     decoder: Decoder | None = None,
     unknown: bool = False,
-    after: str = "",
+    after: str | Sequence[int] = "",
     step: int = 0,
     seed: int | None = None,
 ) -> Explanation:
@@ -248,8 +248,8 @@ def explain(
         decoder: a decoder whose candidates for the next token are listed. Its final choice may
             depend on the rest of the text, so it is not explained.
         unknown: allow [UNK] to be sampled.
-        after: a text whose tokens count as drawn after the prompt. One that the sampler can't draw
-            has no surprisal.
+        after: a text whose tokens count as drawn after the prompt, or the ids of these tokens. One
+            that the sampler can't draw has no surprisal.
         step: the number of tokens to draw after the prompt, instead.
         seed: the random seed of these; by default a fresh one, which the explanation has.
 
@@ -285,7 +285,7 @@ def explain(
     decoding = task.start()
     for _ in range(step):
         _draw(decoding)
-    drawn = encoded(model.vocabulary, prompt + after)[len(ids) :] if after else []
+    drawn = _tokens_after(model.vocabulary, prompt, after)
     context = _read(decoding, chain, drawn) if drawn else decoding.context
     trace: Trace = []
     model_logits = decoding.model_logits()
@@ -295,12 +295,26 @@ def explain(
         stages.append(_after(stages, result))
     tokens = tuple(context.tokens[0].tolist())
     decode = model.vocabulary.decode
-    written = after or decode(tokens)[len(decode(ids.tolist())) :]
+    written = (
+        after if after and isinstance(after, str) else decode(tokens)[len(decode(ids.tolist())) :]
+    )
     # Last, since a decoder may write into its prompt.
     considered = None if decoder is None else decoder.next_tokens(task)
     return Explanation(
         prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
     )
+
+
+def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int]) -> list[int]:
+    """Return the ids of what was drawn after a prompt.
+
+    Raises:
+        UsageError: an id that the vocabulary doesn't have.
+    """
+    if isinstance(after, str):
+        count = len(encoded(vocabulary, prompt))
+        return encoded(vocabulary, prompt + after)[count:] if after else []
+    return [token_id(token, vocabulary, len(vocabulary)) for token in after]
 
 
 def _draw(decoding: Decoding) -> None:

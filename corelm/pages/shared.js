@@ -1,5 +1,5 @@
 "use strict";
-// Shared by every page of corelm: word cards, entropies on their scale, bars, numbers, downloads.
+// Shared by every page of corelm: word cards, entropies on their scale, bars, numbers, menus, downloads.
 
 // Write a share as Python's `share` does.
 function share(p) {
@@ -64,6 +64,39 @@ function save(name, content, type) {
   const address = URL.createObjectURL(new Blob([content], { type }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+// Make the menu that saves a picture; each of its forms has a name, a meaning, and what saves it.
+function saveMenu(title, forms) {
+  const button = make("button", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `Save ${title}` }, "Save");
+  const items = forms.map(([form, meaning]) => make("button", { type: "button", role: "menuitem" }, form, make("small", {}, meaning)));
+  const list = make("div", { role: "menu", "aria-label": `Save ${title} as` }, ...items);
+  const whole = make("div", { class: "menu" }, button, list);
+  const open = (now) => {
+    list.hidden = !now;
+    button.setAttribute("aria-expanded", now);
+    if (now) items[0].focus();
+  };
+  open(false);
+  rove(list, "button");
+  button.addEventListener("click", () => open(list.hidden));
+  whole.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" && event.target === button) open(true);
+    else if (event.key === "Escape" && !list.hidden) open(false), button.focus();
+    else return;
+    event.preventDefault();
+  });
+  whole.addEventListener("focusout", ({ relatedTarget }) => {
+    if (!whole.contains(relatedTarget)) open(false);
+  });
+  forms.forEach(([, , write], i) =>
+    items[i].addEventListener("click", () => {
+      write();
+      open(false);
+      button.focus();
+    }),
+  );
+  return whole;
 }
 
 document.querySelectorAll(".words:not(.plain)").forEach(readWords);

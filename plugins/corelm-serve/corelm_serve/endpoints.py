@@ -28,6 +28,8 @@ from corelm_serve.service import Service
 
 SMALL = 2**14
 """Bytes of a body that is read at once."""
+DRAWING_SECONDS = 30
+"""The time for a picture, in addition to a chain's: the first one loads matplotlib."""
 BODY_SECONDS = 30
 """The time in which a body must have come."""
 
@@ -158,15 +160,26 @@ async def play_write(request: Request) -> Response:
     return await _played(request, play_answers.write)
 
 
+async def play_picture(request: Request) -> Response:
+    """Draw the next word."""
+    from corelm_serve.play.pictures import picture  # imports reports, which few servers draw
+
+    content, kind = await _worked(request, picture, DRAWING_SECONDS)
+    return Response(content, media_type=kind)
+
+
 async def _played(request: Request, answer: Callable[..., Any]) -> Response:
+    """Return an answer about a place in a text as JSON."""
+    return json_response(await _worked(request, answer))
+
+
+async def _worked(request: Request, answer: Callable[..., Any], more: float = 0) -> Any:
     """Return an answer about a place in a text, which a sampler may take long for."""
     service, body = service_of(request), await read_body(request)
     work = partial(answer, body, service.models, service.rows, service.limits)
     try:
-        with anyio.fail_after(service.limits.stall):
-            return json_response(
-                await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
-            )
+        with anyio.fail_after(service.limits.stall + more):
+            return await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
     except TimeoutError:
         message = f"the chain took more than {service.limits.stall:g} seconds for this"
         raise ApiError(message, 503, code="timeout") from None

@@ -13,6 +13,7 @@ from corelm.toolkit import Trace, apply, texts_after
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, installed
+from corelm_serve.play.human import human_surprisal
 from corelm_serve.play.places import Columns, Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
@@ -49,7 +50,7 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
     that can't be read is named too.
     """
     request = NextRequest.read(body)
-    place = _place(request, models, caches, limits)
+    place = place_of(request, models, caches, limits)
     try:
         sampler = chain_of(request)
     except ApiError as error:
@@ -59,6 +60,8 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
         "prompt": len(place.prompt),
         "position": len(place.tokens),
         "words": place.words(),
+        "surprisal": place.mean_surprisal(),
+        "human": human_surprisal(place.model),
         "vocabulary": len(place.vocabulary),
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
@@ -83,7 +86,7 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
     """Return the tokens that the seed draws from a place on, up to the end of the text."""
     request = WriteRequest.read(body)
-    sampler, place = chain_of(request), _place(request, models, caches, limits)
+    sampler, place = chain_of(request), place_of(request, models, caches, limits)
     first, past = len(place.tokens), place.past(sampler)
     for _ in range(request.length):
         if place.ended:
@@ -96,7 +99,12 @@ def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str
     return {"words": place.words()[first:], "ended": place.ended}
 
 
-def _place(request: PlaceRequest, models: Models, caches: Caches, limits: Limits) -> Place:
+def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limits) -> Place:
+    """Return the place in a text that a request is about.
+
+    Raises:
+        ApiError: no such model or token, or a text that is too long.
+    """
     served = find(models, request.model)
     rows = caches[served.name, request.unknown]
     place = Place(served, rows, request.prompt, request.tokens, request.seed)

@@ -11,6 +11,8 @@ from corelm_serve.requests.fields import Request, field
 from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
+PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+"""The forms of a picture, with their media types."""
 MOST_DRAWN = 4_096
 """Tokens after the prompt."""
 MOST_WRITTEN = 256
@@ -96,6 +98,13 @@ class NextRequest(PlaceRequest):
     count: int = field(
         Number(1, MOST_LISTED, whole=True), "likely tokens to list, of each end of the chain", 12
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRequest(NextRequest):
+    """The next word at a place as a picture."""
+
+    form: str = field(Text(choices=tuple(PICTURES)), "the form of the file", "svg")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 // The page: its state, and what each control does to it. Every number shown is the server's.
 
-import { get, latest, post } from "./api.js";
+import { file, get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { ChainEditor } from "./chain.js";
-import { ColumnsView } from "./columns.js";
+import { ColumnsView, Strip } from "./columns.js";
 import { announce, byId, count, debounced, h, isTyping } from "./dom.js";
 import * as away from "./take.js";
 import { Tour } from "./tour.js";
@@ -15,7 +15,7 @@ const PIECE = 10; // words of one request, between which it can be stopped
 const NO_CHAIN = { sampler: null, stages: null };
 
 const state = { model: "", prompt: "this movie is", seed: 1, sides: [newSide(), newSide()], at: 0, compare: false };
-let editor, columns, words, answer, stopped = true;
+let editor, columns, words, mean, answer, stopped = true;
 const askNext = latest("/api/next");
 const askAlternatives = latest("/api/next");
 const askChain = latest("/api/chain");
@@ -69,7 +69,23 @@ function showAnswer(one, found) {
   byId("largest").textContent = found.largest_entropy.toFixed(2);
   byId("position").textContent = `word ${found.position + 1}`;
   columns.show(found);
+  showMean(found);
   showText();
+}
+
+// What can be compared with human text is the surprisal of a whole text, as in reports.
+function showMean({ surprisal, human, position, largest_entropy: largest }) {
+  byId("mean").hidden = surprisal === null;
+  byId("human-note").hidden = human === null;
+  byId("mean-human").hidden = human === null;
+  const people = human && `human text: ${human.mean.toFixed(2)}`;
+  byId("mean-human").textContent = people ?? "";
+  byId("human-note").textContent = human && `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.`;
+  if (surprisal === null) return;
+  const said = `mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${surprisal.toFixed(2)} nats`;
+  byId("mean-text").textContent = said;
+  byId("mean-text").dataset.surprisal = String(surprisal);
+  mean.show(surprisal, largest, human, `${said}${human ? `; ${people}` : ""}`);
 }
 
 function showText() {
@@ -240,6 +256,15 @@ function showTaken() {
     : form === "expression" ? "" : "It draws the text from the prompt on; words that you took by hand are in the link and the file.";
 }
 
+// The server draws the picture, so that it is the one of corelm.plot.explanation.
+async function savePicture(form) {
+  try {
+    away.download(`corelm-play.${form}`, await file("/api/picture", { ...place(side()), form }));
+  } catch (error) {
+    fail(error);
+  }
+}
+
 async function openFile(file) {
   try {
     open(JSON.parse(await file.text()));
@@ -276,8 +301,10 @@ function connect() {
   on("take-copy", (e) => away.copy(e.target, byId("take-text").value));
   on("take-save", () => away.download("corelm-play.json", JSON.stringify(saved(), null, 1), "application/json"));
   on("take-file", (e) => { if (e.target.files[0]) openFile(e.target.files[0]); e.target.value = ""; }, "change");
-  on("take-svg", () => away.download("corelm-play.svg", away.svg(answer), "image/svg+xml"));
-  on("take-csv", () => away.download("corelm-play.csv", away.csv(answer), "text/csv"));
+  byId("next-title").after(saveMenu("the next word", [ // of shared.js
+    ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => savePicture(form.toLowerCase())]),
+    ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(answer), "text/csv")],
+  ]));
   for (const radio of document.getElementsByName("form")) radio.addEventListener("change", showTaken);
   rove(byId("branches").querySelector("ul"), BRANCH); // of shared.js
   rove(byId("alternatives"), "button");
@@ -304,6 +331,8 @@ async function start() {
   byId("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
     ...Object.entries(offered.presets).map(([name, expression]) => h("option", { value: expression }, name)));
   editor = new ChainEditor(byId("cards"), offered.samplers, () => refresh({ stages: editor.active }));
+  mean = new Strip();
+  byId("mean").lastElementChild.append(mean.box);
   columns = new ColumnsView(byId("columns"), (token) => take(side(), null, token));
   words = state.sides.map((_, at) => new WordsView(document.querySelector(`.side[data-side="${at}"] .words`), {
     alternatives: (node) => askAlternatives({ ...place(state.sides[at], node.parent), count: 8 }),
