@@ -153,7 +153,9 @@ PICTURE = {"prompt": "the", "sampler": "top_k(k=4) | temperature(t=0.5)", "count
 )
 def test_a_picture_is_the_one_of_corelm_plot(client, monkeypatch, form, begins):
     drawn = []
-    monkeypatch.setattr(corelm.plot, "explanation", lambda e, top: drawn.append((e, top)) or plain())
+    monkeypatch.setattr(
+        corelm.plot, "explanation", lambda e, top: drawn.append((e, top)) or plain()
+    )
     found = client.post("/api/picture", json=PICTURE | {"form": form, "tokens": [4, 5]})
     assert found.status_code == 200
     assert found.headers["content-type"] == PICTURES[form]
@@ -297,9 +299,14 @@ def test_a_stage_that_raises_is_named_with_what_came_before(client):
 def test_a_stage_that_hangs_ends_its_request_alone(open_client):
     register()
     client = open_client(limits=Limits(stall=0.2))
-    late = client.post("/api/next", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
-    assert late.status_code == 503
-    assert "took more than 0.2 seconds" in late.json()["error"]["message"]
+    stuck = "hangs(seconds=1.0)"
+    for chain in (stuck, f"top_k(k=4) | {stuck} | greedy", f"phase(start='a', outside={stuck})"):
+        late = next_word(client, sampler=chain)
+        assert late["error"] == f"{stuck} took more than 0.2 seconds, and was given up"
+        assert late["chain"]["expression"] == str(corelm.sampler(chain))
+        assert [column["stage"] for column in late["columns"]] == [None]
+        assert late["drawn"] is None
+    assert client.post("/api/write", json={"prompt": "the", "sampler": stuck}).status_code == 503
     assert next_word(client, sampler="greedy")["drawn"] is not None
 
 

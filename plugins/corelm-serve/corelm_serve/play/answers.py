@@ -43,11 +43,13 @@ def chain(body: Any) -> dict[str, Any]:
         return {"error": error.message}
 
 
-def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
+def next_word(
+    body: Any, models: Models, caches: Caches, limits: Limits, late: str | None = None
+) -> dict[str, Any]:
     """Return the next word's way from the model to the draw.
 
     A stage that fails is named, with the distributions before it: the page shows both. A chain
-    that can't be read is named too.
+    that can't be read is named too. The sentence about one that is too late is given as `late`.
     """
     request = NextRequest.read(body)
     place = place_of(request, models, caches, limits)
@@ -67,7 +69,7 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
         "ended": place.ended,
     }
     row, trace = place.row(), Trace()
-    fault = _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
     columns = Columns(row, trace)
     tokens = columns.likeliest(request.count)
     drawn = None if fault else place.drawn(columns.last)

@@ -26,9 +26,11 @@ export class ColumnsView {
     this.width = width;
     this.rows.clear();
     this.heads = Array.from({ length: width }, (_, at) => new Head(at === width - 1));
-    const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "next word"), this.heads.map((each) => each.cell)));
+    const line = (name, part, scope = "row") => h("tr", { class: part }, h("th", { scope }, name), this.heads.map((each) => each[part]));
+    const head = h("thead", {}, line("stage", "stage"), line("entropy", "entropy"), line("expected surprisal", "expected"), line("next word", "kept"));
     this.body = h("tbody");
     this.table.replaceChildren(head, this.body);
+    this.table.style.setProperty("--stages", width);
   }
 
   row(token, largest, answer) {
@@ -36,14 +38,14 @@ export class ColumnsView {
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
-      const mark = h("small");
+      const mark = h("small", { title: "what the seed draws next" });
       row = { element: h("tr", {}, h("th", { scope: "row" }, button, mark), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
     row.token = token;
     const isDrawn = token.id === answer.drawn;
     row.button.textContent = visible(token);
-    row.mark.textContent = isDrawn ? " ● next draw" : "";
+    row.mark.textContent = isDrawn ? " ● next" : "";
     row.element.classList.toggle("drawn", isDrawn);
     row.button.setAttribute("aria-label", `take ${visible(token)}`);
     row.cells.forEach((cell, at) => fill(cell, token, at, largest));
@@ -56,7 +58,7 @@ function fill(cell, token, at, largest) {
   const removed = token.removed_by !== null && at >= token.removed_by && p === 0;
   cell.classList.toggle("removed", removed);
   cell.dataset.p = String(p);
-  cell.firstChild.style.width = `${(100 * p) / largest}%`;
+  cell.style.setProperty("--share", p / largest);
   cell.lastChild.textContent = removed ? (at === token.removed_by ? "removed" : "–") : percent(p);
 }
 
@@ -64,31 +66,32 @@ function fill(cell, token, at, largest) {
 class Head {
   constructor(isLast) {
     this.name = h("span", { class: "name" });
-    this.entropy = new Strip();
-    this.figures = h("span", { class: "figures" }, "entropy ", h("b"), " nats");
+    this.stage = h("th", { scope: "col" }, this.name, isLast ? h("span", { class: "last" }, "drawn from") : null);
+    this.strips = [new Strip(), new Strip()];
+    this.nats = h("span", { class: "figures" }, h("b"), " nats");
     this.bits = h("span");
     this.choices = h("span");
-    this.surprisal = new Strip();
-    this.expected = h("span", { class: "expected" }, "expected surprisal ", h("b"));
-    this.kept = h("span");
-    this.cell = h("th", { scope: "col" }, this.name, this.entropy.box, this.figures, this.bits, this.choices,
-      this.surprisal.box, this.expected, this.kept, isLast ? h("span", { class: "last" }, "drawn from") : null);
+    this.entropy = h("td", {}, this.strips[0].box, this.nats, this.bits, this.choices);
+    this.surprisal = h("span", {}, h("b"), " nats");
+    this.expected = h("td", {}, this.strips[1].box, this.surprisal);
+    this.kept = h("td");
   }
 
   show(column, { largest_entropy: largest, human }) {
     const name = column.stage === null ? "model" : column.branch ? `${column.stage} (${column.branch})` : column.stage;
-    this.cell.classList.toggle("neutral", Boolean(column.neutral));
-    this.name.textContent = this.name.title = name;
-    this.entropy.show(column.entropy, largest, null, `entropy ${column.entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats`);
-    Object.assign(this.figures.dataset, { entropy: String(column.entropy), kept: String(column.kept) });
-    this.figures.querySelector("b").textContent = column.entropy.toFixed(2);
+    for (const cell of [this.stage, this.entropy, this.expected, this.kept]) cell.classList.toggle("neutral", Boolean(column.neutral));
+    this.name.title = name;
+    this.name.replaceChildren(...name.split(/(?=[(|])/).flatMap((part) => [h("wbr"), part])); // where lines may break
+    this.strips[0].show(column.entropy, largest, null, `entropy ${column.entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats`);
+    Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });
+    this.nats.querySelector("b").textContent = column.entropy.toFixed(2);
     this.bits.textContent = `${column.bits.toFixed(2)} bits`;
     this.choices.textContent = `like ${number(column.choices)} equal words`;
     const nats = column.surprisal;
-    this.expected.dataset.surprisal = String(nats);
-    this.expected.querySelector("b").textContent = nats === null ? "without bound" : nats.toFixed(2);
-    this.surprisal.show(nats ?? largest, largest, human, expects(nats, human));
-    this.kept.className = column.removed ? "cut" : "";
+    this.surprisal.dataset.surprisal = String(nats);
+    this.surprisal.querySelector("b").textContent = nats === null ? "unbounded" : nats.toFixed(2);
+    this.strips[1].show(nats ?? largest, largest, human, expects(nats, human));
+    this.kept.classList.toggle("cut", column.removed > 0);
     this.kept.textContent = column.removed
       ? `removed ${count(column.removed)}: ${percent(column.removed_mass)}`
       : column.fell_back ? "nothing allowed was left: the likeliest allowed" : `${count(column.kept)} possible`;
@@ -96,7 +99,7 @@ class Head {
 }
 
 const expects = (nats, human) =>
-  `expected surprisal ${nats === null ? "without bound" : nats.toFixed(2)}${human ? `; human text has ${human.mean.toFixed(2)} on average` : ""}`;
+  `expected surprisal ${nats === null ? "unbounded" : nats.toFixed(2)}${human ? `; human text has ${human.mean.toFixed(2)} on average` : ""}`;
 
 const number = (x) => (x < 100 ? x.toFixed(1) : count(Math.round(x)));
 

@@ -22,6 +22,21 @@ export function announce(text) {
   byId("announcer").textContent = text;
 }
 
+// Act on what is chosen in a list: by mouse, or with Enter, since arrow keys pass by other choices.
+export function whenChosen(select, act) {
+  let passing = false;
+  const choose = () => { if (select.value) act(select.value); select.value = ""; };
+  select.addEventListener("pointerdown", () => { passing = false; });
+  select.addEventListener("keydown", (event) => {
+    passing = event.key !== " "; // which opens the list: Enter then chooses by itself
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    choose();
+  });
+  select.addEventListener("change", () => { if (!passing) choose(); });
+  select.addEventListener("blur", () => { select.value = ""; });
+}
+
 export function debounced(wait, work) {
   let timer;
   return (...values) => {

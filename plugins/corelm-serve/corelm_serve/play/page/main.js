@@ -4,7 +4,7 @@ import { file, get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { ChainEditor } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
-import { announce, byId, count, debounced, h, isTyping } from "./dom.js";
+import { announce, byId, count, debounced, h, isTyping, whenChosen } from "./dom.js";
 import * as away from "./take.js";
 import { Tour } from "./tour.js";
 import { partsAt, Tree } from "./tree.js";
@@ -41,7 +41,8 @@ async function refresh(chain = side().chain) {
   try {
     found = await askNext({ ...place(one), ...NO_CHAIN, ...chain });
   } catch (error) {
-    if (error.name !== "AbortError") fail(error);
+    if (error.name === "AbortError") return;
+    fail(error);
     return;
   }
   byId("failure").hidden = true;
@@ -76,16 +77,14 @@ function showAnswer(one, found) {
 // What can be compared with human text is the surprisal of a whole text, as in reports.
 function showMean({ surprisal, human, position, largest_entropy: largest }) {
   byId("mean").hidden = surprisal === null;
-  byId("human-note").hidden = human === null;
-  byId("mean-human").hidden = human === null;
-  const people = human && `human text: ${human.mean.toFixed(2)}`;
-  byId("mean-human").textContent = people ?? "";
-  byId("human-note").textContent = human && `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.`;
-  if (surprisal === null) return;
-  const said = `mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${surprisal.toFixed(2)} nats`;
+  byId("human-note").hidden = byId("mean-human").hidden = human === null;
+  const people = human ? `human text: ${human.mean.toFixed(2)}` : "";
+  byId("mean-human").textContent = people;
+  byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
+  const said = `mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
   byId("mean-text").textContent = said;
   byId("mean-text").dataset.surprisal = String(surprisal);
-  mean.show(surprisal, largest, human, `${said}${human ? `; ${people}` : ""}`);
+  mean.show(surprisal ?? 0, largest, human, `${said}${human ? `; ${people}` : ""}`);
 }
 
 function showText() {
@@ -289,8 +288,8 @@ function connect() {
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
   on("expression", debounced(150, () => refresh({ sampler: byId("expression").value })), "input");
   on("expression", () => { byId("expression").value = side().expression; }, "blur");
-  on("add", (e) => { if (e.target.value) editor.add(e.target.value); e.target.value = ""; }, "change");
-  on("preset", (e) => { if (e.target.value) refresh({ sampler: e.target.value }); e.target.value = ""; }, "change");
+  whenChosen(byId("add"), (name) => editor.add(name));
+  whenChosen(byId("preset"), (expression) => refresh({ sampler: expression }));
   on("compare", () => compare(!state.compare));
   for (const radio of document.getElementsByName("side")) radio.addEventListener("change", () => choose(Number(radio.value)));
   on("paste-open", () => { byId("paste-error").textContent = ""; byId("paste").showModal(); });
