@@ -248,6 +248,16 @@ def test_every_letter_stands_out_from_its_ground(opened, scheme):
     assert len(grounds) > 40
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing(opened, width):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+    )
+    tab = opened(viewport={"width": width, "height": 900})
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
 def test_light_and_dark_are_opposites(opened):
     grounds = {}
     for scheme in ("light", "dark"):

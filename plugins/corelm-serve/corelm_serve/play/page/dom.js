@@ -37,6 +37,12 @@ export function whenChosen(select, act) {
   select.addEventListener("blur", () => { select.value = ""; });
 }
 
+// Return a function that does some work once for each call, one after the other.
+export function inTurn(work) {
+  let last = Promise.resolve();
+  return () => { last = last.then(work); };
+}
+
 export function debounced(wait, work) {
   let timer;
   return (...values) => {

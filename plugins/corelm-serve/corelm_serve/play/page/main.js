@@ -4,7 +4,7 @@ import { file, get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { ChainEditor } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
-import { announce, byId, count, debounced, h, isTyping, whenChosen } from "./dom.js";
+import { announce, byId, count, debounced, h, inTurn, isTyping, whenChosen } from "./dom.js";
 import * as away from "./take.js";
 import { Tour } from "./tour.js";
 import { partsAt, Tree } from "./tree.js";
@@ -121,8 +121,10 @@ async function draw(length) {
   }));
 }
 
+// Each press draws a word, however fast they come; a prompt that is being typed is read first.
 async function drawOne() {
   try {
+    readPrompt();
     await draw(1);
     const drawn = side().tree.at;
     announce(`drawn: ${drawn.text}`);
@@ -133,6 +135,7 @@ async function drawOne() {
 }
 
 async function drawToEnd() {
+  readPrompt();
   stopped = false;
   byId("stop").hidden = false;
   byId("write").hidden = true;
@@ -156,6 +159,12 @@ function take(one, node, word) {
   one.tree.take(word);
   announce(`taken: ${word.text}`);
   refresh();
+}
+
+function readPrompt() {
+  if (state.prompt === byId("prompt").value) return;
+  state.prompt = byId("prompt").value;
+  restart();
 }
 
 function restart() {
@@ -277,14 +286,14 @@ async function openFile(file) {
 
 function connect() {
   const on = (id, work, event = "click") => byId(id).addEventListener(event, work);
-  on("draw", drawOne);
+  on("draw", inTurn(drawOne));
   on("write", drawToEnd);
   on("stop", () => { stopped = true; });
   on("undo", () => { for (const one of shownSides()) one.tree.undo(); refresh(); });
   on("restart", restart);
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", (e) => { if (/^\d{1,15}$/.test(e.target.value.trim())) setSeed(Number(e.target.value)); else e.target.value = state.seed; }, "change");
-  on("prompt", debounced(200, () => { state.prompt = byId("prompt").value; restart(); }), "input");
+  on("prompt", debounced(200, readPrompt), "input");
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
   on("expression", debounced(150, () => refresh({ sampler: byId("expression").value })), "input");
   on("expression", () => { byId("expression").value = side().expression; }, "blur");
