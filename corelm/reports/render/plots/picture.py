@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 144
+DOTS_PER_INCH = 120
 
 
 class Picture(Figure):
