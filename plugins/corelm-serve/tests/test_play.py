@@ -310,13 +310,16 @@ def test_a_stage_that_hangs_ends_its_request_alone(open_client):
     assert next_word(client, sampler="greedy")["drawn"] is not None
 
 
-def test_a_long_prompt_is_refused(open_client):
+def test_a_long_prompt_is_told_and_refused(open_client):
     client = open_client(limits=Limits(prompt=3))
     body = {"prompt": "the cat", "sampler": "greedy", "tokens": [4, 4]}
-    for path in ("/api/next", "/api/write"):
-        found = client.post(path, json=body)
-        assert found.status_code == 400
-        assert "at most 3 tokens, drawn ones included, here" in found.json()["error"]["message"]
+    part = "at most 3 tokens, drawn ones included, here"
+    found = next_word(client, **body)
+    assert (found["chain"], found["param"]) == (None, "prompt")
+    assert part in found["error"]
+    refused = client.post("/api/write", json=body)
+    assert refused.status_code == 400
+    assert part in refused.json()["error"]["message"]
 
 
 def test_the_files_of_the_page(client):

@@ -217,6 +217,46 @@ def test_nothing_is_found_by_axe(opened, scheme, options):
         page.click(f"#{name}-close")
 
 
+def test_words_are_typed_into_the_text_at_the_caret(opened):
+    page = opened({"sampler": "stochastic", "model": "cats"})
+    write_to_the_end(page)
+    page.locator(".word").nth(2).click()
+    page.click("#alternatives button:has-text('Go back')")
+    position(page, 3)
+    page.fill(".caret", "dog saw")
+    page.keyboard.press("Enter")
+    position(page, 5)
+    words = page.inner_text("#text .words").split()
+    assert words[2:4] == ["dog", "saw"]
+    assert page.evaluate("document.activeElement.className") == "caret"
+    assert page.input_value(".caret") == ""
+    assert page.locator("#branches [role=treeitem]").count() == 2
+
+
+def test_walking_along_the_words_shows_what_was_possible(opened):
+    page = opened({"sampler": "stochastic", "model": "cats"})
+    write_to_the_end(page)
+    tab_to(page, ".word")
+    page.wait_for_selector("#alternatives li button")
+    first = page.inner_text("#alternatives")
+    page.keyboard.press("ArrowRight")
+    until(page, "f => document.getElementById('alternatives').innerText !== f", first)
+    assert page.evaluate("document.activeElement.dataset.at") == "1"
+
+
+def test_a_prompt_that_cannot_begin_a_text_is_told_below_it(opened):
+    page = opened()
+    page.fill("#prompt", "")
+    page.wait_for_timeout(300)
+    settled(page)
+    assert page.inner_text("#columns tbody tr:first-child button")  # an empty text has a next word
+    page.fill("#prompt", "the " * 40_000)
+    until(page, "document.getElementById('prompt-error').textContent")
+    assert "at most" in page.inner_text("#prompt-error")
+    page.fill("#prompt", "the cat")
+    until(page, "!document.getElementById('prompt-error').textContent")
+
+
 def test_bars_have_the_lengths_of_their_numbers(opened):
     page = opened({"sampler": CHAIN}, reduced_motion="reduce")
     found = page.eval_on_selector_all(

@@ -49,14 +49,20 @@ def next_word(
     """Return the next word's way from the model to the draw.
 
     A stage that fails is named, with the distributions before it: the page shows both. A chain
-    that can't be read is named too. The sentence about one that is too late is given as `late`.
+    or a prompt that can't be read is told too. `late` is the sentence about a
+    chain that took too long.
     """
     request = NextRequest.read(body)
-    place = place_of(request, models, caches, limits)
+    try:
+        place = place_of(request, models, caches, limits)
+    except ApiError as error:
+        if error.param != "prompt":
+            raise
+        return {"chain": None, "error": error.message, "param": "prompt"}
     try:
         sampler = chain_of(request)
     except ApiError as error:
-        return {"chain": None, "error": error.message}
+        return {"chain": None, "error": error.message, "param": None}
     found: dict[str, Any] = {
         "chain": _about(sampler),
         "prompt": len(place.prompt),

@@ -46,7 +46,8 @@ async function refresh(chain = side().chain) {
     return;
   }
   byId("failure").hidden = true;
-  byId("expression-error").textContent = found.chain ? "" : found.error;
+  byId("prompt-error").textContent = found.param === "prompt" ? found.error : "";
+  byId("expression-error").textContent = found.chain || found.param ? "" : found.error;
   byId("next").setAttribute("aria-busy", "false");
   if (!found.chain) return;
   one.chain = chain;
@@ -159,6 +160,18 @@ function take(one, node, word) {
   one.tree.take(word);
   announce(`taken: ${word.text}`);
   refresh();
+}
+
+// Words of one's own, from the caret on: a branch like any other.
+async function typeOn(one, text) {
+  try {
+    const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
+    const { tokens } = await post("/tokenize", { model: state.model, prompt: spaced });
+    for (const id of tokens) one.tree.take({ id, text: "" });
+    await refresh();
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function readPrompt() {
@@ -346,6 +359,7 @@ async function start() {
     alternatives: (node) => askAlternatives({ ...place(state.sides[at], node.parent), count: 8 }),
     take: (node, word) => take(state.sides[at], node, word),
     goTo: (node) => { state.sides[at].tree.goTo(node.parent); refresh(); },
+    type: (text) => typeOn(state.sides[at], text),
   }));
   connect();
   let first = {};

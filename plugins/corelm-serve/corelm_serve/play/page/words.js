@@ -7,10 +7,16 @@ const SHADES = [1, 2, 4, 6, 8];
 const shade = (nats) => (nats === null ? 5 : SHADES.filter((each) => nats >= each).length);
 
 export class WordsView {
-  // `alternatives(node)` asks for the words at a node's place; `take` and `goTo` change the text.
-  constructor(box, { alternatives, take, goTo }) {
+  // `alternatives(node)` asks for the words at a node's place; `take`, `goTo` and `type` change the
+  // text.
+  constructor(box, { alternatives, take, goTo, type }) {
     this.box = box;
     this.on = { alternatives, take, goTo };
+    this.caret = h("input", {
+      type: "text", class: "caret", size: "9", placeholder: "type on…", "aria-label": "Type on from here; Enter takes it",
+      spellcheck: "false", autocomplete: "off",
+      onkeydown: (event) => { if (event.key === "Enter" && this.caret.value.trim()) { type(this.caret.value); this.caret.value = ""; } },
+    });
     this.opener = null;
     this.card = byId("alternatives");
     rove(this.box, ".word"); // of shared.js
@@ -22,21 +28,23 @@ export class WordsView {
     document.addEventListener("click", (event) => {
       if (!this.card.contains(event.target) && !this.box.contains(event.target)) this.close();
     });
-    this.peek = debounced(250, (button, node) => { if (button.matches(":hover")) this.open(button, node, false); });
+    this.peek = debounced(250, (button, node) => { if (button.matches(":hover, :focus")) this.open(button, node, false); });
   }
 
   // Show the path to the end of a branch; words behind the caret are faint, `different` is marked.
   show(tree, different = null) {
-    const focused = this.box.contains(document.activeElement) ? document.activeElement.dataset.at : null;
+    const focused = this.box.contains(document.activeElement) ? document.activeElement : null;
     const path = tree.path(tree.end);
     const caret = tree.path().length;
-    this.box.replaceChildren(...path.flatMap((node, at) => {
+    const parts = path.map((node, at) => {
       const space = /^\s*/.exec(node.text)[0]; // outside the button, or a line could begin with it
       return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
-    }));
-    if (!path.length) this.box.append(h("span", { class: "empty" }, "Nothing is drawn yet."));
+    });
+    parts.splice(caret, 0, [caret ? " " : "", this.caret, " "]);
+    this.box.replaceChildren(...parts.flat());
     stopAt(this.box.querySelectorAll(".word"), this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"));
-    if (focused !== null) this.box.querySelector(`[data-at="${Math.min(focused, path.length - 1)}"]`)?.focus();
+    if (focused === this.caret) this.caret.focus();
+    else if (focused) this.box.querySelector(`[data-at="${Math.min(focused.dataset.at, path.length - 1)}"]`)?.focus();
   }
 
   word(node, at, caret, different) {
@@ -47,6 +55,8 @@ export class WordsView {
       type: "button", class: classes.filter(Boolean).join(" "), data: { at: String(at) },
       "aria-label": `${visible(node)}, ${label}`,
       onclick: () => this.open(button, node, true), onpointerenter: () => this.peek(button, node),
+      // Walking along the words shows what was possible; coming back from the card does not.
+      onfocus: (event) => { if (event.relatedTarget && !this.card.contains(event.relatedTarget)) this.peek(button, node); },
     }, node.text.trim() ? node.text.trimStart() : visible(node));
     return button;
   }
