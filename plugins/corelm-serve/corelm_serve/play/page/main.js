@@ -82,7 +82,7 @@ function showMean({ surprisal, human, position, largest_entropy: largest }) {
   const people = human ? `human text: ${human.mean.toFixed(2)}` : "";
   byId("mean-human").textContent = people;
   byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
-  const said = `mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
+  const said = `${state.compare ? `${"AB"[state.at]}: ` : ""}mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
   byId("mean-text").textContent = said;
   byId("mean-text").dataset.surprisal = String(surprisal);
   mean.show(surprisal ?? 0, largest, human, `${said}${human ? `; ${people}` : ""}`);
