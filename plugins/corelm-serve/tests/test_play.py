@@ -11,7 +11,7 @@ from corelm_serve.play.rows import RowCache
 from corelm_serve.requests.play import PICTURES
 from corelm_serve.settings import Limits
 from matplotlib.figure import Figure
-from serve_client import register
+from serve_client import Likeliest, register
 
 import corelm
 from corelm.testing import ToyModel
@@ -183,6 +183,39 @@ def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(
     late = client.post("/api/picture", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
     assert late.status_code == 503
     assert next_word(client, sampler="greedy")["drawn"] is not None
+
+
+def test_a_decoder_of_another_person_writes_to_the_end(client):
+    register()
+    offered = client.get("/api/samplers").json()["decoders"]
+    help = "Take the likeliest token that is left at each step."
+    assert help in {each["help"] for each in offered if each["name"].endswith("likeliest")}
+    expected = corelm.generate(
+        ToyModel(), "the", sampler="top_k(k=3)", decoder=Likeliest(), length=9
+    )
+    words = write(client, sampler="top_k(k=3)", decoder="likeliest", length=9)
+    assert [word["id"] for word in words] == expected[0].tokens
+    assert [word["surprisal"] for word in words] == pytest.approx(
+        [step.model_surprisal for step in expected[0].steps], abs=1e-6
+    )
+    assert write(client, sampler="greedy", decoder="likeliest", tokens=[2]) == []  # the end
+
+
+@pytest.mark.parametrize(
+    ("decoder", "status", "part"),
+    [
+        ("likelies", 400, "did you mean 'likeliest'"),
+        ("greedy", 400, "decoder must be one decoder"),
+        ("likeliest(at=4000)", 400, "at most 64 here"),
+        ("likeliest(at=2)", 500, "likeliest(at=2) failed with RuntimeError"),
+    ],
+)
+def test_a_decoder_that_cannot_be_used_is_refused(client, decoder, status, part):
+    register()
+    body = {"prompt": "the", "sampler": "stochastic", "decoder": decoder}
+    found = client.post("/api/write", json=body)
+    assert found.status_code == status
+    assert part in found.json()["error"]["message"]
 
 
 def test_a_text_that_has_ended_is_not_continued(client):

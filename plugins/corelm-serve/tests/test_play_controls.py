@@ -77,9 +77,20 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     position(page, 1)
     page.select_option("#model", "cats")
     settled(page)
+    held = []
+    page.route("**/api/write", lambda route: held.append(route))
     page.click("#write")
-    page.click("#stop")
-    page.wait_for_selector("#write")
+    page.click("#stop")  # while the first ten words are on their way
+    held[0].continue_()
+    position(page, 11)
+    page.unroute("**/api/write")
+    page.select_option(
+        "#decoder", label="likeliest: Take the likeliest token that is left at each step."
+    )
+    page.click("#restart")
+    write_to_the_end(page)
+    alike = corelm.generate(ToyModel(end=False), "the cat", sampler="greedy", length=100)
+    assert page.inner_text("#text .words").split() == alike[0].text.split()
     page.click("#paste-open")
     page.click("#paste-close")
     for form, begins in {

@@ -126,7 +126,14 @@ def installed() -> list[dict[str, Any]]:
     ]
 
 
-def _first_line(cls: type[Sampler]) -> str:
+def decoders() -> list[dict[str, str]]:
+    """Return the installed decoders, each with its help line."""
+    with building:
+        offers = registry().decoders()
+    return [{"name": offer.full_name, "help": _first_line(offer.value)} for offer in offers]
+
+
+def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
 
 

@@ -112,3 +112,6 @@ class WriteRequest(PlaceRequest):
     """Tokens to draw from a place on."""
 
     length: int = field(Number(1, MOST_WRITTEN, whole=True), "tokens to draw at most", 60)
+    decoder: str | None = field(
+        Text(LONGEST_EXPRESSION, 1), "a decoder, such as `beam(width=4)`; default: ancestral"
+    )

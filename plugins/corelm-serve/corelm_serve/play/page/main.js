@@ -12,9 +12,10 @@ import { WordsView } from "./words.js";
 
 const LONGEST = 100; // words of "draw to the end"
 const PIECE = 10; // words of one request, between which it can be stopped
+const ANCESTRAL = "corelm:ancestral"; // is how words are drawn anyway
 const NO_CHAIN = { sampler: null, stages: null };
 
-const state = { model: "", prompt: "this movie is", seed: 1, sides: [newSide(), newSide()], at: 0, compare: false };
+const state = { model: "", prompt: "this movie is", seed: 1, decoder: "", sides: [newSide(), newSide()], at: 0, compare: false };
 let editor, columns, words, mean, answer, stopped = true;
 const askNext = latest("/api/next");
 const askAlternatives = latest("/api/next");
@@ -114,9 +115,9 @@ const askNotes = debounced(150, async (shown) => {
 
 // ---- the text ----
 
-async function draw(length) {
+async function draw(length, more = {}) {
   await Promise.all(shownSides().map(async (one) => {
-    const found = await post("/api/write", { ...place(one), length });
+    const found = await post("/api/write", { ...place(one), length, ...more });
     for (const word of found.words) one.tree.take(word);
     one.ended = found.ended;
   }));
@@ -141,7 +142,8 @@ async function drawToEnd() {
   byId("stop").hidden = false;
   byId("write").hidden = true;
   try {
-    for (let drawn = 0; drawn < LONGEST && !stopped; drawn += PIECE) {
+    if (state.decoder) await draw(LONGEST, { decoder: state.decoder }); // which may look ahead
+    else for (let drawn = 0; drawn < LONGEST && !stopped; drawn += PIECE) {
       await draw(PIECE);
       showText();
       if (shownSides().every((one) => one.ended)) break;
@@ -237,7 +239,7 @@ function compare(on) {
 
 function saved() {
   return {
-    model: state.model, prompt: state.prompt, seed: state.seed, compare: state.compare, at: state.at,
+    model: state.model, prompt: state.prompt, seed: state.seed, decoder: state.decoder, compare: state.compare, at: state.at,
     sides: shownSides().map((one) => ({ sampler: one.expression, tokens: one.tree.ids() })),
   };
 }
@@ -253,6 +255,8 @@ function open(found) {
     if (typeof each?.sampler === "string") one.chain = { sampler: each.sampler };
     for (const id of Array.isArray(each?.tokens) ? each.tokens : []) if (Number.isInteger(id)) one.tree.take({ id, text: "" });
   });
+  if ([...byId("decoder").options].some((each) => each.value === found.decoder)) state.decoder = found.decoder;
+  byId("decoder").value = state.decoder;
   byId("model").value = state.model;
   byId("prompt").value = state.prompt;
   byId("seed").value = String(state.seed);
@@ -307,6 +311,7 @@ function connect() {
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", (e) => { if (/^\d{1,15}$/.test(e.target.value.trim())) setSeed(Number(e.target.value)); else e.target.value = state.seed; }, "change");
   on("prompt", debounced(200, readPrompt), "input");
+  on("decoder", (e) => { state.decoder = e.target.value; }, "change");
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
   on("expression", debounced(150, () => refresh({ sampler: byId("expression").value })), "input");
   on("expression", () => { byId("expression").value = side().expression; }, "blur");
@@ -351,6 +356,10 @@ async function start() {
     ...offered.samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
   byId("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
     ...Object.entries(offered.presets).map(([name, expression]) => h("option", { value: expression }, name)));
+  const decoders = offered.decoders.filter((each) => each.name !== ANCESTRAL);
+  byId("decoders").hidden = !decoders.length;
+  byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
+    ...decoders.map((each) => h("option", { value: each.name }, `${each.name.split(":").at(-1)}: ${each.help}`)));
   editor = new ChainEditor(byId("cards"), offered.samplers, () => refresh({ stages: editor.active }));
   mean = new Strip();
   byId("mean").lastElementChild.append(mean.box);

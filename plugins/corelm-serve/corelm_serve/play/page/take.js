@@ -6,11 +6,13 @@ const shell = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 const python = (text) => JSON.stringify(text);
 
 export function command(state, expression, length) {
-  return `corelm sample --model ${shell(state.model)} --prompt ${shell(state.prompt)} --sampler ${shell(expression)} --seed ${state.seed} --length ${length}`;
+  return `corelm sample --model ${shell(state.model)} --prompt ${shell(state.prompt)} --sampler ${shell(expression)} --seed ${state.seed} --length ${length}${state.decoder ? ` --decoder ${shell(state.decoder)}` : ""}`;
 }
 
 export function program(state, expression, length) {
-  return `import corelm\n\ntexts = corelm.generate(${python(state.model)}, ${python(state.prompt)}, sampler=${python(expression)}, seed=${state.seed}, length=${length})\nprint(texts[0].text)`;
+  const [imported, given] = state.decoder
+    ? ["\nfrom corelm.toolkit import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
+  return `import corelm${imported}\n\ntexts = corelm.generate(${python(state.model)}, ${python(state.prompt)}, sampler=${python(expression)}, seed=${state.seed}, length=${length}${given})\nprint(texts[0].text)`;
 }
 
 export function link(saved) {
