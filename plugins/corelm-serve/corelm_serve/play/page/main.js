@@ -12,7 +12,7 @@ import { WordsView } from "./words.js";
 
 const LONGEST = 100; // words of "draw to the end"
 const PIECE = 10; // words of one request, between which it can be stopped
-const ANCESTRAL = "corelm:ancestral"; // is how words are drawn anyway
+const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const NO_CHAIN = { sampler: null, stages: null };
 
 const state = { model: "", prompt: "this movie is", seed: 1, decoder: "", sides: [newSide(), newSide()], at: 0, compare: false };
@@ -359,7 +359,7 @@ async function start() {
   const decoders = offered.decoders.filter((each) => each.name !== ANCESTRAL);
   byId("decoders").hidden = !decoders.length;
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
-    ...decoders.map((each) => h("option", { value: each.name }, `${each.name.split(":").at(-1)}: ${each.help}`)));
+    ...decoders.map((each) => h("option", { value: each.name }, `${each.name}: ${each.help}`)));
   editor = new ChainEditor(byId("cards"), offered.samplers, () => refresh({ stages: editor.active }));
   mean = new Strip();
   byId("mean").lastElementChild.append(mean.box);
