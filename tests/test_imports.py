@@ -13,6 +13,7 @@ import corelm.batching
 import corelm.filters
 import corelm.interop
 import corelm.interop.testing
+import corelm.plot
 import corelm.testing
 import corelm.toolkit
 
@@ -37,6 +38,7 @@ GUESTS: dict[str, set[str]] = {
     "authoring": set(),
     "explanation": set(),
     "lint": set(),
+    "plot": {"reports"},
     "bench": set(),
     "chat": set(),
     "clean": {"models", "reports", "training"},
@@ -73,6 +75,7 @@ PUBLIC = {
     "corelm.filters": set(corelm.filters.__all__),
     "corelm.interop": set(corelm.interop.__all__),
     "corelm.interop.testing": set(corelm.interop.testing.__all__),
+    "corelm.plot": set(corelm.plot.__all__),
     "corelm.testing": set(corelm.testing.__all__),
     "corelm.toolkit": set(corelm.toolkit.__all__),
 }

@@ -26,7 +26,7 @@ from corelm.reports.document.schema import check
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.entries import labels, shortened
-from corelm.reports.render.plots.files import drawings, plots
+from corelm.reports.render.plots.files import drawings, plots, shrink
 from corelm.reports.render.plots.placement import Box, pieces, shared
 from corelm.testing import ToyModel
 
@@ -92,7 +92,7 @@ def test_a_pdf_fits_into_the_column_of_a_paper(document):
     for chart in charts(typed(document)):
         with canvas.style(**{"figure.figsize": (canvas.COLUMN / canvas.SHRUNK / 72, 4)}):
             figure = chart.draw(typed(document))
-            canvas.shrink(figure, canvas.SHRUNK)
+            shrink(figure, canvas.SHRUNK)
             figure.canvas.draw()
             sizes = {
                 text.get_fontsize() for text in figure.findobj(mpl.text.Text) if text.get_text()
