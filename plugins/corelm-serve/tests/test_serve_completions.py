@@ -178,6 +178,28 @@ def test_a_start_token_in_the_ids_of_a_prompt_is_not_put_there_twice(open_client
     assert with_start == [None, *alone]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"echo": True, "logprobs": 2}, {"decoder": "beam(width=2)"}, {"stream": True}]
+)
+def test_a_text_after_a_start_token_is_that_of_the_prompt(client, settings):
+    if "decoder" in settings:
+        pytest.importorskip("corelm_beam")
+    vocabulary = MODEL.vocabulary
+    asked = {"sampler": "dry | top_p(p=0.9)", "seed": 4, "max_tokens": 12, **settings}
+    for ids in (vocabulary.encode("the cat"), []):
+        prompts = [vocabulary.decode(ids), [vocabulary.start, *ids]]
+        if settings.get("stream"):
+            texts = [complete(client.stream(prompt=prompt, **asked)) for prompt in prompts]
+        else:
+            texts = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in prompts]
+            found = [(choice.pop("logprobs"), choice.pop("sampler_logprobs", None))
+                     for choice in texts]  # fmt: skip
+            if "echo" in settings:
+                pairs = [[part["token_logprobs"] for part in each] for each in found]
+                assert [[None, *numbers] for numbers in pairs[0]] == pairs[1]
+        assert texts[0] == texts[1]
+
+
 def test_echo_alone_scores_a_prompt_and_draws_nothing(client):
     answer = client.complete(prompt="the cat", echo=True, logprobs=1, max_tokens=0)
     [choice] = answer["choices"]
