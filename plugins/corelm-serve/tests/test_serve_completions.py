@@ -140,6 +140,13 @@ def test_logprobs_are_the_models_and_the_samplers_are_beside_them(client):
     assert [choice["text"][at : at + 1] for at in offsets] == [" "] * len(offsets)
 
 
+def test_no_impossible_token_is_among_the_likeliest(client):
+    [choice] = client.complete(logprobs=20, echo=True, seed=1, max_tokens=4)["choices"]
+    possible = len(MODEL.vocabulary) - 2  # without padding and [UNK]
+    tops = choice["logprobs"]["top_logprobs"]
+    assert [len(top) for top in tops] == [possible] * 5
+
+
 @pytest.mark.parametrize("model", [ToyModel(end=False), ToyModel()], ids=["no start", "start"])
 @pytest.mark.parametrize("prompt", ["the cat sat on", "the"])
 def test_echo_scores_the_whole_prompt(open_client, model, prompt):
