@@ -125,6 +125,16 @@ def test_likelihoods_are_those_of_the_distributions(evaluate):
         assert likelihood == pytest.approx(log_probability(model, [], ids), rel=1e-5)
 
 
+def test_the_start_token_of_a_rendered_template_is_put_there_once():
+    lm = CorelmLM(ToyModel())
+    pairs = [asked("loglikelihood", (context, " sat")) for context in ("[end] the cat", "the cat")]
+    one, other = (lm.loglikelihood(each, disable_tqdm=True) for each in pairs)
+    assert one == other
+    texts = [asked("loglikelihood_rolling", (text,)) for text in ("[end] the cat", "the cat")]
+    one, other = (lm.loglikelihood_rolling(each, disable_tqdm=True) for each in texts)
+    assert one == other
+
+
 def test_a_task_that_samples_gets_the_sampler_that_it_names(evaluate):
     found = evaluate("variety", model_args={"model": "imdb", "seed": 3})
     model = corelm.load("imdb")
