@@ -209,6 +209,7 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--fail-if", "top_p.loops > 1"], "'top_p' matches no row"),
         (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),
         (["--htlm", "x"], "No such option: --htlm"),
+        (["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
     ],
 )
 def test_wrong_usage_is_refused_before_the_work(

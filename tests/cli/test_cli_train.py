@@ -36,6 +36,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "sentence"),
     [
         ((), "give the texts to train on: --data imdb, or a folder or a file"),
+        (("own texts.txt",), "'own texts.txt' has no option: did you mean --data 'own texts.txt'?"),
         (("--data", "no/such/file"), "there is no file or folder no/such/file"),
         (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
         (("--data", "{notes}", "--patience", "0"), "patience must be at least 1, not 0"),
