@@ -27,6 +27,8 @@ EXPRESSIONS = [
     "eta(epsilon=0.05)",
     "min_p(p=0.1)",
     "quadratic(factor=0.2, curve=2)",
+    "tail_free(z=0.95)",
+    "top_a(a=0.5)",
     "top_h(h=0.8)",
     "top_k(k=10)",
     "top_n_sigma(n=1.5)",

@@ -62,6 +62,8 @@ CASES = [
     # It looks at the 100 likeliest tokens and takes them for all; here it looks at all, as we do.
     Case("top_h(h=0.4)", "TopHLogitsWarper", {"top_h": 0.4}, attributes={"top_n": 10**9}),
     Case("top_n_sigma(n=1)"),
+    Case("top_a(a=0.2)"),
+    Case("tail_free(z=0.95)"),
     Case("xtc(probability=0.5)"),
     Case("quadratic(factor=0.3)"),
     Case("mirostat(tau=5)"),
