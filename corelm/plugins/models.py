@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from corelm.errors import (
     AmbiguousNameError,
@@ -22,6 +22,7 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.language_model import LanguageModel, ModelScheme
+from corelm.markup import Displayed, Table
 from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
@@ -104,6 +105,21 @@ def loaded_name(model: LanguageModel) -> str | None:
     """
     found, name = _names.get(id(model), (None, None))
     return name if found is not None and found() is model else None
+
+
+class DisplayedModel(Displayed):
+    """A language model that shows its name and its sizes: a base class for models of any kind."""
+
+    def _facts(self) -> dict[str, str]:
+        model = cast(LanguageModel, self)
+        return {
+            "vocabulary": f"{len(model.vocabulary):,} tokens",
+            "context": f"{model.context_length:,} tokens",
+        }
+
+    def _parts(self) -> list[Table]:
+        name = loaded_name(cast(LanguageModel, self)) or type(self).__name__
+        return [Table(["", name], [*self._facts().items()])]
 
 
 def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageModel:

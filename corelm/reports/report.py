@@ -25,13 +25,13 @@ from corelm.reports.render import bibtex, markdown, sentences
 from corelm.reports.render.frames import columns, to_csv
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
-from corelm.toolkit import as_model, label, loaded_name
+from corelm.toolkit import Displayed, as_model, label, loaded_name
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report:
+class Report(Displayed):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/2`.
@@ -170,6 +170,12 @@ class Report:
         from corelm.reports.render.markdown import to_notebook
 
         return to_notebook(self._document)
+
+    def _repr_text_(self) -> str:
+        """Return the summary and the table, for a terminal."""
+        from corelm.reports.render.markdown import to_text
+
+        return to_text(self._document)
 
 
 def compare(

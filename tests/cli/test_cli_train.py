@@ -179,6 +179,7 @@ def test_a_place_that_cannot_be_written_is_refused_without_importing_keras(
     assert "the folder also holds 'notes.md'; choose another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_tensorflow_it_says_what_it_needs(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
