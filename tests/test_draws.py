@@ -22,6 +22,7 @@ EXPRESSIONS = [
     *(f"temperature(t={t})" for t in (0, 0.2, 0.5, 0.7, 1.5, 1e300)),
     "temperature(t=0.5) | temperature(t=3)",
     "dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "edt(t=1.2, theta=0.5)",
     "epsilon(epsilon=0.01)",
     "eta(epsilon=0.05)",
     "min_p(p=0.1)",

@@ -16,6 +16,7 @@ from corelm.plugins.registry import registry
 
 READ_LOGITS_ONLY = {
     "dynamic_temperature",
+    "edt",
     "epsilon",
     "eta",
     "greedy",

@@ -168,6 +168,7 @@ def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_settings_from_standard_input(spawn: Run) -> None:
     result = spawn("presets", "--from", "-", input=b"--temp 0 --mlock")
     assert (result.code, result.out) == (0, "greedy\n")

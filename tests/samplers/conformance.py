@@ -73,6 +73,8 @@ OTHERS = (
     "temperature(t=inf)",
     "dynamic_temperature(t_min=0.5, t_max=1.5)",
     "dynamic_temperature(t_min=0, t_max=2, exponent=2)",
+    "edt(t=1.2, theta=0.6)",
+    "edt(t=0.7, theta=1, base=0.5)",
     "quadratic(factor=0.2)",
     "quadratic(factor=0.3, curve=2)",
     "quadratic(factor=0.1, curve=4)",

@@ -65,6 +65,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         for name in ("t_min", "t_max", "exponent")
         for value in (-1.0, INF)
     ),
+    ("edt", {"t": INF}, "t must be at least 0 and below inf, not inf"),
+    ("edt", {"theta": -1}, "theta must be at least 0 and below inf, not -1.0"),
+    ("edt", {"base": 0}, "base must be above 0 and at most 1, not 0.0"),
+    ("edt", {"base": 1.1}, "base must be above 0 and at most 1, not 1.1"),
     ("epsilon", {"epsilon": -0.1}, "epsilon must be at least 0 and below 1, not -0.1"),
     ("epsilon", {"epsilon": 1}, "epsilon must be at least 0 and below 1, not 1.0"),
     ("eta", {"epsilon": -0.1}, "epsilon must be at least 0 and below 1, not -0.1"),
