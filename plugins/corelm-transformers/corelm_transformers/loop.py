@@ -4,6 +4,7 @@ import logging
 
 from transformers import LogitsProcessorList
 
+from corelm import CorelmError
 from corelm_transformers.caller import tokenizer_of_call
 from corelm_transformers.processor import SamplerProcessor
 
@@ -36,8 +37,13 @@ def corelm_loop(
             text. `generate` does not pass it to a loop, so it is looked up in the call.
 
     Raises:
-        CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
+        CorelmError: no such sampler, a seed that is not a whole number of at least 0, or beams.
     """
+    if (generation_config.num_beams or 1) > 1:
+        raise CorelmError(
+            "corelm_loop draws texts and searches no beams; leave out num_beams, or pass "
+            "as_logits_processor() without a seed to generate()"
+        )
     if logits_processor:
         names = ", ".join(type(processor).__name__ for processor in logits_processor)
         logger.warning("corelm_loop applies %s in place of %s", sampler, names)

@@ -198,6 +198,12 @@ def test_beams_of_drawn_tokens_are_refused(options):
         drawn(["the", "a cat"], logits_processor=[processor], num_beams=3, **options)
 
 
+@pytest.mark.parametrize("seed", [None, 1])
+def test_the_loop_refuses_beams(seed):
+    with pytest.raises(CorelmError, match="searches no beams"):
+        drawn(["the"], custom_generate=corelm_loop, sampler="top_k(k=5)", seed=seed, num_beams=3)
+
+
 @pytest.mark.parametrize(
     ("sampler", "seed", "message"), [("min_q(p=0.1)", None, "min_q"), ("min_p", -1, "seed")]
 )
