@@ -124,6 +124,8 @@ class Columns:
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
         self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
+        self._impossible = self._probabilities[0] == 0  # to the model itself
+        self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
 
     @property
     def last(self) -> Array:
@@ -169,11 +171,10 @@ class Columns:
 
     def _expected_surprisal(self, at: int) -> float | None:
         """Return the surprisal under the model to expect of a draw; None if it has no bound."""
-        drawn = self._probabilities[at] > 0
-        with np.errstate(divide="ignore"):
-            nats = -np.log(self._probabilities[0][drawn])
-        mean = float(self._probabilities[at][drawn] @ nats)
-        return mean if math.isfinite(mean) else None
+        q = self._probabilities[at]
+        if at and (q[self._impossible] > 0).any():
+            return None
+        return float((q * self._nats).sum())  # BLAS would wait for its threads
 
 
 def _about(result: StageResult) -> dict[str, Any]:
