@@ -42,6 +42,7 @@ from corelm.machine import processor_flags as processor_flags
 from corelm.markup import Displayed as Displayed
 from corelm.markup import Table as Table
 from corelm.native.cpu import cpu_limit as cpu_limit
+from corelm.numerics.distributions import draw_checked as draw_checked
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.filters import in_falling_order as in_falling_order
 from corelm.numerics.filters import rank as rank

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import corelm
@@ -109,6 +110,7 @@ class Import:
         return self.module.split(".")[0]
 
 
+@cache
 def imports_of(file: Path) -> list[Import]:
     """Return the imports of a file that run, at its top or in its functions."""
     return list(_imports(ast.parse(file.read_text(encoding="utf-8")), at_the_top=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -226,7 +227,7 @@ class Explanation(Displayed):
 
 
 def explain(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     prompt: str,
     sampler: Sampler | str,
     *,

@@ -199,7 +199,7 @@ class NumpySession:
 
     def fork(self) -> NumpySession:
         """Return a session of the same rows; what happens to one doesn't change the other."""
-        self._finish_background()
+        self._kept_logits()  # once, before the fork, which would compute them again
         other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
         other._cache = self._network.new_cache(len(self._cache))

@@ -27,7 +27,7 @@ from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
-from corelm.printable import did_you_mean, reason_of
+from corelm.printable import did_you_mean, reason_of, shown
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -131,8 +131,11 @@ def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageM
     return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
-def as_model(model: LanguageModel | str) -> LanguageModel:
-    """Return a language model as it is, or load the one of a name.
+def as_model(model: LanguageModel | str | os.PathLike[str]) -> LanguageModel:
+    """Return a language model as it is, or load the one of a name or path.
+
+    Raises:
+        UsageError: neither a model nor the name of one.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -140,7 +143,11 @@ def as_model(model: LanguageModel | str) -> LanguageModel:
         >>> as_model(toy) is toy, len(as_model("imdb").vocabulary)
         (True, 15000)
     """
-    return load(model) if isinstance(model, str) else model
+    if isinstance(model, str | os.PathLike):
+        return load(model)
+    if not hasattr(model, "vocabulary"):
+        raise UsageError(f"a model is a name, a path or a language model, not {shown(model)}")
+    return model
 
 
 def label(name: str) -> str:

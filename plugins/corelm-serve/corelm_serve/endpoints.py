@@ -89,7 +89,8 @@ async def chat_completions(request: Request) -> Any:
 
 async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
-    service, body, inbox = service_of(request), await read_body(request), Inbox()
+    service, body = service_of(request), await read_body(request)
+    inbox = Inbox(request.app.state.wakeups)
     call = await in_thread(request, prepare, body, service.models, service.limits, inbox.tell)
     scheduler = service.scheduler_of(call)
     if call.stream:

@@ -81,6 +81,13 @@ def test_the_draws_are_those_of_generate(client, chain):
         assert found["position"] == at
 
 
+def test_a_start_token_in_the_prompt_is_not_put_there_twice(client):
+    found, expected = (write(client, prompt=prompt, sampler="dry") for prompt in ("[end]", ""))
+    assert found == expected
+    one, other = (next_word(client, prompt=text, sampler="dry") for text in ("[end] the", "the"))
+    assert one == other
+
+
 @pytest.mark.parametrize("chain", ["mirostat(tau=1.5) | top_k(k=2)", "top_k(k=1) | adaptive_p"])
 def test_a_word_that_the_chain_cannot_draw_has_no_surprisal_as_in_explain(client, chain):
     tokens = ToyModel().vocabulary.encode("mat sat")
