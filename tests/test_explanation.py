@@ -189,7 +189,7 @@ def test_a_later_step_is_the_one_that_generation_draws_from(chain):
         assert explanation.after == "".join(step.text for step in steps[:count])
         assert np.array_equal(explanation.stages[0].logits, drawn.model_logits[0])
         assert np.array_equal(explanation.stages[-1].logits, drawn.logits[0])
-        before = [step.token for step in steps[:count]]
+        before = [int(step.tokens[0]) for step in steps[:count]]
         ids = corelm.explain(model, "the", chain, after=before)
         assert (ids.tokens, ids.after) == (explanation.tokens, explanation.after)
         np.testing.assert_array_equal(ids.stages[-1].logits, explanation.stages[-1].logits)
