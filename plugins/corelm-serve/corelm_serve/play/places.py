@@ -18,7 +18,7 @@ from corelm import (
     softmax,
 )
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer
+from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -167,7 +167,9 @@ class Columns:
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(self._probabilities[max(at - 1, 0)][removed].sum()),
         }
-        return found | (_about(self._trace[at - 1]) if at else {"stage": None, "branch": ""})
+        return found | (
+            _about(self._trace[at - 1]) if at else {"stage": None, "name": "model", "branch": ""}
+        )
 
     def _expected_surprisal(self, at: int) -> float | None:
         """Return the surprisal under the model to expect of a draw; None if it has no bound."""
@@ -181,8 +183,21 @@ def _about(result: StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),
+        "name": _short(result.stage),
         "branch": result.branch,
         "neutral": result.stage.is_neutral,
         "mask": isinstance(result.stage, Mask),
         "fell_back": fell_back,
     }
+
+
+def _short(stage: Sampler) -> str:
+    """Return a stage as an expression; of several parameters, those without their default."""
+    parameters = type(stage).parameters()
+    values = [(each, getattr(stage, each.name)) for each in parameters]
+    shown = [
+        f"{each.name}={written(value)}"
+        for each, value in values
+        if len(values) == 1 or value != each.default
+    ]
+    return f"{stage.name}({', '.join(shown)})" if shown else stage.name
