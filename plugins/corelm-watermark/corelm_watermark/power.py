@@ -17,7 +17,7 @@ KEYS = 20
 """Keys of the model's texts: those with one key have much in common, above all with synthid."""
 HUMAN_KEYS = 4
 """Keys for the human texts: with one key, common phrases fall on one side in all of them."""
-WIDTH = 15
+WIDTH = 17
 """Characters of a column: two levels fit."""
 TIMES = 3
 """How often each phrase of a repetitive text comes."""
@@ -111,7 +111,7 @@ def _shares(found, levels):
     """Return the shares that are detected, as text, one for each length."""
     digits = 1 if len(levels) == 1 else 2
     shares = [[f"{np.mean(p <= level):.{digits}%}" for level in levels] for p in found if len(p)]
-    return [" ".join(f"{share:>6}" for share in row) for row in shares] + ["-"] * (
+    return [" ".join(f"{share:>7}" for share in row) for row in shares] + ["-"] * (
         len(LENGTHS) - len(shares)
     )
 
