@@ -101,6 +101,7 @@ def test_without_a_seed_the_distribution_is_the_samplers(processor):
     np.testing.assert_allclose(found, corelm.sampling_distribution(sampler, logits), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_draws_of_a_seed_follow_the_distribution(processor):
     def draw(logits, sampler):
         for seed in range(200):

@@ -60,7 +60,9 @@ def test_the_version(spawn: Run) -> None:
     ],
 )
 def test_wrong_usage(run: Run, words: list[str], sentence: str) -> None:
-    assert run(*words) == (2, "", f"error: {sentence}\n")
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
 
 
 @pytest.mark.slow
