@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.unsetenv(name)
 
 
+LONG = "test_examples_print_what_the_page_says["
 VARIANTS = pytest.StashKey[Counter[str]]()
 
 
@@ -44,6 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the tests of engines, and count the variants of each test before any is deselected."""
     for item in items:
         mark_engines(item)
+    # Long ones first, or a worker has one alone at the end. The sort keeps the order of the others.
+    items.sort(key=lambda item: not item.name.startswith(LONG))
     config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)
 
 

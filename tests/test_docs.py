@@ -140,6 +140,22 @@ def test_a_block_may_need_more_than_its_page(tmp_path: Path) -> None:
     assert examples.script(page) == "set -eu\n"
 
 
+def test_a_block_takes_its_output_from_another_page(tmp_path: Path) -> None:
+    """It is not run, and a difference is found, except in the files written."""
+    there, page = tmp_path / "there.md", tmp_path / "page.md"
+    there.write_text("```bash\necho a --to x\n```\n\n```text\na\nb\nwritten to x\n```\n")
+    form = "```bash\nfalse\n```\n\n```text\n{}\n```\n"
+    comment = f"<!-- output: {there}: echo a --to x -->\n"
+    page.write_text(comment + form.format("a\nb\nwritten to y"))
+    assert examples.differences(page) == []
+    page.write_text(comment + form.format("a\nc\nwritten to y"))
+    assert "-c" in examples.differences(page)
+    assert "+b" in examples.differences(page)
+    page.write_text(comment.replace("echo a", "echo b") + form.format("a"))
+    with pytest.raises(AssertionError, match="does not show 'echo b --to x'"):
+        examples.differences(page)
+
+
 def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
@@ -267,6 +283,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     assert set(documented) == hooks
 
 
+@pytest.mark.slow
 def test_every_environment_variable_is_documented() -> None:
     documented = re.findall(r"^## `(CORELM_\w+)`$", read("reference/environment.md"), re.MULTILINE)
     sources = [p for folder in ("corelm", "samplers") for p in (ROOT / folder).rglob("*.py")]

@@ -20,7 +20,9 @@ Comments above a block change this:
 
 - `<!-- not run: REASON -->` leaves it out;
 - `<!-- source: PATH -->` fills it with a file of the repository;
-- `<!-- source: PATH NAME -->` fills it with one class or function of that file.
+- `<!-- source: PATH NAME -->` fills it with one class or function of that file;
+- `<!-- output: PATH: COMMAND -->` above `bash` does not run it: its output is the one that another
+  page shows below that command. Lines about files written may differ.
 
 A page with `<!-- needs: MODULE $COMMAND ... -->` is left out where one of these is not installed.
 Right above a block the comment leaves out this block alone, and it is in no shell script.
@@ -51,6 +53,8 @@ FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*)(?P<options>[^`]*)")
 TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
+OUTPUT = re.compile(r"<!-- output: (?P<path>[^:\s]+): (?P<command>.+) -->")
+WRITTEN = "written to "
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 PAGE_NEEDS = re.compile(rf"{NEEDS.pattern}(?!\n *```)", re.MULTILINE)
 ANYTHING = "..."
@@ -85,6 +89,7 @@ class Block:
         indent: the indentation of the fence.
         follows: there is nothing but empty lines between the block above and this one.
         source: the part of the repository that the block shows; None for other blocks.
+        elsewhere: the page and the command whose output the block has; None if it is run.
     """
 
     language: str
@@ -95,6 +100,7 @@ class Block:
     indent: str
     follows: bool
     source: re.Match[str] | None
+    elsewhere: re.Match[str] | None
 
     @property
     def text(self) -> str:
@@ -157,6 +163,13 @@ def blocks(lines: Sequence[str]) -> Iterator[Block]:
         number = block.last + 1
 
 
+def with_outputs(lines: Sequence[str]) -> Iterator[tuple[Block, list[str]]]:
+    """Yield each block of a page with the output right below it."""
+    listed = list(blocks(lines))
+    for block, below in zip_longest(listed, listed[1:]):
+        yield block, below.lines if below and below.language == "text" and below.follows else []
+
+
 def _leaves_out(comment: str) -> bool:
     """Return whether a comment leaves out the block below it."""
     return bool(NOT_RUN.match(comment)) or bool(_missing(NEEDS.findall(comment)))
@@ -176,6 +189,7 @@ def _block(lines: Sequence[str], first: int, fence: re.Match[str], above: str) -
         indent=indent,
         follows=above == "```",
         source=SOURCE.match(above),
+        elsewhere=OUTPUT.match(above),
     )
 
 
@@ -256,6 +270,7 @@ def _environment(folder: Path) -> dict[str, str]:
         ),
         "PYTHONIOENCODING": "utf-8",
         "CORELM_HOME": str(folder / "home"),
+        "HF_MODULES_CACHE": str(folder / "modules"),
         "LLM_USER_PATH": str(folder / "llm"),
         "COLUMNS": "80",
         "NO_COLOR": "1",
@@ -277,9 +292,7 @@ def renewed(page: Path) -> list[str]:
     changes: list[tuple[Block, list[str]]] = []
     with tempfile.TemporaryDirectory() as folder, Session(Path(folder)) as session:
         printed = ""
-        listed = list(blocks(lines))
-        for block, below in zip_longest(listed, listed[1:]):
-            output = below.lines if below and below.language == "text" and below.follows else []
+        for block, output in with_outputs(lines):
             if block.source is not None:
                 changes.append((block, block.text.split("\n")))
             if block.title:
@@ -289,7 +302,7 @@ def renewed(page: Path) -> list[str]:
             elif block.language == "python":
                 printed = session.python(block.text)
             elif block.language == "bash":
-                printed = session.shell(f"set -e\n{block.text}", shows_error(output))
+                printed = _printed(block, output, session)
             elif block.language == "console":
                 changes.append((block, list(_run(block.lines, session))))
             elif block.language == "text" and block.follows:
@@ -297,6 +310,22 @@ def renewed(page: Path) -> list[str]:
     for block, inside in reversed(changes):
         lines[block.first + 1 : block.last] = [(block.indent + line).rstrip() for line in inside]
     return lines
+
+
+def _printed(block: Block, shown: Sequence[str], session: Session) -> str:
+    """Return what the commands of a block print, or what another page shows for them.
+
+    Raises:
+        AssertionError: a command failed, or the other page does not show it.
+    """
+    if (elsewhere := block.elsewhere) is None:
+        return session.shell(f"set -e\n{block.text}", shows_error(shown))
+    lines = (ROOT / elsewhere["path"]).read_text("utf-8").split("\n")
+    outputs = {block.text: output for block, output in with_outputs(lines)}
+    if not (output := outputs.get(elsewhere["command"])):
+        raise AssertionError(f"{elsewhere['path']} does not show {elsewhere['command']!r}")
+    kept = [line for line in output if not line.startswith(WRITTEN)]
+    return "\n".join([*kept, *(line for line in shown if line.startswith(WRITTEN))])
 
 
 def script(page: Path) -> str:
@@ -307,10 +336,8 @@ def script(page: Path) -> str:
     that need an engine, which is not installed there.
     """
     lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
-    listed = list(blocks(lines))
     parts = ["set -eu"]
-    for block, below in zip_longest(listed, listed[1:]):
-        output = below.lines if below and below.language == "text" and below.follows else []
+    for block, output in with_outputs(lines):
         above = lines[block.first - 1]
         if above == "<!-- tests -->" or NEEDS.match(above):
             continue

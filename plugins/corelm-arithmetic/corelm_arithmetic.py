@@ -22,7 +22,8 @@ class Arithmetic(Decoder):
     apart.
 
     Source: Vilnis et al. 2022, Arithmetic sampling: parallel diverse decoding for large language
-    models, arXiv 2210.15458, there with the codes i / (n + 1); van der Corput 1935.
+    models, arXiv 2210.15458, there with the codes i / (n + 1); van der Corput 1935,
+    Verteilungsfunktionen.
 
     Example:
         >>> import corelm

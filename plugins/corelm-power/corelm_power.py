@@ -34,7 +34,9 @@ class Power(Decoder):
     calls are logged at the end.
 
     Source: Karan and Du 2025, Reasoning with sampling: your base model is smarter than you think,
-    arXiv 2510.14901; Metropolis et al. 1953; Hastings 1970.
+    arXiv 2510.14901; Metropolis et al. 1953, Equation of state calculations by fast computing
+    machines; Hastings 1970, Monte Carlo sampling methods using Markov chains and their
+    applications.
 
     Example:
         >>> import corelm

@@ -113,6 +113,7 @@ def test_an_earlier_report_cites_what_it_can(report):
          [("2016", "1609.08144")]),
         ("A and B 1999, One. With remarks; C 2001, Two, doi 10.1000/182.", [("1999", ""),
          ("2001", "")]),
+        ("A 2025, One, arXiv 2501.00000; B et al. 1953; C 1970.", [("2025", "2501.00000")]),
     ],
 )  # fmt: skip
 def test_sources_become_entries(source, entries):
@@ -123,8 +124,8 @@ def test_sources_become_entries(source, entries):
     parsed("\n".join(map(str, found)))
 
 
-def test_every_sampler_that_names_a_source_gets_a_valid_entry():
-    offers = registry().samplers()
+def test_every_strategy_that_names_a_source_gets_a_valid_entry():
+    offers = [*registry().samplers(), *registry().decoders()]
     named = {o.name: source for o in offers if (source := source_of(o.value))}
     assert len(named) > 20
     for name, source in named.items():
@@ -145,7 +146,7 @@ REQUIRED = {
 def test_published_works_have_what_their_type_needs_and_are_cited():
     package = ROOT / "corelm" / "reports" / "render"
     works = tomllib.loads((package / "works.toml").read_text(encoding="utf-8"))
-    places = [*ROOT.glob("samplers/*.py"), *ROOT.glob("plugins/*/*.py"),
+    places = [*ROOT.glob("samplers/*.py"), *ROOT.glob("plugins/**/*.py"),
               *ROOT.glob("corelm/**/*.py")]  # fmt: skip
     cited = " ".join(" ".join(file.read_text(encoding="utf-8").split()) for file in places).lower()
     for name, work in works.items():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from long_programs import long_program
 
+import corelm
+
 
 @pytest.fixture(scope="module")
 def simulation():
@@ -94,6 +96,24 @@ def test_prompts_that_shared_random_numbers_would_be_noticed(designs):
         low, high = designs.mean_interval(tops, bottoms)
         held += low <= truth[0] / truth[1] <= high
     assert held < 86
+
+
+@pytest.mark.slow
+def test_compression_of_few_short_texts_is_not_underestimated(designs):
+    """The ratio is skewed: an interval symmetric around it ends below the truth in 11 of 100."""
+    model, prompts = designs.chain()
+    sampler = corelm.sampler(designs.SAMPLERS[0])
+    records = designs.generated_texts.draw(model, prompts[0], sampler, 12, range(400), 1)
+    rng = np.random.default_rng(8)
+    sets = [
+        designs.TextSet([records[i] for i in rng.choice(400, 12, replace=False)]).summary()
+        for _ in range(200)
+    ]
+    truth = np.mean([each.figures["compression"] for each in sets])
+    ends = np.array([each.ci95["compression"] for each in sets if each.ci95["compression"]])
+    assert len(ends) > 150
+    assert np.mean(ends[:, 0] > truth) < 0.06
+    assert np.mean(ends[:, 1] < truth) < 0.07
 
 
 @pytest.mark.slow

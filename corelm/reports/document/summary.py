@@ -206,7 +206,9 @@ def _straying(document: Document, samplers: Samplers) -> str:
     Without human text the model's own tokens are the measure.
     """
     fit = document.human.temperature if document.human else None
-    whose = "the model's own" if fit is None else "human text"
+    usually = "the model's own {}" if fit is None else "human text {}"
+    if fit and fit.estimated:  # not the surprisal of human text itself, which the table has
+        usually = "human text about {} on these contexts"
     drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
     usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
     far = [
@@ -221,7 +223,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
     verb = "samples" if len(far) == 1 else "sample"
     return (
         f"{listed([run.name for run in found])} {verb} from the tail "
-        f"(expected surprisal {listed(nats)} nats, {whose} {number(far[0][1])})."
+        f"(expected surprisal {listed(nats)} nats, {usually.format(number(far[0][1]))})."
     )
 
 

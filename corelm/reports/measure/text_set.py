@@ -18,6 +18,7 @@ from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.derived_intervals import (
     independent_difference,
     on_logit_scale,
+    on_reciprocal_scale,
     widened,
 )
 from corelm.reports.metrics.intervals import (
@@ -33,6 +34,9 @@ from corelm.reports.metrics.positions import Band, Sums, along_texts, by_positio
 from corelm.reports.metrics.sets import subset_interval, subsets
 from corelm.reports.metrics.units import by_unit, units
 from corelm.toolkit import Offer
+
+SCALES = {SELF_BLEU: on_logit_scale, "compression": on_reciprocal_scale}
+"""The figures whose interval is symmetric on a scale of its own."""
 
 
 class TextSet:
@@ -142,8 +146,8 @@ class TextSet:
             ends = subset_interval(self._of_sets(name), left_out, texts)
         else:
             ends = interval_of_sets(self.of_set[name], self._of_sets(name), left_out)
-        if name == SELF_BLEU:
-            ends = on_logit_scale(self.of_set[name], ends)
+        if name in SCALES:
+            ends = SCALES[name](self.of_set[name], ends)
         return self._known(widened(ends, self._noise(name), self._limits.get(name)))
 
     def _is_decided(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Intervals that follow from other intervals: of differences, with a further error, of shares."""
+"""Intervals that follow from other intervals: of differences, with a further error, of ratios."""
 
 from __future__ import annotations
 
@@ -72,3 +72,19 @@ def on_logit_scale(value: float | None, ends: Interval | None) -> Interval | Non
         return ends
     middle, half = math.log(value / (1 - value)), (ends[1] - ends[0]) / 2 / (value * (1 - value))
     return [1 / (1 + math.exp(-(middle + sign * half))) for sign in (-1, 1)]
+
+
+def on_reciprocal_scale(value: float | None, ends: Interval | None) -> Interval | None:
+    """Return a symmetric interval of a ratio of sizes, on the scale of the reciprocal.
+
+    The texts of a set add to its compressed size, the denominator of compression, whose error is
+    symmetric. None if the interval of the reciprocal reaches 0.
+
+    Example:
+        >>> on_reciprocal_scale(2.0, [1.5, 2.5])
+        [1.6, 2.6666666666666665]
+    """
+    if value is None or ends is None:
+        return ends
+    relative = (ends[1] - ends[0]) / 2 / value
+    return [value / (1 + relative), value / (1 - relative)] if relative < 1 else None

@@ -33,7 +33,7 @@ def self_bleu(texts: Texts) -> float | None:
     """
     if len(texts) < 2:
         return None
-    return float(np.mean([scores[i] for i, scores in enumerate(_scores(texts))]))
+    return float(np.mean([score for score, _, _ in _scores(texts)]))
 
 
 def self_bleu_left_out(texts: Texts) -> list[float | None]:
@@ -46,9 +46,10 @@ def self_bleu_left_out(texts: Texts) -> list[float | None]:
     if len(texts) < 3:
         return [None] * len(texts)
     totals = np.zeros(len(texts))
-    for i, scores in enumerate(_scores(texts)):
-        scores[i] = 0
-        totals += scores
+    for i, (score, others, scores) in enumerate(_scores(texts)):
+        without = np.full(len(texts), score)
+        without[others], without[i] = scores, 0
+        totals += without
     return [float(total) for total in totals / (len(texts) - 1)]
 
 
@@ -68,21 +69,34 @@ def sharing(texts: Texts) -> int:
     return len(np.unique(pairs[several, 1]))
 
 
-def _scores(texts: Texts) -> Iterator[Floats]:
-    """Yield for each text its BLEU without each other text among the references: (texts,).
+def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
+    """Yield the BLEU of each text against all others, and the texts without which it changes.
 
-    At its own index it has its BLEU against all others. Leaving a text out changes a score only
-    if that text alone holds the largest count of some n-gram, so each score is that against all
-    others less a few counts, instead of a new comparison for each pair of texts.
+    Leaving a text out changes a score only if that text alone holds the largest count of some
+    n-gram, or is the closest in length: of many texts, few. So the third part has the score
+    without each of these, and no pair of texts is compared.
     """
     lengths = np.array([len(text) for text in texts])
     orders = [_Overlap(texts, n) for n in range(1, ORDER + 1)]
+    nearest = {length: _nearest(lengths, length) for length in set(lengths.tolist())}
     for i, length in enumerate(lengths.tolist()):
-        found = np.array([order.found(i) for order in orders])  # (orders, texts)
+        near = [other for other in nearest[length] if other != i][:2]
+        closest, second = near[0], near[-1]
+        others = np.unique(np.concatenate([[closest], *(order.holders(i) for order in orders)]))
+        # The last column leaves out none.
+        found = np.array([order.found(i, others) for order in orders])  # (orders, others + 1)
         possible = np.maximum(length - np.arange(ORDER), 1)[:, None]
         logs = np.log(np.where(found == 0, SMOOTHING, found) / possible)
-        scores = np.exp(logs.mean(axis=0)) * _brevity_penalty(lengths, i)
-        yield np.where(found[0] == 0, 0.0, scores)
+        reference = lengths[np.where(np.append(others, -1) == closest, second, closest)]
+        brevity = np.exp(np.minimum(1 - reference / max(length, 1), 0))
+        scores = np.where(found[0] == 0, 0.0, np.exp(logs.mean(axis=0)) * brevity)
+        yield float(scores[-1]), others, scores[:-1]
+
+
+def _nearest(lengths: Ids, length: int) -> list[int]:
+    """Return the three texts closest in length, for the brevity penalty; shorter ones first."""
+    distance = 2 * np.abs(lengths - length) + (lengths > length)
+    return [int(at) for at in np.argsort(distance, kind="stable")[:3]]
 
 
 class _Overlap:
@@ -117,22 +131,17 @@ class _Overlap:
         self._holders, self._lost = owners[best[lost]], (kept - without)[lost]
         self._starts = np.searchsorted(owners[lost], np.arange(len(texts) + 1))
 
-    def found(self, i: int) -> Floats:
-        """Return the n-grams of text i found without each other text: (texts,)."""
-        mine = slice(self._starts[i], self._starts[i + 1])
-        lost = np.bincount(self._holders[mine], self._lost[mine], minlength=len(self._found))
-        return np.asarray(self._found[i] - lost)
+    def holders(self, i: int) -> Ids:
+        """Return the texts whose counts clip n-grams of text i, some several times."""
+        return np.asarray(self._holders[self._starts[i] : self._starts[i + 1]])
 
+    def found(self, i: int, others: Ids) -> Floats:
+        """Return the n-grams of text i found without each of some texts, and with all of them.
 
-def _brevity_penalty(lengths: Ids, i: int) -> Floats:
-    """Return the brevity penalty of text i without each other text among the references: (texts,).
-
-    It depends on the reference closest in length, the shorter one of two equally close.
-    """
-    length = lengths[i]
-    # Twice the distance leaves room for a tie-break: the longer of two equally close ones adds 1.
-    distance = 2 * np.abs(lengths - length) + (lengths > length)
-    distance[i] = np.iinfo(distance.dtype).max
-    best, second = np.argsort(distance, kind="stable")[[0, 1]]
-    closest = np.where(np.arange(len(lengths)) == best, lengths[second], lengths[best])
-    return np.asarray(np.exp(np.minimum(1 - closest / max(length, 1), 0)))
+        Args:
+            i: the index of the text.
+            others: the texts left out one by one, in order, with all `holders`.
+        """
+        lost = self._lost[self._starts[i] : self._starts[i + 1]]
+        places = np.searchsorted(others, self.holders(i))
+        return np.asarray(self._found[i] - np.bincount(places, lost, minlength=len(others) + 1))

@@ -4,8 +4,9 @@ The entries come from the sources that docstrings name, which the document of a 
 
     Source: AUTHORS YEAR, TITLE, arXiv ID; AUTHORS YEAR, TITLE, doi ID.
 
-Remarks after the identifier, and parts without a year, are no entries of their own. Docstrings
-abbreviate: the full names, the venue and the type of published works are in `works.toml`.
+Remarks after the identifier, and parts without a year or a title, are no entries of their own.
+Docstrings abbreviate: the full names, the venue and the type of published works are in
+`works.toml`.
 """
 
 from __future__ import annotations
@@ -88,14 +89,16 @@ def entries_of(source: str, name: str) -> list[Work]:
 
 
 def _entry(part: str) -> Work | None:
-    """Return the entry of a work with authors and a year; None for a remark."""
+    """Return the entry of a work with authors, a year and a title; None for a remark."""
     work = _WORK.fullmatch(part.rstrip("."))
     if work is None:
         return None
     rest = work["rest"] or ""
     identifier = _IDENTIFIER.search(rest)
     title = rest[: identifier.start()] if identifier else re.split(r"\. ", rest)[0]
-    fields = {"author": _authors(work["authors"]), "title": title.strip(" ."), "year": work["year"]}
+    if not (title := title.strip(" .")):
+        return None
+    fields = {"author": _authors(work["authors"]), "title": title, "year": work["year"]}
     if identifier and identifier["arxiv"]:
         fields |= {"eprint": identifier["arxiv"], "archiveprefix": "arXiv"}
     elif identifier:
@@ -104,7 +107,7 @@ def _entry(part: str) -> Work | None:
     telling = [_ascii(word) for word in words if word.lower() not in _NO_WORDS]
     first = _ascii(fields["author"].split(" and ")[0].split()[-1])
     key = f"{first}{work['year']}{next(filter(None, telling), '')}"
-    return _published(Work(key, {name: text for name, text in fields.items() if text}))
+    return _published(Work(key, fields))
 
 
 def _published(work: Work) -> Work:

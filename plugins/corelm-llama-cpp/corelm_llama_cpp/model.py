@@ -6,14 +6,14 @@ import weakref
 from corelm import softmax
 from corelm.errors import ModelFileError
 from corelm.interop import CachedSession, check_session
-from corelm.toolkit import start_rows
+from corelm.toolkit import DisplayedModel, start_rows
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
 
-class LlamaCppModel:
+class LlamaCppModel(DisplayedModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
     llama.cpp runs it, with as many threads as `corelm.toolkit.cpu_limit` allows.

@@ -32,7 +32,7 @@ class SynthID(Watermark):
     its `ngram_len` - 1.
 
     Source: Dathathri et al. 2024, Scalable watermarking for identifying large language model
-    outputs, Nature 634.
+    outputs, doi 10.1038/s41586-024-08025-4.
 
     Related: green_list.
 
