@@ -19,8 +19,8 @@ class Running:
 
     def __init__(self):
         config = uvicorn.Config(
-            self.answer, http=Connection, ws="none", lifespan="off", interface="asgi3", log_config=None,
-            timeout_keep_alive=3600,
+            self.answer, http=Connection, ws="none", lifespan="off", interface="asgi3",
+            timeout_keep_alive=3600, log_config=None,
         )  # fmt: skip
         self.server, self.asked = uvicorn.Server(config), threading.Event()
         self.told = asyncio.Event()
