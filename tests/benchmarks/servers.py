@@ -6,9 +6,9 @@ Each server gets the network of `peers.gpt2` and the same requests, from clients
 soon as they have their answer. All draw from the model's own distribution. The table has requests
 and tokens a second, of whole answers, and the time to the first token, of streamed ones.
 
-It needs llama-cpp-python[server], gguf, httpx2 and the package plugins/corelm-serve. Without
-`--llama-server` the comparison is with llama-cpp-python's server alone, which answers one request
-after the other; llama-server writes as many texts at once as there are clients.
+It needs gguf, httpx2 and the package plugins/corelm-serve. llama-server writes as many texts at
+once as there are clients. Without `--llama-server` the comparison is with the server of
+llama-cpp-python[server], which answers one request after the other.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
              "-t", str(os.cpu_count())],
             BODY | LLAMA, "/health",
         )  # fmt: skip
+        return
     yield (
         "llama-cpp-python's server",
         [sys.executable, "-m", "llama_cpp.server", "--model", weights, "--port", "{port}",
@@ -155,7 +156,8 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
 
 async def load(server: Server, clients: int, requests: int = REQUESTS) -> Figures:
     """Return the figures of a server that several clients ask at once."""
-    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    # A connection for each request: llama-server closes some that a client may use again.
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=server.url, timeout=600, limits=limits) as http:
         await _whole(http, server, 1)
         begun = time.monotonic()

@@ -233,20 +233,34 @@ def test_the_menu_obeys_the_keyboard(opened):
     items = tab.locator("[role=menuitem]:visible")
     button.focus()
     tab.keyboard.press("ArrowDown")
-    assert items.count() == 3
+    assert items.count() == 4
     assert button.get_attribute("aria-expanded") == "true"
-    tab.keyboard.press("ArrowDown")
-    tab.keyboard.press("ArrowDown")
+    for _ in range(3):
+        tab.keyboard.press("ArrowDown")
     assert tab.evaluate("document.activeElement.firstChild.data") == "CSV"
     with tab.expect_download() as download:
         tab.keyboard.press("Enter")
     assert download.value.suggested_filename == "figures-of-sweeps.csv"
     assert not items.count()
     tab.keyboard.press("Enter")
-    assert items.count() == 3
+    assert items.count() == 4
     tab.keyboard.press("Escape")
     assert not items.count()
     assert button.evaluate("each => each === document.activeElement")
+
+
+def test_a_picture_alone_is_printed_as_pdf(opened):
+    tab = opened(viewport=WIDE)
+    tab.evaluate("window.print = () => { window.asked = true; }")
+    tab.get_by_role("button", name="Save Along the sweep").click()
+    tab.locator("[role=menuitem]:visible").filter(has_text="PDF").click()
+    assert tab.evaluate("window.asked")
+    tab.emulate_media(media="print")
+    assert [figure.is_visible() for figure in tab.locator("figure").all()].count(True) == 1
+    assert not tab.locator("h1, h2, table").filter(visible=True).count()
+    assert tab.pdf().count(b"/Type /Page\n") == 1
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.locator("figure svg").filter(visible=True).count() > 1
 
 
 def test_folded_settings_are_printed(opened):

@@ -413,6 +413,7 @@ def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
 
 
 def test_the_page_s_files_are_in_the_package():
-    names = {file.name for file in resources.files("corelm.reports.render.html.template").iterdir()}
+    packages = "corelm.reports.render.html.template", "corelm.pages"
+    names = {file.name for each in packages for file in resources.files(each).iterdir()}
     parts = [name for kind in FILES.values() for name in kind]
     assert {"page.html.jinja", "definitions.html.jinja", *parts} <= names

@@ -40,6 +40,12 @@ def model_of(name):
     return KerasHubModel(task(backbone=backbone, preprocessor=preprocessor))
 
 
+def test_a_notebook_shows_its_sizes():
+    shown = model_of("Bloom")._repr_mimebundle_()
+    assert "50 tokens" in shown["text/html"]
+    assert "KerasHubModel" in shown["text/plain"]
+
+
 @pytest.mark.parametrize("law", MODEL_LAWS)
 def test_a_model_obeys_the_laws(law):
     law(model_of("Bloom"))

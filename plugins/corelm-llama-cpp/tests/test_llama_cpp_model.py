@@ -66,6 +66,12 @@ def assert_same(session, model, texts, count=1):
     np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
 
 
+def test_a_notebook_shows_its_sizes(model):
+    shown = model._repr_mimebundle_()
+    assert f"{len(model.vocabulary):,} tokens" in shown["text/html"]
+    assert "LlamaCppModel" in shown["text/plain"]
+
+
 @pytest.mark.parametrize("law", MODEL_LAWS)
 def test_it_obeys_the_laws_of_models(any_model, law):
     law(any_model)

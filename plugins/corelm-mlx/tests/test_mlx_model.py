@@ -60,6 +60,12 @@ def test_a_session_has_the_logits_of_full_passes_beyond_the_context():
         session.extend(ids[:, length])
 
 
+def test_a_notebook_shows_its_sizes():
+    shown = MODEL._repr_mimebundle_()
+    assert f"{SIZE:,} tokens" in shown["text/html"]
+    assert "MlxModel" in shown["text/plain"]
+
+
 @pytest.mark.parametrize("window", [None, 8], ids=["gpt2", "rotating"])
 @pytest.mark.parametrize("law", MODEL_LAWS)
 def test_it_obeys_the_laws_of_models(window, law):

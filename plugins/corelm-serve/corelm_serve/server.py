@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from corelm.errors import UsageError
 from corelm_serve.app import create_app
@@ -20,6 +22,32 @@ CONNECTIONS = 1_024
 BACKLOG = 512
 AFTER_GRACE = 5
 """Seconds that the last events get to reach their clients."""
+SILENCE = 30.0
+"""Seconds without a request after which a connection is closed."""
+
+
+class Connection(H11Protocol):
+    """A connection, which is closed if no request comes.
+
+    uvicorn waits for a request forever: a client that opens as many connections as the server
+    takes, without a token, would keep out all others. It takes headers of 64 KiB at most.
+    """
+
+    _answered: RequestResponseCycle | None = None
+    """The request that had been answered at the last look."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look for requests."""
+        super().connection_made(transport)
+        self.loop.call_later(SILENCE, self._look)
+
+    def _look(self) -> None:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.cycle is self._answered:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._answered = self.cycle if is_idle else None
+            self.loop.call_later(SILENCE, self._look)
 
 
 class Server(uvicorn.Server):
@@ -72,6 +100,7 @@ def serve(service: Service, access: Access, socket_: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Connection,
         ws="none",
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=int(service.limits.grace) + AFTER_GRACE,

@@ -62,6 +62,13 @@ def sample(model, prompt, **options):
     return [text.text for text in corelm.generate(model, prompt, **options)]
 
 
+def next_word(client, **body):
+    """Return the live page's answer about the next word."""
+    response = client.post("/api/next", json={"prompt": "the", "seed": 3, **body})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
 class Raises(corelm.Sampler):
     """A sampler that raises at a step."""
 

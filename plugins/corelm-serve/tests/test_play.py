@@ -6,12 +6,9 @@ import re
 import numpy as np
 import pytest
 from corelm_serve.play.files import contents
-from corelm_serve.play.human import human_surprisal
 from corelm_serve.play.rows import RowCache
-from corelm_serve.requests.play import PICTURES
 from corelm_serve.settings import Limits
-from matplotlib.figure import Figure
-from serve_client import Likeliest, register
+from serve_client import Likeliest, next_word, register
 
 import corelm
 from corelm.testing import ToyModel
@@ -29,13 +26,6 @@ CHAINS = [
     "mirostat(tau=1.5)",
     "adaptive_p",
 ]
-
-
-def next_word(client, **body):
-    """Return the answer about the next word."""
-    response = client.post("/api/next", json={"prompt": "the", "seed": 3, **body})
-    assert response.status_code == 200, response.text
-    return response.json()
 
 
 def write(client, **body):
@@ -98,6 +88,14 @@ def test_a_word_that_the_chain_cannot_draw_has_no_surprisal_as_in_explain(client
     )
 
 
+def test_a_column_is_named_by_the_parameters_that_say_something(client):
+    chain = "temperature(t=1.0) | repetition_penalty(penalty=1.3) | greedy | dry"
+    columns = next_word(client, sampler=chain)["columns"]
+    assert [column["name"] for column in columns] == [
+        "model", "temperature(t=1.0)", "repetition_penalty(penalty=1.3)", "greedy", "dry",
+    ]  # fmt: skip
+
+
 def test_words_have_the_models_surprisal(client):
     expected = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=20)[0]
     words = write(client, sampler="top_k(k=3)", tokens=[], length=5)
@@ -122,74 +120,6 @@ def test_the_surprisal_to_expect_and_that_of_the_text_are_under_the_model(client
     mean = sum(step.model_surprisal for step in text.steps) / len(text.steps)
     assert found["surprisal"] == pytest.approx(mean, abs=1e-6)
     assert next_word(client, sampler=chain)["surprisal"] is None
-
-
-MANIFESTS = [
-    None,
-    {},
-    {"figures": []},
-    {"figures": {"human": {"surprisal": "4"}}},
-    {"figures": {"human": {"surprisal": math.nan}}},
-    {"figures": {"human": {"surprisal": True, "ci95": {"surprisal": [0, 1]}}}},
-    {"figures": {"human": {"surprisal": 4, "ci95": {"surprisal": [5, 6]}}}},
-    {"figures": {"human": {"surprisal": 4, "ci95": {"surprisal": ["<b>", 6]}}}},
-]
-
-
-@pytest.mark.parametrize("manifest", MANIFESTS)
-def test_without_figures_of_human_text_there_is_no_band(manifest):
-    model = ToyModel()
-    model.manifest = manifest
-    assert human_surprisal(model) is None
-
-
-def test_the_band_is_the_one_of_the_reports(open_client):
-    client = open_client({"imdb": corelm.load("imdb")})
-    found = next_word(client, sampler="greedy")["human"]
-    report = corelm.compare("imdb", ["greedy"], n=1, length=3).to_dict()
-    shown = report["reference"]["teacher_forced"]
-    assert found["mean"] == shown["surprisal"]
-    assert [found["low"], found["high"]] == shown["ci95"]["surprisal"]
-
-
-PICTURE = {"prompt": "the", "sampler": "top_k(k=4) | temperature(t=0.5)", "count": 3}
-
-
-@pytest.mark.parametrize(
-    ("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")]
-)
-def test_a_picture_is_the_one_of_corelm_plot(client, monkeypatch, form, begins):
-    drawn = []
-    monkeypatch.setattr(
-        corelm.plot, "explanation", lambda e, top: drawn.append((e, top)) or plain()
-    )
-    found = client.post("/api/picture", json=PICTURE | {"form": form, "tokens": [4, 5]})
-    assert found.status_code == 200
-    assert found.headers["content-type"] == PICTURES[form]
-    assert found.content.startswith(begins)
-    [(explained, top)] = drawn
-    expected = corelm.explain(ToyModel(), "the", PICTURE["sampler"], after=[4, 5])
-    assert (explained.tokens, top) == (expected.tokens, 3)
-    for one, other in zip(explained.stages, expected.stages, strict=True):
-        np.testing.assert_array_equal(one.logits, other.logits)
-
-
-def plain():
-    return Figure(figsize=(1, 1))
-
-
-def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(
-    open_client, monkeypatch
-):
-    register()
-    monkeypatch.setattr("corelm_serve.endpoints.DRAWING_SECONDS", 0)
-    client = open_client(limits=Limits(stall=0.2))
-    failed = client.post("/api/picture", json={"prompt": "the", "sampler": "raises(at=0)"})
-    assert failed.status_code == 500
-    assert "raises(at=0) failed" in failed.json()["error"]["message"]
-    late = client.post("/api/picture", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
-    assert late.status_code == 503
-    assert next_word(client, sampler="greedy")["drawn"] is not None
 
 
 def test_a_decoder_of_another_person_writes_to_the_end(client):

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from pages import settled, until
 
@@ -33,6 +34,13 @@ def test_every_number_is_pythons(opened):
     assert [float(each["entropy"]) for each in shown] == pytest.approx(
         [stage.entropy for stage in expected.stages], abs=1e-6
     )
+    nats = page.eval_on_selector_all(
+        "#columns [data-surprisal]", "all => all.map(e => Number(e.dataset.surprisal))"
+    )
+    model = expected.stages[0].distribution
+    for found, stage in zip(nats, expected.stages, strict=True):
+        q = stage.distribution
+        assert found == pytest.approx(-q[q > 0] @ np.log(model[q > 0]), abs=1e-6)
     assert [int(each["kept"]) for each in shown] == [s.tokens_kept for s in expected.stages]
     rows = page.eval_on_selector_all(
         "#columns tbody tr",
@@ -240,6 +248,9 @@ def test_hostile_texts_execute_nothing(opened, tmp_path):
     page = opened({"prompt": f"the {EVIL}", "sampler": f"ban(words=['{EVIL}'])", "model": EVIL})
     page.fill("#expression", EVIL)
     until(page, "document.getElementById('expression-error').textContent")
+    page.fill(".caret", EVIL)
+    page.press(".caret", "Enter")
+    until(page, "document.getElementById('position').textContent !== 'word 1'")
     file = tmp_path / "evil.json"
     evil = {"prompt": EVIL, "seed": EVIL, "sides": [{"sampler": EVIL, "tokens": [EVIL, 5]}]}
     for content in (json.dumps(evil), "[]", "null", EVIL):

@@ -67,6 +67,12 @@ def tolerance(model):
     return 1e-5 if model._model.dtype == torch.float32 else 0.1
 
 
+def test_a_notebook_shows_its_sizes():
+    shown = TransformersModel(ENGINE, TOKENIZER)._repr_mimebundle_()
+    assert f"{SIZE:,} tokens" in shown["text/html"]
+    assert "TransformersModel" in shown["text/plain"]
+
+
 @pytest.mark.parametrize("law", MODEL_LAWS)
 def test_it_obeys_the_laws_of_models(model, law):
     law(model, tolerance=tolerance(model))

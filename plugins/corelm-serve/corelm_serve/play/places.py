@@ -18,7 +18,7 @@ from corelm import (
     softmax,
 )
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer
+from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -124,6 +124,8 @@ class Columns:
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
         self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
+        self._impossible = self._probabilities[0] == 0  # to the model itself
+        self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
 
     @property
     def last(self) -> Array:
@@ -165,23 +167,37 @@ class Columns:
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(self._probabilities[max(at - 1, 0)][removed].sum()),
         }
-        return found | (_about(self._trace[at - 1]) if at else {"stage": None, "branch": ""})
+        return found | (
+            _about(self._trace[at - 1]) if at else {"stage": None, "name": "model", "branch": ""}
+        )
 
     def _expected_surprisal(self, at: int) -> float | None:
         """Return the surprisal under the model to expect of a draw; None if it has no bound."""
-        drawn = self._probabilities[at] > 0
-        with np.errstate(divide="ignore"):
-            nats = -np.log(self._probabilities[0][drawn])
-        mean = float(self._probabilities[at][drawn] @ nats)
-        return mean if math.isfinite(mean) else None
+        q = self._probabilities[at]
+        if at and (q[self._impossible] > 0).any():
+            return None
+        return float((q * self._nats).sum())  # BLAS would wait for its threads
 
 
 def _about(result: StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),
+        "name": _short(result.stage),
         "branch": result.branch,
         "neutral": result.stage.is_neutral,
         "mask": isinstance(result.stage, Mask),
         "fell_back": fell_back,
     }
+
+
+def _short(stage: Sampler) -> str:
+    """Return a stage as an expression; of several parameters, those without their default."""
+    parameters = type(stage).parameters()
+    values = [(each, getattr(stage, each.name)) for each in parameters]
+    shown = [
+        f"{each.name}={written(value)}"
+        for each, value in values
+        if len(values) == 1 or value != each.default
+    ]
+    return f"{stage.name}({', '.join(shown)})" if shown else stage.name

@@ -86,10 +86,19 @@ function paintPath(pen, svg, element) {
   pen.stroke(path);
 }
 
+// Print a picture alone: a page without a server has no other way to a PDF.
+function printAlone(figure) {
+  const marked = [[document.documentElement, "one-picture"], [figure, "printed"]];
+  marked.forEach(([element, name]) => element.classList.add(name));
+  addEventListener("afterprint", () => marked.forEach(([element, name]) => element.classList.remove(name)), { once: true });
+  print();
+}
+
 const PIXELS = 4; // in a point: 288 in an inch
 const FORMS = {
   SVG: ["vector picture", (svg, name) => save(`${name}.svg`, standalone(svg), "image/svg+xml")],
   PNG: ["picture", (svg, name) => painted(svg, PIXELS).toBlob((blob) => save(`${name}.png`, blob, "image/png"))],
+  PDF: ["printed to a file", (svg) => printAlone(svg.closest("figure"))],
   CSV: ["its data", (svg, name) => save(`${name}.csv`, svg.closest("figure").dataset.csv, "text/csv")],
 };
 

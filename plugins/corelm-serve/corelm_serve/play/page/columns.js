@@ -78,9 +78,9 @@ class Head {
   }
 
   show(column, { largest_entropy: largest, human }) {
-    const name = column.stage === null ? "model" : column.branch ? `${column.stage} (${column.branch})` : column.stage;
+    const name = column.branch ? `${column.name} (${column.branch})` : column.name;
     for (const cell of [this.stage, this.entropy, this.expected, this.kept]) cell.classList.toggle("neutral", Boolean(column.neutral));
-    this.name.title = name;
+    this.name.title = column.stage ?? name;
     this.name.replaceChildren(...name.split(/(?=[(|])/).flatMap((part) => [h("wbr"), part])); // where lines may break
     this.strips[0].show(column.entropy, largest, null, `entropy ${column.entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats`);
     Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });

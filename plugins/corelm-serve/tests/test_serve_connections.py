@@ -1,0 +1,92 @@
+"""Connections that send no request, in a server of this process."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+import pytest
+import uvicorn
+from corelm_serve import server
+from corelm_serve.server import Connection, listen
+from serve_process import SOON
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Running:
+    """A server that answers each request when it is told to."""
+
+    def __init__(self):
+        config = uvicorn.Config(
+            self.answer, http=Connection, ws="none", lifespan="off", interface="asgi3",
+            timeout_keep_alive=3600, log_config=None,
+        )  # fmt: skip
+        self.server, self.asked = uvicorn.Server(config), threading.Event()
+        self.told = asyncio.Event()
+
+    async def answer(self, scope, receive, send):
+        self.asked.set()
+        await self.told.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    def do(self, work):
+        """Do some work in the event loop, and wait for it."""
+        [connection] = self.server.server_state.connections
+        done = threading.Event()
+        connection.loop.call_soon_threadsafe(lambda: (work(connection), done.set()))
+        assert done.wait(SOON)
+
+
+@pytest.fixture
+def opened():
+    """Return a function that opens a connection to a server."""
+    with contextlib.ExitStack() as stack:
+
+        def connected():
+            running, listening = Running(), stack.enter_context(listen("127.0.0.1", 0))
+            thread = threading.Thread(target=running.server.run, args=([listening],))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(setattr, running.server, "should_exit", True)
+            address = listening.getsockname()
+            return running, stack.enter_context(socket.create_connection(address, timeout=SOON))
+
+        yield connected
+
+
+def rest(connection):
+    """Return what comes until the server closes the connection."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while more := connection.recv(1000):
+            found += more
+    return found
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\nX"])
+def test_a_connection_without_a_request_is_closed(opened, monkeypatch, sent):
+    monkeypatch.setattr(server, "SILENCE", 0.05)
+    _, connection = opened()
+    with contextlib.suppress(OSError):  # closed already
+        connection.sendall(sent)
+    assert rest(connection) == b""
+
+
+@pytest.mark.parametrize("more", [b"", b"GE"])
+def test_a_connection_whose_next_request_never_ends_is_closed(opened, more):
+    running, connection = opened()
+    connection.sendall(REQUEST)
+    assert running.asked.wait(SOON)
+    for _ in range(3):  # as long as it works on a request, it waits
+        running.do(lambda found: found._look())
+    running.do(lambda _: running.told.set())
+    found = b""
+    while not found.endswith(b"\r\n0\r\n\r\n"):
+        found += (part := connection.recv(1000))
+        assert part
+    connection.sendall(more)
+    for _ in range(2):
+        running.do(lambda found: found._look())
+    assert rest(connection) == b""
