@@ -47,6 +47,7 @@ from corelm.plugins.models import load
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
+    from corelm import plot as plot
     from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
@@ -126,6 +127,8 @@ _LATER = {
 
 
 def __getattr__(name: str) -> typing.Any:
+    if name == "plot":  # as corelm.plot, without another import
+        return importlib.import_module("corelm.plot")
     module = next((module for module, names in _LATER.items() if name in names), None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

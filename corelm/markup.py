@@ -1,4 +1,7 @@
-"""HTML of objects in a notebook: tables, bars and coloured words. Nothing in it runs."""
+"""How objects show themselves: tables, bars and coloured words in a notebook, text in a terminal.
+
+Nothing in the HTML runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import html
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from corelm.printable import printable
 
 LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
@@ -50,17 +56,54 @@ def _word(word: Word) -> str:
     return f'{word.text[: -len(own) or None]}<span title="{card}"{style}>{text}</span>'
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str | float]], caption: str = "") -> str:
-    """Return a table; a number from 0 to 1 is a probability, with a bar as wide.
+class Part(Protocol):
+    """A part of what an object shows."""
+
+    def html(self) -> str:
+        """Return it as HTML, in which every text is escaped."""
+
+    def text(self) -> str:
+        """Return it as text without control characters."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a cell that is a number from 0 to 1 is a probability, with a bar as wide.
 
     Example:
-        >>> table(["a"], [["<"]])
+        >>> cells = Table(["word", "p"], [["<", 0.5]])
+        >>> print(cells.text())
+        word      p
+        <     50.0%
+        >>> Table(["a"], [["<"]]).html()
         '<table><tr><th>a</th></tr><tr><td style="text-align: left">&lt;</td></tr></table>'
     """
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    head = "".join(f"<th>{html.escape(header)}</th>" for header in headers)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table>{title}<tr>{head}</tr>{body}</table>"
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str | float]]
+    caption: str = ""
+
+    def html(self) -> str:
+        """Return the table as HTML."""
+        title = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        head = "".join(f"<th>{html.escape(header)}</th>" for header in self.headers)
+        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
+        return f"<table>{title}<tr>{head}</tr>{body}</table>"
+
+    def text(self) -> str:
+        """Return the table as lines, numbers to the right."""
+        body = [[each if isinstance(each, str) else f"{each:.1%}" for each in r] for r in self.rows]
+        columns = [_column(cells) for cells in zip(self.headers, *body, strict=True)]
+        lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        return "\n".join([*([printable(self.caption)] if self.caption else []), *lines])
+
+
+def _column(cells: Sequence[str]) -> list[str]:
+    """Return cells of equal width; the first one is the header."""
+    cells = [printable(cell).replace("\n", " ") for cell in cells]
+    width = max(map(len, cells))
+    right = len(cells) > 1 and all(NUMBER.fullmatch(cell) for cell in cells[1:])
+    return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
 
 
 def _cell(value: str | float) -> str:
@@ -71,6 +114,48 @@ def _cell(value: str | float) -> str:
     return f'<td style="{style}">{value:.1%}</td>'
 
 
-def paragraph(text: str) -> str:
-    """Return a paragraph of HTML, with the spaces of its words."""
-    return f'<p style="white-space: pre-wrap; text-align: left">{text}</p>'
+@dataclass(frozen=True)
+class Passage:
+    """A prompt and the words after it, with a note below.
+
+    Example:
+        >>> print(Passage("the", [Word(" cat", 0.5, "0.50 nats")], "seed 1").text())
+        the cat
+        seed 1
+    """
+
+    prompt: str
+    words: Sequence[Word]
+    note: str
+
+    def html(self) -> str:
+        """Return the words in the colours of their surprisal."""
+        whole = f"<b>{html.escape(self.prompt)}</b>{words(self.words)}"
+        return _paragraph(whole) + _paragraph(f"<small>{html.escape(self.note)}</small>")
+
+    def text(self) -> str:
+        """Return the words without colours."""
+        written = "".join(word.text for word in self.words)
+        return printable(f"{self.prompt}{written}\n{self.note}")
+
+
+def _paragraph(content: str) -> str:
+    return f'<p style="white-space: pre-wrap; text-align: left">{content}</p>'
+
+
+class Displayed:
+    """An object that shows itself in a notebook, and as text in a terminal."""
+
+    def _parts(self) -> Sequence[Part]:
+        """Return what it shows."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return "".join(part.html() for part in self._parts())
+
+    def _repr_text_(self) -> str:
+        return "\n\n".join(part.text() for part in self._parts())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return both forms, of which IPython takes what its frontend shows."""
+        return {"text/html": self._repr_html_(), "text/plain": self._repr_text_()}

@@ -19,14 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
-from corelm.markup import table
+from corelm.markup import Displayed, Table
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
 from corelm.validation import READABLE, check_attributes, check_logits
 
 
-class Sampler(Parameterized, ABC):
+class Sampler(Displayed, Parameterized, ABC):
     """A pure map from next-token logits to next-token logits.
 
     Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields. The
@@ -87,11 +87,10 @@ class Sampler(Parameterized, ABC):
             Logits of the same shape and dtype, each row with at least one finite entry.
         """
 
-    def _repr_html_(self) -> str:
-        """Return the stages and what each does, for a notebook."""
-        return table(
-            ["stage", "what it does"], [[str(each), each.description()] for each in self.stages]
-        )
+    def _parts(self) -> list[Table]:
+        """Return the stages and what each does."""
+        stages = [[str(each), each.description()] for each in self.stages]
+        return [Table(["stage", "what it does"], stages)]
 
     @property
     def stages(self) -> tuple[Sampler, ...]:

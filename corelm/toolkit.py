@@ -39,8 +39,10 @@ from corelm.language_model import window_start as window_start
 from corelm.machine import machine as machine
 from corelm.machine import platform_name as platform_name
 from corelm.machine import processor_flags as processor_flags
-from corelm.markup import table as table
+from corelm.markup import Displayed as Displayed
+from corelm.markup import Table as Table
 from corelm.native.cpu import cpu_limit as cpu_limit
+from corelm.numerics.distributions import draw_checked as draw_checked
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.filters import in_falling_order as in_falling_order
 from corelm.numerics.filters import rank as rank
@@ -67,6 +69,7 @@ from corelm.plugins.loading import plugin_errors as plugin_errors
 from corelm.plugins.loading import stdout_to_stderr as stdout_to_stderr
 from corelm.plugins.models import MODEL as MODEL
 from corelm.plugins.models import SHIPPED as SHIPPED
+from corelm.plugins.models import DisplayedModel as DisplayedModel
 from corelm.plugins.models import Listed as Listed
 from corelm.plugins.models import as_model as as_model
 from corelm.plugins.models import is_path as is_path

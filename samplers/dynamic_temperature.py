@@ -18,7 +18,7 @@ class DynamicTemperature(Sampler):
     Source: Zhu et al. 2023, Hot or cold? Adaptive temperature sampling for code generation with
     large language models, arXiv 2309.02772.
 
-    Related: temperature, quadratic.
+    Related: temperature, edt, quadratic.
 
     Example:
         >>> import corelm

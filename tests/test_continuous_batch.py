@@ -62,6 +62,7 @@ def random_request(rng):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_64_requests_that_come_and_go_write_the_texts_of_each_alone(kind):
     model, rng = small_model(SMALL[kind], end=True), np.random.default_rng(1)

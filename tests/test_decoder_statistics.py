@@ -70,6 +70,21 @@ def closest_of_three(k: int, t: float) -> dict[Text, float]:
     return kept(k, t, 3, likeness)
 
 
+def elected_of_three(k: int, t: float) -> dict[Text, float]:
+    """Keep the likeliest text of those whose last a or b most texts share, the first on ties."""
+    model = text_probabilities(ToyModel(WORDS, LOGITS), "", sampler="stochastic", length=LENGTH)
+    ids = ToyModel(WORDS, LOGITS).vocabulary.encode("a b")
+
+    def elected(texts: Sequence[Text]) -> list[float]:
+        answers = [next((i for i in reversed(text) if i in ids), None) for text in texts]
+        counts = Counter(answer for answer in answers if answer is not None)
+        winner = max(counts, key=lambda answer: counts[answer]) if counts else None
+        alike = [answer == winner for answer in answers]
+        return [model[text] if same else 0.0 for text, same in zip(texts, alike, strict=True)]
+
+    return kept(k, t, 3, elected)
+
+
 @cache
 def f_score(a: Text, b: Text) -> float:
     """Return the mean F score of the n-grams of two texts of at most two tokens."""
@@ -97,6 +112,7 @@ DEFINITIONS: dict[str, tuple[str, Callable[[int, float], dict[Text, float]]]] = 
     "mbr": ("mbr(candidates=3)", closest_of_three),
     "power": ("power(alpha=2, block=2, moves=25)", to_the_power),
     "stochastic_beam": ("stochastic_beam(width=1)", probabilities),  # the first has its p
+    "vote": ("vote(candidates=3, pattern='a|b', scorer='total_likelihood')", elected_of_three),
 }
 """A decoder with parameters, and the probabilities of its texts."""
 QUICK = ("ancestral", "backtrack", "guidance")
@@ -160,7 +176,7 @@ def test_a_temperature_five_percent_off_is_caught(name, t):
 
 
 @pytest.mark.parametrize(
-    "name", sorted({"best_of", "guidance", "mbr", "power"} & {*NAMES}), scope="module"
+    "name", sorted({"best_of", "guidance", "mbr", "power", "vote"} & {*NAMES}), scope="module"
 )
 def test_ancestral_sampling_instead_is_caught(name):
     assert g_test(counted(name), probabilities()) < ALPHA

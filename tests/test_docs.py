@@ -283,6 +283,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     assert set(documented) == hooks
 
 
+@pytest.mark.slow
 def test_every_environment_variable_is_documented() -> None:
     documented = re.findall(r"^## `(CORELM_\w+)`$", read("reference/environment.md"), re.MULTILINE)
     sources = [p for folder in ("corelm", "samplers") for p in (ROOT / folder).rglob("*.py")]

@@ -189,6 +189,10 @@ def test_a_later_step_is_the_one_that_generation_draws_from(chain):
         assert explanation.after == "".join(step.text for step in steps[:count])
         assert np.array_equal(explanation.stages[0].logits, drawn.model_logits[0])
         assert np.array_equal(explanation.stages[-1].logits, drawn.logits[0])
+        before = [int(step.tokens[0]) for step in steps[:count]]
+        ids = corelm.explain(model, "the", chain, after=before)
+        assert (ids.tokens, ids.after) == (explanation.tokens, explanation.after)
+        np.testing.assert_array_equal(ids.stages[-1].logits, explanation.stages[-1].logits)
         text = corelm.explain(model, "the", chain, after=explanation.after)
         assert np.array_equal(text.stages[-1].logits, drawn.logits[0])
 
@@ -212,6 +216,7 @@ def test_a_step_without_a_seed_has_a_fresh_one():
     [
         ({"step": -1}, "at least 0"),
         ({"step": 1, "after": " cat"}, "0 with a text after"),
+        ({"after": [99]}, "99"),
         ({"step": 1, "decoder": corelm.Ancestral()}, "leave out the decoder"),
         ({"step": 100, "seed": 1}, r"the text ends after \d+ tokens; explain a step up to \d+"),
     ],

@@ -55,7 +55,7 @@ def test_a_text_continues_its_prompt():
     "sampler",
     ["greedy", "temperature(t=inf)", "top_p(p=0)", "top_k(k=1)", "typical(p=0.5)", "mirostat",
      "min_p(p=1)", "top_h(h=0.5)", "eta", "xtc(probability=1)", "top_n_sigma(n=0)",
-     "dynamic_temperature(t_min=0, t_max=2)", "repetition_penalty(penalty=2)",
+     "dynamic_temperature(t_min=0, t_max=2)", "edt", "repetition_penalty(penalty=2)",
      "no_repeat_ngram(n=1)", "adaptive_p", "dry(multiplier=2)"],
 )  # fmt: skip
 def test_a_vocabulary_of_one_word_leaves_no_choice(sampler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import corelm
@@ -12,6 +13,7 @@ import corelm.batching
 import corelm.filters
 import corelm.interop
 import corelm.interop.testing
+import corelm.plot
 import corelm.testing
 import corelm.toolkit
 
@@ -36,6 +38,7 @@ GUESTS: dict[str, set[str]] = {
     "authoring": set(),
     "explanation": set(),
     "lint": set(),
+    "plot": {"reports"},
     "bench": set(),
     "chat": set(),
     "clean": {"models", "reports", "training"},
@@ -72,6 +75,7 @@ PUBLIC = {
     "corelm.filters": set(corelm.filters.__all__),
     "corelm.interop": set(corelm.interop.__all__),
     "corelm.interop.testing": set(corelm.interop.testing.__all__),
+    "corelm.plot": set(corelm.plot.__all__),
     "corelm.testing": set(corelm.testing.__all__),
     "corelm.toolkit": set(corelm.toolkit.__all__),
 }
@@ -106,6 +110,7 @@ class Import:
         return self.module.split(".")[0]
 
 
+@cache
 def imports_of(file: Path) -> list[Import]:
     """Return the imports of a file that run, at its top or in its functions."""
     return list(_imports(ast.parse(file.read_text(encoding="utf-8")), at_the_top=True))

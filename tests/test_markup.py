@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
 
 import corelm
-from corelm.markup import Word, table, words
+from corelm.markup import Passage, Table, Word, words
 from corelm.testing import ToyModel
+from corelm.toolkit import DisplayedModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'
 VOID = {"br"}
@@ -38,6 +40,18 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+class Words(HTMLParser):
+    """The text of a piece of HTML, whatever its tags."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.feed(source)
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
 
 
 def shown(thing: object) -> Page:
@@ -82,11 +96,52 @@ def test_a_model_shows_what_it_is():
     assert "15,000 tokens" in page.text
 
 
+def test_a_model_of_any_kind_shows_its_name_and_sizes():
+    class Engine(DisplayedModel, ToyModel):
+        pass
+
+    assert "13 tokens" in shown(Engine()).text
+    assert Engine()._repr_text_().splitlines()[0].strip() == "Engine"
+
+
+def things():
+    [text] = corelm.generate(ToyModel(), "the", sampler="stochastic", length=6, seed=1)
+    chain = corelm.sampler("top_k(k=3) | temperature(t=0.5)")
+    report = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=3)
+    return [text, chain, corelm.explain(ToyModel(), "the", chain), corelm.load("imdb"), report]
+
+
+def test_a_notebook_gets_html_and_a_terminal_text():
+    for thing in things():
+        bundle = thing._repr_mimebundle_()
+        assert bundle.keys() == {"text/html", "text/plain"}
+        assert bundle["text/html"] == thing._repr_html_()
+        lines = bundle["text/plain"].splitlines()
+        assert "<" not in lines[0]
+        words = set(re.findall(r"\w+", Words(bundle["text/html"]).text))
+        assert words >= set(re.findall(r"\w+", lines[-1].replace("\\", "")))
+
+
+def test_a_terminal_is_sent_no_control_characters():
+    evil = "\x1b]52;c;bHM=\x07"
+    parts = [Table([evil], [[evil]], evil), Passage(evil, [Word(evil, 1.0, evil)], evil)]
+    for part in parts:
+        assert "\x1b" not in part.text()
+        assert "bHM=" in part.text()
+
+
+def test_columns_of_numbers_end_at_one_place():
+    table = Table(["word", "p", "n"], [["a", 0.5, "10"], ["longer", 0.0625, "9"]])
+    assert table.text().splitlines() == [
+        "word        p   n", "a       50.0%  10", "longer   6.2%   9",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "source",
     [
         words([Word(HOSTILE, 9.0, HOSTILE)]),
-        table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE),
+        Table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE).html(),
         corelm.Generation(HOSTILE, 0, 1, HOSTILE, [], "length", [])._repr_html_(),
     ],
     ids=["words", "table", "generation"],

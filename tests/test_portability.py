@@ -16,13 +16,16 @@ from corelm.plugins.registry import registry
 
 READ_LOGITS_ONLY = {
     "dynamic_temperature",
+    "edt",
     "epsilon",
     "eta",
     "greedy",
     "min_p",
     "quadratic",
     "stochastic",
+    "tail_free",
     "temperature",
+    "top_a",
     "top_h",
     "top_k",
     "top_n_sigma",

@@ -10,6 +10,7 @@ from corelm.batching.continuous_batch import ContinuousBatch
 from corelm.batching.prefix_cache import LEAST, PrefixCache
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
+from corelm.models.numpy_model import NumpySession
 from corelm.plugins.strategies import strategy
 from corelm.testing import ToyModel
 
@@ -62,13 +63,44 @@ def test_the_least_recently_used_prefix_goes_first():
     assert cache.tokens == 40
 
 
-@pytest.mark.parametrize(
-    ("tokens", "prompt"), [(0, ONE), (19, ONE), (100, ONE[: LEAST - 1])], ids=str
-)
-def test_too_short_and_too_long_prompts_are_not_kept(tokens, prompt):
+@pytest.mark.parametrize(("tokens", "prompt"), [(0, ONE), (19, ONE), (LEAST - 1, [3]), (100, [])])
+def test_empty_and_too_long_prompts_are_not_kept(tokens, prompt):
     cache = kept(PrefixCache(tokens), prompt)
     assert cache.find(prompt) == (None, 0)
     assert cache.tokens == cache.hits == 0
+
+
+def test_a_short_prompt_is_found_whole():
+    short = ONE[: LEAST - 1]
+    cache = kept(PrefixCache(100), short)
+    assert cache.find(short)[1] == LEAST - 1
+    for other in (short[:-1], [*short, 5], ONE):
+        assert cache.find(other) == (None, 0)
+
+
+def test_short_prompts_are_bounded_in_number():
+    cache = kept(PrefixCache(10 * LEAST), *([i] for i in range(3, 30)))
+    assert cache.tokens == 10
+    assert [cache.find([i])[1] for i in (19, 20, 29)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_kept_prompt_is_not_read_again(kind, monkeypatch):
+    model, read = small_model(SMALL[kind], end=True), []
+    run = NumpySession._run
+
+    def counted(session, texts, new, *rest):
+        read.append(new)
+        return run(session, texts, new, *rest)
+
+    monkeypatch.setattr(NumpySession, "_run", counted)
+    batch, prompt = ContinuousBatch(model, prefixes=PrefixCache(100)), [5, 9, 4, 7]
+    texts = Texts("", strategy("stochastic"), 1, 1, 1, Endings(), ids=prompt)
+    for _ in range(3):
+        batch.add(texts)
+        while batch:
+            batch.step()
+    assert read == [len(prompt) + 1]  # once, with the start token
 
 
 def test_sessions_that_cannot_be_copied_are_not_kept():

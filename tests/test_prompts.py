@@ -6,7 +6,14 @@ import hashlib
 
 import pytest
 
-from corelm.generation.prompts import default_prompt, prompt_notes, unknown_words_note
+import corelm
+from corelm.batching import prompt_and_text
+from corelm.generation.prompts import (
+    default_prompt,
+    encoded,
+    prompt_notes,
+    unknown_words_note,
+)
 from corelm.models.identity import identity_of
 from corelm.testing import ToyModel
 
@@ -70,3 +77,31 @@ def test_a_model_without_a_checksum_is_identified_by_its_distribution():
     assert identity_of(model, "the cat") == "0" * 64
     model.manifest = {"checksum": 3}
     assert identity_of(model, "the cat") != 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [([2, 11, 4], [11, 4]), ("[end] the cat", [11, 4]), ([2], []), ("[end]", []), ([], []),
+     ([2, 2, 11], [2, 11]), ([11, 2], [11, 2])],
+)  # fmt: skip
+def test_a_start_token_in_a_prompt_is_left_to_the_model(prompt, ids):
+    """The model puts one there itself, and a second one makes another text."""
+    started, bare = ToyModel(), ToyModel(end=False)
+    assert encoded(started.vocabulary, prompt) == ids
+    if isinstance(prompt, list):
+        assert encoded(bare.vocabulary, prompt) == prompt
+    texts = [
+        corelm.generate(started, each, sampler="dry | stochastic", seed=1, n=3, length=8)
+        for each in (prompt, ids)
+    ]
+    assert [text.tokens for text in texts[0]] == [text.tokens for text in texts[1]]
+    distributions = [
+        corelm.explain(started, each, "stochastic").stages[0].distribution for each in (prompt, ids)
+    ]
+    assert (distributions[0] == distributions[1]).all()
+
+
+def test_a_scored_text_after_a_start_token():
+    vocabulary = ToyModel().vocabulary
+    assert prompt_and_text(vocabulary, "[end] the", " cat") == ([11], [4])
+    assert prompt_and_text(vocabulary, "[end]", " the cat") == ([], [11, 4])

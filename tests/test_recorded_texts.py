@@ -38,6 +38,8 @@ SAMPLERS = (
     "quadratic(factor=0.3)",
     "min_p(p=0.05) | adaptive_p(target=0.3)",
     "top_h(h=0.4)",
+    "top_a(a=0.2)",
+    "tail_free(z=0.95)",
     "repetition_penalty(penalty=1.2)",
     "presence_penalty(penalty=0.5)",
     "frequency_penalty(penalty=0.5)",

@@ -23,14 +23,17 @@ from corelm.testing import ToyModel
 EXAMPLES = {
     "adaptive_p": "adaptive_p(target=0.3)",
     "ban": "ban(words=('w1', 'w5'))",
+    "break_loop": "break_loop(words=('w2',))",
     "choice": "choice(words=('w5 w1 w5 w7 w1 w2', 'w5 w1 w5 w7 w1 w3 w4', 'w2 w3'))",
     "dry": "dry(multiplier=0.8, base=2, allowed_length=1)",
     "dynamic_temperature": "dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "edt": "edt(theta=0.5)",
     "epsilon": "epsilon(epsilon=0.01)",
     "eta": "eta(epsilon=0.05)",
     "force": "force(words=('w2',))",
     "frequency_penalty": "frequency_penalty(penalty=0.7)",
     "green_list": "green_list(key='a secret text')",
+    "gumbel_max": "gumbel_max(key='a secret text')",
     "lark": "lark(grammar='start: /w[0-9]+( w[0-9]+)*/')",
     "length_bias": "length_bias(weight=0.5)",
     "logit_bias": "logit_bias(bias={'w3': 1.5, 7: -2})",
@@ -44,7 +47,9 @@ EXAMPLES = {
     "repetition_penalty": "repetition_penalty(penalty=1.5)",
     "schedule": "schedule(first=temperature(t=1.5), last=temperature(t=0.5))",
     "synthid": "synthid(keys='a secret text')",
+    "tail_free": "tail_free(z=0.95)",
     "temperature": "temperature(t=0.7)",
+    "top_a": "top_a(a=0.5)",
     "top_h": "top_h(h=0.8)",
     "top_k": "top_k(k=40)",
     "top_p": "top_p(p=0.9)",
@@ -52,7 +57,7 @@ EXAMPLES = {
     "xtc": "xtc(probability=0.5, threshold=0.02)",
 }
 """Samplers whose defaults change nothing, or that need parameters."""
-FLAT = {"adaptive_p", "choice", "greedy", "min_k", "p_less", "uniform"}
+FLAT = {"adaptive_p", "choice", "greedy", "gumbel_max", "min_k", "p_less", "uniform"}
 """Samplers that leave one token here, or almost equally likely ones."""
 NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})
 ALPHA = 1e-6 / len(NAMES)  # Bonferroni's correction

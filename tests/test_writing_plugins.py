@@ -67,6 +67,7 @@ def test_a_model_that_writes_into_its_input_leaves_the_texts_alone(write):
     assert [text.tokens for text in found] == [text.tokens for text in own]
 
 
+@pytest.mark.slow
 @WAYS
 def test_a_model_that_writes_into_its_input_leaves_a_report_alone(write):
     options = {

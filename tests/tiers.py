@@ -1,8 +1,8 @@
 """The tiers of the tests: fast, slow, and the tests that need an engine.
 
-A test that takes seconds has the marker `slow`. A test that needs an engine has the marker
-`engines`: the tests of a plugin if the plugin depends on an engine, and other tests by
-`@pytest.mark.engines("torch")`, which skips them where the module is missing. The rest is fast.
+A test that takes more than a third of a second has the marker `slow`. A test that needs an engine
+has the marker `engines`: the tests of a plugin if the plugin depends on an engine, and other tests
+by `@pytest.mark.engines("torch")`, which skips them where the module is missing. The rest is fast.
 """
 
 from __future__ import annotations

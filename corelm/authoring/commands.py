@@ -154,9 +154,9 @@ def new(
     Its folder is printed. The package can be installed and passes its tests as it is.
 
     \b
-    corelm plugins new top_a
+    corelm plugins new top_cube
     corelm plugins new sure_start --decoder
-    pip install -e ./corelm-top-a
+    pip install -e ./corelm-top-cube
     """
     flags = (sampler, decoder, model, metric, command)
     chosen = [kind for kind, given in zip(scaffold.KINDS, flags, strict=True) if given]

@@ -55,7 +55,7 @@ class Kind:
 SAMPLER = Kind(
     "sampler",
     "corelm_samplers",
-    "top_a",
+    "top_cube",
     "corelm samplers $name",
     lint='[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler',
 )
@@ -80,9 +80,9 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
         UsageError: a name that cannot be typed or imported.
 
     Example:
-        >>> names = named("Top-A")
+        >>> names = named("Top-Cube")
         >>> names["name"], names["cls"], names["module"], names["package"]
-        ('top_a', 'TopA', 'corelm_top_a', 'corelm-top-a')
+        ('top_cube', 'TopCube', 'corelm_top_cube', 'corelm-top-cube')
     """
     name = re.sub(r"[-. ]+", "_", given.strip()).lower().removeprefix(PREFIX)
     cls = "".join(part.capitalize() for part in name.split("_"))

@@ -12,9 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Sampler, Step, draw
+from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Sampler, Step
 from corelm.batching.shared_session import SessionView, SharedSession, neighbours
-from corelm.toolkit import ModelLogits, Texts, apply, registry
+from corelm.toolkit import (
+    ModelLogits,
+    Texts,
+    draw_checked,
+    invalid_result,
+    registry,
+    run_stages,
+)
 
 ALL = slice(None)
 OWN = "corelm_samplers."
@@ -93,8 +100,11 @@ class DrawnRows:
         model_logits = self._prepare(logits, self._position)
         past = np.empty((len(logits), 0), dtype=np.int64)  # which no stage reads
         context = Context.of(past, vocabulary=self._vocabulary)
-        result = apply(self._texts.strategy.sampler, model_logits, context)
-        tokens, surprisal = draw(result, uniforms)
+        sampler = self._texts.strategy.sampler
+        result = run_stages(sampler, model_logits, context)
+        tokens, surprisal, valid = draw_checked(result, uniforms)
+        if not valid:
+            raise invalid_result(sampler, result, self._position)
         # Computed for all rows at once: a call for each request would take as long as the model.
         step = Step(self._position, np.arange(len(tokens)), tokens, model_logits, result, surprisal)
         grows = np.ones(len(tokens), dtype=bool)

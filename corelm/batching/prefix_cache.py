@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import RewindableSession, Session
 from corelm.toolkit import ForkableSession
 
 LEAST = 16
-"""Tokens that a prefix has at least: to copy a shorter one takes longer than to read it."""
+"""Tokens that two prompts share at least, unless they are equal: to copy and rewind the session of
+a shorter prefix takes as long as to read it."""
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A prompt, and a session that has read it."""
+
+    ids: NDArray[np.int64]
+    session: ForkableSession
 
 
 class PrefixCache:
@@ -21,7 +34,8 @@ class PrefixCache:
     and without its prefix in the cache, as far as the model's sessions keep that law.
 
     Args:
-        tokens: tokens of all prompts together; 0 to keep none.
+        tokens: tokens of all prompts together; 0 to keep none. A prompt of fewer than `LEAST`
+            counts as one of `LEAST`, since its session has logits too.
 
     Attributes:
         tokens: the number of tokens in the cache.
@@ -41,7 +55,7 @@ class PrefixCache:
     def __init__(self, tokens: int) -> None:
         self._most = tokens
         # From the least recently used to the most recently used.
-        self._sessions: OrderedDict[tuple[int, ...], ForkableSession] = OrderedDict()
+        self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
         # Numbers, and no properties: another thread may read them while a prompt is kept.
         self.tokens: int = 0
         self.hits: int = 0
@@ -52,16 +66,14 @@ class PrefixCache:
 
         Without a known prefix it returns None and 0.
         """
-        lengths = {known: _common(known, prompt) for known in self._sessions}
-        longest = max(lengths, key=lambda known: lengths[known], default=())
-        count = lengths.get(longest, 0)
-        if count < LEAST:
+        known, count = self._longest(tuple(prompt))
+        if not count:
             return None, 0
-        self._sessions.move_to_end(longest)
-        session: Session = self._sessions[longest].fork()
-        if count < len(longest):
+        self._kept.move_to_end(known)
+        session: Session = self._kept[known].session.fork()
+        if count < len(known):
             assert isinstance(session, RewindableSession)
-            session.rewind(len(longest) - count)
+            session.rewind(len(known) - count)
         self.hits += 1
         self.saved += count
         return session, count
@@ -69,18 +81,32 @@ class PrefixCache:
     def keep(self, prompt: Sequence[int], session: Session) -> None:
         """Keep a copy of a session of one row, which has read a whole prompt."""
         known = tuple(prompt)
-        if known in self._sessions or not LEAST <= len(known) <= self._most:
+        if not known or known in self._kept or max(len(known), LEAST) > self._most:
             return
         if isinstance(session, ForkableSession) and isinstance(session, RewindableSession):
-            self._sessions[known] = session.fork()
+            self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
             self.tokens += len(known)
-            while self.tokens > self._most:
-                oldest, _ = self._sessions.popitem(last=False)
+            while max(self.tokens, LEAST * len(self._kept)) > self._most:
+                oldest, _ = self._kept.popitem(last=False)
                 self.tokens -= len(oldest)
 
+    def _longest(self, prompt: Ids) -> tuple[Ids, int]:
+        """Return the known prompt that shares the most tokens with a prompt, and their number."""
+        if prompt in self._kept:
+            return prompt, len(prompt)
+        ids = np.array(prompt, dtype=np.int64)
+        lengths = {
+            known: _common(prefix.ids, ids)
+            for known, prefix in self._kept.items()
+            if len(known) >= LEAST
+        }
+        longest = max(lengths, key=lambda known: lengths[known], default=())
+        count = lengths.get(longest, 0)
+        return (longest, count) if count >= LEAST else ((), 0)
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+
+def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     """Return the number of equal tokens at the beginning of two texts."""
     count = min(len(one), len(other))
-    differ = np.flatnonzero(np.array(one[:count]) != np.array(other[:count]))
+    differ = np.flatnonzero(one[:count] != other[:count])
     return int(differ[0]) if len(differ) else count

@@ -16,7 +16,7 @@ from corelm import (
     Session,
     Vocabulary,
 )
-from corelm.toolkit import BATCH, ModelLogits
+from corelm.toolkit import BATCH, ModelLogits, encoded
 
 Ids = NDArray[np.int64]
 
@@ -92,7 +92,7 @@ def prompt_and_text(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[lis
         >>> prompt_and_text(ToyModel().vocabulary, "the", " cat sat")
         ([11], [4, 9])
     """
-    before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
+    before, whole = encoded(vocabulary, prompt), encoded(vocabulary, prompt + text)
     if whole[: len(before)] != before:  # a token reaches from the prompt into the text
         whole = before + vocabulary.encode(text)
     first = len(before) if before or vocabulary.start is not None else 1

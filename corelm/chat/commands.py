@@ -41,7 +41,7 @@ HELP = (
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"chat": application(chat, "Talk with a model.")}
+    return {"chat": application(chat, "Talk with a model.", word="--model")}
 
 
 def chat(

@@ -24,11 +24,15 @@ PACKAGES = {
     "backtrack": "corelm-backtrack",
     "beam": "corelm-beam",
     "best_of": "corelm-best-of",
+    "break_loop": "corelm-break-loop",
     "choice": "corelm-grammar",
     "contrastive": "corelm-contrastive",
+    "cot": "corelm-best-of",
     "diverse_beam": "corelm-beam",
     "gguf": "corelm-llama-cpp",
     "green_list": "corelm-watermark",
+    "group_confidence": "corelm-best-of",
+    "gumbel_max": "corelm-watermark",
     "guidance": "corelm-guidance",
     "json_schema": "corelm-grammar",
     "keras_hub": "corelm-keras-hub",
@@ -43,11 +47,14 @@ PACKAGES = {
     "power": "corelm-power",
     "regex": "corelm-grammar",
     "play": "corelm-serve",
+    "self_certainty": "corelm-best-of",
     "serve": "corelm-serve",
     "speculative": "corelm-speculative",
     "stochastic_beam": "corelm-beam",
     "synthid": "corelm-watermark",
+    "tail_confidence": "corelm-best-of",
     "transformers": "corelm-transformers",
+    "vote": "corelm-best-of",
     "watermark": "corelm-watermark",
 }
 """The package of each sampler, decoder, scheme of models, metric and command."""
@@ -57,6 +64,8 @@ UNKNOWN = re.compile(
 )
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+OPTION = re.compile(r"No such option: --([\w-]+)")
+
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -105,7 +114,8 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return f"{_explain(error.error, help)[0]}; {error.kept}", PARTLY_FAILED
         case typer.TyperException():
             message = error.format_message().rstrip(".")
-            return f"{message}{package_hint(message)}; see `{help}`", error.exit_code
+            hint = package_hint(message) + sampler_hint(message)
+            return f"{message}{hint}; see `{help}`", error.exit_code
         case typer.Abort():
             return "aborted", FAILED
         case UnknownNameError():
@@ -181,3 +191,22 @@ def package_hint(message: str) -> str:
     found = UNKNOWN.match(message)
     package = found and PACKAGES.get(found[1])
     return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
+
+
+def sampler_hint(message: str) -> str:
+    """Return how to write the sampler that an unknown option names; empty if it names none.
+
+    Example:
+        >>> sampler_hint("No such option: --top-k")
+        '; top_k is a sampler, written as top_k(k=2)'
+    """
+    found = OPTION.match(message)
+    if not found:
+        return ""
+    from corelm.cli.output.describe import example_expression  # loads what most errors don't need
+    from corelm.plugins.registry import registry
+
+    name = found[1].replace("-", "_")
+    offers = [offer for offer in registry().samplers() if offer.name == name]
+    calls = [example_expression(offer.value, name) for offer in offers]
+    return f"; {name} is a sampler, written as {calls[0]}" if calls else ""

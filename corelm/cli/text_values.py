@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -32,17 +33,41 @@ class _AsText:
 
 
 class TextCommand(_AsText, TyperCommand):
-    """A command whose options reach it as text."""
+    """A command whose options reach it as text.
+
+    Attributes:
+        word: the option that a word without an option is meant for; None if no word is.
+    """
+
+    word: str | None = None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; words are left over only if `word` names an option."""
+        if ctx.args:
+            text = ctx.args[0]
+            meant = f"{self.word} {shlex.quote(text)}"
+            raise UsageError(f"{text!r} has no option: did you mean {meant}?")
+        return super().invoke(ctx)
 
 
 class TextGroup(_AsText, TyperGroup):
     """A group whose options reach it as text."""
 
 
-def application(command: Callable[..., Any], short_help: str) -> typer.Typer:
-    """Return an application of one command, as the hook for commands offers it."""
+def application(
+    command: Callable[..., Any], short_help: str, word: str | None = None
+) -> typer.Typer:
+    """Return an application of one command, as the hook for commands offers it.
+
+    Args:
+        command: the function of the command.
+        short_help: its line in the list of commands.
+        word: the option that a word without an option is probably meant for.
+    """
     app = typer.Typer()
-    app.command(cls=TextCommand, short_help=short_help)(command)
+    cls = type("WordCommand", (TextCommand,), {"word": word})
+    settings = {"allow_extra_args": word is not None}
+    app.command(cls=cls, short_help=short_help, context_settings=settings)(command)
     return app
 
 

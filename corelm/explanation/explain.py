@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
 from corelm.toolkit import (
     ContextBuilder,
+    Displayed,
     StageResult,
+    Table,
     Trace,
     apply,
     as_model,
@@ -38,7 +41,6 @@ from corelm.toolkit import (
     mass_of,
     protect,
     rank,
-    table,
 )
 
 
@@ -138,7 +140,7 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Displayed):
     """The way from the model's distribution to the one that the next token is drawn from.
 
     Attributes:
@@ -194,8 +196,8 @@ class Explanation:
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
-    def _repr_html_(self) -> str:
-        """Return the stages and the likeliest tokens, for a notebook."""
+    def _parts(self) -> list[Table]:
+        """Return the stages and the likeliest tokens."""
         shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
         names = [str(self.stages[at].sampler or "model") for at in shown]
         stages = [
@@ -208,9 +210,10 @@ class Explanation:
             for one in self.likeliest()
         ]
         headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]
-        return table(headers, stages, f"{self.prompt}{self.after} ...") + table(
-            ["token", *names], tokens
-        )
+        return [
+            Table(headers, stages, f"{self.prompt}{self.after} ..."),
+            Table(["token", *names], tokens),
+        ]
 
     def text_of(self, token: int) -> str:
         """Return the text that a token would add after the prompt."""
@@ -224,13 +227,13 @@ class Explanation:
 
 
 def explain(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     prompt: str,
     sampler: Sampler | str,
     *,
     decoder: Decoder | None = None,
     unknown: bool = False,
-    after: str = "",
+    after: str | Sequence[int] = "",
     step: int = 0,
     seed: int | None = None,
 ) -> Explanation:
@@ -246,8 +249,8 @@ def explain(
         decoder: a decoder whose candidates for the next token are listed. Its final choice may
             depend on the rest of the text, so it is not explained.
         unknown: allow [UNK] to be sampled.
-        after: a text whose tokens count as drawn after the prompt. One that the sampler can't draw
-            has no surprisal.
+        after: a text whose tokens count as drawn after the prompt, or the ids of these tokens. One
+            that the sampler can't draw has no surprisal.
         step: the number of tokens to draw after the prompt, instead.
         seed: the random seed of these; by default a fresh one, which the explanation has.
 
@@ -283,7 +286,7 @@ def explain(
     decoding = task.start()
     for _ in range(step):
         _draw(decoding)
-    drawn = encoded(model.vocabulary, prompt + after)[len(ids) :] if after else []
+    drawn = _tokens_after(model.vocabulary, prompt, after)
     context = _read(decoding, chain, drawn) if drawn else decoding.context
     trace: Trace = []
     model_logits = decoding.model_logits()
@@ -293,12 +296,26 @@ def explain(
         stages.append(_after(stages, result))
     tokens = tuple(context.tokens[0].tolist())
     decode = model.vocabulary.decode
-    written = after or decode(tokens)[len(decode(ids.tolist())) :]
+    written = (
+        after if after and isinstance(after, str) else decode(tokens)[len(decode(ids.tolist())) :]
+    )
     # Last, since a decoder may write into its prompt.
     considered = None if decoder is None else decoder.next_tokens(task)
     return Explanation(
         prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
     )
+
+
+def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int]) -> list[int]:
+    """Return the ids of what was drawn after a prompt.
+
+    Raises:
+        UsageError: an id that the vocabulary doesn't have.
+    """
+    if isinstance(after, str):
+        count = len(encoded(vocabulary, prompt))
+        return encoded(vocabulary, prompt + after)[count:] if after else []
+    return [token_id(token, vocabulary, len(vocabulary)) for token in after]
 
 
 def _draw(decoding: Decoding) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -172,7 +173,7 @@ class Texts:
 
 
 def stream(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,
@@ -210,7 +211,7 @@ def stream(
 
 
 def generate(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 
 from corelm.decoding.step import FinishReason, Step
 from corelm.generation.constraint import ConstrainedText
@@ -13,7 +13,7 @@ from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
 from corelm.generation.prompts import encoded
 from corelm.language_model import ByteVocabulary, IncrementalVocabulary, LanguageModel, Vocabulary
-from corelm.markup import Word, paragraph, words
+from corelm.markup import Displayed, Passage, Word
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
 from corelm.token_texts import decode_prefixes
@@ -132,7 +132,7 @@ class TokenRecord:
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Displayed):
     """A generated text.
 
     Attributes:
@@ -173,19 +173,17 @@ class Generation:
             yield step.text[:left], step
             left -= len(step.text)
 
-    def _repr_html_(self) -> str:
-        """Return the words in the colours of their surprisal, for a notebook."""
-        drawn = words(
+    def _parts(self) -> list[Passage]:
+        """Return the words, each with its figures."""
+        drawn = [
             Word(text, step.model_surprisal, f"surprisal {step.model_surprisal:.2f} nats, drawn "
                  f"with {step.surprisal:.2f}; entropy {step.model_entropy:.2f}, after the sampler "
                  f"{step.entropy:.2f}")
             for text, step in self.pieces()
-        )  # fmt: skip
-        facts = f"sample {self.sample}, seed {self.seed}: {self.finish_reason} after "
-        facts += f"{len(self.tokens)} tokens"
-        return paragraph(f"<b>{escape(self.prompt)}</b>{drawn or escape(self.text)}") + paragraph(
-            f"<small>{facts}</small>"
-        )
+        ]  # fmt: skip
+        note = f"sample {self.sample}, seed {self.seed}: {self.finish_reason} after "
+        note += f"{len(self.tokens)} tokens"
+        return [Passage(self.prompt, drawn or [Word(self.text, math.nan, "")], note)]
 
 
 class OpenTexts:

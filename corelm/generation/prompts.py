@@ -42,14 +42,19 @@ def default_prompt(model: LanguageModel) -> str:
 def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
     """Return the ids of a prompt, which may be a list of ids already.
 
+    A prompt may begin with the start token, as a rendered chat template does; it is left out, for
+    the model puts it before every text.
+
     Raises:
         UsageError: the prompt is something else.
     """
-    if isinstance(prompt, list) and all(type(i) is int for i in prompt):
-        return list(prompt)
-    if not isinstance(prompt, str):
+    if isinstance(prompt, str):
+        ids = vocabulary.encode(prompt)
+    elif isinstance(prompt, list) and all(type(i) is int for i in prompt):
+        ids = list(prompt)
+    else:
         raise UsageError(f"a prompt is a text, not {shown(prompt)}")
-    return vocabulary.encode(prompt)
+    return ids[1:] if ids and ids[0] == vocabulary.start else ids
 
 
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:

@@ -34,6 +34,10 @@ OPTIONS = {
     "max_completion_tokens": "--length",
     "max_new_tokens": "--length",
     "n_predict": "--length",
+    "num_predict": "--length",
+    "max_length": "--length",
+    "sampler_seed": "--seed",
+    "stop_sequence": "--stop",
     "genamt": "--length",
 }
 """The option of `corelm sample` for a setting that is not a sampler's."""
@@ -90,7 +94,7 @@ def presets(
             metavar="ENGINE",
             autocompletion=engine_names,
             help="Write the settings of this engine: transformers, llama.cpp, llama.cpp-cli, "
-            "openai, vllm, mlx-lm, sillytavern or text-generation-webui.",
+            "openai, vllm, mlx-lm, sillytavern, text-generation-webui, koboldcpp or ollama.",
         ),
     ] = None,
     partial: Annotated[
@@ -105,9 +109,9 @@ def presets(
     to be edited and passed to --sampler.
 
     With --from, the settings in a file are read as such an expression: a generation_config.json,
-    a request to the server of llama.cpp, OpenAI, vLLM or mlx-lm, flags of llama.cpp, a preset of
-    SillyTavern or text-generation-webui. With --to, a chain is written as the settings of an
-    engine.
+    a request to the server of llama.cpp, OpenAI, vLLM, mlx-lm, KoboldCpp or Ollama, flags of
+    llama.cpp, a Modelfile, a preset of SillyTavern or text-generation-webui. With --to, a chain is
+    written as the settings of an engine.
 
     The exit code is 3 if a setting that changes the text has no counterpart in corelm, and 1, with
     nothing written, if the engine of --to cannot do what the chain does. With --partial it is 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm import hookimpl, load
+from corelm import sampler as read_sampler
 from corelm.cli.options.completion import model_names
 from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
@@ -55,6 +56,9 @@ def corelm_commands() -> Mapping[str, Any]:
     group.command(cls=TextCommand, short_help="Show a model.")(show)
     group.command(cls=TextCommand, short_help="Write a model in the format of another engine.")(
         export
+    )
+    group.command(cls=TextCommand, short_help="Write a sampler as a folder for transformers.")(
+        export_generate
     )
     group.command(cls=TextCommand, short_help="Delete a model from corelm's home.")(remove)
     return {"models": group}
@@ -123,6 +127,29 @@ def export(
         if not model.path:
             raise UsageError(f"{name} is not a model in a folder; only those can be exported")
         out.text(f"{write(model.path, overwrite)}\n")
+
+
+def export_generate(
+    sampler: Annotated[str, typer.Argument(metavar="SAMPLER", help="A sampler or a chain.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export.")
+    ] = False,
+) -> None:
+    """Write a sampler as a folder that transformers generates with, and print its path.
+
+    In Python: model.generate(**inputs, custom_generate=FOLDER, trust_remote_code=True, seed=7).
+    It needs corelm and corelm-transformers there; without them transformers says so.
+
+    \b
+    corelm models export-generate "min_p(p=0.05) | temperature(t=0.8)" my-generate
+    """
+    from corelm.models.export.custom_generate import generate_files
+    from corelm.models.export.write import write_files
+
+    with product() as out:
+        files = generate_files(read_sampler(sampler))
+        out.text(f"{write_files(lambda: files, folder, overwrite=overwrite)}\n")
 
 
 def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bool], Path]:

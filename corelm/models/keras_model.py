@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Session, Vocabulary, softmax
 from corelm.errors import UsageError
 from corelm.models.sliding_window import SlidingWindow
-from corelm.toolkit import start_rows
+from corelm.toolkit import DisplayedModel, start_rows
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -26,7 +26,7 @@ PADDED = "it takes only one length, so padding follows each text"
 NOT_PADDED = "it is run on exact lengths, which is slow where each length is compiled"
 
 
-class KerasLanguageModel:
+class KerasLanguageModel(DisplayedModel):
     """A Keras model that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Batches and texts are padded to powers of two, since backends compile a step for each shape of

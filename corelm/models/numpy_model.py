@@ -22,13 +22,13 @@ from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.toolkit import loaded_name, table
+from corelm.toolkit import DisplayedModel
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
 
 
-class NumpyModel:
+class NumpyModel(DisplayedModel):
     """A language model from an architecture and its weights.
 
     Args:
@@ -68,14 +68,8 @@ class NumpyModel:
         self.context_length: int = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
 
-    def _repr_html_(self) -> str:
-        """Return what the model is, for a notebook."""
-        facts = {
-            "architecture": self.architecture.kind,
-            "vocabulary": f"{len(self.vocabulary):,} tokens",
-            "context": f"{self.context_length:,} tokens",
-        }
-        return table(["", loaded_name(self) or "model"], facts.items())
+    def _facts(self) -> dict[str, str]:
+        return {"architecture": self.architecture.kind} | super()._facts()
 
     @property
     def matrices(self) -> list[Matrix]:
@@ -205,7 +199,7 @@ class NumpySession:
 
     def fork(self) -> NumpySession:
         """Return a session of the same rows; what happens to one doesn't change the other."""
-        self._finish_background()
+        self._kept_logits()  # once, before the fork, which would compute them again
         other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
         other._cache = self._network.new_cache(len(self._cache))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from corelm.errors import (
     AmbiguousNameError,
@@ -22,11 +22,12 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.language_model import LanguageModel, ModelScheme
+from corelm.markup import Displayed, Table
 from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
-from corelm.printable import did_you_mean, reason_of
+from corelm.printable import did_you_mean, reason_of, shown
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -106,6 +107,21 @@ def loaded_name(model: LanguageModel) -> str | None:
     return name if found is not None and found() is model else None
 
 
+class DisplayedModel(Displayed):
+    """A language model that shows its name and its sizes: a base class for models of any kind."""
+
+    def _facts(self) -> dict[str, str]:
+        model = cast(LanguageModel, self)
+        return {
+            "vocabulary": f"{len(model.vocabulary):,} tokens",
+            "context": f"{model.context_length:,} tokens",
+        }
+
+    def _parts(self) -> list[Table]:
+        name = loaded_name(cast(LanguageModel, self)) or type(self).__name__
+        return [Table(["", name], [*self._facts().items()])]
+
+
 def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageModel:
     scheme = _scheme(name)
     if scheme:
@@ -115,8 +131,11 @@ def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageM
     return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
-def as_model(model: LanguageModel | str) -> LanguageModel:
-    """Return a language model as it is, or load the one of a name.
+def as_model(model: LanguageModel | str | os.PathLike[str]) -> LanguageModel:
+    """Return a language model as it is, or load the one of a name or path.
+
+    Raises:
+        UsageError: neither a model nor the name of one.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -124,7 +143,11 @@ def as_model(model: LanguageModel | str) -> LanguageModel:
         >>> as_model(toy) is toy, len(as_model("imdb").vocabulary)
         (True, 15000)
     """
-    return load(model) if isinstance(model, str) else model
+    if isinstance(model, str | os.PathLike):
+        return load(model)
+    if not hasattr(model, "vocabulary"):
+        raise UsageError(f"a model is a name, a path or a language model, not {shown(model)}")
+    return model
 
 
 def label(name: str) -> str:

@@ -25,13 +25,13 @@ from corelm.reports.render import bibtex, markdown, sentences
 from corelm.reports.render.frames import columns, to_csv
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
-from corelm.toolkit import label, loaded_name
+from corelm.toolkit import Displayed, as_model, label, loaded_name
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report:
+class Report(Displayed):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/2`.
@@ -171,9 +171,15 @@ class Report:
 
         return to_notebook(self._document)
 
+    def _repr_text_(self) -> str:
+        """Return the summary and the table, for a terminal."""
+        from corelm.reports.render.markdown import to_text
+
+        return to_text(self._document)
+
 
 def compare(
-    model: LanguageModel | str,
+    model: LanguageModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
     prompts: str | Sequence[str] | None = None,
@@ -188,7 +194,7 @@ def compare(
     against: str | Sampler | Decoder | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
-    scorer: LanguageModel | str | None = None,
+    scorer: LanguageModel | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -286,15 +292,15 @@ def _as_json(document: Mapping[str, Any]) -> str:
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 
-def _named(model: LanguageModel | str) -> NamedModel:
-    if isinstance(model, str):
-        return NamedModel(load(model), label(model))
-    return NamedModel(model, label(loaded_name(model) or type(model).__name__))
+def _named(model: LanguageModel | str | os.PathLike[str]) -> NamedModel:
+    if isinstance(model, str | os.PathLike):
+        return NamedModel(load(model), label(os.fspath(model)))
+    return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
 
 
-def _loadable(model: LanguageModel | str) -> str:
-    if isinstance(model, str):
-        return model
+def _loadable(model: LanguageModel | str | os.PathLike[str]) -> str:
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
     raise UsageError(
         f"workers load the models themselves: give the name, not a {type(model).__name__}"
     )

@@ -11,7 +11,7 @@ import numpy as np
 from corelm import LanguageModel
 from corelm.batching import prompt_and_text, teacher_forced
 from corelm.filters import entropy_of_logits
-from corelm.toolkit import model_surprisals, text_writer
+from corelm.toolkit import encoded, model_surprisals, text_writer
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def score(
     ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
     found: list[list[ScoredToken]] = []
     for (prompt, _), whole in zip(texts, ids, strict=True):
-        write, first = text_writer(vocabulary), len(vocabulary.encode(prompt))
+        write, first = text_writer(vocabulary), len(encoded(vocabulary, prompt))
         added = [write(token) for token in whole]
         found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
     skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]

@@ -39,8 +39,11 @@ CHOSEN = (
     "eta(epsilon=0.001)",
     "top_n_sigma(n=1.0)",
     "top_h(h=0.4)",
+    "top_a(a=0.2)",
+    "tail_free(z=0.95)",
     "xtc(probability=0.5)",
     "dynamic_temperature(t_min=0.5, t_max=1.0)",
+    "edt(t=1.0, theta=0.5)",
     "quadratic(factor=0.3)",
     "mirostat(tau=5.0)",
     "min_p(p=0.05) | adaptive_p(target=0.3)",  # after a filter, as its author uses it

@@ -270,6 +270,7 @@ def _environment(folder: Path) -> dict[str, str]:
         ),
         "PYTHONIOENCODING": "utf-8",
         "CORELM_HOME": str(folder / "home"),
+        "HF_MODULES_CACHE": str(folder / "modules"),
         "LLM_USER_PATH": str(folder / "llm"),
         "COLUMNS": "80",
         "NO_COLOR": "1",

@@ -332,6 +332,7 @@ def test_wrong_settings_are_refused(options, message):
         Backtrack(**options)
 
 
+@pytest.mark.slow
 def test_it_is_installed_and_a_comma_is_part_of_a_text():
     command = "sample --decoder backtrack --length 12 --sampler greedy --seed 1"
     words = [sys.executable, "-m", "corelm", *command.split()]

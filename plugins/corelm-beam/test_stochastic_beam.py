@@ -57,6 +57,7 @@ def test_pairs_are_drawn_without_replacement(sampler, width):
     assert g_test(counts, expected) > 1e-3
 
 
+@pytest.mark.slow
 def test_inclusion_probabilities_of_sets_of_three():
     p = text_probabilities(model(), "a", sampler="stochastic", length=2)
     expected = Counter()

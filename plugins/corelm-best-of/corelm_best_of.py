@@ -1,9 +1,18 @@
 """Best of n: write several texts and keep the best."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import EntryPoint
 
 import numpy as np
+from corelm_confidence import (
+    WINDOW,
+    group_means,
+    lowest_mean,
+    tail_mean,
+    token_confidence,
+    token_self_certainty,
+)
 
 from corelm import Ancestral, CorelmError, Decoder, ParameterError, hookimpl, param
 
@@ -18,6 +27,8 @@ class Candidate:
         tokens: (time,) the ids drawn.
         surprisal: (time,) nats, under the distributions that the sampler returned.
         model_surprisal: (time,) the same under the model's own distributions.
+        self_certainty: (time,) nats, the KL divergence of the model's distributions from uniform.
+        confidence: (time,) nats, the mean surprisal of the model's 20 likeliest tokens.
     """
 
     prompt: str
@@ -25,6 +36,8 @@ class Candidate:
     tokens: np.ndarray
     surprisal: np.ndarray
     model_surprisal: np.ndarray
+    self_certainty: np.ndarray = field(default_factory=lambda: np.empty(0))
+    confidence: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 def likelihood(candidate):
@@ -37,7 +50,56 @@ def total_likelihood(candidate):
     return -float(np.sum(candidate.model_surprisal))
 
 
-SCORERS = {scorer.__name__: scorer for scorer in (likelihood, total_likelihood)}
+def self_certainty(candidate):
+    """Return the mean KL divergence of the model's distributions from uniform, in nats.
+
+    Source: Kang, Zhao, Song 2025, arXiv 2502.18581.
+    """
+    return float(np.mean(candidate.self_certainty))
+
+
+def mean_confidence(candidate):
+    """Return the mean confidence of all tokens.
+
+    Source, also of the three below: Fu, Wang, Tian, Zhao 2025, arXiv 2508.15260.
+    """
+    return float(np.mean(candidate.confidence))
+
+
+def tail_confidence(candidate, window=WINDOW):
+    """Return the mean confidence of the last tokens."""
+    return tail_mean(candidate.confidence, window)
+
+
+def group_confidence(candidate, window=WINDOW):
+    """Return the mean confidence of the lowest tenth of all groups of tokens in a row."""
+    return lowest_mean(candidate.confidence, window)
+
+
+def lowest_group_confidence(candidate, window=WINDOW):
+    """Return the confidence of the group of tokens in a row that has the lowest."""
+    return float(group_means(candidate.confidence, window).min())
+
+
+WINDOWED = (tail_confidence, group_confidence, lowest_group_confidence)
+SCORERS = {
+    scorer.__name__: scorer
+    for scorer in (likelihood, total_likelihood, self_certainty, mean_confidence, *WINDOWED)
+}
+
+
+def scorer_of(name, window):
+    """Return the function from a candidate to its score.
+
+    Args:
+        name: a name of `SCORERS`, or MODULE:FUNCTION.
+        window: the tokens of a group and of the tail.
+
+    Raises:
+        ParameterError: there is no such function.
+    """
+    score = find_function("scorer", name, SCORERS)
+    return partial(score, window=window) if score in WINDOWED else score
 
 
 class BestOf(Decoder):
@@ -63,16 +125,17 @@ class BestOf(Decoder):
         "from a Candidate to a number",
         local=True,
     )
+    window: int = param(WINDOW, "tokens of a group and of the tail, for the confidences", ge=1)
 
     def __post_init__(self):
         super().__post_init__()
-        find_function("scorer", self.scorer, SCORERS)
+        scorer_of(self.scorer, self.window)
 
     def __call__(self, task):
         """Yield the steps of the best texts, once all are written."""
         if not task:
             return
-        score = find_function("scorer", self.scorer, SCORERS)
+        score = scorer_of(self.scorer, self.window)
         best = [self._best(task, sample, score) for sample in task.random_stream.samples]
         yield from written_as(task, best)
 
@@ -116,19 +179,27 @@ def candidates(task):
     """Return the candidates of ancestral sampling."""
     drawn = {sample: [] for sample in task.random_stream.samples}
     for step in Ancestral()(task):
-        facts = zip(step.tokens, step.surprisal, step.model_surprisal, strict=True)
+        logits = step.model_logits
+        facts = zip(
+            step.tokens,
+            step.surprisal,
+            step.model_surprisal,
+            token_self_certainty(logits),
+            token_confidence(logits),
+            strict=True,
+        )
         for sample, fact in zip(step.samples.tolist(), facts, strict=True):
             drawn[sample].append(fact)
     return [_candidate(task, facts) for facts in drawn.values()]
 
 
 def _candidate(task, facts):
-    tokens, surprisal, model_surprisal = map(np.array, zip(*facts, strict=True))
+    tokens, *figures = map(np.array, zip(*facts, strict=True))
     decode, ids = task.model.vocabulary.decode, task.prompt.tolist()
     prompt = decode(ids)
     # With the prompt, which decides the first space and capital.
     text = decode([*ids, *tokens.tolist()])[len(prompt) :]
-    return Candidate(prompt, text, tokens, surprisal, model_surprisal)
+    return Candidate(prompt, text, tokens, *figures)
 
 
 def find_function(parameter, name, functions):

@@ -83,6 +83,7 @@ def test_the_candidates_are_those_of_the_sampler():
     assert tokens(model, sampler="greedy", alpha=0.9, length=2) == [A, A]
 
 
+@pytest.mark.slow
 def test_without_the_penalty_it_is_greedy():
     model = corelm.load("imdb")
     options = {"length": 120, "seed": 1}  # past the context
@@ -112,6 +113,7 @@ def written_out(model, prompt, sampler, k, alpha, length):
     return text[-length:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["stochastic", "temperature(t=0.7) | min_p(p=0.05)"])
 def test_it_is_the_definition(sampler):
     model = corelm.load("imdb")

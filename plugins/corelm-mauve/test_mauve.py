@@ -60,6 +60,7 @@ REFERENCE_OVER_SEEDS = {
 cloud and the same with one coordinate shifted, as `tests/long/mauve_reference.py` prints them."""
 
 
+@pytest.mark.slow
 def test_the_reference_implementation_over_seeds_where_clusters_overlap():
     """Where k-means starts changes both by more than the two differ."""
     rng = np.random.default_rng(1)
@@ -107,6 +108,7 @@ def test_features_are_the_last_hidden_states_of_texts_of_any_length():
     assert not found[3].any()
 
 
+@pytest.mark.slow
 def test_the_clusters_stay_where_texts_are_left_out():
     figure = compare(TEXTS[:8], TEXTS, ToyModel())
     assert 0.8 < np.mean(figure(range(8))) <= 1.0
@@ -119,6 +121,7 @@ def report(samplers=("stochastic", "uniform"), **options):
     return corelm.compare(ToyModel(), samplers, **given | options).to_dict()
 
 
+@pytest.mark.slow
 def test_a_report_has_it_with_intervals_and_differences():
     document = report(against="uniform")
     assert document["reference"]["generated_texts"]["corelm-mauve:mauve"] is None
@@ -131,6 +134,7 @@ def test_a_report_has_it_with_intervals_and_differences():
     assert difference["ci95"] is not None
 
 
+@pytest.mark.slow
 def test_sets_of_unequal_size_are_compared_at_the_smaller_one():
     """MAUVE falls with fewer texts; those that are human text's own are as near at any number."""
     rng = np.random.default_rng(0)
@@ -141,6 +145,7 @@ def test_sets_of_unequal_size_are_compared_at_the_smaller_one():
     assert _repetition(human, own, 0)(range(400)) is not None
 
 
+@pytest.mark.slow
 def test_the_interval_holds_where_k_means_starts_and_ends_at_1():
     """It holds the mean over many starts."""
     document = report(["temperature(t=0.7)"], texts="all")
@@ -152,6 +157,7 @@ def test_the_interval_holds_where_k_means_starts_and_ends_at_1():
     assert low <= np.mean(others) <= high <= 1
 
 
+@pytest.mark.slow
 def test_texts_that_are_all_the_same_are_one_cluster():
     [row] = report(["greedy"])["samplers"]
     assert 0 < row["generated_texts"]["corelm-mauve:mauve"] < 0.5
@@ -159,6 +165,7 @@ def test_texts_that_are_all_the_same_are_one_cluster():
     assert of_features(same, same) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_features_are_those_of_the_second_scorer():
     other = ToyModel(["the", "cat", "dog"], end=False)
     assert report(["uniform"], scorer=other) != report(["uniform"])

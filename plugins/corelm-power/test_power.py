@@ -68,6 +68,7 @@ def test_without_moves_the_counts_are_others():
     assert p_value(random_model(), Power(alpha=2, moves=0), 2) < 1e-6
 
 
+@pytest.mark.slow
 def test_an_unlikely_token_that_leads_to_likely_ones():
     """The text c d has 0.4; b c and b d have 0.3 each. A low temperature would begin with b."""
     logits = np.full((7, 7), -np.inf)
@@ -114,6 +115,7 @@ def test_parameters_outside_their_rules(parameters, message):
         Power(**parameters)
 
 
+@pytest.mark.slow
 def test_it_is_installed_and_reports():
     command = "sample --decoder power --block 4 --moves 2 --length 8 --sampler stochastic"
     words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]

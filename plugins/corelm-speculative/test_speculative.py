@@ -214,6 +214,7 @@ def test_law(decoder, law):
     law(decoder)
 
 
+@pytest.mark.slow
 def test_it_is_installed_and_reports():
     command = "sample --decoder speculative --guesses 3 --length 5 --sampler greedy --seed 1"
     words = [sys.executable, "-m", "corelm", *command.split()]

@@ -110,6 +110,7 @@ class TestV2:
             own = corelm.softmax(alone(logits_of(text)[None], [text]))[0]
             np.testing.assert_allclose(row, own, atol=1e-5)
 
+    @pytest.mark.slow
     def test_the_draws_of_a_seed_follow_the_distribution(self, processor):
         def draw(logits, sampler):
             slots = [*range(1000)]

@@ -95,6 +95,7 @@ def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
 # The matrices of a step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "weights"),
     [

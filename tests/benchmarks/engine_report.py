@@ -14,18 +14,19 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
 from corelm_transformers import TransformersModel
 
 import corelm
+from corelm.batching import teacher_forcing
 from corelm.interop.testing import tiny_tokenizer
-from corelm.reports.measure import contexts
 
 SAMPLERS = ("top_p(p=0.9)", "min_p(p=0.05)", "temperature(t=0.7)")
 REFERENCE = ["see the cat sit and the cat see the cat " * 3] * 8
@@ -85,7 +86,7 @@ def row(name: str, passes: Passes, seconds: float) -> str:
     return f"| {name} | {passes.count} | {passes.tokens:,} | {seconds:.1f} | {share:.0%} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -95,9 +96,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=8)
     parser.add_argument("--length", type=int, default=30)
     parser.add_argument("--one-by-one", action="store_true")
-    options = parser.parse_args()
-    if options.one_by_one:
-        contexts.LOGITS_BYTES = 0  # a block has at least one token
+    options = parser.parse_args(arguments)
     model, tokenizer = engine(options.layers, options.width)
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{size / 1e6:.0f} million parameters\n")
@@ -106,7 +105,9 @@ def main() -> None:
         began = time.perf_counter()
         opened = TransformersModel(model, tokenizer)
         print(row("opening", passes, time.perf_counter() - began), flush=True)
-    with counted(model) as passes:
+    # A block has at least one token.
+    bound = 0 if options.one_by_one else teacher_forcing.LOGITS_BYTES
+    with counted(model) as passes, mock.patch.object(teacher_forcing, "LOGITS_BYTES", bound):
         began = time.perf_counter()
         corelm.compare(
             opened, SAMPLERS, prompts="the cat", n=options.texts, length=options.length, seed=1,

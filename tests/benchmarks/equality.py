@@ -218,9 +218,9 @@ def main() -> int:
             print(f"{ENGINES[name][1]} is not installed", file=sys.stderr)
         else:
             found[name] = in_process(name, arguments)
+            if options.write:  # what an engine took minutes for is kept if a later one fails
+                write(table({name: found[name]}, count))
     print(table(found, count))
-    if options.write:
-        write(table(found, count))
     print("\n".join(faults(found)), file=sys.stderr)
     return bool(faults(found))
 

@@ -30,7 +30,7 @@ VOCABULARIES = (15_000, 50_000, 128_000)
 CHAIN = "top_k(k=200) | top_p(p=0.9) | min_p(p=0.01) | temperature(t=0.7)"
 MOVE = """async moves => {
   const slider = [...document.querySelectorAll("#cards input[type=range]")].at(-1);
-  const last = "#columns thead th:last-child .figures";
+  const last = "#columns td:last-child .figures";
   const entropy = () => document.querySelector(last).dataset.entropy;
   const frame = () => new Promise(requestAnimationFrame);
   const times = [];

@@ -52,6 +52,7 @@ BIAS = {10: 1.5, 20: -2.0, 30: 0.5}
 CASES = [
     Case("temperature(t=0.7)", "TemperatureLogitsWarper", {"temperature": 0.7}, elementwise=True),
     Case("dynamic_temperature(t_min=0.5, t_max=1.5)"),
+    Case("edt(t=1, theta=0.5)"),
     Case("top_k(k=50)", "TopKLogitsWarper", {"top_k": 50}),
     Case("top_p(p=0.9)", "TopPLogitsWarper", {"top_p": 0.9}),
     Case("min_p(p=0.05)", "MinPLogitsWarper", {"min_p": 0.05}),
@@ -61,6 +62,8 @@ CASES = [
     # It looks at the 100 likeliest tokens and takes them for all; here it looks at all, as we do.
     Case("top_h(h=0.4)", "TopHLogitsWarper", {"top_h": 0.4}, attributes={"top_n": 10**9}),
     Case("top_n_sigma(n=1)"),
+    Case("top_a(a=0.2)"),
+    Case("tail_free(z=0.95)"),
     Case("xtc(probability=0.5)"),
     Case("quadratic(factor=0.3)"),
     Case("mirostat(tau=5)"),

@@ -80,6 +80,7 @@ def test_names_to_complete_include_those_of_plugins(
     assert capsys.readouterr().out == ""  # the shell would read a plugin's print as a name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "names"),
     [("corelm sample --sampler gre", {"greedy"}), ("corelm presets ll", {"llama.cpp"})],

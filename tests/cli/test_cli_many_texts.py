@@ -58,6 +58,7 @@ def test_a_file_has_the_texts_that_generate_writes(whole, folder, run):
     assert last[1] == "written to again.jsonl"
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, folder, run, spawn):
     assert spawn(*WORDS, "t.jsonl").code == -signal.SIGKILL
     assert not (folder / "t.jsonl").exists()
@@ -76,6 +77,7 @@ def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, 
     assert sorted(path.name for path in folder.iterdir()) == ["killed", "t.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at", [0, 63, 64, 100], ids="in line {}".format
 )  # the batch of a damaged line is written again

@@ -192,3 +192,24 @@ def test_models_of_plugins_and_other_folders_are_never_removed(run: Run, home: P
         assert (result.code, result.out) == (2, "")
         assert result.err.splitlines()[-1].startswith(f"error: {reason}")
     assert elsewhere.is_dir()
+
+
+def test_a_sampler_as_a_folder_for_transformers(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "generate"
+    words = ("models", "export-generate", "min_p(0.05) | temperature(t=0.8)", str(folder))
+    assert run(*words).out == f"{folder}\n"
+    code = (folder / "custom_generate" / "generate.py").read_text()
+    assert "SAMPLER = 'min_p(p=0.05) | temperature(t=0.8)'\n" in code
+    assert (folder / "custom_generate" / "requirements.txt").exists()
+    again = run(*words)
+    assert (again.code, again.out) == (2, "")
+    assert "already exists" in again.err
+    assert run(*words, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize("sampler", ["nope", "min_p(p=2)", "min_p(p=0.1) |", "__import__('os')"])
+def test_a_sampler_that_is_not_one_is_not_written(run: Run, tmp_path: Path, sampler: str) -> None:
+    folder = tmp_path / "generate"
+    result = run("models", "export-generate", sampler, str(folder))
+    assert (result.code, result.out) == (2, "")
+    assert not folder.exists()

@@ -164,6 +164,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "reason"), BROKEN)
 def test_a_broken_command_fails_alone(
     install: Install, capsys: pytest.CaptureFixture[str], code: str, reason: str
@@ -224,6 +225,7 @@ def test_one_name_of_two_plugins_is_refused_with_both_full_names(
     assert run(capsys, "corelm-bye:hello")[1] == "bye you\n"
 
 
+@pytest.mark.slow
 def test_other_commands_import_neither_the_module_nor_the_list_of_commands(
     install: Install,
 ) -> None:
@@ -238,6 +240,7 @@ def test_other_commands_import_neither_the_module_nor_the_list_of_commands(
     assert done.stderr.strip() == "is all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "names"), [("corelm hel", ["hello"]), ("corelm hello t", ["two"])]
 )
@@ -252,6 +255,7 @@ def test_the_shell_completes_commands_of_plugins(
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, names, "")
 
 
+@pytest.mark.slow
 def test_a_broken_command_is_no_error_while_the_shell_completes(install: Install) -> None:
     install("1 / 0")
     asked = {"COMP_WORDS": "corelm hello t", "COMP_CWORD": "2"}

@@ -65,6 +65,7 @@ def test_check_warns_of_parameters_that_shadow_an_option(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -106,11 +107,13 @@ def test_other_commands_warn_in_one_line_and_go_on(
     assert written.err == ("warning: plugin corelm-broken:broken was left out: ValueError: [1mno\n")
 
 
+@pytest.mark.slow
 def test_plugins_list_is_the_same_table(run: Callable[..., Any]) -> None:
     assert run("plugins", "list").out == run("plugins").out
     assert run("plugins", "list", "--json").json == run("plugins", "--json").json
 
 
+@pytest.mark.slow
 def test_check_warns_of_a_parameter_whose_option_a_command_has(run: Callable[..., Any]) -> None:
     warning = (
         "warning: sampler corelm-toy:everything: the commands have an option --length, so the "

@@ -168,6 +168,7 @@ def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_settings_from_standard_input(spawn: Run) -> None:
     result = spawn("presets", "--from", "-", input=b"--temp 0 --mlock")
     assert (result.code, result.out) == (0, "greedy\n")
@@ -190,7 +191,8 @@ def test_settings_from_standard_input(spawn: Run) -> None:
          "--sampler is for --to, which names the engine to write the chain for"),
         (("--from", "x", "--to", "vlm"), 2,
          "there is no engine 'vlm'; did you mean 'vllm'? (there are: transformers, llama.cpp, "
-         "llama.cpp-cli, openai, vllm, mlx-lm, sillytavern, text-generation-webui)"),
+         "llama.cpp-cli, openai, vllm, mlx-lm, sillytavern, text-generation-webui, "
+         "koboldcpp, ollama)"),
         (("--from", "no-such-file"), 1, "no-such-file: No such file or directory"),
     ],
 )  # fmt: skip
@@ -226,10 +228,50 @@ def test_a_file_of_settings_as_a_preset_points_to_from(run: Run, written: Run) -
 
 
 def test_a_request_to_koboldcpp_is_not_taken_for_sillytaverns(run: Run, written: Run) -> None:
-    request = {"temperature": 0.7, "top_p": 0.9, "rep_pen": 1.1, "sampler_order": [6, 0, 1]}
-    result = run("presets", "--from", written(json.dumps(request)))
-    assert (result.code, result.out) == (2, "")
-    assert "the keys are those of KoboldCpp" in result.err
+    request = {"temperature": 0.7, "top_p": 0.9, "rep_pen": 1, "sampler_order": [6, 2, 5]}
+    result = run("presets", "--from", written(json.dumps({**request, "max_length": 80})))
+    assert (result.code, result.out) == (0, "top_p(p=0.9) | temperature(t=0.7)\n")
+    assert result.err.splitlines() == [
+        "the settings of koboldcpp; keys that are left out have its defaults",
+        "not samplers, left out: max_length (--length)",
+    ]
+
+
+MODELFILE = """\
+# a comment
+FROM llama3.2
+
+PARAMETER temperature 0.7
+parameter stop "User:"
+PARAMETER stop "<|end|>"
+PARAMETER mirostat 2
+SYSTEM \"\"\"
+temperature: 5
+PARAMETER temperature 9
+\"\"\"
+PARAMETER num_predict 42
+PARAMETER top_k 20
+"""
+
+
+def test_a_modelfile(run: Run, written: Run) -> None:
+    result = run("presets", "--from", written(MODELFILE))
+    assert (result.code, result.out) == (0, "top_k(k=20) | top_p(p=0.9) | temperature(t=0.7)\n")
+    assert result.err.splitlines() == [
+        "the settings of ollama; keys that are left out have its defaults",
+        "not samplers, left out: from, stop (--stop), mirostat, system, num_predict (--length)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("FROM a\nPARAMETER temperature\n", 2), ('FROM a\n\nSYSTEM "no end\n', 3),
+     ("FROM a\ntemperature 1\n", 2), ('FROM a\nSYSTEM """x\nPARAMETER top_k 1', 2)],
+)  # fmt: skip
+def test_a_modelfile_that_cannot_be_read(run: Run, written: Run, text: str, line: int) -> None:
+    result = run("presets", "--from", written(text))
+    assert (result.code, result.out) == (1, "")
+    assert f"it is no Modelfile: line {line} is not a command with a value" in result.err
 
 
 def test_an_export_in_part_names_what_is_lost(run: Run) -> None:

@@ -20,23 +20,27 @@ GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
 
 
+@pytest.mark.slow
 def test_a_text(spawn: Run) -> None:
     result = spawn(*GREEDY, "the", "--length", "3")
     assert result == (0, "the cat sat on\n", "printed at import\n")
 
 
+@pytest.mark.slow
 def test_the_console_script_does_the_same(toy: None) -> None:
     script = Path(sys.executable).with_name("corelm")
     done = subprocess.run([script, *GREEDY, "the", "--length", "1"], capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"the cat\n")
 
 
+@pytest.mark.slow
 def test_without_arguments_there_is_help(spawn: Run) -> None:
     result = spawn()
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Usage: corelm [OPTIONS] COMMAND")
 
 
+@pytest.mark.slow
 def test_the_version(spawn: Run) -> None:
     result = spawn("--version")
     assert (result.code, result.err) == (0, "")
@@ -56,19 +60,24 @@ def test_the_version(spawn: Run) -> None:
     ],
 )
 def test_wrong_usage(run: Run, words: list[str], sentence: str) -> None:
-    assert run(*words) == (2, "", f"error: {sentence}\n")
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
 
 
+@pytest.mark.slow
 def test_a_prompt_from_standard_input(spawn: Run) -> None:
     assert spawn(*GREEDY, "-", "--length", "1", input=b"the\n").out == "the cat\n"
     assert spawn(*GREEDY, "-", "--length", "0", input=b"").out == "\n"
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_not_utf8(spawn: Run) -> None:
     result = spawn(*GREEDY, "-", input=b"ab\xffc")
     assert result == (2, "", "error: standard input is not UTF-8: byte 0xff at position 2\n")
 
 
+@pytest.mark.slow
 @posix
 def test_an_argument_that_is_not_utf8(spawn: Run) -> None:
     result = spawn(*GREEDY, os.fsdecode(b"\xff"))
@@ -78,6 +87,7 @@ def test_an_argument_that_is_not_utf8(spawn: Run) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
 def test_an_endless_prompt_is_refused(spawn: Run) -> None:
     sentence = "is too long for a prompt: more than 32 MiB\n"
@@ -93,6 +103,7 @@ def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[byte
     return subprocess.run(["sh", "-c", script, sys.executable, *arguments], capture_output=True)
 
 
+@pytest.mark.slow
 @posix
 def test_standard_input_that_is_closed(toy: None) -> None:
     done = shell("<&-", *GREEDY, "-")
@@ -100,6 +111,7 @@ def test_standard_input_that_is_closed(toy: None) -> None:
     assert done.stderr == (b"error: standard input is closed: a prompt cannot be read from it\n")
 
 
+@pytest.mark.slow
 @posix
 def test_standard_output_that_is_closed(toy: None) -> None:
     done = shell(">&-", *GREEDY)
@@ -107,12 +119,14 @@ def test_standard_output_that_is_closed(toy: None) -> None:
     assert done.stderr == b"error: standard output is closed: there is nowhere to write to\n"
 
 
+@pytest.mark.slow
 @posix
 def test_standard_error_that_is_closed(toy: None) -> None:
     assert shell("2>&-", *GREEDY, "the", "--length", "1").stdout == b"the cat\n"
     assert shell("2>&-", "sample", "--t", "-1").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_a_disk_that_is_full(toy: None) -> None:
     done = shell(">/dev/full", *GREEDY)
@@ -122,6 +136,7 @@ def test_a_disk_that_is_full(toy: None) -> None:
     )
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     "words",
@@ -138,6 +153,7 @@ def test_a_pipe_that_closes_ends_it_quietly(toy: None, words: list[str]) -> None
     assert (done.returncode, done.stderr.replace(b"printed at import\n", b"")) == (0, b"")
 
 
+@pytest.mark.slow
 @posix
 def test_interrupted_it_keeps_what_was_written_and_says_nothing(spawn: Run) -> None:
     words = ("sample", "--model", "toy", "--sampler", "interrupts", "--seed", "1", "the")
@@ -145,6 +161,7 @@ def test_interrupted_it_keeps_what_was_written_and_says_nothing(spawn: Run) -> N
     assert spawn(*words, "--json") == (130, "", "printed at import\n")
 
 
+@pytest.mark.slow
 @posix
 def test_interrupted_in_a_program_that_runs_as_text(spawn: Run) -> None:
     """As in the making of a dataclass: Python alone would end by the signal."""
@@ -161,6 +178,7 @@ def test_ctrl_c_during_the_first_imports_ends_it_quietly(tmp_path: Path) -> None
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.slow
 def test_plugins_print_to_standard_error(spawn: Run) -> None:
     words = ("sample", "--model", "toy", "--sampler", "fails", "the", "--length", "1", "--json")
     result = spawn(*words)
@@ -168,6 +186,7 @@ def test_plugins_print_to_standard_error(spawn: Run) -> None:
     assert "printed at a step" in result.err
 
 
+@pytest.mark.slow
 def test_messages_follow_the_output_before_them(toy: None, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "corelm", *REPORT, "--json", str(tmp_path / "r.json")]
     both = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -276,6 +295,7 @@ LIGHT = [
 ]
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported(toy: None) -> None:
     code = f"""
 import sys
@@ -288,6 +308,7 @@ for words in {LIGHT}:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
     code = (
         "import sys; from corelm.cli import main; main(['--help']);"
@@ -298,6 +319,7 @@ def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
     assert done.stderr.strip() == "is all"
 
 
+@pytest.mark.slow
 def test_sample_imports_nothing_slow_that_it_does_not_use() -> None:
     code = (
         "import sys; before = set(sys.modules); from corelm.cli import main; main(sys.argv[1:]);"
@@ -321,6 +343,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "purpose"),
     [
@@ -363,6 +386,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 @posix
 def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None) -> None:
     written = in_terminal(*GREEDY, "the", "--length", "12")
@@ -385,6 +409,7 @@ def test_no_control_codes_where_they_are_not_wanted(
     assert "\x1b" not in in_terminal(*words, **environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["samplers", "temperature"], ["--help"], ["sample", "--t", "-1"]]
 )
@@ -438,6 +463,7 @@ def corelm_samplers():
 """
 
 
+@pytest.mark.slow
 def test_late_output_of_a_plugin_stays_behind_no_document(
     toy: None, installed_plugin: Callable[..., Path]
 ) -> None:

@@ -63,6 +63,7 @@ def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     assert lines[3].split()[3].startswith("+")
 
 
+@pytest.mark.slow
 def test_prompts_are_the_beginnings_of_human_texts(report: Run, tmp_path: Path) -> None:
     words = ["cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under"]
     (tmp_path / "texts.txt").write_text("".join(f"{word} and the cat sat\n" for word in words))
@@ -94,6 +95,7 @@ def test_without_colours_there_are_no_control_codes(report: Run) -> None:
     assert "\x1b" not in report().out
 
 
+@pytest.mark.slow
 def test_a_hostile_prompt_stays_text(report: Run, tmp_path: Path) -> None:
     prompt = '<script>alert(1)</script> "[bold]the[/bold]" \x1b]52;c;bHM=\x07 | `cat`'
     (tmp_path / "prompts.txt").write_text(f"{prompt}\n\n  \nthe\n")
@@ -133,6 +135,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert written == [f"written to {path}" for path in (*files.values(), "a/b")]
 
 
+@pytest.mark.slow
 def test_a_form_on_standard_output_stands_there_alone(report: Run) -> None:
     assert [row["sampler"] for row in report("--json", "-").json["samplers"]] == [
         "greedy",
@@ -206,6 +209,7 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--fail-if", "top_p.loops > 1"], "'top_p' matches no row"),
         (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),
         (["--htlm", "x"], "No such option: --htlm"),
+        (["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
     ],
 )
 def test_wrong_usage_is_refused_before_the_work(
@@ -227,6 +231,7 @@ def test_a_reference_that_is_not_there(report: Run) -> None:
 # What fails
 
 
+@pytest.mark.slow
 def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path: Path) -> None:
     result = run(*TOY, "greedy", "fails(at=3)", "ends", "uniform", "--json", "r.json")
     assert result.code == 3
@@ -326,6 +331,7 @@ def test_conditions_that_hold_are_errors_and_the_exit_code_is_1(report: Run) -> 
     assert "uniform" in result.out
 
 
+@pytest.mark.slow
 def test_conditions_that_do_not_hold_say_nothing(report: Run) -> None:
     result = report("--fail-if", "uniform.entropy < 2", "--fail-if", "greedy.mass_kept > 1")
     assert result.code == 0
@@ -341,6 +347,7 @@ def test_a_condition_about_a_sampler_that_failed_holds(run: Run) -> None:
 # Again, without a model
 
 
+@pytest.mark.slow
 def test_a_report_is_written_again_without_a_model(report: Run, run: Run, tmp_path: Path) -> None:
     made = report("--json", "r.json", "--html", "r.html", "--markdown", "r.md")
     again = run("report", "--from", "r.json", "--json", "2.json", "--html", "2.html",
@@ -350,12 +357,14 @@ def test_a_report_is_written_again_without_a_model(report: Run, run: Run, tmp_pa
         assert (tmp_path / f"2.{form}").read_bytes() == (tmp_path / f"r.{form}").read_bytes()
 
 
+@pytest.mark.slow
 def test_conditions_are_checked_again(report: Run, run: Run) -> None:
     report("--json", "r.json")
     assert run("report", "--from", "r.json", "--fail-if", "uniform.entropy > 2").code == 1
     assert run("report", "--from", "r.json", "--fail-if", "top_p.entropy > 2").code == 2
 
 
+@pytest.mark.slow
 def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None:
     report("--json", "a.json")
     equal = run("report", "--diff", "a.json", "a.json")
@@ -381,6 +390,7 @@ def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None
     assert run("report", "--diff", "a.json", "no.json").code == 1
 
 
+@pytest.mark.slow
 def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     report("--json", "r.json")
     code = (
@@ -534,6 +544,7 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     assert (again.returncode, units(home) < kept) == (130, True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
     report: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -554,6 +565,7 @@ def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
     assert units(home) == 0
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Path) -> None:
     """The folder goes away during the work; nothing of it is lost."""
     folder = home.parent / "out"

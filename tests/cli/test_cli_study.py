@@ -31,6 +31,7 @@ def study(tmp_path, monkeypatch):
     return file
 
 
+@pytest.mark.slow
 def test_a_study_is_run_twice_shown_and_compared(run, study, tmp_path):
     first = run("study", "run", "study.toml")
     assert first.code == 0

@@ -36,6 +36,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "sentence"),
     [
         ((), "give the texts to train on: --data imdb, or a folder or a file"),
+        (("own texts.txt",), "'own texts.txt' has no option: did you mean --data 'own texts.txt'?"),
         (("--data", "no/such/file"), "there is no file or folder no/such/file"),
         (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
         (("--data", "{notes}", "--patience", "0"), "patience must be at least 1, not 0"),
@@ -178,6 +179,7 @@ def test_a_place_that_cannot_be_written_is_refused_without_importing_keras(
     assert "the folder also holds 'notes.md'; choose another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_tensorflow_it_says_what_it_needs(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

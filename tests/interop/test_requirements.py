@@ -66,6 +66,7 @@ def install(site: Path, package: str, version: str, modules: list[str]) -> None:
         (site / f"{module}.py").write_text("")
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_missing(tmp_path: Path) -> None:
     missing = {name: facts[1] for facts in INSTALLED.values() for name in facts[3]}
     assert errors_of(tmp_path, missing) == [
@@ -74,6 +75,7 @@ def test_an_engine_that_is_missing(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_too_old(tmp_path: Path) -> None:
     for _, package, _, modules in INSTALLED.values():
         install(tmp_path, package, "0.0.9", modules)
@@ -83,6 +85,7 @@ def test_an_engine_that_is_too_old(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_engine_that_has_changed_its_interface(tmp_path: Path) -> None:
     for _, package, _, modules in INSTALLED.values():
         install(tmp_path, package, "99.0", modules)

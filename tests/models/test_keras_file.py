@@ -75,12 +75,14 @@ def test_a_model_comes_back_with_its_vocabulary(tmp_path, kind):
     )
 
 
+@pytest.mark.slow
 def test_keras_itself_reads_the_file(exported):
     network = keras.saving.load_model(exported, safe_mode=True)
     expected = log_softmax(small_model(SMALL["rnn"]).start([[3, 4, 5]]).next_logits())
     np.testing.assert_allclose(np.log(network(np.array([[3, 4, 5]])))[:, -1], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_earlier_file_is_replaced_only_on_request(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("mine")

@@ -32,10 +32,12 @@ def network(request):
     return network
 
 
+@pytest.mark.slow
 def test_the_book_network_has_the_chapters_number_of_weights():
     assert build(PRESETS["book"].architecture).count_params() == 9_825_176
 
 
+@pytest.mark.slow
 def test_the_default_network_ties_its_embeddings():
     # tokens 15,000 x 256, positions 100 x 256, per block 256 x (768 + 256 + 1024 + 1024) and
     # two scales of 256, and the last scale of 256
@@ -43,10 +45,12 @@ def test_the_default_network_ties_its_embeddings():
     assert build(PRESETS["default"].architecture).count_params() == expected
 
 
+@pytest.mark.slow
 def test_scores_have_one_row_per_position(network):
     assert network(np.ones((3, 5), "int32")).shape == (3, 5, 20)
 
 
+@pytest.mark.slow
 def test_no_position_sees_a_later_one(network):
     first = np.array([[3, 4, 5, 6, 7, 8]], "int32")
     other = np.array([[3, 4, 5, 9, 10, 11]], "int32")
@@ -55,6 +59,7 @@ def test_no_position_sees_a_later_one(network):
     assert np.abs(before[:, 3:] - after[:, 3:]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_padding_on_the_right_changes_nothing_before_it(network):
     text = np.array([[3, 4, 5]], "int32")
     padded = np.array([[3, 4, 5, 0, 0, 0]], "int32")

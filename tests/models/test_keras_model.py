@@ -179,6 +179,7 @@ class Traced(LastToken):
         ).numpy()
 
 
+@pytest.mark.slow
 def test_a_step_is_compiled_for_few_shapes():
     inner = Traced(COUNTING)
     model = KerasLanguageModel(inner, WORDS, 20, probabilities=False, causal=True)

@@ -346,6 +346,7 @@ def test_logits_are_float32_and_only_as_many_as_rows(model, texts):
     assert (session.next_logits().shape, session.next_logits().dtype) == ((3, 3000), np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "4"])
 def test_the_number_of_threads_makes_no_difference(threads):
     here = Path(__file__).parent
@@ -439,6 +440,7 @@ def test_weights_of_another_network_are_refused():
         NumpyModel(narrow, numbered_words(30), random_weights(narrow) | {"norm/scale": np.ones(16)})
 
 
+@pytest.mark.slow
 def test_no_keras_is_imported(tmp_path):
     folder = write(tmp_path / "model")
     code = (

@@ -28,6 +28,7 @@ def tokens_of_a_new_model(seed: int) -> list[list[int]]:
     return tokens(small_model(SMALL["default"], end=True), seed)
 
 
+@pytest.mark.slow
 def test_24_threads_on_one_model_write_the_texts_that_one_writes():
     model = small_model(SMALL["default"], end=True)
     expected = [tokens(model, seed) for seed in range(48)]
@@ -73,6 +74,7 @@ print("exit")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["0", "1"], ids=["NumPy", "kernels"])
 def test_a_program_may_end_in_the_middle_of_texts(kernels):
     done = subprocess.run(

@@ -18,6 +18,7 @@ from corelm import native
 PLANS = int(os.environ.get("CORELM_FUZZ", "4000"))
 
 
+@pytest.mark.slow
 def test_random_plans_are_refused_or_run():
     """What an accepted plan returns does not depend on what was in memory before."""
     rng = np.random.default_rng(int(os.environ.get("CORELM_FUZZ_SEED", "0")))

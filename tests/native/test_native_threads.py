@@ -162,6 +162,7 @@ def short_run():
 SHORT_RUN = short_run() if native.kernels else ()
 
 
+@pytest.mark.slow
 def test_a_run_in_the_background_gives_the_same():
     expected, plain = planned_run(), planned_run()
     native.kernels.run(*expected)
@@ -195,6 +196,7 @@ def test_several_runs_at_once_some_of_them_dropped():
             assert np.array_equal(arguments[-1], expected[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_finishes_a_run_of_its_parent():

@@ -294,6 +294,7 @@ PIECES = """
 WORDS = st.sampled_from(PIECES.split()) | st.sampled_from(" \n\0")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(WORDS, max_size=25).map("".join) | st.text(max_size=40))
 @example("temperature(t=1)\x0c|\x1cgreedy")

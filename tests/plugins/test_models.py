@@ -184,6 +184,27 @@ def test_load_is_public():
     assert corelm.load is load
 
 
+USES = [
+    lambda model: corelm.generate(model, "the", sampler="greedy", length=1),
+    lambda model: next(corelm.stream(model, "the", sampler="greedy")),
+    lambda model: corelm.explain(model, "the", "greedy"),
+    lambda model: corelm.compare(model, ["greedy"], n=1, length=1),
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_path_is_a_model_wherever_a_name_is(tmp_path, use):
+    write(tmp_path / "model")
+    assert use(tmp_path / "model")
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("other", [None, 5, ["imdb"]])
+def test_something_that_is_not_a_model_is_refused(use, other):
+    with pytest.raises(UsageError, match="a model is a name, a path or a language model, not "):
+        use(other)
+
+
 SCHEME = """
 import corelm
 from corelm.testing import ToyModel

@@ -46,6 +46,8 @@ class Heat(Sampler):
         ("temperature(t=0.33) | temperature(t=2)", 0.66),
         ("dynamic_temperature(t_min=0.5, t_max=1.5)", None),
         ("dynamic_temperature(t_min=0.7, t_max=0.7)", 0.7),
+        ("edt(t=0.7, theta=0.5)", None),
+        ("edt(t=0.7, theta=0)", 0.7),
         ("temperature(t=0.5) | top_k(k=2)", None),
         ("top_k(k=1)", None),
         ("repetition_penalty(penalty=2)", None),

@@ -691,6 +691,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plugin, only):
     only("corelm-chatty", "corelm-bad")
     installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, module(CHATTY, chatty="Chatty"))

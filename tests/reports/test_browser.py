@@ -123,6 +123,27 @@ def test_the_sliders_reshape_the_distribution_as_corelm_does(opened, large):
     assert len(seen) >= len(SETTINGS) - 3  # four of them leave one token
 
 
+def test_its_samplers_are_pythons_on_random_rows(opened):
+    tab, rng = opened(), np.random.default_rng(0)
+    rows, settings, expected = [], [], []
+    for _ in range(1_000):
+        logits = rng.normal(0, rng.uniform(0.5, 4), rng.integers(1, 60)).round(2)
+        row = -np.sort(logits.max() - logits).astype("<f4")  # falling, from 0; with ties
+        t, p, m = (float(x.round(2)) for x in rng.uniform([0, 0, 0], [2, 1, 0.5]))
+        k = int(rng.integers(0, 30))
+        chain = f"temperature(t={t}) | top_k(k={k}) | top_p(p={p}) | min_p(p={m})"
+        rows.append(row.tolist())
+        settings.append({"t": t, "k": k, "p": p, "m": m})
+        expected.append(corelm.sampling_distribution(corelm.sampler(chain), row))
+    found = tab.evaluate(
+        "([rows, settings]) => rows.map((row, i) => softmax(reshaped(row, settings[i])))",
+        [rows, settings],
+    )
+    for one, other, setting in zip(found, expected, settings, strict=True):
+        kept = [*one, *[0.0] * (len(other) - len(one))]
+        np.testing.assert_allclose(kept, other, rtol=0, atol=1e-6, err_msg=str(setting))
+
+
 def bars(tab: Any) -> list[str]:
     return tab.locator(".bars tbody tr > :nth-child(3)").all_inner_texts()
 
@@ -228,7 +249,7 @@ def test_headings_explain_themselves_to_mouse_keyboard_and_finger(opened):
         assert not overflow(finger)
     finger.mouse.move(0, 0)
     finger.keyboard.press("Escape")
-    assert not finger.locator(".term > span:visible").count()
+    playwright.expect(finger.locator(".term > span:visible")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("size", "screens"), [({"width": 1280, "height": 900}, 1), (TELEPHONE, 2)])
@@ -246,6 +267,16 @@ def test_every_letter_stands_out_from_its_ground(opened, scheme):
     assert [text for contrast, text in found if contrast < 4.5] == []
     grounds = {text for _, text in found if "<text" in text}
     assert len(grounds) > 40
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing(opened, width):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+    )
+    tab = opened(viewport={"width": width, "height": 900})
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
 
 
 def test_light_and_dark_are_opposites(opened):

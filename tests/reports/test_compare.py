@@ -177,6 +177,7 @@ def test_progress_goes_from_nothing_to_all():
 # Sweeps
 
 
+@pytest.mark.slow
 def test_every_setting_of_a_sweep_is_a_row_that_knows_it():
     document = compare(["top_k(k=1,2) | temperature(t=0.5..1.5/2)", "greedy"])
     jsonschema.validate(document, schema())
@@ -232,6 +233,7 @@ def test_the_best_of_a_sweep_and_the_fronts_are_given():
 # Seeds
 
 
+@pytest.mark.slow
 def test_several_seeds_are_pooled_and_their_spread_is_given():
     asked = {"samplers": ["temperature(t=0.5)", "uniform"], "against": "uniform", "n": 9}
     alone = [compare(seed=seed, **asked)["samplers"] for seed in (1, 2, 7)]
@@ -297,6 +299,7 @@ def test_the_units_of_few_prompts_are_texts_and_of_many_the_prompts():
     assert f"{len(prompts)} independent units for intervals" in many.to_markdown()
 
 
+@pytest.mark.slow
 def test_the_spread_over_seeds_is_shown_in_words():
     report = corelm.Report(compare(["uniform"], seeds=[1, 2]))
     assert (

@@ -115,6 +115,7 @@ def test_a_decoder_that_fails_costs_its_row_alone(document):
     assert error == {"type": "PluginError", "message": "ZeroDivisionError: no more"}
 
 
+@pytest.mark.slow
 def test_differences_from_a_row_of_fewer_texts_are_not_paired():
     words = [f"{a} {b}" for a in ("the", "cat", "dog") for b in ("sat", "ran", "mat")]
     report = corelm.compare(
@@ -147,6 +148,7 @@ def test_one_text_is_not_closest_by_chance():
     assert report["closest"] == ["uniform"]
 
 
+@pytest.mark.slow
 def test_every_form_has_decoders(document):
     report = corelm.Report(document)
     assert "search(rows=3)` | - |" in report.to_markdown()

@@ -75,6 +75,7 @@ def test_fewer_human_texts_have_no_figures_of_sets(people):
     assert any("5 human texts, fewer than the 8" in each for each in document["warnings"])
 
 
+@pytest.mark.slow
 def test_a_decoder_with_one_text_is_not_compared_by_them(people):
     for against in ("human", "temperature(t=0.6)"):
         samplers = ("temperature(t=0.6)", "beam(width=2)")

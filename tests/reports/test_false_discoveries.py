@@ -82,6 +82,7 @@ def test_the_procedure_of_benjamini_and_hochberg():
     assert discoveries({}) == set()
 
 
+@pytest.mark.slow
 def test_the_page_marks_them_says_how_and_leaves_unknown_words_out(document):
     found = typed(document)
     cells = [

@@ -318,6 +318,7 @@ def test_temperatures_lie_on_the_curve(shipped):
         assert curve_.entropy[at] == pytest.approx(mean, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)", "top_p(p=0.9)"])
 def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
     """The expected surprisal on a sampler's own texts lies in the interval of the measured one."""

@@ -83,6 +83,7 @@ def read(whole: str) -> Reader:
     return Reader(whole)
 
 
+@pytest.mark.slow
 def test_the_sections_are_in_the_order_of_a_reader(read):
     ids = [section["id"] for section in read.all("section")]
     first = ["surprisal-against-temperature", "surprisal-against-diversity"]
@@ -225,6 +226,7 @@ def test_every_picture_has_its_data(made, read):
     assert f"temperature(t=0.5),{diversity:.6g}," in data[1]
 
 
+@pytest.mark.slow
 def test_a_front_that_all_are_on_is_not_a_list_of_all(document):
     names = [row["sampler"] for row in document["samplers"] if not row["error"]]
     front = {"view": "generated_texts", "larger": "diversity", "smaller": "surprisal"}
@@ -367,6 +369,7 @@ def test_no_entropy_of_human_text_is_shown(document):
     assert surprisal["expected surprisal"].figure
 
 
+@pytest.mark.slow
 def test_a_report_without_people_without_texts_without_a_playground(document):
     for row in document["samplers"]:
         row["texts"] = []
@@ -380,6 +383,7 @@ def test_a_report_without_people_without_texts_without_a_playground(document):
     assert not any("human" in text for text in re.findall("<figcaption>(.*?)</", written))
 
 
+@pytest.mark.slow
 def test_a_report_with_nothing_but_what_the_schema_requires(document):
     """An earlier version of corelm wrote fewer keys."""
     definitions = schema()["$defs"]

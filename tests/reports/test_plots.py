@@ -26,7 +26,7 @@ from corelm.reports.document.schema import check
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.entries import labels, shortened
-from corelm.reports.render.plots.files import drawings, plots
+from corelm.reports.render.plots.files import drawings, plots, shrink
 from corelm.reports.render.plots.placement import Box, pieces, shared
 from corelm.testing import ToyModel
 
@@ -72,6 +72,7 @@ def figures(document: Document, sampler: str) -> Document:
     return next(row for row in document["samplers"] if row["sampler"] == sampler)["teacher_forced"]
 
 
+@pytest.mark.slow
 def test_the_files_are_pictures(document):
     files = plots(typed(document))
     assert set(files) == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
@@ -81,6 +82,7 @@ def test_the_files_are_pictures(document):
         assert b"/Type3" not in content  # journals want the letters as TrueType
 
 
+@pytest.mark.slow
 def test_a_pdf_fits_into_the_column_of_a_paper(document):
     """3.3 inches wide as it is, with letters of 7 to 8 points."""
     files = plots(typed(document))
@@ -90,7 +92,7 @@ def test_a_pdf_fits_into_the_column_of_a_paper(document):
     for chart in charts(typed(document)):
         with canvas.style(**{"figure.figsize": (canvas.COLUMN / canvas.SHRUNK / 72, 4)}):
             figure = chart.draw(typed(document))
-            canvas.shrink(figure, canvas.SHRUNK)
+            shrink(figure, canvas.SHRUNK)
             figure.canvas.draw()
             sizes = {
                 text.get_fontsize() for text in figure.findobj(mpl.text.Text) if text.get_text()
@@ -116,6 +118,7 @@ def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
         assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["nonsense", "module://not_installed.backend", "", "svg"])
 def test_the_backend_of_the_environment_is_left_alone(backend):
     program = """
@@ -267,6 +270,7 @@ def test_samplers_that_keep_all_mass_share_one_line(drawn):
     assert axes.lines[1].get_ydata().min() > 0.9995 > axes.lines[0].get_ydata().max()
 
 
+@pytest.mark.slow
 def test_a_failed_sampler_is_not_drawn(document):
     assert any(row["error"] for row in document["samplers"])
     assert "breaks" not in "".join(drawings(typed(document)).values()).lower()
@@ -364,6 +368,7 @@ def _extents(text) -> tuple[float, float, float, float]:
     return box.x0, box.y0, box.x1, box.y1
 
 
+@pytest.mark.slow
 def test_matched_samplers_have_a_dot_for_each_figure_first(kinds):
     document = kinds["matched"]
     assert next(charts(typed(document))).name == "matched-samplers"
@@ -384,6 +389,7 @@ def test_matched_samplers_have_a_dot_for_each_figure_first(kinds):
         assert set(known) <= set(ends)
 
 
+@pytest.mark.slow
 def test_the_curve_of_matched_samplers_shows_the_part_around_them(kinds):
     document = kinds["matched"]
     axes = axes_of(document, "surprisal-against-temperature")[0]
@@ -487,6 +493,7 @@ def test_a_name_is_neither_formula_nor_markup(document):
     assert files["entropy-by-position.png"].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_drawings_in_a_page_take_its_colours_and_letters_and_share_no_id(document):
     svgs = drawings(typed(document))
     ids = re.findall(r' id="([^"]*)"', "".join(svgs.values()))
@@ -514,6 +521,7 @@ def test_control_characters_are_replaced():
     assert visible(EVIL).isprintable()
 
 
+@pytest.mark.slow
 def test_pictures_have_the_size_of_half_a_page(document):
     from PIL import Image
 

@@ -95,6 +95,7 @@ def test_the_difference_is_paired(document):
     assert low < found["value"] < high
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_one_figure_missing_and_says_why(report, document):
     reason = "ValueError: one text"
     assert report.failed == {"greedy.my-package:fails": reason}
@@ -105,6 +106,7 @@ def test_a_failure_leaves_one_figure_missing_and_says_why(report, document):
     assert f"<bdi>greedy.my-package:fails</bdi> failed: <bdi>{reason}</bdi>" in report.to_html()
 
 
+@pytest.mark.slow
 def test_every_form_has_them(report, document):
     assert corelm.Report(document).to_dict() == document
     lines = [line.split(",") for line in report.to_csv().splitlines()]

@@ -57,6 +57,7 @@ def continued(model_and_prompts, samplers=("stochastic",), human_seed=7, **asked
 # A known truth: human texts that the model itself has written
 
 
+@pytest.mark.slow
 def test_the_difference_from_the_models_own_texts_is_paired_by_prompt(model_and_prompts):
     report = continued(model_and_prompts)
     [entry], human = report["samplers"], report["reference"]["generated_texts"]
@@ -70,6 +71,7 @@ def test_the_difference_from_the_models_own_texts_is_paired_by_prompt(model_and_
     assert high - low < (unpaired[1] - unpaired[0]) / 2
 
 
+@pytest.mark.slow
 def test_a_sampler_that_is_not_the_source_is_told_from_it(model_and_prompts):
     report = continued(model_and_prompts, ["temperature(t=0.5)", "stochastic"], n=8)
     low, high = report["samplers"][0]["differences"]["generated_texts"]["surprisal"]["ci95"]
@@ -103,6 +105,7 @@ def test_human_text_is_what_follows_the_prompts(model_and_prompts):
     assert report["warnings"] == []
 
 
+@pytest.mark.slow
 def test_a_sampler_that_writes_the_human_texts_has_their_figures(model_and_prompts):
     """Greedy human texts without their prompts equal those of `greedy`, figure by figure."""
     model, prompts = model_and_prompts
@@ -115,6 +118,7 @@ def test_a_sampler_that_writes_the_human_texts_has_their_figures(model_and_promp
     assert values == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_figures_of_sets_are_compared_at_an_equal_number_of_texts(model_and_prompts):
     one, two = (continued(model_and_prompts, n=n)["samplers"][0] for n in (1, 2))
     assert one["differences"]["generated_texts"]["distinct_2"]["ci95"] is not None
@@ -122,6 +126,7 @@ def test_figures_of_sets_are_compared_at_an_equal_number_of_texts(model_and_prom
     assert "rep_2" in two["differences"]["generated_texts"]
 
 
+@pytest.mark.slow
 def test_several_seeds_and_decoders_are_paired_too(model_and_prompts):
     report = continued(model_and_prompts, ["stochastic", "beam(width=2)"], n=1, seeds=[1, 2])
     for entry in report["samplers"]:
@@ -130,6 +135,7 @@ def test_several_seeds_and_decoders_are_paired_too(model_and_prompts):
         assert found["ci95"] is not None
 
 
+@pytest.mark.slow
 def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_and_prompts):
     """The topics differ much more than the texts of one topic: pairing makes intervals narrow."""
     report = continued(model_and_prompts, n=1, seeds=[1, 2, 3])
@@ -145,6 +151,7 @@ def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_an
         assert high - low < most * (apart[1] - apart[0]), name
 
 
+@pytest.mark.slow
 def test_a_second_scorer_reads_the_prompt_and_scores_what_follows(model_and_prompts):
     model, _ = model_and_prompts
     report = continued(model_and_prompts, scorer=model)
@@ -181,6 +188,7 @@ def test_a_prompt_that_text_does_not_bring_back_is_left_out(model_and_prompts):
     )
 
 
+@pytest.mark.slow
 def test_the_report_counts_the_texts_that_are_left_out(model_and_prompts):
     model, prompts = model_and_prompts
     report = continued(model_and_prompts, reference=[*written(model, prompts, 7), "w0"])

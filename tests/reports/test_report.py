@@ -18,6 +18,7 @@ def report(made):
     return corelm.Report(made)
 
 
+@pytest.mark.slow
 def test_it_is_written_and_read_as_it_was(report, tmp_path):
     file = tmp_path / "report.json"
     file.write_text(report.to_json(), encoding="utf-8")
@@ -27,6 +28,7 @@ def test_it_is_written_and_read_as_it_was(report, tmp_path):
         assert getattr(again, form)() == getattr(report, form)()
 
 
+@pytest.mark.slow
 def test_the_json_is_strict_and_follows_the_schema(report):
     document = json.loads(report.to_json(), parse_constant=pytest.fail)
     jsonschema.validate(document, schema())
@@ -103,6 +105,7 @@ def test_a_report_with_further_keys_is_read(made):
     assert corelm.Report(more).to_dict()["more"] == more["more"]
 
 
+@pytest.mark.slow
 def test_values_that_json_cannot_hold_are_refused(made):
     for value in ({1, 2}, float("inf"), endless()):
         with pytest.raises(ReportError, match="it holds a value that JSON cannot"):

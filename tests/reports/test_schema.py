@@ -176,6 +176,7 @@ def test_the_columns_of_a_text_fit_together(document, column, values, message):
         check(document)
 
 
+@pytest.mark.slow
 def test_sampling_does_not_import_the_validator():
     """It takes 0.2 s to import, which only a report is worth."""
     code = (

@@ -27,6 +27,7 @@ def temperatures(document):
     return [row for row in document["samplers"] if row["name"] == "temperature"]
 
 
+@pytest.mark.slow
 def test_it_follows_the_schema_and_nothing_failed(document):
     jsonschema.validate(document, schema())
     assert [row["error"] for row in document["samplers"]] == [None] * 8
@@ -87,6 +88,7 @@ def test_the_human_row_is_there(document):
     )
 
 
+@pytest.mark.slow
 def test_the_summary(document):
     said = corelm.Report(document).summary
     assert said.startswith(

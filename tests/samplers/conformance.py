@@ -50,6 +50,8 @@ FILTERS = {
     "epsilon": Filter("epsilon", reference.epsilon, (1e-9, 3e-4, 0.01, 0.3), (0,)),
     "eta": Filter("epsilon", reference.eta, (1e-9, 3e-4, 0.01, 0.3), (0,)),
     "min_p": Filter("p", reference.min_p, (1e-9, 0.05, 0.5, 1), (0,)),
+    "tail_free": Filter("z", reference.tail_free, (0, 0.25, 0.5, 0.95), (1,)),
+    "top_a": Filter("a", reference.top_a, (1e-9, 0.05, 0.5, 1), (0,)),
     "top_h": Filter("h", reference.top_h, (0, 0.1, 0.5, 0.9), (1,)),
     "top_k": Filter(
         "k", reference.top_k, (1, 2, 50, 299, 1100, 2600), (0, 4, 10**9), st.integers(1, 9)
@@ -71,6 +73,8 @@ OTHERS = (
     "temperature(t=inf)",
     "dynamic_temperature(t_min=0.5, t_max=1.5)",
     "dynamic_temperature(t_min=0, t_max=2, exponent=2)",
+    "edt(t=1.2, theta=0.6)",
+    "edt(t=0.7, theta=1, base=0.5)",
     "quadratic(factor=0.2)",
     "quadratic(factor=0.3, curve=2)",
     "quadratic(factor=0.1, curve=4)",

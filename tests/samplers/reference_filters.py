@@ -82,6 +82,23 @@ def top_n_sigma(row, n):
     return np.flatnonzero(row >= row.max() - n * sigma - SLACK)
 
 
+def top_a(row, a):
+    likely = -surprisals(row)
+    kept = likely >= math.log(a) + 2 * likely.max() - SLACK
+    kept[row.argmax()] = True
+    return np.flatnonzero(kept)
+
+
+def tail_free(row, z):
+    order = np.argsort(-row, kind="stable")
+    likely = probabilities(row.astype(np.float64))[order]
+    bends = np.abs(np.diff(likely, n=2))
+    if bends.sum() <= 1e-9 * likely[0]:
+        return order[row[order] > -INF]
+    inside = bends.cumsum() * (1 - SLACK) <= z * bends.sum()
+    return falling_order(row)[: 1 + np.count_nonzero(inside)]
+
+
 def typical(row, p):
     far = np.abs(surprisals(row) - entropy_of(row))
     order = np.argsort(far, kind="stable")

@@ -105,6 +105,7 @@ def test_below_zero_it_changes_nothing(target):
     assert AdaptiveP(target=target)(LOGITS, Context.of([[0]])) is LOGITS
 
 
+@pytest.mark.slow
 def test_the_mean_probability_comes_to_the_target():
     p = np.repeat([0.4, 0.25, 0.15, 0.1, 0.06, 0.04], 1)
     words = [f"w{i}" for i in range(len(p))]

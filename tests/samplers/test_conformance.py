@@ -115,6 +115,7 @@ def test_the_largest_and_smallest_numbers_of_a_type_are_logits(sampler):
         "temperature(t=1)",
         "dynamic_temperature",
         "dynamic_temperature(exponent=4)",
+        "edt(theta=0)",
         "quadratic",
         "quadratic(curve=2)",
         "xtc",
@@ -134,6 +135,8 @@ DEFAULTS = {
     "epsilon": 0,
     "eta": 0,
     "min_p": 0,
+    "tail_free": 1,
+    "top_a": 0,
     "top_h": 1,
     "top_k": 0,
     "top_n_sigma": 1,
@@ -207,6 +210,7 @@ def test_near_zero_jax_leaves_the_most_likely_token_alone_too():
     assert found.tolist() == softmax(NUMPY["kernels"](corelm.sampler("greedy"), rows)).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_every_sampler_runs_on_tensorflow(compiled):
     tf = pytest.importorskip("tensorflow", reason="pip install tensorflow")
@@ -221,6 +225,7 @@ def test_every_sampler_runs_on_tensorflow(compiled):
         assert_agree(found, NUMPY["definition"](sampler, rows), expression)
 
 
+@pytest.mark.slow
 def test_a_filter_runs_compiled_by_xla():
     tf = pytest.importorskip("tensorflow", reason="pip install tensorflow")
     rows, sampler = rows_to_agree_on(np.float32), corelm.sampler("typical(p=0.5)")

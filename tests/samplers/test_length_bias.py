@@ -50,6 +50,7 @@ def test_without_a_vocabulary_nothing_can_end():
     assert sampling_distribution(LengthBias(weight=9), [0.0, 0.0], tokens=[0]).tolist() == [0.5] * 2
 
 
+@pytest.mark.slow
 def test_the_lengths_follow_the_distribution():
     """The chance to end after n tokens is e^(1 + n) : e^3."""
     texts = generate(ENDING, "so", sampler=LengthBias(weight=1), length=30, n=4000, seed=1)

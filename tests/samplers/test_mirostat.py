@@ -92,6 +92,7 @@ def test_infinity_changes_nothing():
     assert apply(Mirostat(tau=INF), LOGITS, Context.of([[0]])) is LOGITS
 
 
+@pytest.mark.slow
 def test_the_surprise_of_a_text_is_tau():
     """Mu is bounded, and the mean surprise is tau + (2 tau - mu) / (eta n)."""
     ranks = np.arange(1, 301)

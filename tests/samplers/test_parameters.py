@@ -65,6 +65,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         for name in ("t_min", "t_max", "exponent")
         for value in (-1.0, INF)
     ),
+    ("edt", {"t": INF}, "t must be at least 0 and below inf, not inf"),
+    ("edt", {"theta": -1}, "theta must be at least 0 and below inf, not -1.0"),
+    ("edt", {"base": 0}, "base must be above 0 and at most 1, not 0.0"),
+    ("edt", {"base": 1.1}, "base must be above 0 and at most 1, not 1.1"),
     ("epsilon", {"epsilon": -0.1}, "epsilon must be at least 0 and below 1, not -0.1"),
     ("epsilon", {"epsilon": 1}, "epsilon must be at least 0 and below 1, not 1.0"),
     ("eta", {"epsilon": -0.1}, "epsilon must be at least 0 and below 1, not -0.1"),
@@ -97,6 +101,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("temperature", {"t": "abc"}, "t must be a number, not 'abc'"),
     ("temperature", {"t": ""}, "t must be a number, not ''"),
     ("temperature", {"t": True}, "t must be a number, not True"),
+    ("tail_free", {"z": -0.1}, "z must be at least 0 and at most 1, not -0.1"),
+    ("tail_free", {"z": 1.0001}, "z must be at least 0 and at most 1, not 1.0001"),
+    ("top_a", {"a": -0.1}, "a must be at least 0, not -0.1"),
     ("top_h", {"h": -0.1}, "h must be at least 0 and at most 1, not -0.1"),
     ("top_h", {"h": 1.0001}, "h must be at least 0 and at most 1, not 1.0001"),
     ("top_k", {"k": -1}, "k must be at least 0, not -1"),

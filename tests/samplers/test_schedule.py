@@ -101,6 +101,7 @@ def test_tokens_of_the_prompt_do_not_count():
     )
 
 
+@pytest.mark.slow
 def test_the_draws_follow_the_schedule():
     """The share of heads goes from 1 to 1/2 over ten draws."""
     coin = ToyModel(["heads", "tails"], logits=[0, 0, 0.5, 0.5], end=False)

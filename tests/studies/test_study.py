@@ -69,6 +69,7 @@ def without_time(report: bytes) -> dict:
     return document
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_reports_and_what_made_them(study, tmp_path):
     assert run(study) == 0
     results = tmp_path / "results"
@@ -92,6 +93,7 @@ def test_a_study_writes_its_reports_and_what_made_them(study, tmp_path):
     assert "corelm study run study.toml" in (results / "repeat.md").read_text()
 
 
+@pytest.mark.slow
 def test_prompts_may_be_the_beginnings_of_human_texts(study, tmp_path):
     words = ["cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under"]
     (tmp_path / "human.txt").write_text("".join(f"{word} and the cat sat\n" for word in words))
@@ -104,6 +106,7 @@ def test_prompts_may_be_the_beginnings_of_human_texts(study, tmp_path):
         assert report["reference"]["generated_texts"]["units"] == len(words)
 
 
+@pytest.mark.slow
 def test_the_second_run_measures_nothing_and_writes_the_same_bytes(study, tmp_path, measured):
     run(study)
     assert measured
@@ -115,6 +118,7 @@ def test_the_second_run_measures_nothing_and_writes_the_same_bytes(study, tmp_pa
     assert files(tmp_path / "results") == first
 
 
+@pytest.mark.slow
 def test_a_changed_line_measures_only_what_it_changes(study, measured):
     run(study)
     measured.clear()
@@ -128,6 +132,7 @@ def test_a_changed_line_measures_only_what_it_changes(study, measured):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 3, 6, 10, 12])
 def test_an_interrupted_study_continues_with_the_same_figures(study, tmp_path, monkeypatch, after):
     done: list[str] = []
@@ -155,6 +160,7 @@ def test_an_interrupted_study_continues_with_the_same_figures(study, tmp_path, m
         assert resumed[f"{model}/figures.csv"] == whole[f"{model}/figures.csv"]
 
 
+@pytest.mark.slow
 def test_results_of_other_code_are_not_read(study, killed, measured):
     study.write_text(study.read_text().replace('"temperature(t=0.7)"', '"fails_late"'))
     run(study)
@@ -170,6 +176,7 @@ def test_results_of_other_code_are_not_read(study, killed, measured):
     assert len(measured) == everything  # the models are this plugin's too
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_code_is_refused(study, monkeypatch):
     distributed = pytest.importorskip("distributed")
     from corelm.scaling import code_digests
@@ -187,12 +194,14 @@ def test_a_worker_with_other_code_is_refused(study, monkeypatch):
     _of_strategy.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_condition_on_any_model_fails_the_study(study, capsys):
     study.write_text('fail_if = ["temperature.entropy < 9"]\n' + study.read_text())
     assert run(study) == 1
     assert capsys.readouterr().err.count("error: temperature.entropy < 9: it is") == 2
 
 
+@pytest.mark.slow
 def test_a_study_with_a_failed_sampler_ends_with_3(study):
     study.write_text(
         study.read_text().replace('"temperature(t=0.7)"', '"fails_late"').replace("= 6", "= 12")
@@ -200,6 +209,7 @@ def test_a_study_with_a_failed_sampler_ends_with_3(study):
     assert run(study) == 3
 
 
+@pytest.mark.slow
 def test_results_are_shown_with_what_made_them(study):
     run(study)
     out = Shown()
@@ -208,6 +218,7 @@ def test_results_are_shown_with_what_made_them(study):
         assert text in out.written
 
 
+@pytest.mark.slow
 def test_results_that_are_missing_or_changed_are_refused(study, tmp_path):
     with pytest.raises(ReportError, match="has no results of a study: it is missing"):
         result_at(study)
@@ -218,6 +229,7 @@ def test_results_that_are_missing_or_changed_are_refused(study, tmp_path):
         show_result(result_at(study), Shown())
 
 
+@pytest.mark.slow
 def test_two_results_are_compared_with_what_made_them(study, tmp_path):
     run(study)
     shutil.copytree(tmp_path / "results", tmp_path / "before")

@@ -167,6 +167,7 @@ def test_a_complaint_says_what_is_wrong_for_which_task_and_the_way_out():
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own():
     class NeedsAnotherModel(Ancestral):
         def __call__(self, task):

@@ -242,6 +242,7 @@ def test_a_flipped_bit_is_noticed_by_the_checksum_of_the_compression(kind, home,
     refusal(home, local(bytes(whole)))
 
 
+@pytest.mark.slow
 def test_random_damage_gives_the_named_error_or_the_reviews(home, local):
     rng = random.Random(0)
     whole = tar(REVIEWS)

@@ -11,6 +11,7 @@ import numpy as np
 from corelm.cli.output.words import share, visible
 from corelm.decoding.step import Step
 from corelm.filters import likeliest_tokens
+from corelm.generation.prompts import encoded
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import softmax
 from corelm.token_texts import texts_after
@@ -51,7 +52,7 @@ class Alternatives:
 
     def __init__(self, vocabulary: Vocabulary, prompt: str, count: int) -> None:
         self._vocabulary, self._count = vocabulary, count
-        prompt_ids = vocabulary.encode(prompt)
+        prompt_ids = encoded(vocabulary, prompt)
         self._past: defaultdict[int, list[int]] = defaultdict(lambda: list(prompt_ids))
         self.of_samples: defaultdict[int, list[list[Alternative]]] = defaultdict(list)
         self.own: defaultdict[int, list[Alternative]] = defaultdict(list)

@@ -33,6 +33,17 @@ def banned(biases: Any) -> dict[str, tuple[int, ...]] | None:
     return {"words": found} if found else None
 
 
+def listed(tokens: str) -> dict[str, tuple[int, ...]] | None:
+    """Return the parameters of `ban`: the tokens in a text of ids.
+
+    Example:
+        >>> listed("7, 8")
+        {'words': (7, 8)}
+    """
+    found = tuple(int(token) for token in tokens.split(",") if token.strip())
+    return {"words": found} if found else None
+
+
 def ids(tokens: Iterable[Any]) -> list[int]:
     """Return tokens as ids.
 

@@ -13,9 +13,11 @@ from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
 from corelm.interop.engine_settings import (
     files,
+    koboldcpp,
     llama_cpp,
     llama_cpp_flags,
     mlx_lm,
+    ollama,
     openai,
     sillytavern,
     text_generation_webui,
@@ -36,10 +38,18 @@ ENGINES: Mapping[str, Engine] = {
         mlx_lm,
         sillytavern,
         text_generation_webui,
+        koboldcpp,
+        ollama,
     )
 }
-SYNTAX = {"yaml": text_generation_webui.ENGINE.name, "flags": llama_cpp_flags.ENGINE.name}
+SYNTAX = {
+    "yaml": text_generation_webui.ENGINE.name,
+    "flags": llama_cpp_flags.ENGINE.name,
+    "modelfile": ollama.ENGINE.name,
+}
 """The only engine whose settings have this syntax."""
+SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
+"""Engines whose keys are nearly those of others, and what tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,10 @@ def from_settings(
     A missing key has the engine's default: without `top_k`, llama.cpp keeps 40 tokens.
 
     Args:
-        source: the settings; or a file with them in JSON, in YAML, or as flags of
-            llama.cpp; or the folder of a model with a `generation_config.json`.
-        engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern
-            and text-generation-webui; by default the engine whose keys these are.
+        source: the settings; or a file with them in JSON, in YAML, as flags of llama.cpp, or as
+            a Modelfile; or the folder of a model with a `generation_config.json`.
+        engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern,
+            text-generation-webui, koboldcpp and ollama; by default the engine whose keys these are.
 
     Raises:
         SettingsError: a file that cannot be read, or a value that a sampler cannot have.
@@ -203,15 +213,13 @@ def _detected(values: Values) -> EngineSettings:
 
     Engines with equally many, if they allow the values, must agree on the sampler.
     """
-    if _is_kobold(values):
-        raise UsageError(
-            "the keys are those of KoboldCpp, which applies its samplers in another order; "
-            "rewrite them for one of the engines that corelm reads, or name one with --format, or "
-            "engine= in Python"
-        )
+    for engine, is_its_own in SIGNS.items():
+        if is_its_own(values):
+            return _read(engine, values)
     flags = any(key.startswith("-") for key in values)
     # Flags are one engine's; as keys of a mapping they would match no other.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
+    engines = [e for e in engines if e not in SIGNS]
     known = {engine: _known(engine, values) for engine in engines}
     most = max(known.values())
     if not most[0]:
@@ -226,12 +234,6 @@ def _detected(values: Values) -> EngineSettings:
             "they mean different samplers; say which one: --format, or engine= in Python"
         )
     return found[0]
-
-
-def _is_kobold(values: Values) -> bool:
-    """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
-    own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
-    return bool(own_keys & values.keys()) and "temperature" in values and "temp" not in values
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:

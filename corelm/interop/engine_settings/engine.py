@@ -201,11 +201,13 @@ class ListingEngine(Engine):
         list_key: the key of the list.
         list_spellings: other names in the list.
         foreign: names in the list of samplers that have keys of their own in `unsupported`.
+        listed_as: what the list has, as an error calls it.
     """
 
     list_key: str = ""
     list_spellings: Values = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    listed_as: str = "names"
 
     @property
     def sampler_keys(self) -> frozenset[str]:
@@ -233,7 +235,7 @@ class ListingEngine(Engine):
             names = [name.strip().replace("-", "_") for name in self.names(value)]
         except (TypeError, LookupError):
             raise SettingsError(
-                f"{self.list_key} must be a list of names, not {shown(value)}"
+                f"{self.list_key} must be a list of {self.listed_as}, not {shown(value)}"
             ) from None
         return list(dict.fromkeys(self.list_spellings.get(name, name) for name in names))
 
@@ -245,6 +247,25 @@ class ListingEngine(Engine):
     def at(self, places: Sequence[str]) -> list[Setting]:
         """Return the settings of places, in the order of the places."""
         return [s for place in places for s in self.settings if s.place == place]
+
+    def whole(self, places: Sequence[str]) -> list[Setting]:
+        """Return the settings that act, in order: those that no list can name, and those of places.
+
+        By default the former act first, as biases and bans do.
+        """
+        return [*(s for s in self.settings if not s.place), *self.at(places)]
+
+    def listed_order(self, used: Sequence[Setting]) -> list[str]:
+        """Return places in the order of used settings, where some may be in no list.
+
+        Raises:
+            SettingsError: no order of the places has this order of settings.
+        """
+        order = self.order_of([setting for setting in used if setting.place])
+        whole = self.whole(order)
+        for before, after in pairwise(used):
+            self.check_order(before, after, whole)
+        return order
 
     def order_of(self, used: Sequence[Setting]) -> list[str]:
         """Return places in the order of used settings: the engine's own order if it fits.

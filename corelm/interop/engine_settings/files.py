@@ -1,4 +1,4 @@
-"""Read a file of settings: JSON, YAML, or the flags of a command line."""
+"""Read a file of settings: JSON, YAML, a Modelfile, or the flags of a command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.interop.engine_settings import llama_cpp_flags
+from corelm.interop.engine_settings import llama_cpp_flags, ollama
 from corelm.toolkit import one_line, open_input, shown
 
 LARGEST_FILE = 2**20
@@ -35,7 +35,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
 
 
 def parsed(content: bytes) -> tuple[dict[str, Any], str]:
-    """Return the values in the content of a file, and its syntax: json, yaml or flags.
+    """Return the values in the content of a file, and its syntax: json, yaml, modelfile or flags.
 
     Raises:
         SettingsError: more than a megabyte, another encoding than UTF-8, or no settings.
@@ -55,6 +55,8 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
     # By the first character: to a reader of YAML, JSON is YAML too.
     if text.lstrip()[:1] in ("{", "["):
         return _json(text), "json"
+    if ollama.is_modelfile(text):  # its templates may have lines that look like YAML
+        return ollama.parsed(text), "modelfile"
     if _YAML.search(text):
         return _yaml(text), "yaml"
     flags = llama_cpp_flags.parsed(text)

@@ -14,6 +14,7 @@ from typing import Any
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings.engine import (
+    Engine,
     ListingEngine,
     NoCounterpartError,
     Setting,
@@ -222,6 +223,20 @@ ADAPTIVE = Setting(
 )
 
 
+def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
+    """Raise if an engine that uses mirostat leaves out a setting, or has another order."""
+    order = engine.acting({"mirostat": 2})
+    *others, last = [setting.sampler for setting in order if setting is not MIROSTAT]
+    for setting in used:
+        if setting not in order:
+            raise SettingsError(
+                f"{setting.sampler} cannot act in {engine.name} with mirostat, which replaces "
+                f"every sampler but {', '.join(others)} and {last}"
+            )
+    for before, after in pairwise(used):
+        engine.check_order(before, after, order)
+
+
 @dataclass(frozen=True, eq=False)
 class LlamaCpp(ListingEngine):
     """llama.cpp: a list of samplers in any order, or mirostat alone."""
@@ -244,28 +259,10 @@ class LlamaCpp(ListingEngine):
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         if MIROSTAT in used:
-            return self._with_mirostat(used)
-        always = [s for s in used if not s.place]
-        for before, after in pairwise(used):
-            if not before.place and not after.place:
-                self.check_order(before, after, self.settings)
-            # A listed sampler can't come before the biases, in any order of the list.
-            elif before.place and not after.place:
-                raise SettingsError(f"{self.name} applies {after.sampler} before {before.sampler}")
-        places = self.order_of(used[len(always) :])
+            check_with_mirostat(self, used)
+            return {}
+        places = self.listed_order(used)
         return {self.list_key: [p for p in places if ADAPTIVE in used or p != ADAPTIVE.place]}
-
-    def _with_mirostat(self, used: Sequence[Setting]) -> Values:
-        order = self.acting({"mirostat": 2})
-        for setting in used:
-            if setting not in order:
-                raise SettingsError(
-                    f"{setting.sampler} cannot act in {self.name} with mirostat, which replaces "
-                    "every sampler but logit_bias, ban and temperature"
-                )
-        for before, after in pairwise(used):
-            self.check_order(before, after, order)
-        return {}
 
 
 ENGINE = LlamaCpp(

@@ -6,8 +6,11 @@ engine; this reads it as text-generation-webui does, in the order of `sampler_pr
 
 from __future__ import annotations
 
+import json
+
+from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings import text_generation_webui as webui
-from corelm.interop.engine_settings.engine import Setting
+from corelm.interop.engine_settings.engine import NoCounterpartError, Setting, Values
 
 BREAKERS = '["\\n", ":", "\\"", "*"]'
 
@@ -25,9 +28,26 @@ def _temperature() -> Setting:
     )
 
 
+def _read_bans(lines: str) -> Values | None:
+    """Read one ban a line: a list of token ids in JSON, or words in the user's own tokenizer."""
+    ids: list[int] = []
+    for line in filter(None, lines.split("\n")):
+        if not (line.startswith("[") and line.endswith("]")):
+            raise NoCounterpartError("corelm takes lines of token ids here, such as [15, 16]")
+        ids += json.loads(line)
+    return biases.listed(",".join(map(str, ids)))
+
+
 ENGINE = webui.PriorityEngine(
     "sillytavern",
     (
+        Setting(
+            "ban",
+            {"banned_tokens": ""},
+            {"banned_tokens": ""},
+            _read_bans,
+            lambda stage: {"banned_tokens": json.dumps(biases.ids(stage.words))},
+        ),
         webui.penalty("repetition_penalty", "rep_pen", 1.0, "rep_pen_range"),
         webui.penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
         webui.penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
@@ -43,8 +63,6 @@ ENGINE = webui.PriorityEngine(
         webui.NO_REPEAT,
     ),
     unsupported={
-        "tfs": 1,
-        "top_a": 0,
         "encoder_rep_pen": 1,
         "penalty_alpha": 0,
         "guidance_scale": 1,
@@ -54,7 +72,6 @@ ENGINE = webui.PriorityEngine(
         "rep_pen_decay": 0,
         "grammar_string": "",
         "json_schema": {},
-        "banned_tokens": "",
         "logit_bias": [],
         "ban_eos_token": False,
         "ignore_eos_token": False,
@@ -70,5 +87,5 @@ ENGINE = webui.PriorityEngine(
     ),
     switch="do_sample",
     list_key="sampler_priority",
-    foreign=frozenset({"tfs", "top_a", "encoder_repetition_penalty"}),
+    foreign=frozenset({"encoder_repetition_penalty"}),
 )

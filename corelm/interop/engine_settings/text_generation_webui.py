@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
+from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings.engine import (
     ListingEngine,
     NoCounterpartError,
@@ -30,8 +31,9 @@ DIGITS = 12
 BREAKERS = '"\\n", ":", "\\"", "*"'
 UNLISTED = (
     "no_repeat_ngram", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
-    "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "top_n_sigma",
-    "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat", "temperature",
+    "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "tfs", "top_a",
+    "top_n_sigma", "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat",
+    "temperature",
 )  # fmt: skip
 """The order in which samplers act that are missing from the list."""
 
@@ -140,6 +142,17 @@ def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Set
     return Setting(sampler, keys, {first: 0}, read, write, place)
 
 
+def custom_bans() -> Setting:
+    """Return the setting of banned tokens, ids with commas between them."""
+    return Setting(
+        "ban",
+        {"custom_token_bans": ""},
+        {"custom_token_bans": ""},
+        biases.listed,
+        lambda stage: {"custom_token_bans": ",".join(map(str, biases.ids(stage.words)))},
+    )
+
+
 def mirostat() -> Setting:
     """Return the setting of mirostat; these engines have version 2."""
 
@@ -201,6 +214,22 @@ FILTERS = (
     plain("typical", "p", "typical_p", 1.0),
     cutoff("epsilon", "epsilon_cutoff"),
     cutoff("eta", "eta_cutoff"),
+    Setting(
+        "tail_free",
+        {"tfs": 1.0},
+        {"tfs": 1.0},
+        lambda z: {"z": z} if 0 <= z < 1 else None,
+        lambda stage: {"tfs": stage.z},
+        "tfs",
+    ),
+    Setting(
+        "top_a",
+        {"top_a": 0.0},
+        {"top_a": 0.0},
+        lambda a: {"a": a} if 0 < a <= 1 else None,
+        lambda stage: {"top_a": stage.a},
+        "top_a",
+    ),
     plain("min_p", "p", "min_p", 0.0),
 )
 NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
@@ -232,15 +261,14 @@ class PriorityEngine(ListingEngine):
         if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
         # An older preset lists fewer samplers than there are now; the others act before it.
-        settings = self.at([*(p for p in UNLISTED if p not in places), *places])
+        settings = self.whole([*(p for p in UNLISTED if p not in places), *places])
         allowed = super().acting(values)
         return [setting for setting in settings if setting in allowed]
 
     def arranged(self, used: Sequence[Setting]) -> Values:
-        order = self.order_of(used)
+        order = self.listed_order(used)
         # A sampler that the list lacks acts first, so samplers that are off are listed too.
-        off = {name: self.unsupported[name] for name in ("tfs", "top_a")}
-        return {**off, self.list_key: [*order, *(p for p in self.places if p not in order)]}
+        return {self.list_key: [*order, *(p for p in self.places if p not in order)]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +285,7 @@ class TextGenerationWebui(PriorityEngine):
 ENGINE = TextGenerationWebui(
     "text-generation-webui",
     (
+        custom_bans(),
         penalty("repetition_penalty", "repetition_penalty", 1.0, "repetition_penalty_range", 1024),
         penalty("presence_penalty", "presence_penalty", 0.0, "repetition_penalty_range", 1024),
         penalty("frequency_penalty", "frequency_penalty", 0.0, "repetition_penalty_range", 1024),
@@ -272,12 +301,9 @@ ENGINE = TextGenerationWebui(
         NO_REPEAT,
     ),
     unsupported={
-        "tfs": 1,
-        "top_a": 0,
         "encoder_repetition_penalty": 1,
         "penalty_alpha": 0,
         "guidance_scale": 1,
-        "custom_token_bans": "",
         "grammar_string": "",
         "ban_eos_token": False,
     },
@@ -289,5 +315,5 @@ ENGINE = TextGenerationWebui(
     ),
     switch="do_sample",
     list_key="sampler_priority",
-    foreign=frozenset({"tfs", "top_a", "encoder_repetition_penalty"}),
+    foreign=frozenset({"encoder_repetition_penalty"}),
 )

@@ -7,7 +7,7 @@ pairs as its tokens.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +54,21 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     if to not in FORMATS:
         raise UsageError(f"there is no format {to!r}; there are {', '.join(FORMATS)}")
     vocabulary = _exportable(model)
+    return write_files(lambda: FORMATS[to].files(model, vocabulary), target, overwrite=overwrite)
+
+
+def write_files(make: Callable[[], Files], target: StrPath, *, overwrite: bool) -> Path:
+    """Write the files of an export, whole or not at all.
+
+    Args:
+        make: returns the files; called once the target is known to be free.
+        target: the folder to write, or the file.
+        overwrite: replace an existing file, or a folder with an earlier export alone.
+
+    Raises:
+        UsageError: a target that exists.
+        ModelFileError: a full disk, a read-only place.
+    """
     path = Path(target)
     if os.path.lexists(path) and not overwrite:
         raise UsageError(
@@ -61,7 +76,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
             "(overwrite=True in Python)"
         )
     # All in memory before the first byte is written, so that a failure leaves nothing behind.
-    files = FORMATS[to].files(model, vocabulary)
+    files = make()
     try:
         if isinstance(files, bytes):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +86,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
             atomic_files.write_folder(files, Path(os.path.realpath(path)))
     except OSError as error:
         raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+            f"the export could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
         ) from error
     return path
 

@@ -26,6 +26,7 @@ from corelm.toolkit import (
     Texts,
     apply,
     built_in,
+    encoded,
     invalid_result,
     model_surprisals,
     run_stages,
@@ -127,7 +128,7 @@ def model_contexts(
         >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
         ((2, 2), [(11, 4), (11, 4)])
     """
-    prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
+    prompt_ids = [tuple(encoded(model.vocabulary, prompt)) for prompt in prompts]
     drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
     texts: list[TextIds] = []

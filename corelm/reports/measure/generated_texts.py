@@ -32,6 +32,7 @@ from corelm.toolkit import (
     FinishReason,
     OpenTexts,
     Texts,
+    encoded,
     rank,
     steps,
     texts_after,
@@ -196,7 +197,7 @@ def draw_counted(
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
-    counted = CountedModel(model, len(model.vocabulary.encode(prompt)))
+    counted = CountedModel(model, len(encoded(model.vocabulary, prompt)))
     [record] = draw(counted, prompt, sampler, length, (sample,), seed, False, decoder, prompt_index)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
@@ -238,7 +239,7 @@ class _DrawnTexts:
     def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
         self.texts = texts
         self._sampler, self._vocabulary = sampler, model.vocabulary
-        self._prompt = model.vocabulary.encode(texts.prompt)
+        self._prompt = encoded(model.vocabulary, texts.prompt)
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
 
     def add(self, step: Step) -> None:

@@ -9,7 +9,7 @@ from corelm.reports.document.content import Document
 from corelm.reports.document.summary import summary
 from corelm.reports.render import sentences
 from corelm.reports.render.columns import overview, overview_columns
-from corelm.toolkit import one_line
+from corelm.toolkit import Table, one_line
 
 
 def to_markdown(document: Document) -> str:
@@ -57,6 +57,15 @@ def to_notebook(document: Document) -> str:
     notes = [*failed, sentences.method(document, columns), sentences.legend(columns)]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
     return "".join([_paragraph(summary(document)), table, *map(_paragraph, notes)])
+
+
+def to_text(document: Document) -> str:
+    """Render a report as text: the summary, the table and what failed."""
+    titles = [column.title for column in overview_columns(document)]
+    rows = [[name, *cells] for name, cells in overview(document)]
+    failed = [f"{name} failed: {reason}" for name, reason in sentences.failures(document)]
+    table = Table(["sampler", *titles], rows).text()
+    return "\n\n".join([one_line(summary(document)), table, *map(one_line, failed)])
 
 
 def _row(tag: str, cells: list[str]) -> str:

@@ -32,7 +32,7 @@ SHORT_HELP = "Train a model on texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"train": application(command(), SHORT_HELP)}
+    return {"train": application(command(), SHORT_HELP, word="--data")}
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:

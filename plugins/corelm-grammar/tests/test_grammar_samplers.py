@@ -138,6 +138,7 @@ def _texts(model):
     return [text.text for text in texts]
 
 
+@pytest.mark.slow
 def test_threads_share_states(model):
     expected = _texts(model)
     with ThreadPoolExecutor(8) as pool:

@@ -162,6 +162,7 @@ def test_rows_are_told_apart():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", [lambda: Bytes(PIECES), lambda: ToyModel().vocabulary])
 def test_what_belongs_to_a_vocabulary_goes_when_others_come(vocabulary):
     first = vocabulary()

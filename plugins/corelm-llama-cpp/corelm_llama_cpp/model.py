@@ -6,14 +6,14 @@ import weakref
 from corelm import softmax
 from corelm.errors import ModelFileError
 from corelm.interop import CachedSession, check_session
-from corelm.toolkit import start_rows
+from corelm.toolkit import DisplayedModel, start_rows
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
 
-class LlamaCppModel:
+class LlamaCppModel(DisplayedModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
     llama.cpp runs it, with as many threads as `corelm.toolkit.cpu_limit` allows.
@@ -35,10 +35,11 @@ class LlamaCppModel:
 
     def __init__(self, path, *, device=None):
         self.pointer = load(path, device)
-        self._free = weakref.finalize(self, free, llama.llama_model_free, self.pointer)
+        self.vocabulary = LlamaCppVocabulary(self.pointer)
+        # Not with the model: its vocabulary, which reads from it, may outlive it.
+        self._free = weakref.finalize(self.vocabulary, free, llama.llama_model_free, self.pointer)
         if not llama.llama_model_has_decoder(self.pointer):
             raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")
-        self.vocabulary = LlamaCppVocabulary(self.pointer)
         self.context_length = llama.llama_model_n_ctx_train(self.pointer)
         self.width = llama.llama_model_n_embd_out(self.pointer)
         check_session(self.start, len(self.vocabulary), os.path.basename(path))

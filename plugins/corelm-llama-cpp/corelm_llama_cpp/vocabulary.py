@@ -50,12 +50,16 @@ class LlamaCppVocabulary:
         return self._size
 
     def encode(self, text):
-        """Return the ids of a text, without the start token."""
+        """Return the ids of a text, without the start token.
+
+        A text may begin with the name of the start token, as a rendered chat template does.
+        """
         data = text.encode("utf-8", "surrogateescape")
         count = len(data) + 8  # a token has a byte at least, but for a space put before the text
         ids = (llama.llama_token * count)()
         found = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
-        return ids[:found]
+        # The model puts the start token before a text. Alone it is a word, such as one to ban.
+        return ids[1:found] if found > 1 and ids[0] == self.start else ids[:found]
 
     @cached_property
     def chat_template(self):

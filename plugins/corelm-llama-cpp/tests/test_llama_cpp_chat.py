@@ -25,6 +25,16 @@ def test_a_file_brings_its_chat_template(tmp_path):
     assert [names[i] for i in (ids[0], ids[-1])] == ["<|endoftext|>", "<|im_end|>"]
 
 
+def test_the_model_puts_the_start_token_before_a_rendered_text(tmp_path):
+    path = tiny_gguf.write(tmp_path / "chat.gguf", template=TEMPLATE, start=True)
+    vocabulary = corelm.load(f"gguf:{path}").vocabulary
+    text = render_chat(vocabulary, MESSAGES)
+    assert text.startswith("<|endoftext|>")
+    assert vocabulary.encode(text) == vocabulary.encode(text.removeprefix("<|endoftext|>"))
+    # Alone it is a word, such as one to ban.
+    assert vocabulary.encode("<|endoftext|>") == [vocabulary.start]
+
+
 def test_a_file_without_one_says_so(gguf_file):
     with pytest.raises(UsageError, match="this model has no chat template"):
         render_chat(corelm.load(f"gguf:{gguf_file}").vocabulary, MESSAGES)

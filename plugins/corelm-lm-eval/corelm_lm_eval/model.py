@@ -22,6 +22,7 @@ from corelm.toolkit import (
     BATCH,
     Strategy,
     Texts,
+    encoded,
     loaded_name,
     parts,
     plugin_of,
@@ -149,7 +150,7 @@ class CorelmLM(LM):
         Beyond the context of the model its window slides by half a context, as in decoding.
         """
         vocabulary = self.model.vocabulary
-        pairs = [(prefix(vocabulary), vocabulary.encode(text)) for (text,) in _args(requests)]
+        pairs = [(prefix(vocabulary), encoded(vocabulary, text)) for (text,) in _args(requests)]
         found = self._likelihoods("loglikelihood_rolling", requests, pairs, disable_tqdm)
         return [likelihood for likelihood, _ in found]
 

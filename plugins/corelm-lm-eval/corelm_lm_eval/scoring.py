@@ -10,7 +10,7 @@ import numpy as np
 from corelm import LanguageModel, Vocabulary
 from corelm.batching import teacher_forced
 from corelm.errors import UsageError
-from corelm.toolkit import model_surprisals
+from corelm.toolkit import encoded, model_surprisals
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""
@@ -22,10 +22,10 @@ def context_and_continuation(vocabulary: Vocabulary, context: str, continuation:
     Spaces at the end of the context belong to the continuation, where tokens have their spaces.
     """
     if not context:
-        return prefix(vocabulary), vocabulary.encode(continuation)
+        return prefix(vocabulary), encoded(vocabulary, continuation)
     stripped = context.rstrip()
-    whole = vocabulary.encode(context + continuation)
-    before = vocabulary.encode(stripped)
+    whole = encoded(vocabulary, context + continuation)
+    before = encoded(vocabulary, stripped)
     return before or prefix(vocabulary), whole[len(before) :]
 
 

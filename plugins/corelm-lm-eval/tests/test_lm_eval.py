@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -127,6 +125,16 @@ def test_likelihoods_are_those_of_the_distributions(evaluate):
         assert likelihood == pytest.approx(log_probability(model, [], ids), rel=1e-5)
 
 
+def test_the_start_token_of_a_rendered_template_is_put_there_once():
+    lm = CorelmLM(ToyModel())
+    pairs = [asked("loglikelihood", (context, " sat")) for context in ("[end] the cat", "the cat")]
+    one, other = (lm.loglikelihood(each, disable_tqdm=True) for each in pairs)
+    assert one == other
+    texts = [asked("loglikelihood_rolling", (text,)) for text in ("[end] the cat", "the cat")]
+    one, other = (lm.loglikelihood_rolling(each, disable_tqdm=True) for each in texts)
+    assert one == other
+
+
 def test_a_task_that_samples_gets_the_sampler_that_it_names(evaluate):
     found = evaluate("variety", model_args={"model": "imdb", "seed": 3})
     model = corelm.load("imdb")
@@ -244,22 +252,3 @@ def test_the_metrics_of_installed_plugins_are_registered():
 def test_chat_needs_a_template(evaluate):
     with pytest.raises(UsageError, match="template"):
         CorelmLM("imdb").apply_chat_template([{"role": "user", "content": "hello"}])
-
-
-@pytest.mark.slow
-def test_the_command(tasks, tmp_path):
-    command = [
-        sys.executable, "-m", "corelm_lm_eval", "run", "--model", "corelm", "--model_args",
-        "model=imdb", f"sampler={CHAIN}", "--tasks", "texts", "--include_path", str(tasks),
-        "--seed", "5", "--batch_size", "auto", "--log_samples", "--output_path", str(tmp_path),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "exact_match" in done.stdout
-    [file] = tmp_path.rglob("samples_texts_*.jsonl")
-    sample = json.loads(file.read_text("utf-8").splitlines()[0])
-    record = sample["arguments"]["gen_args_0"]["arg_1"]["corelm"]
-    expected = corelm.generate(
-        "imdb", PROMPTS[0], sampler=record["sampler"], seed=record["seed"], n=2, length=8, stop="."
-    )
-    assert sample["resps"] == [[text.text for text in expected]]

@@ -2,7 +2,7 @@
 
 from corelm import CorelmError, softmax
 from corelm.interop import CachedSession, PaddedSession, check_session, row_faults
-from corelm.toolkit import start_rows
+from corelm.toolkit import DisplayedModel, start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
 from corelm_mlx.vocabulary import vocabulary_from
 
@@ -11,7 +11,7 @@ UNLIMITED = 2**31
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length")
 
 
-class MlxModel:
+class MlxModel(DisplayedModel):
     """A model of mlx-lm, with its tokenizer.
 
     Its sessions use mlx-lm's own prompt cache, and are tried once on a few tokens. Texts begin with

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from corelm.errors import CorelmError
 from corelm_serve import endpoints
 from corelm_serve.errors import ApiError, as_api_error, line_of
-from corelm_serve.exchange import ClientGoneError
+from corelm_serve.exchange import ClientGoneError, Wakeups
 from corelm_serve.responses import GONE, error_response
 from corelm_serve.routes import ROUTES
 from corelm_serve.security import Access, Guard
@@ -42,6 +42,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.limiter = anyio.CapacityLimiter(READERS)
+        app.state.wakeups = Wakeups()
         yield
         service.close()
 

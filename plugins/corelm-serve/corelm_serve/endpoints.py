@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
+from threading import get_ident
 from typing import Any
 
 import anyio
@@ -21,6 +21,7 @@ from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
 from corelm_serve.play.files import page_file
+from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
 from corelm_serve.responses import EventResponse, count_tokens, json_response
@@ -28,8 +29,14 @@ from corelm_serve.service import Service
 
 SMALL = 2**14
 """Bytes of a body that is read at once."""
+DRAWING_SECONDS = 30
+"""The time for a picture, in addition to a chain's: the first one loads matplotlib."""
 BODY_SECONDS = 30
 """The time in which a body must have come."""
+
+
+class LateError(ApiError):
+    """A chain that took too long."""
 
 
 def service_of(request: Request) -> Service:
@@ -82,7 +89,8 @@ async def chat_completions(request: Request) -> Any:
 
 async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
-    service, body, inbox = service_of(request), await read_body(request), Inbox()
+    service, body = service_of(request), await read_body(request)
+    inbox = Inbox(request.app.state.wakeups)
     call = await in_thread(request, prepare, body, service.models, service.limits, inbox.tell)
     scheduler = service.scheduler_of(call)
     if call.stream:
@@ -150,26 +158,50 @@ async def play_chain(request: Request) -> Response:
 
 async def play_next(request: Request) -> Response:
     """Explain the next word."""
-    return await _played(request, play_answers.next_word)
+    service, body = service_of(request), await read_body(request)
+    try:
+        found = await _worked(request, play_answers.next_word, body)
+    except LateError as late:  # the page goes on, and names the stage
+        work = play_answers.next_word
+        shared = service.models, service.rows, service.limits
+        found = await in_thread(request, work, body, *shared, late.message)
+    return json_response(found)
 
 
 async def play_write(request: Request) -> Response:
     """Draw tokens."""
-    return await _played(request, play_answers.write)
+    return json_response(await _worked(request, play_answers.write, await read_body(request)))
 
 
-async def _played(request: Request, answer: Callable[..., Any]) -> Response:
-    """Return an answer about a place in a text, which a sampler may take long for."""
-    service, body = service_of(request), await read_body(request)
-    work = partial(answer, body, service.models, service.rows, service.limits)
+async def play_picture(request: Request) -> Response:
+    """Draw the next word."""
+    from corelm_serve.play.pictures import picture  # imports reports, which few servers draw
+
+    body = await read_body(request)
+    content, kind = await _worked(request, picture, body, more=DRAWING_SECONDS)
+    return Response(content, media_type=kind)
+
+
+async def _worked(request: Request, answer: Callable[..., Any], body: Any, more: float = 0) -> Any:
+    """Return an answer about a place in a text, which a sampler may take long for.
+
+    Raises:
+        LateError: it takes longer than the server's limit, and `more` seconds.
+    """
+    service, threads = service_of(request), list[int]()
+
+    def work() -> Any:
+        threads.append(get_ident())
+        return answer(body, service.models, service.rows, service.limits)
+
+    seconds = service.limits.stall + more
     try:
-        with anyio.fail_after(service.limits.stall):
-            return json_response(
-                await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
-            )
+        with anyio.fail_after(seconds):
+            return await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
     except TimeoutError:
-        message = f"the chain took more than {service.limits.stall:g} seconds for this"
-        raise ApiError(message, 503, code="timeout") from None
+        stage = stuck_stage(threads[0]) if threads else None
+        message = f"{stage or 'the chain'} took more than {seconds:g} seconds, and was given up"
+        raise LateError(message, 503, code="timeout") from None
 
 
 async def index(request: Request) -> Response:

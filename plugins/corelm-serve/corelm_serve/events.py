@@ -15,13 +15,12 @@ from corelm_serve.tables import Column
 END = b"data: [DONE]\n\n"
 
 
-def event(document: Any) -> bytes:
-    """Return a server-sent event."""
-    return b"data: " + json.dumps(document, separators=(",", ":")).encode() + b"\n\n"
+# Kept, since `json.dumps` with separators makes an encoder for each call.
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class Stream:
-    """The chunks of an answer.
+    """The chunks of an answer, as server-sent events.
 
     Args:
         call: the request.
@@ -29,6 +28,8 @@ class Stream:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._start = f"data: {_encode(call.head)[:-1]},"  # alike in all chunks
+        self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
         self._columns: dict[tuple[int, int], Column] = {}
         self.drawn = 0
         """The tokens drawn so far."""
@@ -41,7 +42,7 @@ class Stream:
             roles = [
                 self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)
             ]
-        yield event(self._chunk(roles) | {"corelm": self._call.about})
+        yield self._chunk(roles, corelm=self._call.about)
         if self._call.echo:
             for job in self._call.jobs:
                 if not job.scored:
@@ -51,21 +52,21 @@ class Stream:
         """Yield the chunks of an event."""
         if isinstance(what, Piece):
             self.drawn += len(what.entropies)
-            yield event(self._chunk([self._choice(job, what)]))
+            yield self._chunk([self._choice(job, what)])
         elif isinstance(what, Scores):
             yield from self._echo(job, what)
         elif isinstance(what, BaseException):
-            yield event(as_api_error(what).document)
+            yield f"data: {_encode(as_api_error(what).document)}\n\n".encode()
 
     def end(self) -> Iterator[bytes]:
         """Yield the last chunks."""
         if self._call.usage:
-            yield event(self._chunk([]) | {"usage": self._call.usage_of(self.drawn)})
+            yield self._chunk([], usage=self._call.usage_of(self.drawn))
         yield END
 
-    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        chunk = {**self._call.head, "choices": choices}
-        return chunk | ({"usage": None} if self._call.usage else {})
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        members = _encode({"choices": choices, **self._rest, **more})
+        return f"{self._start}{members[1:]}\n\n".encode()
 
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
         for sample in range(job.samples):
@@ -74,7 +75,7 @@ class Stream:
                 column = Column(self._call.served.model.vocabulary, job.ids)
                 column.add_prompt(scores)
                 choice |= column.as_completion()
-            yield event(self._chunk([choice]))
+            yield self._chunk([choice])
 
     def _bare(self, job: Job, sample: int, what: Any) -> dict[str, Any]:
         index = job.index * self._call.n + sample

@@ -19,38 +19,69 @@ class ClientGoneError(Exception):
     """The client has closed its connection."""
 
 
-class Inbox:
-    """The events of one request: filled by the threads of a model, emptied in the event loop."""
+class Wakeups:
+    """Wakes the event loop once for all that the threads of the models have to tell it.
+
+    A call for each event would cost a system call, during which the thread loses the interpreter
+    to the event loop: with 64 streams, 64 times in a step of the model.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Event] = deque()
+        self._is_called = False
+
+    def wake(self, ready: asyncio.Event) -> None:
+        """Set an event in the event loop. Called by any thread."""
+        self._waiting.append(ready)
+        if not self._is_called:
+            self._is_called = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
+                self._loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        self._is_called = False  # before emptying, so that no event is overlooked
+        while self._waiting:
+            self._waiting.popleft().set()
+
+
+class Inbox:
+    """The events of one request: filled by the threads of a model, emptied in the event loop.
+
+    Args:
+        wakeups: wakes the event loop.
+    """
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        self._wakeups = wakeups
         self._items: deque[tuple[Job, Event]] = deque()
         self._ready = asyncio.Event()
-        self._signalled = False
+        self._is_gone = False
 
     def tell(self, job: Job, event: Event) -> None:
         """Add an event. Called by any thread."""
         self._items.append((job, event))
-        if not self._signalled:  # one wake-up for all events since the last look
-            self._signalled = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
-                self._loop.call_soon_threadsafe(self._ready.set)
+        self._wakeups.wake(self._ready)
+
+    async def watch(self, receive: Receive) -> None:
+        """Wait until the client has gone, and note it; its body has been read before."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._ready.set()
 
     async def take(self) -> list[tuple[Job, Event]]:
-        """Wait for events and return them."""
-        await self._ready.wait()
-        self._ready.clear()
-        self._signalled = False  # before emptying, so that no event is overlooked
-        items = []
-        while self._items:
-            items.append(self._items.popleft())
-        return items
+        """Wait for events and return them.
 
-
-async def disconnected(receive: Receive) -> None:
-    """Wait until the client has gone; its body has been read before."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        Raises:
+            ClientGoneError: there are none, and the client has closed its connection.
+        """
+        while not self._items:
+            if self._is_gone:
+                raise ClientGoneError
+            await self._ready.wait()
+            self._ready.clear()
+        return [self._items.popleft() for _ in range(len(self._items))]
 
 
 async def run(
@@ -63,20 +94,15 @@ async def run(
         ClientGoneError: the client has closed its connection; its jobs are dropped.
     """
     scheduler.submit(call.jobs)
-    gone = asyncio.ensure_future(disconnected(receive))
+    watch = asyncio.ensure_future(inbox.watch(receive))
     open_jobs = len(call.jobs)
     try:
         while open_jobs:
-            events = asyncio.ensure_future(inbox.take())
-            await asyncio.wait((events, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not events.done():
-                events.cancel()
-                raise ClientGoneError
-            found = events.result()
+            found = await inbox.take()
             open_jobs -= sum(ends(event) for _, event in found)
             yield found
     finally:
-        gone.cancel()
+        watch.cancel()
         scheduler.cancel(call.jobs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corelm import LanguageModel
-from corelm.toolkit import did_you_mean, shown
+from corelm.toolkit import did_you_mean, encoded, shown
 from corelm_serve.errors import ApiError
 
 
@@ -28,12 +28,14 @@ class ServedModel:
     def ids(self, prompt: str | tuple[int, ...], *, may_be_empty: bool = False) -> list[int]:
         """Return the ids of a prompt.
 
+        Ids stay as they are: an echoed prompt has a log-probability for each that was sent.
+
         Raises:
             ApiError: an id that the vocabulary doesn't have, or an empty prompt that can't begin
                 a text.
         """
         vocabulary = self.model.vocabulary
-        ids = vocabulary.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = encoded(vocabulary, prompt) if isinstance(prompt, str) else list(prompt)
         size = len(vocabulary)
         if wrong := [i for i in ids if i >= size]:
             message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request
-from corelm_serve.requests.play import ChainRequest, NextRequest, WriteRequest
+from corelm_serve.requests.play import ChainRequest, NextRequest, PictureRequest, WriteRequest
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
 
@@ -47,6 +47,8 @@ ROUTES = (
               ChainRequest),
     RouteSpec("POST", "/api/next", "play_next", "Explain the next word, stage by stage",
               NextRequest),
+    RouteSpec("POST", "/api/picture", "play_picture", "Draw the next word as SVG, PDF or PNG",
+              PictureRequest),
     RouteSpec("POST", "/api/write", "play_write", "Draw tokens from a place in a text on",
               WriteRequest),
     RouteSpec("GET", "/play", "play", "Return the page of `corelm play`"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from corelm import Array, LanguageModel, RewindableSession, log_softmax
 from corelm.errors import UsageError
+from corelm.filters import likeliest_tokens
 from corelm.toolkit import ModelLogits
 
 MEMORY = 2**26
@@ -149,13 +150,6 @@ def read_block(session: Any, block: np.ndarray) -> Array:
 
 
 def likeliest(row: np.ndarray, count: int) -> list[int]:
-    """Return the ids of the largest entries, the largest first, the lowest id first on ties."""
-    if count == 0:
-        return []
-    count = min(count, len(row))
-    # A partition first: sorting a vocabulary for every token would cost more than the model.
-    least = np.partition(row, len(row) - count)[len(row) - count]
-    found = np.flatnonzero(row >= least)
-    order = np.argsort(-row[found], kind="stable")
-    ids: list[int] = found[order][:count].tolist()
+    """Return the ids of the likeliest tokens, fewer where fewer are possible; 0 asks for none."""
+    ids: list[int] = likeliest_tokens(row, count).tolist() if count else []
     return ids

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import ByteVocabulary, Vocabulary
-from corelm.toolkit import text_writer
+from corelm.toolkit import encoded, text_writer
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -32,7 +32,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     named = request.prompt in special
     ids = [special[request.prompt]] if named else vocabulary.encode(request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
-        ids = [vocabulary.start, *ids]
+        ids = [vocabulary.start, *encoded(vocabulary, ids)]
     answer: dict[str, Any] = {
         "count": len(ids),
         "max_model_len": served.context_length,

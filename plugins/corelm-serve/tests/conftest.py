@@ -1,16 +1,27 @@
-"""A server in this process, and clients of it."""
+"""A server in this process, clients of it, and its live page in a browser."""
 
 import contextlib
+import json
+import os
+import shutil
+import threading
+from urllib.parse import quote
 
 import pytest
 
 pytest.importorskip("corelm_serve", reason="pip install ./plugins/corelm-serve")
 pytest.importorskip("httpx2", reason="pip install httpx2")
 
+import uvicorn
 from corelm_serve.app import create_app
 from corelm_serve.security import Access
+from corelm_serve.server import listen
 from corelm_serve.service import Service
-from serve_client import URL, Client, ToyModel
+from corelm_serve.settings import Limits
+from serve_client import URL, Client, ToyModel, register
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+TOKEN = "a-token"
 
 
 @pytest.fixture
@@ -29,3 +40,61 @@ def open_client():
 @pytest.fixture
 def client(open_client):
     return open_client()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None and os.environ.get("CORELM_REQUIRE_BROWSER"):
+        pytest.fail("no Chromium was found")
+    if path is None:
+        pytest.skip("no Chromium was found; Debian has it as the package chromium")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a server with two models, which runs in a thread."""
+    register()
+    measured = ToyModel(end=False)
+    measured.manifest = {
+        "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
+    }
+    service = Service({"toy": ToyModel(), "cats": measured}, Limits(stall=1))
+    with listen("127.0.0.1", 0) as socket:
+        port = socket.getsockname()[1]
+        app = create_app(service, Access.to("127.0.0.1", port, TOKEN))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def opened(browser, address):
+    """A function that opens the page; nothing may be complained of, or asked of elsewhere."""
+    complaints, requests = [], []
+    with contextlib.ExitStack() as stack:
+
+        def opened(state=None, **options):
+            context = stack.enter_context(browser.new_context(**options))
+            page = context.new_page()
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda request: requests.append(request.url))
+            fragment = quote(
+                json.dumps({"prompt": "the", "sampler": "top_k(k=4)", **(state or {})})
+            )
+            page.goto(f"{address}/play?token={TOKEN}#{fragment}")
+            page.wait_for_selector("#next[aria-busy=false] tbody tr")
+            return page
+
+        yield opened
+    if complaints or not all(url.startswith((address, "data:")) for url in requests):
+        pytest.fail(f"{complaints} {requests}", pytrace=False)  # a traceback fails beside greenlets

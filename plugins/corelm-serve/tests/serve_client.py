@@ -97,13 +97,37 @@ class Opens(corelm.Sampler):
         return logits
 
 
+class Likeliest(corelm.Decoder):
+    """Take the likeliest token that is left at each step."""
+
+    at: int = param(-1, "the step at which it raises")
+
+    def __call__(self, task):
+        decoding = task.start()
+        for position in range(task.length):
+            if position == self.at:
+                raise RuntimeError("a fault of the decoder")
+            step = decoding.step(decoding.next().logits.argmax(axis=-1))
+            is_last = position + 1 == task.length or decoding.is_end(step.tokens).all()
+            if not is_last:
+                decoding.advance()
+            yield step
+            if is_last:
+                return
+
+
 class MODULE:
-    """A plugin with these samplers."""
+    """A plugin with these samplers, and a decoder."""
 
     @staticmethod
     @corelm.hookimpl
     def corelm_samplers():
         return {"raises": Raises, "hangs": Hangs, "opens": Opens}
+
+    @staticmethod
+    @corelm.hookimpl
+    def corelm_decoders():
+        return {"likeliest": Likeliest}
 
 
 def register():

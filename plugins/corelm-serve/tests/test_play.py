@@ -1,13 +1,17 @@
 """The data of the live page: every number is the one that corelm's Python has."""
 
+import math
 import re
 
 import numpy as np
 import pytest
 from corelm_serve.play.files import contents
+from corelm_serve.play.human import human_surprisal
 from corelm_serve.play.rows import RowCache
+from corelm_serve.requests.play import PICTURES
 from corelm_serve.settings import Limits
-from serve_client import register
+from matplotlib.figure import Figure
+from serve_client import Likeliest, register
 
 import corelm
 from corelm.testing import ToyModel
@@ -77,6 +81,13 @@ def test_the_draws_are_those_of_generate(client, chain):
         assert found["position"] == at
 
 
+def test_a_start_token_in_the_prompt_is_not_put_there_twice(client):
+    found, expected = (write(client, prompt=prompt, sampler="dry") for prompt in ("[end]", ""))
+    assert found == expected
+    one, other = (next_word(client, prompt=text, sampler="dry") for text in ("[end] the", "the"))
+    assert one == other
+
+
 @pytest.mark.parametrize("chain", ["mirostat(tau=1.5) | top_k(k=2)", "top_k(k=1) | adaptive_p"])
 def test_a_word_that_the_chain_cannot_draw_has_no_surprisal_as_in_explain(client, chain):
     tokens = ToyModel().vocabulary.encode("mat sat")
@@ -96,6 +107,122 @@ def test_words_have_the_models_surprisal(client):
         [step.model_surprisal for step in expected.steps], abs=1e-6
     )
     assert all(word["surprisal"] > 0 for word in words)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_surprisal_to_expect_and_that_of_the_text_are_under_the_model(client, chain):
+    text = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=6)[0]
+    found = next_word(client, sampler=chain, tokens=text.tokens)
+    expected = corelm.explain(ToyModel(), "the", chain, after=text.tokens)
+    model = expected.stages[0].distribution
+    for column, stage in zip(found["columns"], expected.stages, strict=True):
+        q = stage.distribution
+        nats = sum(-q[i] * math.log(model[i]) for i in range(len(q)) if q[i])
+        assert column["surprisal"] == pytest.approx(nats, abs=1e-9)
+    mean = sum(step.model_surprisal for step in text.steps) / len(text.steps)
+    assert found["surprisal"] == pytest.approx(mean, abs=1e-6)
+    assert next_word(client, sampler=chain)["surprisal"] is None
+
+
+MANIFESTS = [
+    None,
+    {},
+    {"figures": []},
+    {"figures": {"human": {"surprisal": "4"}}},
+    {"figures": {"human": {"surprisal": math.nan}}},
+    {"figures": {"human": {"surprisal": True, "ci95": {"surprisal": [0, 1]}}}},
+    {"figures": {"human": {"surprisal": 4, "ci95": {"surprisal": [5, 6]}}}},
+    {"figures": {"human": {"surprisal": 4, "ci95": {"surprisal": ["<b>", 6]}}}},
+]
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_without_figures_of_human_text_there_is_no_band(manifest):
+    model = ToyModel()
+    model.manifest = manifest
+    assert human_surprisal(model) is None
+
+
+def test_the_band_is_the_one_of_the_reports(open_client):
+    client = open_client({"imdb": corelm.load("imdb")})
+    found = next_word(client, sampler="greedy")["human"]
+    report = corelm.compare("imdb", ["greedy"], n=1, length=3).to_dict()
+    shown = report["reference"]["teacher_forced"]
+    assert found["mean"] == shown["surprisal"]
+    assert [found["low"], found["high"]] == shown["ci95"]["surprisal"]
+
+
+PICTURE = {"prompt": "the", "sampler": "top_k(k=4) | temperature(t=0.5)", "count": 3}
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")]
+)
+def test_a_picture_is_the_one_of_corelm_plot(client, monkeypatch, form, begins):
+    drawn = []
+    monkeypatch.setattr(
+        corelm.plot, "explanation", lambda e, top: drawn.append((e, top)) or plain()
+    )
+    found = client.post("/api/picture", json=PICTURE | {"form": form, "tokens": [4, 5]})
+    assert found.status_code == 200
+    assert found.headers["content-type"] == PICTURES[form]
+    assert found.content.startswith(begins)
+    [(explained, top)] = drawn
+    expected = corelm.explain(ToyModel(), "the", PICTURE["sampler"], after=[4, 5])
+    assert (explained.tokens, top) == (expected.tokens, 3)
+    for one, other in zip(explained.stages, expected.stages, strict=True):
+        np.testing.assert_array_equal(one.logits, other.logits)
+
+
+def plain():
+    return Figure(figsize=(1, 1))
+
+
+def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(
+    open_client, monkeypatch
+):
+    register()
+    monkeypatch.setattr("corelm_serve.endpoints.DRAWING_SECONDS", 0)
+    client = open_client(limits=Limits(stall=0.2))
+    failed = client.post("/api/picture", json={"prompt": "the", "sampler": "raises(at=0)"})
+    assert failed.status_code == 500
+    assert "raises(at=0) failed" in failed.json()["error"]["message"]
+    late = client.post("/api/picture", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
+    assert late.status_code == 503
+    assert next_word(client, sampler="greedy")["drawn"] is not None
+
+
+def test_a_decoder_of_another_person_writes_to_the_end(client):
+    register()
+    offered = client.get("/api/samplers").json()["decoders"]
+    help = "Take the likeliest token that is left at each step."
+    assert {"name": "likeliest", "help": help} in offered
+    expected = corelm.generate(
+        ToyModel(), "the", sampler="top_k(k=3)", decoder=Likeliest(), length=9
+    )
+    words = write(client, sampler="top_k(k=3)", decoder="likeliest", length=9)
+    assert [word["id"] for word in words] == expected[0].tokens
+    assert [word["surprisal"] for word in words] == pytest.approx(
+        [step.model_surprisal for step in expected[0].steps], abs=1e-6
+    )
+    assert write(client, sampler="greedy", decoder="likeliest", tokens=[2]) == []  # the end
+
+
+@pytest.mark.parametrize(
+    ("decoder", "status", "part"),
+    [
+        ("likelies", 400, "did you mean 'likeliest'"),
+        ("greedy", 400, "decoder must be one decoder"),
+        ("likeliest(at=4000)", 400, "at most 64 here"),
+        ("likeliest(at=2)", 500, "likeliest(at=2) failed with RuntimeError"),
+    ],
+)
+def test_a_decoder_that_cannot_be_used_is_refused(client, decoder, status, part):
+    register()
+    body = {"prompt": "the", "sampler": "stochastic", "decoder": decoder}
+    found = client.post("/api/write", json=body)
+    assert found.status_code == status
+    assert part in found.json()["error"]["message"]
 
 
 def test_a_text_that_has_ended_is_not_continued(client):
@@ -212,19 +339,27 @@ def test_a_stage_that_raises_is_named_with_what_came_before(client):
 def test_a_stage_that_hangs_ends_its_request_alone(open_client):
     register()
     client = open_client(limits=Limits(stall=0.2))
-    late = client.post("/api/next", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
-    assert late.status_code == 503
-    assert "took more than 0.2 seconds" in late.json()["error"]["message"]
+    stuck = "hangs(seconds=1.0)"
+    for chain in (stuck, f"top_k(k=4) | {stuck} | greedy", f"phase(start='a', outside={stuck})"):
+        late = next_word(client, sampler=chain)
+        assert late["error"] == f"{stuck} took more than 0.2 seconds, and was given up"
+        assert late["chain"]["expression"] == str(corelm.sampler(chain))
+        assert [column["stage"] for column in late["columns"]] == [None]
+        assert late["drawn"] is None
+    assert client.post("/api/write", json={"prompt": "the", "sampler": stuck}).status_code == 503
     assert next_word(client, sampler="greedy")["drawn"] is not None
 
 
-def test_a_long_prompt_is_refused(open_client):
+def test_a_long_prompt_is_told_and_refused(open_client):
     client = open_client(limits=Limits(prompt=3))
     body = {"prompt": "the cat", "sampler": "greedy", "tokens": [4, 4]}
-    for path in ("/api/next", "/api/write"):
-        found = client.post(path, json=body)
-        assert found.status_code == 400
-        assert "at most 3 tokens, drawn ones included, here" in found.json()["error"]["message"]
+    part = "at most 3 tokens, drawn ones included, here"
+    found = next_word(client, **body)
+    assert (found["chain"], found["param"]) == (None, "prompt")
+    assert part in found["error"]
+    refused = client.post("/api/write", json=body)
+    assert refused.status_code == 400
+    assert part in refused.json()["error"]["message"]
 
 
 def test_the_files_of_the_page(client):

@@ -1,98 +1,17 @@
 """The live page in a real browser: by mouse, by keyboard alone, and by touch at 400 pixels."""
 
-import contextlib
 import json
-import os
 import re
-import shutil
-import threading
-import time
-from urllib.parse import quote
 
 import pytest
-import uvicorn
-from corelm_serve.app import create_app
-from corelm_serve.security import Access
-from corelm_serve.server import listen
-from corelm_serve.service import Service
-from corelm_serve.settings import Limits
-from serve_client import register
+from pages import settled, until
 
 import corelm
 from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-TOKEN = "a-token"
 PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None and os.environ.get("CORELM_REQUIRE_BROWSER"):
-        pytest.fail("no Chromium was found")
-    if path is None:
-        pytest.skip("no Chromium was found; Debian has it as the package chromium")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
-def address():
-    """The address of a server with two models, which runs in a thread."""
-    register()
-    service = Service({"toy": ToyModel(), "cats": ToyModel(end=False)}, Limits(stall=1))
-    with listen("127.0.0.1", 0) as socket:
-        port = socket.getsockname()[1]
-        app = create_app(service, Access.to("127.0.0.1", port, TOKEN))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(30)
-
-
-@pytest.fixture
-def opened(browser, address):
-    """A function that opens the page; nothing may be complained of, or asked of elsewhere."""
-    complaints, requests = [], []
-    with contextlib.ExitStack() as stack:
-
-        def opened(state=None, **options):
-            context = stack.enter_context(browser.new_context(**options))
-            page = context.new_page()
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("request", lambda request: requests.append(request.url))
-            fragment = quote(
-                json.dumps({"prompt": "the", "sampler": "top_k(k=4)", **(state or {})})
-            )
-            page.goto(f"{address}/play?token={TOKEN}#{fragment}")
-            page.wait_for_selector("#next[aria-busy=false] tbody tr")
-            return page
-
-        yield opened
-    if complaints or not all(url.startswith((address, "data:")) for url in requests):
-        pytest.fail(f"{complaints} {requests}", pytrace=False)  # a traceback fails beside greenlets
-
-
-def until(page, expression, arg=None):
-    """Wait until an expression is true; the page forbids Playwright's own way to do it."""
-    end = time.monotonic() + 30
-    while not page.evaluate(expression, arg):
-        assert time.monotonic() < end, f"{expression} did not become true"
-        page.wait_for_timeout(20)
-
-
-def settled(page):
-    """Wait until the answer to the last change is shown."""
-    until(page, "document.getElementById('next').getAttribute('aria-busy') === 'false'")
 
 
 def text_of(page, side=0):
@@ -145,18 +64,18 @@ def test_draw_undo_and_draw_to_the_end(opened):
 
 def test_a_slider_moves_the_bars_and_the_expression(opened):
     page = opened({"sampler": "temperature(t=1.0)"})
-    before = page.get_attribute("#columns thead th:last-child .figures", "data-entropy")
+    before = page.get_attribute("#columns td:last-child .figures", "data-entropy")
     page.locator("#cards input[type=range]").evaluate(
         "e => { e.value = 100; e.dispatchEvent(new Event('input', {bubbles: true})); }"
     )
     until(
         page,
-        "p => document.querySelector('#columns thead th:last-child .figures').dataset.entropy < p",
+        "p => document.querySelector('#columns td:last-child .figures').dataset.entropy < p",
         before,
     )
     expression = page.input_value("#expression")
     assert re.fullmatch(r"temperature\(t=0\.\d+\)", expression)
-    found = float(page.get_attribute("#columns thead th:last-child .figures", "data-entropy"))
+    found = float(page.get_attribute("#columns td:last-child .figures", "data-entropy"))
     stage = corelm.explain(ToyModel(), "the", expression).stages[-1]
     assert found == pytest.approx(stage.entropy, abs=1e-6)
 
@@ -281,12 +200,6 @@ def test_take_away_and_open_again(opened, tmp_path):
         page.click("#take-save")
     file = tmp_path / "state.json"
     saved.value.save_as(file)
-    with page.expect_download() as picture:
-        page.click("#take-svg")
-    assert picture.value.path().read_text().startswith("<svg")
-    with page.expect_download() as data:
-        page.click("#take-csv")
-    assert data.value.path().read_text().splitlines()[0] == '"token","id","model","stochastic"'
     page.click("#take-close")
     page.click("#restart")
     settled(page)

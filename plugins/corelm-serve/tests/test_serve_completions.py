@@ -140,6 +140,13 @@ def test_logprobs_are_the_models_and_the_samplers_are_beside_them(client):
     assert [choice["text"][at : at + 1] for at in offsets] == [" "] * len(offsets)
 
 
+def test_no_impossible_token_is_among_the_likeliest(client):
+    [choice] = client.complete(logprobs=20, echo=True, seed=1, max_tokens=4)["choices"]
+    possible = len(MODEL.vocabulary) - 2  # without padding and [UNK]
+    tops = choice["logprobs"]["top_logprobs"]
+    assert [len(top) for top in tops] == [possible] * 5
+
+
 @pytest.mark.parametrize("model", [ToyModel(end=False), ToyModel()], ids=["no start", "start"])
 @pytest.mark.parametrize("prompt", ["the cat sat on", "the"])
 def test_echo_scores_the_whole_prompt(open_client, model, prompt):
@@ -176,6 +183,28 @@ def test_a_start_token_in_the_ids_of_a_prompt_is_not_put_there_twice(open_client
         for prompt in (ids, [2, *ids])
     )
     assert with_start == [None, *alone]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"echo": True, "logprobs": 2}, {"decoder": "beam(width=2)"}, {"stream": True}]
+)
+def test_a_text_after_a_start_token_is_that_of_the_prompt(client, settings):
+    if "decoder" in settings:
+        pytest.importorskip("corelm_beam")
+    vocabulary = MODEL.vocabulary
+    asked = {"sampler": "dry | top_p(p=0.9)", "seed": 4, "max_tokens": 12, **settings}
+    for ids in (vocabulary.encode("the cat"), []):
+        prompts = [vocabulary.decode(ids), [vocabulary.start, *ids]]
+        if settings.get("stream"):
+            texts = [complete(client.stream(prompt=prompt, **asked)) for prompt in prompts]
+        else:
+            texts = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in prompts]
+            found = [(choice.pop("logprobs"), choice.pop("sampler_logprobs", None))
+                     for choice in texts]  # fmt: skip
+            if "echo" in settings:
+                pairs = [[part["token_logprobs"] for part in each] for each in found]
+                assert [[None, *numbers] for numbers in pairs[0]] == pairs[1]
+        assert texts[0] == texts[1]
 
 
 def test_echo_alone_scores_a_prompt_and_draws_nothing(client):

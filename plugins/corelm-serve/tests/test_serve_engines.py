@@ -35,6 +35,7 @@ def model():
     return TransformersModel(transformers.GPT2LMHeadModel(config).eval(), tokenizer)
 
 
+@pytest.mark.slow
 def test_texts_of_an_engine_do_not_depend_on_the_company(open_client, model):
     client = open_client({"tiny": model})
     prompts = ["the", "see the cat", "a cat sat on the mat"]

@@ -25,6 +25,7 @@ VALUES = st.recursive(
 BODIES = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), VALUES, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[*HealthCheck])
 @given(body=BODIES, real=st.booleans())
 def test_any_body_is_answered(client, body, real):
@@ -50,6 +51,7 @@ EXPRESSIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[*HealthCheck])
 @given(expression=EXPRESSIONS)
 def test_any_expression_is_answered(client, expression):
@@ -59,6 +61,7 @@ def test_any_expression_is_answered(client, expression):
     assert response.status_code in (200, 400), response.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/chat/completions"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
 @given(body=VALUES)

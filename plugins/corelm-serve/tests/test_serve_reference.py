@@ -91,6 +91,7 @@ def test_a_conversation_in_the_schema():
         jsonschema.validate(body, ChatRequest.schema())
 
 
+@pytest.mark.slow
 def test_the_reference_is_up_to_date():
     if not SCRIPT.exists():
         pytest.skip("the documentation is not here")

@@ -104,6 +104,7 @@ class SlowSession(type(MODEL.start([[3]]))):
         super().extend(tokens)
 
 
+@pytest.mark.slow
 def test_texts_do_not_depend_on_the_company(open_client):
     client = open_client({"toy": MODEL})
     chains = ["stochastic", "top_p(p=0.9)", "mirostat(tau=2.0)", "temperature(t=0.5) | top_k(k=3)"]

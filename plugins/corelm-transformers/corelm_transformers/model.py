@@ -4,7 +4,7 @@ import logging
 
 from corelm import CorelmError, softmax
 from corelm.interop import check_session, row_faults, vocabulary_of
-from corelm.toolkit import start_rows
+from corelm.toolkit import DisplayedModel, start_rows
 from corelm_transformers.cache import (
     PaddedTransformersSession,
     TransformersCache,
@@ -18,7 +18,7 @@ UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""
 
 
-class TransformersModel:
+class TransformersModel(DisplayedModel):
     """A causal language model of transformers, with its tokenizer.
 
     Its sessions use transformers' own key/value cache, on the device of the model. They are tried

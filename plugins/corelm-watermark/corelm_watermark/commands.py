@@ -38,7 +38,8 @@ def detect_text(
         str,
         typer.Option(
             metavar="SAMPLER",
-            help="The watermark: green_list, synthid, or the expression that wrote the text.",
+            help="The watermark: green_list, gumbel_max, synthid, or the expression that wrote "
+            "the text.",
         ),
     ] = "green_list",
     model: Model = "imdb",
@@ -57,10 +58,11 @@ def detect_text(
     if json:
         typer.echo(json_format.dumps({"watermark": watermark.name} | asdict(found), indent=2))
         return
+    shown = watermark.score_format
     rows = {
         "tokens": found.tokens,
         "scored": found.scored,
-        "score": f"{found.score:.1%} (by chance {found.chance:.1%})",
+        "score": f"{found.score:{shown}} (by chance {found.chance:{shown}})",
         "z-score": f"{found.z:.2f}",
         "p-value": f"{found.p_value:.2g}",
     }
@@ -69,13 +71,29 @@ def detect_text(
 
 
 def measure_power(
-    texts: Annotated[int, typer.Option(help="Texts of each kind.", min=1)] = 200,
+    texts: Annotated[int, typer.Option(help="Texts with each watermark.", min=1)] = 200,
+    unmarked: Annotated[
+        int | None, typer.Option(help="Texts without one; as many by default.", min=1)
+    ] = None,
     human: Annotated[
         str | None,
         typer.Option(metavar="FOLDER", help="Measure false positives on the texts of a folder."),
     ] = None,
     most: Annotated[int, typer.Option(help="Texts of the folder.", min=1)] = 2500,
-    level: Annotated[float, typer.Option(help="Detected means a p-value of at most this.")] = 0.01,
+    level: Annotated[
+        list[float] | None,
+        typer.Option(help="Detected means a p-value of at most this; 0.01 by default."),
+    ] = None,
+    sampler: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A watermark; all by default.")
+    ] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="The texts' temperature; 0.3, 0.7 and 1 by default.")
+    ] = None,
+    repeat: Annotated[
+        int | None,
+        typer.Option(help="Also repeat each phrase of this many tokens three times.", min=1),
+    ] = None,
     model: Model = "imdb",
     seed: Annotated[int, typer.Option(help="The seed of the texts.")] = 1,
 ) -> None:
@@ -83,9 +101,20 @@ def measure_power(
 
     The texts are written at three temperatures, with and without a watermark.
     """
-    from corelm_watermark.power import tables
+    from corelm_watermark.power import TEMPERATURES, WATERMARKS, Plan, tables
 
-    for line in tables(corelm.load(model), texts, human, most, level, seed):
+    plan = Plan(
+        texts=texts,
+        unmarked=unmarked or texts,
+        human=human,
+        most=most,
+        levels=tuple(level or [0.01]),
+        seed=seed,
+        watermarks=tuple(sampler or WATERMARKS),
+        temperatures=tuple(temperature or TEMPERATURES),
+        repeat=repeat,
+    )
+    for line in tables(corelm.load(model), plan):
         typer.echo(line)
 
 

@@ -1,6 +1,5 @@
 """Detect a watermark: compare the marks of a text with what chance gives."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,6 @@ import corelm
 from corelm.errors import UsageError
 from corelm_watermark.watermark import Watermark
 
-HEAVIEST = 10.0
-"""The weight of the first layer of a tournament, when the last one has 1; as in the paper."""
-
 
 @dataclass(frozen=True)
 class Detection:
@@ -21,7 +17,8 @@ class Detection:
     Attributes:
         tokens: the tokens of the text.
         scored: the n-grams that count, each once.
-        score: their mean mark: the share of green tokens, or the weighted mean of the bits.
+        score: their mean mark: the share of green tokens, the weighted mean of the bits, or the
+            mean of -ln(1 - u).
         chance: the expected score of a text without the watermark.
         z: by how many standard deviations the score exceeds it.
         p_value: the probability of such a score, or a higher one, in a text without the watermark.
@@ -38,14 +35,14 @@ class Detection:
 def detect(sampler, text, vocabulary):
     """Look for the watermark of a sampler in a text.
 
-    Without the watermark, each mark of an n-gram is a draw with the probability `chance`, since the
-    key is not related to the text. Equal n-grams have equal marks, so they count once. One mark a
-    token, as `green_list` has it, is binomial, and the p-value is exact. Several, as `synthid` has
-    them, are averaged with weights that fall from 10 to 1, and the p-value is the normal
-    distribution's.
+    Without the watermark, each mark of an n-gram is a draw from a known distribution, since the key
+    is not related to the text. Equal n-grams have equal marks, so they count once. One mark a
+    token, as `green_list` has it, is binomial, and the marks of `gumbel_max` are exponential: their
+    p-values are exact. The bits of `synthid` are averaged with weights that fall from 10 to 1, and
+    the p-value is the normal distribution's.
 
     Args:
-        sampler: a `green_list` or a `synthid`, or a chain or an expression with one of them.
+        sampler: a watermark, or a chain or an expression with one of them.
         text: the text, or its token ids.
         vocabulary: the vocabulary of the model that may have written it.
 
@@ -70,16 +67,8 @@ def detect(sampler, text, vocabulary):
             "known ones in a row"
         )
     size = len(vocabulary)
-    marks, chance = watermark.marks(grams, size), watermark.chance(size)
-    weights = np.linspace(HEAVIEST, 1, marks.shape[1]) if marks.shape[1] > 1 else np.ones(1)
-    weights /= weights.sum()
-    score = float((marks.mean(axis=0) * weights).sum())
-    deviation = math.sqrt(chance * (1 - chance) * (weights**2).sum() / len(grams))
-    z = (score - chance) / deviation
-    if marks.shape[1] == 1:
-        p_value = binomial_tail(int(marks.sum()), len(marks), chance)
-    else:
-        p_value = math.erfc(z / math.sqrt(2)) / 2
+    score, z, p_value = watermark.evidence(watermark.marks(grams, size), size)
+    chance = watermark.chance(size)
     return Detection(len(tokens), len(grams), score, chance, z, p_value)
 
 
@@ -88,8 +77,8 @@ def watermark_of(sampler):
     found = [stage for stage in sampler.stages if isinstance(stage, Watermark)]
     if len(found) != 1:
         raise UsageError(
-            f"expected one watermark, green_list or synthid, not {len(found)} in a chain of "
-            f"{len(sampler.stages)}"
+            "expected one watermark, green_list, gumbel_max or synthid, "
+            f"not {len(found)} in a chain of {len(sampler.stages)}"
         )
     return found[0]
 
@@ -97,33 +86,14 @@ def watermark_of(sampler):
 def _scored(watermark, tokens, vocabulary):
     """Return the n-grams that count: distinct, and without [UNK] and padding."""
     width = watermark.context + 1
+    if watermark.marks_the_start:
+        tokens = np.concatenate([np.full(watermark.context, -1), tokens])
     if len(tokens) < width:
         return np.empty((0, width), dtype=np.int64)
     grams = sliding_window_view(tokens, width)
     never = [i for i in (vocabulary.unknown, vocabulary.padding) if i is not None]
     grams = grams[~np.isin(grams, never).any(axis=1)]
-    # synthid marks the first token after a context, and leaves the later ones alone.
+    # synthid and gumbel_max mark the first token after a context, and not the later ones.
     same = grams[:, :-1] if watermark.once_per_context else grams
     _, first = np.unique(same, axis=0, return_index=True)
     return grams[np.sort(first)]
-
-
-def binomial_tail(successes, n, p):
-    """Return the probability of at least this number of successes in n trials.
-
-    Example:
-        >>> round(binomial_tail(2, 3, 0.25), 6)  # 3/64 of two each, and 1/64 of all three
-        0.15625
-    """
-    if successes <= n * p:  # the other tail is the small one, which does not underflow
-        return 1.0 if successes <= 0 else 1 - binomial_tail(n - successes + 1, n, 1 - p)
-    # In logarithms, because the binomial coefficients of long texts overflow.
-    log = math.lgamma(n + 1) - math.lgamma(successes + 1) - math.lgamma(n - successes + 1)
-    term = math.exp(log + successes * math.log(p) + (n - successes) * math.log1p(-p))
-    total = 0.0
-    for k in range(successes, n + 1):
-        total += term
-        term *= (n - k) / (k + 1) * p / (1 - p)
-        if term < total * 1e-17:
-            break
-    return total

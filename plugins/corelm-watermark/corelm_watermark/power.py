@@ -1,5 +1,7 @@
 """Measure a detector: false positives on human texts, and power on the model's own."""
 
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,56 +12,108 @@ from corelm_watermark.detection import detect
 
 LENGTHS = (25, 50, 100, 200)
 TEMPERATURES = (0.3, 0.7, 1.0)
-WATERMARKS = ("green_list", "synthid")
+WATERMARKS = ("green_list", "gumbel_max", "synthid")
 KEYS = 20
 """Keys of the model's texts: those with one key have much in common, above all with synthid."""
 HUMAN_KEYS = 4
 """Keys for the human texts: with one key, common phrases fall on one side in all of them."""
+WIDTH = 17
+"""Characters of a column: two levels fit."""
+TIMES = 3
+"""How often each phrase of a repetitive text comes."""
 
 
-def tables(model, texts, human=None, most=2500, level=0.01, seed=1):
-    """Yield the lines of the tables.
+@dataclass(frozen=True)
+class Plan:
+    """The measurements to make.
 
-    Args:
-        model: the language model.
-        texts: the number of texts of each kind.
+    Attributes:
+        texts: the number of texts with each watermark, a temperature.
+        unmarked: the number of texts without one.
         human: a folder with human texts, `*.txt`; None leaves them out.
         most: the largest number of human texts, spread evenly over the folder.
-        level: the largest p-value that counts as detected.
+        levels: the largest p-values that count as detected.
         seed: the seed of the texts.
+        watermarks: the names of the samplers.
+        temperatures: the temperatures of the model's texts.
+        repeat: also measure texts in which each phrase of this many tokens comes three times.
     """
-    yield _row(f"detected at p <= {level:g}", [f"{n} tokens" for n in LENGTHS])
-    if human is not None:
-        tokens = [model.vocabulary.encode(text) for text in human_texts(human, most)]
-        for name in WATERMARKS:
+
+    texts: int = 200
+    unmarked: int = 200
+    human: str | None = None
+    most: int = 2500
+    levels: tuple[float, ...] = (0.01,)
+    seed: int = 1
+    watermarks: tuple[str, ...] = WATERMARKS
+    temperatures: tuple[float, ...] = TEMPERATURES
+    repeat: int | None = None
+
+
+def tables(model, plan):
+    """Yield the lines of the tables."""
+    levels = " and ".join(f"{level:g}" for level in plan.levels)
+    yield _row(f"detected at p <= {levels}", [f"{n} tokens" for n in LENGTHS])
+    if plan.human is not None:
+        tokens = [model.vocabulary.encode(text) for text in human_texts(plan.human, plan.most)]
+        for name in plan.watermarks:
             pairs = [(_keyed(name, i), text) for i in range(HUMAN_KEYS) for text in tokens]
-            yield _row(f"{len(tokens):,} human texts, {name}", rates(pairs, model, level))
-    for t in TEMPERATURES:
-        chain = f"temperature(t={t})"
-        plain = _write(model, [chain] * KEYS, texts, seed)
-        yield f"{texts} texts at temperature {t:g}, {_entropy(plain)}"
-        for name in WATERMARKS:
+            yield from _rows(f"{len(tokens):,} human texts, {name}", pairs, model, plan)
+    for t in plan.temperatures:
+        model_chain = f"temperature(t={t})"
+        plain = _write(model, [model_chain] * KEYS, plan.unmarked, plan.seed)
+        yield f"{plan.texts:,} texts at temperature {t:g}, {_entropy(plain)}"
+        for name in plan.watermarks:
             watermarks = [_keyed(name, i) for i in range(KEYS)]
-            marked = _write(model, [f"{chain} | {w}" for w in watermarks], texts, seed)
-            yield _row(f"  {name}, {_entropy(marked)}", _rates(watermarks, marked, model, level))
-            yield _row(f"  {name}, unmarked", _rates(watermarks, plain, model, level))
+            marked = _write(
+                model, [f"{model_chain} | {w}" for w in watermarks], plan.texts, plan.seed
+            )
+            pairs = _pairs(watermarks, marked, model)
+            yield from _rows(f"  {name}, {_entropy(marked)}", pairs, model, plan)
+            yield from _rows(f"  {name}, unmarked", _pairs(watermarks, plain, model), model, plan)
 
 
-def rates(pairs, model, level):
-    """Return the share of texts that are detected, by their first tokens: one a length.
+def _rows(title, pairs, model, plan):
+    """Yield the row of some texts, and the row of the same texts with repeated phrases."""
+    yield _row(title, _shares(p_values(pairs, model), plan.levels))
+    if plan.repeat:
+        again = [(watermark, repetitive(text, plan.repeat)) for watermark, text in pairs]
+        yield _row("    phrases repeated", _shares(p_values(again, model), plan.levels))
 
-    Texts with fewer tokens are left out; nan where there is none.
+
+def repetitive(text, size):
+    """Return a text of the same length in which each phrase of a size comes three times.
+
+    Example:
+        >>> repetitive([1, 2, 3, 4, 5, 6, 7, 8], 2)
+        [1, 2, 1, 2, 1, 2, 3, 4]
+    """
+    phrases = (text[i : i + size] * TIMES for i in range(0, len(text), size))
+    return list(chain.from_iterable(phrases))[: len(text)]
+
+
+def p_values(pairs, model):
+    """Return the p-values of texts by their first tokens: an array for each length.
+
+    Texts with fewer tokens are left out.
 
     Args:
         pairs: each a watermark and the tokens of a text.
         model: the language model.
-        level: the largest p-value that counts as detected.
     """
-    shares = []
-    for n in LENGTHS:
-        found = [_p_value(w, text[:n], model) <= level for w, text in pairs if len(text) >= n]
-        shares.append(np.mean(found) if found else np.nan)
-    return shares
+    return [
+        np.array([_p_value(w, text[:n], model) for w, text in pairs if len(text) >= n])
+        for n in LENGTHS
+    ]
+
+
+def _shares(found, levels):
+    """Return the shares that are detected, as text, one for each length."""
+    digits = 1 if len(levels) == 1 else 2
+    shares = [[f"{np.mean(p <= level):.{digits}%}" for level in levels] for p in found if len(p)]
+    return [" ".join(f"{share:>7}" for share in row) for row in shares] + ["-"] * (
+        len(LENGTHS) - len(shares)
+    )
 
 
 def _p_value(watermark, tokens, model):
@@ -99,14 +153,13 @@ def _write(model, samplers, texts, seed):
     ]
 
 
-def _rates(watermarks, written, model, level):
+def _pairs(watermarks, written, model):
     encode = model.vocabulary.encode
-    pairs = [
+    return [
         (watermark, encode(text.text))
         for watermark, texts in zip(watermarks, written, strict=True)
         for text in texts
     ]
-    return rates(pairs, model, level)
 
 
 def _entropy(written):
@@ -115,5 +168,4 @@ def _entropy(written):
 
 
 def _row(name, cells):
-    shown = (c if isinstance(c, str) else "-" if np.isnan(c) else f"{c:.1%}" for c in cells)
-    return f"{name:34}" + "".join(f"{cell:>12}" for cell in shown)
+    return f"{name:34}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 from corelm import Sampler
+from corelm_watermark.evidence import binary_evidence
 
 
 class Watermark(Sampler):
@@ -14,6 +15,12 @@ class Watermark(Sampler):
     once_per_context = False
     """True if only the first token after a context is marked."""
 
+    marks_the_start = False
+    """True if tokens with fewer than `context` before them are marked, after -1 in their place."""
+
+    score_format = ".1%"
+    """How a score is printed."""
+
     @abstractmethod
     def marks(self, grams, size):
         """Return the marks of the last token of each n-gram.
@@ -23,9 +30,13 @@ class Watermark(Sampler):
             size: the number of tokens in the vocabulary.
 
         Returns:
-            (grams, layers) booleans.
+            (grams, layers) booleans, or numbers for a watermark with its own `evidence`.
         """
 
     @abstractmethod
     def chance(self, size):
-        """Return the probability of a mark in a text without this watermark."""
+        """Return the expected mark in a text without this watermark."""
+
+    def evidence(self, marks, size):
+        """Return the score of marks, its z-score, and its p-value in other texts."""
+        return binary_evidence(marks, self.chance(size))

@@ -30,7 +30,7 @@ def marked(tmp_path_factory):
     """A text of 60 tokens with each watermark: files by name."""
     folder, model = tmp_path_factory.mktemp("texts"), corelm.load("imdb")
     files = {}
-    for name in ("green_list", "synthid"):
+    for name in ("green_list", "gumbel_max", "synthid"):
         sampler = "min_length(n=60) | " + str(corelm.sampler(name, key="hush"))
         [text] = corelm.generate(model, "This movie", sampler=sampler, length=60, seed=1)
         files[name] = folder / f"{name}.txt"
@@ -38,7 +38,7 @@ def marked(tmp_path_factory):
     return files
 
 
-@pytest.mark.parametrize("name", ["green_list", "synthid"])
+@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_a_watermark_is_found(run, marked, name):
     code, out, err = run("detect", str(marked[name]), "--sampler", name, "--key", "env:THE_KEY")
     assert (code, err) == (0, "")

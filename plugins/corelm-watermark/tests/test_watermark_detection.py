@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_watermark import GreenList, SynthID, detect
-from corelm_watermark.detection import binomial_tail, watermark_of
-from corelm_watermark.power import human_texts, rates, tables
+from corelm_watermark.detection import watermark_of
+from corelm_watermark.evidence import binomial_tail
+from corelm_watermark.power import Plan, human_texts, p_values, repetitive, tables
 from scipy import stats
 
 import corelm
@@ -92,7 +93,7 @@ def test_synthid_weighs_its_layers():
     assert found.p_value == pytest.approx(stats.norm.sf(found.z))
 
 
-@pytest.mark.parametrize("name", ["green_list", "synthid"])
+@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_the_p_values_of_other_texts_are_uniform(name):
     rng = np.random.default_rng(1)
     watermark = corelm.sampler(name, key="a key")
@@ -103,7 +104,7 @@ def test_the_p_values_of_other_texts_are_uniform(name):
     assert np.mean([f.p_value <= 0.05 for f in found]) == pytest.approx(0.05, abs=0.044)
 
 
-@pytest.mark.parametrize("name", ["green_list", "synthid"])
+@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_the_key_finds_its_own_texts_and_no_others(name):
     watermark = corelm.sampler(name, key="a key")
     texts = corelm.generate(MODEL, "w1", sampler=watermark, length=60, n=8, seed=1)
@@ -120,12 +121,16 @@ def test_the_watermark_is_found_in_a_chain():
             watermark_of(wrong)
 
 
-def test_rates_by_length():
+def test_p_values_by_length():
     tokens = [chain_of("green", 60), chain_of("red", 60), [2] * 30]
-    found = rates([(KEY, text) for text in tokens], MODEL, 0.01)
-    assert found[:2] == [1 / 3, 0.5]
-    assert np.isnan(found[2:]).all()
-    assert rates([(KEY, [VOCABULARY.unknown] * 25)], MODEL, 0.01)[0] == 0
+    found = p_values([(KEY, text) for text in tokens], MODEL)
+    assert [np.mean(p <= 0.01) for p in found[:2]] == [1 / 3, 0.5]
+    assert [len(p) for p in found] == [3, 2, 0, 0]
+    assert p_values([(KEY, [VOCABULARY.unknown] * 25)], MODEL)[0].tolist() == [1.0]
+
+
+def test_a_repetitive_text_has_each_phrase_three_times():
+    assert repetitive(list(range(10)), 3) == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3]
 
 
 def test_human_texts_are_spread_over_the_folder(tmp_path):
@@ -140,11 +145,21 @@ def test_human_texts_are_spread_over_the_folder(tmp_path):
 @pytest.mark.slow
 def test_the_tables(tmp_path):
     (tmp_path / "a.txt").write_text(" ".join(WORDS))
-    lines = list(tables(ToyModel(WORDS), 2, human=str(tmp_path)))
-    assert lines[0].split("  ")[0] == "detected at p <= 0.01"
+    plan = Plan(
+        texts=2,
+        unmarked=2,
+        human=str(tmp_path),
+        temperatures=(1.0,),
+        repeat=4,
+        levels=(0.01, 0.001),
+    )
+    lines = list(tables(ToyModel(WORDS), plan))
+    assert lines[0].split("  ")[0] == "detected at p <= 0.01 and 0.001"
     assert lines[0].split()[-2:] == ["200", "tokens"]
-    assert [line.split("  ")[0] for line in lines[1:3]] == [
+    assert [line.split("  ")[0] for line in lines[1:7:2]] == [
         "1 human texts, green_list",
+        "1 human texts, gumbel_max",
         "1 human texts, synthid",
     ]
-    assert sum("%" in line for line in lines) == 14
+    assert lines[1].split()[-4].endswith("%")  # of two lengths; no human text has more tokens
+    assert sum("%" in line for line in lines) == 2 * (3 + 3 * 2)

@@ -31,7 +31,17 @@ def test_law(sampler, law):
 
 
 @pytest.mark.parametrize(
-    "module", ["detection", "green_list", "keys", "synthid", "watermark", "transformers_scheme"]
+    "module",
+    [
+        "detection",
+        "evidence",
+        "green_list",
+        "gumbel_max",
+        "keys",
+        "philox",
+        "synthid",
+        "transformers_scheme",
+    ],
 )
 def test_the_examples_run(module):
     assert doctest.testmod(importlib.import_module(f"corelm_watermark.{module}"))[0] == 0
@@ -173,7 +183,7 @@ def test_a_token_that_always_loses_cannot_be_drawn():
 # Both
 
 
-@pytest.mark.parametrize("name", ["green_list", "synthid"])
+@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_a_text_is_the_same_alone_and_in_a_batch(name):
     model, sampler = ToyModel(end=False), corelm.sampler(name, key="a")
     texts = corelm.generate(model, "the", sampler=sampler, length=30, n=5, seed=1)
@@ -182,7 +192,7 @@ def test_a_text_is_the_same_alone_and_in_a_batch(name):
         assert [int(step.tokens[0]) for step in alone] == texts[sample].tokens
 
 
-@pytest.mark.parametrize("name", ["green_list", "synthid"])
+@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_a_key_in_the_environment_does_not_appear(name, monkeypatch):
     monkeypatch.setenv("THE_KEY", "hush")
     sampler, logits = corelm.sampler(name, key="env:THE_KEY"), np.zeros((1, 40))

@@ -13,6 +13,8 @@ from corelm.interop.engine_settings.convert import ENGINES
 NUCLEUS = "top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)"
 PENALTY = "repetition_penalty(penalty=1.2, last={}, skip_prompt=False, normalised=False)"
 
+KOBOLD_OFF = {"top_k": 0, "top_p": 1, "temperature": 1}
+
 READ = [
     # What an engine does by default.
     ("llama.cpp", {}, f"top_k(k=40) | {NUCLEUS}"),
@@ -23,6 +25,8 @@ READ = [
     ("mlx-lm", {}, "greedy"),
     ("sillytavern", {}, "stochastic"),
     ("text-generation-webui", {}, "stochastic"),
+    ("koboldcpp", {}, "top_k(k=100) | top_p(p=0.92) | temperature(t=0.75)"),
+    ("ollama", {}, "top_k(k=40) | top_p(p=0.9) | temperature(t=0.8)"),
     # 0, 1 and -1 are off, each where the engine says so; null is the default.
     ("llama.cpp", {"top_k": -1, "top_p": 1, "min_p": 0, "temperature": 1}, "stochastic"),
     ("llama.cpp", {"top_k": None}, f"top_k(k=40) | {NUCLEUS}"),
@@ -113,6 +117,82 @@ READ = [
         {"logit_bias": [[15, False], [7, 1.5]], "samplers": []},
         "logit_bias(bias={7: 1.5}) | ban(words=(15,))",
     ),
+    # Tail-free and top-a, in their places, and off outside the range of the engine.
+    (
+        "text-generation-webui",
+        {"tfs": 0.9, "top_a": 0.2, "min_p": 0.1},
+        "tail_free(z=0.9) | top_a(a=0.2) | min_p(p=0.1)",
+    ),
+    (
+        "sillytavern",
+        {"tfs": 0.9, "top_a": 0.2, "sampler_priority": ["top_a", "temperature"]},
+        "tail_free(z=0.9) | top_a(a=0.2)",
+    ),
+    ("text-generation-webui", {"tfs": -1, "top_a": 1.5}, "stochastic"),
+    ("koboldcpp", {**KOBOLD_OFF, "tfs": 0.9, "top_a": 1.5}, "top_a(a=1.5) | tail_free(z=0.9)"),
+    ("koboldcpp", {**KOBOLD_OFF, "tfs": -0.5, "top_a": -1}, "tail_free(z=0.0)"),
+    # Bans of token ids act first.
+    (
+        "text-generation-webui",
+        {"custom_token_bans": "15, 7", "top_k": 5},
+        "ban(words=(15, 7)) | top_k(k=5)",
+    ),
+    (
+        "sillytavern",
+        {"banned_tokens": "[15]\n[7, 8]", "top_k": 5},
+        "ban(words=(15, 7, 8)) | top_k(k=5)",
+    ),
+    (
+        "koboldcpp",
+        {**KOBOLD_OFF, "custom_token_bans": "15", "logit_bias": {"3": -500}},
+        "logit_bias(bias={3: -100.0}) | ban(words=(15,))",
+    ),
+    # KoboldCpp: seven samplers by number, DRY before them and XTC after them.
+    (
+        "koboldcpp",
+        {
+            "temperature": 2,
+            "min_p": 0.1,
+            "nsigma": 1.5,
+            "smoothing_factor": 0.2,
+            "rep_pen": 1.2,
+            "xtc_probability": 0.5,
+            "dry_multiplier": 0.8,
+            "sampler_order": [5, 2, 6],
+        },
+        "dry(multiplier=0.8, base=1.75, allowed_length=2, sequence_breakers=(), last=320, "
+        "skip_prompt=False) | temperature(t=2.0) | quadratic(factor=0.2, curve=1.0) | "
+        f"top_n_sigma(n=1.5) | top_p(p=0.92) | min_p(p=0.1) | {PENALTY.format(320)} | "
+        "xtc(probability=0.5, threshold=0.2, special=())",
+    ),
+    ("koboldcpp", {**KOBOLD_OFF, "sampler_order": [], "typical": 0.5}, "typical(p=0.5)"),
+    ("koboldcpp", {**KOBOLD_OFF, "rep_pen": 1.2, "rep_pen_range": 0}, "stochastic"),
+    (
+        "koboldcpp",
+        {**KOBOLD_OFF, "adaptive_target": 0.3},
+        "min_p(p=0.002) | adaptive_p(target=0.3, decay=0.9)",
+    ),
+    (
+        "koboldcpp",
+        {**KOBOLD_OFF, "dynatemp_range": 0.5, "temperature": 0.8},
+        "dynamic_temperature(t_min=0.3, t_max=1.3, exponent=1.0)",
+    ),
+    (
+        "koboldcpp",
+        {"mirostat": 2, "rep_pen": 1.2},
+        f"{PENALTY.format(320)} | temperature(t=0.75) | mirostat(tau=5.0, eta=0.1)",
+    ),
+    # Ollama passes its options on to llama.cpp's server.
+    (
+        "ollama",
+        {"model": "m", "options": {"temperature": 0.5, "top_k": 0, "min_p": 0.1}},
+        "top_p(p=0.9) | min_p(p=0.1) | temperature(t=0.5)",
+    ),
+    (
+        "ollama",
+        {"repeat_penalty": 1.2, "repeat_last_n": -1, "temperature": 0},
+        f"{PENALTY.format(0)} | greedy",
+    ),
     # Temperature 0 is greedy: what acts before it and keeps the most likely token is idle.
     ("openai", {"temperature": 0, "top_p": 0.9}, "greedy"),
     ("vllm", {"temperature": 1e-6}, "greedy"),
@@ -172,6 +252,23 @@ def test_what_corelm_does_not_have_is_named(values, unsupported):
     assert from_settings(values, "llama.cpp").unsupported == unsupported
 
 
+@pytest.mark.parametrize(
+    ("engine", "values", "unsupported"),
+    [
+        ("koboldcpp", {"banned_tokens": ["Elara"], "mirostat": 1},
+         {"mirostat": "corelm has version 2", "banned_tokens": ""}),
+        ("koboldcpp", {"rep_pen": 1.2, "rep_pen_slope": 0.7},
+         {"rep_pen": "corelm's penalty is the same in the whole window"}),
+        ("koboldcpp", {"sampler_order": [6, 9]}, {"9 in the list of samplers": ""}),
+        ("sillytavern", {"banned_tokens": '[5]\n"a phrase"'},
+         {"banned_tokens": "corelm takes lines of token ids here, such as [15, 16]"}),
+        ("ollama", {"format": "json"}, {"format": ""}),
+    ],
+)  # fmt: skip
+def test_what_corelm_does_not_have_is_named_for_each_engine(engine, values, unsupported):
+    assert from_settings(values, engine).unsupported == unsupported
+
+
 def test_a_bias_of_a_sequence_is_named():
     settings = from_settings({"do_sample": True, "sequence_bias": [[[1, 2], 0.5]]}, "transformers")
     assert settings.unsupported == {"sequence_bias": "corelm biases one token, not a sequence"}
@@ -209,6 +306,11 @@ def test_what_the_engine_ignores_is_named(values, idle):
         ({"temperature": 0.7, "smoothing_factor": 0.2}, "text-generation-webui"),
         ({"--temp": 0.7, "--top-k": 5}, "llama.cpp-cli"),
         ({"presence_penalty": 0.5, "stop": ["a"], "user": "x"}, "openai"),
+        ({"temperature": 0.7, "top_p": 0.9, "rep_pen": 1.1}, "koboldcpp"),
+        ({"temperature": 0.7, "sampler_order": [6, 0, 1, 3, 4, 2, 5]}, "koboldcpp"),
+        ({"temp": 0.7, "rep_pen": 1.1, "sampler_order": [6, 0, 1, 3, 4, 2, 5]}, "sillytavern"),
+        ({"temperature": 0.7, "num_ctx": 4096}, "ollama"),
+        ({"model": "m", "prompt": "p", "options": {"temperature": 0.7}}, "ollama"),
     ],
 )
 def test_the_engine_is_the_one_whose_keys_these_are(values, engine):
@@ -241,6 +343,9 @@ def test_keys_of_several_engines_are_refused_unless_they_mean_the_same():
         ({"temperature": "x", "n_predict": 9}, None, SettingsError, "temperature='x': a value of "),
         ({"--dry-multiplier": 1, "--dry-sequence-breaker": [5]}, None, SettingsError,
          "dry_multiplier=1, dry_sequence_breakers=[5]: a value of a wrong type"),
+        ({"custom_token_bans": "a"}, "koboldcpp", SettingsError, "custom_token_bans='a': a value "),
+        ({"sampler_order": ["6"]}, "koboldcpp", SettingsError,
+         "sampler_order must be a list of numbers, not ['6']"),
         ({"samplers": 3}, "llama.cpp", SettingsError, "samplers must be a list of names, not 3"),
         ({"do_sample": 1}, "transformers", SettingsError, "do_sample must be true or false, not 1"),
         ({"--logit-bias": ["a"]}, None, SettingsError, "--logit-bias must be an id and a number"),

@@ -105,6 +105,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, re
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_deep_values_are_not_shown():
     deep = json.loads('{"x": ' * 500 + "1" + "}" * 500)
     assert from_settings({"temp": 1, "y": deep}).unknown == ("y",)

@@ -30,11 +30,32 @@ LLAMA = [
 WEBUI = [
     f"{REPETITION} | {PRESENCE} | {FREQUENCY} | {DRY} | top_n_sigma(n=1.5) | temperature(t=0.7) | "
     "quadratic(factor=0.3, curve=2.0) | top_k(k=20) | top_p(p=0.8) | typical(p=0.9) | "
-    "epsilon(epsilon=0.0003) | eta(epsilon=0.003) | min_p(p=0.1) | adaptive_p(target=0.3) | "
+    "epsilon(epsilon=0.0003) | eta(epsilon=0.003) | tail_free(z=0.9) | top_a(a=0.2) | "
+    "min_p(p=0.1) | adaptive_p(target=0.3) | "
     "mirostat(tau=3.0) | xtc(probability=0.5) | no_repeat_ngram(n=3)",
     "min_p(p=0.1) | dynamic_temperature(t_min=0.5, t_max=2.0)",
     "no_repeat_ngram(n=3) | xtc(probability=0.5) | temperature(t=2.0) | min_p(p=0.1)",
     f"{REPETITION} | greedy",
+    "ban(words=[5, 6]) | top_a(a=0.2) | tail_free(z=0.9)",
+    "stochastic",
+]
+KOBOLD_DRY = "dry(multiplier=0.8, base=2.0, sequence_breakers=['\\n', 'x y'], last=16)"
+KOBOLD = [
+    f"logit_bias(bias={{5: 1.5, 6: -2}}) | ban(words=[7, 8]) | {KOBOLD_DRY} | {REPETITION} | "
+    f"{PRESENCE} | top_k(k=20) | top_a(a=0.2) | tail_free(z=0.9) | typical(p=0.9) | top_p(p=0.8) | "
+    "min_p(p=0.1) | temperature(t=0.7) | quadratic(factor=0.3, curve=2.0) | top_n_sigma(n=1.5) | "
+    "xtc(probability=0.5, threshold=0.2) | adaptive_p(target=0.3)",
+    "temperature(t=0.5) | top_k(k=3) | typical(p=0.5) | xtc(probability=1)",
+    "top_a(a=1.5) | dynamic_temperature(t_min=0.3, t_max=1.3, exponent=2)",
+    "repetition_penalty(penalty=1.2) | temperature(t=0.9) | quadratic(factor=0.3) | "
+    "mirostat(tau=3.0, eta=0.2)",
+    f"{REPETITION} | greedy",
+    "stochastic",
+]
+OLLAMA = [
+    f"{REPETITION} | {FREQUENCY} | {PRESENCE} | top_k(k=20) | typical(p=0.9) | top_p(p=0.8) | "
+    "min_p(p=0.1) | temperature(t=0.7)",
+    "repetition_penalty(penalty=1.2) | greedy",
     "stochastic",
 ]
 WRITTEN = {
@@ -69,6 +90,8 @@ WRITTEN = {
     ],
     "sillytavern": WEBUI,
     "text-generation-webui": WEBUI,
+    "koboldcpp": KOBOLD,
+    "ollama": OLLAMA,
 }
 
 
@@ -182,6 +205,27 @@ def test_a_control_character_does_not_reach_the_terminal():
         ("llama.cpp", "top_k(k=3) | mirostat",
          "top_k cannot act in llama.cpp with mirostat, which replaces every sampler but "
          "logit_bias, ban and temperature"),
+        ("koboldcpp", "xtc(probability=0.5) | top_k(k=3)", "koboldcpp applies top_k before xtc"),
+        ("koboldcpp", "top_k(k=3) | ban(words=[1])", "koboldcpp applies ban before top_k"),
+        ("koboldcpp", "presence_penalty(penalty=1, last=3, skip_prompt=True)",
+         "presence_penalty(penalty=1.0, last=3, skip_prompt=True) (the prompt counts there) has no "
+         "counterpart in koboldcpp"),
+        ("koboldcpp", "dry(multiplier=1, sequence_breakers=['x'], last=9, skip_prompt=True)",
+         "dry(multiplier=1.0, base=1.75, allowed_length=2, sequence_breakers=('x',), last=9, "
+         "skip_prompt=True) (the prompt counts there) has no counterpart in koboldcpp"),
+        ("koboldcpp", "top_k(k=3) | mirostat",
+         "top_k cannot act in koboldcpp with mirostat, which replaces every sampler but "
+         "logit_bias, ban, dry, repetition_penalty, presence_penalty, temperature and quadratic"),
+        ("koboldcpp", "adaptive_p(target=0.3)",  # it puts a filter before it
+         "koboldcpp cannot do the same as adaptive_p(target=0.3)"),
+        ("text-generation-webui", "top_a(a=1.5)",
+         "top_a(a=1.5) has no counterpart in text-generation-webui"),
+        ("text-generation-webui", "top_k(k=3) | ban(words=[1])",
+         "text-generation-webui applies ban before top_k"),
+        ("ollama", "xtc(probability=0.5) | dry(multiplier=0.8)",
+         "xtc(probability=0.5, threshold=0.1, special=()), dry(multiplier=0.8, base=1.75, "
+         "allowed_length=2, sequence_breakers=(), last=0, skip_prompt=False) have no counterpart "
+         "in ollama"),
         ("openai", "logit_bias(bias={3: 101})",
          "logit_bias(bias={3: 101}) (a bias is between -100 and 100 there) has no counterpart in "
          "openai"),
@@ -198,6 +242,18 @@ def test_a_chain_that_an_engine_does_not_have_is_refused(engine, expression, mes
     with pytest.raises(SettingsError) as caught:
         to_settings(expression, engine)
     assert str(caught.value) == message
+
+
+def test_options_of_ollama_are_a_part_of_a_request_or_lines_of_a_modelfile():
+    values = to_settings("top_p(p=0.9) | temperature(t=0.7)", "ollama")
+    assert values == {
+        "options": {
+            "repeat_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0, "top_k": 0,
+            "typical_p": 1.0, "top_p": 0.9, "min_p": 0.0, "temperature": 0.7,
+        }
+    }  # fmt: skip
+    text = engine_named("ollama").text(values)
+    assert text.startswith("PARAMETER repeat_penalty 1.0\nPARAMETER frequency_penalty 0.0\n")
 
 
 def test_an_engine_that_there_is_not():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from long_programs import long_program
@@ -24,5 +25,6 @@ def test_figures_of_a_text_are_the_same_alone_as_among_others(texts):
             np.testing.assert_equal(among[name][i], alone, err_msg=name)
 
 
+@pytest.mark.slow
 def test_figures_equal_independent_code_on_random_sets():
     assert long_program("independent_figures").disagreements(sets=200) == []

@@ -192,6 +192,7 @@ def test_compression_without_each_part_tells_how_sets_vary():
     assert np.mean(errors) == pytest.approx(spread, rel=0.25)
 
 
+@pytest.mark.slow
 def test_compression_of_short_texts_that_repeat_varies_as_much_as_is_said():
     """Each text alone takes some three bytes here, whose rounding hid half of the error."""
     rng = np.random.default_rng(6)

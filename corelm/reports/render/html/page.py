@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-TEMPLATE = "corelm.reports.render.html.template"
+TEMPLATE, PAGES = "corelm.reports.render.html.template", "corelm.pages"
+"""The package of this page's own files, and of those that all pages of corelm share."""
 FILES = {
     "css": ("shared.css", "page.css", "print.css"),
     "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
@@ -124,7 +125,8 @@ def _formula(text: str) -> Markup:
 
 
 def _file(name: str) -> str:
-    return resources.files(TEMPLATE).joinpath(name).read_text("utf-8").strip()
+    package = PAGES if name.startswith("shared.") else TEMPLATE
+    return resources.files(package).joinpath(name).read_text("utf-8").strip()
 
 
 def _checksum(text: str) -> str:

@@ -106,14 +106,14 @@ STYLE: dict[Any, Any] = {
 @contextmanager
 def style(**more: Any) -> Iterator[None]:
     """Draw with the settings of reports instead of the user's settings of matplotlib."""
-    matplotlib = _matplotlib()
+    matplotlib = import_matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | more)
         yield
 
 
-def _matplotlib() -> ModuleType:
+def import_matplotlib() -> ModuleType:
     """Import matplotlib, whatever backend the environment names: plots are drawn into files.
 
     A notebook passes its own backend on to the commands that it runs, and the import would fail
@@ -135,20 +135,43 @@ def width() -> float:
     return float(matplotlib.rcParams["figure.figsize"][0]) * 72
 
 
-def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """Return an empty picture and its axes, with room to the right of them, in points."""
-    figure = empty(height)
-    axes = figure.add_axes(_area(right, height))
-    axes.grid(axis="y")
+def canvas(right: float, height: float = HEIGHT, axes: Axes | None = None) -> tuple[Figure, Axes]:
+    """Return an empty picture and its axes, with room to the right of them, in points.
+
+    Axes that are given stay in their figure, whose units must be points, as in `in_points`.
+    """
+    if axes is None:
+        axes = empty(height).add_axes(_area(right, height))
+    else:
+        _narrow(axes, max(right - RIGHT, 0))
+    axes.grid(axis="y", color=FAINT)
     shorten_ticks(axes)
-    return figure, axes
+    return figure_of(axes), axes
 
 
-def empty(height: float) -> Figure:
-    """Return a picture of this height in points, without axes."""
-    from matplotlib.figure import Figure
+@contextmanager
+def in_points(figure: Figure) -> Iterator[None]:
+    """Draw in a figure whose units are points for now, as labels are placed in."""
+    dots = figure.dpi
+    figure.set_dpi(72)
+    try:
+        yield
+    finally:
+        figure.set_dpi(dots)
 
-    return Figure(figsize=(width() / 72, height / 72), dpi=72)
+
+def _narrow(axes: Axes, by: float) -> None:
+    """Take room from the right of axes, in points."""
+    box = axes.get_position()
+    share = by / (figure_of(axes).get_figwidth() * 72)
+    axes.set_position((box.x0, box.y0, max(box.width - share, box.width / 4), box.height))
+
+
+def empty(height: float, wide: float | None = None) -> Figure:
+    """Return a picture of this size in points, without axes."""
+    from corelm.reports.render.plots.picture import Picture
+
+    return Picture(figsize=((wide or width()) / 72, height / 72), dpi=72)
 
 
 def panels(
@@ -225,32 +248,36 @@ def to_points(axes: Axes, places: Sequence[tuple[float, float]]) -> list[tuple[f
     return [tuple(axes.transData.transform(place)) for place in places]
 
 
-def _figure(axes: Axes) -> Figure:
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure of axes."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     return figure
 
 
-def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str]) -> bool:
+def name_marks(
+    axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool = False
+) -> bool:
     """Write the name of each mark near it, clear of everything drawn and written already.
 
     A thin line leads to the mark from a name that had to move away. If one name has no such place,
-    or if there are many, all of them go to a column to the right of the plot.
+    or if there are many, all of them go to a column to the right of the plot, for which the
+    picture grows unless its size is `fixed`.
 
     Returns:
         True if the names are near their marks.
     """
     if len(names) > MANY:
-        _name_in_margin(axes, marks, names)
+        _name_in_margin(axes, marks, names, fixed)
         return False
     frame = axes.get_window_extent()
     inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
     points = to_points(axes, marks)
-    sizes = [size_of(_figure(axes), name) for name in names]
+    sizes = [size_of(figure_of(axes), name) for name in names]
     written, drawn = _written(axes), _drawn(axes)
     places = place_labels(points, sizes, inside, written, drawn)
     if not clear([_letters(box) for box in places], inside, [*written, *drawn]):
-        _name_in_margin(axes, marks, names)
+        _name_in_margin(axes, marks, names, fixed)
         return False
     for mark, point, name, box in zip(marks, points, names, places, strict=True):
         across, up = box.middle[0] - point[0], box.middle[1] - point[1]
@@ -260,11 +287,16 @@ def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence
     return True
 
 
-def _name_in_margin(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+def _name_in_margin(
+    axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool
+) -> None:
     """Write the names to the right of a plot, which gets narrower, and higher for many names."""
-    figure, height = _figure(axes), height_for(len(names))
-    figure.set_size_inches(width() / 72, height / 72)
-    axes.set_position(_area(NAMES + widest(names), height))
+    figure, height, room = figure_of(axes), height_for(len(names)), NAMES + widest(names)
+    if fixed:
+        _narrow(axes, room)
+    else:
+        figure.set_size_inches(width() / 72, height / 72)
+        axes.set_position(_area(room, height))
     name_lines(axes, marks, names)
 
 
@@ -283,7 +315,7 @@ class Place(NamedTuple):
 
 def along_level(axes: Axes, level: float, name: str) -> list[Place]:
     """Return the places for the name of a horizontal line: above it and below it, left to right."""
-    room = max(axes.get_window_extent().width - size_of(_figure(axes), name)[0] - 10, 0)
+    room = max(axes.get_window_extent().width - size_of(figure_of(axes), name)[0] - 10, 0)
     at = axes.get_xlim()[0], level
     across = [6 + room * step / STEPS for step in range(STEPS + 1)]
     return [Place(name, at, (x, up)) for x in across for up in (ABOVE, BELOW)]
@@ -294,7 +326,7 @@ def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
 
     Do it after everything else is drawn and written.
     """
-    sizes = {place.name: size_of(_figure(axes), place.name) for place in places}
+    sizes = {place.name: size_of(figure_of(axes), place.name) for place in places}
     points = to_points(axes, [place.at for place in places])
     boxes = []
     for (x, y), place in zip(points, places, strict=True):
@@ -359,23 +391,3 @@ def name_lines(
     for (x, y), at, height, name, ink in zip(ends, points, heights, names, inks, strict=True):
         offset = (frame.x1 + 14 - at[0], height - at[1])
         write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE, color=ink)
-
-
-def shrink(figure: Figure, share: float) -> None:
-    """Make a finished picture smaller, with everything in it: letters, lines, marks, distances."""
-    parts: list[Any] = [*figure.texts, *figure.lines, *figure.artists]
-    for axes in figure.axes:
-        parts += [*axes.texts, *axes.lines, *axes.spines.values()]
-        for axis in (axes.xaxis, axes.yaxis):
-            parts.append(axis.label)
-            axis.labelpad *= share
-            # Ticks are made anew for the new size.
-            axis.set_tick_params(**{name: share * points for name, points in TICKS.items()})
-    for part in parts:
-        for name in ("fontsize", "markersize", "markeredgewidth", "linewidth"):
-            if hasattr(part, f"set_{name}"):
-                getattr(part, f"set_{name}")(share * getattr(part, f"get_{name}")())
-        if hasattr(part, "xyann"):
-            part.xyann = tuple(share * points for points in part.xyann)
-    wide, high = figure.get_size_inches()
-    figure.set_size_inches(wide * share, high * share)

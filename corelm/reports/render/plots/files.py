@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.reports.document.content import Document
 from corelm.reports.document.parts import Json
-from corelm.reports.render.plots.canvas import COLOURS, COLUMN, HEIGHT, SHRUNK, WIDTH, shrink, style
+from corelm.reports.render.plots.canvas import COLOURS, COLUMN, HEIGHT, SHRUNK, TICKS, WIDTH, style
 from corelm.reports.render.plots.charts import charts
 
 if TYPE_CHECKING:
@@ -35,14 +34,36 @@ def plots(document: Document) -> dict[str, bytes]:
     Returns:
         The content of each file by its name.
     """
+    from corelm.reports.render.plots.picture import image
+
     files: dict[str, bytes] = {}
     for name, figure in _drawn(document, letters="path"):
-        files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        files[f"{name}.svg"] = _saved(figure, "svg", metadata=NO_METADATA)
+        files[f"{name}.png"] = image(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        files[f"{name}.svg"] = image(figure, "svg", metadata=NO_METADATA)
     for name, figure in _drawn(document, letters="path", width=COLUMN / SHRUNK):
         shrink(figure, SHRUNK)
-        files[f"{name}.pdf"] = _saved(figure, "pdf", metadata=NO_METADATA_OF_PDF)
+        files[f"{name}.pdf"] = image(figure, "pdf", metadata=NO_METADATA_OF_PDF)
     return files
+
+
+def shrink(figure: Figure, share: float) -> None:
+    """Make a finished picture smaller, with everything in it: letters, lines, marks, distances."""
+    parts: list[Any] = [*figure.texts, *figure.lines, *figure.artists]
+    for axes in figure.axes:
+        parts += [*axes.texts, *axes.lines, *axes.spines.values()]
+        for axis in (axes.xaxis, axes.yaxis):
+            parts.append(axis.label)
+            axis.labelpad *= share
+            # Ticks are made anew for the new size.
+            axis.set_tick_params(**{name: share * points for name, points in TICKS.items()})
+    for part in parts:
+        for name in ("fontsize", "markersize", "markeredgewidth", "linewidth"):
+            if hasattr(part, f"set_{name}"):
+                getattr(part, f"set_{name}")(share * getattr(part, f"get_{name}")())
+        if hasattr(part, "xyann"):
+            part.xyann = tuple(share * points for points in part.xyann)
+    wide, high = figure.get_size_inches()
+    figure.set_size_inches(wide * share, high * share)
 
 
 def drawings(document: Document) -> dict[str, str]:
@@ -54,8 +75,10 @@ def drawings(document: Document) -> dict[str, str]:
     Returns:
         The element of each plot by its name.
     """
+    from corelm.reports.render.plots.picture import image
+
     return {
-        name: element(name, _saved(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
+        name: element(name, image(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
         for name, figure in _drawn(document, letters="none")
     }
 
@@ -65,9 +88,14 @@ def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[t
     how = {"svg.fonttype": letters, "pdf.fonttype": 42, "figure.figsize": (width / 72, HEIGHT / 72)}
     with warnings.catch_warnings(), style(**how):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figures = Document.from_dict(_bounded(_without_texts(document)))
+        figures = drawable(document)
         for chart in charts(figures):
             yield chart.name, chart.draw(figures)
+
+
+def drawable(document: Document) -> Document:
+    """Return the figures of a report, in the range that matplotlib can draw."""
+    return Document.from_dict(_bounded(_without_texts(document)))
 
 
 def _without_texts(document: Document) -> Json:
@@ -83,12 +111,6 @@ def _bounded(part: Any) -> Any:
     if isinstance(part, list):
         return [_bounded(inner) for inner in part]
     return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part
-
-
-def _saved(figure: Figure, kind: str, **how: Any) -> bytes:
-    written = io.BytesIO()
-    figure.savefig(written, format=kind, **how)
-    return written.getvalue()
 
 
 def element(name: str, svg: str) -> str:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def entropy_by_position(document: Document) -> Figure:
+def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
     """Draw the mean entropy at each position."""
     entries = named(document)
-    drawing, axes = _positions([label for label, _ in entries])
+    drawing, axes = _positions([label for label, _ in entries], axes)
     axes.set_ylabel("mean entropy (nats)")
     ends = _lines(axes, entries, "entropy", _colours(entries))
     if axes.lines:
@@ -61,10 +61,10 @@ def has_cuts(document: Document) -> bool:
     return has_positions(document) and any(each is not None and each < ALL for each in masses)
 
 
-def _positions(names: Sequence[str]) -> tuple[Figure, Axes]:
+def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, Axes]:
     """Empty axes over positions, with room on the right for the names of lines."""
-    height = canvas.height_for(len(names))
-    drawing, axes = canvas.canvas(right=canvas.NAMES + canvas.widest(names), height=height)
+    height, right = canvas.height_for(len(names)), canvas.NAMES + canvas.widest(names)
+    drawing, axes = canvas.canvas(right, height, axes)
     axes.set_xlabel("position in the text (tokens)")
     return drawing, axes
 

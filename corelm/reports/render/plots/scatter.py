@@ -28,13 +28,14 @@ RECALL = ("mass_kept", "human_recall", TEACHER_FORCED)
 """Across, up, and their view."""
 
 
-def surprisal_against_diversity(document: Document) -> Figure:
+def surprisal_against_diversity(document: Document, axes: Axes | None = None) -> Figure:
     """Draw surprisal against diversity of each sampler's texts, with the Pareto front."""
+    fixed = axes is not None
     entries = dict(named(document))
     points = {
         label: point for label, entry in entries.items() if (point := point_of(entry, *SURPRISAL))
     }
-    drawing, axes = canvas.canvas(right=canvas.RIGHT)
+    drawing, axes = canvas.canvas(canvas.RIGHT, axes=axes)
     if points:
         axes.plot(*zip(*front(points.values()), strict=True), color=TEAL, lw=1, alpha=0.5, zorder=2)
     for label, point in points.items():
@@ -49,7 +50,7 @@ def surprisal_against_diversity(document: Document) -> Figure:
         across = scales.within(0, 1, scales.padded(*extent(axes, 0)))
         axes.set(xlim=across, ylim=scales.padded(*extent(axes, 1))[::-1])
     shown = ends_of_sweeps(document, points)
-    canvas.name_marks(axes, [points[label] for label in shown], shown)
+    canvas.name_marks(axes, [points[label] for label in shown], shown, fixed)
     return drawing
 
 

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, notes, presets
-from corelm.toolkit import Trace, apply, texts_after
+from corelm.toolkit import Strategy, Trace, apply, steps, texts_after
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
-from corelm_serve.play.chains import cards, chain_of, installed
+from corelm_serve.play.chains import cards, chain_of, decoders, installed
+from corelm_serve.play.human import human_surprisal
 from corelm_serve.play.places import Columns, Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
+from corelm_serve.requests.sampling import with_decoder
 from corelm_serve.settings import Limits
 
 Models = Mapping[str, ServedModel]
@@ -24,8 +26,8 @@ Caches = Mapping[tuple[str, bool], RowCache]
 
 
 def samplers() -> dict[str, Any]:
-    """Return what a chain can be made of: the installed samplers, and presets of engines."""
-    return {"samplers": installed(), "presets": presets()}
+    """Return what is installed: samplers, decoders, and the presets of engines."""
+    return {"samplers": installed(), "decoders": decoders(), "presets": presets()}
 
 
 def chain(body: Any) -> dict[str, Any]:
@@ -42,29 +44,39 @@ def chain(body: Any) -> dict[str, Any]:
         return {"error": error.message}
 
 
-def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
+def next_word(
+    body: Any, models: Models, caches: Caches, limits: Limits, late: str | None = None
+) -> dict[str, Any]:
     """Return the next word's way from the model to the draw.
 
     A stage that fails is named, with the distributions before it: the page shows both. A chain
-    that can't be read is named too.
+    or a prompt that can't be read is told too. `late` is the sentence about a
+    chain that took too long.
     """
     request = NextRequest.read(body)
-    place = _place(request, models, caches, limits)
+    try:
+        place = place_of(request, models, caches, limits)
+    except ApiError as error:
+        if error.param != "prompt":
+            raise
+        return {"chain": None, "error": error.message, "param": "prompt"}
     try:
         sampler = chain_of(request)
     except ApiError as error:
-        return {"chain": None, "error": error.message}
+        return {"chain": None, "error": error.message, "param": None}
     found: dict[str, Any] = {
         "chain": _about(sampler),
         "prompt": len(place.prompt),
         "position": len(place.tokens),
         "words": place.words(),
+        "surprisal": place.mean_surprisal(),
+        "human": human_surprisal(place.model),
         "vocabulary": len(place.vocabulary),
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
     row, trace = place.row(), Trace()
-    fault = _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
     columns = Columns(row, trace)
     tokens = columns.likeliest(request.count)
     drawn = None if fault else place.drawn(columns.last)
@@ -83,20 +95,56 @@ def next_word(body: Any, models: Models, caches: Caches, limits: Limits) -> dict
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
     """Return the tokens that the seed draws from a place on, up to the end of the text."""
     request = WriteRequest.read(body)
-    sampler, place = chain_of(request), _place(request, models, caches, limits)
-    first, past = len(place.tokens), place.past(sampler)
-    for _ in range(request.length):
+    sampler, place = chain_of(request), place_of(request, models, caches, limits)
+    first = len(place.tokens)
+    if request.decoder is None:
+        _draw(place, sampler, request.length)
+    else:
+        _decode(place, with_decoder(sampler, request.decoder), request)
+    return {"words": place.words()[first:], "ended": place.ended}
+
+
+def _draw(place: Place, sampler: Sampler, length: int) -> None:
+    past = place.past(sampler)
+    for _ in range(length):
         if place.ended:
-            break
+            return
         row = place.row()
         logits = apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)
-    return {"words": place.words()[first:], "ended": place.ended}
 
 
-def _place(request: PlaceRequest, models: Models, caches: Caches, limits: Limits) -> Place:
+def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
+    """Move on by what a decoder writes, for which the text so far is a prompt.
+
+    Raises:
+        ApiError: the decoder fails.
+    """
+    if place.ended:
+        return
+    try:
+        for step in steps(
+            place.model, list(place.ids), sampler=strategy.sampler, decoder=strategy.decoder,
+            length=request.length, seed=request.seed, unknown=request.unknown,
+        ):  # fmt: skip
+            place.move_on(int(step.tokens[0]))
+            if place.ended:
+                return
+    except CorelmError as error:
+        raise as_api_error(error, "decoder") from error
+    except Exception as error:  # the decoder's own
+        message = f"{strategy.decoder} failed with {type(error).__name__}"
+        raise ApiError(message, 500, param="decoder", code="decoder_failed") from error
+
+
+def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limits) -> Place:
+    """Return the place in a text that a request is about.
+
+    Raises:
+        ApiError: no such model or token, or a text that is too long.
+    """
     served = find(models, request.model)
     rows = caches[served.name, request.unknown]
     place = Place(served, rows, request.prompt, request.tokens, request.seed)

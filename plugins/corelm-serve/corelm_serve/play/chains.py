@@ -10,7 +10,7 @@ from typing import Any
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm.toolkit import Parameter, Parameterized, build, parts, refuse_local, registry
+from corelm.toolkit import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES, building
@@ -113,10 +113,9 @@ def installed() -> list[dict[str, Any]]:
     """Return the installed samplers, each with its help line and its parameters."""
     with building:
         offers = registry().samplers()
-    twice = {offer.name for offer in offers if sum(each.name == offer.name for each in offers) > 1}
     return [
         {
-            "name": offer.full_name if offer.name in twice else offer.name,
+            "name": _shortest_name(offer, offers),
             "help": _first_line(offer.value),
             "kind": offer.value.kind,
             "package": offer.source.distribution,
@@ -126,7 +125,22 @@ def installed() -> list[dict[str, Any]]:
     ]
 
 
-def _first_line(cls: type[Sampler]) -> str:
+def decoders() -> list[dict[str, str]]:
+    """Return the installed decoders, each with its help line."""
+    with building:
+        offers = registry().decoders()
+    return [
+        {"name": _shortest_name(offer, offers), "help": _first_line(offer.value)}
+        for offer in offers
+    ]
+
+
+def _shortest_name(offer: Offer, offers: Sequence[Offer]) -> str:
+    """Return the name of an offer; its full name where two have the same one."""
+    return offer.full_name if sum(each.name == offer.name for each in offers) > 1 else offer.name
+
+
+def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
 
 

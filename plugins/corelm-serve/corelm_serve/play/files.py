@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from corelm_serve.errors import ApiError
 
-REPORT = "corelm.reports.render.html.template"
-SHARED = ("shared.css", "shared.js")
-"""The files that the page of a report is made of too, so that both look and act alike."""
+SHARED = "corelm.pages"
+"""The files that all pages of corelm have, so that they look and act alike."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -24,7 +23,7 @@ TYPES = {
 def contents() -> dict[str, bytes]:
     """Return the files by name. A request looks a name up here, and opens no path."""
     own = files("corelm_serve.play").joinpath("page").iterdir()
-    shared = map(files(REPORT).joinpath, SHARED)
+    shared = files(SHARED).iterdir()
     return {file.name: file.read_bytes() for file in (*own, *shared) if _type(file.name)}
 
 

@@ -40,6 +40,7 @@ class Place:
     def __init__(
         self, served: ServedModel, rows: RowCache, prompt: str, tokens: Sequence[int], seed: int
     ) -> None:
+        self.model = served.model
         self.vocabulary: Vocabulary = served.model.vocabulary
         self.prompt = tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
@@ -93,6 +94,14 @@ class Place:
             }
             for token, each in zip(self.tokens, nats, strict=True)
         ]
+
+    def mean_surprisal(self) -> float | None:
+        """Return the mean surprisal of the drawn tokens under the model, in nats.
+
+        None before the first, and for a text that the model itself can't draw.
+        """
+        nats = self._rows.surprisals(self.ids, len(self.prompt))
+        return math.fsum(nats) / len(nats) if nats and all(map(math.isfinite, nats)) else None
 
     def drawn(self, logits: Array) -> int:
         """Return the token that the seed draws here, as `corelm sample` does."""
@@ -150,12 +159,21 @@ class Columns:
             "entropy": nats,
             "bits": nats / math.log(2),
             "choices": math.exp(nats),
+            "surprisal": self._expected_surprisal(at),
             "kept": int(np.count_nonzero(possible)),
             "mass_kept": float(self._probabilities[0][possible].sum()),
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(self._probabilities[max(at - 1, 0)][removed].sum()),
         }
         return found | (_about(self._trace[at - 1]) if at else {"stage": None, "branch": ""})
+
+    def _expected_surprisal(self, at: int) -> float | None:
+        """Return the surprisal under the model to expect of a draw; None if it has no bound."""
+        drawn = self._probabilities[at] > 0
+        with np.errstate(divide="ignore"):
+            nats = -np.log(self._probabilities[0][drawn])
+        mean = float(self._probabilities[at][drawn] @ nats)
+        return mean if math.isfinite(mean) else None
 
 
 def _about(result: StageResult) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from corelm_serve.requests.fields import Request, field
 from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
+PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+"""The forms of a picture, with their media types."""
 MOST_DRAWN = 4_096
 """Tokens after the prompt."""
 MOST_WRITTEN = 256
@@ -99,7 +101,17 @@ class NextRequest(PlaceRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureRequest(NextRequest):
+    """The next word at a place as a picture."""
+
+    form: str = field(Text(choices=tuple(PICTURES)), "the form of the file", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
 class WriteRequest(PlaceRequest):
     """Tokens to draw from a place on."""
 
     length: int = field(Number(1, MOST_WRITTEN, whole=True), "tokens to draw at most", 60)
+    decoder: str | None = field(
+        Text(LONGEST_EXPRESSION, 1), "a decoder, such as `beam(width=4)`; default: ancestral"
+    )

@@ -223,12 +223,28 @@ def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
         words = (banned,) if isinstance(banned, str) else tuple(banned)
         written = _expression(f"backtrack(banned={words!r})", "banned_strings").decoder
     elif request.decoder is not None:
-        found = _expression(request.decoder, "decoder")
-        if len(found.stages) != 1 or found.decoder is None:
-            message = "decoder must be one decoder, such as beam(width=4); samplers go in sampler"
-            raise ApiError(message, param="decoder", code="invalid_value")
-        written = found.decoder
+        written = _one_decoder(request.decoder)
     return None if written is None or written == _ancestral() else written
+
+
+def _one_decoder(text: str) -> Decoder:
+    found = _expression(text, "decoder")
+    if len(found.stages) != 1 or found.decoder is None:
+        message = "decoder must be one decoder, such as beam(width=4); samplers go in sampler"
+        raise ApiError(message, param="decoder", code="invalid_value")
+    return found.decoder
+
+
+def with_decoder(sampler: Sampler, text: str) -> Strategy:
+    """Return a sampler with the decoder of an expression.
+
+    Raises:
+        ApiError: no such decoder, or one that would do too much work.
+    """
+    with building, refuse_local():
+        chosen = Strategy(sampler, _one_decoder(text))
+    _check_size(chosen, 1)
+    return chosen
 
 
 def _ancestral() -> Decoder | None:

@@ -96,41 +96,13 @@ const FORMS = {
 function menu(figure) {
   const { id: name } = figure.closest("section");
   const heading = figure.previousElementSibling;
-  const title = heading.firstElementChild.textContent;
-  const button = make("button", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `Save ${title}` }, "Save");
-  const items = Object.entries(FORMS).map(([form, [meaning]]) =>
-    make("button", { type: "button", role: "menuitem" }, form, make("small", {}, meaning)),
-  );
-  const list = make("div", { role: "menu", "aria-label": `Save ${title} as` }, ...items);
-  const whole = make("div", { class: "menu" }, button, list);
-  const open = (now) => {
-    list.hidden = !now;
-    button.setAttribute("aria-expanded", now);
-    if (now) items[0].focus();
-  };
-  open(false);
-  rove(list, items);
-  button.addEventListener("click", () => open(list.hidden));
-  whole.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowDown" && event.target === button) open(true);
-    else if (event.key === "Escape" && !list.hidden) open(false), button.focus();
-    else return;
-    event.preventDefault();
-  });
-  whole.addEventListener("focusout", ({ relatedTarget }) => {
-    if (!whole.contains(relatedTarget)) open(false);
-  });
-  Object.values(FORMS).forEach(([, write], i) =>
-    items[i].addEventListener("click", () => {
-      const svg = figure.querySelector("svg");
-      svg.classList.add("on-paper");
-      write(svg, name);
-      svg.classList.remove("on-paper");
-      open(false);
-      button.focus();
-    }),
-  );
-  heading.append(whole);
+  const forms = Object.entries(FORMS).map(([form, [meaning, write]]) => [form, meaning, () => {
+    const svg = figure.querySelector("svg");
+    svg.classList.add("on-paper");
+    write(svg, name);
+    svg.classList.remove("on-paper");
+  }]);
+  heading.append(saveMenu(heading.firstElementChild.textContent, forms));
 }
 
 document.querySelectorAll("figure[data-csv]").forEach(menu);

@@ -8,20 +8,23 @@ async function ask(path, options) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer; is corelm play still running?");
   }
-  const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.error.message), { param: answer.error.param });
-  return answer;
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  return response;
 }
 
-export const get = (path) => ask(path, {});
-
-export const post = (path, body, signal) =>
+const sent = (path, body, signal) =>
   ask(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
     signal,
   });
+
+export const get = async (path) => (await ask(path, {})).json();
+
+export const post = async (path, body, signal) => (await sent(path, body, signal)).json();
+
+export const file = async (path, body) => (await sent(path, body)).blob();
 
 // Return a function that asks, and gives up what it asked before.
 export function latest(path) {

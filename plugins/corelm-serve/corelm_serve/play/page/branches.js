@@ -3,6 +3,7 @@
 import { h, visible } from "./dom.js";
 
 const MOST_WORDS = 7;
+export const BRANCH = "[role=treeitem]";
 
 export function showBranches(box, tree, follow) {
   const several = tree.branches.length > 1;
@@ -12,8 +13,8 @@ export function showBranches(box, tree, follow) {
   const list = box.querySelector("ul");
   const focused = list.contains(document.activeElement);
   list.replaceChildren(...parts(tree.root, shown, follow));
-  const current = [...list.querySelectorAll("[aria-selected=true]")].at(-1) ?? list.querySelector("[role=treeitem]");
-  current?.setAttribute("tabindex", "0");
+  const current = [...list.querySelectorAll("[aria-selected=true]")].at(-1) ?? list.querySelector(BRANCH);
+  stopAt(list.querySelectorAll(BRANCH), current); // of shared.js
   if (focused) current?.focus();
 }
 
@@ -30,21 +31,8 @@ function parts(node, shown, follow) {
     const label = words.slice(0, MOST_WORDS).join(" ") + (words.length > MOST_WORDS ? " …" : "");
     const inner = parts(end, shown, follow);
     const item = h("li", { role: "none" },
-      h("button", { type: "button", role: "treeitem", tabindex: "-1", "aria-selected": String(shown.has(child)), onclick: () => follow(child) }, label),
+      h("button", { type: "button", role: "treeitem", "aria-selected": String(shown.has(child)), onclick: () => follow(child) }, label),
       inner.length ? h("ul", { role: "group" }, inner) : null);
     return item;
   });
-}
-
-// Arrow keys walk the list, as in any tree.
-export function walkBranches(event) {
-  const items = [...event.currentTarget.querySelectorAll("[role=treeitem]")];
-  const at = items.indexOf(document.activeElement);
-  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-  if (at < 0 || !step) return;
-  event.preventDefault();
-  const next = items[Math.max(0, Math.min(at + step, items.length - 1))];
-  items[at].tabIndex = -1;
-  next.tabIndex = 0;
-  next.focus();
 }

@@ -1,6 +1,6 @@
 // The chain as cards: add, switch, move and take away samplers, and set their parameters.
 
-import { announce, byId, h } from "./dom.js";
+import { announce, byId, h, whenChosen } from "./dom.js";
 import { control } from "./controls.js";
 
 // `samplers` are the installed ones; `changed()` is called after every change of `stages`.
@@ -78,13 +78,15 @@ export class ChainEditor {
   }
 
   adder(label, add) {
-    const select = h("select", { "aria-label": label, onchange: () => { if (select.value) add(select.value); select.value = ""; } },
+    const select = h("select", { "aria-label": label, title: "Enter adds the one chosen" },
       h("option", { value: "" }, `${label}…`),
       [...this.samplers.values()].map((each) => h("option", { value: each.name, title: each.help }, each.name)));
+    whenChosen(select, add);
     return select;
   }
 
   mover(stages, at, by) {
+    if (stages.length === 1) return null;
     const name = by < 0 ? "earlier" : "later";
     return h("button", {
       type: "button", class: "icon", "aria-label": `move ${stages[at].name} ${name}`, title: `${name} (Alt+arrow)`,

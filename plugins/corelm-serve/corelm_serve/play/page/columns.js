@@ -12,7 +12,7 @@ export class ColumnsView {
 
   show(answer) {
     if (this.width !== answer.columns.length || !this.body) this.begin(answer.columns.length);
-    this.head.replaceChildren(...header(answer));
+    answer.columns.forEach((column, at) => this.heads[at].show(column, answer));
     const largest = Math.max(...answer.tokens.flatMap((each) => each.probabilities), 1e-12);
     const rows = answer.tokens.map((token) => this.row(token, largest, answer));
     const wanted = new Set(rows);
@@ -25,9 +25,12 @@ export class ColumnsView {
   begin(width) {
     this.width = width;
     this.rows.clear();
-    this.head = h("thead");
+    this.heads = Array.from({ length: width }, (_, at) => new Head(at === width - 1));
+    const line = (name, part, scope = "row") => h("tr", { class: part }, h("th", { scope }, name), this.heads.map((each) => each[part]));
+    const head = h("thead", {}, line("stage", "stage"), line("entropy", "entropy"), line("expected surprisal", "expected"), line("next word", "kept"));
     this.body = h("tbody");
-    this.table.replaceChildren(this.table.caption ?? h("caption"), this.head, this.body);
+    this.table.replaceChildren(head, this.body);
+    this.table.style.setProperty("--stages", width);
   }
 
   row(token, largest, answer) {
@@ -35,14 +38,14 @@ export class ColumnsView {
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
-      const mark = h("small");
+      const mark = h("small", { title: "what the seed draws next" });
       row = { element: h("tr", {}, h("th", { scope: "row" }, button, mark), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
     row.token = token;
     const isDrawn = token.id === answer.drawn;
     row.button.textContent = visible(token);
-    row.mark.textContent = isDrawn ? " ● next draw" : "";
+    row.mark.textContent = isDrawn ? " ● next" : "";
     row.element.classList.toggle("drawn", isDrawn);
     row.button.setAttribute("aria-label", `take ${visible(token)}`);
     row.cells.forEach((cell, at) => fill(cell, token, at, largest));
@@ -55,34 +58,62 @@ function fill(cell, token, at, largest) {
   const removed = token.removed_by !== null && at >= token.removed_by && p === 0;
   cell.classList.toggle("removed", removed);
   cell.dataset.p = String(p);
-  cell.firstChild.style.width = `${(100 * p) / largest}%`;
+  cell.style.setProperty("--share", p / largest);
   cell.lastChild.textContent = removed ? (at === token.removed_by ? "removed" : "–") : percent(p);
 }
 
-function header(answer) {
-  const last = answer.columns.length - 1;
-  const cells = answer.columns.map((column, at) => {
+// The head of a column: its parts stay while a slider moves, so that their marks move too.
+class Head {
+  constructor(isLast) {
+    this.name = h("span", { class: "name" });
+    this.stage = h("th", { scope: "col" }, this.name, isLast ? h("span", { class: "last" }, "drawn from") : null);
+    this.strips = [new Strip(), new Strip()];
+    this.nats = h("span", { class: "figures" }, h("b"), " nats");
+    this.bits = h("span");
+    this.choices = h("span");
+    this.entropy = h("td", {}, this.strips[0].box, this.nats, this.bits, this.choices);
+    this.surprisal = h("span", {}, h("b"), " nats");
+    this.expected = h("td", {}, this.strips[1].box, this.surprisal);
+    this.kept = h("td");
+  }
+
+  show(column, { largest_entropy: largest, human }) {
     const name = column.stage === null ? "model" : column.branch ? `${column.stage} (${column.branch})` : column.stage;
-    return h("th", { scope: "col", class: column.neutral ? "neutral" : "" },
-      h("span", { class: "name", title: name }, name),
-      strip(column.entropy, answer.largest_entropy),
-      h("span", { class: "figures", data: { entropy: String(column.entropy), kept: String(column.kept) } },
-        h("b", {}, column.entropy.toFixed(2)), " nats"),
-      h("span", {}, `${column.bits.toFixed(2)} bits`),
-      h("span", {}, `like ${number(column.choices)} equal words`),
-      h("span", { class: column.removed ? "cut" : "" }, column.removed
-        ? `removed ${count(column.removed)}: ${percent(column.removed_mass)}`
-        : column.fell_back ? "nothing allowed was left: the likeliest allowed" : `${count(column.kept)} possible`),
-      at === last ? h("span", { class: "last" }, "drawn from") : null);
-  });
-  return [h("tr", {}, h("th", { scope: "col" }, "next word"), cells)];
+    for (const cell of [this.stage, this.entropy, this.expected, this.kept]) cell.classList.toggle("neutral", Boolean(column.neutral));
+    this.name.title = name;
+    this.name.replaceChildren(...name.split(/(?=[(|])/).flatMap((part) => [h("wbr"), part])); // where lines may break
+    this.strips[0].show(column.entropy, largest, null, `entropy ${column.entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats`);
+    Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });
+    this.nats.querySelector("b").textContent = column.entropy.toFixed(2);
+    this.bits.textContent = `${column.bits.toFixed(2)} bits`;
+    this.choices.textContent = `like ${number(column.choices)} equal words`;
+    const nats = column.surprisal;
+    this.surprisal.dataset.surprisal = String(nats);
+    this.surprisal.querySelector("b").textContent = nats === null ? "unbounded" : nats.toFixed(2);
+    this.strips[1].show(nats ?? largest, largest, human, expects(nats, human));
+    this.kept.classList.toggle("cut", column.removed > 0);
+    this.kept.textContent = column.removed
+      ? `removed ${count(column.removed)}: ${percent(column.removed_mass)}`
+      : column.fell_back ? "nothing allowed was left: the likeliest allowed" : `${count(column.kept)} possible`;
+  }
 }
+
+const expects = (nats, human) =>
+  `expected surprisal ${nats === null ? "unbounded" : nats.toFixed(2)}${human ? `; human text has ${human.mean.toFixed(2)} on average` : ""}`;
 
 const number = (x) => (x < 100 ? x.toFixed(1) : count(Math.round(x)));
 
-// Where an entropy lies between 0, one word for certain, and ln V, all words alike.
-function strip(entropy, largest) {
-  const mark = h("i");
-  mark.style.left = `${(100 * entropy) / largest}%`;
-  return h("span", { class: "scale", role: "img", "aria-label": `entropy ${entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats` }, mark);
+// Nats between 0 and ln V; where human text was measured, a band shows its mean surprisal.
+export class Strip {
+  constructor() {
+    this.mark = h("span");
+    this.box = h("span", { class: "strip", role: "img" }, this.mark);
+  }
+
+  show(nats, largest, human, label) {
+    const place = (each) => Math.min((100 * each) / largest, 100);
+    drawStrip(this.mark, place(nats), human ? place(human.low) : 0, human ? place(human.high) : 0); // of shared.js
+    this.box.classList.toggle("with-human", human !== null);
+    this.box.setAttribute("aria-label", label);
+  }
 }

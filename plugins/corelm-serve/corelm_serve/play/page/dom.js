@@ -22,6 +22,27 @@ export function announce(text) {
   byId("announcer").textContent = text;
 }
 
+// Act on what is chosen in a list: by mouse, or with Enter, since arrow keys pass by other choices.
+export function whenChosen(select, act) {
+  let passing = false;
+  const choose = () => { if (select.value) act(select.value); select.value = ""; };
+  select.addEventListener("pointerdown", () => { passing = false; });
+  select.addEventListener("keydown", (event) => {
+    passing = event.key !== " "; // which opens the list: Enter then chooses by itself
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    choose();
+  });
+  select.addEventListener("change", () => { if (!passing) choose(); });
+  select.addEventListener("blur", () => { select.value = ""; });
+}
+
+// Return a function that does some work once for each call, one after the other.
+export function inTurn(work) {
+  let last = Promise.resolve();
+  return () => { last = last.then(work); };
+}
+
 export function debounced(wait, work) {
   let timer;
   return (...values) => {

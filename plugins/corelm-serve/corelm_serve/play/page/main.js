@@ -1,10 +1,10 @@
 // The page: its state, and what each control does to it. Every number shown is the server's.
 
-import { get, latest, post } from "./api.js";
-import { showBranches, walkBranches } from "./branches.js";
+import { file, get, latest, post } from "./api.js";
+import { BRANCH, showBranches } from "./branches.js";
 import { ChainEditor } from "./chain.js";
-import { ColumnsView } from "./columns.js";
-import { announce, byId, count, debounced, h, isTyping } from "./dom.js";
+import { ColumnsView, Strip } from "./columns.js";
+import { announce, byId, count, debounced, h, inTurn, isTyping, whenChosen } from "./dom.js";
 import * as away from "./take.js";
 import { Tour } from "./tour.js";
 import { partsAt, Tree } from "./tree.js";
@@ -12,10 +12,11 @@ import { WordsView } from "./words.js";
 
 const LONGEST = 100; // words of "draw to the end"
 const PIECE = 10; // words of one request, between which it can be stopped
+const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const NO_CHAIN = { sampler: null, stages: null };
 
-const state = { model: "", prompt: "this movie is", seed: 1, sides: [newSide(), newSide()], at: 0, compare: false };
-let editor, columns, words, answer, stopped = true;
+const state = { model: "", prompt: "this movie is", seed: 1, decoder: "", sides: [newSide(), newSide()], at: 0, compare: false };
+let editor, columns, words, mean, answer, stopped = true;
 const askNext = latest("/api/next");
 const askAlternatives = latest("/api/next");
 const askChain = latest("/api/chain");
@@ -41,11 +42,13 @@ async function refresh(chain = side().chain) {
   try {
     found = await askNext({ ...place(one), ...NO_CHAIN, ...chain });
   } catch (error) {
-    if (error.name !== "AbortError") fail(error);
+    if (error.name === "AbortError") return;
+    fail(error);
     return;
   }
   byId("failure").hidden = true;
-  byId("expression-error").textContent = found.chain ? "" : found.error;
+  byId("prompt-error").textContent = found.param === "prompt" ? found.error : "";
+  byId("expression-error").textContent = found.chain || found.param ? "" : found.error;
   byId("next").setAttribute("aria-busy", "false");
   if (!found.chain) return;
   one.chain = chain;
@@ -69,7 +72,21 @@ function showAnswer(one, found) {
   byId("largest").textContent = found.largest_entropy.toFixed(2);
   byId("position").textContent = `word ${found.position + 1}`;
   columns.show(found);
+  showMean(found);
   showText();
+}
+
+// What can be compared with human text is the surprisal of a whole text, as in reports.
+function showMean({ surprisal, human, position, largest_entropy: largest }) {
+  byId("mean").hidden = surprisal === null;
+  byId("human-note").hidden = byId("mean-human").hidden = human === null;
+  const people = human ? `human text: ${human.mean.toFixed(2)}` : "";
+  byId("mean-human").textContent = people;
+  byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
+  const said = `${state.compare ? `${"AB"[state.at]}: ` : ""}mean surprisal of ${position === 1 ? "the word" : `these ${count(position)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
+  byId("mean-text").textContent = said;
+  byId("mean-text").dataset.surprisal = String(surprisal);
+  mean.show(surprisal ?? 0, largest, human, `${said}${human ? `; ${people}` : ""}`);
 }
 
 function showText() {
@@ -98,16 +115,18 @@ const askNotes = debounced(150, async (shown) => {
 
 // ---- the text ----
 
-async function draw(length) {
+async function draw(length, more = {}) {
   await Promise.all(shownSides().map(async (one) => {
-    const found = await post("/api/write", { ...place(one), length });
+    const found = await post("/api/write", { ...place(one), length, ...more });
     for (const word of found.words) one.tree.take(word);
     one.ended = found.ended;
   }));
 }
 
+// Each press draws a word, however fast they come; a prompt that is being typed is read first.
 async function drawOne() {
   try {
+    readPrompt();
     await draw(1);
     const drawn = side().tree.at;
     announce(`drawn: ${drawn.text}`);
@@ -118,11 +137,13 @@ async function drawOne() {
 }
 
 async function drawToEnd() {
+  readPrompt();
   stopped = false;
   byId("stop").hidden = false;
   byId("write").hidden = true;
   try {
-    for (let drawn = 0; drawn < LONGEST && !stopped; drawn += PIECE) {
+    if (state.decoder) await draw(LONGEST, { decoder: state.decoder }); // which may look ahead
+    else for (let drawn = 0; drawn < LONGEST && !stopped; drawn += PIECE) {
       await draw(PIECE);
       showText();
       if (shownSides().every((one) => one.ended)) break;
@@ -141,6 +162,24 @@ function take(one, node, word) {
   one.tree.take(word);
   announce(`taken: ${word.text}`);
   refresh();
+}
+
+// Words of one's own, from the caret on: a branch like any other.
+async function typeOn(one, text) {
+  try {
+    const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
+    const { tokens } = await post("/tokenize", { model: state.model, prompt: spaced });
+    for (const id of tokens) one.tree.take({ id, text: "" });
+    await refresh();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function readPrompt() {
+  if (state.prompt === byId("prompt").value) return;
+  state.prompt = byId("prompt").value;
+  restart();
 }
 
 function restart() {
@@ -200,7 +239,7 @@ function compare(on) {
 
 function saved() {
   return {
-    model: state.model, prompt: state.prompt, seed: state.seed, compare: state.compare, at: state.at,
+    model: state.model, prompt: state.prompt, seed: state.seed, decoder: state.decoder, compare: state.compare, at: state.at,
     sides: shownSides().map((one) => ({ sampler: one.expression, tokens: one.tree.ids() })),
   };
 }
@@ -216,6 +255,8 @@ function open(found) {
     if (typeof each?.sampler === "string") one.chain = { sampler: each.sampler };
     for (const id of Array.isArray(each?.tokens) ? each.tokens : []) if (Number.isInteger(id)) one.tree.take({ id, text: "" });
   });
+  if ([...byId("decoder").options].some((each) => each.value === found.decoder)) state.decoder = found.decoder;
+  byId("decoder").value = state.decoder;
   byId("model").value = state.model;
   byId("prompt").value = state.prompt;
   byId("seed").value = String(state.seed);
@@ -240,6 +281,15 @@ function showTaken() {
     : form === "expression" ? "" : "It draws the text from the prompt on; words that you took by hand are in the link and the file.";
 }
 
+// The server draws the picture, so that it is the one of corelm.plot.explanation.
+async function savePicture(form) {
+  try {
+    away.download(`corelm-play.${form}`, await file("/api/picture", { ...place(side()), form }));
+  } catch (error) {
+    fail(error);
+  }
+}
+
 async function openFile(file) {
   try {
     open(JSON.parse(await file.text()));
@@ -253,19 +303,20 @@ async function openFile(file) {
 
 function connect() {
   const on = (id, work, event = "click") => byId(id).addEventListener(event, work);
-  on("draw", drawOne);
+  on("draw", inTurn(drawOne));
   on("write", drawToEnd);
   on("stop", () => { stopped = true; });
   on("undo", () => { for (const one of shownSides()) one.tree.undo(); refresh(); });
   on("restart", restart);
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", (e) => { if (/^\d{1,15}$/.test(e.target.value.trim())) setSeed(Number(e.target.value)); else e.target.value = state.seed; }, "change");
-  on("prompt", debounced(200, () => { state.prompt = byId("prompt").value; restart(); }), "input");
+  on("prompt", debounced(200, readPrompt), "input");
+  on("decoder", (e) => { state.decoder = e.target.value; }, "change");
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
   on("expression", debounced(150, () => refresh({ sampler: byId("expression").value })), "input");
   on("expression", () => { byId("expression").value = side().expression; }, "blur");
-  on("add", (e) => { if (e.target.value) editor.add(e.target.value); e.target.value = ""; }, "change");
-  on("preset", (e) => { if (e.target.value) refresh({ sampler: e.target.value }); e.target.value = ""; }, "change");
+  whenChosen(byId("add"), (name) => editor.add(name));
+  whenChosen(byId("preset"), (expression) => refresh({ sampler: expression }));
   on("compare", () => compare(!state.compare));
   for (const radio of document.getElementsByName("side")) radio.addEventListener("change", () => choose(Number(radio.value)));
   on("paste-open", () => { byId("paste-error").textContent = ""; byId("paste").showModal(); });
@@ -276,10 +327,13 @@ function connect() {
   on("take-copy", (e) => away.copy(e.target, byId("take-text").value));
   on("take-save", () => away.download("corelm-play.json", JSON.stringify(saved(), null, 1), "application/json"));
   on("take-file", (e) => { if (e.target.files[0]) openFile(e.target.files[0]); e.target.value = ""; }, "change");
-  on("take-svg", () => away.download("corelm-play.svg", away.svg(answer), "image/svg+xml"));
-  on("take-csv", () => away.download("corelm-play.csv", away.csv(answer), "text/csv"));
+  byId("next-title").after(saveMenu("the next word", [ // of shared.js
+    ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => savePicture(form.toLowerCase())]),
+    ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(answer), "text/csv")],
+  ]));
   for (const radio of document.getElementsByName("form")) radio.addEventListener("change", showTaken);
-  byId("branches").querySelector("ul").addEventListener("keydown", walkBranches);
+  rove(byId("branches").querySelector("ul"), BRANCH); // of shared.js
+  rove(byId("alternatives"), "button");
   const tour = new Tour((stages) => refresh(chainOf(stages)));
   on("tour-open", () => tour.go(0));
   document.addEventListener("keydown", (event) => {
@@ -302,12 +356,19 @@ async function start() {
     ...offered.samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
   byId("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
     ...Object.entries(offered.presets).map(([name, expression]) => h("option", { value: expression }, name)));
+  const decoders = offered.decoders.filter((each) => each.name !== ANCESTRAL);
+  byId("decoders").hidden = !decoders.length;
+  byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
+    ...decoders.map((each) => h("option", { value: each.name }, `${each.name}: ${each.help}`)));
   editor = new ChainEditor(byId("cards"), offered.samplers, () => refresh({ stages: editor.active }));
+  mean = new Strip();
+  byId("mean").lastElementChild.append(mean.box);
   columns = new ColumnsView(byId("columns"), (token) => take(side(), null, token));
   words = state.sides.map((_, at) => new WordsView(document.querySelector(`.side[data-side="${at}"] .words`), {
     alternatives: (node) => askAlternatives({ ...place(state.sides[at], node.parent), count: 8 }),
     take: (node, word) => take(state.sides[at], node, word),
     goTo: (node) => { state.sides[at].tree.goTo(node.parent); refresh(); },
+    type: (text) => typeOn(state.sides[at], text),
   }));
   connect();
   let first = {};

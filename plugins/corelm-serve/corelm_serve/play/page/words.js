@@ -7,31 +7,44 @@ const SHADES = [1, 2, 4, 6, 8];
 const shade = (nats) => (nats === null ? 5 : SHADES.filter((each) => nats >= each).length);
 
 export class WordsView {
-  // `alternatives(node)` asks for the words at a node's place; `take` and `goTo` change the text.
-  constructor(box, { alternatives, take, goTo }) {
+  // `alternatives(node)` asks for the words at a node's place; `take`, `goTo` and `type` change the
+  // text.
+  constructor(box, { alternatives, take, goTo, type }) {
     this.box = box;
     this.on = { alternatives, take, goTo };
+    this.caret = h("input", {
+      type: "text", class: "caret", size: "9", placeholder: "type on…", "aria-label": "Type on from here; Enter takes it",
+      spellcheck: "false", autocomplete: "off",
+      onkeydown: (event) => { if (event.key === "Enter" && this.caret.value.trim()) { type(this.caret.value); this.caret.value = ""; } },
+    });
+    this.opener = null;
     this.card = byId("alternatives");
-    this.box.addEventListener("keydown", (event) => this.walk(event));
-    this.card.addEventListener("keydown", (event) => this.choose(event));
+    rove(this.box, ".word"); // of shared.js
+    this.card.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.opener) return;
+      this.opener.focus();
+      this.close();
+    });
     document.addEventListener("click", (event) => {
       if (!this.card.contains(event.target) && !this.box.contains(event.target)) this.close();
     });
-    this.peek = debounced(250, (button, node) => { if (button.matches(":hover")) this.open(button, node, false); });
+    this.peek = debounced(250, (button, node) => { if (button.matches(":hover, :focus")) this.open(button, node, false); });
   }
 
   // Show the path to the end of a branch; words behind the caret are faint, `different` is marked.
   show(tree, different = null) {
-    const focused = this.box.contains(document.activeElement) ? document.activeElement.dataset.at : null;
+    const focused = this.box.contains(document.activeElement) ? document.activeElement : null;
     const path = tree.path(tree.end);
     const caret = tree.path().length;
-    this.box.replaceChildren(...path.flatMap((node, at) => {
+    const parts = path.map((node, at) => {
       const space = /^\s*/.exec(node.text)[0]; // outside the button, or a line could begin with it
       return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
-    }));
-    if (!path.length) this.box.append(h("span", { class: "empty" }, "Nothing is drawn yet."));
-    (this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"))?.setAttribute("tabindex", "0");
-    if (focused !== null) this.box.querySelector(`[data-at="${Math.min(focused, path.length - 1)}"]`)?.focus();
+    });
+    parts.splice(caret, 0, [caret ? " " : "", this.caret, " "]);
+    this.box.replaceChildren(...parts.flat());
+    stopAt(this.box.querySelectorAll(".word"), this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"));
+    if (focused === this.caret) this.caret.focus();
+    else if (focused) this.box.querySelector(`[data-at="${Math.min(focused.dataset.at, path.length - 1)}"]`)?.focus();
   }
 
   word(node, at, caret, different) {
@@ -39,23 +52,13 @@ export class WordsView {
     const classes = ["word", `s${shade(nats)}`, at >= caret ? "later" : "", at === different ? "differs" : ""];
     const label = nats === null ? "never drawn by the model itself" : `surprisal ${nats.toFixed(2)} nats`;
     const button = h("button", {
-      type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1", data: { at: String(at) },
+      type: "button", class: classes.filter(Boolean).join(" "), data: { at: String(at) },
       "aria-label": `${visible(node)}, ${label}`,
       onclick: () => this.open(button, node, true), onpointerenter: () => this.peek(button, node),
+      // Walking along the words shows what was possible; coming back from the card does not.
+      onfocus: (event) => { if (event.relatedTarget && !this.card.contains(event.relatedTarget)) this.peek(button, node); },
     }, node.text.trim() ? node.text.trimStart() : visible(node));
     return button;
-  }
-
-  walk(event) {
-    const words = [...this.box.querySelectorAll(".word")];
-    const at = words.indexOf(document.activeElement);
-    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: words.length - 1 }[event.key];
-    if (at < 0 || next === undefined) return;
-    event.preventDefault();
-    words[at].tabIndex = -1;
-    const word = words[Math.max(0, Math.min(next, words.length - 1))];
-    word.tabIndex = 0;
-    word.focus();
   }
 
   async open(button, node, pinned) {
@@ -82,7 +85,8 @@ export class WordsView {
           h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
       h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word")));
     this.place(button);
-    if (pinned) this.card.querySelector("button")?.focus();
+    stopAt(this.card.querySelectorAll("button"), this.card.querySelector("button"));
+    if (pinned) this.card.querySelector("button").focus();
   }
 
   place(button) {
@@ -94,17 +98,9 @@ export class WordsView {
     this.card.style.top = `${at.bottom + window.scrollY + 2}px`;
   }
 
-  choose(event) {
-    const buttons = [...this.card.querySelectorAll("button")];
-    const at = buttons.indexOf(document.activeElement);
-    if (event.key === "Escape") { this.close(); this.opener?.focus(); return; }
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1 }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    buttons[(next + buttons.length) % buttons.length].focus();
-  }
-
+  // The card is also the other chain's: only who opened it closes it.
   close() {
-    this.card.hidden = true;
+    if (this.opener) this.card.hidden = true;
+    this.opener = null;
   }
 }

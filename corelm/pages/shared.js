@@ -1,5 +1,5 @@
 "use strict";
-// Shared by every page of corelm: word cards, entropies on their scale, bars, numbers, downloads.
+// Shared by every page of corelm: word cards, entropies on their scale, bars, numbers, menus, downloads.
 
 // Write a share as Python's `share` does.
 function share(p) {
@@ -16,24 +16,30 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Make Tab stop once in a group of elements; arrow keys, Home and End move in it.
-function rove(group, elements) {
-  elements.slice(1).forEach((each) => (each.tabIndex = -1));
+// Let Tab stop at one element of a group.
+function stopAt(elements, stop) {
+  for (const each of elements) each.tabIndex = each === stop ? 0 : -1;
+}
+
+// Make Tab stop once in a group; arrow keys, Home and End move among what a selector finds in it.
+// A group whose elements are drawn again calls `stopAt` for them.
+function rove(group, selector) {
+  const inside = () => [...group.querySelectorAll(selector)];
+  stopAt(inside(), group.querySelector(selector));
   group.addEventListener("keydown", (event) => {
-    const from = elements.indexOf(document.activeElement);
+    const elements = inside(), from = elements.indexOf(document.activeElement);
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -from, End: elements.length - 1 - from };
-    const to = elements[from + steps[event.key]];
+    const to = from < 0 ? null : elements[from + steps[event.key]];
     if (!to || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    elements[from].tabIndex = -1;
-    to.tabIndex = 0;
+    stopAt(elements, to);
     to.focus();
   });
 }
 
 // Give the words of a text their keys; Escape closes a card.
 function readWords(text) {
-  rove(text, [...text.children]);
+  rove(text, ":scope > span");
   text.addEventListener("keydown", (event) => {
     if (event.key === "Escape") document.activeElement.blur();
   });
@@ -58,6 +64,39 @@ function save(name, content, type) {
   const address = URL.createObjectURL(new Blob([content], { type }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+// Make the menu that saves a picture; each of its forms has a name, a meaning, and what saves it.
+function saveMenu(title, forms) {
+  const button = make("button", { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `Save ${title}` }, "Save");
+  const items = forms.map(([form, meaning]) => make("button", { type: "button", role: "menuitem" }, form, make("small", {}, meaning)));
+  const list = make("div", { role: "menu", "aria-label": `Save ${title} as` }, ...items);
+  const whole = make("div", { class: "menu" }, button, list);
+  const open = (now) => {
+    list.hidden = !now;
+    button.setAttribute("aria-expanded", now);
+    if (now) items[0].focus();
+  };
+  open(false);
+  rove(list, "button");
+  button.addEventListener("click", () => open(list.hidden));
+  whole.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" && event.target === button) open(true);
+    else if (event.key === "Escape" && !list.hidden) open(false), button.focus();
+    else return;
+    event.preventDefault();
+  });
+  whole.addEventListener("focusout", ({ relatedTarget }) => {
+    if (!whole.contains(relatedTarget)) open(false);
+  });
+  forms.forEach(([, , write], i) =>
+    items[i].addEventListener("click", () => {
+      write();
+      open(false);
+      button.focus();
+    }),
+  );
+  return whole;
 }
 
 document.querySelectorAll(".words:not(.plain)").forEach(readWords);

@@ -1,0 +1,164 @@
+"""The confidence of a model in its text: self-certainty, and DeepConf's means over groups."""
+
+import numpy as np
+
+import corelm
+from corelm import hookimpl, log_softmax
+
+TOP = 20
+"""The likeliest tokens whose log-probabilities make the confidence of a token, as in DeepConf."""
+WINDOW = 2048
+"""The tokens of a group, and of the tail, as in DeepConf."""
+LOWEST = 0.1
+"""The share of the groups that count in `group_confidence`."""
+
+
+def token_self_certainty(logits):
+    """Return the KL divergence of each distribution from the uniform one: (batch,) nats.
+
+    That is -1/V sum ln(V p_j), over the V tokens that can be drawn.
+
+    Source: Kang, Zhao, Song 2025, Scalable best-of-n selection for large language models via
+    self-certainty, arXiv 2502.18581.
+
+    Args:
+        logits: (batch, vocabulary).
+
+    Example:
+        >>> token_self_certainty(np.log([[0.5, 0.5], [0.9, 0.1]])).round(4).tolist()
+        [0.0, 0.5108]
+    """
+    possible = logits > -np.inf
+    size = possible.sum(axis=-1)
+    log_p = log_softmax(logits.astype(np.float64))
+    return -np.where(possible, log_p, 0.0).sum(axis=-1) / size - np.log(size)
+
+
+def token_confidence(logits, top=TOP):
+    """Return the mean surprisal of each row's likeliest tokens: (batch,) nats.
+
+    It is high where few tokens have nearly all the probability. If fewer can be drawn, it is the
+    mean of those.
+
+    Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
+
+    Args:
+        logits: (batch, vocabulary).
+        top: the number of likeliest tokens.
+
+    Example:
+        >>> token_confidence(np.log([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]), top=2).round(4).tolist()
+        [1.0397, 1.2629]
+    """
+    log_p = log_softmax(logits.astype(np.float64))
+    top = min(top, log_p.shape[-1])
+    likeliest = np.partition(log_p, -top, axis=-1)[:, -top:]
+    possible = likeliest > -np.inf
+    return -np.where(possible, likeliest, 0.0).sum(axis=-1) / possible.sum(axis=-1)
+
+
+def group_means(values, window):
+    """Return the means of all runs of `window` values; of all values where they are fewer.
+
+    Example:
+        >>> group_means(np.array([1.0, 2.0, 6.0]), 2).tolist()
+        [1.5, 4.0]
+    """
+    if len(values) < window:
+        return np.array([np.mean(values)])
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    return (sums[window:] - sums[:-window]) / window
+
+
+def tail_mean(values, window):
+    """Return the mean of the last `window` values."""
+    return float(np.mean(values[-window:]))
+
+
+def lowest_mean(values, window):
+    """Return the mean of the lowest tenth of the `group_means`, of one at least."""
+    means = np.sort(group_means(values, window))
+    return float(np.mean(means[: max(1, int(len(means) * LOWEST))]))
+
+
+METRIC_WINDOW = 16
+"""The window of the metrics: a report's texts are shorter than those of DeepConf."""
+BATCH = 64
+
+
+def read_texts(model, texts):
+    """Return the self-certainties and the confidences of the tokens of texts, by text.
+
+    The model reads each text from its beginning, without a prompt.
+    """
+    ids = [list(model.vocabulary.encode(text)) for text in texts]
+    found = [([], []) for _ in ids]
+    stochastic = corelm.sampler("stochastic")
+    for start in range(0, len(ids), BATCH):
+        some = range(start, min(start + BATCH, len(ids)))
+        stream, none = corelm.RandomStream(0, some), np.empty(0, dtype=np.int64)
+        length = max(len(ids[i]) for i in some)
+        task = corelm.DecodingTask(model, none, stochastic, stream, length)
+        for step in task.replay([ids[i] for i in some]):
+            certainty = token_self_certainty(step.model_logits)
+            confidence = token_confidence(step.model_logits)
+            for sample, *facts in zip(step.samples.tolist(), certainty, confidence, strict=True):
+                for values, fact in zip(found[sample], facts, strict=True):
+                    values.append(fact)
+    return [tuple(map(np.array, each)) for each in found]
+
+
+def _metric(meaning, of_text):
+    """Return a metric from a function of a text's self-certainties and confidences."""
+
+    def compare(texts, people, model):
+        values = [of_text(*each) if len(each[0]) else None for each in read_texts(model, texts)]
+
+        def figure(rows):
+            some = [values[i] for i in rows if values[i] is not None]
+            return float(np.mean(some)) if some else None
+
+        return figure
+
+    compare.__doc__ = of_text.__doc__
+    return corelm.Metric(f"{meaning}, by a model that reads the text alone", compare=compare)
+
+
+def mean_self_certainty(certainty, confidence):
+    """Return the mean self-certainty of a text.
+
+    Source: Kang, Zhao, Song 2025, Scalable best-of-n selection for large language models via
+    self-certainty, arXiv 2502.18581.
+    """
+    return float(np.mean(certainty))
+
+
+def metric_tail(certainty, confidence):
+    """Return the mean confidence of a text's last tokens.
+
+    Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
+    """
+    return tail_mean(confidence, METRIC_WINDOW)
+
+
+def metric_groups(certainty, confidence):
+    """Return the mean confidence of a text's least confident groups of tokens.
+
+    Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
+    """
+    return lowest_mean(confidence, METRIC_WINDOW)
+
+
+@hookimpl
+def corelm_metrics():
+    groups = f"the mean confidence of the lowest tenth of all runs of {METRIC_WINDOW} tokens"
+    return {
+        "self_certainty": _metric(
+            "the mean KL divergence, in nats, of next-token distributions from the uniform one",
+            mean_self_certainty,
+        ),
+        "tail_confidence": _metric(
+            f"the mean confidence of the last {METRIC_WINDOW} tokens", metric_tail
+        ),
+        "group_confidence": _metric(groups, metric_groups),
+    }

@@ -1,0 +1,137 @@
+"""Break a loop: when the words come, in which order, and what follows."""
+
+import doctest
+import itertools
+
+import corelm_break_loop
+import numpy as np
+import pytest
+from corelm_break_loop import BreakLoop, turn_of
+
+import corelm
+from corelm import Context, ParameterError
+from corelm.errors import UsageError
+from corelm.testing import ToyModel, obeys_the_laws
+from corelm.toolkit import ends_in_loop
+
+MODEL = ToyModel("abcde")
+VOCABULARY = MODEL.vocabulary
+
+
+@obeys_the_laws(BreakLoop(), BreakLoop(words=[0]), BreakLoop(words=[0, 0, 0], times=2))
+def test_law(sampler, law):
+    law(sampler)
+
+
+@obeys_the_laws(BreakLoop(words=["d e"], times=2), vocabulary=VOCABULARY)
+def test_law_with_words(sampler, law):
+    law(sampler)
+
+
+def possible(sampler, text, prompt="a b a b a b"):
+    """Return the only token that may follow a text; None if all may."""
+    start, drawn = VOCABULARY.encode(prompt), VOCABULARY.encode(text)
+    context = Context.of([*start, *drawn], prompt_length=len(start), vocabulary=VOCABULARY)
+    kept = np.flatnonzero(np.isfinite(sampler(np.zeros((1, len(VOCABULARY))), context)[0]))
+    if len(kept) == len(VOCABULARY):
+        return None
+    [token] = kept
+    return VOCABULARY.words[token]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", None),  # the loop of the prompt doesn't count
+        ("a b", None),
+        ("a b a b a", None),
+        ("a b a b a b", "d"),
+        ("c a b a b a b a", "d"),
+        ("a b a b a b d", "e"),
+        ("a b a b a b d e", None),
+        ("a b a b a b d e a", None),
+        ("a b a b a b d c", None),  # written by something else
+        ("a b a b a b d e a b a b a b", "d"),  # again
+        ("c c c c c", None),
+        ("c c c c c c", "d"),
+        ("a b c a b c a b c", "d"),
+    ],
+)
+def test_the_words_come_where_the_last_phrase_came_three_times(text, word):
+    assert possible(BreakLoop(words=["d e"]), text) == word
+    assert possible(BreakLoop(words=["d", VOCABULARY.words.index("e")]), text) == word
+
+
+@pytest.mark.parametrize(("times", "text"), [(2, "a b a b"), (3, "a b " * 3), (5, "a b " * 5)])
+def test_the_number_of_times(times, text):
+    sampler = BreakLoop(words=["d"], times=times)
+    assert possible(sampler, text) == "d"
+    assert possible(sampler, text.removeprefix("a ")) is None
+
+
+def test_words_that_continue_the_loop_come_again_after_a_free_token():
+    sampler = BreakLoop(words=["a"], times=2)
+    assert possible(sampler, "a b a b") == "a"
+    assert possible(sampler, "a b a b a") is None
+    assert possible(sampler, "a b a b a b") == "a"
+    assert possible(sampler, "a b a b a b a") is None
+
+
+def test_every_text_of_two_tokens_up_to_ten():
+    """By the definition: a word is due where the words before it directly follow a loop."""
+    words = [2, 0]
+    for length in range(11):
+        for text in itertools.product((0, 1), repeat=length):
+            drawn = list(text)
+            due = [
+                i
+                for i in (2, 1, 0)
+                if drawn[length - i :] == words[:i] and ends_in_loop(drawn[: length - i])
+            ]
+            expected = due[0] if due and due[0] < 2 else None
+            assert turn_of(drawn, words, 3) == expected
+
+
+def test_each_row_is_its_own():
+    a, b, d = VOCABULARY.encode("a b d")
+    context = Context.of([[a, b, a, b], [a, b, b, a]], prompt_length=0, vocabulary=VOCABULARY)
+    kept = np.isfinite(BreakLoop(words=["d"], times=2)(np.zeros((2, len(VOCABULARY))), context))
+    assert kept.sum(axis=1).tolist() == [1, len(VOCABULARY)]
+    assert kept[0, d]
+
+
+def test_a_greedy_loop_ends():
+    model, options = ToyModel(), {"length": 60, "seed": 1}
+    [loop] = corelm.generate(model, "the", sampler="greedy", **options)
+    assert ends_in_loop(loop.tokens)
+    chain = BreakLoop(words=["and dog"], times=2) | corelm.sampler("greedy")
+    [broken] = corelm.generate(model, "the", sampler=chain, **options)
+    assert " cat sat on the" * 3 in loop.text
+    assert " cat sat on the" * 2 + " and dog" in broken.text
+    assert " cat sat on the" * 3 not in broken.text
+
+
+def test_the_words_come_though_an_earlier_stage_removed_them():
+    chain = corelm.sampler("top_k(k=1)") | BreakLoop(words=["d"], times=2)
+    context = Context.of(VOCABULARY.encode("a b a b"), prompt_length=0, vocabulary=VOCABULARY)
+    logits = np.arange(len(VOCABULARY), dtype=float)[None]
+    assert np.isfinite(chain(logits, context)).sum() == 1
+    assert np.isfinite(chain(logits, context))[0, VOCABULARY.words.index("d")]
+
+
+def test_inside_a_phase_only():
+    sampler = corelm.sampler("phase(start='c', end='e', inside=break_loop(words=['e'], times=2))")
+    assert possible(sampler, "a b a b") is None
+    assert possible(sampler, "c a b a b") == "e"
+    assert possible(sampler, "c a b a b e") is None
+
+
+def test_values_that_are_refused():
+    with pytest.raises(ParameterError, match="times must be at least 2, not 1"):
+        BreakLoop(words=["a"], times=1)
+    with pytest.raises(UsageError, match="'zebra'"):
+        possible(BreakLoop(words=["zebra"]), "a b a b a b")
+
+
+def test_its_examples_run():
+    assert doctest.testmod(corelm_break_loop).failed == 0

@@ -1,0 +1,29 @@
+"""The surprisal of human text under a model, which corelm's own models bring in their manifest."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def human_surprisal(model: Any) -> dict[str, float] | None:
+    """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
+
+    None if the model has no figures. A manifest is a file that anybody may have edited.
+    """
+    human = _at(getattr(model, "manifest", None), "figures", "human")
+    mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
+    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
+    if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
+        return None
+    return {"mean": mean, "low": low, "high": high}
+
+
+def _at(part: Any, *keys: str) -> Any:
+    for key in keys:
+        part = part.get(key) if isinstance(part, dict) else None
+    return part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,43 @@
+"""The next word as a picture: the one of `corelm.plot.explanation`."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import corelm
+from corelm.errors import CorelmError
+from corelm_serve.errors import as_api_error
+from corelm_serve.models import find
+from corelm_serve.play.answers import Caches, Models, place_of
+from corelm_serve.play.chains import chain_of
+from corelm_serve.play.rows import RowModel
+from corelm_serve.requests.play import PICTURES, PictureRequest
+from corelm_serve.settings import Limits
+
+DOTS_PER_INCH = 216
+DRAWING = threading.Lock()
+"""matplotlib's settings belong to the process, so one picture is drawn at a time."""
+
+
+def picture(body: Any, models: Models, caches: Caches, limits: Limits) -> tuple[bytes, str]:
+    """Return a picture of the next word's way from the model to the draw, and its media type.
+
+    Raises:
+        ApiError: a chain that can't be read, or a stage that fails.
+    """
+    request = PictureRequest.read(body)
+    place, chain = place_of(request, models, caches, limits), chain_of(request)
+    rows = caches[find(models, request.model).name, request.unknown]
+    model = RowModel(place.vocabulary, rows)
+    try:
+        explained = corelm.explain(
+            model, request.prompt, chain, after=place.tokens, unknown=request.unknown
+        )
+    except CorelmError as error:
+        raise as_api_error(error, "sampler") from error
+    with DRAWING:
+        figure, written = corelm.plot.explanation(explained, top=request.count), io.BytesIO()
+        figure.savefig(written, format=request.form, dpi=DOTS_PER_INCH)
+    return written.getvalue(), PICTURES[request.form]

@@ -1,0 +1,309 @@
+"""Every control of the live page: by mouse, by keyboard alone, and for assistive technology."""
+
+import json
+import re
+
+import pytest
+from pages import settled, until
+
+import corelm
+from corelm.testing import ToyModel
+
+pytestmark = pytest.mark.slow
+
+CHAIN = "top_k(k=4) | temperature(t=0.5) | min_p(p=0.1)"
+ORDER = "[...document.querySelectorAll('#cards > .card')].map(each => each.dataset.name).join()"
+
+
+def position(page, word):
+    until(page, f"document.getElementById('position').textContent === 'word {word}'")
+
+
+def write_to_the_end(page):
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+
+
+def test_a_card_is_dragged_by_its_name_and_a_slider_for_its_value(opened):
+    page = opened({"sampler": CHAIN})
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=top_k] .help")
+    until(page, f"{ORDER} === 'min_p,top_k,temperature'")
+    until(page, "document.getElementById('expression').value.startsWith('min_p(p=0.1) | top_k')")
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=temperature] .help")
+    until(page, f"{ORDER} === 'top_k,temperature,min_p'")
+    slider = page.locator("[data-name=temperature] input[type=range]")
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 4, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=5)
+    page.mouse.up()
+    until(page, "/temperature\\(t=1\\.[45]/.test(document.getElementById('expression').value)")
+    assert page.evaluate(ORDER) == "top_k,temperature,min_p"
+
+
+def test_a_card_in_a_card_is_dragged_in_its_own_list(opened):
+    page = opened({"sampler": "phase(start='a', inside=top_k(k=2) | min_p(p=0.5)) | greedy"})
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=top_k] .help")
+    until(page, "/inside=min_p.* \\| top_k/.test(document.getElementById('expression').value)")
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=greedy] .help")
+    assert page.evaluate(ORDER) == "phase,greedy"
+
+
+def test_the_other_controls_by_mouse(opened, tmp_path):
+    page = opened()
+    page.click("#tour-open")
+    page.click("#tour-next")
+    page.wait_for_selector("#cards [data-name=stochastic]")
+    page.click("#tour-back")
+    page.wait_for_selector("#cards [data-name=greedy]")
+    page.click("#tour-close")
+    page.select_option("#preset", index=1)
+    until(page, "!document.getElementById('expression').value.startsWith('greedy')")
+    page.fill("#expression", "stochastic")
+    page.wait_for_selector("#cards [data-name=stochastic]")
+    page.click("#columns tbody tr:nth-child(2) button")
+    position(page, 2)
+    page.click("#new-seed")
+    position(page, 1)
+    page.fill("#seed", "5")
+    page.keyboard.press("Enter")
+    page.click("#draw")
+    position(page, 2)
+    drawn = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=5, length=1)
+    assert page.inner_text("#text .words").strip() == drawn[0].text.strip()
+    page.fill("#prompt", "the cat")
+    position(page, 1)
+    page.select_option("#model", "cats")
+    settled(page)
+    held = []
+    page.route("**/api/write", lambda route: held.append(route))
+    page.click("#write")
+    page.click("#stop")  # while the first ten words are on their way
+    held[0].continue_()
+    position(page, 11)
+    page.unroute("**/api/write")
+    page.select_option(
+        "#decoder", label="likeliest: Take the likeliest token that is left at each step."
+    )
+    page.click("#restart")
+    write_to_the_end(page)
+    alike = corelm.generate(ToyModel(end=False), "the cat", sampler="greedy", length=100)
+    assert page.inner_text("#text .words").split() == alike[0].text.split()
+    page.click("#paste-open")
+    page.click("#paste-close")
+    for form, begins in {
+        "SVG": b"<?xml",
+        "PDF": b"%PDF",
+        "PNG": b"\x89PNG",
+        "CSV": b'"token"',
+    }.items():
+        page.click(".menu > button")
+        with page.expect_download() as saved:
+            page.click(f".menu [role=menuitem]:has-text('{form}')")
+        assert saved.value.suggested_filename == f"corelm-play.{form.lower()}"
+        assert saved.value.path().read_bytes().startswith(begins)
+
+
+def tab_to(page, selector, key="Tab"):
+    """Press Tab until an element has the focus."""
+    for _ in range(120):
+        if page.evaluate("s => document.activeElement.matches(s)", selector):
+            return
+        page.keyboard.press(key)
+    pytest.fail(f"Tab does not reach {selector}")
+
+
+def press(page, selector, *keys):
+    tab_to(page, selector)
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_every_control_by_keyboard_alone(opened):
+    page = opened({"sampler": CHAIN})
+    shows = "document.getElementById('expression').value"
+    press(page, "#model", "ArrowDown")
+    until(page, "document.getElementById('model').value === 'cats'")
+    press(page, "#add", *"greed")
+    assert page.locator("#cards > .card").count() == 3  # keys pass by other samplers
+    page.keyboard.press("Enter")
+    until(page, f"{shows}.endsWith('| greedy')")
+    press(page, "[data-name=top_k] [role=switch]", "Space")
+    until(page, f"{shows}.startsWith('temperature')")
+    press(page, "[data-name=temperature] [aria-label*=later]", "Enter")
+    until(page, f"{shows} === 'min_p(p=0.1) | temperature(t=0.5) | greedy'")
+    press(page, "[data-name=greedy] [aria-label*=out]", "Enter")
+    until(page, f"{shows} === 'min_p(p=0.1) | temperature(t=0.5)'")
+    press(page, "[data-name=temperature] input[type=range]", "ArrowRight", "PageUp")
+    until(page, f"/t=0\\.[6-9]/.test({shows})")
+    press(page, "[data-name=temperature] input.number", "Control+a", *"1.5", "Enter")
+    until(page, f"/t=1\\.5/.test({shows})")
+    press(page, "#expression", "Control+a")
+    page.keyboard.type("stochastic")
+    page.wait_for_selector("#cards [data-name=stochastic]")
+    press(page, "#prompt", "Control+a")
+    page.keyboard.type("the dog")
+    press(page, "#draw", "Enter", "Enter")
+    position(page, 3)
+    press(page, "#undo", "Enter")
+    position(page, 2)
+    press(page, "#columns tbody tr:nth-child(3) button", "Enter")
+    position(page, 3)
+    press(page, ".menu > button", "ArrowDown")
+    until(page, "document.activeElement.matches('[role=menuitem]')")
+    page.keyboard.press("End")
+    with page.expect_download() as saved:
+        page.keyboard.press("Enter")
+    assert saved.value.suggested_filename == "corelm-play.csv"
+    branches_and_sides(page)
+
+
+def branches_and_sides(page):
+    """Walk the branches, compare two chains and open the dialogs, by keyboard alone."""
+    tab_to(page, "#branches [role=treeitem]", "Shift+Tab")
+    before = page.inner_text("#text .words")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    until(page, "b => document.querySelector('#text .words').innerText !== b", before)
+    tab_to(page, "#seed", "Shift+Tab")
+    for key in ("Control+a", *"12", "Enter"):
+        page.keyboard.press(key)
+    position(page, 1)
+    tab_to(page, "#compare", "Shift+Tab")
+    page.keyboard.press("Enter")
+    press(page, "#sides input", "ArrowLeft")
+    until(page, "document.getElementById('next-side').textContent === 'of A'")
+    press(page, "#paste-open", "Enter")
+    until(page, "document.getElementById('paste').contains(document.activeElement)")
+    page.keyboard.type(json.dumps({"temp": 0.3}))
+    press(page, "#paste-use", "Enter")
+    until(page, "document.getElementById('expression').value.includes('0.3')")
+    tab_to(page, "#take-open", "Shift+Tab")
+    page.keyboard.press("Enter")
+    press(page, "input[name=form]", "ArrowDown", "ArrowDown")
+    assert page.input_value("#take-text") == page.input_value("#expression")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#take")
+
+
+def findings(page, **options):
+    """Return the rules that a page breaks, each with the first element at fault."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+    )
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"], **options})
+    return [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"), [("light", {}), ("dark", {"runOnly": ["color-contrast"]})]
+)
+def test_nothing_is_found_by_axe(opened, scheme, options):
+    chain = "phase(start='the', inside=top_k(k=2)) | greedy | temperature(t=0.7) | top_p"
+    page = opened({"sampler": chain, "model": "cats"}, color_scheme=scheme, reduced_motion="reduce")
+    until(page, "document.getElementById('cards').textContent.includes('can change nothing')")
+    page.uncheck("[data-name=top_p] [role=switch]")
+    settled(page)
+    assert findings(page, **options) == []
+    page.fill("#expression", "stochastic")
+    page.wait_for_selector("#cards > [data-name=stochastic]")
+    write_to_the_end(page)
+    page.locator(".word").first.click()
+    page.wait_for_selector("#alternatives li button")
+    assert findings(page, **options) == []
+    page.locator("#alternatives li button:not(.current)").first.click()
+    settled(page)
+    for control in ("#undo", "#compare", "#tour-open"):
+        page.click(control)
+    settled(page)
+    page.click(".menu > button")
+    page.fill("#expression", "temperatur")
+    until(page, "document.getElementById('expression-error').textContent")
+    assert findings(page, **options) == []
+    for name in ("take", "paste") if scheme == "light" else ():
+        page.click(f"#{name}-open")
+        assert findings(page, **options) == []
+        page.click(f"#{name}-close")
+
+
+def test_words_are_typed_into_the_text_at_the_caret(opened):
+    page = opened({"sampler": "stochastic", "model": "cats"})
+    write_to_the_end(page)
+    page.locator(".word").nth(2).click()
+    page.click("#alternatives button:has-text('Go back')")
+    position(page, 3)
+    page.fill(".caret", "dog saw")
+    page.keyboard.press("Enter")
+    position(page, 5)
+    words = page.inner_text("#text .words").split()
+    assert words[2:4] == ["dog", "saw"]
+    assert page.evaluate("document.activeElement.className") == "caret"
+    assert page.input_value(".caret") == ""
+    assert page.locator("#branches [role=treeitem]").count() == 2
+
+
+def test_walking_along_the_words_shows_what_was_possible(opened):
+    page = opened({"sampler": "stochastic", "model": "cats"})
+    write_to_the_end(page)
+    tab_to(page, ".word")
+    page.wait_for_selector("#alternatives li button")
+    first = page.inner_text("#alternatives")
+    page.keyboard.press("ArrowRight")
+    until(page, "f => document.getElementById('alternatives').innerText !== f", first)
+    assert page.evaluate("document.activeElement.dataset.at") == "1"
+
+
+def test_a_prompt_that_cannot_begin_a_text_is_told_below_it(opened):
+    page = opened()
+    page.fill("#prompt", "")
+    page.wait_for_timeout(300)
+    settled(page)
+    assert page.inner_text("#columns tbody tr:first-child button")  # an empty text has a next word
+    page.fill("#prompt", "the " * 40_000)
+    until(page, "document.getElementById('prompt-error').textContent")
+    assert "at most" in page.inner_text("#prompt-error")
+    page.fill("#prompt", "the cat")
+    until(page, "!document.getElementById('prompt-error').textContent")
+
+
+def test_bars_have_the_lengths_of_their_numbers(opened):
+    page = opened({"sampler": CHAIN}, reduced_motion="reduce")
+    found = page.eval_on_selector_all(
+        "#columns tbody td",
+        "all => all.map(e => [Number(e.dataset.p), e.firstChild.getBoundingClientRect().width])",
+    )
+    longest, width = max(found)
+    assert width > 40
+    for p, wide in found:
+        assert wide == pytest.approx(width * p / longest, abs=1.1), p
+
+
+def test_human_text_has_a_band_on_the_scale_of_surprisal_where_it_was_measured(opened):
+    page = opened({"model": "cats", "sampler": "stochastic"})
+    write_to_the_end(page)
+    shown = float(page.get_attribute("#mean-text", "data-surprisal"))
+    words = page.eval_on_selector_all(".word", "all => all.map(e => e.getAttribute('aria-label'))")
+    nats = [float(re.search(r"surprisal ([\d.]+)", word)[1]) for word in words]
+    assert shown == pytest.approx(sum(nats) / len(nats), abs=0.005)
+    assert page.inner_text("#mean-human") == "human text: 1.20"
+    assert "95 % interval 1.10 to 1.30" in page.inner_text("#human-note")
+    strips = page.locator(".strip.with-human")
+    assert strips.count() == 1 + page.locator("#columns thead tr.expected td").count()
+    assert page.locator("#columns tr.entropy .with-human").count() == 0
+    page.select_option("#model", "toy")
+    until(page, "!document.querySelector('.with-human')")
+    assert page.is_hidden("#human-note")
+
+
+def test_a_sampler_that_hangs_is_named_on_its_card_and_the_page_goes_on(opened):
+    page = opened()
+    page.fill("#expression", "top_k(k=4) | hangs(seconds=3.0)")
+    until(page, "document.getElementById('chain-error').textContent")
+    fault = page.inner_text("[data-name=hangs] .fault")
+    assert fault == "hangs(seconds=3.0) took more than 1 seconds, and was given up"
+    page.click("#cards [aria-label='take hangs out']")
+    until(page, "!document.getElementById('chain-error').textContent")
+    page.click("#draw")
+    position(page, 2)

@@ -1,0 +1,106 @@
+"""The class that SGLang's server imports for requests of corelm.
+
+Source: SGLang 0.5.23, srt/sampling/custom_logit_processor.py and srt/layers/sampler.py. A processor
+is made again for each batch, so texts in progress are kept in this module, by request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
+
+import corelm
+from corelm.errors import CorelmError, UsageError
+from corelm.interop import EngineSampler, vocabulary_of
+from corelm_sglang import SAMPLER, SEED, checked_seed
+
+logger = logging.getLogger("sglang.corelm")
+REQUEST = "__req__"
+"""SGLang's key for the request of a row."""
+MOST = 4096
+"""Requests whose texts are kept; more than a server runs at a time."""
+_failed: set[str] = set()
+
+
+class SamplerProcessor(CustomLogitProcessor):
+    """Applies the sampler in `custom_params={"sampler": EXPRESSION}` to the row of each request.
+
+    A sampler that fails is logged, and its request goes on without it: an exception here would end
+    the server, with all requests of all users.
+    """
+
+    def __call__(
+        self, logits: torch.Tensor, custom_param_list: list[dict[str, Any]] | None = None
+    ) -> torch.Tensor:
+        """Return the logits to draw from, (rows, vocabulary); the given ones are overwritten."""
+        params = custom_param_list or [{}] * len(logits)
+        rows = Counter(_name(each) for each in params if each)
+        for row, each in enumerate(params):
+            if not each or SAMPLER not in each or _name(each) in _failed:
+                continue
+            try:
+                logits[row] = _applied(logits[row : row + 1], each, rows[_name(each)])[0]
+            except CorelmError as error:
+                logger.error("corelm leaves request %s to SGLang: %s", _name(each), error)
+                _remember_failure(_name(each))
+        return logits
+
+
+def _name(params: dict[str, Any]) -> str:
+    return str(params[REQUEST].rid)
+
+
+def _remember_failure(name: str) -> None:
+    if len(_failed) >= MOST:
+        _failed.clear()
+    _failed.add(name)
+
+
+def _applied(logits: torch.Tensor, params: dict[str, Any], rows: int) -> torch.Tensor:
+    """Return the logits of one row.
+
+    Raises:
+        CorelmError: an expression, a seed or a word that isn't one; drafts that a sampler which
+            reads the text cannot know.
+    """
+    request, seed = params[REQUEST], params.get(SEED)
+    engine = _engine(params[SAMPLER], str(request.rid), request)
+    if rows > 1 and (engine.reads or seed is not None):
+        # With drafts a request has several rows, whose tokens SGLang does not pass.
+        raise UsageError(f"{engine.sampler} reads the text; switch speculative decoding off")
+    if seed is None and logits.device.type != "cpu" and engine.is_native(logits):
+        return engine.native(logits).to(logits.dtype)
+    text = [*request.origin_input_ids, *request.output_ids]
+    lengths = [len(request.origin_input_ids)]
+    result = engine(logits.float().cpu().numpy(), [text], prompt_lengths=lengths)
+    if seed is not None:
+        uniform = corelm.RandomStream(checked_seed(seed), [0]).at(len(request.output_ids))
+        token = int(corelm.draw(result, uniform)[0][0])
+        result = np.full_like(result, -np.inf)
+        result[0, token] = 0
+    writable = np.require(result, requirements="W")  # torch warns of other arrays
+    return torch.from_numpy(writable).to(logits.device, logits.dtype)
+
+
+@lru_cache(maxsize=MOST)
+def _keyed(expression: str, name: str) -> list[EngineSampler]:
+    return []
+
+
+def _engine(expression: Any, name: str, request: Any) -> EngineSampler:
+    """Return the engine of a request, which keeps what its sampler reads of the text."""
+    if not isinstance(expression, str):
+        raise UsageError(f"sampler must be an expression, not {expression!r}")
+    kept = _keyed(expression, name)
+    if not kept:
+        ends = tuple(sorted(request.eos_token_ids or ()))
+        tokenizer = request.tokenizer
+        vocabulary = None if tokenizer is None else vocabulary_of(tokenizer, ends=ends)
+        kept.append(EngineSampler(expression, vocabulary=vocabulary))
+    return kept[0]
