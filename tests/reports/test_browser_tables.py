@@ -137,6 +137,18 @@ def test_no_width_scrolls_sideways(opened, width, scheme):
             assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 
+def test_on_a_telephone_a_cell_with_a_large_figure_wraps(opened):
+    tab = opened(viewport=TELEPHONE)
+    tab.locator("#differences").check()
+    tab.locator(".figures td[data-label] small").evaluate_all(
+        "all => all.forEach(each => { each.textContent = '±1,234,567,890' })"
+    )
+    for button in tab.locator("#table .unfold:visible").all():
+        button.click()
+    for table in tab.locator(".wide").all():
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
 def test_on_a_telephone_a_row_is_a_folded_card(opened):
     tab = opened(viewport=TELEPHONE, has_touch=True)
     assert tab.locator("#table").bounding_box()["height"] < 8_000  # four tables of 23 rows

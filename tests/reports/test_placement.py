@@ -45,6 +45,17 @@ def test_no_line_from_a_label_to_its_mark_crosses_another_label():
     assert shared(pieces([box.middle, mark], 5, 1), [label]).sum() == 0
 
 
+def test_no_line_from_a_label_to_its_mark_crosses_another_line_without_need():
+    """Four samplers at one mark of a curve, with a dotted line to the right of it."""
+    mark, curve = (200, 150), pieces([(0, 0), (400, 300)], 8, 3)
+    sizes = [(90, 14), (110, 14), (60, 14), (100, 14)]
+    for x in (240, 250, 260, 270, 280):
+        dotted = pieces([(x, 0), (x, 0.75 * x)], 8, 3)
+        boxes = place_labels([mark] * 4, sizes, PLOT, [], [*curve, *dotted])
+        for box in boxes:
+            assert shared(pieces([box.middle, mark], 5, 1), dotted).sum() == 0
+
+
 def test_a_label_is_nearer_to_its_own_mark_than_to_another():
     boxes = place_labels([(200, 150), (214, 150)], [(40, 14)] * 2, PLOT)
     assert boxes[0].middle[0] < 200 < 214 < boxes[1].middle[0]

@@ -92,7 +92,7 @@ def place_labels(
         sizes: (width, height) of their labels.
         inside: the frame that no label may leave.
         written: rectangles of other text, which no label may cover.
-        drawn: marks and pieces of lines, which a label had better not cover.
+        drawn: marks and pieces of lines, which labels and their lines had better not cover.
 
     Example:
         >>> plot = Box(0, 0, 100, 100)
@@ -106,6 +106,7 @@ def place_labels(
         + choice.doubt(points)
         + COVERED * choice.clash(written)
         + CROWDED * shared(choice.edges, drawn)
+        + COVERED * choice.crossed(_beyond(drawn, choice.point))
         for choice in choices
     ]
     # Labels with few good places choose first. Later rounds let each label react to the others,
@@ -176,9 +177,12 @@ class Choice:
 
     def clash(self, others: Sequence[Box]) -> Floats:
         """Return for each place the area that the label and its line share with others."""
+        return np.asarray(shared(self.edges, others) + self.crossed(others))
+
+    def crossed(self, others: Sequence[Box] | Floats) -> Floats:
+        """Return for each place the area that the line of the label shares with others."""
         areas = shared(self.lines, others)
-        crossed = np.bincount(self.owners, areas, minlength=len(self.boxes))
-        return np.asarray(shared(self.edges, others) + crossed)
+        return np.asarray(np.bincount(self.owners, areas, minlength=len(self.boxes)))
 
     def outside(self, frame: Box) -> Floats:
         """Return for each place the cost of its distance and of the area outside the plot."""
@@ -209,6 +213,12 @@ def _gaps(boxes: Floats, point: Point) -> Floats:
     """Return the distance of a point from each of some rectangles."""
     out = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return np.asarray(np.hypot(out[:, 0], out[:, 1]))
+
+
+def _beyond(boxes: Sequence[Box], point: Point) -> Floats:
+    """Return the rectangles that are not near a mark, where a line to it may end."""
+    found = edges(boxes)
+    return found[_gaps(found, point) > NEAR]
 
 
 def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:
