@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+
+from corelm.toolkit import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 OWN = ("corelm", "corelm_samplers")
@@ -22,6 +25,8 @@ MISSING = "none"
 def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
     """Return the digest of each package that computes, by name.
 
+    All modules of a plugin take part, as one may compute with the functions of another.
+
     Args:
         things: the models, samplers, decoders and functions that take part besides corelm itself.
         modules: modules that take part too, such as the one that loads a model.
@@ -32,7 +37,8 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
         ['corelm', 'corelm_samplers']
     """
     named = {re.split(r"[.:]", module)[0] for module in modules} - {""}
-    return digests({*OWN, *named, *(package for thing in things for package in _packages(thing))})
+    packages = {*named, *(package for thing in things for package in _packages(thing))}
+    return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
 
 def code_settings(things: Iterable[object]) -> dict[str, str]:
@@ -52,6 +58,29 @@ def _packages(thing: object) -> Iterator[str]:
         package = (each.__module__ or "").partition(".")[0]
         if package and package not in sys.stdlib_module_names:
             yield package
+
+
+def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
+    """Yield the top-level modules of each plugin that one of these packages is part of."""
+    for plugin in {source.distribution for source in registry().sources()}:
+        modules = _modules(plugin)
+        if not modules.isdisjoint(packages):
+            yield from modules
+
+
+@cache
+def _modules(distribution: str) -> frozenset[str]:
+    """Return the top-level modules of a distribution; none if its metadata does not list them."""
+    try:
+        found = metadata.distribution(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return frozenset()
+    listed = found.read_text("top_level.txt")
+    if listed is not None:
+        return frozenset(listed.split())
+    code = (file.parts[0] for file in found.files or () if file.name.endswith(SUFFIXES))
+    # The finder of an editable installation holds paths of this machine.
+    return frozenset(n.partition(".")[0] for n in code if not n.startswith((".", "__editable__")))
 
 
 def _digest(package: str) -> str:
