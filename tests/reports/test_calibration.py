@@ -125,7 +125,7 @@ def test_the_picture_names_the_crossing(case):
     drawn = {chart.name: chart for chart in charts(case.document)}
     chart = drawn["surprisal-against-temperature"]
     t = case.document.human.temperature.t
-    assert f"at the maximum-likelihood temperature: {t:.2f} (95% interval" in chart.caption
+    assert f"at the maximum-likelihood temperature: {t:.2f} (95 % interval" in chart.caption
     texts = [text.get_text() for text in chart.draw(case.document).axes[0].texts]
     assert any(f"t = {t:.2f}" in text for text in texts)
     assert not any("t = 1.00" in text for text in texts)

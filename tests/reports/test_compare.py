@@ -23,6 +23,7 @@ from corelm.reports.measure import run
 from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import plan
+from corelm.reports.render.plots.charts import charts
 from corelm.scaling.executor import InProcess
 from corelm.testing import ToyModel
 
@@ -443,6 +444,8 @@ def test_people_are_matched_on_other_contexts_by_their_share_of_the_models_entro
     fit = document["reference"]["temperature"]
     assert fit["surprisal"] == pytest.approx(target, rel=1e-6)
     assert fit["estimated"]
+    chart = next(c for c in charts(typed(document)) if c.name == "surprisal-against-temperature")
+    assert f"maximum-likelihood temperature: about {fit['t']:.2f}" in chart.caption
     assert fit["t"] == pytest.approx(document["samplers"][0]["params"]["t"], abs=0.02)
 
 

@@ -207,6 +207,17 @@ def test_the_number_of_texts_is_said_once_and_where_it_differs(document):
     assert notes["uniform"] == ""
 
 
+def test_figures_of_sets_name_the_size_of_the_sets(document):
+    """Distinct-n of 2,496 human texts is of sets as large as the samplers', not of all at once."""
+    texts = document["reference"]["generated_texts"]
+    texts |= {"n": 2496, "set_size": 64, "units": None}
+    [human, *_] = tables.table(typed(document), VARIETY).blocks[0].lines
+    assert "n = 2,496 in sets of 64" in human.note
+    [human, *_] = tables.table(typed(document), LIKELIHOOD).blocks[0].lines
+    assert "n = 2,496" in human.note
+    assert "sets" not in human.note
+
+
 def test_the_settings_of_a_sweep_are_a_block_of_their_own(document):
     _, temperature, *others = document["samplers"]
     temperature["sweep"] = "temperature(t=1..3/3)"
@@ -231,7 +242,7 @@ def test_a_front_that_all_are_on_is_not_a_list_of_all(document):
     names = [row["sampler"] for row in document["samplers"] if not row["error"]]
     front = {"view": "generated_texts", "larger": "diversity", "smaller": "surprisal"}
     document["fronts"] = [front | {"rows": names}]
-    assert "none of the 3 rows beats another in both" in page(typed(document))
+    assert "in this sample none of the 3 rows beats another in both" in page(typed(document))
     document["fronts"] = [front | {"rows": names[:2]}]
     assert "beaten in both: uniform" in page(typed(document))
 

@@ -23,7 +23,7 @@ from corelm.reports.document.content import SamplerEntry
 from corelm.reports.document.fronts import front
 from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check
-from corelm.reports.render.plots import canvas
+from corelm.reports.render.plots import canvas, panels
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.entries import labels, shortened
 from corelm.reports.render.plots.files import drawings, plots, shrink
@@ -366,6 +366,16 @@ def _extents(text) -> tuple[float, float, float, float]:
     text.get_window_extent()  # puts it where it belongs, and measures the line to its mark too
     box = mpl.text.Text.get_window_extent(text)
     return box.x0, box.y0, box.x1, box.y1
+
+
+@pytest.mark.parametrize("ends", [(0.9435, 0.9586), (0.9451, 0.9717), (0.9612, 0.9698)])
+def test_a_narrow_panel_has_a_scale(ends):
+    """One tick alone says nothing of the distance between two dots."""
+    [[axes, *_]] = canvas.panels(canvas.empty(140), 120, canvas.TOP, 3, 1)
+    axes.set_xlim(*ends)
+    panels._few_ticks(axes)
+    assert len(axes.get_xticks()) >= 2
+    assert panels._have_room(axes, axes.get_xticks())
 
 
 @pytest.mark.slow

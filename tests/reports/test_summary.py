@@ -170,10 +170,14 @@ def test_a_setting_between_them_divides_a_run(rows):
 @pytest.mark.parametrize(
     ("front", "says"),
     [
-        (["a", "b"], "No other setting is both likelier and more diverse than a and b."),
+        (
+            ["a", "b"],
+            "In this sample no other setting is both likelier and more diverse than a and b.",
+        ),
         (
             list("abcde"),
-            "No other setting is both likelier and more diverse than a, b, c, d and e.",
+            "In this sample no other setting is both likelier and more diverse than a, b, c, d "
+            "and e.",
         ),
         (list("abcdef"), ""),
     ],

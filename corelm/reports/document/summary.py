@@ -120,7 +120,8 @@ def _front(document: Document) -> str:
     found = [front.entries for front in document.fronts if front.view == GENERATED]
     if not swept or not found or len(found[0]) > FRONT:
         return ""
-    return f"No other setting is both likelier and more diverse than {listed(found[0])}."
+    names = listed(found[0])
+    return f"In this sample no other setting is both likelier and more diverse than {names}."
 
 
 def _equivalent(closest: Samplers) -> str:

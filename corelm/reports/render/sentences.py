@@ -96,15 +96,15 @@ def front_in_words(document: Document, front: Front) -> str:
     best = [entry for entry in measured if entry.sampler in front.entries]
     if len(best) == len(measured):
         return (
-            f"none of the {len(measured)} rows beats another in both: every gain in "
+            f"in this sample none of the {len(measured)} rows beats another in both: every gain in "
             f"{front.larger} has its price in {front.smaller}"
         )
     names = listed([run.name for run in runs(measured, best)])
     beaten = [entry for entry in measured if entry not in best]
     others = listed([run.name for run in runs(measured, beaten)])
     return (
-        f"no other row has both a larger {front.larger} and a smaller {front.smaller} than "
-        f"{names}; beaten in both: {others}"
+        f"in this sample no other row has both a larger {front.larger} and a smaller "
+        f"{front.smaller} than {names}; beaten in both: {others}"
     )
 
 

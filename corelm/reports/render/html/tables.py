@@ -21,6 +21,7 @@ from corelm.reports.document.figures import (
     GENERATED,
     HUMAN,
     TEACHER_FORCED,
+    VARIETY,
     Figure,
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
@@ -224,7 +225,7 @@ def _line(
         name,
         note="measured on other texts" if entry is human and elsewhere else "",
         human=entry is human,
-        n=_count(part),
+        n=f"{_count(part)}{_in_sets(part) if table == VARIETY else ''}",
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
         cells=_cells(columns, entry, clear),
     )
@@ -241,6 +242,13 @@ def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
         return ""
     units = part.units if isinstance(part, GeneratedTexts) else None
     return f"{part.n:,}" if units in (None, part.n) else f"{part.n:,} ({units:,} independent)"
+
+
+def _in_sets(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
+    """Name the size of the sets behind figures of a set, if there are several sets."""
+    size = part.set_size if isinstance(part, GeneratedTexts) else None
+    several = part is not None and part.n is not None and size is not None and size < part.n
+    return f" in sets of {size:,}" if several else ""
 
 
 def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:

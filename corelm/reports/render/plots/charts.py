@@ -85,7 +85,7 @@ def _matched(document: Document) -> Chart:
         "Matched",
         matched_samplers,
         f"The open parameters give {targets(document)}, so that other figures compare fairly. The "
-        "line through a dot is its 95% interval."
+        "line through a dot is its 95 % interval."
         + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
         lambda document: data.of_figures(document, *COMPARED),
@@ -98,7 +98,7 @@ def _sweep(document: Document) -> Chart:
         "Along the sweep",
         "Sweep",
         figures_of_sweeps,
-        "Each dot is one setting. The band around a line is the 95% interval."
+        "Each dot is one setting. The band around a line is the 95 % interval."
         + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
@@ -132,18 +132,18 @@ def _crossing(document: Document) -> str:
     if fit is None:
         return ""
     band = (
-        " The band is the surprisal of human words with its 95% interval"
+        " The band is the surprisal of human words with its 95 % interval"
         + (", measured on other texts and converted to these" if fit.estimated else "")
         + "."
     )
     if fit.t is None:
         return band
-    where = f"{number(fit.t)}{_between(fit.t_ci95)}"
+    where = f"{'about ' * fit.estimated}{number(fit.t)}{_between(fit.t_ci95)}"
     return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
 
 
 def _between(ends: list[float] | None) -> str:
-    return f" (95% interval {number(ends[0])} to {number(ends[1])})" if ends else ""
+    return f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
 def _surprisal(document: Document) -> Chart:
@@ -153,7 +153,7 @@ def _surprisal(document: Document) -> Chart:
         "Surprisal",
         surprisal_against_diversity,
         "Texts further up are more likely to the model, texts further right are more diverse; thin "
-        f"crosses are 95% intervals. {_front(document)}",
+        f"crosses are 95 % intervals. {_front(document)}",
         "Surprisal under the model against diversity for the texts of each sampler. The table "
         "Generated texts has the figures.",
         lambda document: data.of_figures(document, data.DIVERSITY, data.SURPRISAL),
@@ -164,8 +164,14 @@ def _front(document: Document) -> str:
     """Explain the line, which says little if it joins all samplers."""
     drawn = [name for front in document.fronts if front.view == GENERATED for name in front.entries]
     if len(drawn) < len([entry for entry in document.samplers if not entry.error]):
-        return "The line joins the samplers that no other one beats in both: the Pareto front."
-    return "No sampler beats another in both: along the line, diversity has its price in surprisal."
+        return (
+            "The line joins the samplers whose dots no other one beats in both: the Pareto front "
+            "of this sample."
+        )
+    return (
+        "In this sample no sampler beats another in both: along the line, diversity has its price "
+        "in surprisal."
+    )
 
 
 def _recall(document: Document) -> Chart:
@@ -176,8 +182,8 @@ def _recall(document: Document) -> Chart:
         recall_against_mass_kept,
         f"The share of the words at these {positions(document):,} positions that each sampler "
         "could still have drawn, against the model's probability that it keeps; thin crosses are "
-        "95% intervals. On the dashed diagonal the two are equal: below it a sampler loses more of "
-        "the words than the model expects.",
+        "95 % intervals. On the dashed diagonal the two are equal: below it a sampler loses more "
+        "of the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
         lambda document: data.of_figures(document, data.MASS, data.RECALL),
     )

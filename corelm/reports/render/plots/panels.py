@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -123,16 +123,25 @@ def _ends(figure: str, view: str, ends: tuple[float, float]) -> tuple[float, flo
 
 
 def _few_ticks(axes: Axes) -> None:
-    """Write as many ticks under a narrow panel as have room, up to three; at least one."""
+    """Write two or three ticks under a narrow panel, as one says nothing of the scale.
+
+    Where two have no room, it is one.
+    """
+    fitting = [ticks for ticks in _choices(*axes.get_xlim()) if _have_room(axes, ticks)]
+    several = [ticks for ticks in fitting if len(ticks) > 1]
+    axes.set_xticks([*several, *fitting, [sum(axes.get_xlim()) / 2]][0])
+
+
+def _choices(low: float, high: float) -> Iterator[list[float]]:
+    """Yield round ticks, the best first: all of a coarse grid, then two of a finer one."""
     from matplotlib.ticker import MaxNLocator
 
-    low, high = axes.get_xlim()
-    for bins in (3, 2, 1):
+    grids = []
+    for bins in (3, 2, 1, 4, 8, 12):
         places = MaxNLocator(bins, steps=[1, 2, 5, 10], min_n_ticks=1).tick_values(low, high)
-        ticks = [float(place) for place in places if low <= place <= high]
-        if ticks and _have_room(axes, ticks):
-            break
-    axes.set_xticks(ticks or [(low + high) / 2])
+        grids.append([float(place) for place in places if low <= place <= high])
+    yield from filter(None, grids[:3])
+    yield from ([ticks[i], ticks[-1 - i]] for ticks in grids for i in range(len(ticks) // 2))
 
 
 def _have_room(axes: Axes, ticks: Sequence[float]) -> bool:
