@@ -60,6 +60,7 @@ def script(name: str) -> ModuleType:
     return load_program(DOCS / "scripts" / f"{name}.py")
 
 
+sys.path.append(str(DOCS / "scripts"))  # where the examples find their session
 examples, reference = script("examples"), script("reference")
 PAGES: list[Path] = examples.pages()
 
