@@ -368,6 +368,17 @@ def _extents(text) -> tuple[float, float, float, float]:
     return box.x0, box.y0, box.x1, box.y1
 
 
+def test_human_text_has_the_cross_of_its_intervals(document):
+    """The error of few human texts is as much a part of the picture as the samplers'."""
+    texts = document["reference"]["generated_texts"]
+    texts["ci95"] |= {"surprisal": [1.0, 1.5], "diversity": [0.8, 0.9]}
+    [axes] = axes_of(document, "surprisal-against-diversity")
+    lines = [sorted(line.get_xdata()) + sorted(line.get_ydata()) for line in axes.lines]
+    x, y = texts["diversity"], texts["surprisal"]
+    assert [0.8, 0.9, y, y] in lines
+    assert [x, x, 1.0, 1.5] in lines
+
+
 @pytest.mark.parametrize("ends", [(0.9435, 0.9586), (0.9451, 0.9717), (0.9612, 0.9698)])
 def test_a_narrow_panel_has_a_scale(ends):
     """One tick alone says nothing of the distance between two dots."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from corelm.reports.document.content import Document, Entry
+from corelm.reports.document.content import Document, Entry, HumanEntry
 from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
 from corelm.reports.document.fronts import front
 from corelm.reports.render.plots import canvas, scales
@@ -41,7 +41,8 @@ def surprisal_against_diversity(document: Document, axes: Axes | None = None) ->
     for label, point in points.items():
         cross(axes, entries[label], point, *SURPRISAL)
         axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
-    if (human := point_of(document.human, *SURPRISAL)) is not None:
+    if document.human and (human := point_of(document.human, *SURPRISAL)) is not None:
+        cross(axes, document.human, human, *SURPRISAL)
         axes.plot(*human, "D", color=HUMAN, zorder=6, **MARK)
         points["human text"] = human
     axes.set_xlabel("diversity of the texts (1: nothing is repeated)")
@@ -104,7 +105,8 @@ def positions(document: Document) -> int:
 def cross(axes: Axes, entry: Entry, point: Point, across: str, up: str, view: str) -> None:
     """Draw the 95 % intervals of two figures through their point, if there are any."""
     x, y = point
-    how: dict[str, Any] = {"color": TEAL, "lw": 1, "alpha": 0.6, "zorder": 4}
+    colour = HUMAN if isinstance(entry, HumanEntry) else TEAL
+    how: dict[str, Any] = {"color": colour, "lw": 1, "alpha": 0.6, "zorder": 4}
     if ends := ends_of(entry, across, view):
         axes.plot(ends, [y, y], **how)
     if ends := ends_of(entry, up, view):
