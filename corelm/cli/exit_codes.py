@@ -198,7 +198,11 @@ def model_hint(error: typer.TyperException) -> str:
     """Return how to name a model to a command that takes no words; empty in other errors."""
     found = EXTRA.match(error.format_message())
     command = getattr(getattr(error, "ctx", None), "command", None)
-    if not found or not command or any(each.param_type_name == "argument" for each in command.params):
+    if (
+        not found
+        or not command
+        or any(each.param_type_name == "argument" for each in command.params)
+    ):
         return ""
     options = [name for each in command.params for name in each.opts]
     return f"; a model is named with --model {found[1]}" if "--model" in options else ""

@@ -29,9 +29,13 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: a file that cannot be opened.
     """
-    file = Path(path) / FILE if os.path.isdir(path) else Path(path)
-    with open_input(file) as opened:
+    with open_input(file_at(path)) as opened:
         return opened.read(LARGEST_FILE + 1)
+
+
+def file_at(path: str | os.PathLike[str]) -> Path:
+    """Return the file to read: the path, or the generation_config.json in a folder."""
+    return Path(path) / FILE if os.path.isdir(path) else Path(path)
 
 
 def parsed(content: bytes) -> tuple[dict[str, Any], str]:

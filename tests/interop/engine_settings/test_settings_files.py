@@ -69,6 +69,14 @@ def test_the_folder_of_a_model(tmp_path):
     assert str(from_settings(tmp_path).sampler) == "top_k(k=9)"
 
 
+def test_a_generation_config_is_transformers_whatever_its_keys(tmp_path):
+    file = tmp_path / files.FILE
+    file.write_text('{"temperature": 0.6, "top_p": 0.9}')  # keys of six engines
+    for source in (tmp_path, file, str(file)):
+        assert from_settings(source).engine == "transformers"
+    assert from_settings(tmp_path, "vllm").engine == "vllm"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
