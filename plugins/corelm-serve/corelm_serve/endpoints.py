@@ -29,8 +29,6 @@ from corelm_serve.service import Service
 
 SMALL = 2**14
 """Bytes of a body that is read at once."""
-DRAWING_SECONDS = 30
-"""The time for a picture, in addition to a chain's: the first one loads matplotlib."""
 BODY_SECONDS = 30
 """The time in which a body must have come."""
 
@@ -175,18 +173,20 @@ async def play_write(request: Request) -> Response:
 
 async def play_picture(request: Request) -> Response:
     """Draw the next word."""
-    from corelm_serve.play.pictures import picture  # imports reports, which few servers draw
+    # Imports reports, which few servers draw.
+    from corelm_serve.play.pictures import explained, picture
 
-    body = await read_body(request)
-    content, kind = await _worked(request, picture, body, more=DRAWING_SECONDS)
+    found = await _worked(request, explained, await read_body(request))
+    # Not given up: a thread that matplotlib draws in must not outlive Python.
+    content, kind = await run_sync(picture, *found, limiter=request.app.state.limiter)
     return Response(content, media_type=kind)
 
 
-async def _worked(request: Request, answer: Callable[..., Any], body: Any, more: float = 0) -> Any:
+async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> Any:
     """Return an answer about a place in a text, which a sampler may take long for.
 
     Raises:
-        LateError: it takes longer than the server's limit, and `more` seconds.
+        LateError: it takes longer than the server's limit.
     """
     service, threads = service_of(request), list[int]()
 
@@ -194,7 +194,7 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any, more:
         threads.append(get_ident())
         return answer(body, service.models, service.rows, service.limits)
 
-    seconds = service.limits.stall + more
+    seconds = service.limits.stall
     try:
         with anyio.fail_after(seconds):
             return await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)

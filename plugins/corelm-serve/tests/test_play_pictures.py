@@ -67,11 +67,8 @@ def plain():
     return Figure(figsize=(1, 1))
 
 
-def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(
-    open_client, monkeypatch
-):
+def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(open_client):
     register()
-    monkeypatch.setattr("corelm_serve.endpoints.DRAWING_SECONDS", 0)
     client = open_client(limits=Limits(stall=0.2))
     failed = client.post("/api/picture", json={"prompt": "the", "sampler": "raises(at=0)"})
     assert failed.status_code == 500

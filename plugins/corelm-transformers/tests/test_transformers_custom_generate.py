@@ -5,6 +5,7 @@ import importlib.metadata
 import sys
 
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 from corelm_transformers import TransformersModel
 from tiny_transformers import ENGINE, PROMPTS, TOKENIZER, encoded
 

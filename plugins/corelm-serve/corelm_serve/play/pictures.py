@@ -21,8 +21,10 @@ DRAWING = threading.Lock()
 """matplotlib's settings belong to the process, so one picture is drawn at a time."""
 
 
-def picture(body: Any, models: Models, caches: Caches, limits: Limits) -> tuple[bytes, str]:
-    """Return a picture of the next word's way from the model to the draw, and its media type.
+def explained(
+    body: Any, models: Models, caches: Caches, limits: Limits
+) -> tuple[corelm.Explanation, PictureRequest]:
+    """Return what a picture shows: the next word's way from the model to the draw.
 
     Raises:
         ApiError: a chain that can't be read, or a stage that fails.
@@ -32,12 +34,17 @@ def picture(body: Any, models: Models, caches: Caches, limits: Limits) -> tuple[
     rows = caches[find(models, request.model).name, request.unknown]
     model = RowModel(place.vocabulary, rows)
     try:
-        explained = corelm.explain(
+        explanation = corelm.explain(
             model, request.prompt, chain, after=place.tokens, unknown=request.unknown
         )
     except CorelmError as error:
         raise as_api_error(error, "sampler") from error
+    return explanation, request
+
+
+def picture(explanation: corelm.Explanation, request: PictureRequest) -> tuple[bytes, str]:
+    """Return the picture and its media type."""
     with DRAWING:
-        figure, written = corelm.plot.explanation(explained, top=request.count), io.BytesIO()
+        figure, written = corelm.plot.explanation(explanation, top=request.count), io.BytesIO()
         figure.savefig(written, format=request.form, dpi=DOTS_PER_INCH)
     return written.getvalue(), PICTURES[request.form]
