@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any, TextIO, cast
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `corelm`; by default the words of this process.
     """
+    if arguments is None:
+        _separate_output()
     try:
         from corelm.cli.app import run
 
@@ -25,11 +29,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _end_output()
 
 
+class _OfMainThread:
+    """A stream for the main thread; what other threads write goes to standard error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        is_main = threading.current_thread() is threading.main_thread()
+        return getattr(self._stream if is_main else sys.stderr, name)
+
+
+def _separate_output() -> None:
+    """Redirect descriptor 1 to standard error for good, and give `sys.stdout` one of its own.
+
+    A thread that a plugin started at its import may write at any time.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        return
+    stdout = sys.stdout
+    with contextlib.suppress(OSError, ValueError):
+        own = open(os.dup(1), "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115
+        os.dup2(2, 1)
+        sys.stdout = cast("TextIO", _OfMainThread(own))
+
+
 def _end_output() -> None:
-    """Redirect standard output to standard error: plugins' threads and exit functions run later."""
+    """Redirect `sys.stdout` to standard error: exit functions of plugins run later."""
     if sys.stdout is None or sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-        os.dup2(2, 1)
     sys.stdout = sys.stderr

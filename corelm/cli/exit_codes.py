@@ -65,6 +65,7 @@ UNKNOWN = re.compile(
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 OPTION = re.compile(r"No such option: --([\w-]+)")
+EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$")
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -114,7 +115,7 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return f"{_explain(error.error, help)[0]}; {error.kept}", PARTLY_FAILED
         case typer.TyperException():
             message = error.format_message().rstrip(".")
-            hint = package_hint(message) + sampler_hint(message)
+            hint = package_hint(message) + sampler_hint(message) + model_hint(error)
             return f"{message}{hint}; see `{help}`", error.exit_code
         case typer.Abort():
             return "aborted", FAILED
@@ -191,6 +192,20 @@ def package_hint(message: str) -> str:
     found = UNKNOWN.match(message)
     package = found and PACKAGES.get(found[1])
     return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
+
+
+def model_hint(error: typer.TyperException) -> str:
+    """Return how to name a model to a command that takes no words; empty in other errors."""
+    found = EXTRA.match(error.format_message())
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    if (
+        not found
+        or not command
+        or any(each.param_type_name == "argument" for each in command.params)
+    ):
+        return ""
+    options = [name for each in command.params for name in each.opts]
+    return f"; a model is named with --model {found[1]}" if "--model" in options else ""
 
 
 def sampler_hint(message: str) -> str:

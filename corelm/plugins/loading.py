@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -103,7 +104,13 @@ def import_plugin(point: EntryPoint) -> Any:
 
 def unclosable(stream: Any) -> Any:
     """Return a stream that writes to this one and leaves it open; None for a closed one."""
-    return None if stream is None else _Unclosable(stream)
+    return None if stream is None else _unclosable(stream)
+
+
+# `print` borrows `sys.stdout`: freed while another thread prints to it, it would end the process.
+@functools.lru_cache(maxsize=16)
+def _unclosable(stream: Any) -> Any:
+    return _Unclosable(stream)
 
 
 class _Unclosable:

@@ -14,6 +14,7 @@ from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.models import atomic_files
 from corelm.reports.document.content import Document
+from corelm.reports.document.numbers import counted
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
 from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
@@ -163,7 +164,8 @@ class Report(Displayed):
         return pandas.DataFrame(columns(self._document, level))
 
     def __repr__(self) -> str:
-        return f"<corelm report of {len(self._document.samplers)} samplers: {self.summary}>"
+        samplers = counted(len(self._document.samplers), "sampler")
+        return f"<corelm report of {samplers}: {self.summary}>"
 
     def _repr_html_(self) -> str:
         """Return the summary and the table, for a notebook."""

@@ -85,7 +85,9 @@ class Destination:
         settings = {**origin, **settings_of(texts, prompts)}
         with opened(self.path, settings, self.resume) as file:
             if file.written:
-                messages.note(f"continuing after {file.written} texts")
+                messages.note(
+                    f"continuing after {file.written} {'text' if file.written == 1 else 'texts'}"
+                )
             with executor as workers, stages("units") as progress:
                 progress("texts", file.written, request.total)
                 for lines in in_order(workers, units_of(texts, file.written, prompts)):

@@ -12,6 +12,9 @@ LITTLE_TEXT = 50_000
 FEW_STEPS = 100
 """Steps; most presets were best after more on the toy texts."""
 
+FLAT = 0.02
+"""Nats per token, 2 % of the perplexity; a held-out loss that rises less is called flat."""
+
 FEW_TEXTS = 10
 """Held-out texts; the mean loss of fewer changes much with the texts that are drawn."""
 
@@ -50,9 +53,12 @@ def after_training(losses: LossHistory, patience: int) -> list[str]:
         return []
     if losses.epochs_since_best == 0:
         return ["the held-out loss still fell in the last epoch: more --epochs may help"]
+    best = min(losses.held_out)
+    is_flat = max(losses.held_out[losses.best_epoch :]) - best < FLAT
+    after = "held-out loss hardly changed" if is_flat else "network learned its texts by heart"
     kept = (
         f"kept the weights of epoch {losses.best_epoch}, with a held-out perplexity of "
-        f"{math.exp(min(losses.held_out)):.1f}: after it the network learned its texts by heart"
+        f"{math.exp(best):.1f}: after it the {after}"
     )
     if losses.epochs_since_best < patience:
         return [kept]

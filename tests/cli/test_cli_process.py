@@ -474,3 +474,32 @@ def test_late_output_of_a_plugin_stays_behind_no_document(
     assert done.returncode == 0
     for word in (b"atexit", b"raw", b"thread"):
         assert word in done.stderr
+
+
+BETWEEN = """
+import os, sys, threading
+import corelm.cli, corelm.cli.app
+
+def write():
+    print("printed")
+    os.write(1, b"raw")
+
+def run(words):  # at its start no plugin runs in the main thread
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    sys.__stdout__.write("stream")
+    print("product")
+    return 0
+
+corelm.cli.app.run = run
+corelm.cli.main()
+"""
+
+
+def test_threads_reach_standard_output_at_no_time() -> None:
+    """Also between the import of a plugin and the start of the command."""
+    done = subprocess.run([sys.executable, "-c", BETWEEN], capture_output=True)
+    assert done.stdout.split() == [b"product"]
+    for word in (b"printed", b"raw", b"stream"):
+        assert word in done.stderr

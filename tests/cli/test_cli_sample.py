@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_models import write
 
 from corelm.machine import machine
 
@@ -24,6 +25,17 @@ def test_a_text_is_the_prompt_and_what_follows(run: Run) -> None:
 def test_a_model_without_a_prompt_that_lacks_the_default_gets_its_first_word(run: Run) -> None:
     result = run(*GREEDY, "--length", "0")
     assert (result.out, result.err) == ("and\n", "printed at import\n")
+
+
+def test_an_empty_text_that_a_model_cannot_continue_leaves_no_empty_line(
+    run: Run, tmp_path: Path
+) -> None:
+    model = write(tmp_path / "no-start-token")
+    result = run("sample", "", "--model", str(model))
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[-1] == (
+        "error: this model cannot continue an empty text; give it at least one token"
+    )
 
 
 def test_words_that_the_model_lacks_are_noted_by_name(run: Run) -> None:

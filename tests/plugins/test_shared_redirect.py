@@ -81,3 +81,26 @@ def test_it_redirects_once_for_blocks_within_blocks() -> None:
     with pytest.raises(ZeroDivisionError), shared.entered():
         raise ZeroDivisionError
     assert events == ["redirect", "undo"] * 2
+
+
+PRINTING = """
+import threading
+from corelm.plugins.loading import plugin_errors
+
+def write():
+    while True:
+        print("printed")
+
+threading.Thread(target=write, daemon=True).start()
+for _ in range(2000):
+    with plugin_errors():
+        print("in a plugin")
+import os
+os._exit(0)
+"""
+
+
+def test_a_thread_may_print_while_output_is_redirected_and_restored() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINTING], capture_output=True)
+    assert done.returncode == 0
+    assert b"in a plugin" in done.stderr

@@ -557,6 +557,13 @@ def test_impossible_settings_are_refused(asked, says):
     assert says in str(refused.value)
 
 
+def test_a_report_of_one_sampler_and_one_text_counts_in_the_singular():
+    toy, prompt, texts = ToyModel(), "the", ["the cat"]
+    report = corelm.compare(toy, ["greedy"], prompts=prompt, n=1, length=4, reference=texts)
+    assert repr(report).startswith("<corelm report of 1 sampler: ")
+    assert "of 1 text (1 text given)." in report.to_markdown()
+
+
 @pytest.mark.parametrize("texts", [0, 2])
 def test_the_figures_do_not_depend_on_the_texts_that_the_report_keeps(texts):
     asked = {"prompts": ["the", "the cat"], "n": 6, "length": 9, "seeds": [1, 2]}

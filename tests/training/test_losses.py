@@ -40,6 +40,11 @@ def test_enough_text_steps_and_held_out_texts_need_no_warning():
             ["kept the weights of epoch 2, with a held-out perplexity of 8.0: "
              "after it the network learned its texts by heart"],
         ),
+        (
+            [3.0, math.log(8.0), math.log(8.0) + 0.004],
+            ["kept the weights of epoch 2, with a held-out perplexity of 8.0: "
+             "after it the held-out loss hardly changed"],
+        ),
     ],
 )  # fmt: skip
 def test_the_sentences_at_the_end(held_out, sentences):

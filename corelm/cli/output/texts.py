@@ -87,6 +87,9 @@ def _write_stream(request: Request, out: Output) -> None:
     except (Exception, KeyboardInterrupt) as error:
         for text in getattr(error, "generations", ()):
             out.text(text.text[shown:])  # held back, as it may have begun a stop string
+            shown = len(text.text)
+        if not (request.texts.prompt or shown):
+            line_end = ""  # no line was begun
         raise
     finally:
         out.text(line_end)

@@ -29,9 +29,13 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: a file that cannot be opened.
     """
-    file = Path(path) / FILE if os.path.isdir(path) else Path(path)
-    with open_input(file) as opened:
+    with open_input(file_at(path)) as opened:
         return opened.read(LARGEST_FILE + 1)
+
+
+def file_at(path: str | os.PathLike[str]) -> Path:
+    """Return the file to read: the path, or the generation_config.json in a folder."""
+    return Path(path) / FILE if os.path.isdir(path) else Path(path)
 
 
 def parsed(content: bytes) -> tuple[dict[str, Any], str]:
@@ -69,7 +73,7 @@ def _json(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = "too deep" if isinstance(error, RecursionError) else str(error)
+        reason = "too deep" if isinstance(error, RecursionError) else _fault(error)
         raise SettingsError(f"it is not JSON: {reason}") from None
     if not isinstance(values, Mapping):
         raise SettingsError(f"it has {shown(values)}, not a JSON object of settings")
@@ -92,7 +96,7 @@ def _yaml(text: str) -> dict[str, Any]:
         raise SettingsError("it is not YAML: too deep") from None
     # A tag such as !!int or !!bool converts its text unchecked.
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise SettingsError(f"it is not YAML: {one_line(str(error))}") from None
+        raise SettingsError(f"it is not YAML: {_fault(error)}") from None
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
         raise SettingsError("it is YAML, but not lines `key: value`")
     keys = [key.value for key, _ in node.value]
@@ -100,6 +104,12 @@ def _yaml(text: str) -> dict[str, Any]:
     if twice is not None:  # YAML's own rule; the library takes the last one
         raise SettingsError(f"the key {shown(twice)} is given twice")
     return dict(values)
+
+
+def _fault(error: Exception) -> str:
+    """Return the message of Python's error, without its advice to programmers on long numbers."""
+    message = one_line(str(error))
+    return "a number is too long" if "set_int_max_str_digits" in message else message
 
 
 def _reason(error: Any) -> str:

@@ -175,7 +175,8 @@ MIROSTAT = llama_cpp.MIROSTAT
 def is_request(values: Values) -> bool:
     """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
     own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
-    return bool(own_keys & values.keys()) and "temperature" in values and "temp" not in values
+    is_own = own_keys & values.keys() or {"prompt", "max_length"} <= values.keys()
+    return bool(is_own) and "temperature" in values and "temp" not in values
 
 
 @dataclass(frozen=True, eq=False)

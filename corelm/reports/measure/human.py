@@ -15,7 +15,7 @@ from corelm.reports.document.content import (
     HumanEntry,
 )
 from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
-from corelm.reports.document.numbers import share
+from corelm.reports.document.numbers import counted, share
 from corelm.reports.document.schema import fault
 from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
@@ -51,7 +51,7 @@ def from_texts(
     of_texts = measured.summary()
     of_texts.by_position = []
     entry = HumanEntry(
-        description=f"{len(texts)} texts: {contexts.description}{_note(plan, of_texts)}",
+        description=f"{counted(len(texts), 'text')}: {contexts.description}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,

@@ -12,6 +12,7 @@ from corelm import LanguageModel
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import manifest_of
+from corelm.reports.document.numbers import counted
 from corelm.reports.metrics.units import MANY
 from corelm.toolkit import Parameter, Rule, home
 
@@ -60,7 +61,7 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
     texts = tuple(given)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
-    return HumanCorpus(texts[:count], f"{len(texts[:count])} texts given")
+    return HumanCorpus(texts[:count], f"{counted(len(texts[:count]), 'text')} given")
 
 
 @dataclass(frozen=True)

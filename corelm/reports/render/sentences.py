@@ -8,7 +8,7 @@ from corelm.reports.document.content import Document, Front, SamplerEntry
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
 from corelm.reports.document.header import Header
 from corelm.reports.document.lookup import value
-from corelm.reports.document.numbers import listed
+from corelm.reports.document.numbers import counted, listed
 from corelm.reports.document.setting_runs import runs
 from corelm.reports.render.columns import TARGET, OverviewColumn, amount
 
@@ -40,13 +40,13 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     n = header.n * len(header.prompts) * len(header.seeds or [1])
     on_contexts, on_texts = _titles(columns)
     parts = [
-        f"{on_contexts}: means over the same {contexts.positions:,} positions of "
-        f"{contexts.texts:,} texts ({contexts.description})."
+        f"{on_contexts}: means over the same {counted(contexts.positions, 'position')} of "
+        f"{counted(contexts.texts, 'text')} ({contexts.description})."
     ]
     if on_texts:
         parts.append(
-            f"{on_texts}: from {n:,} texts of at most {header.length:,} tokens that each "
-            f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
+            f"{on_texts}: from {counted(n, 'text')} of at most {counted(header.length, 'token')} "
+            f"that each sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
             f"{seeds(header)}{_units(document, n)}."
         )
     if matched := targets(document):

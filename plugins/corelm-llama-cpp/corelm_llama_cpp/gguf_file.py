@@ -26,8 +26,13 @@ def load(path, device=None):
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
-        UsageError: no such device.
+        UsageError: no such device, or something other than a path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(
+            f"a model is the path of a GGUF file, not {type(path).__name__}; "
+            "as_logits_processor has corelm's samplers for a model that is loaded"
+        )
     if device is not None and device not in DEVICES:
         raise UsageError(f"llama.cpp's device is {' or '.join(DEVICES)}, not {device!r}")
     if device == "gpu" and not llama.llama_supports_gpu_offload():

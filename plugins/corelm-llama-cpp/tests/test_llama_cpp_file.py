@@ -21,6 +21,12 @@ def test_the_device(gguf_file):
             LlamaCppModel(gguf_file, device="gpu")
 
 
+def test_a_loaded_model_is_refused_by_name(gguf_file):
+    model = llama_cpp.Llama(str(gguf_file), n_ctx=8, verbose=False)
+    with pytest.raises(UsageError, match="path of a GGUF file, not Llama; as_logits_processor"):
+        LlamaCppModel(model)
+
+
 @pytest.fixture
 def changed(gguf_file, tmp_path):
     """A function that writes the tiny model with some bytes replaced."""

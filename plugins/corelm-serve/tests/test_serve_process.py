@@ -279,6 +279,7 @@ def run(*arguments, **environment):
     ("arguments", "message"),
     [
         (["--no-token", "--host", "0.0.0.0"], "--no-token is for a loopback address"),
+        (["imdb"], "Got unexpected extra argument(s) (imdb); a model is named with --model imdb; "),
         (["--model", "imbd", "--port", "0"], "there is no model 'imbd'"),
         (["--model", "imdb", "--model", "imdb", "--port", "0"], "two models are called imdb"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:8000"),

@@ -309,6 +309,7 @@ def test_what_the_engine_ignores_is_named(values, idle):
         ({"temperature": 0.7, "top_p": 0.9, "rep_pen": 1.1}, "koboldcpp"),
         ({"temperature": 0.7, "sampler_order": [6, 0, 1, 3, 4, 2, 5]}, "koboldcpp"),
         ({"temp": 0.7, "rep_pen": 1.1, "sampler_order": [6, 0, 1, 3, 4, 2, 5]}, "sillytavern"),
+        ({"prompt": "p", "max_length": 50, "temperature": 0.7}, "koboldcpp"),
         ({"temperature": 0.7, "num_ctx": 4096}, "ollama"),
         ({"model": "m", "prompt": "p", "options": {"temperature": 0.7}}, "ollama"),
     ],

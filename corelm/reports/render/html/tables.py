@@ -25,7 +25,7 @@ from corelm.reports.document.figures import (
     Figure,
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
-from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
+from corelm.reports.document.numbers import MINUS, counted, interval, margins, share, signed
 from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
 from corelm.reports.render.false_discoveries import Place, clear_differences
 
@@ -264,7 +264,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
     part = entry.part(column.view)
     if part is not None and found.n is not None and part.n is not None and found.n < part.n:
-        note = ", ".join(filter(None, (f"of {found.n:,} texts", note)))
+        note = ", ".join(filter(None, (f"of {counted(found.n, 'text')}", note)))
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     return Cell(
         column.title,
