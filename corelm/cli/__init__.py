@@ -43,9 +43,10 @@ class _OfMainThread:
 def _separate_output() -> None:
     """Redirect descriptor 1 to standard error for good, and give `sys.stdout` one of its own.
 
-    A thread that a plugin started at its import may write at any time.
+    A thread that a plugin started at its import may write at any time. A terminal stays as it is:
+    `input` edits lines only where `sys.stdout` is the terminal itself, and no document is damaged.
     """
-    if sys.stdout is None or sys.stderr is None:
+    if sys.stdout is None or sys.stderr is None or sys.stdout.isatty():
         return
     stdout = sys.stdout
     with contextlib.suppress(OSError, ValueError):
