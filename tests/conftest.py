@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.unsetenv(name)
 
 
-LONG = "test_examples_print_what_the_page_says["
+LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
 VARIANTS = pytest.StashKey[Counter[str]]()
 
 

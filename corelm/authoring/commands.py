@@ -107,8 +107,13 @@ def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
 
 
 def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Iterator[str]:
+    # A module that offers several things has an entry point for each, with a row of its own.
+    others = {s.entry_point for s in offers if s.distribution == source.distribution} - {
+        source.entry_point
+    }
     for kind, name in offers.get(source, []):
-        yield f"{kind} {name}"
+        if name not in others:
+            yield f"{kind} {name}"
     if source.entry_point == "corelm_next_token":
         yield "observes every step"
 

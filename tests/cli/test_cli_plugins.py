@@ -34,6 +34,24 @@ def test_the_offers_of_each_plugin_as_json(run: Run) -> None:
     }
 
 
+def test_what_has_an_entry_point_of_its_own_is_listed_there_alone(
+    run: Run, installed_plugin: Install
+) -> None:
+    code = (
+        "import corelm\n"
+        "class A(corelm.Sampler):\n"
+        "    def __call__(self, logits, context): return logits\n"
+        "class B(A): pass\n"
+        "class C(A): pass\n"
+        "@corelm.hookimpl\n"
+        "def corelm_samplers(): return {'a1': A, 'b1': B, 'c1': C}\n"
+    )
+    installed_plugin("corelm-three", {"a1": "corelm_three", "b1": "corelm_three"}, code)
+    lines = run("plugins").out.splitlines()
+    rows = {line.split()[0]: line.split(maxsplit=3)[3] for line in lines[1:]}
+    assert (rows["a1"], rows["b1"]) == ("sampler a1, sampler c1", "sampler b1")
+
+
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--check"]) == 0
     assert capsys.readouterr().err == ""
