@@ -20,7 +20,7 @@ logger = logging.getLogger("corelm.serve")
 
 CONNECTIONS = 1_024
 BACKLOG = 512
-AFTER_GRACE = 5
+AFTER_GRACE = 10
 """Seconds that the last events get to reach their clients."""
 SILENCE = 30.0
 """Seconds without a request after which a connection is closed."""
