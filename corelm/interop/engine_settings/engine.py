@@ -292,6 +292,48 @@ def all_or(last: int) -> int:
     return 0 if last == -1 else last
 
 
+def check_that_prompt_counts(stage: Any) -> None:
+    """Raise if a penalty skips the prompt, which engines cannot do.
+
+    Raises:
+        NoCounterpartError: it skips the prompt.
+    """
+    if stage.skip_prompt:
+        raise NoCounterpartError("the prompt counts there")
+
+
+def dry_keys(
+    multiplier: float,
+    base: float,
+    allowed: int,
+    last: int,
+    breakers: Any,
+    *,
+    window: str = "dry_penalty_last_n",
+) -> Values:
+    """Return values of the keys that engines have for DRY; `window` is the key of `last`."""
+    return {
+        "dry_multiplier": multiplier,
+        "dry_base": base,
+        "dry_allowed_length": allowed,
+        window: last,
+        "dry_sequence_breakers": breakers,
+    }
+
+
+def dry_parameters(
+    multiplier: float, base: float, allowed: int, last: int, breakers: Sequence[str]
+) -> Values:
+    """Return the parameters of `dry` from values in the order of `dry_keys`."""
+    return {
+        "multiplier": multiplier,
+        "base": base,
+        "allowed_length": allowed,
+        "last": last,
+        "sequence_breakers": breakers,
+    }
+
+
 def own(sampler: str, /, **parameters: Any) -> Sampler:
     """Return corelm's own sampler of a name."""
     default = _default(sampler)

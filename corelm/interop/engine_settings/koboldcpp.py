@@ -20,6 +20,9 @@ from corelm.interop.engine_settings.engine import (
     NoCounterpartError,
     Setting,
     Values,
+    check_that_prompt_counts,
+    dry_keys,
+    dry_parameters,
     plain,
     texts,
 )
@@ -53,8 +56,7 @@ def _penalty(name: str, key: str, off: float) -> Setting:
         return {"penalty": value, "last": 0 if last >= WHOLE else last}
 
     def write(stage: Any) -> Values:
-        if stage.skip_prompt:
-            raise NoCounterpartError("the prompt counts there")
+        check_that_prompt_counts(stage)
         return {key: stage.penalty, "rep_pen_range": stage.last or WHOLE, "rep_pen_slope": 1.0}
 
     return Setting(name, keys, {key: off}, read, write, "6")
@@ -67,25 +69,18 @@ def _read_breakers(given: Any) -> list[str]:
 def _read_dry(factor: float, base: float, allowed: int, last: int, ends: Any) -> Values | None:
     if factor <= 0 or base <= 0:
         return None
-    return {
-        "multiplier": factor,
-        "base": base,
-        "allowed_length": allowed,
-        "last": max(last, 0),
-        "sequence_breakers": _read_breakers(ends),
-    }
+    return dry_parameters(factor, base, allowed, max(last, 0), _read_breakers(ends))
 
 
 def _write_dry(stage: Any) -> Values:
-    if stage.skip_prompt:
-        raise NoCounterpartError("the prompt counts there")
-    return {
-        "dry_multiplier": stage.multiplier,
-        "dry_base": stage.base,
-        "dry_allowed_length": stage.allowed_length,
-        "dry_penalty_last_n": stage.last,
-        "dry_sequence_breakers": list(stage.sequence_breakers),
-    }
+    check_that_prompt_counts(stage)
+    return dry_keys(
+        stage.multiplier,
+        stage.base,
+        stage.allowed_length,
+        stage.last,
+        list(stage.sequence_breakers),
+    )
 
 
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
@@ -106,13 +101,7 @@ FIRST = (
     webui.custom_bans(),
     Setting(
         "dry",
-        {
-            "dry_multiplier": 0.0,
-            "dry_base": 1.75,
-            "dry_allowed_length": 2,
-            "dry_penalty_last_n": LAST,
-            "dry_sequence_breakers": (),
-        },
+        dry_keys(0.0, 1.75, 2, LAST, ()),
         {"dry_multiplier": 0.0},
         _read_dry,
         _write_dry,

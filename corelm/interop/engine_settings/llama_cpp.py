@@ -20,6 +20,9 @@ from corelm.interop.engine_settings.engine import (
     Setting,
     Values,
     all_or,
+    check_that_prompt_counts,
+    dry_keys,
+    dry_parameters,
     plain,
     texts,
 )
@@ -48,8 +51,7 @@ def penalty(name: str, key: str, off: float) -> Setting:
     """Return the setting of a penalty, which looks at a window of the last tokens."""
 
     def write(stage: Any) -> Values:
-        if stage.skip_prompt:
-            raise NoCounterpartError("the prompt counts there")
+        check_that_prompt_counts(stage)
         return {key: stage.penalty, "repeat_last_n": window(stage.last)}
 
     return Setting(
@@ -74,34 +76,21 @@ def dry(may_be_empty: bool = False) -> Setting:
     def read(factor: float, base: float, allowed: int, last: int, breakers: Any) -> Values | None:
         if factor == 0 or last == 0:
             return None
-        return {
-            "multiplier": factor,
-            "base": base,
-            "allowed_length": allowed,
-            "last": all_or(last),
-            "sequence_breakers": texts(breakers),
-        }
+        return dry_parameters(factor, base, allowed, all_or(last), texts(breakers))
 
     def write(stage: Any) -> Values:
-        if stage.skip_prompt:
-            raise NoCounterpartError("the prompt counts there")
+        check_that_prompt_counts(stage)
         if not stage.sequence_breakers and not may_be_empty:
             raise NoCounterpartError("sequence_breakers are needed there, such as ['\\n']")
-        return {
-            "dry_multiplier": stage.multiplier,
-            "dry_base": stage.base,
-            "dry_allowed_length": stage.allowed_length,
-            "dry_penalty_last_n": window(stage.last),
-            "dry_sequence_breakers": list(stage.sequence_breakers),
-        }
+        return dry_keys(
+            stage.multiplier,
+            stage.base,
+            stage.allowed_length,
+            window(stage.last),
+            list(stage.sequence_breakers),
+        )
 
-    keys = {
-        "dry_multiplier": 0.0,
-        "dry_base": 1.75,
-        "dry_allowed_length": 2,
-        "dry_penalty_last_n": LAST,
-        "dry_sequence_breakers": BREAKERS,
-    }
+    keys = dry_keys(0.0, 1.75, 2, LAST, BREAKERS)
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
 
 

@@ -16,10 +16,12 @@ from corelm.errors import SettingsError
 from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings.engine import (
     ListingEngine,
-    NoCounterpartError,
     Setting,
     Values,
     all_or,
+    check_that_prompt_counts,
+    dry_keys,
+    dry_parameters,
     plain,
     texts,
 )
@@ -50,8 +52,7 @@ def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setti
     """
 
     def write(stage: Any) -> Values:
-        if stage.skip_prompt:
-            raise NoCounterpartError("the prompt counts there")
+        check_that_prompt_counts(stage)
         return {key: stage.penalty, last: stage.last}
 
     return Setting(
@@ -70,32 +71,20 @@ def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
     def read(factor: float, base: float, allowed: int, window: int, ends: Any) -> Values | None:
         if factor <= 0:
             return None
-        return {
-            "multiplier": factor,
-            "base": base,
-            "allowed_length": allowed,
-            "last": all_or(window),
-            "sequence_breakers": _breakers(ends),
-        }
+        return dry_parameters(factor, base, allowed, all_or(window), _breakers(ends))
 
     def write(stage: Any) -> Values:
-        if stage.skip_prompt:
-            raise NoCounterpartError("the prompt counts there")
-        return {
-            "dry_multiplier": stage.multiplier,
-            "dry_base": stage.base,
-            "dry_allowed_length": stage.allowed_length,
-            last: stage.last,
-            "dry_sequence_breakers": json.dumps(texts(stage.sequence_breakers)),
-        }
+        check_that_prompt_counts(stage)
+        return dry_keys(
+            stage.multiplier,
+            stage.base,
+            stage.allowed_length,
+            stage.last,
+            json.dumps(texts(stage.sequence_breakers)),
+            window=last,
+        )
 
-    keys = {
-        "dry_multiplier": 0.0,
-        "dry_base": 1.75,
-        "dry_allowed_length": 2,
-        last: whole,
-        "dry_sequence_breakers": breakers,
-    }
+    keys = dry_keys(0.0, 1.75, 2, whole, breakers, window=last)
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
 
 
