@@ -7,11 +7,10 @@ from importlib.metadata import EntryPoint
 import numpy as np
 from corelm_confidence import (
     WINDOW,
+    figures_of,
     group_means,
     lowest_mean,
     tail_mean,
-    token_confidence,
-    token_self_certainty,
 )
 
 from corelm import Ancestral, CorelmError, Decoder, ParameterError, hookimpl, param
@@ -27,8 +26,10 @@ class Candidate:
         tokens: (time,) the ids drawn.
         surprisal: (time,) nats, under the distributions that the sampler returned.
         model_surprisal: (time,) the same under the model's own distributions.
-        self_certainty: (time,) nats, the KL divergence of the model's distributions from uniform.
-        confidence: (time,) nats, the mean surprisal of the model's 20 likeliest tokens.
+        self_certainty: (time,) nats, the KL divergence of the model's distributions from uniform;
+            empty for a scorer of this package that does not read it.
+        confidence: (time,) nats, the mean surprisal of the model's 20 likeliest tokens; empty
+            likewise.
     """
 
     prompt: str
@@ -81,6 +82,8 @@ def lowest_group_confidence(candidate, window=WINDOW):
     return float(group_means(candidate.confidence, window).min())
 
 
+LIKELIHOODS = ("likelihood", "total_likelihood")
+"""The scorers that read no confidence, which takes a pass over the logits of every token."""
 WINDOWED = (tail_confidence, group_confidence, lowest_group_confidence)
 SCORERS = {
     scorer.__name__: scorer
@@ -143,7 +146,11 @@ class BestOf(Decoder):
         """Return the index, in an ordinary run, of the best candidate of a sample."""
         source = f"the scorer {self.scorer}"
         return best_candidate(
-            task, sample, self.candidates, lambda text, _: as_number(score(text), source)
+            task,
+            sample,
+            self.candidates,
+            lambda text, _: as_number(score(text), source),
+            confident=self.scorer not in LIKELIHOODS,
         )
 
 
@@ -160,7 +167,7 @@ def written_as(task, chosen):
         yield replace(step, samples=np.array([sample_of[each] for each in step.samples.tolist()]))
 
 
-def best_candidate(task, sample, n, score):
+def best_candidate(task, sample, n, score, confident):
     """Return the index, in an ordinary run, of the best of n candidates of a sample.
 
     Args:
@@ -169,25 +176,19 @@ def best_candidate(task, sample, n, score):
         n: the number of candidates.
         score: a function from a candidate and all of them to a number; the first candidate with
             the highest one is best.
+        confident: compute the confidences of the candidates.
     """
     first = sample * n
-    texts = candidates(task.with_samples(range(first, first + n)))
+    texts = candidates(task.with_samples(range(first, first + n)), confident)
     return first + int(np.argmax([score(text, texts) for text in texts]))
 
 
-def candidates(task):
-    """Return the candidates of ancestral sampling."""
+def candidates(task, confident):
+    """Return the candidates of ancestral sampling, with their confidences or without."""
     drawn = {sample: [] for sample in task.random_stream.samples}
     for step in Ancestral()(task):
-        logits = step.model_logits
-        facts = zip(
-            step.tokens,
-            step.surprisal,
-            step.model_surprisal,
-            token_self_certainty(logits),
-            token_confidence(logits),
-            strict=True,
-        )
+        figures = figures_of(step.model_logits) if confident else ()
+        facts = zip(step.tokens, step.surprisal, step.model_surprisal, *figures, strict=True)
         for sample, fact in zip(step.samples.tolist(), facts, strict=True):
             drawn[sample].append(fact)
     return [_candidate(task, facts) for facts in drawn.values()]

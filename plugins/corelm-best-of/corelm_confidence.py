@@ -28,9 +28,12 @@ def token_self_certainty(logits):
         >>> token_self_certainty(np.log([[0.5, 0.5], [0.9, 0.1]])).round(4).tolist()
         [0.0, 0.5108]
     """
-    possible = logits > -np.inf
+    return _self_certainty(log_softmax(logits.astype(np.float64)))
+
+
+def _self_certainty(log_p):
+    possible = log_p > -np.inf
     size = possible.sum(axis=-1)
-    log_p = log_softmax(logits.astype(np.float64))
     return -np.where(possible, log_p, 0.0).sum(axis=-1) / size - np.log(size)
 
 
@@ -50,11 +53,20 @@ def token_confidence(logits, top=TOP):
         >>> token_confidence(np.log([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]), top=2).round(4).tolist()
         [1.0397, 1.2629]
     """
-    log_p = log_softmax(logits.astype(np.float64))
+    return _confidence(log_softmax(logits.astype(np.float64)), top)
+
+
+def _confidence(log_p, top):
     top = min(top, log_p.shape[-1])
     likeliest = np.partition(log_p, -top, axis=-1)[:, -top:]
     possible = likeliest > -np.inf
     return -np.where(possible, likeliest, 0.0).sum(axis=-1) / possible.sum(axis=-1)
+
+
+def figures_of(logits):
+    """Return `token_self_certainty` and `token_confidence`, from one pass over the logits."""
+    log_p = log_softmax(logits.astype(np.float64))
+    return _self_certainty(log_p), _confidence(log_p, TOP)
 
 
 def group_means(values, window):
@@ -100,9 +112,8 @@ def read_texts(model, texts):
         length = max(len(ids[i]) for i in some)
         task = corelm.DecodingTask(model, none, stochastic, stream, length)
         for step in task.replay([ids[i] for i in some]):
-            certainty = token_self_certainty(step.model_logits)
-            confidence = token_confidence(step.model_logits)
-            for sample, *facts in zip(step.samples.tolist(), certainty, confidence, strict=True):
+            figures = figures_of(step.model_logits)
+            for sample, *facts in zip(step.samples.tolist(), *figures, strict=True):
                 for values, fact in zip(found[sample], facts, strict=True):
                     values.append(fact)
     return [tuple(map(np.array, each)) for each in found]

@@ -74,7 +74,7 @@ class CoT(Decoder):
     def next_tokens(self, task):
         """Return the first tokens that it continues, with their log-probabilities in nats."""
         logits = task.with_samples([0]).start().next().logits[0]
-        tokens = first_tokens(logits, self.k)
+        tokens = likeliest_tokens(logits, self.k)
         scores = log_softmax(logits.astype(np.float64))[tokens]
         return dict(zip(tokens.tolist(), scores.tolist(), strict=True))
 
@@ -94,12 +94,6 @@ class CoT(Decoder):
         )
 
 
-def first_tokens(logits, k):
-    """Return the ids of the k likeliest tokens that are possible, the likeliest first."""
-    tokens = likeliest_tokens(logits, k)
-    return tokens[logits[tokens] > -np.inf]
-
-
 def paths(task, k, pattern):
     """Return the greedy continuations of the k likeliest first tokens, in that order.
 
@@ -110,7 +104,7 @@ def paths(task, k, pattern):
     """
     decoding = task.start()
     logits = decoding.next().logits
-    tokens = first_tokens(logits[0], k)
+    tokens = likeliest_tokens(logits[0], k)
     texts, margins = [[] for _ in tokens], [[] for _ in tokens]
     rows = np.arange(len(tokens))  # the path of each row
     decoding.select(np.zeros(len(tokens), dtype=np.int64))

@@ -83,7 +83,8 @@ class Mbr(Decoder):
 
     def _kept(self, task, sample):
         """Return the index, in an ordinary run, of the candidate kept for a sample."""
-        return best_candidate(task, sample, self.candidates, self._mean)
+        confident = self.metric not in METRICS  # a function of its author may read them
+        return best_candidate(task, sample, self.candidates, self._mean, confident)
 
     def _mean(self, text, texts):
         """Return the mean likeness of a text to the others; 0 if there are none."""

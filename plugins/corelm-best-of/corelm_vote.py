@@ -2,7 +2,7 @@
 
 import numpy as np
 from corelm_answers import NUMBER, check_pattern, find_answer
-from corelm_best_of import SCORERS, as_number, candidates, scorer_of, written_as
+from corelm_best_of import LIKELIHOODS, SCORERS, as_number, candidates, scorer_of, written_as
 from corelm_confidence import WINDOW
 
 from corelm import CorelmError, Decoder, ParameterError, hookimpl, param
@@ -54,7 +54,7 @@ class Vote(Decoder):
         super().__post_init__()
         check_pattern(self.pattern)
         scorer_of(self.scorer, self.window)
-        if self.votes == "score" and self.scorer in ("likelihood", "total_likelihood"):
+        if self.votes == "score" and self.scorer in LIKELIHOODS:
             raise ParameterError(
                 f"votes cannot be {self.scorer}: it is negative; take votes='rank'"
             )
@@ -68,7 +68,8 @@ class Vote(Decoder):
     def _kept(self, task, sample):
         """Return the index, in an ordinary run, of the candidate kept for a sample."""
         first = sample * self.candidates
-        texts = candidates(task.with_samples(range(first, first + self.candidates)))
+        own = task.with_samples(range(first, first + self.candidates))
+        texts = candidates(own, confident=self.scorer not in LIKELIHOODS)
         score, source = scorer_of(self.scorer, self.window), f"the scorer {self.scorer}"
         scores = np.array([as_number(score(text), source) for text in texts])
         found = [find_answer(self.pattern, text.text) for text in texts]

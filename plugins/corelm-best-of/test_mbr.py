@@ -44,7 +44,7 @@ def test_the_f_score_of_ngrams(text, reference, expected):
 def test_the_text_most_like_the_others_by_hand(monkeypatch):
     """abcd and abce share more with each other and with abxy than wxyz does with any."""
     texts = [candidate(letters) for letters in ("wxyz", "abxy", "abcd", "abce")]
-    monkeypatch.setattr(corelm_best_of, "candidates", lambda task: texts)
+    monkeypatch.setattr(corelm_best_of, "candidates", lambda task, confident: texts)
 
     class Task:
         with_samples = staticmethod(lambda samples: None)
