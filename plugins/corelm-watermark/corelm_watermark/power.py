@@ -108,12 +108,12 @@ def p_values(pairs, model):
 
 
 def _shares(found, levels):
-    """Return the shares that are detected, as text, one for each length."""
+    """Return the shares that are detected, as text, one for each length; `-` without texts."""
     digits = 1 if len(levels) == 1 else 2
-    shares = [[f"{np.mean(p <= level):.{digits}%}" for level in levels] for p in found if len(p)]
-    return [" ".join(f"{share:>7}" for share in row) for row in shares] + ["-"] * (
-        len(LENGTHS) - len(shares)
-    )
+    return [
+        " ".join(f"{np.mean(p <= level):7.{digits}%}" for level in levels) if len(p) else "-"
+        for p in found
+    ]
 
 
 def _p_value(watermark, tokens, model):
