@@ -1,4 +1,4 @@
-"""How objects show themselves: tables, bars and coloured words in a notebook, text in a terminal.
+"""Show objects: tables, bars and coloured words in a notebook, text in a terminal.
 
 Nothing in the HTML runs.
 """

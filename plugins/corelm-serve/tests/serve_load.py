@@ -39,7 +39,7 @@ LEAVES = 0.1
 
 @dataclass
 class Tally:
-    """What happened."""
+    """Collect the results of a run."""
 
     texts: list = field(default_factory=list)
     first: list = field(default_factory=list)

@@ -49,9 +49,8 @@ def next_word(
 ) -> dict[str, Any]:
     """Return the next word's way from the model to the draw.
 
-    A stage that fails is named, with the distributions before it: the page shows both. A chain
-    or a prompt that can't be read is told too. `late` is the sentence about a
-    chain that took too long.
+    A stage that fails is named, with the distributions before it: the page shows both. So is a
+    chain or a prompt that can't be read. `late` is the sentence about a chain that took too long.
     """
     request = NextRequest.read(body)
     try:

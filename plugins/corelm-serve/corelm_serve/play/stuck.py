@@ -1,4 +1,4 @@
-"""Which sampler a thread is stuck in."""
+"""Find the sampler that a thread is stuck in."""
 
 from __future__ import annotations
 
