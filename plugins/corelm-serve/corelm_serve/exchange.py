@@ -89,17 +89,24 @@ async def run(
 ) -> AsyncGenerator[list[tuple[Job, Event]], None]:
     """Submit a request and yield its events, until each job has ended.
 
+    The first end of a job is its last event: the end of the server and the thread of a model may
+    both tell of one.
+
     Raises:
         ApiError: the request was refused.
         ClientGoneError: the client has closed its connection; its jobs are dropped.
     """
     scheduler.submit(call.jobs)
     watch = asyncio.ensure_future(inbox.watch(receive))
-    open_jobs = len(call.jobs)
+    open_jobs = set(call.jobs)
     try:
         while open_jobs:
-            found = await inbox.take()
-            open_jobs -= sum(ends(event) for _, event in found)
+            found = []
+            for job, event in await inbox.take():
+                if job in open_jobs:
+                    found.append((job, event))
+                    if ends(event):
+                        open_jobs.remove(job)
             yield found
     finally:
         watch.cancel()

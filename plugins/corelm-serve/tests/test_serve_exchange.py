@@ -1,13 +1,29 @@
 """Events on their way from the threads of the models to the event loop."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
-from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups
+from corelm_serve.errors import ApiError
+from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups, run
 
 
 async def disconnect():
     return {"type": "http.disconnect"}
+
+
+class TwoEnds:
+    """A scheduler whose job is ended by the server and, at once, by the thread of its model."""
+
+    def __init__(self, inbox):
+        self.inbox = inbox
+
+    def submit(self, jobs):
+        for message in ("the server is stopping", "the request took too long"):
+            self.inbox.tell(jobs[0], ApiError(message, 503))
+
+    def cancel(self, jobs):
+        pass
 
 
 def test_the_event_loop_is_woken_once_for_the_events_of_a_step():
@@ -47,3 +63,14 @@ def test_a_client_that_goes_ends_the_wait():
             await inbox.take()
 
     asyncio.run(main())
+
+
+def test_the_first_end_of_a_job_is_its_last_event():
+    async def main():
+        inbox, never = Inbox(Wakeups()), asyncio.Event()
+        call = SimpleNamespace(jobs=["job"])
+        batches = run(call, TwoEnds(inbox), inbox, never.wait)
+        async with asyncio.timeout(5):  # it would wait for another event forever
+            return [str(event) async for batch in batches for _, event in batch]
+
+    assert asyncio.run(main()) == ["the server is stopping"]

@@ -252,7 +252,6 @@ def test_after_the_grace_period_requests_end_with_an_error():
         serving("--model", "imdb", "--grace", "0.5") as server,
         httpx.Client(base_url=server.url, headers=server.headers, timeout=SOON) as http,
     ):
-        # Few texts: a busy machine must read what was written before the end of the server.
         body = {"model": "imdb", "prompt": "This", "max_tokens": 4096, "n": 2, "stream": True}
         body["sampler"] = "min_length(n=4096)"
         with http.stream("POST", "/v1/completions", json=body) as response:
