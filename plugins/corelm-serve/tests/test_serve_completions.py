@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from corelm_serve.requests.sampling import ENGINES
 from serve_client import ToyModel, complete, sample
 
 import corelm
@@ -62,11 +63,27 @@ def test_the_fields_act_in_the_order_of_openai(client):
         ({"top_k": -1}, "stochastic"),
         ({"preset": "keras-hub"}, "temperature(t=1.0) | top_k(k=5)"),
         ({"engine": "llama.cpp", "top_k": 0, "top_p": 1.0, "min_p": 0.0}, "temperature(t=0.8)"),
+        (
+            {"engine": "koboldcpp", "top_k": 0, "top_p": 1, "tfs": 0.9, "temperature": 1},
+            "tail_free(z=0.9)",
+        ),
+        (
+            {"engine": "ollama", "options": {"top_k": 5, "top_p": 1.0, "temperature": 1}},
+            "top_k(k=5)",
+        ),
         ({"mirostat": 2, "mirostat_tau": 3.0}, "temperature(t=0.8) | mirostat(tau=3.0, eta=0.1)"),
     ],
 )
 def test_the_chain_comes_back_as_an_expression(client, fields, chain):
     assert client.complete(**fields)["corelm"]["sampler"] == chain
+
+
+def test_a_request_may_have_the_settings_of_every_engine():
+    with pytest.raises(corelm.CorelmError) as caught:
+        corelm.from_settings({}, "an unknown engine")
+    known = str(caught.value).rpartition("(there are: ")[2].rstrip(")").split(", ")
+    # Flags of a command line aren't fields of a request.
+    assert sorted(ENGINES) == sorted({*known} - {"llama.cpp-cli"})
 
 
 @pytest.mark.parametrize("field", ["n_predict", "ignore_eos", "top_x", "frequency_penalti"])

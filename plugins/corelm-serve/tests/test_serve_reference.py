@@ -59,7 +59,7 @@ BAD = [
     {"model": "m", "prompt": "the", "logit_bias": {"the": 1}},
     {"model": "m", "prompt": "the", "stop": [""]},
     {"model": "m", "prompt": "the", "stream_options": {"x": True}},
-    {"model": "m", "prompt": "the", "engine": "ollama"},
+    {"model": "m", "prompt": "the", "engine": "kobold"},
 ]
 
 

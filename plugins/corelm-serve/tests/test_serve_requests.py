@@ -46,7 +46,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_one(client):
         ("sampler", "temperature(t=1)" * 1000, "sampler must be a text of 1 to 4,096 characters"),
         ("preset", "lama.cpp", "did you mean 'llama.cpp'?"),
         ("preset", "/etc/passwd", "there is no preset '/etc/passwd' (there are: llama.cpp"),
-        ("engine", "ollama", "engine must be one of llama.cpp"),
+        ("engine", "kobold", "engine must be one of koboldcpp"),
         ("decoder", "greedy", "decoder must be one decoder"),
         ("user", 5, "user must be a text"),
     ],

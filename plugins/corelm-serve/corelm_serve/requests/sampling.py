@@ -31,8 +31,8 @@ MOST_WITH_DECODER = 8
 """Texts of one prompt that a decoder other than ancestral sampling writes."""
 ENGINE = "vllm"
 """The order in which single fields act: OpenAI's own fields, and vLLM's among them."""
-ENGINES = ("llama.cpp", "mlx-lm", "openai", "sillytavern", "text-generation-webui", "transformers",
-           "vllm")  # fmt: skip
+ENGINES = ("koboldcpp", "llama.cpp", "mlx-lm", "ollama", "openai", "sillytavern",
+           "text-generation-webui", "transformers", "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
 
 building = threading.Lock()  # plugins are loaded by the expressions that name them
