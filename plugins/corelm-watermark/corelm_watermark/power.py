@@ -1,5 +1,6 @@
 """Measure a detector: false positives on human texts, and power on the model's own."""
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,9 @@ LENGTHS = (25, 50, 100, 200)
 TEMPERATURES = (0.3, 0.7, 1.0)
 WATERMARKS = ("green_list", "gumbel_max", "synthid")
 KEYS = 20
-"""Keys of the model's texts: those with one key have much in common, above all with synthid."""
+"""Keys of the marked texts: those with one key have much in common, above all with synthid."""
+AT_ONCE = 200
+"""Texts that are written together: their steps take some 130 MB."""
 HUMAN_KEYS = 4
 """Keys for the human texts: with one key, common phrases fall on one side in all of them."""
 WIDTH = 17
@@ -61,16 +64,20 @@ def tables(model, plan):
             yield from _rows(f"{len(tokens):,} human texts, {name}", pairs, model, plan)
     for t in plan.temperatures:
         model_chain = f"temperature(t={t})"
-        plain = _write(model, [model_chain] * KEYS, plan.unmarked, plan.seed)
-        yield f"{plan.texts:,} texts at temperature {t:g}, {_entropy(plain)}"
+        parts = max(KEYS, math.ceil(plan.unmarked / AT_ONCE))
+        plain, nats = _write(model, [model_chain] * parts, plan.unmarked, plan.seed)
+        texts = list(chain.from_iterable(plain))
+        numbers = f"{plan.texts:,} marked and {plan.unmarked:,} unmarked texts"
+        yield f"{numbers} at temperature {t:g}, {nats:.2f} nats a token"
         for name in plan.watermarks:
             watermarks = [_keyed(name, i) for i in range(KEYS)]
-            marked = _write(
-                model, [f"{model_chain} | {w}" for w in watermarks], plan.texts, plan.seed
-            )
-            pairs = _pairs(watermarks, marked, model)
-            yield from _rows(f"  {name}, {_entropy(marked)}", pairs, model, plan)
-            yield from _rows(f"  {name}, unmarked", _pairs(watermarks, plain, model), model, plan)
+            chains = [f"{model_chain} | {w}" for w in watermarks]
+            marked, nats = _write(model, chains, plan.texts, plan.seed)
+            pairs = [(w, text) for w, part in zip(watermarks, marked, strict=True) for text in part]
+            yield from _rows(f"  {name}, {nats:.2f} nats a token", pairs, model, plan)
+            # A key for each text: with one, phrases that the texts share count many times.
+            pairs = [(_keyed(name, i), text) for i, text in enumerate(texts)]
+            yield from _rows(f"  {name}, unmarked", pairs, model, plan)
 
 
 def _rows(title, pairs, model, plan):
@@ -137,34 +144,21 @@ def _keyed(name, i):
 
 
 def _write(model, samplers, texts, seed):
-    """Return texts, one list for each sampler."""
-    counts = [len(part) for part in np.array_split(range(texts), len(samplers))]
-    # No text may end early: the longest of the lengths needs them all.
-    return [
-        corelm.generate(
+    """Return the tokens of texts, one list for each sampler, and their mean entropy in nats."""
+    written, nats = [], []
+    for i, part in enumerate(np.array_split(range(texts), len(samplers))):
+        # No text may end early: the longest of the lengths needs them all.
+        new = corelm.generate(
             model,
             "This movie",
-            sampler=f"min_length(n={LENGTHS[-1]}) | {sampler}",
+            sampler=f"min_length(n={LENGTHS[-1]}) | {samplers[i]}",
             length=LENGTHS[-1],
-            n=n,
+            n=len(part),
             seed=seed + i,
         )
-        for i, (sampler, n) in enumerate(zip(samplers, counts, strict=True))
-    ]
-
-
-def _pairs(watermarks, written, model):
-    encode = model.vocabulary.encode
-    return [
-        (watermark, encode(text.text))
-        for watermark, texts in zip(watermarks, written, strict=True)
-        for text in texts
-    ]
-
-
-def _entropy(written):
-    steps = (step for texts in written for text in texts for step in text.steps)
-    return f"{np.mean([step.entropy for step in steps]):.2f} nats a token"
+        written.append([model.vocabulary.encode(text.text) for text in new])
+        nats += [np.mean([step.entropy for step in text.steps]) for text in new]
+    return written, np.mean(nats)
 
 
 def _row(name, cells):
