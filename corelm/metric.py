@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import Array
 
 Value = float | Sequence[float] | None
 """A figure, or one for each of several repetitions; None if it is undefined."""
@@ -18,6 +19,10 @@ class Metric:
     corelm adds the 95 % interval and the difference from another row. For these it computes the
     figure again without each of up to 64 parts of the set, in several threads, so the function
     must depend on its arguments alone.
+
+    A function of `figure` or `compare` that depends on random numbers of its own, such as clusters,
+    may return one value for each of several repetitions, always the same ones. The report has their
+    mean, and its interval holds their standard error.
 
     Attributes:
         meaning: its definition in a few words, such as "the mean number of words in a text".
@@ -33,11 +38,11 @@ class Metric:
             string of one text. It returns a finite number, or None if the text has no such figure,
             as one that is too short. The report has the mean over the texts that have it, and
             their number.
+        of_token: with `of_text`, for a figure of next-token distributions: called with
+            (rows, vocabulary) logits of the report's model, each row before one token of a text
+            behind its prompt, the end token too. It returns (rows,) finite numbers. `of_text` then
+            gets the numbers of a text in place of the token ids.
         limits: the least and the largest value that the figure can have, where an interval ends.
-
-    A function of `figure` or `compare` that depends on random numbers of its own, such as clusters,
-    may return one value for each of several repetitions, always the same ones. The report has their
-    mean, and its interval holds their standard error.
 
     Example:
         >>> import corelm
@@ -46,6 +51,10 @@ class Metric:
         >>> metric = corelm.Metric("the mean number of words in a text", words)
         >>> metric.figure([[3, 4], [3]], ["the cat", "the"])
         1.5
+        >>> likeliest = lambda logits: corelm.softmax(logits).max(axis=-1)
+        >>> meaning = "the mean probability of the likeliest token"
+        >>> mean = lambda p, text: sum(p) / len(p) if p else None
+        >>> metric = corelm.Metric(meaning, of_token=likeliest, of_text=mean)
     """
 
     meaning: str
@@ -59,3 +68,4 @@ class Metric:
     ) = None
     of_text: Callable[[Sequence[int], str], float | None] | None = None
     limits: tuple[float, float] | None = None
+    of_token: Callable[[Array], Array] | None = None

@@ -85,7 +85,9 @@ def check_metric(offer: Offer) -> None:
     functions = [each for each in offered if each is not None]
     if len(functions) != 1:
         raise PluginError(f"not a metric: {name} needs one of figure, compare and of_text")
-    if not callable(functions[0]):
+    if value.of_token is not None and value.of_text is None:
+        raise PluginError(f"not a metric: {name} needs of_text with of_token")
+    if not all(map(callable, [*functions, value.of_token or len])):
         raise PluginError(f"not a metric: the figure of {name} is not a function")
 
 

@@ -95,81 +95,43 @@ def lowest_mean(values, window):
 
 METRIC_WINDOW = 16
 """The window of the metrics: a report's texts are shorter than those of DeepConf."""
-BATCH = 64
 
 
-def read_texts(model, texts):
-    """Return the self-certainties and the confidences of the tokens of texts, by text.
-
-    The model reads each text from its beginning, without a prompt.
-    """
-    ids = [list(model.vocabulary.encode(text)) for text in texts]
-    found = [([], []) for _ in ids]
-    stochastic = corelm.sampler("stochastic")
-    for start in range(0, len(ids), BATCH):
-        some = range(start, min(start + BATCH, len(ids)))
-        stream, none = corelm.RandomStream(0, some), np.empty(0, dtype=np.int64)
-        length = max(len(ids[i]) for i in some)
-        task = corelm.DecodingTask(model, none, stochastic, stream, length)
-        for step in task.replay([ids[i] for i in some]):
-            figures = figures_of(step.model_logits)
-            for sample, *facts in zip(step.samples.tolist(), *figures, strict=True):
-                for values, fact in zip(found[sample], facts, strict=True):
-                    values.append(fact)
-    return [tuple(map(np.array, each)) for each in found]
-
-
-def _metric(meaning, of_text):
-    """Return a metric from a function of a text's self-certainties and confidences."""
-
-    def compare(texts, people, model):
-        values = [of_text(*each) if len(each[0]) else None for each in read_texts(model, texts)]
-
-        def figure(rows):
-            some = [values[i] for i in rows if values[i] is not None]
-            return float(np.mean(some)) if some else None
-
-        return figure
-
-    compare.__doc__ = of_text.__doc__
-    return corelm.Metric(f"{meaning}, by a model that reads the text alone", compare=compare)
-
-
-def mean_self_certainty(certainty, confidence):
+def mean_self_certainty(certainty, text):
     """Return the mean self-certainty of a text.
 
     Source: Kang, Zhao, Song 2025, Scalable best-of-n selection for large language models via
     self-certainty, arXiv 2502.18581.
     """
-    return float(np.mean(certainty))
+    return float(np.mean(certainty)) if certainty else None
 
 
-def metric_tail(certainty, confidence):
+def metric_tail(confidence, text):
     """Return the mean confidence of a text's last tokens.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
     """
-    return tail_mean(confidence, METRIC_WINDOW)
+    return tail_mean(np.array(confidence), METRIC_WINDOW) if confidence else None
 
 
-def metric_groups(certainty, confidence):
+def metric_groups(confidence, text):
     """Return the mean confidence of a text's least confident groups of tokens.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
     """
-    return lowest_mean(confidence, METRIC_WINDOW)
+    return lowest_mean(np.array(confidence), METRIC_WINDOW) if confidence else None
 
 
 @hookimpl
 def corelm_metrics():
-    groups = f"the mean confidence of the lowest tenth of all runs of {METRIC_WINDOW} tokens"
+    certainty = "the mean KL divergence, in nats, of the model's distributions from the uniform one"
+    tail = f"the mean confidence of the model in the last {METRIC_WINDOW} tokens, in nats"
+    groups = f"the same in the lowest tenth of all runs of {METRIC_WINDOW} tokens"
+    metric = corelm.Metric
     return {
-        "self_certainty": _metric(
-            "the mean KL divergence, in nats, of next-token distributions from the uniform one",
-            mean_self_certainty,
+        "self_certainty": metric(
+            certainty, of_text=mean_self_certainty, of_token=token_self_certainty
         ),
-        "tail_confidence": _metric(
-            f"the mean confidence of the last {METRIC_WINDOW} tokens", metric_tail
-        ),
-        "group_confidence": _metric(groups, metric_groups),
+        "tail_confidence": metric(tail, of_text=metric_tail, of_token=token_confidence),
+        "group_confidence": metric(groups, of_text=metric_groups, of_token=token_confidence),
     }

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from corelm_best_of import SCORERS, BestOf, Candidate, scorer_of
 from corelm_confidence import (
+    METRIC_WINDOW,
     group_means,
     lowest_mean,
-    read_texts,
     tail_mean,
     token_confidence,
     token_self_certainty,
@@ -100,9 +100,9 @@ def test_the_best_of_the_candidates_is_kept(scorer, sampler):
         assert text.tokens == candidates[int(np.argmax(scores))].tokens
 
 
-def measured(model, tokens):
+def measured(model, tokens, prompt="the"):
     """A candidate whose figures come from the stateless model."""
-    ids = model.vocabulary.encode("the")
+    ids = model.vocabulary.encode(prompt)
     rows = []
     for i in range(len(tokens)):
         p = model.next_token_distribution(np.array([[*ids, *tokens[:i]]])).copy()
@@ -127,37 +127,45 @@ def test_law(decoder, law):
     law(decoder)
 
 
-def test_texts_are_read_from_their_beginning():
-    model = ToyModel()
-    certainty, confidence = read_texts(model, ["the cat sat"] * 70 + ["", "dog zebra"])[69]
-    [text] = corelm.generate(model, "", sampler="force(words=['the cat sat']) | greedy", length=3)
-    rows = [measured_row(model, text.tokens[:i]) for i in range(3)]
-    assert certainty.tolist() == pytest.approx(np.concatenate(rows).tolist())
-    assert len(confidence) == 3
-
-
-def measured_row(model, tokens):
-    context = np.array([tokens], dtype=np.int64).reshape(1, -1)
-    p = model.next_token_distribution(context).copy()
-    p[:, [model.vocabulary.unknown, model.vocabulary.padding]] = 0
-    with np.errstate(divide="ignore"):
-        return token_self_certainty(np.log(p))
-
-
-def test_they_are_metrics_of_reports():
-    names = ["self_certainty", "group_confidence", "tail_confidence"]
+@pytest.fixture(scope="module")
+def report():
     human = ["the cat sat on the mat", "the dog ran", "cat saw the dog", "and the mat"] * 3
-    report = corelm.compare(
+    return corelm.compare(
         ToyModel(),
         ["temperature(t=0.3)", "temperature(t=3)"],
-        prompts="the",
-        n=12,
-        length=8,
+        prompts=["the", "a dog"],
+        n=6,
+        length=24,
         reference=human,
-        metrics=names,
+        metrics=METRICS,
+        texts="all",
         seed=1,
     )
-    cold, hot = (each["generated_texts"] for each in report.to_dict()["samplers"])
-    for name in names:
-        assert cold[f"corelm-best-of:{name}"] > 0
-    assert cold["corelm-best-of:self_certainty"] != hot["corelm-best-of:self_certainty"]
+
+
+METRICS = ["self_certainty", "tail_confidence", "group_confidence"]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_the_mean_score_of_the_texts_behind_their_prompts(report, name):
+    score, model = scorer_of(name, METRIC_WINDOW), ToyModel()
+    for entry in report.to_dict()["samplers"]:
+        texts = corelm_texts(model, entry["sampler"])
+        assert {text.text for text in texts} == {each["text"] for each in entry["texts"]}
+        scores = [score(measured(model, each.tokens, each.prompt)) for each in texts]
+        found = entry["generated_texts"]
+        assert found[f"corelm-best-of:{name}"] == pytest.approx(np.mean(scores), rel=1e-6)
+
+
+def corelm_texts(model, sampler):
+    options = {"sampler": sampler, "length": 24, "n": 6, "seed": 1}
+    return [
+        text
+        for i, prompt in enumerate(["the", "a dog"])
+        for text in corelm.generate(model, prompt, prompt_index=i, **options)
+    ]
+
+
+def test_human_text_has_the_metrics_too(report):
+    human = report.to_dict()["reference"]["generated_texts"]
+    assert all(human[f"corelm-best-of:{name}"] > 0 for name in METRICS)

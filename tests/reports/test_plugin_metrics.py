@@ -172,6 +172,58 @@ def test_a_metric_of_a_text_counts_the_texts_that_have_it(monkeypatch):
     assert warning.startswith("my-package:longer could not be measured for stochastic: it is undef")
 
 
+def share_of_the_likeliest(logits):
+    return corelm.softmax(logits).max(axis=-1)
+
+
+def spoil(logits):
+    logits[:] = 0
+    return logits[:, 0]
+
+
+def test_a_metric_of_distributions_reads_the_model_behind_the_prompts(monkeypatch):
+    """Each text is read once, and the end token too; without a reference."""
+    metrics = {
+        "surest": corelm.Metric(
+            "a", of_token=share_of_the_likeliest, of_text=lambda p, text: max(p)
+        ),
+        "tokens": corelm.Metric(
+            "a", of_token=share_of_the_likeliest, of_text=lambda p, text: len(p)
+        ),
+        "spoils": corelm.Metric("a", of_token=spoil, of_text=lambda p, text: 1),
+        "one": corelm.Metric("a", of_token=lambda logits: 1.0, of_text=lambda p, text: 1),
+    }
+    plugins = Registry([])
+    hook = corelm.hookimpl(lambda: metrics)
+    plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
+    monkeypatch.setattr(plan, "registry", lambda: plugins)
+    model = ToyModel()
+    report = corelm.compare(
+        model, ["temperature(t=2)"], prompts="the dog", n=12, length=6, seed=1, texts="all",
+        metrics=[*metrics],
+    )  # fmt: skip
+    texts = corelm.generate(model, "the dog", sampler="temperature(t=2)", n=12, length=6, seed=1)
+    [entry] = report.to_dict()["samplers"]
+    own = entry["generated_texts"]
+    assert own["my-package:tokens"] == np.mean([len(text.tokens) for text in texts])
+    before = model.vocabulary.encode("the dog")
+    surest = [
+        max(_surest(model, [*before, *text.tokens[:i]]) for i in range(len(text.tokens)))
+        for text in texts
+    ]
+    assert own["my-package:surest"] == pytest.approx(np.mean(surest), rel=1e-6)
+    assert entry["failed_metrics"] == {
+        "my-package:spoils": "ValueError: assignment destination is read-only",
+        "my-package:one": "of_token returned 1.0; expected 12 finite numbers",
+    }
+
+
+def _surest(model, tokens):
+    p = model.next_token_distribution(np.array([tokens]))[0].copy()
+    p[[model.vocabulary.unknown, model.vocabulary.padding]] = 0
+    return float((p / p.sum()).max())
+
+
 @pytest.mark.parametrize("name", ["per_text", "my-package:per_text"])
 def test_a_condition_names_them_by_either_name(document, name):
     rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
@@ -247,6 +299,11 @@ def test_a_comparison_is_made_once_for_all_parts_of_a_set():
         (corelm.Metric("a", 3), "not a metric: the figure of it is not a function"),
         (corelm.Metric("a"), "not a metric: it needs one of figure, compare and of_text"),
         (corelm.Metric("a", len, len), "not a metric: it needs one of figure, compare and of_text"),
+        (corelm.Metric("a", len, of_token=len), "not a metric: it needs of_text with of_token"),
+        (
+            corelm.Metric("a", of_text=len, of_token=3),
+            "not a metric: the figure of it is not a function",
+        ),
     ],
 )
 def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -20,7 +20,7 @@ from corelm import (
     Vocabulary,
     softmax,
 )
-from corelm.batching import ContinuousBatch
+from corelm.batching import ContinuousBatch, ForcedTokens, teacher_forced
 from corelm.errors import SamplerError
 from corelm.filters import likeliest_tokens
 from corelm.reports.document.content import TokenDetails
@@ -201,6 +201,28 @@ def draw_counted(
     [record] = draw(counted, prompt, sampler, length, (sample,), seed, False, decoder, prompt_index)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
+
+
+def logits_of(model: LanguageModel, records: Sequence[Record]) -> Iterator[ForcedTokens]:
+    """Yield the model's logits before each token of texts behind their prompts, the end token too.
+
+    Without a start token, the first token of a text without a prompt has no distribution.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> records = draw(ToyModel(), "the", corelm.sampler("greedy"), 2, range(3), seed=1)
+        >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]
+        [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
+    """
+    vocabulary = model.vocabulary
+    prompts = [encoded(vocabulary, record["prompt"]) for record in records]
+    texts = [
+        prompt + record["tokens"] + ([] if record["end"] is None else [record["end"]])
+        for prompt, record in zip(prompts, records, strict=True)
+    ]
+    least = 0 if vocabulary.start is not None else 1
+    yield from teacher_forced(model, texts, [max(len(prompt), least) for prompt in prompts])
 
 
 def without_details(record: Record) -> Record:

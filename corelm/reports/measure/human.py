@@ -44,7 +44,9 @@ def from_texts(
     on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
     texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
     scores = scorer(_as_scored(plan, contexts, texts))
-    measured = TextSet(texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size)
+    measured = TextSet(
+        texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model
+    )
     # Words that the model does not know have no surprisal, but they are tokens of the text.
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel, Metric
+from corelm.batching import ForcedTokens
 from corelm.errors import PluginError
 from corelm.reports.metrics.text_figures import left_out
 from corelm.toolkit import Offer, plugin_errors, shown
@@ -109,7 +110,10 @@ def measure(
 
 
 def of_texts(
-    metrics: Sequence[Offer], tokens: Sequence[Sequence[int]], written: Sequence[str]
+    metrics: Sequence[Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    logits: Iterable[ForcedTokens] | None = None,
 ) -> FiguresOfTexts:
     """Measure each text with the metrics that are means over texts.
 
@@ -117,6 +121,7 @@ def of_texts(
         metrics: the metrics, as plugins offer them; the others are left out.
         tokens: the token ids of each text.
         written: the same texts as text.
+        logits: the model's, before each token of the texts; metrics of them are undefined without.
 
     Example:
         >>> from corelm import Metric
@@ -127,21 +132,59 @@ def of_texts(
         {'corelm-count:length': array([ 2., nan])}
     """
     found = FiguresOfTexts()
+    numbers = _of_tokens(metrics, len(tokens), logits, found.failures)
     for offer in metrics:
         name, figure = offer.full_name, offer.value.of_text
         if figure is None:
             continue
         found.values[name] = np.full(len(tokens), np.nan)
+        if name in found.failures or (logits is None and offer.value.of_token is not None):
+            continue
         try:
             with plugin_errors():
                 values = [
-                    _mean(_checked(figure(tuple(ids), text)))
-                    for ids, text in zip(tokens, written, strict=True)
+                    _mean(_checked(figure(tuple(each), text)))
+                    for each, text in zip(numbers.get(name, tokens), written, strict=True)
                 ]
             found.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
             found.failures[name] = str(error)
     return found
+
+
+def _of_tokens(
+    metrics: Sequence[Offer],
+    texts: int,
+    logits: Iterable[ForcedTokens] | None,
+    failures: dict[str, str],
+) -> dict[str, list[list[float]]]:
+    """Return the numbers that metrics give the tokens of each text; the model reads them once."""
+    functions = {o.full_name: o.value.of_token for o in metrics if o.value.of_token is not None}
+    found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
+    for some in logits if logits is not None and functions else ():
+        some.logits.setflags(write=False)  # a plugin cannot change them for the next one
+        for name in functions.keys() - failures.keys():
+            try:
+                with plugin_errors():
+                    numbers = _one_a_row(functions[name](some.logits), len(some.texts))
+            except PluginError as error:
+                failures[name] = str(error)
+                continue
+            for text, number in zip(some.texts.tolist(), numbers, strict=True):
+                found[name][text].append(number)
+    return found
+
+
+def _one_a_row(value: Any, rows: int) -> list[float]:
+    """Return what a metric returned for the rows of a step; raise unless they are finite."""
+    numbers = np.asarray(value)
+    if (
+        numbers.shape != (rows,)
+        or numbers.dtype.kind not in "fiu"
+        or not np.isfinite(numbers).all()
+    ):
+        raise PluginError(f"of_token returned {shown(value)}; expected {rows} finite numbers")
+    return [float(number) for number in numbers]
 
 
 def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | None) -> Function:

@@ -327,7 +327,9 @@ class ReportRun:
             self._stages.progress("figures", done, len(self._entries))
             if entry.error is None:
                 metrics = self._plan.metrics
-                own = TextSet(drawn, human_band, metrics, scores, self._human_texts)
+                own = TextSet(
+                    drawn, human_band, metrics, scores, self._human_texts, model=self._plan.model
+                )
                 found[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found

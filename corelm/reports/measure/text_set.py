@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import LanguageModel
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import Record, are_copies
+from corelm.reports.measure.generated_texts import Record, are_copies, logits_of
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
 from corelm.reports.metrics import text_figures as metrics
@@ -56,6 +57,7 @@ class TextSet:
         set_size: the number of texts for figures of a whole set, by default all of a seed. Of a
             larger set, such a figure is the mean over random subsets of this size; a smaller one
             has none.
+        model: the report's model, for metrics of its next-token distributions.
 
     Attributes:
         records: the records of all texts.
@@ -85,12 +87,14 @@ class TextSet:
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
         set_size: int | None = None,
+        model: LanguageModel | None = None,
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
-        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written)
+        read = logits_of(model, records) if model else None
+        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
         values = metrics.by_text(self._tokens) | of_plugins.values
         self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])

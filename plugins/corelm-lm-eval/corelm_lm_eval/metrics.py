@@ -11,8 +11,10 @@ from lm_eval.api import metrics as _of_the_harness  # noqa: F401 - registers its
 from lm_eval.api import registry as harness
 
 from corelm import LanguageModel, Metric
+from corelm.batching import teacher_forced
 from corelm.errors import UsageError
-from corelm.toolkit import registry
+from corelm.toolkit import encoded, registry
+from corelm_lm_eval.scoring import prefix
 
 Answer = tuple[str, str]
 """The target of a document, and the text that the model wrote."""
@@ -55,9 +57,23 @@ def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
     targets, texts = zip(*answers, strict=True)
     tokens = [model.vocabulary.encode(text) for text in texts]
     if metric.of_text is not None:
-        pairs = zip(tokens, texts, strict=True)
+        first = tokens if metric.of_token is None else _numbers(metric.of_token, texts, model)
+        pairs = zip(first, texts, strict=True)
         return _mean([value for pair in pairs if (value := metric.of_text(*pair)) is not None])
     return _mean(_figure(metric, targets, texts, tokens, model)())
+
+
+def _numbers(
+    of_token: Callable[[Any], Any], texts: Sequence[str], model: LanguageModel
+) -> list[list[float]]:
+    """Return the numbers of a metric for the tokens of texts, which the model reads alone."""
+    before = prefix(model.vocabulary)
+    found: list[list[float]] = [[] for _ in texts]
+    ids = [before + encoded(model.vocabulary, text) for text in texts]
+    for some in teacher_forced(model, ids, [len(before)] * len(ids)):
+        for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
+            found[text].append(float(number))
+    return found
 
 
 def _figure(

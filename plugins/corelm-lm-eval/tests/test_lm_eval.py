@@ -237,6 +237,12 @@ def test_metrics_are_figures_of_the_texts_of_all_documents(monkeypatch):
         compare=lambda texts, human, model: lambda rows: [len(rows), len(human[0])],
     )
     assert of_answers(repeated, answers) == (3 + 7) / 2
+    sizes = corelm.Metric(
+        "words that can be drawn",
+        of_token=lambda logits: (logits > -math.inf).sum(axis=-1),
+        of_text=lambda numbers, text: sum(numbers) or None,
+    )
+    assert of_answers(sizes, answers) == (2 * 11 + 11) / 2  # all but padding and [UNK]
     undefined = corelm.Metric("nothing", lambda tokens, texts: None)
     assert math.isnan(of_answers(undefined, answers))
     monkeypatch.setattr(Evaluated, "model", None)
