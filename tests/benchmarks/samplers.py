@@ -1,12 +1,13 @@
 """Time each sampler and its counterpart in transformers, in one run.
 
     pip install -e ".[bench]"
-    python tests/benchmarks/samplers.py [--only top_] [--seconds 1]
+    python tests/benchmarks/samplers.py [--only top_] [--seconds 1] [--write]
 
 Both get the same float32 logits, which fall as a power of the rank, as those of language models
 do about, and the same context. They take turns, and the median of each is reported in
 microseconds, with the ratio: above 1 corelm is faster. transformers runs on the CPU, on as many
 threads as torch takes by itself. Without torch and transformers only corelm's times are printed.
+With --write the table of docs/explanation/performance.md is replaced: run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,9 @@ PAUSE = 0.05
 """Seconds between two turns, in which the threads of the one before fall asleep."""
 ALL_THERE = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 Call = Callable[[], Any]
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
+BEGIN = "<!-- made by tests/benchmarks/samplers.py"
+AFTER = "\nWhy the samplers are fast:"
 
 
 @dataclass(frozen=True)
@@ -194,35 +199,55 @@ def machine() -> str:
     return text
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="rows with this in their name")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each call")
-    parser.add_argument("--exponent", type=float, default=1.4, help="of the power of the rank")
-    options = parser.parse_args()
+def report(only: str, seconds: float, exponent: float) -> Iterator[str]:
+    """Measure, and yield the lines of the table and what is above and below it."""
     columns: list[str] = []
     table: dict[str, list[str]] = {}
     ratios: dict[str, float] = {}
     for vocabulary in VOCABULARIES:
         for batch in BATCHES:
             columns.append(f"{vocabulary:,} x {batch}")
-            data = Input.of(vocabulary, batch, options.exponent)
-            for name, elementwise, times in measured(data, options.only, options.seconds):
+            data = Input.of(vocabulary, batch, exponent)
+            for name, elementwise, times in measured(data, only, seconds):
                 table.setdefault(name, []).append(cell(times))
                 if len(times) == 2 and not elementwise:
                     ratios[f"{name} at {columns[-1]}"] = times[1] / times[0]
     nats = float(corelm.filters.min_and_shannon_entropy(data.logits)[1].mean())
-    print(
-        f"{machine()}\n\nMicroseconds per call, corelm / transformers = ratio, vocabulary x batch;"
-    )
-    print(f"float32, entropy {nats:.1f} nats at the last size, {CONTEXT} tokens of context.\n")
-    print(f"| sampler | {' | '.join(columns)} |\n|---{'|---:' * len(columns)}|")
-    for name, cells in table.items():
-        print(f"| `{name}` | {' | '.join(cells)} |")
+    yield from (machine(), "")
+    yield "Microseconds per call, corelm / transformers = ratio, vocabulary x batch;"
+    yield f"float32, entropy {nats:.1f} nats at the last size, {CONTEXT} tokens of context."
+    yield from ("", f"| sampler | {' | '.join(columns)} |", f"|---{'|---:' * len(columns)}|")
+    yield from (f"| `{name}` | {' | '.join(cells)} |" for name, cells in table.items())
     if ratios:
         worst = min(ratios, key=lambda name: ratios[name])
-        print(f"\nMedian ratio {statistics.median(ratios.values()):.1f}, ", end="")
-        print(f"smallest {ratios[worst]:.2f} (`{worst}`); without the purely elementwise ones.")
+        yield ""
+        yield (
+            f"Median ratio {statistics.median(ratios.values()):.1f}, smallest "
+            f"{ratios[worst]:.2f} (`{worst}`); without the purely elementwise ones."
+        )
+
+
+def write(text: str, seconds: float) -> None:
+    """Put the table into the page, in place of the one that is there."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest[rest.index(AFTER) :]
+    made = f"{BEGIN} --seconds {seconds:g} -->"
+    PAGE.write_text(f"{before}{made}\n\n{text}{after}", "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="rows with this in their name")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each call")
+    parser.add_argument("--exponent", type=float, default=1.4, help="of the power of the rank")
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write needs all rows, from one run; leave out --only")
+    text = "\n".join(report(options.only, options.seconds, options.exponent)) + "\n"
+    print(text, end="")
+    if options.write:
+        write(text, options.seconds)
 
 
 if __name__ == "__main__":
