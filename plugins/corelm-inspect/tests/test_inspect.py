@@ -1,11 +1,13 @@
-"""The models of corelm in the real Inspect, offline."""
+"""The models of corelm in Inspect, offline; on stand-ins of its interfaces where it is missing."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,10 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 
-pytest.importorskip("inspect_ai", reason="pip install inspect_ai")
-pytest.importorskip("corelm_inspect", reason="pip install ./plugins/corelm-inspect")
-
-from inspect_ai import Task
-from inspect_ai import eval as evaluate
-from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
-from inspect_ai.scorer import includes
-from inspect_ai.tool import ToolInfo
-
+if not find_spec("corelm_inspect"):
+    pytest.skip("pip install ./plugins/corelm-inspect", allow_module_level=True)
+IS_REAL = find_spec("inspect_ai") is not None
+needs_inspect = pytest.mark.skipif(not IS_REAL, reason="pip install inspect_ai")
 # Warnings of Inspect and the libraries that it is made of; here every other one is an error.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .initial. parameter:DeprecationWarning"),
@@ -33,10 +29,27 @@ MODEL = corelm.load("imdb")
 CHAIN = "min_p(p=0.05) | temperature(t=0.8)"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def inspect():
+    """The module `inspect_ai.model`, or its stand-in."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not IS_REAL:
+            patch.syspath_prepend(str(Path(__file__).parent))
+            for name, module in importlib.import_module("inspect_stand_ins").modules().items():
+                patch.setitem(sys.modules, name, module)
+            # Made with the stand-ins, so it goes with them.
+            patch.setitem(sys.modules, "corelm_inspect", None)
+            del sys.modules["corelm_inspect"]
+            importlib.import_module("corelm_inspect")
+        yield importlib.import_module("inspect_ai.model")
+
+
 def answer(prompt: object, sampler: str | None = None, seed: int = 7, **config: object):
     """Return the output of a fresh model for a prompt."""
-    model = get_model("corelm/imdb", sampler=sampler, seed=seed, memoize=False)
-    return asyncio.run(model.generate(prompt, config=GenerateConfig(max_tokens=8, **config)))
+    inspect = importlib.import_module("inspect_ai.model")
+    model = inspect.get_model("corelm/imdb", sampler=sampler, seed=seed, memoize=False)
+    config = inspect.GenerateConfig(max_tokens=8, **config)
+    return asyncio.run(model.generate(prompt, config=config))
 
 
 def expected(prompt: str, sampler: str, index: int, sample: int = 0) -> str:
@@ -83,10 +96,10 @@ def test_choices_stop_texts_and_logprobs():
     assert all(p.logprob <= 0 for c in found.choices for p in c.logprobs.content)
 
 
-def test_equal_requests_are_the_samples_of_a_prompt():
+def test_equal_requests_are_the_samples_of_a_prompt(inspect):
     async def texts():
-        model = get_model("corelm/imdb", sampler=CHAIN, seed=7, memoize=False)
-        config = GenerateConfig(max_tokens=8)
+        model = inspect.get_model("corelm/imdb", sampler=CHAIN, seed=7, memoize=False)
+        config = inspect.GenerateConfig(max_tokens=8)
         return [
             (await model.generate("This movie", config=config)).metadata["samples"] for _ in "abc"
         ]
@@ -108,23 +121,29 @@ def test_what_corelm_does_not_have_is_an_error(config, message):
         answer("This movie", **config)
 
 
-def test_messages_need_a_chat_template_and_tools_are_refused():
-    messages = [ChatMessageSystem(content="a"), ChatMessageUser(content="b")]
+def test_messages_need_a_chat_template_and_tools_are_refused(inspect):
+    messages = [inspect.ChatMessageSystem(content="a"), inspect.ChatMessageUser(content="b")]
     with pytest.raises(UsageError, match="no chat template"):
         answer(messages)
-    model = get_model("corelm/imdb", memoize=False)
-    tool = ToolInfo(name="add", description="Add.")
+    model = inspect.get_model("corelm/imdb", memoize=False)
+    tool = importlib.import_module("inspect_ai.tool").ToolInfo(name="add", description="Add.")
     with pytest.raises(UsageError, match="call no tools"):
         asyncio.run(model.generate("This movie", tools=[tool]))
 
 
-def test_an_evaluation_gives_the_same_texts_at_any_number_of_connections(tmp_path):
+@needs_inspect
+def test_an_evaluation_gives_the_same_texts_at_any_number_of_connections(inspect, tmp_path):
+    from inspect_ai import Task
+    from inspect_ai import eval as evaluate
+    from inspect_ai.dataset import Sample
+    from inspect_ai.scorer import includes
+
     def outputs(connections: int) -> dict[str, list[str]]:
         samples = [
             Sample(input=word, target="cat", id=word) for word in ("This movie", "A film", "It")
         ]
         task = Task(dataset=samples, scorer=includes(), epochs=2)
-        model = get_model("corelm/imdb", sampler=CHAIN, seed=3, memoize=False)
+        model = inspect.get_model("corelm/imdb", sampler=CHAIN, seed=3, memoize=False)
         [log] = evaluate(
             task, model=model, log_dir=str(tmp_path / str(connections)), display="none",
             max_connections=connections, max_tokens=6,
@@ -138,6 +157,7 @@ def test_an_evaluation_gives_the_same_texts_at_any_number_of_connections(tmp_pat
     assert outputs(1) == outputs(4)
 
 
+@needs_inspect
 def test_the_command_line_finds_the_provider(tmp_path: Path):
     (tmp_path / "task.py").write_text(
         "from inspect_ai import Task, task\n"
