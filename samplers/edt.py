@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
 from corelm.filters import array_namespace, entropy_of_logits
 
@@ -38,6 +40,7 @@ class EDT(Sampler):
     theta: float = param(0.1, "nats of entropy around which it falls", ge=0, lt=math.inf)
     base: float = param(0.8, "share of t that is left at H = theta", gt=0, le=1)
 
+    @np.errstate(over="ignore")  # a power beyond the largest number is a temperature of 0
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.theta == 0 or self.base == 1:
             return apply_temperature(logits, self.t)

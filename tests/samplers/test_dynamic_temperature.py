@@ -26,6 +26,7 @@ from corelm.testing import obeys_the_laws
     DynamicTemperature(t_min=2, t_max=0.1, exponent=0),
     DynamicTemperature(t_min=0, t_max=0),
     DynamicTemperature(t_min=1e-300, t_max=1e300),
+    DynamicTemperature(t_min=0, t_max=5, exponent=9),
 )
 def test_law(sampler, law):
     law(sampler)
