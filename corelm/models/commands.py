@@ -13,6 +13,7 @@ import typer
 from corelm import hookimpl, load
 from corelm import sampler as read_sampler
 from corelm.cli.options.completion import model_names
+from corelm.cli.output import messages
 from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
@@ -144,12 +145,18 @@ def export_generate(
     \b
     corelm models export-generate "min_p(p=0.05) | temperature(t=0.8)" my-generate
     """
-    from corelm.models.export.custom_generate import generate_files
+    from corelm.models.export.custom_generate import generate_files, local_parameters
     from corelm.models.export.write import write_files
 
     with product() as out:
-        files = generate_files(read_sampler(sampler))
+        chain = read_sampler(sampler)
+        files = generate_files(chain)
         out.text(f"{write_files(lambda: files, folder, overwrite=overwrite)}\n")
+        if local := local_parameters(chain):
+            messages.note(
+                f"{', '.join(local)}: whoever gets the folder can read it, and needs the file, "
+                "model or variable that it names"
+            )
 
 
 def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bool], Path]:

@@ -204,7 +204,16 @@ def test_a_sampler_as_a_folder_for_transformers(run: Run, tmp_path: Path) -> Non
     again = run(*words)
     assert (again.code, again.out) == (2, "")
     assert "already exists" in again.err
-    assert run(*words, "--overwrite").code == 0
+    again = run(*words, "--overwrite")
+    assert (again.code, again.err) == (0, "")
+
+
+def test_a_secret_in_a_folder_for_transformers_is_named(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("corelm_watermark", reason="pip install ./plugins/corelm-watermark")
+    chain = "temperature(t=0.5) | phase(end=9, inside=green_list(key='secret'))"
+    result = run("models", "export-generate", chain, str(tmp_path / "generate"))
+    assert result.code == 0
+    assert "key of green_list: whoever gets the folder can read it" in result.err
 
 
 @pytest.mark.parametrize("sampler", ["nope", "min_p(p=2)", "min_p(p=0.1) |", "__import__('os')"])

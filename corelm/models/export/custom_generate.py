@@ -6,6 +6,7 @@ Source: transformers 5.24, `load_custom_generate` in generation/utils.py.
 from __future__ import annotations
 
 from corelm import Sampler
+from corelm.toolkit import parts
 
 PACKAGES = ("corelm", "corelm-transformers")
 """Without one of these transformers refuses to run the folder, and says which is missing."""
@@ -39,3 +40,16 @@ def generate_files(sampler: Sampler) -> dict[str, bytes]:
         "custom_generate/generate.py": code.encode(),
         "custom_generate/requirements.txt": "".join(f"{p}\n" for p in PACKAGES).encode(),
     }
+
+
+def local_parameters(sampler: Sampler) -> list[str]:
+    """Return the parameters that name a file, a model or a secret, such as `key of green_list`.
+
+    They are in the folder as they are written, and mean nothing, or too much, elsewhere.
+    """
+    return [
+        f"{parameter.name} of {part.name}"
+        for part in parts(sampler)
+        for parameter in part.parameters()
+        if parameter.rule.local and getattr(part, parameter.name) != parameter.default
+    ]
