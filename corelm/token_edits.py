@@ -103,7 +103,8 @@ def change_logits(
     flat = result.reshape(-1)
     before = flat.take(at).astype(np.float64)
     limits = np.finfo(logits.dtype)  # an infinite logit would be invalid, or remove the token
-    with np.errstate(over="ignore"):
+    # An infinite change makes nan of minus infinity alone, which stays what it is below.
+    with np.errstate(over="ignore", invalid="ignore"):
         after = np.clip(change(before), limits.min, limits.max)
     flat[at] = np.where(before > -np.inf, after, -np.inf).astype(logits.dtype)
     return result
