@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import min_entropy, within_nats
 
+STEEPEST = 1e300
+"""A larger learning rate moves mu no further: beyond all surprisals, either way."""
+
 
 class Mirostat(Sampler):
     """Keep the tokens whose surprisal is at most mu, and move mu so that the text averages tau.
@@ -44,13 +47,15 @@ class Mirostat(Sampler):
         nats = self._mu(context.surprisal) * math.log(2)  # the paper counts in bits
         return within_nats(logits, nats - min_entropy(logits))
 
+    @np.errstate(over="ignore")  # an infinite mu keeps all tokens
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the largest surprisal that a token may have, in bits: (batch,)."""
         # mu begins at 2 tau and moves by eta (tau - surprisal) at each draw. Written as a sum over
         # the past, it needs no state.
         drawn = ~np.isnan(surprisal)
         bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
-        mu: NDArray[np.float64] = self.tau * (2 + self.eta * drawn.sum(axis=-1)) - self.eta * bits
+        eta = min(self.eta, STEEPEST)  # two infinite terms would have no difference
+        mu: NDArray[np.float64] = self.tau * (2 + eta * drawn.sum(axis=-1)) - eta * bits
         return mu
 
 

@@ -27,7 +27,11 @@ def kept(mirostat, bits, prompt=0):
     return [np.flatnonzero(row > -INF).tolist() for row in after]
 
 
-@obeys_the_laws(*(Mirostat(tau=tau) for tau in (0, 3, 1e300, INF)), Mirostat(tau=2, eta=1e10))
+@obeys_the_laws(
+    *(Mirostat(tau=tau) for tau in (0, 3, 1.7e308, INF)),
+    Mirostat(tau=2, eta=1e10),
+    Mirostat(eta=1.7e308),
+)
 def test_law(sampler, law):
     law(sampler)
 
