@@ -37,7 +37,10 @@ class Ollama(Engine):
         options = values.get(OPTIONS)
         if not isinstance(options, Mapping):
             return values
-        return {**{key: value for key, value in values.items() if key != OPTIONS}, **options}
+        rest = {key: value for key, value in values.items() if key != OPTIONS}
+        for key in sorted(rest.keys() & options.keys()):
+            raise SettingsError(f"{key} is in the options and outside of them; leave one out")
+        return {**rest, **options}
 
     def to_words(self, values: Values) -> Values:
         return {OPTIONS: dict(values)}

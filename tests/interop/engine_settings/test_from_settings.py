@@ -405,3 +405,9 @@ def test_a_wrong_value_is_an_error_where_the_engine_ignores_it(values, engine):
 
 def test_a_negative_temperature_is_greedy_where_the_engine_says_so():
     assert str(from_settings({"temperature": -1}, "llama.cpp").sampler) == "greedy"
+
+
+@pytest.mark.parametrize("engine", [None, "ollama"])
+def test_options_of_ollama_given_twice_are_an_error(engine):
+    with pytest.raises(SettingsError, match="temperature is in the options and outside of them"):
+        from_settings({"temperature": 0.9, "options": {"temperature": 0.5}}, engine)
