@@ -67,8 +67,7 @@ def tables(model, plan):
         parts = max(KEYS, math.ceil(plan.unmarked / AT_ONCE))
         plain, nats = _write(model, [model_chain] * parts, plan.unmarked, plan.seed)
         texts = list(chain.from_iterable(plain))
-        numbers = f"{plan.texts:,} marked and {plan.unmarked:,} unmarked texts"
-        yield f"{numbers} at temperature {t:g}, {nats:.2f} nats a token"
+        yield f"{plan.texts:,} marked texts at temperature {t:g}, {nats:.2f} nats a token"
         for name in plan.watermarks:
             watermarks = [_keyed(name, i) for i in range(KEYS)]
             chains = [f"{model_chain} | {w}" for w in watermarks]
@@ -77,7 +76,7 @@ def tables(model, plan):
             yield from _rows(f"  {name}, {nats:.2f} nats a token", pairs, model, plan)
             # A key for each text: with one, phrases that the texts share count many times.
             pairs = [(_keyed(name, i), text) for i, text in enumerate(texts)]
-            yield from _rows(f"  {name}, unmarked", pairs, model, plan)
+            yield from _rows(f"  {name}, {len(texts):,} unmarked", pairs, model, plan)
 
 
 def _rows(title, pairs, model, plan):
