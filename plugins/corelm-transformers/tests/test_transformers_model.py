@@ -35,11 +35,25 @@ def other_engine(kind):
     elif kind == "bamba":
         config = transformers.BambaConfig(
             **SMALL,
-            **HEADS,
+            **HEADS | {"initializer_range": 0.2},
             mamba_n_heads=4,
             mamba_d_head=8,
             mamba_d_state=8,
             attn_layer_indices=[1],
+        )
+    elif kind == "zamba2":  # which bounds its time steps in a pass over several tokens alone
+        config = transformers.Zamba2Config(
+            **SMALL,
+            **HEADS | {"initializer_range": 1.0},
+            mamba_d_state=8,
+            mamba_headdim=8,
+            n_mamba_heads=4,
+            hybrid_layer_ids=[1],
+            attention_head_dim=8,
+            layers_block_type=["mamba", "hybrid"],
+            time_step_min=0.1,
+            time_step_max=0.2,
+            time_step_floor=0.1,
         )
     elif kind == "recurrent_gemma":
         config = transformers.RecurrentGemmaConfig(
@@ -56,7 +70,8 @@ def other_engine(kind):
 
 
 @pytest.fixture(
-    params=["gpt2", "llama", "mistral", "gemma3", "mamba", "lfm2", "bfloat16"], scope="module"
+    params=["gpt2", "llama", "mistral", "gemma3", "mamba", "lfm2", "bamba", "bfloat16"],
+    scope="module",
 )
 def model(request):
     engine = ENGINE if request.param == "gpt2" else other_engine(request.param)
@@ -88,6 +103,17 @@ def test_a_pass_is_that_of_the_engine(model):
     np.testing.assert_allclose(
         model.next_token_distribution(texts), corelm.softmax(logits), atol=tolerance(model)
     )
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "bamba"])
+def test_texts_of_a_model_with_a_state_are_those_of_the_engine(kind):
+    engine = other_engine(kind)
+    [text] = corelm.generate(
+        TransformersModel(engine, TOKENIZER), "the cat", sampler="greedy", length=8
+    )
+    inputs = TOKENIZER("the cat", return_tensors="pt")
+    expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert text.tokens == expected[0, inputs.input_ids.shape[1] :].tolist()
 
 
 def test_the_engine_sees_each_token_once():
@@ -221,10 +247,10 @@ def test_a_model_that_fails_on_the_cache_is_refused():
 
 
 def test_a_model_that_differs_from_its_own_full_pass_is_named(caplog):
-    engine = other_engine("bamba")
+    engine = other_engine("zamba2")
     model = TransformersModel(engine, TOKENIZER)
     [message] = [r.getMessage() for r in caplog.records if r.name == "corelm.transformers"]
-    assert "BambaForCausalLM gives other logits token by token than in one pass" in message
+    assert "Zamba2ForCausalLM gives other logits token by token than in one pass" in message
     [text] = corelm.generate(model, "the cat", sampler="greedy", length=8)
     inputs = TOKENIZER("the cat", return_tensors="pt")
     expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
