@@ -27,7 +27,7 @@ from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
-from corelm.printable import did_you_mean, reason_of, shown
+from corelm.printable import did_you_mean, listed, reason_of, shown
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -314,7 +314,7 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
     return UnknownNameError(
-        f"there is no model {name!r}{hint} (there are: {', '.join(names) or 'none'}; "
+        f"there is no model {name!r}{hint} (there are: {listed(names)}; "
         f"for a folder or a .keras file give its path, such as ./{name})"
     )
 
