@@ -109,8 +109,8 @@ class Cell:
             self.same + other.same,
             self.texts + other.texts,
             max(self.difference, other.difference),
-            self.refused + other.refused,
-            self.differing + other.differing,
+            (*self.refused, *other.refused),
+            (*self.differing, *other.differing),
         )
 
     def __str__(self) -> str:
