@@ -85,6 +85,8 @@ def load(
         >>> len(corelm.load("imdb").vocabulary)
         15000
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"a model is a name or a path, not {shown(name)}")
     options = {"device": device, "dtype": dtype}
     model = _loaded(name, {key: value for key, value in options.items() if value is not None})
     with suppress(TypeError):  # a model without weak references has no name

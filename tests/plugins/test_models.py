@@ -303,3 +303,9 @@ def test_models_of_schemes_are_listed(schemes, caplog, capsys):
     assert listed == ["one", "quiet:WORDS", "toys:so+it", "toys:goes", "unlucky:WORDS"]
     assert "corelm-schemes:unlucky cannot list its models: RuntimeError: no cache" in caplog.text
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", [None, 5, ["imdb"], ToyModel()])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(UsageError, match="a model is a name or a path, not "):
+        load(name)
