@@ -267,9 +267,8 @@ def _known(engine: Engine, values: Values) -> tuple[int, int]:
     """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
-    return len(samplers), len(
-        samplers | keys & {*engine.unsupported, *engine.other_keys, *_gone(engine)}
-    )
+    others = {*engine.unsupported, *engine.other_keys, *engine.ignored.split()}
+    return len(samplers), len(samplers | keys & others)
 
 
 def _read(engine: Engine, given: Values) -> EngineSettings:
@@ -281,7 +280,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         if values.get(key) not in (None, off):
             unsupported[key] = ""
     stages = _stages(engine, values, unsupported)
-    gone = _gone(engine)
+    gone = engine.ignored.split()
     known = {*engine.sampler_keys, *engine.unsupported, *gone}
     return EngineSettings(
         engine.name,
@@ -291,11 +290,6 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         tuple(dict.fromkeys([*_idle(engine, values, stages), *(k for k in gone if k in values)])),
         tuple(key for key in values if key not in known | engine.other_keys),
     )
-
-
-def _gone(engine: Engine) -> list[str]:
-    """Return the keys of samplers that an engine ignores."""
-    return engine.ignored.split()
 
 
 def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list[Sampler]:
