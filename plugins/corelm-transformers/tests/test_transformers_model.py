@@ -7,7 +7,7 @@ import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
-from corelm_transformers import TransformersModel
+from corelm_transformers import TransformersModel, as_logits_processor
 from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
@@ -169,6 +169,21 @@ def test_several_tokens_may_end_a_text():
     engine = tiny_model(TOKENIZER)
     engine.generation_config.eos_token_id = [3, 263]
     assert TransformersModel(engine, TOKENIZER).vocabulary.ends == (3, 263)
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, None])
+def test_ends_that_are_no_tokens_end_no_text(tokenizer):
+    engine = tiny_model(TOKENIZER)
+    engine.generation_config.eos_token_id = [-1, 100, 10**6, 100]
+    model = TransformersModel(engine, TOKENIZER)
+    assert model.vocabulary.ends == (100,)
+    inputs = TOKENIZER("the cat", return_tensors="pt")
+    for chain in ("min_length(n=4) | temperature(t=1.5)", "length_bias(weight=0.5)"):
+        [text] = corelm.generate(model, "the cat", sampler=chain, length=12, seed=2)
+        processor = as_logits_processor(chain, seed=2, tokenizer=tokenizer)
+        options = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+        found = engine.generate(**inputs, **options, logits_processor=[processor])
+        assert found[0, inputs.input_ids.shape[1] :].tolist() == text.tokens
 
 
 def test_a_text_ends_with_any_of_the_end_tokens(tmp_path):
