@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -260,7 +261,7 @@ def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageMo
 
 
 def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
-    if way := way_to_open(path):
+    if way := way_to_open(path) or _way_from_hub(path):
         raise UsageError(way)
     offer = registry().find("corelm_models", READER)
     return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
@@ -347,6 +348,7 @@ class _Format(NamedTuple):
 
 _GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
 _TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
+_HUB = re.compile(r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)")
 _KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
 
 
@@ -368,6 +370,17 @@ def way_to_open(path: str | os.PathLike[str]) -> str | None:
     if any(source.entry_point == found.scheme for source in registry().sources()):
         return way
     return f"{way}, after installing {found.package}"
+
+
+def _way_from_hub(path: str | os.PathLike[str]) -> str | None:
+    """Return how to open a model of Hugging Face by its name; None for what may be a path."""
+    found = _HUB.fullmatch(os.fspath(path))
+    place = Path(path)
+    if found is None or place.exists() or _is_bundle(place):
+        return None
+    return (
+        f"there is no model at {os.fspath(path)!r}; is it Hugging Face's transformers:{found[1]}?"
+    )
 
 
 def _format_of(place: Path) -> _Format | None:
