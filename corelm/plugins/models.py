@@ -379,7 +379,8 @@ def _way_from_hub(path: str | os.PathLike[str]) -> str | None:
     if found is None or place.exists() or _is_bundle(place):
         return None
     return (
-        f"there is no model at {os.fspath(path)!r}; is it Hugging Face's transformers:{found[1]}?"
+        f"there is no model at {os.fspath(path)!r}; a name of Hugging Face is opened as "
+        f"transformers:{found[1]}"
     )
 
 
