@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LONGEST = 60
 """Characters of a value that a message shows in full."""
 LONGEST_MESSAGE = 2_000
 """Characters of an error's message that are shown."""
+MOST_NAMES = 200
+"""Names that a message lists."""
 
 # C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -77,7 +79,9 @@ def shown(value: Any) -> str:
     """
     try:
         text = repr(value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if isinstance(value, int):  # Python writes out at most 4,300 digits
             return "a number of thousands of digits"
         return f"a {type(value).__name__} ({type(error).__name__} in its __repr__)"
@@ -100,6 +104,19 @@ def did_you_mean(word: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a row for a message, at most the first 200 of them.
+
+    Example:
+        >>> listed(["greedy", "temperature"])
+        'greedy, temperature'
+        >>> listed([])
+        'none'
+    """
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES]) or 'none'}{more}"
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

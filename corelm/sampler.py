@@ -23,6 +23,7 @@ from corelm.markup import Displayed, Table
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
+from corelm.printable import shown
 from corelm.validation import READABLE, check_attributes, check_logits
 
 
@@ -286,7 +287,7 @@ def sampling_distribution(
     """
     if is_masked(logits):
         raise UsageError("logits must be a plain array, not a MaskedArray; fill it with -np.inf")
-    array = np.asarray(logits)
+    array = _as_array("logits", logits)
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if array.ndim not in (1, 2) or array.shape[-1] == 0:
@@ -299,10 +300,21 @@ def sampling_distribution(
     return result.reshape(array.shape)
 
 
+def _as_array(name: str, numbers: ArrayLike, dtype: type | None = None) -> Array:
+    """Return numbers as an array; raise if they aren't numbers, or rows differ in length."""
+    try:
+        array = np.asarray(numbers, dtype=dtype)
+        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} must be an array of numbers with equal rows, not {shown(numbers)}"
+        ) from None
+
+
 def _context_for(batch: int, tokens: ArrayLike | None) -> Context:
     if tokens is None:
         return Context.of(np.empty((batch, 0), dtype=np.int64))
-    ids = np.atleast_2d(np.asarray(tokens, dtype=np.int64))
+    ids = np.atleast_2d(_as_array("tokens", tokens, np.int64))
     if ids.ndim != 2 or len(ids) not in (1, batch):
         raise UsageError(f"tokens must be (time,) or ({batch}, time), not {ids.shape}")
     return Context.of(np.broadcast_to(ids, (batch, ids.shape[1])))

@@ -88,6 +88,7 @@ from corelm.plugins.strategies import strategy as strategy
 from corelm.printable import LONGEST as LONGEST
 from corelm.printable import did_you_mean as did_you_mean
 from corelm.printable import differences as differences
+from corelm.printable import listed as listed
 from corelm.printable import one_line as one_line
 from corelm.printable import printable as printable
 from corelm.printable import reason_of as reason_of

@@ -21,19 +21,19 @@ def fresh(monkeypatch):
     cpu.cpu_limit.cache_clear()
 
 
-@pytest.mark.parametrize("text", ["1", "3", " 12 "])
+@pytest.mark.parametrize("text", ["1", "3", " 12 ", "007"])
 def test_the_variable_decides(monkeypatch, text):
     monkeypatch.setenv(cpu.VARIABLE, text)
     assert cpu.cpu_limit() == int(text)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "²"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "²", "9" * 20, "9" * 5000])
 def test_a_bad_value_is_ignored_with_a_warning(monkeypatch, caplog, text):
     expected = cpu.cpu_limit()
     cpu.cpu_limit.cache_clear()
     monkeypatch.setenv(cpu.VARIABLE, text)
     assert cpu.cpu_limit() == expected
-    assert f"whole number, at least 1, not {text!r}" in caplog.text
+    assert f"a whole number from 1 to 99999, not {text!r:.60}; it is ignored" in caplog.text
 
 
 def test_an_empty_value_is_none(monkeypatch):
@@ -94,3 +94,16 @@ def test_reports_name_that_number():
         check=True,
     )
     assert done.stdout == "3\n"
+
+
+def test_a_bad_value_is_one_line_even_if_warnings_are_errors():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "corelm", "samplers", "greedy"],
+        env={**os.environ, cpu.VARIABLE: "abc", "CORELM_PLUGINS": "corelm"},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert (done.returncode, done.stderr) == (
+        0,
+        "CORELM_THREADS must be a whole number from 1 to 99999, not 'abc'; it is ignored\n",
+    )

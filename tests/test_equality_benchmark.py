@@ -78,3 +78,17 @@ def test_rows_of_engines_that_were_not_measured_stay(equality, tmp_path, monkeyp
         line.split("|")[1].strip() for line in page.read_text("utf-8").splitlines() if "|" in line
     ]
     assert rows == ["engine", "---", "transformers", "mlx-lm"]
+
+
+def test_new_samplers_are_added_to_the_rows_of_the_page(equality, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{equality.BEGIN}{equality.END}after\n", "utf-8")
+    monkeypatch.setattr(equality, "PAGE", page)
+    cells = [equality.Cell(9, 9, 3e-6), equality.Cell(8, 9), equality.Cell()]
+    row = dict(zip(equality.CASES, cells, strict=False))
+    equality.write(equality.table({"mlx": {"llama": row}}, 3))
+    new = {case: equality.Cell(3, 3, 2e-7) for case in row} | {
+        equality.CASES[2]: equality.Cell(refused=["edt"])
+    }
+    equality.write(equality.table({"mlx": equality.with_page("mlx", {"llama": new}, 1)[0]}, 4))
+    assert "| `llama` | 4 | < 1e-5, 12 of 12 | < 1e-6, 11 of 12 | refused |  |" in page.read_text()

@@ -163,6 +163,14 @@ NAN = float("nan")
         (lambda rows: top_k(rows, 5), "k must be at least 1 and at most 4, the vocabulary, not 5"),
         (lambda rows: within_nats(rows, NAN), "nats must be a number, not nan"),
         (
+            lambda rows: within_nats(rows, [1.0, 2.0, 3.0]),
+            "nats must be a number, or one for each of 2 rows, not an array of the shape (3,)",
+        ),
+        (
+            lambda rows: top_p(rows, np.array([0.5, 0.6])),
+            "p must be at least 0 and at most 1, not array([0.5, 0.6])",
+        ),
+        (
             lambda rows: quadratic(rows, -1, 1),
             "factor must be at least 0 and finite, not -1",
         ),
@@ -200,6 +208,8 @@ NAN = float("nan")
             lambda rows: draw(rows, np.array([0.5, 0.5, 0.5])),
             "expected a uniform number for each of 2 rows, not 3 of them",
         ),
+        (lambda rows: draw(rows, None), "expected a uniform number for each of 2 rows, not None"),
+        (lambda rows: draw(rows, 0.5), "expected a uniform number for each of 2 rows, not 0.5"),
     ],
 )
 def test_an_argument_outside_its_range_is_refused_alike(call, message, kernels):
@@ -210,6 +220,17 @@ def test_an_argument_outside_its_range_is_refused_alike(call, message, kernels):
             with pytest.raises(UsageError) as caught:
                 call(ROWS_OF_4.astype(dtype))
             assert str(caught.value) == message
+
+
+@needs_kernels
+@pytest.mark.parametrize("nats", [[0.5, 2.0], (0.5, 2.0), np.array([0.5, 2.0]), [0.5], 0.5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nats_for_each_row(nats, dtype):
+    rows = np.array([[1.0, 3.0, -INF, 2.0]] * 2, dtype)
+    each = np.broadcast_to(nats, 2)
+    expected = np.concatenate([within_nats(rows[:1], float(one)) for one in each])
+    for found in both(lambda: within_nats(rows, nats)):
+        assert found.tolist() == expected.tolist()
 
 
 @needs_kernels

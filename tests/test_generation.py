@@ -309,6 +309,12 @@ def test_one_string_is_one_stop_string_and_not_its_characters():
     assert text.text == " cat sat on the cat"
 
 
+@pytest.mark.parametrize(("stop", "odd"), [(5, "5"), (["a", b"b"], "b'b'"), (None, "None")])
+def test_a_stop_string_that_is_no_text_is_refused(stop, odd):
+    with pytest.raises(UsageError, match=f"a stop string is a text, not {odd}"):
+        generate(stop=stop)
+
+
 def test_an_empty_stop_string_is_refused():
     with pytest.raises(UsageError, match="a stop string needs at least one character"):
         generate(stop=[""])

@@ -15,8 +15,7 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import Document
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.charts import charts
-from corelm.reports.render.plots.files import drawable
-from corelm.reports.render.plots.picture import image
+from corelm.reports.render.plots.files import drawable, image
 from corelm.testing import ToyModel
 
 CHARTS = {"entropy": "entropy-by-position", "frontier": "surprisal-against-diversity"}

@@ -57,6 +57,11 @@ class Nameless:
         raise RuntimeError
 
 
+class Leaves:
+    def __repr__(self):
+        raise SystemExit(5)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -64,8 +69,9 @@ class Nameless:
         ("a" * 59, "'" + "a" * 39 + "... (61 characters)"),
         (10**5000, "a number of thousands of digits"),
         (Nameless(), "a Nameless (RuntimeError in its __repr__)"),
+        (Leaves(), "a Leaves (SystemExit in its __repr__)"),
     ],
-    ids=["short", "long", "large", "nameless"],
+    ids=["short", "long", "large", "nameless", "leaves"],
 )
 def test_a_value_is_shown_in_one_short_line(value, expected):
     assert shown(value) == expected

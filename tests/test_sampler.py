@@ -215,6 +215,24 @@ def test_logits_of_another_shape_are_refused(shape):
         sampling_distribution(GREEDY, np.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("logits", "tokens", "message"),
+    [
+        (
+            [[1, 2], [3]],
+            None,
+            r"logits must be an array of numbers with equal rows, not \[\[1, 2\]",
+        ),
+        (["a"], None, r"logits must be an array of numbers with equal rows, not \['a'\]"),
+        ([1.0, 2.0], "ab", "tokens must be an array of numbers with equal rows, not 'ab'"),
+        ([1.0, 2.0], [[1], [2, 3]], "tokens must be an array of numbers with equal rows, not"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(logits, tokens, message):
+    with pytest.raises(UsageError, match=message):
+        sampling_distribution(GREEDY, logits, tokens)
+
+
 @pytest.mark.parametrize("tokens", [np.zeros((3, 1)), np.zeros((1, 2, 3))])
 def test_tokens_of_another_shape_are_refused(tokens):
     with pytest.raises(UsageError, match=r"tokens must be \(time,\) or \(2, time\)"):

@@ -18,6 +18,7 @@ from corelm.toolkit import (
     Source,
     built_in,
     fault_of_result,
+    listed,
     plugin_errors,
     stdout_to_stderr,
 )
@@ -34,8 +35,9 @@ def misnamed(registry: Registry) -> Iterator[str]:
             continue
         names = sorted({offer.name for offer in offers if _is_of(offer, source)})
         if source.entry_point not in names:
+            offered = listed(names) if names else "nothing"
             yield (
-                f"the entry point {source} offers {', '.join(names) or 'nothing'}; give it the "
+                f"the entry point {source} offers {offered}; give it the "
                 "name of what it offers, so that asking for that imports this module alone"
             )
 
@@ -83,7 +85,9 @@ def _call_sampler(offer: Offer) -> str:
     logits = np.linspace(-2, 2, len(vocabulary), dtype=np.float32)[None]
     context = Context.of([vocabulary.encode("the cat sat")], vocabulary=vocabulary)
     # The sampler itself: the core skips one at its neutral values.
-    result = example(offer.value, offer.full_name)(logits.copy(), context)
+    sampler = example(offer.value, offer.full_name)
+    str(sampler)  # its label in a report
+    result = sampler(logits.copy(), context)
     fault = fault_of_result(result, logits)
     return fault and f"returned {fault}"
 

@@ -59,6 +59,8 @@ def _end_output() -> None:
     """Redirect `sys.stdout` to standard error: exit functions of plugins run later."""
     if sys.stdout is None or sys.stderr is None:
         return
+    stdout, sys.stdout = sys.stdout, sys.stderr
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    sys.stdout = sys.stderr
+        stdout.flush()
+        if isinstance(stdout, _OfMainThread):
+            stdout.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from corelm.errors import UsageError
 from corelm.generation.patterns import TextPatterns
+from corelm.printable import shown
 
 REPEATS, SHORTEST = 3, 2
 """How often a phrase occurs in a loop, and the number of its tokens, at least."""
@@ -41,9 +42,14 @@ class Endings:
         """Return the endings for these arguments of `generate`.
 
         Raises:
-            UsageError: an empty string, an invalid pattern, or a number of repeats below 2.
+            UsageError: a string that is empty or no text, an invalid pattern, or a number of
+                repeats below 2.
         """
-        strings = (stop,) if isinstance(stop, str) else tuple(stop)
+        strings = (
+            (stop,) if isinstance(stop, str) or not isinstance(stop, Iterable) else tuple(stop)
+        )
+        if odd := [string for string in strings if not isinstance(string, str)]:
+            raise UsageError(f"a stop string is a text, not {shown(odd[0])}")
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
         repeats = stop_on_loop

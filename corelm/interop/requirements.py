@@ -27,6 +27,14 @@ READ_WHOLE = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
 """Bounds on a configuration, of which engines build a network before they read weights."""
 
+IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention", "paged|eager", "batched_mm", "grouped_mm")
+"""transformers' own code for attention and experts. It fetches all others from a hub, if the
+package `kernels` is installed, and runs them."""
+
+CHOOSES_CODE = re.compile("(attn|experts)_implementation")
+RENAMES = "attribute_map"
+"""A key of `config.json` that gives transformers' settings other names."""
+
 
 @contextmanager
 def requires(package: str, version: str) -> Iterator[None]:
@@ -121,18 +129,22 @@ def _check_configuration(file: Path) -> None:
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
         for name, value in items:
-            # transformers fetches flash attention from a hub too, if `kernels` is installed.
-            code = json.dumps(value)
-            if name.endswith("_implementation") and ("/" in code or "flash" in code):
+            if name == RENAMES or (CHOOSES_CODE.search(name) and not _is_own_code(value)):
                 raise ModelFileError(
-                    f"{str(file)!r}: {name} = {value!r} is code of a hub, which is never loaded; "
-                    "delete the line"
+                    f"{str(file)!r}: {name} = {value!r} may be code of a hub, which is never "
+                    "loaded; delete the line"
                 )
             if isinstance(value, (dict, list)):
                 parts.append(value)
             most = MOST_LAYERS if name.endswith(("layers", "layer")) else LARGEST_SIZE
             if isinstance(value, int) and value > most:
                 raise ModelFileError(f"{str(file)!r}: {name} = {value} is more than {most}")
+
+
+def _is_own_code(value: Any) -> bool:
+    """Return True for None, the name of an implementation, or a mapping of parts to such names."""
+    names = value.values() if isinstance(value, dict) else [value]
+    return all(name is None or name in IMPLEMENTATIONS for name in names)
 
 
 def check_weight_files(folder: Path) -> None:

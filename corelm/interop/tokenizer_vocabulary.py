@@ -58,7 +58,8 @@ class TokenizerVocabulary:
 
     def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
         self._tokenizer, self._size = tokenizer, size
-        self.ends: tuple[int, ...] = tuple(ends)
+        # Configurations have ids that no token has, such as -1 for no end.
+        self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
         self._template: ChatTemplate | None = None
 

@@ -69,7 +69,7 @@ def kernel(
                 try:
                     result: R = on_rows(logits, *arguments, **named)
                     return result
-                except ValueError:
+                except (TypeError, ValueError):
                     pass
             if check_entries is not None:
                 check_entries(logits, *arguments, **named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,9 +35,10 @@ def _requested() -> int | None:
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return None
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if re.fullmatch("0*[1-9][0-9]{,4}", text):
         return int(text)
-    logger.warning("%s must be a whole number, at least 1, not %r; it is ignored", VARIABLE, text)
+    message = "%s must be a whole number from 1 to 99999, not %.60r; it is ignored"
+    logger.warning(message, VARIABLE, text)
     return None
 
 

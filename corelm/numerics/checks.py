@@ -54,7 +54,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) or hasattr(value, "dtype")
 
 
+def is_one_number(value: Any) -> bool:
+    """Return True for a number, of Python or as an array without axes."""
+    return is_number(value) and getattr(value, "shape", ()) == ()
+
+
 def _check_one_a_row(logits: Any, numbers: Any, thing: str) -> None:
+    if not hasattr(numbers, "__len__") or getattr(numbers, "shape", None) == ():
+        raise UsageError(f"expected {thing} for each of {logits.shape[0]} rows, not {numbers!r}")
     if len(numbers) != logits.shape[0]:
         raise UsageError(
             f"expected {thing} for each of {logits.shape[0]} rows, not {len(numbers)} of them"

@@ -16,7 +16,7 @@ from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, running_count, wide_float
-from corelm.numerics.checks import is_number
+from corelm.numerics.checks import is_number, is_one_number
 from corelm.numerics.distributions import (
     Array,
     is_likeliest,
@@ -33,17 +33,17 @@ SLACK = 1e-12
 
 
 def _check_share(logits: Array, p: float) -> None:
-    if not (is_number(p) and 0 <= p <= 1):
+    if not (is_one_number(p) and 0 <= p <= 1):
         raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
 
 
 def _check_positive_share(logits: Array, p: float) -> None:
-    if not (is_number(p) and 0 < p <= 1):
+    if not (is_one_number(p) and 0 < p <= 1):
         raise ParameterError(f"p must be above 0 and at most 1, not {p!r}")
 
 
 def _check_entropy_share(logits: Array, h: float) -> None:
-    if not (is_number(h) and 0 <= h <= 1):
+    if not (is_one_number(h) and 0 <= h <= 1):
         raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
 
 
@@ -61,6 +61,11 @@ def _check_nats(logits: Array, nats: Any) -> None:
         raise ParameterError(f"nats must be a number, or one for each row, not {nats!r}")
     if isinstance(nats, float) and nats != nats:
         raise ParameterError("nats must be a number, not nan")
+    if getattr(numbers, "shape", ()) not in ((), (1,), logits.shape[:1]):
+        raise ParameterError(
+            f"nats must be a number, or one for each of {logits.shape[0]} rows, not an array of "
+            f"the shape {tuple(numbers.shape)}"
+        )
 
 
 # ---- what filters share ----
@@ -181,7 +186,7 @@ def within_nats(logits: Array, nats: Any) -> Array:
         The logits of the tokens that stay, minus infinity elsewhere.
 
     Raises:
-        ParameterError: nats is nan.
+        ParameterError: nats is nan, or doesn't have a number for each row.
 
     Example:
         >>> within_nats(np.log([[0.5, 0.1, 0.4]]), np.log(2)).round(4).tolist()
@@ -189,6 +194,8 @@ def within_nats(logits: Array, nats: Any) -> Array:
     """
     xp = array_namespace(logits)
     wide = xp.astype(logits, wide_float(xp))
+    if isinstance(nats, (list, tuple)):
+        nats = xp.asarray(nats)
     if getattr(nats, "ndim", 0):
         nats = xp.astype(nats, wide.dtype)[:, None]
     # In nats the tolerance is absolute: a relative one of a probability is the same factor there.

@@ -235,7 +235,8 @@ def _names_samplers(text: str) -> bool:
 def _unreadable(name: str, arguments: str) -> ExpressionError:
     return ExpressionError(
         f"cannot read the parameters of {name}: {shown(arguments)}; write each once, as "
-        "parameter=value with a number, a quoted text, a list, a mapping or a sampler"
+        "parameter=value with a number, True or False, a quoted text, a list, a mapping or a "
+        "sampler"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -27,7 +28,7 @@ from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
-from corelm.printable import did_you_mean, reason_of, shown
+from corelm.printable import did_you_mean, listed, reason_of, shown
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -85,6 +86,8 @@ def load(
         >>> len(corelm.load("imdb").vocabulary)
         15000
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"a model is a name or a path, not {shown(name)}")
     options = {"device": device, "dtype": dtype}
     model = _loaded(name, {key: value for key, value in options.items() if value is not None})
     with suppress(TypeError):  # a model without weak references has no name
@@ -258,7 +261,7 @@ def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageMo
 
 
 def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
-    if way := way_to_open(path):
+    if way := way_to_open(path) or _way_from_hub(path):
         raise UsageError(way)
     offer = registry().find("corelm_models", READER)
     return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
@@ -314,7 +317,7 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
     return UnknownNameError(
-        f"there is no model {name!r}{hint} (there are: {', '.join(names) or 'none'}; "
+        f"there is no model {name!r}{hint} (there are: {listed(names)}; "
         f"for a folder or a .keras file give its path, such as ./{name})"
     )
 
@@ -345,6 +348,7 @@ class _Format(NamedTuple):
 
 _GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
 _TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
+_HUB = re.compile(r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)")
 _KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
 
 
@@ -366,6 +370,18 @@ def way_to_open(path: str | os.PathLike[str]) -> str | None:
     if any(source.entry_point == found.scheme for source in registry().sources()):
         return way
     return f"{way}, after installing {found.package}"
+
+
+def _way_from_hub(path: str | os.PathLike[str]) -> str | None:
+    """Return how to open a model of Hugging Face by its name; None for what may be a path."""
+    found = _HUB.fullmatch(os.fspath(path))
+    place = Path(path)
+    if found is None or place.exists() or _is_bundle(place):
+        return None
+    return (
+        f"there is no model at {os.fspath(path)!r}; a name of Hugging Face is opened as "
+        f"transformers:{found[1]}"
+    )
 
 
 def _format_of(place: Path) -> _Format | None:

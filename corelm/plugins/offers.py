@@ -49,7 +49,7 @@ Check: TypeAlias = Callable[[Offer], None]
 
 def check_name(offer: Offer) -> None:
     """Raise if a name cannot be typed in an expression or a command."""
-    if not isinstance(offer.name, str) or not NAME.fullmatch(offer.name):
+    if type(offer.name) is not str or not NAME.fullmatch(offer.name):
         raise PluginError(
             f"the name {shown(offer.name)} cannot be typed; use letters, digits, _ . and -"
         )

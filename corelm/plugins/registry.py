@@ -31,7 +31,7 @@ from corelm.plugins.loading import (
     wanted_points,
 )
 from corelm.plugins.offers import CHECKS, Check, Offer, Source, check_name, distinct
-from corelm.printable import did_you_mean, shown
+from corelm.printable import did_you_mean, listed, shown
 from corelm.sampler import Sampler
 
 OBSERVER = "corelm_next_token"
@@ -303,7 +303,7 @@ class Registry:
                 return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
         names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
-        return f"there is no {kind} {name!r}{hint} (there are: {', '.join(names) or 'none'})"
+        return f"there is no {kind} {name!r}{hint} (there are: {listed(names)})"
 
 
 def _ambiguous(name: str, offers: Sequence[Offer]) -> str:

@@ -408,7 +408,10 @@ def test_vllm_finds_it(processor):
     assert importlib.import_module("corelm_vllm").CheckRequests is processor.CheckRequests
 
 
-@pytest.mark.parametrize(("ids", "ends"), [(5, (5,)), ([5, 7], (5, 7)), (None, ()), (0, (0,))])
+@pytest.mark.parametrize(
+    ("ids", "ends"),
+    [(5, (5,)), ([5, 7], (5, 7)), (None, ()), (0, (0,)), (-1, ()), ([10**6, 5, 5], (5,))],
+)
 def test_the_vocabulary_is_that_of_the_tokenizer_and_the_configuration(monkeypatch, ids, ends):
     stand_ins.install(monkeypatch, ["V1"])
     model = config(hf_config=types.SimpleNamespace(eos_token_id=ids)).model_config

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/equality.py [--engines mlx ...] [--models llama ...] [--samplers 4]
     python tests/benchmarks/equality.py --write     write the rows into the page
+    python tests/benchmarks/equality.py --only edt top_a --write    add new samplers to its rows
 
 Every sampler runs in each engine's own loop, on tiny random models of five architectures. corelm
 writes the same texts from the same model and seed through its adapter. A row of the table is an
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -94,6 +96,23 @@ class Cell:
         if same < len(own) or max(differences, default=1.0) > LIMIT:
             self.differing += (sampler,)
 
+    @classmethod
+    def read(cls, text: str) -> Cell:
+        """Return a cell of the page, whose difference is rounded up."""
+        found = re.fullmatch(r"(?:< (\S+)|0), (\d+) of (\d+)", text)
+        if not found:  # refused
+            return cls()
+        return cls(int(found[2]), int(found[3]), float(found[1] or 0))
+
+    def __add__(self, other: Cell) -> Cell:
+        return Cell(
+            self.same + other.same,
+            self.texts + other.texts,
+            max(self.difference, other.difference),
+            (*self.refused, *other.refused),
+            (*self.differing, *other.differing),
+        )
+
     def __str__(self) -> str:
         power = 10.0 ** np.ceil(np.log10(self.difference)) if self.difference else 0
         size = f"< {power:.0e}".replace("e-0", "e-") if power else "0"
@@ -164,6 +183,19 @@ def table(found: dict[str, dict[str, dict[str, Cell]]], samplers: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_page(
+    name: str, rows: dict[str, dict[str, Cell]], samplers: int
+) -> tuple[dict[str, dict[str, Cell]], int]:
+    """Return the rows of an engine and the number of samplers, with those on the page added."""
+    sums, total = {}, samplers
+    for line in PAGE.read_text("utf-8").splitlines():
+        if line.startswith(f"| {ENGINES[name][0]} | `"):
+            _, _, model, count, *cells, _ = (part.strip(" `") for part in line.split("|"))
+            old, total = dict(zip(CASES, map(Cell.read, cells), strict=True)), int(count) + samplers
+            sums[model] = {case: cell + old[case] for case, cell in rows[model].items()}
+    return sums, total
+
+
 def write(text: str) -> None:
     """Write the table into the page; engines that were not measured keep their rows."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
@@ -198,11 +230,19 @@ def main() -> int:
     parser.add_argument(
         "--samplers", type=int, help="how many, from all over the alphabet; by default all"
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="these alone; --write adds them to the page's rows",
+    )
     parser.add_argument("--write", action="store_true", help="write the rows into the page")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     logging.getLogger("corelm").setLevel(logging.ERROR)  # the settings of an engine are named
     every = every_sampler()
+    if options.only:
+        every = [text for text in every if text.partition("(")[0] in options.only]
     count = min(options.samplers or len(every), len(every))
     if options.json:
         chosen = [every[i * len(every) // count] for i in range(count)]
@@ -212,6 +252,8 @@ def main() -> int:
     arguments = ["--samplers", str(count)]
     if options.models:
         arguments += ["--models", *options.models]
+    if options.only:
+        arguments += ["--only", *options.only]
     found = {}
     for name in options.engines:
         if importlib.util.find_spec(ENGINES[name][1]) is None:
@@ -219,7 +261,10 @@ def main() -> int:
         else:
             found[name] = in_process(name, arguments)
             if options.write:  # what an engine took minutes for is kept if a later one fails
-                write(table({name: found[name]}, count))
+                rows, total = found[name], count
+                if options.only:
+                    rows, total = with_page(name, rows, count)
+                write(table({name: rows}, total))
     print(table(found, count))
     print("\n".join(faults(found)), file=sys.stderr)
     return bool(faults(found))

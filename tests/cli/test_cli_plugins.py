@@ -183,6 +183,12 @@ class Evil(Exception):
     def __str__(self):
         raise SystemExit(5)
 
+class Nameless(corelm.Sampler):
+    def __str__(self):
+        raise SystemExit(5)
+    def __call__(self, logits, context):
+        return logits
+
 class Exits(corelm.Sampler):
     def __call__(self, logits, context):
         raise Evil
@@ -200,6 +206,7 @@ def corelm_samplers():
     return {
         "short": Short, "raises": Raises, "empty": Empty, "picky": Picky, "no_init": NoInit,
         "out_of_range": OutOfRange, "exits": Exits, "verbose": Verbose,
+        "nameless": Nameless,
     }
 
 @corelm.hookimpl
@@ -213,7 +220,8 @@ def test_check_calls_each_sampler_and_decoder_once(
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-odd")
     names = ("short", "raises", "empty", "picky", "waits", "out_of_range", "no_init", "exits")
-    installed_plugin("corelm-odd", dict.fromkeys((*names, "verbose"), "corelm_odd"), ODD)
+    names = (*names, "verbose", "nameless")
+    installed_plugin("corelm-odd", dict.fromkeys(names, "corelm_odd"), ODD)
     assert main(["plugins", "--check"]) == 1
     warnings = dict(
         line.removeprefix("warning: the ").split(" corelm-odd:")[::-1]
@@ -229,6 +237,7 @@ def test_check_calls_each_sampler_and_decoder_once(
         "out_of_range": "refuses its own default: t must be at least 0, not -1.0",
         "no_init": "failed in a call: ValueError: no init",
         "exits": "failed in a call: Evil: (no message: SystemExit in its __str__)",
+        "nameless": "failed in a call: SystemExit: 5",
         "verbose": f"failed in a call: ValueError: {'x' * 2000}... (10,000,000 characters)",
     }
     assert main(["plugins"]) == 0

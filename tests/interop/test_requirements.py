@@ -166,9 +166,33 @@ def test_an_adapter_of_peft_is_refused(tmp_path: Path) -> None:
         check_model_folder(tmp_path)
 
 
-@pytest.mark.parametrize("value", ["flash_attention_2", "paged|flash_attention_3", "a/b", ["x/y"]])
-def test_attention_that_is_fetched_from_a_hub_is_refused(tmp_path: Path, value: object) -> None:
-    config = {"text_config": {"_attn_implementation": value}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelFileError, match="is code of a hub, which is never loaded"):
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"_attn_implementation": "flash_attention_2"},
+        {"_attn_implementation": "paged|flash_attention_3"},
+        {"attn_implementation": "a/b"},
+        {"_attn_implementation": ["x/y"]},
+        {"_attn_implementation": {"": "sdpa", "vision_config": "x/y:z"}},
+        {"_attn_implementation_internal": "a/b"},
+        {"experts_implementation": "sonicmoe"},
+        {"_experts_implementation": {"": "deepgemm"}},
+        {"attribute_map": {"x": "_attn_implementation"}, "x": "a/b"},
+    ],
+    ids=str,
+)
+def test_code_that_is_fetched_from_a_hub_is_refused(tmp_path: Path, setting: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": setting}))
+    with pytest.raises(ModelFileError, match="may be code of a hub, which is never loaded"):
         check_model_folder(tmp_path)
+
+
+def test_code_of_the_engine_itself_may_be_chosen(tmp_path: Path) -> None:
+    config = {
+        "_attn_implementation": "eager",
+        "attn_implementation": {"": "sdpa", "text_config": None},
+        "experts_implementation": "grouped_mm",
+        "cache_implementation": "hybrid",
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    check_model_folder(tmp_path)

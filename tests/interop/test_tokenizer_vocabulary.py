@@ -27,6 +27,12 @@ def test_byte_level_tokens_are_bytes(text):
     assert isinstance(vocabulary, corelm.ByteVocabulary)
 
 
+def test_ends_that_are_no_tokens_end_no_text():
+    """Configurations of models have such ids: -1 for none, or those of a larger model."""
+    assert vocabulary_of(TOKENIZER, ends=[-1, 5, 10**6, 5, 3]).ends == (5, 3)
+    assert vocabulary_of(TOKENIZER, size=300, ends=[299, 300]).ends == (299,)
+
+
 def sentencepiece_tokenizer():
     """Return a tokenizer in the manner of Llama's, with a token that begins every text."""
     pieces = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)]]

@@ -198,7 +198,8 @@ def test_the_message_says_how_to_write_parameters(written, shown):
         corelm.sampler(f"temperature({written})")
     assert str(caught.value) == (
         f"cannot read the parameters of temperature: {shown!r}; write each once, as "
-        "parameter=value with a number, a quoted text, a list, a mapping or a sampler"
+        "parameter=value with a number, True or False, a quoted text, a list, a mapping or a "
+        "sampler"
     )
 
 

@@ -303,3 +303,21 @@ def test_models_of_schemes_are_listed(schemes, caplog, capsys):
     assert listed == ["one", "quiet:WORDS", "toys:so+it", "toys:goes", "unlucky:WORDS"]
     assert "corelm-schemes:unlucky cannot list its models: RuntimeError: no cache" in caplog.text
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", [None, 5, ["imdb"], ToyModel()])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(UsageError, match="a model is a name or a path, not "):
+        load(name)
+
+
+@pytest.mark.parametrize("name", ["someone/a-model", "https://huggingface.co/someone/a-model"])
+def test_a_name_of_hugging_face_is_recognised(name):
+    with pytest.raises(UsageError, match=f"no model at '{name}'.* as transformers:someone/a-model"):
+        load(name)
+
+
+@pytest.mark.parametrize("path", ["./someone/model", "/some/where", "../a/b", "a/b/c"])
+def test_a_path_is_no_name_of_hugging_face(path):
+    with pytest.raises(ModelFileError, match=r"there is no model at '[^']*'$"):
+        load(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,19 @@ def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
         Registry().decoder("x")
     with pytest.raises(UnknownNameError, match="there is no model 'x'"):
         Registry().find("corelm_models", "x")
+
+
+def test_a_message_lists_the_first_of_20_000_names(installed_plugin, only):
+    only("corelm-many")
+    many = OFFER.format(offers="{f'other_{i}': One for i in range(20_000)}")
+    code = HEAD + SAMPLER.format(cls="One") + many
+    installed_plugin("corelm-many", {"many": "corelm_many"}, code)
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("othr_19999")
+    message = str(caught.value)
+    assert message.startswith("there is no sampler 'othr_19999'; did you mean 'other_19999'? (")
+    assert re.search(r" and 19,8\d\d more\)$", message)
+    assert len(message) < 4000
 
 
 def test_an_unknown_name_comes_with_every_known_name():
@@ -353,6 +367,11 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
             "the name 'a b' cannot be typed; use letters",
         ),
         (OFFER.format(offers="{5: corelm.Chain}"), "the name 5 cannot be typed; use letters"),
+        (
+            "class Name(str):\n    def __repr__(self): raise SystemExit(5)\n"
+            "    __str__ = __repr__\n" + OFFER.format(offers="{Name('x'): corelm.Chain}"),
+            "the name a Name (SystemExit in its __repr__) cannot be typed; use letters",
+        ),
         (OFFER.format(offers="{}[1]"), "KeyError: 1"),
         (
             "class X(corelm.Sampler): pass\n" + OFFER.format(offers="{'x': X}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 import re
 import subprocess
@@ -133,6 +134,17 @@ def test_the_backend_of_the_environment_is_left_alone(backend):
     environment = os.environ | {"MPLBACKEND": backend}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.strip()) == (0, backend), done.stderr
+
+
+@pytest.mark.slow
+def test_plots_are_written_in_a_backend_that_matplotlib_does_not_have(document, tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    words = ["report", "--from", "report.json", "--plots", "plots"]
+    options = {"cwd": tmp_path, "env": os.environ | {"MPLBACKEND": "nonsense"}}
+    command = [sys.executable, "-m", "corelm", *words]
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 3, done.stderr  # since one of its samplers failed
+    assert list((tmp_path / "plots").glob("*.png"))
 
 
 def test_every_sampler_has_its_mark_on_the_curve(document, drawn):

@@ -267,7 +267,8 @@ def _known(engine: Engine, values: Values) -> tuple[int, int]:
     """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
-    return len(samplers), len(samplers | keys & {*engine.unsupported, *engine.other_keys})
+    others = {*engine.unsupported, *engine.other_keys, *engine.ignored.split()}
+    return len(samplers), len(samplers | keys & others)
 
 
 def _read(engine: Engine, given: Values) -> EngineSettings:
@@ -279,13 +280,14 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         if values.get(key) not in (None, off):
             unsupported[key] = ""
     stages = _stages(engine, values, unsupported)
-    known = {*engine.sampler_keys, *engine.unsupported}
+    gone = engine.ignored.split()
+    known = {*engine.sampler_keys, *engine.unsupported, *gone}
     return EngineSettings(
         engine.name,
         _chain(stages),
         unsupported,
         {key: value for key, value in values.items() if key in engine.other_keys},
-        tuple(dict.fromkeys(_idle(engine, values, stages))),
+        tuple(dict.fromkeys([*_idle(engine, values, stages), *(k for k in gone if k in values)])),
         tuple(key for key in values if key not in known | engine.other_keys),
     )
 

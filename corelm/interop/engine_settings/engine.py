@@ -122,6 +122,7 @@ class Engine:
         spellings: other names of keys.
         switch: the key that switches sampling on or off; empty if temperature 0 switches it off.
         samples: the engine's default of the switch.
+        ignored: keys of samplers that the engine no longer has, with spaces between.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Engine:
     spellings: Mapping[str, str] = field(default_factory=dict)
     switch: str = ""
     samples: bool = True
+    ignored: str = ""
 
     @property
     def sampler_keys(self) -> frozenset[str]:

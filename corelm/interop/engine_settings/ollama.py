@@ -140,7 +140,7 @@ ENGINE = Ollama(
         "top_logprobs seed num_predict stop num_keep num_ctx num_batch num_gpu main_gpu use_mmap "
         "num_thread draft_num_predict numa "
         # Ollama ignores these, with a note that they are deprecated.
-        "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock mirostat mirostat_tau "
-        "mirostat_eta"
+        "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock"
     ),
+    ignored="mirostat mirostat_tau mirostat_eta tfs_z",
 )

@@ -48,7 +48,8 @@ class KerasHubVocabulary:
         self._tokenizer = preprocessor.tokenizer
         self._size = size
         self.start = _start(preprocessor)
-        self.ends = frozenset(_ends(self._tokenizer) if ends is None else map(int, ends))
+        ends = _ends(self._tokenizer) if ends is None else map(int, ends)
+        self.ends = frozenset(end for end in ends if 0 <= end < size)
         self._special = frozenset(self._tokenizer.special_token_ids)
 
     def __len__(self) -> int:

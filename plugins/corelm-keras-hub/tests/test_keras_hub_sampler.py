@@ -104,7 +104,8 @@ ENDS = [*range(1, 250, 7), 261]
     ],
 )
 def test_every_stop_token_is_an_end(causal_lm, expression):
-    model = KerasHubModel(causal_lm, ends=ENDS)
+    model = KerasHubModel(causal_lm, ends=[*ENDS, -1, 10**6])
+    assert set(model.vocabulary.ends) == set(ENDS)
     inputs = causal_lm.preprocessor.generate_preprocess(["the"] * 12, sequence_length=12)
     length = 11 - len(model.vocabulary.encode("the"))
     causal_lm.compile(sampler=as_sampler(expression, seed=3), jit_compile=False)

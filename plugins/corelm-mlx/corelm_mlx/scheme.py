@@ -7,6 +7,8 @@ from corelm.interop import check_hub_model, check_model_folder, hub_models, requ
 from corelm_mlx import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
+OFFLINE = {"local_files_only": True, "trust_remote_code": False}
+"""By default, transformers asks at the terminal whether to run the code of a tokenizer."""
 
 
 @requires(*ENGINE)
@@ -35,7 +37,7 @@ def open_model(name, dtype=None):
     from corelm_mlx.model import MlxModel
 
     try:
-        model, tokenizer = load(str(folder))
+        model, tokenizer = load(str(folder), tokenizer_config=OFFLINE)
     except Exception as error:  # of any library: they have no common root
         raise CorelmError(f"mlx-lm cannot open {name}: {_line(error)}") from error
     if dtype is not None:

@@ -213,6 +213,22 @@ def test_a_damaged_model_is_refused_in_one_line(folder, tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
+def test_the_code_of_a_tokenizer_is_never_offered_to_run(tmp_path, monkeypatch):
+    """transformers asks at the terminal about a network that mlx-lm alone knows."""
+    copy = save(tiny_llama(SIZE, window=8), TOKENIZER, tmp_path / "copy")
+    (copy / "evil.py").write_text("raise SystemExit('run')")
+    for name, lie in [
+        ("config.json", {"model_type": "xverse"}),  # mlx-lm takes it for llama
+        ("tokenizer_config.json", {"tokenizer_class": "Evil", "auto_map": ["evil.Evil", None]}),
+    ]:
+        settings = json.loads((copy / name).read_text()) | lie
+        settings.pop("rope_scaling", None)  # which transformers refuses here, before the code
+        (copy / name).write_text(json.dumps(settings))
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    with pytest.raises(CorelmError, match="contains custom code"):
+        open_model(str(copy))
+
+
 def test_a_model_that_is_not_there_is_refused():
     with pytest.raises(CorelmError, match="there is no folder nowhere/at-all"):
         corelm.load("mlx:nowhere/at-all")

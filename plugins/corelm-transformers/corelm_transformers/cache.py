@@ -43,6 +43,7 @@ class TransformersCache:
         self._model, self._head = model, model.get_output_embeddings()
         parameters = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in parameters
+        self._positioned = "position_ids" in parameters
         self._argument = next((name for name in ARGUMENTS if name in parameters), None)
         if self._argument is None:
             raise CorelmError(f"{type(model).__name__} takes no key/value cache")
@@ -80,13 +81,15 @@ class TransformersCache:
         options = {self._argument: self._cache, "use_cache": True}
         if self._keeps:
             options["logits_to_keep"] = count
-        self._length += tokens.shape[1]
+        new, before = tokens.shape[1], self._length
+        self._length += new
+        if self._positioned:  # Bamba counts from 0 in every pass otherwise
+            first = torch.tensor([before]) if lengths is None else lengths
+            options["position_ids"] = (first[:, None] + torch.arange(new)).to(ids.device)
         if lengths is not None:
-            new = tokens.shape[1]
-            before = self._length - new - lengths  # the padding of each row
-            visible = torch.arange(self._length) >= before[:, None]
+            padding = before - lengths
+            visible = torch.arange(self._length) >= padding[:, None]
             options["attention_mask"] = visible.to(ids.device, ids.dtype)
-            options["position_ids"] = (lengths[:, None] + torch.arange(new)).to(ids.device)
         elif not any(self._cache.is_linear):  # a recurrent layer takes no mask of earlier tokens
             # Nothing is masked; without a mask, some models warn of tokens that look like padding.
             options["attention_mask"] = ids.new_ones((len(tokens), self._length))

@@ -54,16 +54,18 @@ def tokenizer_of_call(loop):
     return None
 
 
-def end_tokens(config, tokenizer=None):
+def end_tokens(config, tokenizer, size):
     """Return the ids that end a text: the generation config's, or else the tokenizer's.
 
     Args:
         config: a `GenerationConfig`, or None.
         tokenizer: the model's, or None.
+        size: the number of ids; a configuration may have others, such as -1, which end no text.
     """
     ends = getattr(config, "eos_token_id", None)
     ends = getattr(tokenizer, "eos_token_id", None) if ends is None else ends
-    return [] if ends is None else [int(end) for end in np.atleast_1d(ends)]
+    ids = [] if ends is None else [int(end) for end in np.atleast_1d(ends)]
+    return list(dict.fromkeys(end for end in ids if 0 <= end < size))
 
 
 class EndTokens:

@@ -50,7 +50,7 @@ class TransformersModel(DisplayedModel):
                 "they do not belong together"
             )
         self._model = model.eval()
-        ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
+        ends = end_tokens(getattr(model, "generation_config", None), tokenizer, size)
         self.vocabulary = vocabulary_of(tokenizer, size, ends)
         self.context_length = getattr(config, "max_position_embeddings", None) or UNLIMITED
         self._crops = True

@@ -1,6 +1,7 @@
 """A corelm sampler as a logits processor of transformers."""
 
 import logging
+import math
 import weakref
 
 import numpy as np
@@ -66,7 +67,7 @@ class SamplerProcessor(LogitsProcessor):
         self._prompt_width = None  # of this generation, if it is known
         self._vocabulary = None
         self._remarks = set()
-        self._begin(sampler, config=None)
+        self._begin(sampler, config=None, size=math.inf)
         # Its batches change from step to step, and come without the text before the last token.
         self.supports_continuous_batching = not self._reads_texts
 
@@ -75,7 +76,7 @@ class SamplerProcessor(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         """Return the logits to draw from, (batch, vocabulary), on the device of the scores."""
-        self._notice_generation(input_ids)
+        self._notice_generation(input_ids, scores.shape[-1])
         scores = scores.detach()
         if scores.device.type != "cpu":
             native = None if self._draws else self._engine.native(scores)
@@ -94,7 +95,7 @@ class SamplerProcessor(LogitsProcessor):
     def _reads_texts(self):
         return self._draws or bool(self._engine.reads)
 
-    def _notice_generation(self, input_ids):
+    def _notice_generation(self, input_ids, size):
         """Begin anew if another generation calls: each `generate` makes its own list."""
         frame = calling_list()
         processors = None if frame is None else frame.f_locals["self"]
@@ -103,7 +104,7 @@ class SamplerProcessor(LogitsProcessor):
         self._caller, self._prompt_width = weakref.ref(processors), input_ids.shape[-1]
         config = config_of_loop(frame)
         self._refuse_beams(config)
-        self._begin(self._engine.sampler, config)
+        self._begin(self._engine.sampler, config, size)
         if not is_assistant():  # its list has settings for guesses alone
             self._check_neighbours(processors)
 
@@ -115,9 +116,9 @@ class SamplerProcessor(LogitsProcessor):
                 "each beam; leave out num_beams, or the seed"
             )
 
-    def _begin(self, sampler, config):
+    def _begin(self, sampler, config, size):
         """Forget all texts; the ids that end a text are those of a generation config."""
-        ends = tuple(end_tokens(config, self._tokenizer))
+        ends = tuple(end_tokens(config, self._tokenizer, size))
         if self._tokenizer is None:
             self._vocabulary = EndTokens(ends, getattr(config, "bos_token_id", None))
         elif self._vocabulary is None or self._vocabulary.ends != ends:

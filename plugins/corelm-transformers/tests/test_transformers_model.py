@@ -7,7 +7,7 @@ import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
-from corelm_transformers import TransformersModel
+from corelm_transformers import TransformersModel, as_logits_processor
 from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
@@ -35,11 +35,25 @@ def other_engine(kind):
     elif kind == "bamba":
         config = transformers.BambaConfig(
             **SMALL,
-            **HEADS,
+            **HEADS | {"initializer_range": 0.2},
             mamba_n_heads=4,
             mamba_d_head=8,
             mamba_d_state=8,
             attn_layer_indices=[1],
+        )
+    elif kind == "zamba2":  # which bounds its time steps in a pass over several tokens alone
+        config = transformers.Zamba2Config(
+            **SMALL,
+            **HEADS | {"initializer_range": 1.0},
+            mamba_d_state=8,
+            mamba_headdim=8,
+            n_mamba_heads=4,
+            hybrid_layer_ids=[1],
+            attention_head_dim=8,
+            layers_block_type=["mamba", "hybrid"],
+            time_step_min=0.1,
+            time_step_max=0.2,
+            time_step_floor=0.1,
         )
     elif kind == "recurrent_gemma":
         config = transformers.RecurrentGemmaConfig(
@@ -56,7 +70,8 @@ def other_engine(kind):
 
 
 @pytest.fixture(
-    params=["gpt2", "llama", "mistral", "gemma3", "mamba", "lfm2", "bfloat16"], scope="module"
+    params=["gpt2", "llama", "mistral", "gemma3", "mamba", "lfm2", "bamba", "bfloat16"],
+    scope="module",
 )
 def model(request):
     engine = ENGINE if request.param == "gpt2" else other_engine(request.param)
@@ -88,6 +103,17 @@ def test_a_pass_is_that_of_the_engine(model):
     np.testing.assert_allclose(
         model.next_token_distribution(texts), corelm.softmax(logits), atol=tolerance(model)
     )
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "bamba"])
+def test_texts_of_a_model_with_a_state_are_those_of_the_engine(kind):
+    engine = other_engine(kind)
+    [text] = corelm.generate(
+        TransformersModel(engine, TOKENIZER), "the cat", sampler="greedy", length=8
+    )
+    inputs = TOKENIZER("the cat", return_tensors="pt")
+    expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert text.tokens == expected[0, inputs.input_ids.shape[1] :].tolist()
 
 
 def test_the_engine_sees_each_token_once():
@@ -143,6 +169,21 @@ def test_several_tokens_may_end_a_text():
     engine = tiny_model(TOKENIZER)
     engine.generation_config.eos_token_id = [3, 263]
     assert TransformersModel(engine, TOKENIZER).vocabulary.ends == (3, 263)
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, None])
+def test_ends_that_are_no_tokens_end_no_text(tokenizer):
+    engine = tiny_model(TOKENIZER)
+    engine.generation_config.eos_token_id = [-1, 100, 10**6, 100]
+    model = TransformersModel(engine, TOKENIZER)
+    assert model.vocabulary.ends == (100,)
+    inputs = TOKENIZER("the cat", return_tensors="pt")
+    for chain in ("min_length(n=4) | temperature(t=1.5)", "length_bias(weight=0.5)"):
+        [text] = corelm.generate(model, "the cat", sampler=chain, length=12, seed=2)
+        processor = as_logits_processor(chain, seed=2, tokenizer=tokenizer)
+        options = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+        found = engine.generate(**inputs, **options, logits_processor=[processor])
+        assert found[0, inputs.input_ids.shape[1] :].tolist() == text.tokens
 
 
 def test_a_text_ends_with_any_of_the_end_tokens(tmp_path):
@@ -221,10 +262,10 @@ def test_a_model_that_fails_on_the_cache_is_refused():
 
 
 def test_a_model_that_differs_from_its_own_full_pass_is_named(caplog):
-    engine = other_engine("bamba")
+    engine = other_engine("zamba2")
     model = TransformersModel(engine, TOKENIZER)
     [message] = [r.getMessage() for r in caplog.records if r.name == "corelm.transformers"]
-    assert "BambaForCausalLM gives other logits token by token than in one pass" in message
+    assert "Zamba2ForCausalLM gives other logits token by token than in one pass" in message
     [text] = corelm.generate(model, "the cat", sampler="greedy", length=8)
     inputs = TOKENIZER("the cat", return_tensors="pt")
     expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)

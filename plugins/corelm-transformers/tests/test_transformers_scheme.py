@@ -39,6 +39,11 @@ def texts(model):
     return [t.text for t in corelm.generate(model, "the cat", sampler="min_p(p=0.1)", n=3, seed=1)]
 
 
+class Runs:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('it ran')",)
+
+
 def test_a_folder_is_opened(folder):
     opened = corelm.load(f"transformers:{folder}")
     assert texts(opened) == texts(TransformersModel(ENGINE, TOKENIZER))
@@ -131,18 +136,8 @@ def test_a_cut_file_of_weights_is_refused(copied):
 
 def test_pickled_weights_are_never_read(copied):
     (copied / "model.safetensors").unlink()
-
-    class Evil:
-        def __reduce__(self):
-            return exec, ("raise SystemExit('it ran')",)
-
-    torch.save(Evil(), copied / "pytorch_model.bin")
+    torch.save(Runs(), copied / "pytorch_model.bin")
     assert_refused(copied)
-
-
-class Runs:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('it ran')",)
 
 
 @pytest.mark.parametrize("place", ["../secret/w.bin", "w.bin", "link.safetensors", "/{}/w.bin"])
@@ -173,8 +168,8 @@ def test_the_shards_of_a_folder_are_read(copied):
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        ({"_attn_implementation": "kernels-community/x"}, "is code of a hub, which is never load"),
-        ({"attn_implementation": {"": "someone/x:y"}}, "is code of a hub, which is never loaded"),
+        ({"_attn_implementation": "kernels-community/x"}, "may be code of a hub, which is never"),
+        ({"attn_implementation": {"": "someone/x:y"}}, "may be code of a hub, which is never"),
         ({"transformers_weights": "adapter_model.bin"}, "aren't a .safetensors file in the folder"),
     ],
     ids=str,
@@ -184,6 +179,29 @@ def test_code_of_a_hub_and_other_weights_are_refused(copied, lie, message):
     with pytest.raises(CorelmError) as caught:
         corelm.load(f"transformers:{copied}")
     assert message in str(caught.value)
+
+
+def test_keys_that_name_code_change_nothing_where_transformers_has_its_own(copied):
+    (copied / "evil.py").write_text("raise SystemExit('it ran')")
+    code = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "someone/else--evil.Evil"}
+    kernels = {"kernel_mapping": {"LayerNorm": "someone/else:LayerNorm"}}
+    change(copied, auto_map=code, use_kernels=True, kernel_config=kernels, extra_files=["../x.bin"])
+    file = copied / "tokenizer_config.json"
+    settings = json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    file.write_text(json.dumps(settings))
+    opened = corelm.load(f"transformers:{copied}")
+    assert texts(opened) == texts(TransformersModel(ENGINE, TOKENIZER))
+
+
+def test_weights_may_be_a_link_and_are_never_unpickled(copied, tmp_path):
+    """A link that has the one file's usual name is the user's own; an index names files freely."""
+    weights, elsewhere = copied / "model.safetensors", tmp_path / "large_disk.bin"
+    weights.rename(elsewhere)
+    weights.symlink_to(elsewhere)
+    opened = corelm.load(f"transformers:{copied}")
+    assert texts(opened) == texts(TransformersModel(ENGINE, TOKENIZER))
+    torch.save(Runs(), elsewhere)
+    assert_refused(copied)
 
 
 def test_a_snapshot_of_links_to_blobs_is_opened(folder, tmp_path):

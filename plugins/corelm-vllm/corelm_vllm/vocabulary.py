@@ -39,7 +39,7 @@ class VllmVocabulary:
     def ends(self):
         """The ids that end a text, from the model's configuration."""
         ids = getattr(self._config.hf_config, "eos_token_id", None)
-        return (ids,) if isinstance(ids, int) else tuple(ids or ())
+        return _possible(self, (ids,) if isinstance(ids, int) else tuple(ids or ()))
 
     def __len__(self):
         return self._config.get_vocab_size()
@@ -56,5 +56,10 @@ class VllmVocabulary:
 @lru_cache(maxsize=64)
 def _ending_at(vocabulary, ends):
     other = copy.copy(vocabulary)
-    other.ends = tuple(sorted(ends))
+    other.ends = _possible(vocabulary, ends)
     return other
+
+
+def _possible(vocabulary, ends):
+    """Return the ids that are tokens: configurations have others, such as -1 for no end."""
+    return tuple(sorted({end for end in ends if 0 <= end < len(vocabulary)}))

@@ -282,15 +282,21 @@ def test_the_top_h_of_transformers_is_another():
 
 
 @pytest.mark.parametrize(
-    ("values", "idle"),
+    ("engine", "values", "idle"),
     [
-        ({"mirostat": 2, "top_k": 9, "repeat_penalty": 1.2}, ("repeat_penalty", "top_k")),
-        ({"samplers": ["top_k"], "repeat_penalty": 1.2}, ("repeat_penalty",)),
-        ({"temperature": 0, "min_p": 0.3}, ("min_p",)),
+        (
+            "llama.cpp",
+            {"mirostat": 2, "top_k": 9, "repeat_penalty": 1.2},
+            ("repeat_penalty", "top_k"),
+        ),
+        ("llama.cpp", {"samplers": ["top_k"], "repeat_penalty": 1.2}, ("repeat_penalty",)),
+        ("llama.cpp", {"temperature": 0, "min_p": 0.3}, ("min_p",)),
+        ("ollama", {"mirostat": 2, "tfs_z": 0.9, "top_k": 9}, ("mirostat", "tfs_z")),
     ],
 )
-def test_what_the_engine_ignores_is_named(values, idle):
-    assert from_settings(values, "llama.cpp").idle == idle
+def test_what_the_engine_ignores_is_named(engine, values, idle):
+    settings = from_settings(values, engine)
+    assert (settings.idle, settings.unsupported, settings.other) == (idle, {}, {})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -34,8 +35,6 @@ def plots(document: Document) -> dict[str, bytes]:
     Returns:
         The content of each file by its name.
     """
-    from corelm.reports.render.plots.picture import image
-
     files: dict[str, bytes] = {}
     for name, figure in _drawn(document, letters="path"):
         files[f"{name}.png"] = image(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
@@ -44,6 +43,13 @@ def plots(document: Document) -> dict[str, bytes]:
         shrink(figure, SHRUNK)
         files[f"{name}.pdf"] = image(figure, "pdf", metadata=NO_METADATA_OF_PDF)
     return files
+
+
+def image(figure: Figure, form: str, **how: Any) -> bytes:
+    """Return a figure as a file of a form that matplotlib writes."""
+    written = io.BytesIO()
+    figure.savefig(written, format=form, **how)
+    return written.getvalue()
 
 
 def shrink(figure: Figure, share: float) -> None:
@@ -75,8 +81,6 @@ def drawings(document: Document) -> dict[str, str]:
     Returns:
         The element of each plot by its name.
     """
-    from corelm.reports.render.plots.picture import image
-
     return {
         name: element(name, image(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
         for name, figure in _drawn(document, letters="none")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 from matplotlib.figure import Figure
+
+from corelm.reports.render.plots.files import image
 
 DOTS_PER_INCH = 120
 
@@ -15,10 +14,3 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         return image(self, "png", dpi=DOTS_PER_INCH)
-
-
-def image(figure: Figure, form: str, **how: Any) -> bytes:
-    """Return a figure as a file of a form that matplotlib writes."""
-    written = io.BytesIO()
-    figure.savefig(written, format=form, **how)
-    return written.getvalue()
