@@ -259,7 +259,8 @@ def test_a_modelfile(run: Run, written: Run) -> None:
     assert (result.code, result.out) == (0, "top_k(k=20) | top_p(p=0.9) | temperature(t=0.7)\n")
     assert result.err.splitlines() == [
         "the settings of ollama; keys that are left out have its defaults",
-        "not samplers, left out: from, stop (--stop), mirostat, system, num_predict (--length)",
+        "without effect in ollama here: mirostat",
+        "not samplers, left out: from, stop (--stop), system, num_predict (--length)",
     ]
 
 
