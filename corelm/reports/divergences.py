@@ -12,6 +12,7 @@ unchanged distribution is 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -141,6 +142,7 @@ class Divergence:
         mass_kept: the probability under p of the tokens that can be drawn from q.
         tokens_kept: the number of those tokens.
         expected_surprisal: H(q, p) in nats: the mean surprisal under p of a token drawn from q.
+            `ModelRows` with `ends` takes the mean over the other tokens that q may draw.
         top_probability: the probability of the token that is likeliest under q.
         varentropy: the variance of the surprisal under q of a token drawn from it, nats squared.
         total_variation: half the sum of |q - p|: 0 if they are the same, at most 1.
@@ -161,6 +163,7 @@ class Divergence:
 
 
 DIVERGENCES = tuple(field.name for field in fields(Divergence))
+EXPECTED = DIVERGENCES.index("expected_surprisal")
 
 
 def divergence(q: Distribution, p: Distribution) -> Divergence:
@@ -208,6 +211,13 @@ def jensen_shannon(q: Floats, p: Floats) -> float:
     return max(sum(to_mean) / 2, 0.0)
 
 
+def without_tokens(logits: Array, tokens: NDArray[np.int64]) -> Array:
+    """Return a copy of (rows, vocabulary) logits in which these tokens cannot be drawn."""
+    others = logits.copy()
+    others[:, tokens] = -np.inf
+    return others
+
+
 @dataclass(frozen=True)
 class Compared:
     """The figures of a sampler's distributions and the model's, row by row.
@@ -230,6 +240,7 @@ class ModelRows:
 
     Args:
         logits: (rows, vocabulary).
+        ends: the tokens that end a text, which the expected surprisal leaves out.
 
     Example:
         >>> model = ModelRows(np.zeros((1, 4)))
@@ -238,8 +249,9 @@ class ModelRows:
         (np.float64(0.5), [0.6931])
     """
 
-    def __init__(self, logits: Array) -> None:
+    def __init__(self, logits: Array, ends: Collection[int] = ()) -> None:
         self.logits = logits
+        self._ends = np.array(list(ends), dtype=np.int64)
 
     # The model's side is cached: several samplers are compared with it at the same positions.
 
@@ -276,7 +288,17 @@ class ModelRows:
         if not fits and not rows_are_valid(logits):
             return None
         first = None if fits else restored(logits, self.logits)
+        if fits and (logits[:, self._ends] > -np.inf).any():
+            found[:, EXPECTED] = self._expected_without_ends(logits, tokens)
         return Compared(found[:, :-1], found[:, -1], first)
+
+    def _expected_without_ends(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
+        """Return H(q, p) if q draws no end; nan where q draws nothing else: (rows,)."""
+        others = without_tokens(logits, self._ends)
+        only_ends = others.max(axis=1) == -np.inf
+        others[only_ends] = logits[only_ends]
+        found, _ = compare_rows(others, self, tokens)
+        return np.where(only_ends, np.nan, found[:, EXPECTED])
 
 
 def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:

@@ -201,13 +201,16 @@ def sample_sizes(pilot: Document, figure: str, size: float, power: float) -> Ite
             'of them, such as against = "temperature(t=1.0)"'
         )
     if figure in OF_SETS:
-        raise UsageError(f"{figure} is a figure of a whole set of texts, which has no mean")
+        raise UsageError(
+            f"{figure} is a figure of a whole set of texts, and sizes are planned for means over "
+            "texts: choose one of these, such as surprisal"
+        )
     found = list(_sizes(pilot, figure, size, power))
     if not found:
         named = {name for each in pilot.samplers if each.differences
                  for name, d in each.differences.generated_texts.items() if d.ci95}  # fmt: skip
         hint = did_you_mean(figure, named) or f"; there are: {', '.join(sorted(named)) or 'none'}"
-        raise UsageError(f"the pilot has no interval of a difference of {shown(figure)}{hint}")
+        raise UsageError(f"the results have no interval of a difference of {shown(figure)}{hint}")
     yield from found
 
 

@@ -79,7 +79,7 @@ def teacher_forced(
     entropy = entropy_summary(record, units)
     recall = human_recall(record, human) if human else {}
     # The entropy has a summary of its own.
-    columns = {name: record[name] for name in DIVERGENCES if name != "entropy"} | recall
+    columns = {name: each for name, each in _columns(record).items() if name != "entropy"} | recall
     figures = {name: _mean(values) for name, values in columns.items()}
     means = {"entropy": entropy.mean, **figures}
     return TeacherForced(
@@ -243,14 +243,22 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
     """Return the values of each figure on the contexts, text by text."""
     if not record:
         return {}
-    found = {name: record[name] for name in DIVERGENCES}
+    found = _columns(record)
     return found if contexts is None else found | human_recall(record, contexts)
+
+
+def _columns(record: Record) -> Record:
+    """Return the values of each figure of `DIVERGENCES`, text by text, where it is defined."""
+    return {
+        name: [[value for value in text if value is not None] for text in record[name]]
+        for name in DIVERGENCES
+    }
 
 
 def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
     """Return the paired difference from human text at the positions of words with a surprisal."""
     pairs = [
-        [(nats, word) for nats, word in zip(*texts, strict=True) if word is not None]
+        [pair for pair in zip(*texts, strict=True) if None not in pair]
         for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
     ]
     expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))

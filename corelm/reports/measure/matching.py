@@ -215,6 +215,7 @@ class _Positions:
                 values = _values(reader, figure, group, position, rows)
                 if of_words:
                     values = values[_can_be_drawn(group, position)]
+                values = values[~np.isnan(values)]
                 total, count = total + float(values.sum()), count + len(values)
         return total / count if count else math.nan
 
@@ -227,15 +228,16 @@ class _Positions:
 
     def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
         texts = range(len(self.contexts.texts))
+        ends = self.model.vocabulary.ends
         for group in groups(self.model, self.contexts, texts):
             read_positions = read(self.model, group)
-            yield group, ((each, ModelRows(each.logits)) for each in read_positions)
+            yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
 
 
 def _values(
     reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
 ) -> NDArray[np.float64]:
-    """Return the figure of a sampler at a position, for each text where it is defined."""
+    """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # alone, it costs less than all figures
         logits = reader.logits(position)
         reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import Record, are_copies
+from corelm.reports.measure.generated_texts import Record, are_copies, without_end
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
 from corelm.reports.metrics import text_figures as metrics
@@ -167,17 +167,11 @@ class TextSet:
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
         records = self.records
-        found = along_texts(
-            [record["surprisal"] for record in records],
-            [record["model_entropy"] for record in records],
-            human_band,
-        )
+        surprisals = [without_end(record, "surprisal") for record in records]
+        entropies = [without_end(record, "model_entropy") for record in records]
+        found = along_texts(surprisals, entropies, human_band)
         drawn = [float(len(record["surprisal"])) for record in records]
-        # The end of a text has no bytes, so its surprisal is left out.
-        nats = [
-            math.fsum(r["surprisal"][: len(r["surprisal"]) - (r["end"] is not None)])
-            for r in records
-        ]
+        nats = [math.fsum(each) for each in surprisals]
         return found | {
             "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
             "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
@@ -223,7 +217,10 @@ class TextSet:
             ci95=ci95,
             by_seed=self._by_seed() if len(self._parts) > 1 else None,
             by_position=by_position(
-                {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
+                {
+                    name: [without_end(record, name) for record in self.records]
+                    for name in ("entropy", "model_entropy")
+                }
             ),
         )
 

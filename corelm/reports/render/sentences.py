@@ -8,9 +8,10 @@ from corelm.reports.document.content import Document, Front, SamplerEntry
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
 from corelm.reports.document.header import Header
 from corelm.reports.document.lookup import value
-from corelm.reports.document.numbers import counted, listed
+from corelm.reports.document.numbers import listed
 from corelm.reports.document.setting_runs import runs
 from corelm.reports.render.columns import TARGET, OverviewColumn, amount
+from corelm.toolkit import counted
 
 PROMPTS = 3
 """The number of prompts that are quoted."""
