@@ -149,7 +149,9 @@ def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
         a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
     # Prefer 0.7 to 0.7003814: a value that people can type, where it costs nothing.
     best = min(tried, key=lambda value: abs(mean(value) - aim))
-    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= close / 2)
+    # A figure that moves in steps, such as recall, may come no closer than the best one has.
+    good = max(close / 2, abs(mean(best) - aim))
+    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= good)
     return next(short, best)
 
 
