@@ -122,8 +122,8 @@ def endless():
 def test_pandas_gets_the_lines_of_the_csv(report):
     frame = report.to_pandas()
     assert list(frame.columns) == [
-        "sampler", "view", "metric", "value", "low", "high", "n", "seed", "against", "difference",
-        "difference_low", "difference_high",
+        "sampler", "view", "metric", "value", "low", "high", "n", "set_size", "seed", "against",
+        "difference", "difference_low", "difference_high",
     ]  # fmt: skip
     assert len(frame) == len(report.to_csv().splitlines()) - 1
     entropy = frame[frame.metric == "entropy.mean"].set_index("sampler").value

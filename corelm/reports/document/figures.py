@@ -378,6 +378,8 @@ OF_SETS = tuple(figure.name for figure in FIGURES if figure.depends_on == SET_SI
 """The figures that depend on the number of texts and on their length."""
 OF_TEXTS = tuple(figure.name for figure in FIGURES if figure.depends_on == TEXT_LENGTH)
 """The figures that depend on the length of the texts."""
+LIMITS = {figure.name: (0.0, 1.0) for figure in FIGURES if figure.unit == SHARE}
+"""The least and the largest value of each share, where its interval ends."""
 SUMMARY = ("mean", "median", "p05", "p95")
 """The parts of the entropy that are figures, `entropy.mean` to `entropy.p95`."""
 

@@ -26,12 +26,12 @@ from corelm.reports.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import GENERATED, HUMAN, MEAN
+from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN
 from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.derived_intervals import independent_difference
+from corelm.reports.metrics.derived_intervals import independent_difference, within
 from corelm.reports.metrics.intervals import (
     NORMAL,
     best_of,
@@ -91,7 +91,10 @@ def teacher_forced(
             **figures,
         },
         bits={name: _in_bits(means[name]) for name in IN_BITS},
-        ci95={name: _interval(values, units) for name, values in columns.items()},
+        ci95={
+            name: within(_interval(values, units), LIMITS.get(name))
+            for name, values in columns.items()
+        },
         by_position=by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
         ),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
+from corelm.reports.document.figures import LIMITS
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.measure.generated_texts import Record, are_copies, without_end
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
@@ -20,6 +21,7 @@ from corelm.reports.metrics.derived_intervals import (
     on_logit_scale,
     on_reciprocal_scale,
     widened,
+    within,
 )
 from corelm.reports.metrics.intervals import (
     FEWEST,
@@ -92,7 +94,7 @@ class TextSet:
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         of_plugins = plugin_metrics.of_texts(offered, self._tokens, written)
         values = metrics.by_text(self._tokens) | of_plugins.values
-        self._limits = {offer.full_name: offer.value.limits for offer in offered}
+        self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.units = units(self._samples())
         self.are_copies = are_copies(records)
@@ -242,6 +244,7 @@ class TextSet:
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         ends = mean_interval(*by_unit(sums, self._own_units()))
+        ends = within(ends, self._limits.get(name))
         return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:
