@@ -527,8 +527,7 @@ def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
     out, err = other.communicate()
     assert (other.returncode, out) == (2, "")
     assert (
-        "the interrupted report has other settings: seeds 1, here 2; give the same ones, or"
-        in err
+        "the interrupted report has other settings: seeds 1, here 2; give the same ones, or" in err
     )
 
 
