@@ -182,17 +182,15 @@ class TextSet:
             "tokens_read": _where_known(records, "tokens_read", drawn),
         }
 
-    def by_text(self) -> list[dict[str, float | None]]:
-        """Return the figures of each text, without figures of a whole set.
+    def of_text(self, at: int) -> dict[str, float | None]:
+        """Return the figures of one text, without figures of a whole set.
 
         The drift of one text says little, and it is about the middle of all texts.
         """
         sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
-        return [
-            {"tokens": len(record["surprisal"])}
-            | {name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()}
-            for at, record in enumerate(self.records)
-        ]
+        return {"tokens": len(self.records[at]["surprisal"])} | {
+            name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()
+        }
 
     def summary(self) -> GeneratedTexts:
         """Return the figures with their intervals."""
@@ -239,8 +237,8 @@ class TextSet:
         """Return the number of the unit of each text for intervals of these texts alone."""
         if not self.are_copies:
             return self.units
-        prompts = list(dict.fromkeys(record["prompt"] for record in self.records))
-        return [prompts.index(record["prompt"]) for record in self.records]
+        numbers: dict[str, int] = {}
+        return [numbers.setdefault(record["prompt"], len(numbers)) for record in self.records]
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         ends = mean_interval(*by_unit(sums, self._own_units()))
