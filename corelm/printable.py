@@ -136,7 +136,7 @@ def _without(values: list[Any], others: list[Any]) -> list[Any]:
 
 def _in_words(value: Any) -> str:
     if not isinstance(value, list):
-        return shown(value)
+        return "none" if value is None else shown(value)
     text = printable(", ".join(map(str, value)))
     return shorten(text, LONGEST_LIST, placeholder=" ...") or "none"
 

@@ -196,7 +196,7 @@ class Plan:
             "seeds": list(self.seeds),
             "reference": human and human.description,
             "texts of the reference": human and digest_of_texts(human.texts),
-            "prompts_from_reference": human and human.prompt_length,
+            "prompts_from_reference": human.prompt_length or None if human else None,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
