@@ -164,7 +164,10 @@ def _small_fit(texts):
 def test_human_text_above_every_temperature_has_none():
     texts = [[5.0] * 4] * 8  # nats
     words = np.full((8, len(GRID)), 4.0)
-    curve = {"word_surprisal": words.tolist(), "word_slope": np.zeros_like(words).tolist()}
+    curve = {
+        "word_surprisal": words.tolist(),
+        "word_surprisal_slope": np.zeros_like(words).tolist(),
+    }
     fit = on_human_text({"surprisal": texts}, curve, GRID)
     assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
 
