@@ -57,6 +57,11 @@ class SharedRedirect:
             with self._lock:
                 self._leave(thread, self._entries[thread] - 1)
 
+    @property
+    def has_entered(self) -> bool:
+        """True in a thread that is inside."""
+        return threading.get_ident() in self._entries
+
     def _leave(self, thread: int, entries: int) -> None:
         """Note how often a thread is still in; undo the redirection if it was the last one."""
         self._entries[thread] = entries
@@ -124,8 +129,24 @@ class _Unclosable:
         """Do nothing."""
 
 
+@functools.lru_cache(maxsize=16)
+def _of_others(stdout: Any, stderr: Any) -> Any:
+    return _OfOthers(stdout, stderr)
+
+
+class _OfOthers:
+    """Standard output for the threads that run no plugin, and standard error for those that do."""
+
+    def __init__(self, stdout: Any, stderr: Any) -> None:
+        self._stdout, self._stderr = stdout, stderr
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stderr if _python_redirect.has_entered else self._stdout, name)
+
+
 def _python_stdout_to_stderr() -> Undo:
-    stdout, sys.stdout = sys.stdout, unclosable(sys.stderr)
+    stdout, stderr = sys.stdout, unclosable(sys.stderr)
+    sys.stdout = stderr if stdout is None or stderr is None else _of_others(stdout, stderr)
 
     def undo() -> None:
         sys.stdout = stdout
@@ -158,8 +179,8 @@ _descriptor_redirect = SharedRedirect(_descriptor_to_stderr)
 def plugin_errors() -> Iterator[None]:
     """Turn every exception of a plugin's code into a `PluginError` of one line.
 
-    Meanwhile `sys.stdout` leads to standard error, because standard output carries the product.
-    Only KeyboardInterrupt passes.
+    Meanwhile `sys.stdout` leads to standard error in this thread, because standard output carries
+    the product. Only KeyboardInterrupt passes.
     """
     try:
         with _python_redirect.entered():

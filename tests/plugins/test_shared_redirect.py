@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from corelm.plugins.loading import SharedRedirect
+from corelm.plugins.loading import SharedRedirect, plugin_errors
 
 PROGRAM = """
 import os, sys, threading, time
@@ -104,3 +105,23 @@ def test_a_thread_may_print_while_output_is_redirected_and_restored() -> None:
     done = subprocess.run([sys.executable, "-c", PRINTING], capture_output=True)
     assert done.returncode == 0
     assert b"in a plugin" in done.stderr
+
+
+def test_what_other_threads_print_meanwhile_is_not_redirected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entered, printed = threading.Event(), threading.Event()
+
+    def run_a_plugin() -> None:
+        with plugin_errors():
+            print("from a plugin")
+            entered.set()
+            printed.wait(20)
+
+    thread = threading.Thread(target=run_a_plugin)
+    thread.start()
+    entered.wait(20)
+    print("from the program")
+    printed.set()
+    thread.join()
+    assert capsys.readouterr() == ("from the program\n", "from a plugin\n")
