@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -218,6 +218,17 @@ def without_details(record: Record) -> Record:
     for name in ("surprisal", "entropy", "model_entropy"):
         found[name] = array("d", record[name])
     return found
+
+
+def without_end(
+    record: Record, name: Literal["surprisal", "entropy", "model_entropy"]
+) -> Sequence[float]:
+    """Return the values of a text's tokens without that of its end.
+
+    Human text has no end token, so nothing that is compared with it counts one.
+    """
+    values = record[name]
+    return values if record["end"] is None else values[:-1]
 
 
 def are_copies(records: Sequence[Record]) -> bool:
