@@ -40,7 +40,7 @@ class Metric:
             their number.
         of_token: with `of_text`, for a figure of next-token distributions: called with
             (rows, vocabulary) logits of the report's model, each row before one token of a text
-            behind its prompt, the end token too. It returns (rows,) finite numbers. `of_text` then
+            behind its prompt, but its end. It returns (rows,) finite numbers. `of_text` then
             gets the numbers of a text in place of the token ids.
         limits: the least and the largest value that the figure can have, where an interval ends.
 

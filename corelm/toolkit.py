@@ -86,6 +86,7 @@ from corelm.plugins.strategies import Strategy as Strategy
 from corelm.plugins.strategies import parts as parts
 from corelm.plugins.strategies import strategy as strategy
 from corelm.printable import LONGEST as LONGEST
+from corelm.printable import counted as counted
 from corelm.printable import did_you_mean as did_you_mean
 from corelm.printable import differences as differences
 from corelm.printable import listed as listed

@@ -11,7 +11,7 @@ import typer
 from corelm import hookimpl
 from corelm.cli.output.product import confirmed, product
 from corelm.cli.text_values import application
-from corelm.toolkit import Parameter, Rule, home
+from corelm.toolkit import Parameter, Rule, counted, home
 
 if TYPE_CHECKING:
     from corelm.clean.leftovers import Leftover
@@ -61,8 +61,8 @@ def _row(leftover: Leftover) -> tuple[str, ...]:
 
 
 def _count(found: Sequence[Leftover]) -> str:
-    noun = "leftover" if len(found) == 1 else "leftovers"
-    return f"{len(found)} {noun}, {_size(sum(leftover.size for leftover in found))}"
+    size = _size(sum(leftover.size for leftover in found))
+    return f"{counted(len(found), 'leftover')}, {size}"
 
 
 def _size(count: float) -> str:

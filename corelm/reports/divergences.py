@@ -12,13 +12,14 @@ unchanged distribution is 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array
+from corelm import Array, surprisals
 from corelm.filters import min_and_shannon_entropy
 from corelm.native import rows
 from corelm.native.backend import kernel
@@ -141,6 +142,7 @@ class Divergence:
         mass_kept: the probability under p of the tokens that can be drawn from q.
         tokens_kept: the number of those tokens.
         expected_surprisal: H(q, p) in nats: the mean surprisal under p of a token drawn from q.
+            `ModelRows` with `ends` takes the mean over the other tokens that q may draw.
         top_probability: the probability of the token that is likeliest under q.
         varentropy: the variance of the surprisal under q of a token drawn from it, nats squared.
         total_variation: half the sum of |q - p|: 0 if they are the same, at most 1.
@@ -161,6 +163,9 @@ class Divergence:
 
 
 DIVERGENCES = tuple(field.name for field in fields(Divergence))
+EXPECTED, TOP = map(DIVERGENCES.index, ("expected_surprisal", "top_probability"))
+HALF = 0.5
+"""The probability of tokens that end no text above which the ends can be subtracted exactly."""
 
 
 def divergence(q: Distribution, p: Distribution) -> Divergence:
@@ -208,6 +213,13 @@ def jensen_shannon(q: Floats, p: Floats) -> float:
     return max(sum(to_mean) / 2, 0.0)
 
 
+def without_tokens(logits: Array, tokens: NDArray[np.int64]) -> Array:
+    """Return a copy of (rows, vocabulary) logits in which these tokens cannot be drawn."""
+    others = logits.copy()
+    others[:, tokens] = -np.inf
+    return others
+
+
 @dataclass(frozen=True)
 class Compared:
     """The figures of a sampler's distributions and the model's, row by row.
@@ -230,6 +242,7 @@ class ModelRows:
 
     Args:
         logits: (rows, vocabulary).
+        ends: the tokens that end a text, which the expected surprisal leaves out.
 
     Example:
         >>> model = ModelRows(np.zeros((1, 4)))
@@ -238,8 +251,9 @@ class ModelRows:
         (np.float64(0.5), [0.6931])
     """
 
-    def __init__(self, logits: Array) -> None:
+    def __init__(self, logits: Array, ends: Collection[int] = ()) -> None:
         self.logits = logits
+        self._ends = np.array(list(ends), dtype=np.int64)
 
     # The model's side is cached: several samplers are compared with it at the same positions.
 
@@ -276,7 +290,37 @@ class ModelRows:
         if not fits and not rows_are_valid(logits):
             return None
         first = None if fits else restored(logits, self.logits)
+        if fits and (logits[:, self._ends] > -np.inf).any():
+            found[:, EXPECTED] = self._expected_without_ends(logits, found, tokens)
         return Compared(found[:, :-1], found[:, -1], first)
+
+    @cached_property
+    def _nats_of_ends(self) -> Floats:
+        """The surprisal of each end under the model, 0 if it has none: (rows, ends)."""
+        rows = len(self.logits)
+        nats = [surprisals(self.logits, np.full(rows, end)) for end in self._ends.tolist()]
+        return np.nan_to_num(np.column_stack(nats), posinf=0.0)
+
+    def _expected_without_ends(
+        self, logits: Array, found: Floats, tokens: NDArray[np.int64]
+    ) -> Floats:
+        """Return H(q, p) if q draws no end; nan where q draws nothing else: (rows,)."""
+        below = logits[:, self._ends] - logits.max(axis=1, keepdims=True)
+        ends = found[:, [TOP]] * np.exp(below.astype(np.float64))
+        left = 1 - ends.sum(axis=1)
+        # Where q draws little else, this would be a difference of numbers that are nearly the same.
+        exact = left > HALF
+        rest = found[:, EXPECTED] - (ends * self._nats_of_ends).sum(axis=1)
+        nats = rest / np.where(exact, left, 1.0)
+        return nats if exact.all() else np.where(exact, nats, self._of_others(logits, tokens))
+
+    def _of_others(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
+        """Return it from rows without ends, which takes as long as all figures."""
+        others = without_tokens(logits, self._ends)
+        only_ends = others.max(axis=1) == -np.inf
+        others[only_ends] = logits[only_ends]
+        nats = compare_rows(others, self, tokens)[0][:, EXPECTED]
+        return np.where(only_ends, np.nan, nats)
 
 
 def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:

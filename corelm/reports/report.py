@@ -14,7 +14,6 @@ from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.models import atomic_files
 from corelm.reports.document.content import Document
-from corelm.reports.document.numbers import counted
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
 from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
@@ -26,7 +25,7 @@ from corelm.reports.render import bibtex, markdown, sentences
 from corelm.reports.render.frames import columns, to_csv
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
-from corelm.toolkit import Displayed, as_model, label, loaded_name
+from corelm.toolkit import Displayed, as_model, counted, label, loaded_name
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
@@ -35,7 +34,7 @@ LARGEST = 2**28
 class Report(Displayed):
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/2`.
+    Every form of it is made from one document, which follows the schema `corelm.report/3`.
 
     Args:
         document: the content, as `to_dict` returns it.

@@ -22,7 +22,7 @@ from corelm.scaling.executor import Executor
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.text_file import opened, stored_settings
-from corelm.toolkit import parts
+from corelm.toolkit import counted, parts
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Destination:
         origin = {
             "corelm": version("corelm"),
             "numpy": np.__version__,
-            "model": [request.model_name, identity_of(model, texts.prompt)],
+            "model": request.model_name,
+            "weights of the model": identity_of(model, texts.prompt),
             **code_settings([model, *(part for thing in things for part in parts(thing))]),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
@@ -85,9 +86,7 @@ class Destination:
         settings = {**origin, **settings_of(texts, prompts)}
         with opened(self.path, settings, self.resume) as file:
             if file.written:
-                messages.note(
-                    f"continuing after {file.written} {'text' if file.written == 1 else 'texts'}"
-                )
+                messages.note(f"continuing after {counted(file.written, 'text')}")
             with executor as workers, stages("units") as progress:
                 progress("texts", file.written, request.total)
                 for lines in in_order(workers, units_of(texts, file.written, prompts)):

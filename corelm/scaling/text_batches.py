@@ -27,7 +27,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
         prompts: several prompts, instead of that of the texts.
     """
     listed = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
-    of_prompts = {"prompts": len(prompts), "sha256_of_prompts": listed}
+    of_prompts = {"prompts": len(prompts), "wording of the prompts": listed}
     things = [thing for thing in texts.strategy if thing is not None]
     return {
         "sampler": str(texts.strategy.sampler),
@@ -38,7 +38,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
         "seed": texts.seed,
         **texts.endings.settings,
         "unknown": texts.unknown,
-        "hashes_of_secrets": hashes_of_secrets(things),
+        "values of secrets": hashes_of_secrets(things),
     }
 
 

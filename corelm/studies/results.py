@@ -59,7 +59,10 @@ class StudyResult:
         except ModelFileError as error:
             raise ReportError(f"{str(place)!r} has no results of a study: {error}") from error
         if lock.get("schema") != SCHEMA:
-            raise ReportError(f"{str(file)!r} is no result of a study: its schema isn't {SCHEMA}")
+            raise ReportError(
+                f"{str(file)!r} is not the {LOCK} of this version of corelm, {SCHEMA}; run the "
+                "study again"
+            )
         return cls(file.parent, lock)
 
     def reports(self) -> Iterator[tuple[str, Report]]:
@@ -72,7 +75,10 @@ class StudyResult:
             path = self.folder / model["folder"] / FILES["json"][0]
             report = Report.read(path)
             if atomic_files.sha256(report.to_json().encode()) != model["report"]:
-                raise ReportError(f"{str(path)!r} is not the report that {LOCK} locks")
+                raise ReportError(
+                    f"{str(path)!r} was changed after the study wrote it (by {LOCK}); "
+                    "run the study again"
+                )
             yield model["name"], report
 
     def changes(self, other: StudyResult) -> str:

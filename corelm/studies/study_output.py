@@ -201,21 +201,29 @@ def sample_sizes(pilot: Document, figure: str, size: float, power: float) -> Ite
             'of them, such as against = "temperature(t=1.0)"'
         )
     if figure in OF_SETS:
-        raise UsageError(f"{figure} is a figure of a whole set of texts, which has no mean")
+        raise UsageError(
+            f"{figure} is a figure of a whole set of texts, and sizes are planned for means over "
+            "texts: choose one of these, such as surprisal"
+        )
     found = list(_sizes(pilot, figure, size, power))
     if not found:
         named = {name for each in pilot.samplers if each.differences
-                 for name, d in each.differences.generated_texts.items() if d.ci95}  # fmt: skip
+                 for name, d in each.differences.generated_texts.items()
+                 if d.ci95 and name not in OF_SETS}  # fmt: skip
         hint = did_you_mean(figure, named) or f"; there are: {', '.join(sorted(named)) or 'none'}"
-        raise UsageError(f"the pilot has no interval of a difference of {shown(figure)}{hint}")
+        raise UsageError(f"the results have no interval of a difference of {shown(figure)}{hint}")
     yield from found
 
 
 def _sizes(pilot: Document, figure: str, size: float, power: float) -> Iterator[SampleSize]:
+    # A decoder that draws nothing at random writes one text for a prompt, however many are asked.
+    most = max(
+        (each.generated_texts.n or 0 for each in pilot.samplers if each.generated_texts), default=0
+    )
     for entry in pilot.samplers:
         found = difference(entry, figure, GENERATED)
         n = entry.generated_texts.n if entry.generated_texts else None
-        if found is not None and found.low is not None and found.high is not None and n:
+        if n and found and found.low is not None and found.high is not None and n == most:
             error = (found.high - found.low) / 2 / NORMAL.inv_cdf(1 - LEVEL / 2)
             deviation = error * math.sqrt(n)
             yield SampleSize(entry.sampler, deviation, texts_needed(deviation, size, power))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from corelm.toolkit import counted
 from corelm.training.progress import LossHistory, TrainingPlan
 
 LITTLE_TEXT = 50_000
@@ -62,5 +63,5 @@ def after_training(losses: LossHistory, patience: int) -> list[str]:
     )
     if losses.epochs_since_best < patience:
         return [kept]
-    epochs = "1 epoch" if patience == 1 else f"{patience} epochs"
+    epochs = counted(patience, "epoch")
     return [f"stopped, because the held-out loss has not improved for {epochs}", kept]

@@ -31,6 +31,7 @@ import corelm
 from corelm import LanguageModel
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts
+from corelm.reports.measure.temperature_curve import temperatures
 from corelm.reports.measure.temperature_fit import on_human_text
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics import text_figures
@@ -267,7 +268,7 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
     """Yield a row of the table for each number of human texts."""
     model, people = human_texts(name, texts, length)
     sampler = corelm.sampler("temperature(t=1.5)")
-    t = on_contexts.temperatures([sampler])
+    t = temperatures([sampler])
     found = on_contexts.measure(model, people, [sampler], range(len(people.texts)), t)
     expected = np.array([math.fsum(text) for text in found["samplers"][0]["expected_surprisal"]])
     human = np.array([math.fsum(text) for text in found["model"]["surprisal"]])

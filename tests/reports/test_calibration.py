@@ -17,7 +17,7 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import Document
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import difference
-from corelm.reports.measure.on_contexts import GRID
+from corelm.reports.measure.temperature_curve import GRID
 from corelm.reports.measure.temperature_fit import on_human_text
 from corelm.reports.render.plots.charts import charts
 from corelm.testing import ToyModel
@@ -164,7 +164,10 @@ def _small_fit(texts):
 def test_human_text_above_every_temperature_has_none():
     texts = [[5.0] * 4] * 8  # nats
     words = np.full((8, len(GRID)), 4.0)
-    curve = {"word_surprisal": words.tolist(), "word_slope": np.zeros_like(words).tolist()}
+    curve = {
+        "word_surprisal": words.tolist(),
+        "word_surprisal_slope": np.zeros_like(words).tolist(),
+    }
     fit = on_human_text({"surprisal": texts}, curve, GRID)
     assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
 

@@ -11,6 +11,8 @@ from corelm import Ancestral, Decoder, HiddenStateSession, RewindableSession, pa
 from corelm.reports.document.gate import condition
 from corelm.reports.document.schema import check
 from corelm.reports.measure.counted_model import CountedModel
+from corelm.reports.render.columns import overview_columns
+from corelm.reports.render.sentences import method
 from corelm.testing import ToyModel
 
 
@@ -138,6 +140,13 @@ def test_a_warning_says_which_rows_have_one_text(document):
     expected = "search(rows=3) draws nothing at random, so it wrote one text for each prompt"
     assert [text for text in document["warnings"] if text.startswith(expected)]
     assert not any(text.startswith("twice") for text in document["warnings"])
+
+
+def test_the_method_says_which_rows_have_one_text(document):
+    said = "search(rows=3) and search(rows=1) wrote one text for each prompt"
+    assert f". {said}, since nothing is drawn at random. " in method(
+        typed(document), overview_columns(typed(document))
+    )
 
 
 def test_one_text_is_not_closest_by_chance():

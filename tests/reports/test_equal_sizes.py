@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,23 @@ def test_eight_texts_are_compared_with_sets_of_eight_human_ones(people):
     assert own["generated_texts"]["distinct_2"] > of_all  # a bold + before
     assert difference["value"] < 0
     assert difference["ci95"][0] < difference["value"] < difference["ci95"][1]
+
+
+def test_the_csv_has_the_size_of_the_sets(people):
+    lines = list(csv.DictReader(corelm.Report(report(8, people)).to_csv().splitlines()))
+    sizes = {(each["sampler"], each["metric"]): (each["n"], each["set_size"]) for each in lines}
+    assert sizes["human", "distinct_2"] == ("96", "8")
+    assert sizes["temperature(t=0.6)", "distinct_2"] == ("8", "8")
+    assert sizes["human", "rep_2"] == ("96", "")
+
+
+def test_intervals_of_shares_are_shares():
+    """Nearly all phrases of these texts are different: the jackknife alone reaches beyond 1."""
+    ids = np.random.default_rng(1).integers(3, 60, (8, 20)).tolist()
+    records = [{**each, "tokens": own} for each, own in zip(texts("greedy", 8), ids, strict=True)]
+    found = TextSet(records).summary()
+    low, high = found.ci95["distinct_2"]
+    assert low < found.figures["distinct_2"] < high == 1.0
 
 
 @pytest.mark.slow

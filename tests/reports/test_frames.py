@@ -55,8 +55,12 @@ def test_the_figures_of_texts_are_those_of_the_set(report):
         own, texts = row["generated_texts"], [text["figures"] for text in row["texts"]]
         tokens = [figures["tokens"] for figures in texts]
         assert sum(tokens) == own["tokens"]
+        # Without the ends of texts; a text of its end alone has none of these.
+        ends = [text["finish_reason"] == "end" for text in row["texts"]]
+        words = [n - end for n, end in zip(tokens, ends, strict=True)]
         for name in ("surprisal", "model_entropy", "outside_human_band", "unknown"):
-            whole = sum(f[name] * n for f, n in zip(texts, tokens, strict=True)) / sum(tokens)
+            sums = (f[name] * n for f, n in zip(texts, words, strict=True) if n)
+            whole = sum(sums) / sum(words)
             assert whole == pytest.approx(own[name])
         for name in ("rep_2", "rep_4", "diversity", "loops"):
             values = [f[name] for f in texts if f[name] is not None]
@@ -93,9 +97,10 @@ def test_a_line_for_each_token_with_what_tells_it_apart(report):
     assert {line["temperature_2.t"] for line in chain} == {0.9}
     one = [line for line in chain if (line["prompt"], line["sample"]) == ("the cat", 6)]
     assert [line["position"] for line in one] == list(range(len(one)))
-    mean = math.fsum(line["surprisal"] for line in one) / len(one)
-    figures = report.to_dict()["samplers"][1]["texts"][-1]["figures"]
-    assert mean == pytest.approx(figures["surprisal"], 1e-6)
+    text = report.to_dict()["samplers"][1]["texts"][-1]
+    words = one[: len(one) - (text["finish_reason"] == "end")]
+    mean = math.fsum(line["surprisal"] for line in words) / len(words)
+    assert mean == pytest.approx(text["figures"]["surprisal"], 1e-6)
 
 
 def test_a_line_for_each_text_and_for_each_sampler(report):

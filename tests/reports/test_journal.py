@@ -13,7 +13,7 @@ import pytest
 from corelm.errors import UsageError
 from corelm.reports.measure.journal import Journal, opened
 
-SETTINGS = {"n": 3, "length": 10, "samplers": [["greedy", "corelm:greedy 0.1.0"]]}
+SETTINGS = {"n": 3, "length": 10, "samplers": ["greedy of corelm:greedy 0.1.0"]}
 
 
 @pytest.fixture(autouse=True)
@@ -164,8 +164,8 @@ def test_other_settings_are_refused_with_what_differs():
     with pytest.raises(UsageError) as refused, opened(other, resume=True):
         pytest.fail("it began")
     assert str(refused.value) == (
-        "the interrupted report has other settings: length 10, here 50; samplers [['greedy', "
-        "'corelm:greedy 0.1.0']], here []; give the same ones, or leave out --resume"
+        "the interrupted report has other settings: length 10, here 50; samplers greedy of "
+        "corelm:greedy 0.1.0, here none; give the same ones, or leave out --resume"
     )
 
 

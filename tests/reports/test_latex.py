@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from documents import BACKWARDS, EVIL, TEXTS, compare, typed
 
-from corelm.reports.render.latex import escaped, to_latex
+from corelm.reports.render.latex import GAP, WIDTH, escaped, to_latex
 
 MINIMAL = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
@@ -88,6 +88,24 @@ def test_no_name_is_a_command(name):
     document = compare(["greedy"])
     document["samplers"][0]["sampler"] = name
     check(to_latex(typed(document)))
+
+
+def test_it_is_as_wide_as_a_page():
+    """With decoders, targets and differences there are 11 columns; the most important ones stay."""
+    document = compare(
+        ["top_p(p=0.9)", "typical", "beam(width=2)"], match="entropy=0.5", against="top_p(p=0.9)",
+        n=8, seeds=[1, 2], reference=TEXTS * 2,
+    )  # fmt: skip
+    table = to_latex(typed(document))
+    check(table)
+    cells = [re.split(r" (?<!\\)& ", row.removesuffix(r" \\")) for row in rows(table)]
+    plain = [[re.sub(r"\\texttt|\$\^.*?\$|[{}\\]", "", each) for each in row] for row in cells]
+    widths = [
+        max(len(each.replace("--", "-")) for each in column) for column in zip(*plain, strict=True)
+    ]
+    assert sum(widths) + GAP * (len(widths) - 1) <= WIDTH
+    assert cells[0][:3] == ["sampler", "entropy", "surprisal"]
+    assert "seeds" not in "".join(rows(table))
 
 
 def test_text_is_escaped():

@@ -7,7 +7,6 @@ import pytest
 from corelm.reports.document.content import MatchedTo, SamplerEntry
 from corelm.reports.document.numbers import (
     choices,
-    counted,
     interval_of_difference,
     listed,
     margins,
@@ -35,11 +34,6 @@ def test_a_share(value, text):
 )  # fmt: skip
 def test_a_number(value, text):
     assert number(value) == text
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 texts"), (1, "1 text"), (2000, "2,000 texts")])
-def test_a_count(count, text):
-    assert counted(count, "text") == text
 
 
 @pytest.mark.parametrize(

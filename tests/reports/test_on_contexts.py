@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -13,7 +14,8 @@ import corelm
 from corelm import Sampler
 from corelm.reports.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm.reports.measure.entries import model_on_contexts, teacher_forced
-from corelm.reports.measure.on_contexts import curve, measure, merge, temperatures
+from corelm.reports.measure.on_contexts import measure, merge
+from corelm.reports.measure.temperature_curve import curve, temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.testing import ToyModel
 
@@ -262,9 +264,14 @@ FILTERS = ("greedy", *SHIPPED[6:])
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The samplers on 8 texts of 30 words, and the curve on the same positions."""
-    model = corelm.load("imdb")
+    """The samplers on 8 texts of 30 words, and the curve on the same positions.
+
+    The end is a word like the others here, so that expected surprisal is H(q, p).
+    """
+    model = copy.copy(corelm.load("imdb"))
     contexts = model_contexts(model, ["This movie"], n=8, length=30, seed=1)
+    model.vocabulary = copy.copy(model.vocabulary)
+    model.vocabulary.ends = ()
     samplers = [corelm.sampler(expression) for expression in SHIPPED]
     grid = temperatures(samplers)
     unit = measure(model, contexts, samplers, range(8), grid)

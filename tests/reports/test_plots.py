@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from documents import EVIL, every_number, hostile, typed
+from documents import EVIL, NOTHING, every_number, hostile, typed
 
 import corelm
 from corelm.errors import ReportError
@@ -560,3 +560,26 @@ def test_pictures_have_the_size_of_half_a_page(document):
 
     picture = Image.open(io.BytesIO(plots(typed(document))["mass-kept-by-position.png"]))
     assert picture.size == pytest.approx((1320, 990), abs=1)  # versions of matplotlib round it
+
+
+def test_no_line_to_a_name_crosses_the_line_down_from_the_human_level():
+    """Five marks next to each other on both sides of it: their names are in the margin."""
+    matched = {"figure": "human_recall", "target": 0.95, "asked": "human_recall=0.95"}
+    at = (0.81, 0.82, 0.83, 0.835, 0.85)
+    samplers = [
+        {"sampler": f"top_p(p={t})", "teacher_forced": {"n": 9, "expected_surprisal": 10 * t}}
+        for t in at
+    ]
+    document = {
+        "reference": {"name": "human", "temperature": {"surprisal": 8.36, "t": 0.836}},
+        "curve": {"t": [0.5, 1.0], "entropy": [5, 9], "slope": [8, 8], "surprisal": [5.0, 10.0]},
+        "samplers": samplers,
+        "header": {**NOTHING["header"], "matched": [matched]},
+    }
+    axes = axes_of(document, "surprisal-against-temperature")[0]
+    [dropped] = [line for line in axes.lines if set(line.get_xdata()) == {0.836}]
+    (x, bottom), (_, top) = canvas.to_points(axes, dropped.get_xydata())
+    assert top > bottom
+    across = [box for box in canvas.leaders(axes) if box.left < x < box.right]
+    assert across
+    assert all(box.bottom > top for box in across)

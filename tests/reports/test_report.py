@@ -66,10 +66,10 @@ def test_wrong_documents_are_refused(made):
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
             b'{"schema": "corelm.report/1"}',
-            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/2: use the "
+            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/3: use the "
             "version that wrote it, or make the report again",
         ),
-        (b'{"schema": "corelm.report/2"}', "it does not follow corelm.report/2: header is missing"),
+        (b'{"schema": "corelm.report/3"}', "it does not follow corelm.report/3: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )
@@ -122,8 +122,8 @@ def endless():
 def test_pandas_gets_the_lines_of_the_csv(report):
     frame = report.to_pandas()
     assert list(frame.columns) == [
-        "sampler", "view", "metric", "value", "low", "high", "n", "seed", "against", "difference",
-        "difference_low", "difference_high",
+        "sampler", "view", "metric", "value", "low", "high", "n", "set_size", "seed", "against",
+        "difference", "difference_low", "difference_high",
     ]  # fmt: skip
     assert len(frame) == len(report.to_csv().splitlines()) - 1
     entropy = frame[frame.metric == "entropy.mean"].set_index("sampler").value

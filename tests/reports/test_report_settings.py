@@ -18,20 +18,23 @@ def of(**changes):
     ("changes", "name", "value"),
     [
         ({"prompts": ["the cat", "a"]}, "prompts", ["the cat", "a"]),
-        ({"n": 7}, "n", 7),
+        ({"n": 7}, "texts for each prompt", 7),
         ({"length": 9}, "length", 9),
         ({"seeds": "3..5"}, "seeds", [3, 4, 5]),
         ({"contexts": 11}, "contexts", 11),
         ({"match": "entropy=1.5"}, "match", ["entropy=1.5"]),
         ({"against": "top_k(k=3)"}, "against", "top_k(k=3)"),
-        ({"scorer": NamedModel(ToyModel(end=False), "other")}, "scorer", None),
-        ({"reference": ["the cat sat"]}, "reference", None),
+        ({"scorer": NamedModel(ToyModel(end=False), "other")}, "scorer", "other"),
+        ({"reference": ["the cat sat"]}, "reference", "1 text given"),
         ({"samplers": ["greedy"]}, "samplers", None),
     ],
 )
 def test_a_report_with_other_settings_is_another_report(changes, name, value):
     before, after = of().as_json(), of(**changes).as_json()
-    assert {key for key in before if before[key] != after[key]} == {name}
+    changed = {key for key in before if before[key] != after[key]}
+    assert name in changed
+    # A scorer brings its weights, and human texts their digest.
+    assert changed - {f"weights of the {name}", f"texts of the {name}"} <= {name}
     assert after[name] == value or value is None
 
 

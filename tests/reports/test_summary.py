@@ -95,7 +95,7 @@ def test_differences_from_another_row_say_nothing_of_equivalence(rows):
 def test_without_human_text_nothing_is_closest(rows):
     assert (
         summary(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
-        == "It does not end more than 1.0% of its texts in a loop."
+        == "None of the texts ends in a loop."
     )
 
 
@@ -116,7 +116,11 @@ def test_repetition_and_loops(rows):
 def test_when_nothing_loops(rows):
     """A few texts may: "none ends in a loop" was said of 0.31 %."""
     document = rows(None, a=figures(rep_4=0.0, loops=0.0031), b=figures(rep_4=0.0, loops=0.0))
-    assert summary(typed(document)) == "No sampler ends more than 1.0% of its texts in a loop."
+    assert summary(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
+    document["samplers"][1]["generated_texts"]["ci95"] = {"loops": [0.0, 0.057]}
+    assert summary(typed(document)) == (
+        "At most 0.31% of a sampler's texts end in a loop (95 % interval up to 5.7%)."
+    )
 
 
 def test_sampling_from_the_tail(rows):

@@ -14,12 +14,12 @@ import corelm
 from corelm import Context, native
 from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
 from corelm.reports.measure.contexts import Contexts, groups, model_contexts, read
-from corelm.reports.measure.on_contexts import (
+from corelm.reports.measure.on_contexts import measure
+from corelm.reports.measure.temperature_curve import (
     COLDEST,
     GRID,
     at_temperatures,
     curve,
-    measure,
     temperatures,
 )
 from corelm.testing import ToyModel
@@ -31,7 +31,7 @@ INF = float("inf")
 def test_a_curve_by_hand():
     """Four to one at temperature 1 is two to one at 2 and sixteen to one at 1/2."""
     row = np.array([math.log(4), 0, -INF])
-    nats, slope, surprisal = at_temperatures(row[None], [0.5, 1, 2])[0]
+    nats, slope, surprisal, _ = at_temperatures(row[None], [0.5, 1, 2])[0]
     assert nats == pytest.approx(
         [
             math.log(17) - 16 / 17 * math.log(16),
@@ -81,7 +81,7 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
 )
 def test_it_rises_from_greedy_to_uniform(row, dtype):
     logits = np.array(row, dtype=dtype)
-    nats, slope, surprisal = at_temperatures(logits[None], GRID)[0]
+    nats, slope, surprisal, _ = at_temperatures(logits[None], GRID)[0]
     assert (np.diff(nats) >= -1e-5).all()
     assert (slope >= 0).all()
     assert (np.diff(surprisal) >= -1e-4).all()
@@ -132,7 +132,7 @@ def means(grid):
 
 
 def test_the_mean_entropy_never_falls():
-    nats, slope, surprisal = means(GRID)
+    nats, slope, surprisal, _ = means(GRID)
     assert (np.diff(surprisal) > 0).all()
     assert (np.diff(nats) > 0).all()
     assert (slope > 0).all()
@@ -148,8 +148,9 @@ def test_its_slope_is_the_variance_of_the_logits_over_t_cubed(t):
     centred = np.where(q > 0, logits - logits.max(axis=-1, keepdims=True), 0)
     variance = (q * centred**2).sum(axis=-1) - (q * centred).sum(axis=-1) ** 2
     h = 0.01 * t
-    (below, _, above), slope, surprisal = means([t - h, t, t + h])
-    assert (surprisal[2] - surprisal[0]) / (2 * h) == pytest.approx(t * slope[1], rel=0.01)
+    (below, _, above), slope, surprisal, rise = means([t - h, t, t + h])
+    assert rise[1] == pytest.approx(t * slope[1])
+    assert (surprisal[2] - surprisal[0]) / (2 * h) == pytest.approx(rise[1], rel=0.01)
     assert slope[1] == pytest.approx(variance.mean() / t**3, abs=1e-3)
     assert slope[1] == pytest.approx((above - below) / (2 * h), abs=1e-3)
 

@@ -52,3 +52,11 @@ def test_the_deviation_is_that_of_paired_texts():
 def test_what_cannot_be_planned_is_refused(figure, against, message):
     with pytest.raises(UsageError, match=message):
         list(sample_sizes(pilot(against, n=24), figure, 0.1, 0.8))
+
+
+def test_a_row_of_fewer_texts_is_not_planned():
+    """As beam search has, which writes one text for each prompt: they are no pairs."""
+    document = pilot(n=24)
+    document.samplers[1].generated_texts.n = 12
+    with pytest.raises(UsageError, match="no interval of a difference of 'rep_2'"):
+        list(sample_sizes(document, "rep_2", 0.1, 0.8))

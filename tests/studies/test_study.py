@@ -225,7 +225,7 @@ def test_results_that_are_missing_or_changed_are_refused(study, tmp_path):
     run(study)
     report = tmp_path / "results/cats/report.json"
     report.write_text(report.read_text().replace('"seed": 1', '"seed": 2', 1))
-    with pytest.raises(ReportError, match=r"is not the report that study\.json locks"):
+    with pytest.raises(ReportError, match=r"was changed after the study wrote it"):
         show_result(result_at(study), Shown())
 
 

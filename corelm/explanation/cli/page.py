@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from corelm import Decoder, Explanation, Sampler, Stage, TokenTrace
 from corelm.cli.output import blocks
-from corelm.toolkit import one_line, written
+from corelm.toolkit import counted, one_line, written
 
 NARROW = 60
 """Columns below which the figures of a stage are written under it instead of in a table."""
@@ -145,7 +145,7 @@ class ExplanationPage:
         ]
         if words and count > len(words):
             words.append(f"{count - len(words):,} more")
-        total = f"{count:,} {'token' if count == 1 else 'tokens'}, {_share(stage.removed_mass)}"
+        total = f"{counted(count, 'token')}, {_share(stage.removed_mass)}"
         return f"{total}: {', '.join(words)}" if words else total
 
     def _path(self, trace: TokenTrace) -> Iterator[RenderableType]:

@@ -1,4 +1,4 @@
-"""The content of a report: one dataclass for each part of the document `corelm.report/2`.
+"""The content of a report: one dataclass for each part of the document `corelm.report/3`.
 
 A field has the name of its key, but for `human`, which is `reference` in the document. What a
 document of an earlier version lacks has a default. `Report.to_dict()` is what users rely on;
@@ -14,7 +14,7 @@ from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.header import Header
 from corelm.reports.document.parts import IF_GIVEN, OTHERS, Part
 
-SCHEMA = "corelm.report/2"
+SCHEMA = "corelm.report/3"
 Interval = list[float]
 """The lower and the upper end."""
 Values = dict[str, float | None]

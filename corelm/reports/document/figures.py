@@ -210,10 +210,12 @@ FIGURES = (
     Figure(
         name="expected_surprisal", view=TEACHER_FORCED, unit=NATS, table=DIVERGENCE,
         title="expected surprisal", required=True, matched="mean surprisal", human="surprisal",
-        formula="-Σ q ln p",
-        text="How unexpected to the model a token drawn from q is on average. For human text it is "
-        "the mean -ln p of the human words.",
-        note="It is H(q) + KL(q, p).",
+        formula="-Σ q ln p / Σ q over the tokens that end no text",
+        text="How unexpected to the model a token drawn from q is on average, given that it is not "
+        "the end of the text. For human text, which has no end token, it is the mean -ln p of the "
+        "human words.",
+        note="It is H(q) + KL(q, p) for a model that ends no text. Positions where q can draw "
+        "nothing but an end are left out.",
     ),
     Figure(
         name="varentropy", view=TEACHER_FORCED, unit="nats squared", table=ENTROPY,
@@ -236,6 +238,7 @@ FIGURES = (
         required=True, priority=2, difference=2,
         formula="mean of -ln p of the tokens written",
         text="How unexpected the generated texts are to the model.",
+        note="Without the ends of texts, as human text has none.",
         meaning="how unexpected the tokens written are to the model, -ln p in nats",
     ),
     Figure(
@@ -272,6 +275,7 @@ FIGURES = (
         formula="positions outside / positions",
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
+        note="Without the positions of the ends of texts.",
         source="corelm.reports.metrics.positions:outside",
     ),
     Figure(
@@ -280,8 +284,8 @@ FIGURES = (
         formula="slope of H(p) against position",
         text="The growth of the model's entropy along the texts: positive if they get less "
         "predictable.",
-        note="By least squares over all positions of all texts. The document has it in nats per "
-        "token.",
+        note="By least squares over all positions of all texts but those of their ends. The "
+        "document has it in nats per token.",
     ),
     *_REPETITION,
     Figure(
@@ -363,7 +367,8 @@ FIGURES = (
     Figure(
         name="model_entropy", view=GENERATED, unit=NATS,
         formula="H(p) = -Σ p ln p",
-        text="The entropy of the model's own distribution at the positions of these texts.",
+        text="The entropy of the model's own distribution at the positions of these texts, without "
+        "those of their ends.",
     ),
 )  # fmt: skip
 
@@ -373,6 +378,8 @@ OF_SETS = tuple(figure.name for figure in FIGURES if figure.depends_on == SET_SI
 """The figures that depend on the number of texts and on their length."""
 OF_TEXTS = tuple(figure.name for figure in FIGURES if figure.depends_on == TEXT_LENGTH)
 """The figures that depend on the length of the texts."""
+LIMITS = {figure.name: (0.0, 1.0) for figure in FIGURES if figure.unit == SHARE}
+"""The least and the largest value of each share, where its interval ends."""
 SUMMARY = ("mean", "median", "p05", "p95")
 """The parts of the entropy that are figures, `entropy.mean` to `entropy.p95`."""
 

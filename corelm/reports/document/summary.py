@@ -174,14 +174,27 @@ def _repeating(samplers: Samplers) -> str:
 
 
 def _looping(samplers: Samplers) -> str:
+    """Name the samplers whose texts end in loops; if they are rare, say how rare they may be."""
     found = _with_share(samplers, "loops", LOOPING)
     if found is None:
         return ""
     if not found:
-        subject = "No sampler ends" if len(samplers) > 1 else "It does not end"
-        return f"{subject} more than {share(LOOPING)} of its texts in a loop."
+        return _rarely_looping(samplers)
     verb = _singular([*found], "ends", "end")
     return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops."
+
+
+def _rarely_looping(samplers: Samplers) -> str:
+    """Give the largest share of looping texts, and how far the intervals of the shares reach."""
+    shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
+    ends = [each.high for each in shares if each.high is not None]
+    word = _singular(ends, "interval", "intervals")
+    reach = f" (95 % {word} up to {share(max(ends))})" if ends else ""
+    largest = max(each.value for each in shares)
+    if not largest:
+        return f"None of the texts ends in a loop{reach}."
+    whose = "the" if len(samplers) == 1 else "a sampler's"
+    return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
 
 
 def _with_share(samplers: Samplers, figure: str, least: float) -> dict[str, float] | None:
@@ -240,5 +253,5 @@ def _failed(document: Document) -> str:
     return f"{listed(failed)} failed." if failed else ""
 
 
-def _singular(names: Sequence[str], one: str, several: str) -> str:
+def _singular(names: Sequence[object], one: str, several: str) -> str:
     return one if len(names) == 1 else several

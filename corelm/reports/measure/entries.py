@@ -26,12 +26,12 @@ from corelm.reports.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import GENERATED, HUMAN, MEAN
+from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN
 from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.derived_intervals import independent_difference
+from corelm.reports.metrics.derived_intervals import independent_difference, within
 from corelm.reports.metrics.intervals import (
     NORMAL,
     best_of,
@@ -79,7 +79,7 @@ def teacher_forced(
     entropy = entropy_summary(record, units)
     recall = human_recall(record, human) if human else {}
     # The entropy has a summary of its own.
-    columns = {name: record[name] for name in DIVERGENCES if name != "entropy"} | recall
+    columns = {name: each for name, each in _columns(record).items() if name != "entropy"} | recall
     figures = {name: _mean(values) for name, values in columns.items()}
     means = {"entropy": entropy.mean, **figures}
     return TeacherForced(
@@ -91,7 +91,10 @@ def teacher_forced(
             **figures,
         },
         bits={name: _in_bits(means[name]) for name in IN_BITS},
-        ci95={name: _interval(values, units) for name, values in columns.items()},
+        ci95={
+            name: within(_interval(values, units), LIMITS.get(name))
+            for name, values in columns.items()
+        },
         by_position=by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
         ),
@@ -243,14 +246,22 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
     """Return the values of each figure on the contexts, text by text."""
     if not record:
         return {}
-    found = {name: record[name] for name in DIVERGENCES}
+    found = _columns(record)
     return found if contexts is None else found | human_recall(record, contexts)
+
+
+def _columns(record: Record) -> Record:
+    """Return the values of each figure of `DIVERGENCES`, text by text, where it is defined."""
+    return {
+        name: [[value for value in text if value is not None] for text in record[name]]
+        for name in DIVERGENCES
+    }
 
 
 def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
     """Return the paired difference from human text at the positions of words with a surprisal."""
     pairs = [
-        [(nats, word) for nats, word in zip(*texts, strict=True) if word is not None]
+        [pair for pair in zip(*texts, strict=True) if None not in pair]
         for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
     ]
     expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))

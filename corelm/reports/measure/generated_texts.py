@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -204,7 +204,7 @@ def draw_counted(
 
 
 def logits_of(model: LanguageModel, records: Sequence[Record]) -> Iterator[ForcedTokens]:
-    """Yield the model's logits before each token of texts behind their prompts, the end token too.
+    """Yield the model's logits before each token of texts behind their prompts, but their ends.
 
     Without a start token, the first token of a text without a prompt has no distribution.
 
@@ -217,10 +217,7 @@ def logits_of(model: LanguageModel, records: Sequence[Record]) -> Iterator[Force
     """
     vocabulary = model.vocabulary
     prompts = [encoded(vocabulary, record["prompt"]) for record in records]
-    texts = [
-        prompt + record["tokens"] + ([] if record["end"] is None else [record["end"]])
-        for prompt, record in zip(prompts, records, strict=True)
-    ]
+    texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
     yield from teacher_forced(model, texts, [max(len(prompt), least) for prompt in prompts])
 
@@ -240,6 +237,17 @@ def without_details(record: Record) -> Record:
     for name in ("surprisal", "entropy", "model_entropy"):
         found[name] = array("d", record[name])
     return found
+
+
+def without_end(
+    record: Record, name: Literal["surprisal", "entropy", "model_entropy"]
+) -> Sequence[float]:
+    """Return the values of a text's tokens without that of its end.
+
+    Human text has no end token, so nothing that is compared with it counts one.
+    """
+    values = record[name]
+    return values if record["end"] is None else values[:-1]
 
 
 def are_copies(records: Sequence[Record]) -> bool:

@@ -15,7 +15,7 @@ from corelm.reports.document.content import (
     HumanEntry,
 )
 from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
-from corelm.reports.document.numbers import counted, share
+from corelm.reports.document.numbers import share
 from corelm.reports.document.schema import fault
 from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
@@ -24,6 +24,7 @@ from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.scoring import Score, count_bytes
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.positions import Band
+from corelm.toolkit import counted
 
 Record = Mapping[str, Any]
 Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]

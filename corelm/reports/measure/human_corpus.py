@@ -12,9 +12,8 @@ from corelm import LanguageModel
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import manifest_of
-from corelm.reports.document.numbers import counted
 from corelm.reports.metrics.units import MANY
-from corelm.toolkit import Parameter, Rule, home
+from corelm.toolkit import Parameter, Rule, counted, home
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
@@ -117,11 +116,11 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
             kept[prompt] = text
     if reasons["too short"] == len(human.texts):
         raise UsageError(
-            f"no human text has more than {_tokens(length)} within the model's context of "
+            f"no human text has more than {counted(length, 'token')} within the model's context of "
             f"{model.context_length}: take shorter prompts from the reference, or longer texts"
         )
     _require_enough(len(kept), len(human.texts), reasons, length)
-    first = "token" if length == 1 else _tokens(length)
+    first = "token" if length == 1 else counted(length, "token")
     description = f"{human.description}, after their first {first}"
     return Beginnings(
         prompts=tuple(kept),
@@ -145,9 +144,5 @@ def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return (
         f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
-        f"{_tokens(length)} and {'is' if n == 1 else 'are'} left out ({why})"
+        f"{counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
     )
-
-
-def _tokens(count: int) -> str:
-    return f"{count} token{'' if count == 1 else 's'}"

@@ -57,9 +57,9 @@ def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[KeptText]:
 
 
 def _chosen(texts: TextSet, count: int | None) -> Iterator[tuple[Record, dict[str, float | None]]]:
-    for record, figures in zip(texts.records, texts.by_text(), strict=True):
+    for at, record in enumerate(texts.records):
         if is_kept(record, texts.records[0]["seed"], count):
-            yield record, figures
+            yield record, texts.of_text(at)
 
 
 def is_kept(record: Record, seed: int, count: int | None) -> bool:

@@ -149,7 +149,9 @@ def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
         a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
     # Prefer 0.7 to 0.7003814: a value that people can type, where it costs nothing.
     best = min(tried, key=lambda value: abs(mean(value) - aim))
-    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= close / 2)
+    # A figure that moves in steps, such as recall, may come no closer than the best one has.
+    good = max(close / 2, abs(mean(best) - aim))
+    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= good)
     return next(short, best)
 
 
@@ -215,6 +217,7 @@ class _Positions:
                 values = _values(reader, figure, group, position, rows)
                 if of_words:
                     values = values[_can_be_drawn(group, position)]
+                values = values[~np.isnan(values)]
                 total, count = total + float(values.sum()), count + len(values)
         return total / count if count else math.nan
 
@@ -227,15 +230,16 @@ class _Positions:
 
     def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
         texts = range(len(self.contexts.texts))
+        ends = self.model.vocabulary.ends
         for group in groups(self.model, self.contexts, texts):
             read_positions = read(self.model, group)
-            yield group, ((each, ModelRows(each.logits)) for each in read_positions)
+            yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
 
 
 def _values(
     reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
 ) -> NDArray[np.float64]:
-    """Return the figure of a sampler at a position, for each text where it is defined."""
+    """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # alone, it costs less than all figures
         logits = reader.logits(position)
         reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))

@@ -180,26 +180,27 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
-        human = self.human and [
-            self.human.description,
-            digest_of_texts(self.human.texts),
-            self.human.prompt_length,
-        ]
+        human, scorer = self.human, self.scorer
+        model = NamedModel(self.model, self.model_name)
         return {
             "corelm": version("corelm"),
             "numpy": np.__version__,
-            "model": self._identified(NamedModel(self.model, self.model_name)),
-            "scorer": self.scorer and self._identified(self.scorer),
-            "samplers": [[c.name, *releases_of(c.strategy)] for c in self.candidates],
+            "model": model.name,
+            "weights of the model": model.fingerprint(self.prompts[0]),
+            "scorer": scorer and scorer.name,
+            "weights of the scorer": scorer and scorer.fingerprint(self.prompts[0]),
+            "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
-            "n": self.n,
+            "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
-            "reference": human,
+            "reference": human and human.description,
+            "texts of the reference": human and digest_of_texts(human.texts),
+            "prompts_from_reference": human.prompt_length or None if human else None,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
-            "hashes_of_secrets": hashes_of_secrets(self._things()),
+            "values of secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
             **code_settings(self._code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
@@ -213,9 +214,6 @@ class Plan:
         metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
         stages = [part for thing in self._things() for part in parts(thing)]
         return [*self.models, *stages, *metrics]
-
-    def _identified(self, model: NamedModel) -> list[str]:
-        return [model.name, model.fingerprint(self.prompts[0])]
 
 
 def plan(

@@ -44,6 +44,7 @@ from corelm.reports.measure.plugin_metrics import HumanTexts
 from corelm.reports.measure.provenance import header, name_of, warnings
 from corelm.reports.measure.scoring import Score
 from corelm.reports.measure.targets import Target
+from corelm.reports.measure.temperature_curve import curve, temperatures
 from corelm.reports.measure.temperature_fit import (
     on_human_text,
     on_other_text,
@@ -116,7 +117,7 @@ class ReportRun:
         self._targets = self._target_values(human, matchers)
         self._match(matchers)
         samplers = [e.sampler for e in self._entries if e.candidate.decoder is None]
-        at = on_contexts.temperatures(samplers)
+        at = temperatures(samplers)
         found = self._on_contexts(contexts, at)
         of_contexts = self._units(contexts)
         if human is not None:
@@ -140,7 +141,7 @@ class ReportRun:
             closest=closest(measured, human, self._continuations),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
-            curve=on_contexts.curve(found["curve"], at),
+            curve=curve(found["curve"], at),
             try_it=try_it(plan.model, plan.prompts[0]),
             warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )

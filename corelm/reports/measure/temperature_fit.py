@@ -1,14 +1,15 @@
 """The maximum-likelihood temperature of human text: where expected and human surprisal are equal.
 
-The temperature that makes human words likeliest is the one at which a token drawn from the model
+The temperature that makes human words likeliest is the one at which a word drawn from the model
 has, on average, the surprisal under the model that human words have. The likelihood is concave in
-1/t, so there is one such temperature.
+1/t, so there is one such temperature. Human words end no text, so the likelihood is the one given
+that the text goes on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from corelm.reports.document.content import HumanEntry, TemperatureFit
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import estimate
+from corelm.reports.measure.temperature_curve import mean
 from corelm.reports.metrics.intervals import (
     Interval,
     difference_interval,
@@ -25,7 +27,7 @@ from corelm.reports.metrics.intervals import (
 )
 from corelm.reports.metrics.positions import ratio
 
-Record = Mapping[str, Any]
+Record = dict[str, Any]
 Floats = NDArray[np.float64]
 HALVINGS = 50
 
@@ -53,7 +55,7 @@ def on_human_text(model: Record, curve: Record, t: Sequence[float]) -> Temperatu
     if surprisal is None:
         return None
     expected = np.array(curve["word_surprisal"])  # (texts, temperatures)
-    slopes = np.array(curve["word_slope"]).sum(axis=0) / sum(human[1]) * np.array(t)
+    slopes = np.array(curve["word_surprisal_slope"]).sum(axis=0) / sum(human[1])
     columns = [(column.tolist(), human[1]) for column in expected.T]
     differences = [(ratio(column) or 0.0) - surprisal for column in columns]
     ends = [difference_interval(column, human) for column in columns]
@@ -81,11 +83,8 @@ def on_other_text(human: HumanEntry, curve: Record, t: Sequence[float]) -> Tempe
     measured, multiple = estimate(human, "surprisal", TEACHER_FORCED), surprisal_per_entropy(human)
     if measured is None or multiple is None or 1.0 not in t:
         return None
-    positions = sum(curve["positions"])
-    expected = np.array(curve["surprisal"]).sum(axis=0) / positions
-    slopes = np.array(curve["slope"]).sum(axis=0) / positions * np.array(t)
-    # At temperature 1 the expected surprisal is the entropy of the model.
-    level = multiple * float(expected[list(t).index(1.0)])
+    expected, slopes = mean(curve, "surprisal"), mean(curve, "surprisal_slope")
+    level = multiple * float(mean(curve, "entropy")[list(t).index(1.0)])
     return TemperatureFit(
         surprisal=level,
         ci95=measured.interval and [level * end / measured.value for end in measured.interval],

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from corelm import LanguageModel
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
+from corelm.reports.document.figures import LIMITS
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import Record, are_copies, logits_of
+from corelm.reports.measure.generated_texts import (
+    Record,
+    are_copies,
+    logits_of,
+    without_end,
+)
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
 from corelm.reports.metrics import text_figures as metrics
@@ -21,6 +27,7 @@ from corelm.reports.metrics.derived_intervals import (
     on_logit_scale,
     on_reciprocal_scale,
     widened,
+    within,
 )
 from corelm.reports.metrics.intervals import (
     FEWEST,
@@ -96,7 +103,7 @@ class TextSet:
         read = logits_of(model, records) if model else None
         of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
         values = metrics.by_text(self._tokens) | of_plugins.values
-        self._limits = {offer.full_name: offer.value.limits for offer in offered}
+        self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.units = units(self._samples())
         self.are_copies = are_copies(records)
@@ -171,17 +178,11 @@ class TextSet:
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
         records = self.records
-        found = along_texts(
-            [record["surprisal"] for record in records],
-            [record["model_entropy"] for record in records],
-            human_band,
-        )
+        surprisals = [without_end(record, "surprisal") for record in records]
+        entropies = [without_end(record, "model_entropy") for record in records]
+        found = along_texts(surprisals, entropies, human_band)
         drawn = [float(len(record["surprisal"])) for record in records]
-        # The end of a text has no bytes, so its surprisal is left out.
-        nats = [
-            math.fsum(r["surprisal"][: len(r["surprisal"]) - (r["end"] is not None)])
-            for r in records
-        ]
+        nats = [math.fsum(each) for each in surprisals]
         return found | {
             "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
             "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
@@ -190,17 +191,15 @@ class TextSet:
             "tokens_read": _where_known(records, "tokens_read", drawn),
         }
 
-    def by_text(self) -> list[dict[str, float | None]]:
-        """Return the figures of each text, without figures of a whole set.
+    def of_text(self, at: int) -> dict[str, float | None]:
+        """Return the figures of one text, without figures of a whole set.
 
         The drift of one text says little, and it is about the middle of all texts.
         """
         sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
-        return [
-            {"tokens": len(record["surprisal"])}
-            | {name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()}
-            for at, record in enumerate(self.records)
-        ]
+        return {"tokens": len(self.records[at]["surprisal"])} | {
+            name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()
+        }
 
     def summary(self) -> GeneratedTexts:
         """Return the figures with their intervals."""
@@ -227,7 +226,10 @@ class TextSet:
             ci95=ci95,
             by_seed=self._by_seed() if len(self._parts) > 1 else None,
             by_position=by_position(
-                {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
+                {
+                    name: [without_end(record, name) for record in self.records]
+                    for name in ("entropy", "model_entropy")
+                }
             ),
         )
 
@@ -244,11 +246,12 @@ class TextSet:
         """Return the number of the unit of each text for intervals of these texts alone."""
         if not self.are_copies:
             return self.units
-        prompts = list(dict.fromkeys(record["prompt"] for record in self.records))
-        return [prompts.index(record["prompt"]) for record in self.records]
+        numbers: dict[str, int] = {}
+        return [numbers.setdefault(record["prompt"], len(numbers)) for record in self.records]
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         ends = mean_interval(*by_unit(sums, self._own_units()))
+        ends = within(ends, self._limits.get(name))
         return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:

@@ -55,8 +55,20 @@ def widened(
         return None
     middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
     half = math.hypot(half, NORMAL * math.sqrt(variance))
-    low, high = limits or (-math.inf, math.inf)
-    return [min(max(end, low), high) for end in (middle - half, middle + half)]
+    return within([middle - half, middle + half], limits)
+
+
+def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:
+    """Return the part of an interval that a figure may have; all of it without limits.
+
+    Example:
+        >>> within([0.9, 1.1], (0.0, 1.0)), within([0.9, 1.1], None)
+        ([0.9, 1.0], [0.9, 1.1])
+    """
+    if ends is None or limits is None:
+        return ends
+    low, high = limits
+    return [min(max(end, low), high) for end in ends]
 
 
 def on_logit_scale(value: float | None, ends: Interval | None) -> Interval | None:

@@ -122,11 +122,13 @@ class OverviewColumn:
         figure: the figure.
         against: the entry that the differences are from; empty for the figure itself.
         with_interval: show the 95 % interval behind each number.
+        with_spread: show the standard deviation over several seeds behind the interval.
     """
 
     figure: Figure
     against: str = ""
     with_interval: bool = False
+    with_spread: bool = True
 
     @property
     def title(self) -> str:
@@ -162,7 +164,7 @@ class OverviewColumn:
             return text
         written = interval_of_difference if self.against else interval
         ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
-        inside = ", ".join(filter(None, (ends, spread_of)))
+        inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm.errors import ReportError
 from corelm.reports.document.content import Document, Entry, KeptText, SamplerEntry
-from corelm.reports.document.figures import GENERATED, VIEWS
+from corelm.reports.document.figures import GENERATED, OF_SETS, VIEWS
 from corelm.reports.document.lookup import Estimate, difference, estimates
 from corelm.reports.document.parts import Json
 from corelm.reports.document.permutation import tests
@@ -53,9 +53,16 @@ def _lines(document: Document) -> Iterator[Json]:
         for each in estimates(entry):
             line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
             own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
-            yield {**empty, **line, **own, **_difference(entry, each)}
+            size = {"set_size": _set_size(entry, each)}
+            yield {**empty, **line, **own, **size, **_difference(entry, each)}
             for seed, value in _by_seed(document, entry, each):
                 yield {**empty, **line, "value": value, "seed": seed}
+
+
+def _set_size(entry: Entry, of: Estimate) -> int | None:
+    """Return the number of texts in a set, if the figure depends on it: `n` may be larger."""
+    texts = entry.generated_texts
+    return texts.set_size if texts and of.view == GENERATED and of.figure in OF_SETS else None
 
 
 def _difference(entry: Entry, of: Estimate) -> Json:
@@ -197,8 +204,8 @@ def _joined(blocks: Iterable[Block]) -> Columns:
 
 
 HEADER = (
-    "sampler", "view", "metric", "value", "low", "high", "n", "seed", "against", "difference",
-    "difference_low", "difference_high",
+    "sampler", "view", "metric", "value", "low", "high", "n", "set_size", "seed", "against",
+    "difference", "difference_low", "difference_high",
 )  # fmt: skip
 """The columns of the level "figure". A line with a seed is the figure of its texts alone."""
 FORMULA = ("=", "+", "-", "@")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 from corelm.reports.document.content import Document, Entry
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.document.summary import summary
 from corelm.reports.render import sentences
-from corelm.reports.render.columns import overview_columns
+from corelm.reports.render.columns import OverviewColumn, overview_columns
 from corelm.toolkit import one_line
 
+WIDTH, GAP = 95, 2
+"""The letters across a page of some 400 points, and those that fit between two columns."""
 CLOSEST = r"$^{\dagger}$"
 """Marks the entries that cannot be told from the one closest to human text."""
 _COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}",
+    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "{''}",
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
     "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
     "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
@@ -26,11 +29,12 @@ _COMMANDS = {
 def to_latex(document: Document) -> str:
     """Render the table of a report, each figure with its 95 % interval where it has one.
 
-    Entries that cannot be told from the closest one to human text are marked. The table needs
+    It has as many columns as fit across a page, the most important ones. Entries that cannot be
+    told from the closest one to human text are marked. The table needs
     `\\usepackage{booktabs}` and `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and
     LuaTeX.
     """
-    columns = overview_columns(document, intervals=True)
+    columns = _columns(document)
     titles = ["sampler", *(column.title for column in columns)]
     rows = [
         _row([_name(document, entry), *(escaped(column.cell(entry)) for column in columns)])
@@ -45,11 +49,11 @@ def to_latex(document: Document) -> str:
     return "\n".join(
         [
             r"% \usepackage{booktabs} \usepackage[T1]{fontenc}",
-            r"\begin{table}",
+            r"\begin{table*}",
             r"\centering",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_caption(document)}}}",
+            rf"\caption{{{_caption(document, columns)}}}",
             r"\label{tab:samplers}",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
             r"\toprule",
@@ -58,14 +62,29 @@ def to_latex(document: Document) -> str:
             *rows,
             r"\bottomrule",
             r"\end{tabular}",
-            r"\end{table}",
+            r"\end{table*}",
             "",
         ]
     )
 
 
-def _caption(document: Document) -> str:
-    columns = overview_columns(document)
+def _columns(document: Document) -> list[OverviewColumn]:
+    """Return the most important columns that fit across a page, in the order of the document."""
+    room = WIDTH - max((len(entry.label) for entry in document.entries), default=0)
+    every = [
+        replace(each, with_spread=False) for each in overview_columns(document, intervals=True)
+    ]
+    kept: list[OverviewColumn] = []
+    for column in sorted(every, key=lambda column: column.priority):
+        cells = (column.cell(entry) for entry in document.entries)
+        room -= GAP + max(map(len, (column.title, *cells)))
+        if room < 0 and kept:
+            break
+        kept.append(column)
+    return [column for column in every if column in kept]
+
+
+def _caption(document: Document, columns: list[OverviewColumn]) -> str:
     parts = [summary(document), sentences.method(document, columns), sentences.legend(columns)]
     text = escaped(" ".join([*parts, "In brackets: 95 % intervals."]))
     if not document.closest:

@@ -8,9 +8,10 @@ from corelm.reports.document.content import Document, Front, SamplerEntry
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
 from corelm.reports.document.header import Header
 from corelm.reports.document.lookup import value
-from corelm.reports.document.numbers import counted, listed
+from corelm.reports.document.numbers import listed
 from corelm.reports.document.setting_runs import runs
 from corelm.reports.render.columns import TARGET, OverviewColumn, amount
+from corelm.toolkit import counted
 
 PROMPTS = 3
 """The number of prompts that are quoted."""
@@ -49,12 +50,23 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
             f"that each sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
             f"{seeds(header)}{_units(document, n)}."
         )
+    if on_texts and (fewer := _of_one_text(document, n)):
+        parts.append(
+            f"{listed(fewer)} wrote one text for each prompt, since nothing is drawn at random."
+        )
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
     return " ".join(parts)
+
+
+def _of_one_text(document: Document, n: int) -> list[str]:
+    """Return the decoders that draw nothing at random, and so wrote fewer than n texts."""
+    prompts = len(document.header.prompts)
+    texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
+    return [name for name, each in texts.items() if each and each.n == prompts < n]
 
 
 def _units(document: Document, n: int) -> str:

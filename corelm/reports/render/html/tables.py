@@ -25,9 +25,10 @@ from corelm.reports.document.figures import (
     Figure,
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
-from corelm.reports.document.numbers import MINUS, counted, interval, margins, share, signed
+from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
 from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
 from corelm.reports.render.false_discoveries import Place, clear_differences
+from corelm.toolkit import counted
 
 WIDEST = 14
 """The letters of a margin for which the style sheet has room, at most."""

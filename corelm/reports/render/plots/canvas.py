@@ -333,7 +333,7 @@ def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
         width, height = sizes[place.name]
         middle = x + place.offset[0] + width / 2, y + place.offset[1]
         boxes.append(_letters(Box.around(*middle, width, height)))
-    covered = shared(boxes, [*_written(axes), *_drawn(axes), *_leaders(axes)])
+    covered = shared(boxes, [*_written(axes), *_drawn(axes), *leaders(axes)])
     chosen = places[int(covered.argmin())]
     write(axes, *chosen.at, chosen.name, offset=chosen.offset, color=color)
     return chosen
@@ -353,7 +353,7 @@ def _written(axes: Axes) -> list[Box]:
     return [Box(*Text.get_window_extent(text).extents) for text in axes.texts]
 
 
-def _leaders(axes: Axes) -> list[Box]:
+def leaders(axes: Axes) -> list[Box]:
     """Return the lines from texts to their marks, as small rectangles."""
     from matplotlib.text import Annotation
 

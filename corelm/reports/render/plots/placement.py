@@ -23,6 +23,8 @@ DISTANCES = (7.0, 11.0, 16.0, 24.0, 34.0, 46.0, 60.0, 78.0)
 """The distances of a label from its mark, the nearest first."""
 NEAR = 12.0
 """The distance up to which a label needs no line to its mark."""
+MARK = 6.0
+"""The distance from the middle of a mark to its edge, with a little room."""
 DIRECTIONS = 16
 MOST = 200
 """Pieces between two points of a line, at most."""
@@ -216,9 +218,9 @@ def _gaps(boxes: Floats, point: Point) -> Floats:
 
 
 def _beyond(boxes: Sequence[Box], point: Point) -> Floats:
-    """Return the rectangles that are not near a mark, where a line to it may end."""
+    """Return the rectangles that a mark does not cover, where a line to it ends."""
     found = edges(boxes)
-    return found[_gaps(found, point) > NEAR]
+    return found[_gaps(found, point) > MARK]
 
 
 def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:

@@ -18,6 +18,7 @@ from corelm.reports.render.plots.entries import Point, ends_of_sweeps, named
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 LEAST_RANGE = 2.0
 """The temperature to which the plot reaches at least, unless it shows a part of the curve."""
@@ -47,12 +48,14 @@ def surprisal_against_temperature(document: Document) -> Figure:
     for x, y in places.values():
         kind = ">" if x > end else "o"
         axes.plot(min(x, end), y, kind, color=TEAL, zorder=5, clip_on=False, **MARK)
-    crossing = None if fit is None else _human_crossing(axes, fit)
+    dropped = None if fit is None else _draw_human_level(axes, fit)
     shown = ends_of_sweeps(document, places)
     marks = [(min(places[label][0], end), places[label][1]) for label in shown]
     canvas.name_marks(axes, marks, shown)
+    if dropped is not None:
+        _end_below_leaders(axes, dropped)
     if fit is not None:
-        _name_human(axes, fit, crossing)
+        _name_human(axes, fit, None if dropped is None else fit.t)
     return drawing
 
 
@@ -119,8 +122,8 @@ def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
     return max(LEAST_RANGE, min(1.25 * last, t[-1]))
 
 
-def _human_crossing(axes: Axes, fit: TemperatureFit) -> float | None:
-    """Draw the human level, its band and where the curve meets it; return its temperature."""
+def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
+    """Draw the human level and its band; return the line from where the curve meets it down."""
     (start, end), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if fit.ci95 is not None:
         low, high = np.clip(fit.ci95, bottom, top)
@@ -128,5 +131,20 @@ def _human_crossing(axes: Axes, fit: TemperatureFit) -> float | None:
     axes.axhline(fit.surprisal, color=HUMAN, lw=1.2, ls=DASHED, zorder=2)
     if fit.t is None or not start < fit.t < end:
         return None
-    axes.plot([fit.t, fit.t], [bottom, fit.surprisal], color=HUMAN, lw=1, ls=DOTTED, zorder=2)
-    return fit.t
+    ends = [fit.t, fit.t], [bottom, fit.surprisal]
+    [dropped] = axes.plot(*ends, color=HUMAN, lw=1, ls=DOTTED, zorder=2)
+    return dropped
+
+
+def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
+    """Let the line end below the lowest line from a name to its mark that would cross it."""
+    ends = np.asarray(dropped.get_xydata(), dtype=np.float64)
+    (across, least), (_, most) = canvas.to_points(axes, ends.tolist())
+    lowest = [
+        box.bottom
+        for box in canvas.leaders(axes)
+        if box.left < across < box.right and box.bottom < most
+    ]
+    if lowest:
+        end = max(min(lowest) - canvas.LINE / 2, least)
+        dropped.set_ydata([ends[0, 1], axes.transData.inverted().transform((across, end))[1]])
