@@ -112,14 +112,27 @@ def test_the_surprisal_to_expect_and_that_of_the_text_are_under_the_model(client
     text = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=6)[0]
     found = next_word(client, sampler=chain, tokens=text.tokens)
     expected = corelm.explain(ToyModel(), "the", chain, after=text.tokens)
-    model = expected.stages[0].distribution
+    model, ends = expected.stages[0].distribution, ToyModel().vocabulary.ends
     for column, stage in zip(found["columns"], expected.stages, strict=True):
-        q = stage.distribution
-        nats = sum(-q[i] * math.log(model[i]) for i in range(len(q)) if q[i])
-        assert column["surprisal"] == pytest.approx(nats, abs=1e-9)
-    mean = sum(step.model_surprisal for step in text.steps) / len(text.steps)
-    assert found["surprisal"] == pytest.approx(mean, abs=1e-6)
+        q = {i: p for i, p in enumerate(stage.distribution) if p and i not in ends}
+        nats = -sum(p * math.log(model[i]) for i, p in q.items())
+        expected_nats = pytest.approx(nats / sum(q.values()), abs=1e-9) if q else None
+        assert column["surprisal"] == expected_nats
+    steps = zip(text.tokens, text.steps, strict=True)
+    words = [step.model_surprisal for token, step in steps if token not in ends]
+    assert found["surprisal"] == pytest.approx(sum(words) / len(words), abs=1e-6)
     assert next_word(client, sampler=chain)["surprisal"] is None
+
+
+def test_the_end_of_a_text_has_no_part_in_what_is_compared_with_human_text(client):
+    [end] = ToyModel().vocabulary.ends
+    text = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=6)[0]
+    whole = [*text.tokens[:3], end]
+    found = next_word(client, sampler="stochastic", tokens=whole)
+    nats = [word["surprisal"] for word in found["words"]]
+    assert found["surprisal"] == pytest.approx(sum(nats[:3]) / 3, abs=1e-9)
+    column = next_word(client, sampler=f"logit_bias(bias={{{end}: 1000.0}})")["columns"][-1]
+    assert column["surprisal"] is None
 
 
 def test_a_decoder_of_another_person_writes_to_the_end(client):

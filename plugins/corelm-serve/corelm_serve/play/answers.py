@@ -76,7 +76,7 @@ def next_word(
     }
     row, trace = place.row(), Trace()
     fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
-    columns = Columns(row, trace)
+    columns = Columns(row, trace, place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,12 @@ class Place:
     def mean_surprisal(self) -> float | None:
         """Return the mean surprisal of the drawn tokens under the model, in nats.
 
-        None before the first, and for a text that the model itself can't draw.
+        The end of the text doesn't count, as in reports: human text has none. None before the
+        first token, and for a text that the model itself can't draw.
         """
-        nats = self._rows.surprisals(self.ids, len(self.prompt))
+        found = self._rows.surprisals(self.ids, len(self.prompt))
+        ends = self.vocabulary.ends
+        nats = [each for t, each in zip(self.tokens, found, strict=True) if t not in ends]
         return math.fsum(nats) / len(nats) if nats and all(map(math.isfinite, nats)) else None
 
     def drawn(self, logits: Array) -> int:
@@ -118,9 +121,11 @@ class Columns:
     Args:
         model: (1, vocabulary) the model's logits.
         trace: the results of the stages, in order.
+        ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: Trace) -> None:
+    def __init__(self, model: Array, trace: Trace, ends: Collection[int]) -> None:
+        self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
         self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
@@ -172,11 +177,16 @@ class Columns:
         )
 
     def _expected_surprisal(self, at: int) -> float | None:
-        """Return the surprisal under the model to expect of a draw; None if it has no bound."""
-        q = self._probabilities[at]
-        if at and (q[self._impossible] > 0).any():
+        """Return the surprisal under the model to expect of a draw that doesn't end the text.
+
+        None if it has no bound, and where the text can only end.
+        """
+        q = self._probabilities[at].copy()
+        q[self._ends] = 0  # as in reports: human text, which it is compared with, has no end
+        others = q.sum()
+        if others == 0 or (at and (q[self._impossible] > 0).any()):
             return None
-        return float((q * self._nats).sum())  # BLAS would wait for its threads
+        return float((q * self._nats).sum() / others)  # BLAS would wait for its threads
 
 
 def _about(result: StageResult) -> dict[str, Any]:
