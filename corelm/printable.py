@@ -125,7 +125,8 @@ def listed(names: Sequence[str]) -> str:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the settings that differ, with both values; of lists, with what only one has.
 
-    A digest says nothing to a reader, so such a setting is only named.
+    A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
+    mapping.
 
     Example:
         >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
@@ -133,11 +134,18 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         >>> differences({"seeds": [1, 2]}, {"seeds": [2, 3], "code of a_plugin": "12ab" * 8})
         'seeds 1, here 3; other code of a_plugin'
     """
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return "; ".join(_difference(name, before.get(name), now.get(name)) for name in names)
+    return "; ".join(
+        _difference(name, before.get(name), now.get(name)) for name in _changed(before, now)
+    )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return f"other {name}: {', '.join(_changed(before, now))}"
     if _is_digest(before) or _is_digest(now):
         return f"other {name}"
     if isinstance(before, list) and isinstance(now, list):
@@ -159,9 +167,7 @@ def _in_words(value: Any) -> str:
 
 
 def _is_digest(value: Any) -> bool:
-    """Return True for a digest in hexadecimal digits, and for a mapping to digests alone."""
-    if isinstance(value, Mapping):
-        return all(map(_is_digest, value.values()))
+    """Return True for a digest in hexadecimal digits."""
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16,64}", value))
 
 

@@ -116,7 +116,7 @@ DIGEST = "0123456789abcdef"
         ({"seeds": [1, 2]}, {"seeds": [2, 1]}, "seeds 1, 2, here 2, 1"),
         ({"code of a_b": DIGEST}, {"code of a_b": DIGEST[::-1]}, "other code of a_b"),
         ({"code of a_b": DIGEST}, {}, "other code of a_b"),
-        ({"secrets": {"KEY": DIGEST}}, {"secrets": {}}, "other secrets"),
+        ({"secrets": {"KEY": DIGEST}}, {"secrets": {}}, "other secrets: KEY"),
         ({"same": 1, "n": 1}, {"same": 1, "n": 2}, "n 1, here 2"),
     ],
 )

@@ -170,7 +170,7 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
                                "--sampler", "greedy"), "the the \n", 18),
         ("metric", "top_cube", ("report", "greedy", "--model", "toy", "-n", "2", "--length", "3",
                              "--metric", "top_cube", "--csv", "-"),
-         "greedy,generated_texts,corelm-top-cube:top_cube,3.0,,,2,,,,,\n", 6),
+         "greedy,generated_texts,corelm-top-cube:top_cube,3.0,,,2,,,,,,\n", 6),
         ("command", "top-cube", ("top-cube", "This movie"), "3.16\n", 3),
     ],
 )  # fmt: skip
