@@ -15,9 +15,12 @@ REPORT = ("report", "--model", "toy", "greedy", "--samples", "2", "--length", "3
 
 
 def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run corelm in a process in which no file may grow beyond a size, as on a full disk."""
+    """Run corelm in a process in which no file may grow beyond a size, as on a full disk.
+
+    Without -B, Python would keep the beginnings of compiled modules, and later imports would fail.
+    """
     return subprocess.run(
-        [sys.executable, "-m", "corelm", *words],
+        [sys.executable, "-B", "-m", "corelm", *words],
         capture_output=True,
         text=True,
         cwd=folder,

@@ -201,8 +201,9 @@ def test_a_place_that_is_not_a_folder(tmp_path):
         write(tmp_path / "file" / "model")
 
 
-def test_a_full_disk_leaves_the_earlier_model_whole(folder):
+def test_a_full_disk_leaves_the_earlier_model_whole(folder, monkeypatch):
     resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would keep halves of modules
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))  # no file may grow beyond it
     try:
