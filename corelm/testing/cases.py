@@ -260,3 +260,13 @@ def global_random_state() -> tuple[Any, ...]:
     """Return the state of the global generators, which no sampler may use."""
     _, key, position, *rest = np.random.get_state()
     return (random.getstate(), np.asarray(key).tobytes(), position, *rest)
+
+
+def rounding(logits: Array) -> float:
+    """Return the relative error that rounding makes in a probability, between 1e-5 and 1e-3.
+
+    A temperature that follows a sum over the vocabulary differs in its last bit when the order of
+    the sum does. Where it is low, the logits are large, and so is what their last bits stand for.
+    """
+    largest = np.abs(logits, where=np.isfinite(logits), out=np.zeros_like(logits)).max()
+    return float(np.clip(4 * np.finfo(logits.dtype).eps * largest, 1e-5, 1e-3))

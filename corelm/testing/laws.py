@@ -37,6 +37,7 @@ from corelm.testing.cases import (
     message,
     point_mass,
     raised,
+    rounding,
 )
 from corelm.validation import fault_of_mask
 
@@ -149,18 +150,8 @@ def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
         order = rng.permutation(case.logits.shape[1])
         first, second = answer(sampler, case), answer(sampler, case.renumbered(order))
         before, after = softmax(first)[:, order], softmax(second)
-        if not np.allclose(after, before, rtol=_rounding(first), atol=1e-7):
+        if not np.allclose(after, before, rtol=rounding(first), atol=1e-7):
             yield case, "answered in another way when the tokens got other ids"
-
-
-def _rounding(logits: Array) -> float:
-    """Return the relative error that rounding makes in a probability, between 1e-5 and 1e-3.
-
-    A temperature that follows a sum over the vocabulary differs in its last bit when the order of
-    the sum does. Where it is low, the logits are large, and so is what their last bits stand for.
-    """
-    largest = np.abs(logits, where=np.isfinite(logits), out=np.zeros_like(logits)).max()
-    return float(np.clip(4 * np.finfo(logits.dtype).eps * largest, 1e-5, 1e-3))
 
 
 def _names_tokens(stage: Sampler) -> bool:

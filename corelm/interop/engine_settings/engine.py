@@ -323,6 +323,20 @@ def dry_keys(
     }
 
 
+def dry_values(
+    stage: Any, last: int, breakers: Any, *, window: str = "dry_penalty_last_n"
+) -> Values:
+    """Return the values of these keys for corelm's `dry`, with an engine's own window and breakers.
+
+    Raises:
+        NoCounterpartError: it skips the prompt.
+    """
+    check_that_prompt_counts(stage)
+    return dry_keys(
+        stage.multiplier, stage.base, stage.allowed_length, last, breakers, window=window
+    )
+
+
 def dry_parameters(
     multiplier: float, base: float, allowed: int, last: int, breakers: Sequence[str]
 ) -> Values:

@@ -23,6 +23,7 @@ from corelm.interop.engine_settings.engine import (
     check_that_prompt_counts,
     dry_keys,
     dry_parameters,
+    dry_values,
     plain,
     texts,
 )
@@ -73,14 +74,7 @@ def _read_dry(factor: float, base: float, allowed: int, last: int, ends: Any) ->
 
 
 def _write_dry(stage: Any) -> Values:
-    check_that_prompt_counts(stage)
-    return dry_keys(
-        stage.multiplier,
-        stage.base,
-        stage.allowed_length,
-        stage.last,
-        list(stage.sequence_breakers),
-    )
+    return dry_values(stage, stage.last, list(stage.sequence_breakers))
 
 
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:

@@ -23,6 +23,7 @@ from corelm.interop.engine_settings.engine import (
     check_that_prompt_counts,
     dry_keys,
     dry_parameters,
+    dry_values,
     plain,
     texts,
 )
@@ -79,16 +80,10 @@ def dry(may_be_empty: bool = False) -> Setting:
         return dry_parameters(factor, base, allowed, all_or(last), texts(breakers))
 
     def write(stage: Any) -> Values:
-        check_that_prompt_counts(stage)
+        values = dry_values(stage, window(stage.last), list(stage.sequence_breakers))
         if not stage.sequence_breakers and not may_be_empty:
             raise NoCounterpartError("sequence_breakers are needed there, such as ['\\n']")
-        return dry_keys(
-            stage.multiplier,
-            stage.base,
-            stage.allowed_length,
-            window(stage.last),
-            list(stage.sequence_breakers),
-        )
+        return values
 
     keys = dry_keys(0.0, 1.75, 2, LAST, BREAKERS)
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")

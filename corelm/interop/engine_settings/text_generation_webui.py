@@ -22,6 +22,7 @@ from corelm.interop.engine_settings.engine import (
     check_that_prompt_counts,
     dry_keys,
     dry_parameters,
+    dry_values,
     plain,
     texts,
 )
@@ -74,15 +75,8 @@ def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
         return dry_parameters(factor, base, allowed, all_or(window), _breakers(ends))
 
     def write(stage: Any) -> Values:
-        check_that_prompt_counts(stage)
-        return dry_keys(
-            stage.multiplier,
-            stage.base,
-            stage.allowed_length,
-            stage.last,
-            json.dumps(texts(stage.sequence_breakers)),
-            window=last,
-        )
+        breakers = json.dumps(texts(stage.sequence_breakers))
+        return dry_values(stage, stage.last, breakers, window=last)
 
     keys = dry_keys(0.0, 1.75, 2, whole, breakers, window=last)
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
