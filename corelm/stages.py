@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
 
 Rows = NDArray[np.bool_]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -126,26 +127,22 @@ class _Run:
     def _stage(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
         if isinstance(stage, Choice):
             return self._choice(stage, logits, rows, branch)
-        if stage.is_neutral:
-            self._record(StageResult(stage, logits, rows, branch))
-        elif isinstance(stage, Mask):
-            allowed, fell_back = self._allowed(stage, logits), None
+        allowed: NDArray[np.bool_] | None = None
+        fell_back: Rows | None = None
+        if isinstance(stage, Mask) and not stage.is_neutral:
+            allowed = self._allowed(stage, logits)
             if allowed is not None:
                 logits, fell_back = apply_mask(logits, allowed, self._model_logits)
-            self._record(StageResult(stage, logits, rows, branch, allowed, fell_back))
-        else:
+        elif not stage.is_neutral:
             logits = self._call(stage, logits)
-            self._record(StageResult(stage, logits, rows, branch))
-        return logits
-
-    def _record(self, result: StageResult) -> None:
         if self._trace is not None:
-            self._trace.append(result)
+            self._trace.append(StageResult(stage, logits, rows, branch, allowed, fell_back))
+        return logits
 
     def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
         """Run the samplers that a choice names, each for its own rows."""
         context = self._context_of(stage)
-        chosen = self._guarded(stage, lambda: stage.choose(context))
+        chosen = self._guarded(stage, stage.choose, context)
         wanted = self._context.batch
         if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
@@ -164,7 +161,7 @@ class _Run:
 
     def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
         context = self._context_of(stage).of_width(logits.shape[-1])
-        allowed = self._guarded(stage, lambda: stage.allowed(context))
+        allowed = self._guarded(stage, stage.allowed, context)
         if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
             raise SamplerError(f"{stage} allowed {fault} at step {context.step}")
         return allowed
@@ -177,7 +174,7 @@ class _Run:
         # The flag stops NumPy alone: torch, `setflags` and `.base` write in spite of it.
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
-        result = self._guarded(stage, lambda: stage(own, context))
+        result = self._guarded(stage, stage, own, context)
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
         return result
@@ -188,9 +185,9 @@ class _Run:
             return self._context
         return self._context.copy()
 
-    def _guarded(self, stage: Sampler, work: Callable[[], T]) -> T:
+    def _guarded(self, stage: Sampler, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         try:
-            return work()
+            return work(*args, **named)
         except UsageError as error:  # such as a word that the vocabulary lacks
             raise UsageError(f"{stage.name}: {message_of(error)}") from error
         except (KeyboardInterrupt, SamplerError):  # the latter names a sampler inside this one

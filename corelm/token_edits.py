@@ -15,9 +15,11 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.numerics.masks import GLANCE
 
 Ids = NDArray[np.int64]
+
+GLANCE = 128
+"""Tokens at the beginning of a row, which are checked first: mostly one of them is still there."""
 
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
@@ -150,12 +152,13 @@ def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[
         [[True, True, False], [False, True, True]]
     """
     allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
-    rows, ids = np.broadcast_arrays(
-        np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
-    )
+    rows, ids = np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
     # The context may hold ids outside the vocabulary, which have no logit.
     known = (ids >= 0) & (ids < allowed.shape[1])
-    allowed[rows[known], ids[known]] = False
+    if not known.all():
+        rows, ids = np.broadcast_arrays(rows, ids)
+        rows, ids = rows[known], ids[known]
+    allowed[rows, ids] = False
     return allowed
 
 

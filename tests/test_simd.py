@@ -21,6 +21,7 @@ from corelm.numerics.distributions import (
     surprisals,
 )
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
+from corelm.numerics.masks import apply_mask
 from corelm.numerics.reshaping import quadratic, xtc
 from corelm.reports.divergences import ModelRows
 from corelm.reports.measure.temperature_curve import at_temperatures
@@ -50,6 +51,7 @@ UNIFORMS, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
     "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
     "rows_are_valid": rows_are_valid,
+    "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
     "draw": lambda rows: draw(rows, UNIFORMS),
     "surprisals": lambda rows: surprisals(rows, TOKENS),

@@ -73,7 +73,9 @@ class RandomStream:
         uniforms = self._uniforms[:, position]
         if samples is None:
             return uniforms.copy()
-        return uniforms[[self._places[int(sample)] for sample in samples]]
+        # Python's integers: numbers read one by one out of an array are slow to look up.
+        wanted = samples.tolist() if isinstance(samples, np.ndarray) else samples
+        return uniforms[[self._places[sample] for sample in wanted]]
 
 
 def _whole(name: str, value: int) -> int:

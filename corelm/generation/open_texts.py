@@ -44,6 +44,7 @@ class Text:
         patterns: TextPatterns | None = None,
     ) -> None:
         self._stop, self._patterns = stop, patterns
+        self._is_searched = bool(stop or patterns)  # in most runs, nothing is searched for
         self._decode = text_writer(vocabulary)
         for token in prompt:
             self._decode(token)
@@ -58,9 +59,9 @@ class Text:
         """Append a token and return the text that it adds."""
         # A stop string may begin in an earlier token, so search the text and not the piece.
         text = self.value + self._decode(int(token))
-        end, settled = self._search(text)
+        end, self._settled = self._search(text) if self._is_searched else (None, len(text))
         before, self.value = len(self.value), text[:end]
-        self.stopped, self._settled = end is not None, settled
+        self.stopped = end is not None
         return self.value[before:]
 
     def take_settled(self, last: bool = False) -> str:
@@ -74,8 +75,6 @@ class Text:
 
     def _search(self, text: str) -> tuple[int | None, int]:
         """Return where a text ends, or None, and the number of its characters that have settled."""
-        if not self._stop and not self._patterns:  # as in most runs, at every token
-            return None, len(text)
         # From the settled characters on, or each token would search the whole text again.
         ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
         settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)

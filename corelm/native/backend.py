@@ -73,7 +73,7 @@ def kernel(
                     pass
             if check_entries is not None:
                 check_entries(logits, *arguments, **named)
-            if native.kernels is None or not _can_read(logits, in_place):
+            if native.kernels is None or not _can_read(logits, in_place, arguments):
                 return define(logits, *arguments, **named)
             if type(logits) is not np.ndarray:
                 tensor = cast("Tensor", logits)
@@ -97,7 +97,7 @@ class Tensor(Protocol):
     def numpy(self) -> Rows: ...
 
 
-def _can_read(logits: Array | Tensor, in_place: bool) -> bool:
+def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...] = ()) -> bool:
     """Return whether the kernels can read an array, or a copy of it unless `in_place`."""
     if isinstance(logits, np.ndarray):
         # A subclass, such as a masked array, has arithmetic of its own, which a kernel would miss.
@@ -107,8 +107,10 @@ def _can_read(logits: Array | Tensor, in_place: bool) -> bool:
     # A tensor exists only if torch was imported: looking it up never imports it.
     if type(logits).__module__ != "torch" or logits.dtype != sys.modules["torch"].float32:
         return False
-    # A kernel has no gradient, so a tensor that needs one gets the definition.
-    return logits.device.type == "cpu" and not logits.requires_grad and logits.numel() > 0
+    # A kernel has no gradient, so where a tensor needs one, the definition serves.
+    if any(getattr(each, "requires_grad", False) for each in (logits, *arguments)):
+        return False
+    return logits.device.type == "cpu" and logits.numel() > 0
 
 
 def _is_behaved(logits: Array) -> bool:

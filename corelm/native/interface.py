@@ -113,6 +113,19 @@ class Kernels(Protocol):
     def rows_are_valid(self, logits: Floats, /) -> bool:
         """Return whether every row is a distribution."""
 
+    def apply_mask(
+        self, logits: Floats, allowed: Mask, model: Floats, out: Floats, fell_back: Mask, /
+    ) -> None:
+        """Remove the tokens that a mask does not allow; fall back to the model's likeliest.
+
+        Args:
+            logits: a sampler's.
+            allowed: (batch, vocabulary).
+            model: the model's, of the shape of the logits.
+            out: the logits that are left.
+            fell_back: (batch,), whether the row had no allowed token.
+        """
+
     def apply_temperature(self, logits: Floats, t: float | Doubles, out: Floats, /) -> None:
         """Divide by a temperature, one for all rows or (batch,)."""
 

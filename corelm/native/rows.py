@@ -17,8 +17,10 @@ from corelm.native import loaded
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
-FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 LAYOUT: tuple[Literal["C"], Literal["ALIGNED"]] = ("C", "ALIGNED")
 
 
@@ -27,29 +29,36 @@ def rows_are_valid(rows: Rows) -> bool:
 
 
 def mask_tokens(rows: Rows, tokens: Ids) -> bool:
-    return loaded().mask_tokens(rows, _ids(tokens), rows)
+    return loaded().mask_tokens(rows, _ready(tokens, INT64), rows)
+
+
+def apply_mask(rows: Rows, allowed: Mask, model_logits: Rows) -> tuple[Rows, Mask]:
+    out, fell_back = np.empty_like(rows), np.empty(len(rows), dtype=bool)
+    model = _ready(model_logits, FLOAT32)
+    loaded().apply_mask(rows, _ready(allowed, BOOL), model, out, fell_back)
+    return out, fell_back
 
 
 def apply_temperature(rows: Rows, t: float | Doubles) -> Rows:
     out = np.empty_like(rows)
-    loaded().apply_temperature(rows, t if isinstance(t, float) else _doubles(t), out)
+    loaded().apply_temperature(rows, t if isinstance(t, float) else _ready(t, FLOAT64), out)
     return out
 
 
 def draw(rows: Rows, uniforms: Doubles) -> tuple[Ids, Doubles, bool]:
     tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
-    return tokens, surprisal, loaded().draw(rows, _doubles(uniforms), tokens, surprisal)
+    return tokens, surprisal, loaded().draw(rows, _ready(uniforms, FLOAT64), tokens, surprisal)
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:
     out = np.empty(len(rows))
-    loaded().surprisals(rows, _ids(tokens), out)
+    loaded().surprisals(rows, _ready(tokens, INT64), out)
     return out
 
 
 def surprisals_and_entropy(rows: Rows, tokens: Ids) -> tuple[Doubles, Doubles]:
     nats, entropy = np.empty(len(rows)), np.empty(len(rows))
-    loaded().surprisals_and_entropy(rows, _ids(tokens), nats, entropy)
+    loaded().surprisals_and_entropy(rows, _ready(tokens, INT64), nats, entropy)
     return nats, entropy
 
 
@@ -130,26 +139,21 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
     # model: `corelm.reports.divergences.ModelRows`, which keeps what every call needs.
     out = np.empty((len(rows), 11))
-    logits = np.require(model.logits, rows.dtype, LAYOUT)
-    return out, loaded().divergence(rows, logits, model.stats, _ids(tokens), out)
+    logits = _ready(model.logits, FLOAT32)
+    return out, loaded().divergence(rows, logits, model.stats, _ready(tokens, INT64), out)
 
 
 def moments(rows: Rows, temperatures: Doubles) -> Doubles:
     out = np.empty((len(rows), len(temperatures), 3))
-    loaded().moments(rows, _doubles(temperatures), out)
+    loaded().moments(rows, _ready(temperatures, FLOAT64), out)
     return out
 
 
-def _doubles(numbers: Doubles) -> Doubles:
-    return numbers if _is_ready(numbers, FLOAT64) else np.require(numbers, FLOAT64, LAYOUT)
-
-
-def _ids(tokens: Ids) -> Ids:
-    return tokens if _is_ready(tokens, INT64) else np.require(tokens, INT64, LAYOUT)
-
-
-def _is_ready(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    """Return whether an array can be passed on; `np.require` would take a microsecond to see it."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        return False
-    return array.flags.c_contiguous and array.flags.aligned
+def _ready(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array that a kernel can read: itself, or a copy in that type and layout."""
+    # `np.require` would take a microsecond to see that nothing is to be done.
+    if isinstance(array, np.ndarray) and array.dtype == dtype:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return array
+    return np.require(array, dtype, LAYOUT)

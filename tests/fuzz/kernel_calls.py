@@ -64,6 +64,8 @@ class RandomCall:
             "normalise": [x, self.floats(self.width), None, 1e-6, self.empty(batch, self.width)],
             "mask_tokens": [rows, self.ids(3), rows if self.rng.random() < 0.5 else out],
             "rows_are_valid": [rows],
+            "apply_mask": [rows, self.rng.random((batch, vocabulary)) < self.rng.random(),
+                           self.floats(batch, vocabulary), out, self.empty(batch, dtype="?")],
             "apply_temperature": [rows, self.per_row(), out],
             "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
             "surprisals": [rows, self.ids(batch), column],

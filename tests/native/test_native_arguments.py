@@ -17,8 +17,10 @@ from corelm import filters as public_filters
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, filters, reshaping
+from corelm.numerics import distributions, filters, masks, reshaping
 from corelm.reports import divergences
+
+ALL = np.ones((2, 3), bool)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,10 @@ from corelm.reports import divergences
         ("surprisals_and_entropy", (zeros(2, 3), np.array([0, 3]), np.zeros(2), np.zeros(2))),
         ("surprisals_and_entropy", (zeros(2, 3), np.array([0, 1]), np.zeros(2), np.zeros(3))),
         ("mask_tokens", (zeros(2, 3), np.array([3]), zeros(2, 3))),
+        ("apply_mask", (zeros(2, 3), zeros(2, 3), zeros(2, 3), zeros(2, 3), np.zeros(2, bool))),
+        ("apply_mask", (zeros(2, 3), ALL[:1], zeros(2, 3), zeros(2, 3), np.zeros(2, bool))),
+        ("apply_mask", (zeros(2, 3), ALL, zeros(3, 2), zeros(2, 3), np.zeros(2, bool))),
+        ("apply_mask", (zeros(2, 3), ALL, zeros(2, 3), zeros(2, 3), np.zeros(3, bool))),
         ("apply_temperature", (zeros(2, 3), 1.0, zeros(2, 4))),
         ("top_p", (zeros(2, 3), None, zeros(2, 3))),
         ("top_k", (zeros(2, 3), 0, zeros(2, 3))),
@@ -83,6 +89,8 @@ TABLE_OF_MOMENTS = np.zeros((2, 1, 3))
          "entropy: expected an array, got <class 'int'>"),
         ("surprisals", (zeros(2, 3), IDS + 1, None), "tokens: expected ids from 0 to 2, got 3"),
         ("mask_tokens", (zeros(2, 3), IDS - 1, None), "tokens: expected ids from 0 to 2, got -1"),
+        ("apply_mask", (zeros(2, 3), zeros(2, 3), None, None, None),
+         "allowed: expected a 2-D bool array, got 2-D float32"),
         ("xtc", (zeros(2, 3), 0.5, 0.1, None, None),
          "protected tokens: expected an array, got <class 'NoneType'>"),
         ("moments", (zeros(2, 3), np.zeros(1), None), "temperatures: expected numbers above 0"),
@@ -237,6 +245,7 @@ DEFINITIONS = {
     **vars(filters),
     **vars(reshaping),
     "draw": distributions.draw_checked,
+    "apply_mask": masks._masked,
     "apply_temperature": distributions._divide,
 }
 

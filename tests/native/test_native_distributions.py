@@ -24,6 +24,7 @@ from corelm.numerics.distributions import (
     surprisals_and_entropy,
 )
 from corelm.numerics.filters import top_k, top_p, typical
+from corelm.numerics.masks import apply_mask
 
 INF = np.float32("inf")
 finite = st.floats(-50, 50, width=32)
@@ -96,6 +97,42 @@ def test_a_row_that_is_not_a_distribution_is_left_as_it_is(way):
     remove = mask_tokens if way == "kernels" else functools.partial(by_definition, mask_tokens)
     assert not remove(logits, np.array([7]))
     assert np.array_equal(logits[1], before[1], equal_nan=True)
+
+
+@st.composite
+def masked_rows(draw_from):
+    """Make a sampler's logits, a mask and the model's logits, with rows that fall back."""
+    logits = draw_from(rows())
+    shape = logits.shape
+    model = draw_from(arrays(np.float32, shape, elements=logit))
+    model[np.isneginf(model).all(axis=1), -1] = 0
+    return logits, draw_from(arrays(bool, shape)), model
+
+
+@given(masked_rows())
+def test_a_mask_is_its_definition(case):
+    for result, expected in zip(apply_mask(*case), by_definition(apply_mask, *case), strict=True):
+        np.testing.assert_array_equal(result, expected, strict=True)
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_a_mask_falls_back_to_the_model_and_then_to_its_likeliest_token(way):
+    allowed = np.array([[False, True, True]] * 3)
+    logits = np.array([[5, 1, -INF], [5, -INF, -INF], [5, -INF, -INF]], np.float32)
+    model = np.array([[5, 1, 0], [5, 0, 2], [5, -INF, -INF]], np.float32)
+    apply = apply_mask if way == "kernels" else functools.partial(by_definition, apply_mask)
+    kept, fell_back = apply(logits, allowed, model)
+    assert kept.tolist() == [[-INF, 1, -INF], [-INF, -INF, 0], [0, -INF, -INF]]
+    assert fell_back.tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_a_mask_need_not_lie_as_the_kernels_read_it(way):
+    logits, allowed = random_rows(4, 300), np.arange(300) % 7 > 0
+    apply = apply_mask if way == "kernels" else functools.partial(by_definition, apply_mask)
+    kept, fell_back = apply(logits, np.broadcast_to(allowed, logits.shape), logits[:, ::-1])
+    assert np.array_equal(kept, np.where(allowed, logits, -INF))
+    assert not fell_back.any()
 
 
 @given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))

@@ -276,3 +276,12 @@ def test_a_tensor_on_the_processor_is_lent_to_the_kernels_without_a_copy(monkeyp
     assert seen == ["top_p", tensor.data_ptr()]
     corelm.filters.top_p(tensor.requires_grad_(), 0.9)  # autograd needs the definition
     assert len(seen) == 2
+
+
+@pytest.mark.engines("torch")
+def test_a_mask_after_a_stage_without_a_gradient_takes_the_models_tensor():
+    import torch
+
+    chain = corelm.sampler("greedy | ban(words=(1,))")
+    logits = torch.tensor([[0.0, 3.0, 2.0]], requires_grad=True)
+    assert chain(logits, context_of(logits)).tolist() == [[-np.inf, -np.inf, 0.0]]

@@ -98,6 +98,8 @@ enum { MOMENTS = 3 };
  * kernel: the logits, then its arguments. */
 #define FIELD_ROWS_IN(x) const float *x;
 #define FIELD_ROWS_OUT(x) float *x;
+#define FIELD_MASK_IN(x) const uint8_t *x;
+#define FIELD_FLAGS_OUT(x) uint8_t *x;
 #define FIELD_DOUBLES_IN(x) const double *x;
 #define FIELD_DOUBLES_OUT(x) double *x;
 #define FIELD_DOUBLES_OUT_OR_NONE(x) double *x;

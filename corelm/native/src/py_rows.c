@@ -15,10 +15,11 @@ static int get_logits(struct call *call, PyObject *object, struct logits *logits
     return 0;
 }
 
+/* One number for each token of each row. */
 static void *get_rows(struct call *call, PyObject *object, const char *name,
-                      const struct logits *logits, int flags)
+                      enum element element, const struct logits *logits, int flags)
 {
-    Py_buffer *view = get_array(call, object, name, FLOAT32, 2, flags);
+    Py_buffer *view = get_array(call, object, name, element, 2, flags);
     if (!view || !expect_length(name, view, 0, logits->batch) ||
         !expect_length(name, view, 1, logits->vocabulary))
         return NULL;
@@ -131,14 +132,18 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #include "kernels.def"
 
 /* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
-#define READ_ROWS_IN(x) (job.x = get_rows(&call, *args++, #x, &job.logits, READ))
-#define READ_ROWS_OUT(x) (job.x = get_rows(&call, *args++, #x, &job.logits, WRITE))
+#define READ_ROWS(x, element, flags)                                                              \
+    (job.x = get_rows(&call, *args++, #x, element, &job.logits, flags))
+#define READ_ROWS_IN(x) READ_ROWS(x, FLOAT32, READ)
+#define READ_ROWS_OUT(x) READ_ROWS(x, FLOAT32, WRITE)
+#define READ_MASK_IN(x) READ_ROWS(x, BOOL, READ)
 #define READ_COLUMN(x, element, flags)                                                            \
     (job.x = get_column(&call, *args++, #x, element, &job.logits, flags))
 #define READ_DOUBLES_IN(x) READ_COLUMN(x, FLOAT64, READ)
 #define READ_DOUBLES_OUT(x) READ_COLUMN(x, FLOAT64, WRITE)
 #define READ_DOUBLES_OUT_OR_NONE(x) ((*args == Py_None && args++) || READ_DOUBLES_OUT(x))
 #define READ_IDS_OUT(x) READ_COLUMN(x, INT64, WRITE)
+#define READ_FLAGS_OUT(x) READ_COLUMN(x, BOOL, WRITE)
 #define READ_TOKENS_IN(x)                                                                         \
     (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job.x, job.logits.batch, &job.logits))
 #define READ_ID_LIST(name, x, count)                                                              \

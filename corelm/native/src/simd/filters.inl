@@ -19,6 +19,46 @@ TARGET static enum status greedy_row(const void *work, size_t i, struct scratch 
 
 KERNEL_OF_ROWS(greedy)
 
+/* ---- masks ---- */
+
+/* Keep the tokens that a mask allows. Returns the largest of their logits. */
+INLINE float keep_allowed(const float *row, const uint8_t *allowed, size_t vocabulary, float *out)
+{
+    float largest = -INFINITY;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        for (size_t k = start; k < end; k++)
+            out[k] = allowed[k] ? row[k] : -INFINITY;
+        float logit = max_logit(out + start, end - start); /* while the block is in the cache */
+        largest = logit > largest ? logit : largest;
+    }
+    return largest;
+}
+
+/* Where the logits have no allowed token, keep the model's likeliest allowed one; where the model
+ * has none either, its likeliest one. */
+TARGET static enum status apply_mask_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct apply_mask_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, start = i * vocabulary;
+    const float *model = args->model + start;
+    const uint8_t *allowed = args->allowed + start;
+    float *out = args->out + start;
+    float largest = keep_allowed(args->logits.values + start, allowed, vocabulary, out);
+    args->fell_back[i] = largest == -INFINITY;
+    if (args->fell_back[i]) {
+        largest = keep_allowed(model, allowed, vocabulary, out);
+        if (largest > -INFINITY)
+            keep_one(out, vocabulary, largest, 0, out);
+        else
+            keep_one(model, vocabulary, max_logit(model, vocabulary), 0, out);
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(apply_mask)
+
 /* The smallest finite float that is at least this. */
 static float round_up(double bar)
 {
