@@ -20,7 +20,9 @@ from corelm.language_model import (
     IncrementalVocabulary,
     Vocabulary,
 )
-from corelm.word_vocabulary import END
+
+END = "[end]"
+"""The name of the token that ends a text."""
 
 REMEMBERED = 1024
 """Texts whose searches are remembered; the one unused for longest is forgotten first."""

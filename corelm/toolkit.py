@@ -8,9 +8,6 @@ as a third-party package can.
 from corelm.caching import cached_property as cached_property
 from corelm.context import protect as protect
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
-from corelm.decoding.grouped_session import GroupedSession as GroupedSession
-from corelm.decoding.grouped_session import padded_rows as padded_rows
-from corelm.decoding.grouped_session import start_rows as start_rows
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
 from corelm.decoding.state import ModelLogits as ModelLogits
 from corelm.decoding.step import FinishReason as FinishReason
@@ -34,6 +31,7 @@ from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.language_model import ChatVocabulary as ChatVocabulary
 from corelm.language_model import ForkableSession as ForkableSession
 from corelm.language_model import never_drawn as never_drawn
+from corelm.language_model import padded_rows as padded_rows
 from corelm.language_model import same_vocabulary as same_vocabulary
 from corelm.language_model import window_start as window_start
 from corelm.machine import machine as machine
@@ -99,15 +97,9 @@ from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages
+from corelm.token_texts import END as END
 from corelm.token_texts import texts_after as texts_after
 from corelm.validation import check_logits as check_logits
 from corelm.validation import fault_of_result as fault_of_result
-from corelm.word_vocabulary import DASH as DASH
-from corelm.word_vocabulary import END as END
-from corelm.word_vocabulary import MARKED as MARKED
-from corelm.word_vocabulary import PADDING as PADDING
-from corelm.word_vocabulary import STYLES as STYLES
-from corelm.word_vocabulary import UNKNOWN as UNKNOWN
-from corelm.word_vocabulary import WordVocabulary as WordVocabulary
 
 __all__ = sorted(name for name in vars() if name[0] != "_")

@@ -8,7 +8,7 @@ from corelm.models import bundle
 from corelm.models.architectures import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
-from corelm.word_vocabulary import WordVocabulary
+from corelm.models.word_vocabulary import WordVocabulary
 
 TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
 WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")

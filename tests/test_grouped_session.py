@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import corelm
+from corelm.batching import start_rows
 from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_model_laws
-from corelm.toolkit import start_rows
 
 TOY = ToyModel()
 

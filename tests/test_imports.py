@@ -28,7 +28,7 @@ PLUGINS = [
 
 GUESTS: dict[str, set[str]] = {
     "batching": set(),
-    "models": set(),
+    "models": {"batching"},
     "scaling": {"batching", "models"},
     "scoring": {"batching"},
     "reports": {"batching", "lint", "models", "scaling"},
@@ -48,8 +48,7 @@ GUESTS: dict[str, set[str]] = {
 LAYERS = (
     {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"detokenize", "filters", "sampler", "stages", "token_edits", "token_texts", "validation",
-     "word_vocabulary"},
+    {"filters", "sampler", "stages", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"plugins"},

@@ -15,9 +15,9 @@ from test_statistics import NAMES as SAMPLERS
 
 from corelm.cli import main
 from corelm.models import bundle
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.plugins.registry import registry
 from corelm.reports.measure.journal import Journal
-from corelm.word_vocabulary import WordVocabulary
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS

@@ -15,8 +15,8 @@ from corelm.filters import (
     token_id,
     token_sequence,
 )
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.testing import ToyModel
-from corelm.word_vocabulary import WordVocabulary
 
 INF = float("inf")
 FLOATS = (np.float32, np.float64)

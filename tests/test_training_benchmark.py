@@ -12,9 +12,9 @@ from benchmark_scripts import script
 
 pytest.importorskip("keras", reason="pip install keras")
 
+from corelm.models.word_vocabulary import END, WordVocabulary
 from corelm.reports.human_baseline import Scores
 from corelm.training import presets
-from corelm.word_vocabulary import END, WordVocabulary
 
 pytestmark = pytest.mark.slow
 

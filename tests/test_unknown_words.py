@@ -3,7 +3,7 @@
 import pytest
 
 from corelm.generation.prompts import unknown_words
-from corelm.word_vocabulary import WordVocabulary
+from corelm.models.word_vocabulary import WordVocabulary
 
 WORDS = ["", "[UNK]", "a", "film", "plot", "the", "well-made"]
 

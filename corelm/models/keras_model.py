@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Session, Vocabulary, softmax
+from corelm.batching import start_rows
 from corelm.errors import UsageError
 from corelm.models.sliding_window import SlidingWindow
-from corelm.toolkit import DisplayedModel, start_rows
+from corelm.toolkit import DisplayedModel
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -49,7 +50,7 @@ class KerasLanguageModel(DisplayedModel):
         UsageError: a model that returns scores of the wrong shape.
 
     Example:
-        >>> from corelm.word_vocabulary import WordVocabulary
+        >>> from corelm.models.word_vocabulary import WordVocabulary
         >>> class Even:  # in place of a Keras model
         ...     def predict_on_batch(self, ids):
         ...         return np.full((*ids.shape, 4), 0.25)

@@ -44,7 +44,7 @@ class NumpyModel(DisplayedModel):
         ModelFileError: weights or a vocabulary that do not fit the architecture.
 
     Example:
-        >>> from corelm.word_vocabulary import WordVocabulary
+        >>> from corelm.models.word_vocabulary import WordVocabulary
         >>> from corelm.models.weights import shapes
         >>> tiny = Architecture("rnn", vocabulary_size=4, width=2, dense=2)
         >>> zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes(tiny).items()}

@@ -8,7 +8,7 @@ from corelm import Vocabulary
 from corelm.errors import ModelFileError
 from corelm.models import byte_pairs
 from corelm.models.byte_pairs import BytePairVocabulary
-from corelm.toolkit import STYLES, WordVocabulary
+from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 TOKENS = {name: style.help for name, style in STYLES.items()} | {byte_pairs.STYLE: byte_pairs.HELP}
 """The styles of tokens with a line about each."""

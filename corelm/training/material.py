@@ -111,7 +111,7 @@ def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
     """Return the most frequent first two words of texts among those that the vocabulary has.
 
     Example:
-        >>> from corelm.word_vocabulary import WordVocabulary
+        >>> from corelm.models.word_vocabulary import WordVocabulary
         >>> words = WordVocabulary(["", "[UNK]", "a", "cat", "dog", "sat"], "words")
         >>> frequent_opening(["A cat sat", "A bird sat", "A bird ate", "a cat"], words)
         'A cat'

@@ -11,7 +11,8 @@ from corelm.models import byte_pairs
 from corelm.models.byte_pairs import ALPHABET, FIRST_MERGE, BytePairVocabulary
 from corelm.models.keras_import import quiet_tensorflow
 from corelm.models.vocabularies import StoredVocabulary
-from corelm.toolkit import DASH, END, MARKED, PADDING, UNKNOWN, WordVocabulary
+from corelm.models.word_vocabulary import DASH, MARKED, PADDING, UNKNOWN, WordVocabulary
+from corelm.toolkit import END
 
 BATCH = 1024
 """Texts that TextVectorization reads at once; bounds its memory."""
@@ -21,7 +22,7 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
     """Return Keras's TextVectorization with the rules of a style of tokens.
 
     Args:
-        style: a key of `corelm.word_vocabulary.STYLES`.
+        style: a key of `corelm.models.word_vocabulary.STYLES`.
         max_tokens: the largest number of tokens, including padding and unknown.
         words: the vocabulary; None for a layer that is adapted later.
     """

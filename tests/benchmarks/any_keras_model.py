@@ -23,8 +23,8 @@ import corelm
 from corelm.machine import machine
 from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.training.presets import PRESETS
-from corelm.word_vocabulary import WordVocabulary
 
 
 class Counted:

@@ -27,7 +27,7 @@ import numpy as np
 import corelm
 from corelm import machine as this
 from corelm.decoding.random_stream import RandomStream
-from corelm.word_vocabulary import END, PADDING, UNKNOWN, WordVocabulary
+from corelm.models.word_vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
 VOCABULARIES = (15_000, 50_257, 256_000)
 BATCHES = (1, 32)

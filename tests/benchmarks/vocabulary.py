@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm.machine import machine
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.numerics.distributions import softmax
-from corelm.word_vocabulary import WordVocabulary
 
 SIZES = (15_000, 128_000, 262_144)
 CHAIN = "top_k(k=200) | typical(p=0.95) | temperature(t=0.7) | top_p(p=0.9)"

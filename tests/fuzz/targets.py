@@ -28,10 +28,10 @@ from corelm.interop.engine_settings.convert import ENGINES, read_content
 from corelm.models import atomic_files, bundle
 from corelm.models.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
 from corelm.models.weights import parse_weights
+from corelm.models.word_vocabulary import STYLES, WordVocabulary
 from corelm.reports.measure import journal
 from corelm.training.checkpoint import Checkpoint
 from corelm.training.imdb import fetch_imdb
-from corelm.word_vocabulary import STYLES, WordVocabulary
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 Document = dict[str, Any]

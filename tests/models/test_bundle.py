@@ -23,7 +23,7 @@ from corelm.errors import ModelFileError
 from corelm.models import bundle
 from corelm.models.architectures import Architecture
 from corelm.models.weights import shapes
-from corelm.word_vocabulary import WordVocabulary
+from corelm.models.word_vocabulary import WordVocabulary
 
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "manifest.json")
 

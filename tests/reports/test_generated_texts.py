@@ -14,13 +14,13 @@ from corelm import Sampler
 from corelm.errors import SamplerError
 from corelm.generation.endings import Endings
 from corelm.generation.generate import BATCH, Texts
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.reports.document.schema import fault, schema
 from corelm.reports.measure.generated_texts import DETAILED, draw, draw_together
 from corelm.reports.measure.illustrations import kept_texts
 from corelm.reports.measure.text_set import TextSet
 from corelm.testing import ToyModel
-from corelm.word_vocabulary import WordVocabulary
 
 P = (0.4, 0.3, 0.2, 0.1)
 NORTH, SOUTH, EAST, WEST = 2, 3, 4, 5

@@ -9,9 +9,9 @@ import pytest
 
 import corelm
 from corelm.models import bundle
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.reports.human_baseline import Scores, human_figures
 from corelm.reports.metrics import LENGTH, TEXTS
-from corelm.word_vocabulary import WordVocabulary
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
 VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "a", "b"], "symbols")

@@ -21,6 +21,7 @@ from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.models.keras_model import KerasLanguageModel  # noqa: E402
+from corelm.models.word_vocabulary import WordVocabulary  # noqa: E402
 from corelm.training import checkpoint, presets  # noqa: E402
 from corelm.training import settings as training_settings  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402
@@ -32,7 +33,6 @@ from corelm.training.progress import Reporter  # noqa: E402
 from corelm.training.run import Run, checkpoint_path, train  # noqa: E402
 from corelm.training.scoring import Scorer  # noqa: E402
 from corelm.training.settings import TrainingSettings  # noqa: E402
-from corelm.word_vocabulary import WordVocabulary  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

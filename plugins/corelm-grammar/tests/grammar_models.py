@@ -36,7 +36,7 @@ class Written(ToyModel):
     """A toy model whose words are written with spaces, quotes and capitals."""
 
     def __init__(self, words=WORDS, seed=0):
-        from corelm.word_vocabulary import WordVocabulary
+        from corelm.models.word_vocabulary import WordVocabulary
 
         rng = np.random.default_rng(seed)
         super().__init__(words[3:], rng.normal(size=(len(words), len(words))))

@@ -26,9 +26,9 @@ from tiny_mlx import (
 
 import corelm
 from corelm import CorelmError, ParameterError
+from corelm.batching import GroupedSession
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
-from corelm.toolkit import GroupedSession
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 SIZE = ENGINE.args.vocab_size

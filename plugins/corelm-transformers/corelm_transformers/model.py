@@ -3,8 +3,9 @@
 import logging
 
 from corelm import CorelmError, softmax
+from corelm.batching import start_rows
 from corelm.interop import check_session, row_faults, vocabulary_of
-from corelm.toolkit import DisplayedModel, start_rows
+from corelm.toolkit import DisplayedModel
 from corelm_transformers.cache import (
     PaddedTransformersSession,
     TransformersCache,

@@ -12,8 +12,8 @@ from corelm.generation.generate import steps
 from corelm.models.architectures import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.training.presets import PRESETS
-from corelm.word_vocabulary import WordVocabulary
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 

@@ -8,40 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm import Array, HiddenStateSession, RewindableSession, Session
 from corelm.errors import UsageError
-from corelm.language_model import HiddenStateSession, RewindableSession, Session
-from corelm.numerics.distributions import Array
+from corelm.toolkit import padded_rows
 
 Ids = NDArray[np.int64]
 Start = Callable[[Ids], Session]
-
-
-def padded_rows(tokens: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return (batch, time) ids with zeros after shorter rows, and the length of each row.
-
-    Raises:
-        UsageError: neither (batch, time) ids nor a list of ids for each row.
-
-    Example:
-        >>> ids, lengths = padded_rows([[3, 4], [5]])
-        >>> ids.tolist(), lengths.tolist()
-        ([[3, 4], [5, 0]], [2, 1])
-    """
-    if isinstance(tokens, (list, tuple)) and len({np.shape(row) for row in tokens}) > 1:
-        rows = [np.asarray(row) for row in tokens]
-        if any(row.ndim != 1 for row in rows):
-            raise UsageError("tokens must be a list of ids for each row")
-        lengths = np.array([len(row) for row in rows])
-        ids = np.zeros(
-            (len(rows), lengths.max()), dtype=np.result_type(*(r for r in rows if r.size))
-        )
-        for row, padded in zip(rows, ids, strict=True):
-            padded[: len(row)] = row
-        return ids, lengths
-    ids = np.asarray(tokens)
-    if ids.ndim != 2:
-        raise UsageError(f"tokens must be (batch, time) ids, not an array of shape {ids.shape}")
-    return ids, np.full(len(ids), ids.shape[1])
 
 
 def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:

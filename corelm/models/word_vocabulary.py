@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from corelm import detokenize
 from corelm.errors import ModelFileError
+from corelm.models import detokenize
+from corelm.toolkit import END
 
 PADDING, UNKNOWN = "", "[UNK]"
-END = "[end]"
 
 SPACE = " \t\n\r\f\v"
 PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corelm.detokenize import join
-from corelm.word_vocabulary import STYLES, WordVocabulary
+from corelm.models.detokenize import join
+from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 split = STYLES["words+punctuation"].split
 
