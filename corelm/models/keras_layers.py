@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 
 EPSILON = 1e-6
 GPT2_EPSILON = 1e-5

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Session, native, softmax
 from corelm.errors import UsageError
-from corelm.models.architectures import Architecture
-from corelm.models.networks import NETWORKS
+from corelm.models.networks import Architecture
 from corelm.models.networks.base import BackgroundStep, Network
+from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary

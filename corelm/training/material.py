@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
 from corelm.models.corpus import Corpus, corpus
+from corelm.models.networks import Architecture
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.toolkit import unknown_words
 from corelm.training.presets import Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 
 STEPS_PER_EPOCH = 16
 """Steps in an epoch of little text, if it has as many rows."""

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError, TrainingError
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import remove_leftovers, sha256
 from corelm.models.keras_import import quiet_tensorflow
 from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
+from corelm.models.networks import Architecture
 from corelm.native.cpu import cpu_limit
 from corelm.reports.human_baseline import human_figures
 from corelm.toolkit import platform_name

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.vocabularies import TOKENS
 from corelm.toolkit import processor_flags
 from corelm.training.presets import PRESETS, Preset, Recipe

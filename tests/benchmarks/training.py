@@ -35,8 +35,8 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.machine import machine
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
+from corelm.models.networks import Architecture
 from corelm.reports.human_baseline import Scores
 from corelm.training.material import Material
 from corelm.training.presets import PRESETS

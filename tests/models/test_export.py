@@ -16,7 +16,7 @@ from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
 from corelm.models import atomic_files, pretrained
 from corelm.models.bundle import read
-from corelm.models.export.write import FORMATS, export
+from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries

@@ -5,7 +5,6 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="pip install keras")
 
-from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.keras_layers import (  # noqa: E402
     Gpt2Block,
     PositionalEmbedding,
@@ -13,6 +12,7 @@ from corelm.models.keras_layers import (  # noqa: E402
     TransformerDecoder,
     build,
 )
+from corelm.models.networks import Architecture  # noqa: E402
 from corelm.training.presets import PRESETS  # noqa: E402
 
 SMALL = {

@@ -17,10 +17,10 @@ keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 import corelm  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.models import bundle  # noqa: E402
-from corelm.models.architectures import Architecture  # noqa: E402
-from corelm.models.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.models.keras_model import KerasLanguageModel  # noqa: E402
+from corelm.models.networks import Architecture  # noqa: E402
+from corelm.models.vocabularies import BytePairVocabulary  # noqa: E402
 from corelm.training import checkpoint, presets  # noqa: E402
 from corelm.training import settings as training_settings  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402

@@ -9,7 +9,7 @@ import numpy as np
 import corelm
 from corelm.bench.benchmark import Products, measure
 from corelm.generation.generate import steps
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
 from corelm.training.presets import PRESETS
