@@ -51,7 +51,7 @@ if typing.TYPE_CHECKING:
     from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
-    from corelm.lint.notes import notes
+    from corelm.lint import notes
     from corelm.numerics.reshaping import reweight_distribution
     from corelm.reports.report import Report, compare
 
@@ -119,7 +119,7 @@ _LATER = {
     "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reshaping": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
-    "corelm.lint.notes": ("notes",),
+    "corelm.lint": ("notes",),
     "corelm.reports.report": ("Report", "compare"),
     "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }

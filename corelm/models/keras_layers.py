@@ -300,7 +300,7 @@ def build(architecture: Architecture) -> keras.Model:
     """Build a network that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Example:
-        >>> from corelm.training.presets import PRESETS
+        >>> from corelm.training.settings import PRESETS
         >>> build(PRESETS["book"].architecture).count_params()
         9825176
     """

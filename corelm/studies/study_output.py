@@ -21,7 +21,7 @@ from corelm.reports.document.figures import GENERATED, HUMAN, OF_SETS
 from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import against, difference, plugin_metrics
 from corelm.reports.report import Report
-from corelm.scaling.choice import ExecutorChoice
+from corelm.scaling.executor import ExecutorChoice
 from corelm.studies.results import StudyResult, write_lock, write_report
 from corelm.studies.study_file import Study, read_study
 from corelm.studies.study_run import PlannedReport, planned

@@ -14,15 +14,12 @@ from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import NamedModel, Plan, plan
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
-from corelm.scaling.choice import ExecutorChoice
 from corelm.scaling.code_digests import code_of
-from corelm.studies.contents import digest
+from corelm.scaling.executor import ExecutorChoice
+from corelm.scaling.job import SAME_BITS
 from corelm.studies.study_file import Study
-from corelm.studies.unit_cache import CachingExecutor, UnitCache
+from corelm.studies.unit_cache import CachingExecutor, UnitCache, digest
 from corelm.toolkit import label, machine, plugin_of
-
-SAME_BITS = ("platform", "kernels", "vector_width")
-"""The facts about a machine that decide the last bits of a result."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import corelm
 from corelm.machine import machine
 from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 from corelm.word_vocabulary import WordVocabulary
 
 

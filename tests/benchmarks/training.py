@@ -38,12 +38,10 @@ from corelm.machine import machine
 from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.reports.human_baseline import Scores
-from corelm.training.material import Material
-from corelm.training.presets import PRESETS
+from corelm.training.material import Material, TokenRows, opening_rows, packed_rows
 from corelm.training.progress import Reporter
-from corelm.training.rows import TokenRows, opening_rows, packed_rows
 from corelm.training.run import Run
-from corelm.training.settings import TrainingSettings, choose_precision
+from corelm.training.settings import PRESETS, TrainingSettings, choose_precision
 from corelm.word_vocabulary import WordVocabulary
 
 WORDS = 101

@@ -9,7 +9,7 @@ from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.models import corpus as corpus_module
 from corelm.models.corpus import corpus, read_texts
 from corelm.models.vocabularies import read_vocabulary
-from corelm.training.rows import opening_rows, packed_rows, padded_rows
+from corelm.training.material import opening_rows, packed_rows, padded_rows
 from corelm.training.vocabulary_learning import learn_vocabulary
 from corelm.word_vocabulary import WordVocabulary
 
@@ -327,7 +327,7 @@ def test_the_most_frequent_tokens_are_learned(style, size, end, words):
     assert list(learn_vocabulary(LESSON, style, size, end).words) == words
 
 
-def test_vocabularies_are_the_most_frequent_neighbours():
+def test_byte_pairs_are_the_most_frequent_neighbours():
     texts = ["ox ox", "ox ox ox, no"]
     learned = learn_vocabulary(texts, "byte-pairs", 10_000)
     assert learned.merges == (("o", "x"), ("Ġ", "ox"))  # a pair that appears once is none
@@ -335,21 +335,21 @@ def test_vocabularies_are_the_most_frequent_neighbours():
     assert learn_vocabulary(texts, "byte-pairs", 259).merges == (("o", "x"),)
 
 
-def test_vocabularies_that_make_one_token_are_learned_once():
+def test_byte_pairs_that_make_one_token_are_learned_once():
     texts = ["ab", "ab", "ab", "bc", "bc", "abc", "xbc abc bc"] * 9 + ["abcd abce"]
     learned = learn_vocabulary(texts, "byte-pairs", 300)
     assert len(set(learned.words)) == len(learned)
     assert read_vocabulary(learned.dumps(), "byte-pairs").merges == learned.merges
 
 
-def test_vocabularies_without_room_or_text_are_refused():
+def test_byte_pairs_without_room_or_text_are_refused():
     with pytest.raises(UsageError, match="needs room for at least 259 tokens, not 258"):
         learn_vocabulary(LESSON, "byte-pairs", 258)
     with pytest.raises(DataError, match="too short"):
         learn_vocabulary(["ab", "cd"], "byte-pairs", 300)
 
 
-def test_vocabularies_need_the_package_that_learns_them(monkeypatch):
+def test_byte_pairs_need_the_package_that_learns_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "corelm\[train\]"'):
         learn_vocabulary(LESSON, "byte-pairs", 300)

@@ -13,7 +13,7 @@ from corelm.models.keras_layers import (  # noqa: E402
     build,
 )
 from corelm.models.networks import Architecture  # noqa: E402
-from corelm.training.presets import PRESETS  # noqa: E402
+from corelm.training.settings import PRESETS  # noqa: E402
 
 SMALL = {
     "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),

@@ -13,7 +13,7 @@ from corelm.models import bundle
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
 from corelm.numerics.distributions import log_softmax
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 
 pytest.importorskip("keras", reason="pip install keras")
 

@@ -1,4 +1,4 @@
-"""`corelm train`: train a model on texts."""
+"""`corelm train`: train a model on texts; `corelm data`: download texts to train on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from corelm.cli.options.parameters import Options, extended, flag
 from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.text_values import application
+from corelm.cli.output.progress import stages
+from corelm.cli.text_values import TextCommand, TextGroup, application
 from corelm.errors import UsageError
 from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
 from corelm.toolkit import Parameter, Rule, home
-from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
-from corelm.training.settings import DATA, TrainingSettings
+from corelm.training.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
 
 IMDB = "imdb"
 DEFAULTS = TrainingSettings(data=IMDB, out=Path())
@@ -32,7 +32,12 @@ SHORT_HELP = "Train a model on texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"train": application(command(), SHORT_HELP, word="--data")}
+    group = typer.Typer(
+        rich_markup_mode=None, cls=TextGroup, short_help="Download texts to train on."
+    )
+    group.callback()(data)
+    group.command("imdb", cls=TextCommand, short_help="Download the IMDB movie reviews.")(imdb)
+    return {"data": group, "train": application(command(), SHORT_HELP, word="--data")}
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
@@ -143,7 +148,7 @@ def _train(
 def _check_target(out: Path) -> None:
     """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
     from corelm.models.bundle import check_target
-    from corelm.training.lock import only_run
+    from corelm.training.checkpoint import only_run
 
     with only_run(out):
         check_target(out)
@@ -231,3 +236,32 @@ def _trainer() -> Callable[..., Path]:
         from corelm.training.run import train
 
         return train
+
+
+def data() -> None:
+    """Download texts to train on."""
+
+
+def imdb(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="An archive on this machine: a tar file, compressed or not.",
+        ),
+    ] = None,
+) -> None:
+    """Download the IMDB movie reviews once, and print their folder.
+
+    The original archive (84 MB) is downloaded and its checksum verified, unless a copy exists.
+    Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
+    """
+    from corelm.training.imdb import fetch_imdb
+
+    if source is not None and not Path(source).exists():
+        raise UsageError(f"there is no file {source}")
+    with product() as out:
+        with stages() as progress:
+            folder = fetch_imdb(None if source is None else Path(source), progress)
+        out.text(f"{folder}\n")
