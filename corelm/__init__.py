@@ -48,7 +48,7 @@ from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm import plot as plot
-    from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
     from corelm.lint import notes
@@ -116,7 +116,7 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reshaping": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
     "corelm.lint": ("notes",),

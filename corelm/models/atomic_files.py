@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from corelm.errors import ModelFileError
+from corelm.errors import ModelFileError, UsageError
 
 JSON_LIMIT = 2**20
 """Bytes of JSON at most."""
@@ -206,6 +206,19 @@ def check_writable(folder: Path) -> None:
     probe = _partial_path(folder / "probe")
     probe.mkdir()
     probe.rmdir()
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise if a file or folder exists and is not to be replaced.
+
+    Raises:
+        UsageError: it exists.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(
+            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
+            "(overwrite=True in Python)"
+        )
 
 
 def name_when_whole(path: Path) -> str | None:

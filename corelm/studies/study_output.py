@@ -22,9 +22,14 @@ from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import against, difference, plugin_metrics
 from corelm.reports.report import Report
 from corelm.scaling.executor import ExecutorChoice
-from corelm.studies.results import StudyResult, write_lock, write_report
 from corelm.studies.study_file import Study, read_study
-from corelm.studies.study_run import PlannedReport, planned
+from corelm.studies.study_reports import (
+    PlannedReport,
+    StudyResult,
+    planned,
+    write_lock,
+    write_report,
+)
 from corelm.studies.unit_cache import UnitCache
 from corelm.toolkit import did_you_mean, label, shown
 

@@ -11,10 +11,10 @@ import pytest
 from small_models import TINY, write
 
 import corelm
-from corelm import native
+from corelm import models, native
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
-from corelm.models import atomic_files, pretrained
+from corelm.models import atomic_files
 from corelm.models.bundle import read
 from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
@@ -32,7 +32,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["tiny", "shipped"])
 def folder(tiny, request):
-    return tiny if request.param == "tiny" else Path(pretrained.__file__).with_name("gpt2")
+    return (
+        tiny if request.param == "tiny" else Path(models.__file__).with_name("pretrained") / "gpt2"
+    )
 
 
 @pytest.fixture

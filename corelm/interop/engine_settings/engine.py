@@ -145,6 +145,11 @@ class Engine:
         """The keys that do not change the distribution of a token."""
         return frozenset(self.other.split())
 
+    @property
+    def ignored_keys(self) -> list[str]:
+        """The keys of samplers that the engine no longer has."""
+        return self.ignored.split()
+
     def from_words(self, values: Values) -> Values:
         """Return the values of a file under the keys of the settings."""
         return values

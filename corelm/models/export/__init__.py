@@ -69,11 +69,7 @@ def write_files(make: Callable[[], Files], target: StrPath, *, overwrite: bool) 
         ModelFileError: a full disk, a read-only place.
     """
     path = Path(target)
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(
-            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
-            "(overwrite=True in Python)"
-        )
+    atomic_files.check_free(path, overwrite)
     # All in memory before the first byte is written, so that a failure leaves nothing behind.
     files = make()
     try:

@@ -1,4 +1,4 @@
-"""`corelm train`: train a model on texts; `corelm data`: download texts to train on."""
+"""`corelm train`: train a model on texts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from corelm.cli.options.parameters import Options, extended, flag
 from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.output.progress import stages
-from corelm.cli.text_values import TextCommand, TextGroup, application
+from corelm.cli.text_values import application
 from corelm.errors import UsageError
 from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
@@ -32,12 +31,7 @@ SHORT_HELP = "Train a model on texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    group = typer.Typer(
-        rich_markup_mode=None, cls=TextGroup, short_help="Download texts to train on."
-    )
-    group.callback()(data)
-    group.command("imdb", cls=TextCommand, short_help="Download the IMDB movie reviews.")(imdb)
-    return {"data": group, "train": application(command(), SHORT_HELP, word="--data")}
+    return {"train": application(command(), SHORT_HELP, word="--data")}
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
@@ -236,32 +230,3 @@ def _trainer() -> Callable[..., Path]:
         from corelm.training.run import train
 
         return train
-
-
-def data() -> None:
-    """Download texts to train on."""
-
-
-def imdb(
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FILE",
-            help="An archive on this machine: a tar file, compressed or not.",
-        ),
-    ] = None,
-) -> None:
-    """Download the IMDB movie reviews once, and print their folder.
-
-    The original archive (84 MB) is downloaded and its checksum verified, unless a copy exists.
-    Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
-    """
-    from corelm.training.imdb import fetch_imdb
-
-    if source is not None and not Path(source).exists():
-        raise UsageError(f"there is no file {source}")
-    with product() as out:
-        with stages() as progress:
-            folder = fetch_imdb(None if source is None else Path(source), progress)
-        out.text(f"{folder}\n")
