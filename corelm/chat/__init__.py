@@ -52,7 +52,7 @@ class Conversation:
         return sum(message["role"] == "assistant" for message in self.messages)
 
     def say(self, text: str) -> Iterator[Step]:
-        """Say something, and yield the steps of the answer, each with its text.
+        """Send a message, and yield the steps of the answer, each with its text.
 
         An answer that is not read to its end is kept as far as it was read.
         """

@@ -102,7 +102,7 @@ def _line() -> str | None:
 
 
 def _did(talk: Conversation, line: str, out: Output) -> bool:
-    """Do what a line says; return False to end."""
+    """Carry out a line, a message or a command; return False to end."""
     if line == "/quit":
         return False
     try:
@@ -110,7 +110,7 @@ def _did(talk: Conversation, line: str, out: Output) -> bool:
             _command(talk, line, out)
         else:
             _answer(talk, line, out)
-    except CorelmError as error:  # the conversation goes on
+    except CorelmError as error:  # the conversation continues
         messages.error(str(error))
     return True
 

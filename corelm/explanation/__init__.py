@@ -240,7 +240,7 @@ def explain(
     """Measure what each stage of a sampler does to the distribution of one next token.
 
     By default it is the first token after the prompt. Samplers that depend on the tokens drawn so
-    far, such as `mirostat`, show what they do after some: those of a given text, or new ones.
+    far, such as `mirostat`, show their effect after some tokens, given as a text or newly drawn.
 
     Args:
         model: the language model, or the name of one as `load` takes it.

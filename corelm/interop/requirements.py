@@ -29,7 +29,7 @@ LARGEST_FILE = 2**28
 
 READ_WHOLE = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
-"""Bounds on a configuration, of which engines build a network before they read weights."""
+"""Bounds on a configuration: engines build a network from it before they read weights."""
 
 IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention", "paged|eager", "batched_mm", "grouped_mm")
 """transformers' own code for attention and experts. It fetches all others from a hub, if the
@@ -120,15 +120,12 @@ def check_model_folder(folder: Path) -> None:
             f"{str(folder / ADAPTER)!r}: it is an adapter of peft; merge it into its model"
         )
     _check_configuration(folder / CONFIG)
-    check_weight_files(folder)
+    _check_weight_files(folder)
 
 
 def _check_configuration(file: Path) -> None:
     """Raise if a configuration, or a part of it, has impossible sizes."""
-    try:
-        parts: list[Any] = [json.loads(file.read_bytes())]
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
+    parts: list[Any] = [_parsed(file)]
     while parts:  # not recursive: the nesting is the file's choice
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
@@ -151,7 +148,7 @@ def _is_own_code(value: Any) -> bool:
     return all(name is None or name in IMPLEMENTATIONS for name in names)
 
 
-def check_weight_files(folder: Path) -> None:
+def _check_weight_files(folder: Path) -> None:
     """Raise if an index or a configuration names weights that aren't safetensors in the folder.
 
     An engine opens each file that an index names, wherever it is, and chooses the format by its
@@ -163,7 +160,7 @@ def check_weight_files(folder: Path) -> None:
     Raises:
         ModelFileError: the message has the file and the weights that it names.
     """
-    config = folder / "config.json"
+    config = folder / CONFIG
     if (named := _read(config).get(NAMED)) is not None:
         _check_named(config, named, folder, (WEIGHTS, INDEX))
     for index in sorted(folder.rglob(f"*{INDEX}")):
@@ -175,11 +172,15 @@ def check_weight_files(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    content = _parsed(file)
+    return content if isinstance(content, dict) else {}
+
+
+def _parsed(file: Path) -> Any:
     try:
-        content = json.loads(file.read_bytes())
+        return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _check_named(file: Path, named: Any, folder: Path, suffixes: tuple[str, ...]) -> None:
@@ -194,7 +195,7 @@ def _check_named(file: Path, named: Any, folder: Path, suffixes: tuple[str, ...]
 def _is_inside(path: Path, folder: Path) -> bool:
     """Return True for a path in a folder, symbolic links resolved.
 
-    The files of a snapshot in the cache of Hugging Face are links to the blobs beside it.
+    The files of a snapshot in the cache of Hugging Face are links to the blobs next to it.
     """
     resolved = path.resolve()
     allowed = [folder.resolve()]

@@ -42,7 +42,7 @@ def read_file(file: Path, limit: int) -> bytes:
 
 
 def read_buffer(file: Path, limit: int) -> memoryview:
-    """Do as `read_file` does, and return read-only bytes in memory that NumPy allocated.
+    """Return the content as `read_file` does, read-only and in memory that NumPy allocated.
 
     NumPy requests huge pages for large arrays, which makes reading weights faster.
     """
@@ -107,7 +107,7 @@ def error_reason(error: Exception) -> str:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Add the path to an error of the system that names no file, as those of a full disk do."""
+    """Add the path to an error of the system that names no file, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def named_errors(path: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder where there is none."""
+    """Make a folder, unless it exists."""
     if folder.exists() and not folder.is_dir():  # `mkdir` would say that the file exists
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ Merge = tuple[str, str]
 
 
 def byte_alphabet() -> str:
-    """Return the visible character that stands for each byte, as in GPT-2's files.
+    """Return the visible character that represents each byte, as in GPT-2's files.
 
     Example:
         >>> byte_alphabet()[ord("a")], byte_alphabet()[ord(" ")]

@@ -75,7 +75,7 @@ class DaskCluster:
             raise ExecutorError(_no_worker()) from error
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield units as they are finished; those of a worker that dies are done by another."""
+        """Yield units as they are finished; if a worker dies, others do its units."""
         pending: dict[Any, Unit] = {}
         finished: SimpleQueue[Any] = SimpleQueue()
         try:

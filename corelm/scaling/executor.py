@@ -38,7 +38,7 @@ class Executor(Protocol):
 
         Args:
             units: the units.
-            model: the number of their model among those of the executor.
+            model: the number of their model among the executor's models.
 
         Raises:
             ExecutorError: a worker that cannot be used, or a unit whose workers die.
@@ -64,7 +64,7 @@ class InProcess:
             yield unit, json.dumps(unit(self._models[model]))
 
     def close(self) -> None:
-        """Do nothing: there are no workers."""
+        """Do nothing, since there are no workers."""
 
 
 WORKERS = Parameter("workers", int, None, Rule(ge=1))

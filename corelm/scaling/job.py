@@ -175,7 +175,7 @@ def hashes_of_secrets(things: Iterable[Sampler | Decoder]) -> Mapping[str, str]:
     """Return a hash of the value of each environment variable that samplers read, by its name.
 
     An expression shows the name, as in `env:NAME`, so that two runs with different values look
-    alike. A slow hash of the value tells them apart without giving it away.
+    alike. A slow hash of the value distinguishes them without giving it away.
 
     Args:
         things: samplers and decoders.
@@ -205,7 +205,7 @@ def _variables(thing: Sampler | Decoder) -> Iterator[str]:
 
 
 MODELS = 2
-"""The number of models that a worker keeps: that of a report, and that of its scorer."""
+"""The number of models that a worker keeps: a report's model, and its scorer."""
 
 _one_at_a_time = threading.Lock()
 
@@ -216,7 +216,7 @@ def packed(unit: Unit) -> bytes:
 
 
 def do(job: Job, unit: bytes) -> str:
-    """Do a packed unit; return its result as JSON.
+    """Run a packed unit; return its result as JSON.
 
     Raises:
         ExecutorError: the worker has other versions than the job needs.
@@ -235,7 +235,7 @@ def do(job: Job, unit: bytes) -> str:
 
 @lru_cache(maxsize=MODELS)
 def _loaded(job: Job) -> LanguageModel:
-    # The command has loaded the same plugins, and has said what was wrong with them.
+    # The command has loaded the same plugins, and has printed the warnings about them.
     logging.getLogger("corelm").setLevel(logging.ERROR)
     return job.load()
 

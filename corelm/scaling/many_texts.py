@@ -280,7 +280,7 @@ def _reason(line: bytes, sample: int) -> str | None:
 
 
 def _check_pyarrow() -> None:
-    """Refuse to start without pyarrow.
+    """Raise if pyarrow is missing, before any text is written.
 
     Raises:
         MissingDependencyError: it is not installed.

@@ -131,7 +131,7 @@ def score(
         for text, token, surprisal, entropy, rank in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            place = firsts[text] + some.place - skipped[text]
+            place = firsts[text] + some.place - skipped[text]  # among the tokens of the text alone
             known = math.isfinite(surprisal)
             found[text][place] = ScoredToken(
                 token, found[text][place].text, surprisal if known else math.nan, entropy,

@@ -64,7 +64,7 @@ class PlannedReport:
         )
         with executor as workers:
             cached = CachingExecutor(workers, cache, self._scopes())
-            # The cache stands in for the journal: it keeps each unit at once.
+            # The cache replaces the journal: it keeps each unit at once.
             document = ReportRun(plan, cached, Journal(), progress).document()
         document.header.command = f"corelm study run {study.file.name}"
         return document.to_dict()

@@ -181,6 +181,8 @@ class CachingExecutor:
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
         works = (self._work(unit, model) for unit in units if unit is not None)
+        # Stored results come at once; the first missing one starts the executor, which takes the
+        # units after it from the same generator.
         for work in works:
             if work.missing:
                 yield from self._measured(chain([work], works), model)

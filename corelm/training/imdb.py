@@ -1,8 +1,8 @@
 """Fetch the IMDB reviews: download the original or take a local archive, and unpack it safely.
 
 The Large Movie Review Dataset (Maas et al., ACL 2011). The folder of reviews exists whole or not
-at all. A lock keeps two processes apart, and ends with the process that holds it. An archive may
-come from anybody: it is read forwards and within bounds, and only reviews are written.
+at all. A lock keeps two processes apart, and ends with the process that holds it. An archive
+isn't trusted: it is read forwards and within bounds, and only reviews are written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a network learns with and is measured by, in Keras.
+"""The optimizer of a recipe, rows in shuffled batches, and the scores of held-out rows.
 
-The optimizer of a recipe, rows in shuffled batches, and the scores of held-out rows.
+A run gives them to Keras.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class _TokenScores(keras.layers.Layer):
             scores = ops.log(ops.maximum(scores, LEAST_PROBABILITY))
         surprisal = ops.sparse_categorical_crossentropy(targets, scores, from_logits=True)
         drawn = scores[:, :, self._first_drawn :]
-        log_p = ops.log_softmax(drawn)
+        log_p = ops.log_softmax(drawn)  # a sampler never draws the first tokens
         entropy = -ops.sum(ops.exp(log_p) * log_p, axis=-1)
         return surprisal, entropy, ops.logsumexp(drawn, -1) - ops.logsumexp(scores, -1)
 

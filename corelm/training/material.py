@@ -168,7 +168,7 @@ def packed_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: in
     """Pack all tokens of all texts into full rows, without padding: (rows, context + 1).
 
     A text begins and ends with the vocabulary's tokens for that, if it has them. It is cut into
-    rows from its beginning, each of which shares one token with the next. The remainders are joined
+    rows from its beginning; each shares one token with the next. The remainders are joined
     and cut in the same way.
     """
     dtype = _dtype(vocabulary)

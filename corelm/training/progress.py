@@ -44,32 +44,32 @@ class Reporter:
     """Receives the events of a training run. This one ignores them; override what you need."""
 
     def note(self, text: str) -> None:
-        """Something slow begins."""
+        """Called before slow work."""
 
     def warn(self, text: str) -> None:
-        """Something is probably unintended, and the run continues."""
+        """Called if something is probably unintended; the run continues."""
 
     def started(self, plan: TrainingPlan) -> None:
-        """Everything is ready, and the first step comes next."""
+        """Called before the first step."""
 
     def step(self, done: int, total: int, loss: float) -> None:
-        """A step is done; the loss is the mean of this epoch so far, in nats per token."""
+        """Called after a step; the loss is the mean of this epoch so far, in nats per token."""
 
     def measured(self, epoch: int, perplexity: float) -> None:
-        """An epoch, counted from 1, ended with this held-out perplexity."""
+        """Called after an epoch, counted from 1, with its held-out perplexity."""
 
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
-        """The model wrote these texts after this epoch, by temperature."""
+        """Called with the texts that the model wrote after an epoch, by temperature."""
 
     def finished(self, losses: LossHistory, patience: int) -> None:
-        """The last epoch is done; the weights of the best one become the model."""
+        """Called after the last epoch; the weights of the best one become the model."""
 
     def kept(self, checkpoint: Path, done: int, total: int) -> None:
-        """An interrupted run wrote its checkpoint, from which `--resume` continues."""
+        """Called if an interrupted run wrote its checkpoint, from which `--resume` continues."""
 
 
 LARGEST_LOSS = 100.0
-"""Nats per token; stands for a loss that isn't a number, so that any other epoch is better."""
+"""Nats per token; replaces a loss that isn't a number, so that any other epoch is better."""
 
 
 @dataclass(frozen=True)

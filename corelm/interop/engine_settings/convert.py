@@ -46,7 +46,7 @@ SYNTAX = {
 }
 """The only engine whose settings have this syntax."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
-"""Engines whose keys are nearly those of others, and what tells them apart."""
+"""Engines with nearly another engine's keys, each with a function that recognises its requests."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def engine_named(name: str) -> Engine:
 
 
 def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return the engine that a file's name tells; None if its keys must tell."""
+    """Return the engine by the name of a file; None if only the keys can show it."""
     return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
 
 

@@ -256,9 +256,9 @@ class ListingEngine(Engine):
         return [s for place in places for s in self.settings if s.place == place]
 
     def whole(self, places: Sequence[str]) -> list[Setting]:
-        """Return the settings that act, in order: those that no list can name, and those of places.
+        """Return the settings that act, in order: all without a place, and all of these places.
 
-        By default the former act first, as biases and bans do.
+        By default the settings without a place act first, as biases and bans do.
         """
         return [*(s for s in self.settings if not s.place), *self.at(places)]
 

@@ -157,7 +157,7 @@ MIROSTAT = llama_cpp.MIROSTAT
 
 
 def is_request(values: Values) -> bool:
-    """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
+    """Return True for a request to KoboldCpp, whose keys are nearly SillyTavern's."""
     own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
     is_own = own_keys & values.keys() or {"prompt", "max_length"} <= values.keys()
     return bool(is_own) and "temperature" in values and "temp" not in values
@@ -171,7 +171,7 @@ class KoboldCpp(ListingEngine):
         target, top_p = (values.get(key, 0) for key in ("adaptive_target", "top_p"))
         if not all(isinstance(number, (int, float)) for number in (target, top_p)):
             return values
-        # The program puts a filter before adaptive_p where there is none.
+        # The program puts a filter before adaptive_p if the request has none.
         unfiltered = top_p >= 1 and values.get("min_p") in (None, 0)
         return {**values, "min_p": FORCED_MIN_P} if target > 0 and unfiltered else values
 

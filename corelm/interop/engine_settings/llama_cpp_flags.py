@@ -74,7 +74,7 @@ SPELLINGS = {
 REPEATED = ("--dry-sequence-breaker", "--logit-bias", "--reverse-prompt")
 """Flags that may be given several times."""
 NONE = "none"
-"""The value of --dry-sequence-breaker that stands for no breaker."""
+"""The value of --dry-sequence-breaker for no breaker."""
 
 _BIAS = re.compile(r"(\d+)([+-].+)")
 

@@ -1,4 +1,4 @@
-"""The settings of OpenAI's requests, and those of vLLM and mlx-lm, whose servers take them too.
+"""The settings of OpenAI's requests, and of vLLM and mlx-lm, whose servers take them too.
 
 Source: the reference of OpenAI's API, "Create chat completion" and "Create completion". Both
 penalties count the tokens that were drawn. The order is vLLM's: OpenAI doesn't publish its own.

@@ -1,4 +1,4 @@
-"""The settings of text-generation-webui, a preset in YAML, and those of SillyTavern, one in JSON.
+"""The settings of text-generation-webui, presets in YAML, and of SillyTavern, presets in JSON.
 
 Source: text-generation-webui in 2026, modules/presets.py, modules/text_generation.py and
 modules/sampler_hijack.py (its loaders on transformers). The cut-offs are in ten-thousandths; the

@@ -1,4 +1,4 @@
-"""Write corelm's models in the formats of other engines, each of which has a module here.
+"""Write corelm's models in the formats of other engines; each format has a module here.
 
 A format fits a network only if its library has the same architecture: so far GPT-2's, with byte
 pairs as its tokens.

@@ -1,4 +1,7 @@
-"""Networks that process a few tokens at a time, with a cache of the tokens before them."""
+"""Networks that process a few tokens at a time, with a cache of the tokens before them.
+
+A transformer is two graphs of layers, which the kernels execute in one call.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Placement(NamedTuple):
 
 
 class Graph:
-    """Layers, each of which computes a value from earlier ones; the last value is the output.
+    """A graph of layers: each computes a value from earlier ones; the last value is the output.
 
     Args:
         width: of the input; 0 if that is a `StepInput`.
@@ -202,7 +205,7 @@ class Network(ABC):
         return kept
 
     def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:
-        """Return the rows of the first cache and then those of the second.
+        """Return the rows of the first cache, then the rows of the second.
 
         The first is extended where it is, as long as there is room after its rows.
 
@@ -241,7 +244,7 @@ class Network(ABC):
     def process_with_logits(
         self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> tuple[Array, Array]:
-        """Do as `process` does, and return the logits after the last `asked` tokens too.
+        """Run `process`, and return the logits after the last `asked` tokens too.
 
         Returns:
             (batch, new, width) and (batch, asked, vocabulary).

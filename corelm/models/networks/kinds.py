@@ -159,7 +159,7 @@ class Book(Transformer):
         super().__init__(cache_shape, body, hidden, dense_layer(w, "probabilities"))
 
     def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
-        """Mask padding; None where there is none."""
+        """Mask padding; return None if there is none."""
         is_token = window != 0
         if times is not None:  # nothing attends to what follows a row
             is_token |= np.arange(window.shape[1]) >= times[:, None]
