@@ -11,7 +11,7 @@ import numpy as np
 from corelm.errors import MissingDependencyError
 from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
-from corelm.models.networks.base import weights_below
+from corelm.models.networks.kinds import weights_below
 from corelm.models.networks.layers import Weights
 from corelm.models.vocabularies import BytePairVocabulary
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, native
-from corelm.models.networks import Architecture
-from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput, Weights
+from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
 
 Layer = Embed | Attend | Linear | Norm
 
@@ -136,27 +135,6 @@ def _describe(node: Node) -> tuple[Any, ...]:
     name, *arrays = node.layer.kernel
     inputs = node.inputs[1:] if node.layer.reads_step else node.inputs  # every node has the step
     return name, inputs, node.output, *arrays
-
-
-Shapes = dict[str, tuple[int, ...]]
-
-
-def embedding_shapes(a: Architecture) -> Shapes:
-    """Return the shapes of the embeddings of tokens and positions."""
-    return {
-        "embedding/token_embeddings/embeddings": (a.vocabulary_size, a.width),
-        "embedding/position_embeddings/embeddings": (a.context_length, a.width),
-    }
-
-
-def dense_shapes(name: str, inputs: int, units: int) -> Shapes:
-    """Return the shapes of a dense layer with a bias."""
-    return {f"{name}/kernel": (inputs, units), f"{name}/bias": (units,)}
-
-
-def layer_norm_shapes(name: str, width: int) -> Shapes:
-    """Return the shapes of a layer normalisation."""
-    return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
 
 
 Ids = NDArray[np.int64]
@@ -340,19 +318,3 @@ class Transformer(Network):
     def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
         """Return the mask of `StepInput`: (masks, batch, new, time), or None."""
         return None
-
-
-def embedding_layer(w: Weights) -> tuple[Array, Embed]:
-    """Return the token embeddings, and the layer that adds the embeddings of positions."""
-    tokens = w["embedding/token_embeddings/embeddings"]
-    return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
-
-
-def dense_layer(w: Weights, name: str, activation: str = "") -> Linear:
-    """Return the dense layer of a name."""
-    return Linear(w[f"{name}/kernel"], w[f"{name}/bias"], activation)
-
-
-def weights_below(w: Weights, name: str) -> Weights:
-    """Return the weights whose names begin with `name/`, without that prefix."""
-    return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}

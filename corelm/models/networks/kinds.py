@@ -10,21 +10,44 @@ from numpy.typing import NDArray
 
 from corelm import Array
 from corelm.models.networks import Architecture
-from corelm.models.networks.base import (
-    INPUT,
-    Graph,
-    Ids,
-    Network,
-    Shapes,
-    Transformer,
-    dense_layer,
-    dense_shapes,
-    embedding_layer,
-    embedding_shapes,
-    layer_norm_shapes,
-    weights_below,
-)
-from corelm.models.networks.layers import Attend, Linear, Norm, Weights, sigmoid, single
+from corelm.models.networks.base import INPUT, Graph, Ids, Network, Transformer
+from corelm.models.networks.layers import Attend, Embed, Linear, Norm, Weights, sigmoid, single
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def embedding_shapes(a: Architecture) -> Shapes:
+    """Return the shapes of the embeddings of tokens and positions."""
+    return {
+        "embedding/token_embeddings/embeddings": (a.vocabulary_size, a.width),
+        "embedding/position_embeddings/embeddings": (a.context_length, a.width),
+    }
+
+
+def dense_shapes(name: str, inputs: int, units: int) -> Shapes:
+    """Return the shapes of a dense layer with a bias."""
+    return {f"{name}/kernel": (inputs, units), f"{name}/bias": (units,)}
+
+
+def layer_norm_shapes(name: str, width: int) -> Shapes:
+    """Return the shapes of a layer normalisation."""
+    return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+
+
+def embedding_layer(w: Weights) -> tuple[Array, Embed]:
+    """Return the token embeddings, and the layer that adds the embeddings of positions."""
+    tokens = w["embedding/token_embeddings/embeddings"]
+    return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
+
+
+def dense_layer(w: Weights, name: str, activation: str = "") -> Linear:
+    """Return the dense layer of a name."""
+    return Linear(w[f"{name}/kernel"], w[f"{name}/bias"], activation)
+
+
+def weights_below(w: Weights, name: str) -> Weights:
+    """Return the weights whose names begin with `name/`, without that prefix."""
+    return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}
 
 
 class PreNormTransformer(Transformer):
@@ -121,9 +144,7 @@ class Gpt2(PreNormTransformer):
     def norm(w: Weights, name: str) -> Norm:
         return Norm(w[f"{name}/gamma"], w[f"{name}/beta"], GPT2_EPSILON)
 
-    @staticmethod
-    def dense(w: Weights, name: str, activation: str = "") -> Linear:
-        return dense_layer(w, name, activation=activation)
+    dense = staticmethod(dense_layer)
 
 
 def gpt2_shapes(a: Architecture) -> Shapes:
