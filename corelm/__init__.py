@@ -48,10 +48,10 @@ from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm import plot as plot
-    from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
-    from corelm.lint.notes import notes
+    from corelm.lint import notes
     from corelm.numerics.reshaping import reweight_distribution
     from corelm.reports.report import Report, compare
 
@@ -116,10 +116,10 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reshaping": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
-    "corelm.lint.notes": ("notes",),
+    "corelm.lint": ("notes",),
     "corelm.reports.report": ("Report", "compare"),
     "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary

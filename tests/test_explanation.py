@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm import Sampler, explain
 from corelm.errors import SamplerError, UsageError
-from corelm.explanation.explain import TokenTrace
+from corelm.explanation import TokenTrace
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)

@@ -84,12 +84,10 @@ OPEN_TO_GUESTS = ("corelm.cli", "corelm.native")
 SHELL, KERAS = {"typer", "rich"}, {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
     "corelm.models.keras_layers",
-    "corelm.training.batches",
     "corelm.training.callbacks",
     "corelm.training.devices",
-    "corelm.training.optimizers",
+    "corelm.training.learning",
     "corelm.training.run",
-    "corelm.training.scoring",
 }
 """Modules that import Keras: themselves imported only where a command needs them."""
 KERAS_ARRAYS = "corelm.numerics.keras_arrays"

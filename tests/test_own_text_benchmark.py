@@ -9,15 +9,15 @@ from benchmark_scripts import script
 
 pytest.importorskip("tensorflow")
 
-from corelm.training import presets
+from corelm.training.settings import PRESETS
 
 
 @pytest.fixture
 def own_text(monkeypatch):
     """The script as a module, with a network that learns by heart in seconds."""
-    small = presets.PRESETS["small"]
+    small = PRESETS["small"]
     monkeypatch.setitem(
-        presets.PRESETS,
+        PRESETS,
         "small",
         replace(small, architecture=replace(small.architecture, width=32, dense=64, blocks=1)),
     )

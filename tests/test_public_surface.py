@@ -20,11 +20,9 @@ SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
 SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
     "corelm.models.keras_layers",
-    "corelm.training.batches",
-    "corelm.training.optimizers",
-    "corelm.training.run",
-    "corelm.training.scoring",
     "corelm.training.callbacks",
+    "corelm.training.learning",
+    "corelm.training.run",
 }
 
 NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.testing"}

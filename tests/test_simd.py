@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.models.networks.graph import INPUT, Graph, plan
+from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
 from corelm.numerics.distributions import (
     apply_temperature,

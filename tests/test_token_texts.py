@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corelm import token_texts
 from corelm.errors import UsageError
 from corelm.filters import find_in_turn
-from corelm.models.byte_pairs import BytePairVocabulary
+from corelm.models.vocabularies import BytePairVocabulary
 from corelm.testing import ToyModel
 
 LETTERS = ToyModel("abc()").vocabulary

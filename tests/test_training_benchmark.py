@@ -14,7 +14,7 @@ pytest.importorskip("keras", reason="pip install keras")
 
 from corelm.models.word_vocabulary import END, WordVocabulary
 from corelm.reports.human_baseline import Scores
-from corelm.training import presets
+from corelm.training.settings import PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +29,10 @@ def training():
 def small_presets(monkeypatch, training):
     """Both presets with their recipes, small, on five words of each text."""
     for name in training.PEERS:
-        preset = presets.PRESETS[name]
+        preset = PRESETS[name]
         small = replace(preset.architecture, context_length=4, width=8, dense=16, heads=2, blocks=1)
         recipe = replace(preset.recipe, batch=4)
-        monkeypatch.setitem(
-            presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe)
-        )
+        monkeypatch.setitem(PRESETS, name, replace(preset, architecture=small, recipe=recipe))
     monkeypatch.setattr(training, "WORDS", 5)
     monkeypatch.setitem(training.PEERS["default"], "precision", "float32")
 

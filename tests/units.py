@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 
 import corelm
-from corelm.scaling.worker import _loaded
+from corelm.scaling.job import _loaded
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from corelm import hookimpl
-from corelm.authoring import scaffold
+from corelm.authoring import failing, misnamed, scaffold, shadowing_parameters
 from corelm.cli.exit_codes import FAILED
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
@@ -71,8 +71,6 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
     """Warn authors of the faults of plugins that load; return True if there are any."""
-    from corelm.authoring.checks import failing, misnamed, shadowing_parameters
-
     for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
         for offer, name in shadowing_parameters(offers, RESERVED):
             messages.warn(

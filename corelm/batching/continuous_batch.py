@@ -106,7 +106,7 @@ class ContinuousBatch:
         return request
 
     def step(self) -> list[BatchedTexts]:
-        """Draw a token of each growing text; return the requests of these, and those that failed.
+        """Draw a token of each growing text; return their requests, and requests that failed.
 
         An error of a sampler or decoder ends its own request; one of the model's session is raised.
         """
@@ -117,7 +117,7 @@ class ContinuousBatch:
     def turns(self) -> Iterator[Turn]:
         """Yield the parts of a step, each to be run before the next one is asked for.
 
-        A caller that can't wait for a part any longer may finish its request and go on.
+        A caller that can't wait for a part any longer may finish its request and continue.
         """
         self._running = _growing(self._running)
         yield from self._begin()
@@ -179,7 +179,7 @@ class BatchedTexts:
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
-        rows: its rows, if their tokens can be drawn with those of other requests.
+        rows: its rows, if their tokens can be drawn in one call with other requests.
     """
 
     def __init__(
@@ -232,11 +232,11 @@ class BatchedTexts:
             self._begin(self._shared_steps(self._view))
 
     def draw(self) -> None:
-        """Draw the next token of each text, or take those that were drawn with others."""
+        """Draw the next token of each text, or take those drawn in the common call."""
         self.step = None
         try:
             self.step = next(self._steps, None)
-        except Exception as error:  # of a plugin: the other requests go on
+        except Exception as error:  # of a plugin: the other requests continue
             self._fail(error)
         if self.step is None or None not in self.open_texts.finish_reasons:
             self.finish()

@@ -113,7 +113,7 @@ class DrawnRows:
         return Drawn(step, step.entropy, grows, bool(grows.all()))
 
     def take(self, drawn: Drawn, rows: slice = ALL) -> None:
-        """Append tokens to the session, so that the model can go on before they are read.
+        """Append tokens to the session, so that the model can continue before the tokens are read.
 
         Args:
             drawn: tokens of these rows, and of others.

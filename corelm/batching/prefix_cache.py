@@ -39,7 +39,7 @@ class PrefixCache:
 
     Attributes:
         tokens: the number of tokens in the cache.
-        hits: prompts of which a part was in the cache.
+        hits: prompts whose beginning was in the cache.
         saved: tokens that were not read again.
 
     Example:

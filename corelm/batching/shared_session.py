@@ -1,4 +1,4 @@
-"""One session of a model for the rows of several texts, each of which sees only its own."""
+"""One session of a model for the rows of several texts; each text sees only its own rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SharedSession:
         elif neighbours(inside) != (0, self._size):  # a row has gone
             self._session.select(np.concatenate([view.rows for view in inside]))
         for view in views:
-            # Before its token, so that the step of this token is one with that of the others.
+            # It joins before its token, so that this token is read in one step with the others.
             if view.own is not None and isinstance(view.own, JoinableSession):
                 self._join(view.own)
                 inside.append(view)
@@ -136,7 +136,7 @@ class SessionView:
         return np.arange(self._first, self._first + self.size)
 
     def place(self, first: int) -> None:
-        """Take the rows from a place on, where the shared session has put those of this view."""
+        """Record the first of this view's rows in the shared session, which it has joined."""
         self.own, self._first, self._kept = None, first, None
 
     def take_tokens(self) -> NDArray[Any]:

@@ -102,7 +102,7 @@ def prompt_and_text(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[lis
 def _batches(
     model: LanguageModel, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int], rows: int
 ) -> Iterator[Ids]:
-    """Yield the indices of texts to read together, those of similar lengths."""
+    """Yield the indices of texts of similar lengths, to be read together."""
     firsts = np.array(prompt_lengths, dtype=np.int64)
     lengths = np.array([len(text) for text in texts], dtype=np.int64) - firsts
     order = np.lexsort((firsts, lengths))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from corelm import hookimpl
+from corelm.bench import Speed, measure
 from corelm.cli.options.choices import (
     Device,
     Dtype,
@@ -26,10 +27,7 @@ from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.progress import stages
 from corelm.cli.text_values import application
-from corelm.toolkit import MODEL, Parameter, Rule, label
-
-if TYPE_CHECKING:
-    from corelm.bench.benchmark import Speed
+from corelm.toolkit import MODEL, Parameter, Rule, label, machine
 
 BATCHES = ("1", "8", "64")
 BATCH = Parameter("batch", int, None, Rule(ge=1, le=2**20))
@@ -86,9 +84,6 @@ def bench(
         chosen = sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
-        from corelm.bench.benchmark import measure
-        from corelm.toolkit import machine
-
         language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)
         measured = partial(measure, language_model, text, chosen, length=tokens)

@@ -1,0 +1,1 @@
+"""Remove what interrupted commands have left in corelm's home."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from corelm import hookimpl
 from corelm.cli.output.product import confirmed, product
 from corelm.cli.text_values import application
+from corelm.models.atomic_files import ABANDONED, name_when_whole, try_lock
 from corelm.toolkit import Parameter, Rule, counted, home
-
-if TYPE_CHECKING:
-    from corelm.clean.leftovers import Leftover
 
 DAYS = Parameter("days", float, 30, Rule(ge=0))
 logger = logging.getLogger("corelm")
@@ -38,8 +42,6 @@ def clean(
     `train --resume` continues, the measurements with which `study run` continues, and parts of
     downloads and files. What a running command uses stays.
     """
-    from corelm.clean.leftovers import leftovers
-
     with product() as out:
         found = list(leftovers(home(), DAYS.convert(days)))
         if not found:
@@ -77,3 +79,132 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
         count /= 1000
     return f"{count:.3g} GB"
+
+
+DAY = 86_400
+
+
+class Kind(NamedTuple):
+    """The files or folders in a folder of corelm's home that a command continues.
+
+    Attributes:
+        names: the pattern of their names.
+        words: their description.
+        lock_of: returns the file that the command locks while it uses one of them, or None.
+    """
+
+    names: str
+    words: str
+    lock_of: Callable[[Path], Path | None]
+
+
+# The imports take up to 60 ms, which the list of commands does without.
+def _lock_of_report(journal: Path) -> Path:
+    from corelm.reports.measure.journal import lock_path
+
+    return lock_path(journal)
+
+
+def _lock_of_training(checkpoint: Path) -> Path:
+    from corelm.training.checkpoint import lock_path
+
+    return lock_path(checkpoint.with_suffix(""))
+
+
+def _lock_of_download(part: Path) -> Path:
+    from corelm.training.imdb import lock_path
+
+    return lock_path(part.parent)
+
+
+def _no_lock(units: Path) -> None:
+    """Return no lock: studies that run at once share the file."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "reports": Kind(r".+\.jsonl", "interrupted report", _lock_of_report),
+    "models": Kind(r"[^.].*\.checkpoint", "interrupted training", _lock_of_training),
+    "studies": Kind(r"units\.sqlite", "measurements of studies", _no_lock),
+    "data": Kind(r".+\.part", "interrupted download", _lock_of_download),
+}
+"""The kinds by folder."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that no command has finished.
+
+    Attributes:
+        path: the file or folder.
+        kind: its description.
+        size: bytes.
+        age: days since its last change.
+        lock: the file that a running command locks; None if there is none.
+    """
+
+    path: Path
+    kind: str
+    size: int
+    age: float
+    lock: Path | None
+
+    def remove(self) -> bool:
+        """Remove it; return False if a running command uses it, or it cannot be removed."""
+        # A finished report removes its lock too; a training run leaves its lock.
+        with _held(self.lock, drop=self.path.suffix == ".jsonl") as held, suppress(OSError):
+            if held and self.path.is_dir():
+                shutil.rmtree(self.path)
+            elif held:
+                self.path.unlink()
+        return not self.path.exists()
+
+
+def leftovers(home: Path, days: float) -> Iterator[Leftover]:
+    """Yield the leftovers that are unchanged for some days and not in use.
+
+    Args:
+        home: corelm's home.
+        days: the least age.
+    """
+    for folder, kind in KINDS.items():
+        for path in sorted(_entries(home / folder)):
+            if name_when_whole(path) is not None:
+                found = _leftover(path, "unfinished file", None)
+                if found.age < ABANDONED / DAY:  # another process may be writing it
+                    continue
+            elif re.fullmatch(kind.names, path.name):
+                found = _leftover(path, kind.words, kind.lock_of(path))
+            else:
+                continue
+            with _held(found.lock) as held:  # a list must not offer the files of a running command
+                if held and found.age >= days:
+                    yield found
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _leftover(path: Path, kind: str, lock: Path | None) -> Leftover:
+    files = [file for file in [path, *path.rglob("*")] if not file.is_dir()]
+    size = sum(file.lstat().st_size for file in files)
+    latest = max(file.lstat().st_mtime for file in [path, *files])
+    return Leftover(path, kind, size, (time.time() - latest) / DAY, lock)
+
+
+@contextmanager
+def _held(lock: Path | None, drop: bool = False) -> Iterator[bool]:
+    """Hold a lock; yield False if another process holds it.
+
+    The lock file is removed afterwards if it did not exist before, or if `drop` is True.
+    """
+    if lock is None:
+        yield True
+        return
+    with ExitStack() as stack:
+        held = False
+        with suppress(OSError):
+            held = stack.enter_context(try_lock(lock, remove=drop or not lock.exists()))
+        yield held

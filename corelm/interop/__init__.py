@@ -7,9 +7,8 @@ engine that works, and imports TensorFlow without its messages.
 from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineSampler
-from corelm.interop.hub_cache import check_hub_model, hub_models
 from corelm.interop.padded_session import PaddedCache, PaddedSession
-from corelm.interop.requirements import check_model_folder, requires
+from corelm.interop.requirements import check_hub_model, check_model_folder, hub_models, requires
 from corelm.interop.session_trial import check_session, row_faults, session_faults
 from corelm.interop.tokenizer_vocabulary import vocabulary_of
 from corelm.models.keras_import import quiet_tensorflow

@@ -92,7 +92,7 @@ def _environment() -> Any:
         left = LOOPS
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            """Refuse what could fill the memory: long texts, and large products of numbers."""
+            """Raise if the result could fill the memory: a long text, or a large product."""
             sizes = [len(x) if hasattr(x, "__len__") else x for x in (left, right)]
             if operator == "**" or (operator == "*" and abs(sizes[0] * sizes[1]) > LOOPS):
                 raise UsageError(f"{operator} of such values is refused")

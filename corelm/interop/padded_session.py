@@ -16,10 +16,10 @@ Ids = NDArray[np.int64]
 
 
 class PaddedCache(KeyValueCache, Protocol):
-    """A key/value cache of rows of different lengths, all of which end at its last position.
+    """A key/value cache of rows of different lengths; all end at its last position.
 
     Shorter rows have padding before them, which the engine masks. Methods without `lengths` are
-    those of a cache of equal rows.
+    as in a cache of equal rows.
     """
 
     def process(self, tokens: Ids, count: int, lengths: Ids | None = None) -> Outputs:
@@ -48,8 +48,8 @@ class PaddedCache(KeyValueCache, Protocol):
 class PaddedSession(LazyOutputs):
     """A joinable session of rows of different lengths that runs all rows in one pass of the engine.
 
-    It is a `CachedSession` otherwise. A prompt, or a window that slid, is read in its own pass,
-    with those of its length.
+    It is a `CachedSession` otherwise. A prompt, or a window that slid, is read in a pass
+    with the others of its length.
 
     Args:
         cache: the engine's, empty.
@@ -144,6 +144,7 @@ class PaddedSession(LazyOutputs):
         self._truncate(window.length - count)  # tokens whose outputs are wanted, again
         starts, lengths = window.starts(window.length), window.lengths
         cached = self._cached_lengths()
+        # A row whose window didn't slide only reads its new tokens.
         is_kept = (starts == window.starts(self._cached_at)) & (cached > 0)
         order, parts, caches = [], [], []
         if is_kept.any() and self._cache.positions:
@@ -158,6 +159,7 @@ class PaddedSession(LazyOutputs):
         else:
             is_kept[:] = False
         sizes = lengths - starts
+        # The others are read from their beginning, in a pass for each length.
         for size in np.unique(sizes[~is_kept]):
             rows = np.flatnonzero(~is_kept & (sizes == size))
             tokens = np.take_along_axis(
@@ -169,7 +171,7 @@ class PaddedSession(LazyOutputs):
         self._cache = caches[0]
         for cache in caches[1:]:
             self._cache.join(cache)
-        places = np.argsort(np.concatenate(order))
+        places = np.argsort(np.concatenate(order))  # back to the order of the texts
         if len(order) > 1:
             self._cache.select(places)
         self._cache.trim(int(sizes.max()))  # of rows that slid, others are left with padding

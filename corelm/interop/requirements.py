@@ -1,4 +1,8 @@
-"""The engines of adapters: versions that work, and bounds on the files that they read."""
+"""Checks of adapters before they use an engine: its version, and the model that it is to read.
+
+A model is a folder, whose files are checked, or a name in the cache of Hugging Face, from which
+nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from corelm.errors import CorelmError, MissingDependencyError, ModelFileError
+from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
 from corelm.toolkit import reason_of
 
 WEIGHTS = ".safetensors"
@@ -25,7 +29,7 @@ LARGEST_FILE = 2**28
 
 READ_WHOLE = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
-"""Bounds on a configuration, of which engines build a network before they read weights."""
+"""Bounds on a configuration: engines build a network from it before they read weights."""
 
 IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention", "paged|eager", "batched_mm", "grouped_mm")
 """transformers' own code for attention and experts. It fetches all others from a hub, if the
@@ -116,15 +120,12 @@ def check_model_folder(folder: Path) -> None:
             f"{str(folder / ADAPTER)!r}: it is an adapter of peft; merge it into its model"
         )
     _check_configuration(folder / CONFIG)
-    check_weight_files(folder)
+    _check_weight_files(folder)
 
 
 def _check_configuration(file: Path) -> None:
     """Raise if a configuration, or a part of it, has impossible sizes."""
-    try:
-        parts: list[Any] = [json.loads(file.read_bytes())]
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
+    parts: list[Any] = [_parsed(file)]
     while parts:  # not recursive: the nesting is the file's choice
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
@@ -147,7 +148,7 @@ def _is_own_code(value: Any) -> bool:
     return all(name is None or name in IMPLEMENTATIONS for name in names)
 
 
-def check_weight_files(folder: Path) -> None:
+def _check_weight_files(folder: Path) -> None:
     """Raise if an index or a configuration names weights that aren't safetensors in the folder.
 
     An engine opens each file that an index names, wherever it is, and chooses the format by its
@@ -159,7 +160,7 @@ def check_weight_files(folder: Path) -> None:
     Raises:
         ModelFileError: the message has the file and the weights that it names.
     """
-    config = folder / "config.json"
+    config = folder / CONFIG
     if (named := _read(config).get(NAMED)) is not None:
         _check_named(config, named, folder, (WEIGHTS, INDEX))
     for index in sorted(folder.rglob(f"*{INDEX}")):
@@ -171,11 +172,15 @@ def check_weight_files(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    content = _parsed(file)
+    return content if isinstance(content, dict) else {}
+
+
+def _parsed(file: Path) -> Any:
     try:
-        content = json.loads(file.read_bytes())
+        return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _check_named(file: Path, named: Any, folder: Path, suffixes: tuple[str, ...]) -> None:
@@ -190,10 +195,49 @@ def _check_named(file: Path, named: Any, folder: Path, suffixes: tuple[str, ...]
 def _is_inside(path: Path, folder: Path) -> bool:
     """Return True for a path in a folder, symbolic links resolved.
 
-    The files of a snapshot in the cache of Hugging Face are links to the blobs beside it.
+    The files of a snapshot in the cache of Hugging Face are links to the blobs next to it.
     """
     resolved = path.resolve()
     allowed = [folder.resolve()]
     if folder.parent.name == "snapshots" and ".." not in path.relative_to(folder).parts:
         allowed.append((folder.parent.parent / "blobs").resolve())
     return any(resolved.is_relative_to(place) for place in allowed)
+
+
+def hub_models() -> Iterator[str]:
+    """Yield the names of the models in the cache of Hugging Face that have safetensors.
+
+    It needs the package `huggingface_hub`, as the engines do that use the cache.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for folder in sorted(Path(HF_HUB_CACHE).glob("models--*")):
+        if any(folder.glob("snapshots/*/*.safetensors")):
+            yield folder.name.removeprefix("models--").replace("--", "/")
+
+
+def check_hub_model(name: str) -> None:
+    """Raise if a name is neither a folder nor a model in the cache of Hugging Face.
+
+    Call it before you import an engine, which takes seconds.
+
+    Args:
+        name: the path of a folder, or the name of a model.
+
+    Raises:
+        UnknownNameError: neither; the message has the command to download a model.
+
+    Example:
+        >>> check_hub_model("./nowhere")
+        Traceback (most recent call last):
+        corelm.errors.UnknownNameError: there is no folder ./nowhere
+    """
+    if Path(name).is_dir():
+        return
+    if name.startswith((".", "~")) or Path(name).is_absolute():
+        raise UnknownNameError(f"there is no folder {name}")
+    if name not in hub_models():
+        raise UnknownNameError(
+            f"there is no folder {name}, and no model of that name with safetensors in the cache "
+            f"of Hugging Face; to download one, run: hf download {name}"
+        )

@@ -1,4 +1,4 @@
-"""Try the sessions of an engine's model before anybody uses them."""
+"""Try the sessions of an engine's model when it is opened, before they are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDING = 1e-4
 
 PROMPT, FORK = 3, [0, 1, 1]
 LENGTHS = (5, 6, 8)
-"""Of the rows of different lengths, the longest of which joins the others."""
+"""The lengths of the rows; the longest one joins the others."""
 
 
 def session_faults(

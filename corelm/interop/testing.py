@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from corelm import Context, Sampler, sampler, sampling_distribution, softmax
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
-from corelm.models.byte_pairs import BytePairVocabulary
+from corelm.models.networks import Architecture
+from corelm.models.vocabularies import BytePairVocabulary
 from corelm.models.weights import shapes
 from corelm.testing import g_test
 

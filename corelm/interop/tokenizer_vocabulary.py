@@ -10,7 +10,7 @@ from typing import Any
 from corelm import Vocabulary
 from corelm.errors import UsageError
 from corelm.interop.chat_template import ChatTemplate
-from corelm.models.byte_pairs import byte_alphabet
+from corelm.models.vocabularies import byte_alphabet
 from corelm.toolkit import NO_TEMPLATE
 
 SPACE = "▁"

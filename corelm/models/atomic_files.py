@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from corelm.errors import ModelFileError
+from corelm.errors import ModelFileError, UsageError
 
 JSON_LIMIT = 2**20
 """Bytes of JSON at most."""
@@ -42,7 +42,7 @@ def read_file(file: Path, limit: int) -> bytes:
 
 
 def read_buffer(file: Path, limit: int) -> memoryview:
-    """Do as `read_file` does, and return read-only bytes in memory that NumPy allocated.
+    """Return the content as `read_file` does, read-only and in memory that NumPy allocated.
 
     NumPy requests huge pages for large arrays, which makes reading weights faster.
     """
@@ -107,7 +107,7 @@ def error_reason(error: Exception) -> str:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Add the path to an error of the system that names no file, as those of a full disk do."""
+    """Add the path to an error of the system that names no file, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def named_errors(path: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder where there is none."""
+    """Make a folder, unless it exists."""
     if folder.exists() and not folder.is_dir():  # `mkdir` would say that the file exists
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,6 +206,19 @@ def check_writable(folder: Path) -> None:
     probe = _partial_path(folder / "probe")
     probe.mkdir()
     probe.rmdir()
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise if a file or folder exists and is not to be replaced.
+
+    Raises:
+        UsageError: it exists.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(
+            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
+            "(overwrite=True in Python)"
+        )
 
 
 def name_when_whole(path: Path) -> str | None:

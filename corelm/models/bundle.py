@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError
 from corelm.models import atomic_files
-from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import JSON_LIMIT
+from corelm.models.networks import Architecture
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.models.weights import check, parse_weights, shapes
 

@@ -17,7 +17,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
-from corelm.models.export.write import FORMATS
+from corelm.models.export import FORMATS
 from corelm.models.keras_import import import_keras
 from corelm.toolkit import Listed, home, list_models
 
@@ -145,8 +145,8 @@ def export_generate(
     \b
     corelm models export-generate "min_p(p=0.05) | temperature(t=0.8)" my-generate
     """
-    from corelm.models.export.custom_generate import generate_files, local_parameters
-    from corelm.models.export.write import write_files
+    from corelm.models.export import write_files
+    from corelm.models.export.transformers import generate_files, local_parameters
 
     with product() as out:
         chain = read_sampler(sampler)
@@ -189,7 +189,7 @@ def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bo
 
 def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> Path:
     from corelm.models.bundle import read
-    from corelm.models.export.write import export
+    from corelm.models.export import export
 
     if to == "keras_hub":  # here, where TensorFlow's messages are discarded
         import_keras("the export to KerasHub")

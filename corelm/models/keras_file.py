@@ -77,11 +77,7 @@ def write_keras(
     path = Path(target)
     if path.suffix != ".keras":
         raise UsageError(f"the name of a Keras file must end with .keras, not {str(path)!r}")
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(
-            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
-            "(overwrite=True in Python)"
-        )
+    atomic_files.check_free(path, overwrite)
     import_keras("writing a .keras file")
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 
 EPSILON = 1e-6
 GPT2_EPSILON = 1e-5
@@ -300,7 +300,7 @@ def build(architecture: Architecture) -> keras.Model:
     """Build a network that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Example:
-        >>> from corelm.training.presets import PRESETS
+        >>> from corelm.training.settings import PRESETS
         >>> build(PRESETS["book"].architecture).count_params()
         9825176
     """

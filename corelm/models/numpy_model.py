@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Session, native, softmax
 from corelm.errors import UsageError
-from corelm.models.architectures import Architecture
-from corelm.models.networks import NETWORKS
+from corelm.models.networks import Architecture
 from corelm.models.networks.base import BackgroundStep, Network
+from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
@@ -142,7 +142,7 @@ class NumpySession:
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
-        # Several tokens may still be rewound before anybody asks for logits.
+        # Several tokens may still be rewound before logits are needed.
         if self._window.length == before + 1 and self._processed == before:
             self._begin()
 
@@ -192,7 +192,7 @@ class NumpySession:
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(other._window)
         self._processed = self._cached_at = self._window.length
-        # Logits that were handed over are computed again only if somebody asks for them again.
+        # Logits that were handed over are computed again only if they are requested again.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == 2 else None
         self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
@@ -305,7 +305,7 @@ class NumpySession:
                 self._window.texts[rows, start:stop],
                 _unprocessed(cached, start, stop, asked),
             )
-            # The logits are those of the session only if all its rows have one length.
+            # Only a pass over all rows up to their last token gives the session's logits.
             last = int(self._window.is_equal and stop == self._window.length)
             parts.append(self._run(texts, new, self._cache[rows], last)[:, -asked:])
             cached = start, stop

@@ -112,7 +112,7 @@ class SlidingWindow:
 
         Args:
             count: the number of tokens, at least 1.
-            rows: rows of one length, one of `runs`; by default those of the first row's.
+            rows: rows of one length, one of `runs`; by default the run of the first row.
 
         Yields:
             The start and the end of a window in the texts, and the number of tokens at its end

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from corelm import Array
 from corelm.errors import ModelFileError
-from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import JSON_LIMIT, parse_json
-from corelm.models.networks import WEIGHT_SHAPES
-from corelm.models.networks.base import Shapes
+from corelm.models.networks import Architecture
+from corelm.models.networks.kinds import WEIGHT_SHAPES, Shapes
 from corelm.models.vocabularies import StoredVocabulary
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}

@@ -23,7 +23,7 @@ from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
 from corelm.reports.render import bibtex, markdown, sentences
 from corelm.reports.render.frames import columns, to_csv
-from corelm.scaling.choice import choose
+from corelm.scaling.executor import choose
 from corelm.scaling.job import Job
 from corelm.toolkit import Displayed, as_model, counted, label, loaded_name
 

@@ -20,8 +20,7 @@ from distributed.client import ClosedClientError
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
 from corelm.scaling.executor import Unit
-from corelm.scaling.job import Job
-from corelm.scaling.worker import do, packed
+from corelm.scaling.job import Job, do, packed
 
 PATIENCE = 30
 """Seconds to wait for the scheduler, and for its first worker."""
@@ -76,7 +75,7 @@ class DaskCluster:
             raise ExecutorError(_no_worker()) from error
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield units as they are finished; those of a worker that dies are done by another."""
+        """Yield units as they are finished; if a worker dies, others do its units."""
         pending: dict[Any, Unit] = {}
         finished: SimpleQueue[Any] = SimpleQueue()
         try:

@@ -1,12 +1,19 @@
-"""The contract of an executor: units of work go in, their results come out as JSON."""
+"""Executors, which do units of work: this process, or the workers of a cluster."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from corelm import LanguageModel
+from corelm.errors import MissingDependencyError, UsageError
+from corelm.toolkit import Parameter, Rule, cpu_limit
+
+if TYPE_CHECKING:
+    from corelm.scaling.job import Job
 
 
 class Unit(Protocol):
@@ -31,7 +38,7 @@ class Executor(Protocol):
 
         Args:
             units: the units.
-            model: the number of their model among those of the executor.
+            model: the number of their model among the executor's models.
 
         Raises:
             ExecutorError: a worker that cannot be used, or a unit whose workers die.
@@ -57,4 +64,89 @@ class InProcess:
             yield unit, json.dumps(unit(self._models[model]))
 
     def close(self) -> None:
-        """Do nothing: there are no workers."""
+        """Do nothing, since there are no workers."""
+
+
+WORKERS = Parameter("workers", int, None, Rule(ge=1))
+MOST_PER_PROCESSOR = 8
+"""Workers on one machine at most: each is a process that loads the model."""
+
+
+@dataclass(frozen=True)
+class ExecutorChoice:
+    """The workers of an executor; without any, the work is done in this process.
+
+    Attributes:
+        workers: the number of workers of a Dask cluster to start on this machine.
+        scheduler: the address of the scheduler of a Dask cluster.
+    """
+
+    workers: int | None
+    scheduler: str | None
+
+    @contextmanager
+    def opened(
+        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
+    ) -> Iterator[Executor]:
+        """Yield the executor; end its workers afterwards.
+
+        Args:
+            models: the models, for the work in this process.
+            jobs: makes the job of each model, for the workers.
+
+        Raises:
+            UsageError: a job that workers cannot do.
+            ExecutorError: the workers cannot be reached.
+        """
+        executor = self._executor(models, jobs)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    def _executor(
+        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
+    ) -> Executor:
+        workers = self.workers if self.scheduler is None else self.scheduler
+        if workers is None:
+            return InProcess(*models)
+        from corelm.scaling.dask_cluster import DaskCluster
+
+        return DaskCluster(jobs(), workers)
+
+
+def choose(workers: int | str | None = None, scheduler: str | None = None) -> ExecutorChoice:
+    """Return the executor with these workers.
+
+    Args:
+        workers: the number of workers of a cluster to start on this machine.
+        scheduler: the address of the scheduler of a Dask cluster.
+
+    Raises:
+        UsageError: both are given.
+        MissingDependencyError: dask.distributed is not installed.
+
+    Example:
+        >>> choose()
+        ExecutorChoice(workers=None, scheduler=None)
+    """
+    if workers is not None and scheduler is not None:
+        raise UsageError("a scheduler has its own workers: leave out their number")
+    if scheduler is not None and not scheduler.strip():
+        raise UsageError("the scheduler needs an address, such as tcp://10.0.0.1:8786")
+    count = None if workers is None else WORKERS.convert(workers)
+    most = MOST_PER_PROCESSOR * max(cpu_limit(), 8)
+    if count is not None and count > most:
+        raise UsageError(f"workers must be at most {most} on this machine, not {count}")
+    if workers is not None or scheduler is not None:
+        _check_installed()
+    return ExecutorChoice(count, scheduler)
+
+
+def _check_installed() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"workers need dask.distributed ({error}); install it with: pip install 'corelm[dask]'"
+        ) from error

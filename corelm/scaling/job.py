@@ -1,25 +1,27 @@
-"""A model by name, with the versions and secrets that every worker must have too."""
+"""A job for workers: a model by name, and the versions and secrets that must be the same there.
+
+A worker loads the model of a job once, and does units with it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
+import pickle
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
 from corelm.scaling.code_digests import code_of, digests
-from corelm.toolkit import (
-    is_path,
-    machine,
-    parts,
-    plugin_of,
-    registry,
-    strategy,
-)
+from corelm.scaling.executor import Unit
+from corelm.toolkit import is_path, machine, parts, plugin_of, reason_of, registry, strategy
 
 PREFIX = "env:"
 ROUNDS = 200_000
@@ -37,9 +39,9 @@ class Job:
     Attributes:
         model: the name of the model; a path is absolute.
         device: its device, for models with a choice.
-        dtype: the number format of its weights, likewise.
+        dtype: the number format of its weights, for models with a choice.
         text: a text that distinguishes a model without a checksum from others.
-        sha256: that of the model.
+        sha256: its checksum.
         versions: the versions of packages and the facts about a machine, by name.
         secrets: a hash of each environment variable that samplers read, by name.
         code: the digest of each package that computes, by name.
@@ -173,7 +175,7 @@ def hashes_of_secrets(things: Iterable[Sampler | Decoder]) -> Mapping[str, str]:
     """Return a hash of the value of each environment variable that samplers read, by its name.
 
     An expression shows the name, as in `env:NAME`, so that two runs with different values look
-    alike. A slow hash of the value tells them apart without giving it away.
+    alike. A slow hash of the value distinguishes them without giving it away.
 
     Args:
         things: samplers and decoders.
@@ -200,3 +202,48 @@ def _variables(thing: Sampler | Decoder) -> Iterator[str]:
             for text in value if isinstance(value, tuple) else (value,):
                 if isinstance(text, str) and text.startswith(PREFIX):
                     yield text.removeprefix(PREFIX)
+
+
+MODELS = 2
+"""The number of models that a worker keeps: a report's model, and its scorer."""
+
+_one_at_a_time = threading.Lock()
+
+
+def packed(unit: Unit) -> bytes:
+    """Return a unit as bytes, which a worker reads when it knows that its versions are right."""
+    return pickle.dumps(unit)
+
+
+def do(job: Job, unit: bytes) -> str:
+    """Run a packed unit; return its result as JSON.
+
+    Raises:
+        ExecutorError: the worker has other versions than the job needs.
+        Exception: the unit's own error, or an `ExecutorError` with its message.
+    """
+    with _one_at_a_time:
+        try:
+            model = _loaded(job)
+            return json.dumps(pickle.loads(unit)(model))
+        except BaseException as error:  # a plugin's may be no Exception, which would end the worker
+            if _travels(error):
+                raise
+            reason = reason_of(error)
+        raise ExecutorError(reason)  # out here, so that it has no context, which would travel too
+
+
+@lru_cache(maxsize=MODELS)
+def _loaded(job: Job) -> LanguageModel:
+    # The command has loaded the same plugins, and has printed the warnings about them.
+    logging.getLogger("corelm").setLevel(logging.ERROR)
+    return job.load()
+
+
+def _travels(error: BaseException) -> bool:
+    """Return True if an error can be raised in another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return isinstance(error, Exception)

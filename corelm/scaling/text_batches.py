@@ -24,7 +24,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         texts: the texts of one prompt.
-        prompts: several prompts, instead of that of the texts.
+        prompts: several prompts, which replace the prompt of the texts.
     """
     listed = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
     of_prompts = {"prompts": len(prompts), "wording of the prompts": listed}

@@ -61,7 +61,7 @@ def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> 
     corelm study run study.toml
     corelm study run study.toml --workers 4
     """
-    from corelm.scaling.choice import choose
+    from corelm.scaling.executor import choose
     from corelm.studies.study_file import read_study
     from corelm.studies.study_output import run_study
 
@@ -116,7 +116,7 @@ def plan(
     corelm study plan study.toml --difference 0.1
     corelm study plan study.toml --difference 0.02 --figure rep_4 --power 0.9
     """
-    from corelm.scaling.choice import choose
+    from corelm.scaling.executor import choose
     from corelm.studies.study_file import read_study
     from corelm.studies.study_output import plan_study
 

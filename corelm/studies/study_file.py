@@ -1,4 +1,4 @@
-"""The file of a study: TOML, every key of which is checked before anything is measured."""
+"""The file of a study, in TOML; every key is checked before anything is measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Study:
         samples: texts of each sampler for each prompt and seed.
         length: tokens of a text, at most.
         seeds: the random seeds.
-        reference: a file or folder of human texts; None for those of the model.
+        reference: a file or folder of human texts; None for the model's own.
         contexts: texts on whose positions the samplers are compared, at most.
         match: the figures to match.
         against: the entry that the others are compared with.

@@ -21,10 +21,15 @@ from corelm.reports.document.figures import GENERATED, HUMAN, OF_SETS
 from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import against, difference, plugin_metrics
 from corelm.reports.report import Report
-from corelm.scaling.choice import ExecutorChoice
-from corelm.studies.results import StudyResult, write_lock, write_report
+from corelm.scaling.executor import ExecutorChoice
 from corelm.studies.study_file import Study, read_study
-from corelm.studies.study_run import PlannedReport, planned
+from corelm.studies.study_reports import (
+    PlannedReport,
+    StudyResult,
+    planned,
+    write_lock,
+    write_report,
+)
 from corelm.studies.unit_cache import UnitCache
 from corelm.toolkit import did_you_mean, label, shown
 
@@ -146,7 +151,7 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
 
 NORMAL = NormalDist()
 LEVEL = 0.05
-"""The two-sided level of the tests, that of the intervals of a report."""
+"""The two-sided level of the tests, as in the intervals of a report."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +188,8 @@ def texts_needed(deviation: float, difference: float, power: float) -> int:
 def sample_sizes(pilot: Document, figure: str, size: float, power: float) -> Iterator[SampleSize]:
     """Yield the size of a study for each sampler of a pilot.
 
-    The deviation is that of the pilot's paired interval, which holds what texts of one prompt have
-    in common.
+    The deviation comes from the pilot's paired interval, which allows for what the texts of one
+    prompt have in common.
 
     Args:
         pilot: a report with few texts.

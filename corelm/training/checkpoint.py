@@ -1,8 +1,9 @@
-"""A training run on disk: one file, written whole or not at all.
+"""A training run on disk: its checkpoint, and the lock of its output folder.
 
-One safetensors file holds the weights, the optimizer's state, the best epoch's weights, the losses
-and the identity of the run, so that none can be there without the others. The position in the data
-follows from the optimizer's count of steps.
+A checkpoint is one safetensors file, written whole or not at all. It holds the weights, the
+optimizer's state, the best epoch's weights, the losses and the identity of the run, so that none
+can be there without the others. The position in the data follows from the optimizer's count of
+steps.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from corelm.errors import TrainingError
-from corelm.models.atomic_files import error_reason, write_file
+from corelm.models.atomic_files import error_reason, try_lock, write_file
 from corelm.training.progress import LossHistory
 
 KEY = "corelm"
@@ -236,3 +238,37 @@ def _digest(arrays: Iterable[Any]) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return the path of the checkpoint of a run that writes to this folder."""
+    return out.with_name(out.name + ".checkpoint")
+
+
+def lock_path(out: Path) -> Path:
+    """Return the file that a run locks while it writes to an output folder."""
+    return out.with_name(f".{out.name}.lock")
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold the lock of an output folder, which the system releases when the process ends.
+
+    The lock file `.NAME.lock` stays next to the folder: removing it could let two runs hold two
+    files of one name.
+
+    Raises:
+        TrainingError: another run holds it, or the lock file cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(try_lock(lock_path(out)))
+        except OSError as error:
+            reason = error_reason(error)
+            raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
+        if not alone:
+            raise TrainingError(
+                f"another run is writing to {str(out)!r}; wait for it, or choose another folder"
+            )
+        yield

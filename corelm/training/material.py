@@ -1,23 +1,28 @@
-"""The data of a training run: texts, vocabulary, rows and the prompt of its texts."""
+"""The data of a training run: texts, vocabulary, rows of token ids and the prompt of its texts.
+
+A row is one longer than the context: the inputs are the row without its last token, the targets the
+row without its first.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from corelm import Vocabulary
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
 from corelm.models.corpus import Corpus, corpus
+from corelm.models.networks import Architecture
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.toolkit import unknown_words
-from corelm.training.presets import Recipe
 from corelm.training.progress import Reporter
-from corelm.training.rows import TokenRows, opening_rows, packed_rows, padded_rows
-from corelm.training.settings import TrainingSettings
+from corelm.training.settings import Recipe, TrainingSettings
 from corelm.training.vocabulary_learning import learn_vocabulary
 
 MEASURED = 2500
@@ -144,3 +149,63 @@ def _at_most_measured(texts: Sequence[str]) -> list[str]:
         return list(texts)
     chosen = np.random.default_rng(0).choice(len(texts), MEASURED, replace=False)
     return [texts[i] for i in sorted(chosen.tolist())]
+
+
+TokenRows = NDArray[np.uint16] | NDArray[np.uint32]
+
+
+def padded_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
+    """Cut or pad each text to one row, as the chapter does: (texts, context + 1)."""
+    width = context_length + 1
+    rows = [vocabulary.encode(text)[:width] for text in texts]
+    result = np.zeros((len(rows), width), dtype=_dtype(vocabulary))
+    for i, row in enumerate(rows):
+        result[i, : len(row)] = row
+    return result
+
+
+def packed_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
+    """Pack all tokens of all texts into full rows, without padding: (rows, context + 1).
+
+    A text begins and ends with the vocabulary's tokens for that, if it has them. It is cut into
+    rows from its beginning; each shares one token with the next. The remainders are joined
+    and cut in the same way.
+    """
+    dtype = _dtype(vocabulary)
+    start, ends = _start(vocabulary), list(vocabulary.ends)[:1]
+    rows: list[NDArray[Any]] = []
+    rest = [np.empty(0, dtype=dtype)]
+    for text in texts:
+        whole, left = _whole_rows(
+            np.array([*start, *vocabulary.encode(text), *ends], dtype=dtype), context_length
+        )
+        rows.extend(whole)
+        rest.append(left)
+    rows.extend(_whole_rows(np.concatenate(rest), context_length)[0])
+    return np.array(rows, dtype=dtype).reshape(-1, context_length + 1)
+
+
+def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Return rows of step + 1 ids that overlap by one id, and the rest."""
+    count = max(len(ids) - 1, 0) // step
+    return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
+
+
+def opening_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
+    """Return the beginning of each text as a model reads it: (texts, context + 1).
+
+    These are the first `context_length` tokens, after the vocabulary's start token, if there is
+    one.
+    """
+    start = _start(vocabulary)
+    rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]
+    before = np.full((len(rows), len(start)), start, dtype=rows.dtype)
+    return np.concatenate([before, rows], axis=1)
+
+
+def _start(vocabulary: Vocabulary) -> list[int]:
+    return [] if vocabulary.start is None else [vocabulary.start]
+
+
+def _dtype(vocabulary: Vocabulary) -> Any:
+    return np.uint16 if len(vocabulary) <= 2**16 else np.uint32

@@ -1,10 +1,12 @@
-"""Events of a training run. The command line shows them; a script may ignore them."""
+"""Events of a training run, and sentences for beginners about its plan and its losses."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from corelm.toolkit import counted
 
 
 @dataclass(frozen=True)
@@ -42,32 +44,32 @@ class Reporter:
     """Receives the events of a training run. This one ignores them; override what you need."""
 
     def note(self, text: str) -> None:
-        """Something slow begins."""
+        """Called before slow work."""
 
     def warn(self, text: str) -> None:
-        """Something is probably unintended, and the run continues."""
+        """Called if something is probably unintended; the run continues."""
 
     def started(self, plan: TrainingPlan) -> None:
-        """Everything is ready, and the first step comes next."""
+        """Called before the first step."""
 
     def step(self, done: int, total: int, loss: float) -> None:
-        """A step is done; the loss is the mean of this epoch so far, in nats per token."""
+        """Called after a step; the loss is the mean of this epoch so far, in nats per token."""
 
     def measured(self, epoch: int, perplexity: float) -> None:
-        """An epoch, counted from 1, ended with this held-out perplexity."""
+        """Called after an epoch, counted from 1, with its held-out perplexity."""
 
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
-        """The model wrote these texts after this epoch, by temperature."""
+        """Called with the texts that the model wrote after an epoch, by temperature."""
 
     def finished(self, losses: LossHistory, patience: int) -> None:
-        """The last epoch is done; the weights of the best one become the model."""
+        """Called after the last epoch; the weights of the best one become the model."""
 
     def kept(self, checkpoint: Path, done: int, total: int) -> None:
-        """An interrupted run wrote its checkpoint, from which `--resume` continues."""
+        """Called if an interrupted run wrote its checkpoint, from which `--resume` continues."""
 
 
 LARGEST_LOSS = 100.0
-"""Nats per token; stands for a loss that isn't a number, so that any other epoch is better."""
+"""Nats per token; replaces a loss that isn't a number, so that any other epoch is better."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,63 @@ class LossHistory:
             training = None
         held_out = held_out if math.isfinite(held_out) else LARGEST_LOSS  # JSON has no nan
         return LossHistory([*self.training, training], [*self.held_out, held_out])
+
+
+LITTLE_TEXT = 50_000
+"""Tokens; with fewer, each preset soon knew the toy texts of tests/benchmarks/own_text.py."""
+
+FEW_STEPS = 100
+"""Steps; most presets were best after more on the toy texts."""
+
+FLAT = 0.02
+"""Nats per token, 2 % of the perplexity; a held-out loss that rises less is called flat."""
+
+FEW_TEXTS = 10
+"""Held-out texts; the mean loss of fewer changes much with the texts that are drawn."""
+
+
+def before_training(plan: TrainingPlan, held_out: int) -> list[str]:
+    """Return warnings about the size of a training.
+
+    Args:
+        plan: its size.
+        held_out: the number of texts that it is measured on.
+    """
+    warnings = []
+    if plan.tokens < LITTLE_TEXT:
+        warnings.append(
+            f"this is little text ({plan.tokens:,} tokens): the network soon knows it by heart and "
+            f"repeats it; {LITTLE_TEXT:,} tokens or more are better"
+        )
+    if plan.steps < FEW_STEPS:
+        epochs = math.ceil(FEW_STEPS / plan.steps_per_epoch)
+        warnings.append(
+            f"{plan.steps:,} steps are too few for a network to learn much; "
+            f"try at least --epochs {epochs}"
+        )
+    if held_out < FEW_TEXTS:
+        texts = "text is" if held_out == 1 else "texts are"
+        warnings.append(
+            f"only {held_out} {texts} held out to measure on, so the perplexity is a rough figure; "
+            "hold out more with --held-out 0.2"
+        )
+    return warnings
+
+
+def after_training(losses: LossHistory, patience: int) -> list[str]:
+    """Return sentences about the epoch that is kept, and why; none for a single epoch."""
+    if losses.epochs < 2:
+        return []
+    if losses.epochs_since_best == 0:
+        return ["the held-out loss still fell in the last epoch: more --epochs may help"]
+    best = min(losses.held_out)
+    is_flat = max(losses.held_out[losses.best_epoch :]) - best < FLAT
+    after = "held-out loss hardly changed" if is_flat else "network learned its texts by heart"
+    kept = (
+        f"kept the weights of epoch {losses.best_epoch}, with a held-out perplexity of "
+        f"{math.exp(best):.1f}: after it the {after}"
+    )
+    if losses.epochs_since_best < patience:
+        return [kept]
+    epochs = counted(patience, "epoch")
+    return [f"stopped, because the held-out loss has not improved for {epochs}", kept]

@@ -17,26 +17,21 @@ from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError, TrainingError
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import remove_leftovers, sha256
 from corelm.models.keras_import import quiet_tensorflow
 from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
+from corelm.models.networks import Architecture
 from corelm.native.cpu import cpu_limit
 from corelm.reports.human_baseline import human_figures
 from corelm.toolkit import platform_name
-from corelm.training.advice import before_training
-from corelm.training.batches import ShuffledBatches
 from corelm.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
-from corelm.training.checkpoint import Checkpoint
+from corelm.training.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm.training.devices import Devices, connect, memory_errors, undistributed
-from corelm.training.lock import only_run
+from corelm.training.learning import Scorer, ShuffledBatches, gives_probabilities, optimizer
 from corelm.training.material import Material, prepare
-from corelm.training.optimizers import optimizer
-from corelm.training.presets import Recipe
-from corelm.training.progress import LossHistory, Reporter, TrainingPlan
-from corelm.training.scoring import Scorer, gives_probabilities
-from corelm.training.settings import TrainingSettings, choose_precision
+from corelm.training.progress import LossHistory, Reporter, TrainingPlan, before_training
+from corelm.training.settings import Recipe, TrainingSettings, choose_precision
 
 
 def train(settings: TrainingSettings, report: Reporter, resume: bool = False) -> Path:
@@ -390,8 +385,3 @@ class Run:
             self.identity["backend"]: version(self.identity["backend"]),
             "devices": self.devices.count,
         }
-
-
-def checkpoint_path(out: Path) -> Path:
-    """Return the path of the checkpoint of a run that writes to this folder."""
-    return out.with_name(out.name + ".checkpoint")

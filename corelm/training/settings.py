@@ -1,4 +1,7 @@
-"""Settings of a training run, without Keras, so that the command line can check them at once."""
+"""Settings of a training run, and the presets that they start from.
+
+They need no Keras, so that the command line can check them at once.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,89 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.vocabularies import TOKENS
 from corelm.toolkit import processor_flags
-from corelm.training.presets import PRESETS, Preset, Recipe
+
+STEPS_PER_EPOCH = 16
+"""Steps in an epoch of little text, if it has as many rows."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of a training run.
+
+    Attributes:
+        optimizer: `rmsprop` (the chapter's) or `muon`.
+        learning_rate: constant for rmsprop, the peak of a warm-up and cosine for muon.
+        batch: rows per step.
+        tokens: the style of tokens, a key of `corelm.models.vocabularies.TOKENS`.
+        packed: True to train on every token of every text in full rows, False for one text a
+            row, cut or padded.
+    """
+
+    optimizer: str
+    learning_rate: float
+    batch: int
+    tokens: str
+    packed: bool
+
+    def for_rows(self, rows: int) -> Recipe:
+        """Return the recipe with a batch that gives `STEPS_PER_EPOCH` steps, or the recipe's.
+
+        Example:
+            >>> recipe = Recipe("muon", 0.007, 64, "words", packed=True)
+            >>> recipe.for_rows(100).batch, recipe.for_rows(100_000).batch
+            (6, 64)
+        """
+        return replace(self, batch=max(1, min(self.batch, rows // STEPS_PER_EPOCH)))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and its recipe."""
+
+    architecture: Architecture
+    recipe: Recipe
+    help: str
+
+
+PRESETS = {
+    "book": Preset(
+        Architecture("book"),
+        Recipe("rmsprop", 0.001, 256, "words", packed=False),
+        "the chapter's network and recipe, 9.8 million weights",
+    ),
+    "default": Preset(
+        Architecture("default", dense=1024, heads=4, blocks=3),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "pre-norm blocks, tied embeddings, Muon: better and faster",
+    ),
+    "small": Preset(
+        Architecture("default", width=64, dense=256, blocks=2),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "`default` with a quarter of its width, for little text",
+    ),
+    "gpt2": Preset(
+        Architecture("gpt2", 4096, 256, width=128, dense=512, heads=4, blocks=4),
+        Recipe("muon", 0.007, 32, "byte-pairs", packed=True),
+        "GPT-2's architecture and tokens, small; it can be exported to other engines",
+    ),
+    "rnn": Preset(
+        Architecture("rnn", dense=512, heads=1),
+        Recipe("rmsprop", 0.001, 64, "words", packed=False),
+        "a recurrent network (GRU)",
+    ),
+}
+
+LITTLE_TEXT_BYTES = 300_000
+"""Bytes; for less text `small` is about as good as `default`, and learns several times faster."""
+
+
+def preset_for(size: int) -> str:
+    """Return the name of the preset for this many bytes of text."""
+    return "small" if size < LITTLE_TEXT_BYTES else "default"
+
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
@@ -52,7 +134,7 @@ class TrainingSettings:
     Attributes:
         data: `imdb`, or a folder or file of texts.
         out: the folder to write the model to.
-        preset: a key of `corelm.training.presets.PRESETS`.
+        preset: a key of `corelm.training.settings.PRESETS`.
         epochs: passes through the data.
         seed: decides the first weights and the order of the rows; below 2 ** 32.
         prompt: the beginning of the texts written after each epoch, and the model's default

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from corelm.errors import DataError, MissingDependencyError, UsageError
-from corelm.models import byte_pairs
-from corelm.models.byte_pairs import ALPHABET, FIRST_MERGE, BytePairVocabulary
 from corelm.models.keras_import import quiet_tensorflow
-from corelm.models.vocabularies import StoredVocabulary
+from corelm.models.vocabularies import (
+    ALPHABET,
+    BYTE_PAIRS,
+    FIRST_MERGE,
+    BytePairVocabulary,
+    Merge,
+    StoredVocabulary,
+)
 from corelm.models.word_vocabulary import DASH, MARKED, PADDING, UNKNOWN, WordVocabulary
 from corelm.toolkit import END
 
@@ -78,7 +83,7 @@ def learn_vocabulary(
         DataError: texts without tokens.
         MissingDependencyError: a package that learns this vocabulary is not installed.
     """
-    if style == byte_pairs.STYLE:
+    if style == BYTE_PAIRS:
         return learn_byte_pairs(texts, size)
     return learn_words(texts, style, size, end)
 
@@ -93,7 +98,7 @@ def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
     """
     if size <= FIRST_MERGE:
         raise UsageError(
-            f"a vocabulary of {byte_pairs.STYLE} needs room for at least {FIRST_MERGE + 1} "
+            f"a vocabulary of {BYTE_PAIRS} needs room for at least {FIRST_MERGE + 1} "
             f"tokens, not {size}"
         )
     merges = _learn_merges(texts, size - FIRST_MERGE)
@@ -102,12 +107,12 @@ def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
     return BytePairVocabulary(merges)
 
 
-def _learn_merges(texts: Sequence[str], count: int) -> list[byte_pairs.Merge]:
+def _learn_merges(texts: Sequence[str], count: int) -> list[Merge]:
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning {byte_pairs.STYLE} needs tokenizers ({error}); "
+            f"learning {BYTE_PAIRS} needs tokenizers ({error}); "
             'install it with: pip install "corelm[train]"'
         ) from error
     tokenizer = Tokenizer(models.BPE())

@@ -10,15 +10,14 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
+from corelm import bench, native
 from corelm import machine as this_machine
-from corelm import native
-from corelm.bench import benchmark
-from corelm.bench.benchmark import Products, measure
+from corelm.bench import Products, measure
 from corelm.errors import UsageError
 from corelm.models.networks.layers import Matrix
 from corelm.models.numpy_model import NumpyModel, bare_products
 from corelm.testing import ToyModel
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 
 GREEDY = corelm.sampler("greedy")
 
@@ -27,7 +26,7 @@ GREEDY = corelm.sampler("greedy")
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Return a clock that advances by one second at each reading."""
     clock = count()
-    monkeypatch.setattr(benchmark, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(bench, "perf_counter", lambda: float(next(clock)))
     return clock
 
 

@@ -24,7 +24,7 @@ from corelm.machine import machine
 from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 
 
 class Counted:

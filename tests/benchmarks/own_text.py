@@ -23,10 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import corelm
 from corelm.models import bundle
-from corelm.training.presets import PRESETS
 from corelm.training.progress import Reporter
 from corelm.training.run import train
-from corelm.training.settings import TrainingSettings
+from corelm.training.settings import PRESETS, TrainingSettings
 
 PEOPLE = ("the cat", "my sister", "an old man", "the queen", "our teacher", "a small bird")
 VERBS = ("saw", "found", "painted", "lost", "sold", "carried", "hid", "loved")

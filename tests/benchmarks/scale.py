@@ -31,7 +31,7 @@ from corelm.plugins.strategies import strategy
 from corelm.reports.measure.generated_texts import draw, without_details
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import DrawTexts
-from corelm.scaling.choice import choose
+from corelm.scaling.executor import choose
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel

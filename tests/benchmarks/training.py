@@ -35,16 +35,14 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.machine import machine
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
+from corelm.models.networks import Architecture
 from corelm.models.word_vocabulary import WordVocabulary
 from corelm.reports.human_baseline import Scores
-from corelm.training.material import Material
-from corelm.training.presets import PRESETS
+from corelm.training.material import Material, TokenRows, opening_rows, packed_rows
 from corelm.training.progress import Reporter
-from corelm.training.rows import TokenRows, opening_rows, packed_rows
 from corelm.training.run import Run
-from corelm.training.settings import TrainingSettings, choose_precision
+from corelm.training.settings import PRESETS, TrainingSettings, choose_precision
 
 WORDS = 101
 """Of each review: what `book` reads in one row, inputs and targets."""

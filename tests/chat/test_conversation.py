@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 import corelm
-from corelm.chat.commands import Conversation
+from corelm.chat import Conversation
 from corelm.errors import UsageError
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import corelm.models.pretrained
+import corelm.models
 
 Run = Callable[..., Any]
-PRETRAINED = Path(corelm.models.pretrained.__file__).parent
+PRETRAINED = Path(corelm.models.__file__).with_name("pretrained")
 
 COMMANDS = {
     "prompt": ["sample", "--model", "toy", "--prompt-file"],

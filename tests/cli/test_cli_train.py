@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corelm.cli import main
-from corelm.training.lock import only_run
+from corelm.training.checkpoint import only_run
 
 SMALL = (
     "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",

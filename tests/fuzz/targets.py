@@ -26,7 +26,7 @@ from corelm.errors import CorelmError
 from corelm.generation.patterns import TextPatterns
 from corelm.interop.engine_settings.convert import ENGINES, read_content
 from corelm.models import atomic_files, bundle
-from corelm.models.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
+from corelm.models.vocabularies import ALPHABET, SPECIAL, BytePairVocabulary
 from corelm.models.weights import parse_weights
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 from corelm.reports.measure import journal

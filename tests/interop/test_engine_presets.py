@@ -10,7 +10,7 @@ import pytest
 from corelm import preset, presets, sampler, sampling_distribution
 from corelm.errors import UnknownNameError
 from corelm.interop.engine_presets import ENGINES
-from corelm.lint.notes import notes
+from corelm.lint import notes
 
 INF = float("inf")
 

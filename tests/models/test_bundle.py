@@ -21,7 +21,7 @@ from small_models import TINY, WORDS, some_weights, write
 import corelm
 from corelm.errors import ModelFileError
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
 

@@ -10,7 +10,7 @@ from corelm.models import corpus as corpus_module
 from corelm.models.corpus import corpus, read_texts
 from corelm.models.vocabularies import read_vocabulary
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.training.rows import opening_rows, packed_rows, padded_rows
+from corelm.training.material import opening_rows, packed_rows, padded_rows
 from corelm.training.vocabulary_learning import learn_vocabulary
 
 

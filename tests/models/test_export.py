@@ -11,12 +11,12 @@ import pytest
 from small_models import TINY, write
 
 import corelm
-from corelm import native
+from corelm import models, native
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
-from corelm.models import atomic_files, pretrained
+from corelm.models import atomic_files
 from corelm.models.bundle import read
-from corelm.models.export.write import FORMATS, export
+from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
@@ -32,7 +32,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["tiny", "shipped"])
 def folder(tiny, request):
-    return tiny if request.param == "tiny" else Path(pretrained.__file__).with_name("gpt2")
+    return (
+        tiny if request.param == "tiny" else Path(models.__file__).with_name("pretrained") / "gpt2"
+    )
 
 
 @pytest.fixture

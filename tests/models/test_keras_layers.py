@@ -5,7 +5,6 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="pip install keras")
 
-from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.keras_layers import (  # noqa: E402
     Gpt2Block,
     PositionalEmbedding,
@@ -13,7 +12,8 @@ from corelm.models.keras_layers import (  # noqa: E402
     TransformerDecoder,
     build,
 )
-from corelm.training.presets import PRESETS  # noqa: E402
+from corelm.models.networks import Architecture  # noqa: E402
+from corelm.training.settings import PRESETS  # noqa: E402
 
 SMALL = {
     "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),

@@ -10,10 +10,10 @@ from small_models import SMALL, random_weights
 
 from corelm import native
 from corelm.models import bundle
-from corelm.models.networks import NETWORKS
+from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
 from corelm.numerics.distributions import log_softmax
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 
 pytest.importorskip("keras", reason="pip install keras")
 

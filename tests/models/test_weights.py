@@ -9,7 +9,7 @@ from small_models import SMALL, random_weights
 
 from corelm.models import bundle
 from corelm.models.weights import shapes
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 
 pytest.importorskip("keras", reason="pip install keras")
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save
 
 from corelm.errors import ModelFileError
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.weights import check_shapes, parse_weights, shapes
 
 TINY = Architecture("rnn", vocabulary_size=4, width=2, dense=2)

@@ -7,7 +7,7 @@ import pytest
 
 from corelm import native
 from corelm.models.networks import layers
-from corelm.models.networks.graph import INPUT, Graph, plan
+from corelm.models.networks.base import INPUT, Graph, plan
 
 
 def by_definition(function, *arguments, **options):

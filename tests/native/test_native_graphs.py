@@ -7,9 +7,9 @@ import pytest
 from native_helpers import by_definition, embedding, some, step_input
 
 from corelm import native
+from corelm.models.networks import kinds as networks
 from corelm.models.networks import layers
-from corelm.models.networks import pre_norm as networks
-from corelm.models.networks.graph import INPUT, Graph, plan
+from corelm.models.networks.base import INPUT, Graph, plan
 
 
 def run(reads, step, asked=0, head=None):

@@ -7,7 +7,7 @@ import pytest
 from native_helpers import by_definition
 
 from corelm import native
-from corelm.models.networks import graph, layers
+from corelm.models.networks import base, layers
 
 
 @pytest.mark.parametrize("units", [1, 16, 37, 500])
@@ -88,9 +88,9 @@ def test_a_matrix_between_the_elements_of_another_is_refused():
 def test_every_finite_half_is_embedded_exactly():
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)].reshape(-1, 64)
-    reads, zeros = graph.Graph(), np.zeros((1, 64), np.float32)
-    reads.add(layers.Embed(halves, zeros), graph.INPUT)
-    plan = graph.plan(reads, graph.Graph(64).then(layers.Norm(np.ones(64, np.float32))))
+    reads, zeros = base.Graph(), np.zeros((1, 64), np.float32)
+    reads.add(layers.Embed(halves, zeros), base.INPUT)
+    plan = base.plan(reads, base.Graph(64).then(layers.Norm(np.ones(64, np.float32))))
     ids = np.arange(len(halves))[:, None]
     outputs = np.empty((len(halves), 1, 64), np.float32)
     logits, cache = (

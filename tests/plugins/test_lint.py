@@ -7,12 +7,12 @@ import math
 import pytest
 
 from corelm import Sampler, keep, param, sampler
-from corelm.lint.notes import notes
-from corelm.lint.probing import (
+from corelm.lint import (
     compares_probabilities,
     flattens,
     has_effect,
     leaves_one_token,
+    notes,
 )
 
 

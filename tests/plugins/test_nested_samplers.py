@@ -12,7 +12,7 @@ import pytest
 import corelm
 from corelm import Choice, Context, Sampler, hookimpl, param, sampler
 from corelm.errors import ExpressionError, ParameterError, UnknownNameError
-from corelm.lint.notes import notes
+from corelm.lint import notes
 from corelm.numerics.portability import is_portable
 from corelm.plugins.expressions import DEEPEST
 from corelm.plugins.registry import registry

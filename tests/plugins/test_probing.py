@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.lint.probing import (
+from corelm.lint import (
     compares_probabilities,
     differ,
     flattens,

@@ -16,7 +16,7 @@ import pytest
 
 import corelm
 from corelm import hookimpl
-from corelm.authoring.checks import shadowing_parameters
+from corelm.authoring import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import renamed
 from corelm.plugins.entry_points import EntryPoint

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from killing import install
-from units import Double
+from units import CountWords, Double, OddError, Raise
 
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.plugins.strategies import Strategy, strategy
-from corelm.scaling.job import Job, hash_of_variable
-from corelm.scaling.worker import _loaded, do, packed
+from corelm.scaling.job import Job, _loaded, do, hash_of_variable, packed
 from corelm.testing import ToyModel
 
 
@@ -105,3 +105,44 @@ def test_a_model_without_a_name_is_refused(given):
 def test_a_sampler_travels_as_its_expression():
     sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
     assert Strategy(sampler).__reduce__() == (strategy, (str(sampler),))
+
+
+# The worker's side
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Jobs whose models are toys; what a worker changes in its process is put back."""
+    level = logging.getLogger("corelm").level
+    monkeypatch.setattr(Job, "load", lambda job: ToyModel(end=job.model == "with an end"))
+    _loaded.cache_clear()
+    yield
+    _loaded.cache_clear()
+    logging.getLogger("corelm").setLevel(level)
+
+
+def job_of(name: str) -> Job:
+    return Job(name, None, None, "the", "0" * 64, ())
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_worker_does_units_with_several_models_and_repeats_no_warning():
+    words = packed(CountWords())
+    assert [do(job_of(name), words) for name in ("with an end", "without")] == ["13", "12"]
+    assert logging.getLogger("corelm").level == logging.ERROR
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (ExecutorError, ExecutorError, "1 of them"),
+        (ValueError, ValueError, "1 of them"),
+        (OddError, ExecutorError, "OddError: 1 of them"),
+        (SystemExit, ExecutorError, "SystemExit: 1 of them"),
+    ],
+)
+def test_an_error_travels_as_it_is_or_as_its_message(raised, expected, message):
+    with pytest.raises(expected) as error:
+        do(job_of("with an end"), packed(Raise(raised)))
+    assert (type(error.value), str(error.value)) == (expected, message)

@@ -8,7 +8,7 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm.scoring.scores import ScoredText, ScoredToken, score
+from corelm.scoring import ScoredText, ScoredToken, score
 from corelm.testing import ToyModel
 
 

@@ -15,12 +15,11 @@ import corelm
 from corelm.cli.output.product import Output
 from corelm.errors import ExecutorError, ReportError
 from corelm.plugins.registry import registry
-from corelm.scaling.choice import choose
 from corelm.scaling.code_digests import digests
-from corelm.scaling.executor import InProcess
-from corelm.studies.contents import _of_strategy
+from corelm.scaling.executor import InProcess, choose
 from corelm.studies.study_file import read_study
 from corelm.studies.study_output import diff_results, result_at, run_study, show_result
+from corelm.studies.unit_cache import _of_strategy
 
 
 class Shown(Output):

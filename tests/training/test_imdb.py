@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from corelm.errors import DataError, MissingDependencyError
-from corelm.training import imdb, reviews_archive
+from corelm.training import imdb
 from corelm.training.imdb import IMDB, Original, fetch_imdb
 
 REVIEWS = {
@@ -148,13 +148,13 @@ def test_an_interruption_leaves_nothing_half_done(home, local):
 @pytest.mark.skipif(not REAL.exists(), reason=f"the IMDB reviews are not at {REAL}")
 def test_the_real_archive_opens_and_its_first_members_are_reviews(tmp_path):
     with REAL.open("rb") as packed:
-        reader = reviews_archive._Forward(packed)
+        reader = imdb._Forward(packed)
         with tarfile.open(fileobj=reader, mode="r:") as real:
-            for info in itertools.islice(reviews_archive._members(real), 300):
-                reviews_archive._write(real, info, tmp_path)
+            for info in itertools.islice(imdb._members(real), 300):
+                imdb._write(real, info, tmp_path)
     written = files_below(tmp_path)
     assert len(written) == 300
-    assert all(reviews_archive.REVIEW.fullmatch(name) for name in written)
+    assert all(imdb.REVIEW.fullmatch(name) for name in written)
     assert all(len(content.decode()) > 30 for content in written.values())
 
 
@@ -218,12 +218,12 @@ def test_headers_of_headers_of_headers_are_refused(home, local):
 
 def test_bounds_hold_for_members_and_for_all_that_is_unpacked(home, local, monkeypatch):
     source = local(gzip.compress(tar({**REVIEWS, "aclImdb/notes": bytes(300_000)})))
-    monkeypatch.setattr(reviews_archive, "MOST_MEMBERS", 5)
+    monkeypatch.setattr(imdb, "MOST_MEMBERS", 5)
     assert "more than 5 members" in refusal(home, source)
-    monkeypatch.setattr(reviews_archive, "MOST_MEMBERS", 6)
-    monkeypatch.setattr(reviews_archive, "LARGEST_UNPACKED", 2**18)
+    monkeypatch.setattr(imdb, "MOST_MEMBERS", 6)
+    monkeypatch.setattr(imdb, "LARGEST_UNPACKED", 2**18)
     assert "unpacks to more than 0 MiB" in refusal(home, source)
-    monkeypatch.setattr(reviews_archive, "LARGEST_UNPACKED", 2**19)
+    monkeypatch.setattr(imdb, "LARGEST_UNPACKED", 2**19)
     assert fetch_imdb(source).is_dir()
 
 

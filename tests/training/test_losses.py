@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from corelm.training.advice import after_training, before_training
 from corelm.training.cli.output import HEIGHT, LEGEND, WIDTH, loss_curve
-from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
-from corelm.training.progress import LossHistory, TrainingPlan
+from corelm.training.progress import LossHistory, TrainingPlan, after_training, before_training
+from corelm.training.settings import LITTLE_TEXT_BYTES, PRESETS, preset_for
 
 
 def plan(tokens=10**6, steps_per_epoch=100, epochs=3):

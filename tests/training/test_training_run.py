@@ -17,21 +17,19 @@ keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 import corelm  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.models import bundle  # noqa: E402
-from corelm.models.architectures import Architecture  # noqa: E402
-from corelm.models.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.models.keras_model import KerasLanguageModel  # noqa: E402
+from corelm.models.networks import Architecture  # noqa: E402
+from corelm.models.vocabularies import BytePairVocabulary  # noqa: E402
 from corelm.models.word_vocabulary import WordVocabulary  # noqa: E402
-from corelm.training import checkpoint, presets  # noqa: E402
+from corelm.training import checkpoint  # noqa: E402
 from corelm.training import settings as training_settings  # noqa: E402
-from corelm.training.batches import ShuffledBatches  # noqa: E402
 from corelm.training.callbacks import TextGeneration  # noqa: E402
-from corelm.training.checkpoint import Checkpoint  # noqa: E402
+from corelm.training.checkpoint import Checkpoint, checkpoint_path, only_run  # noqa: E402
 from corelm.training.devices import Devices, connect  # noqa: E402
-from corelm.training.lock import only_run  # noqa: E402
+from corelm.training.learning import Scorer, ShuffledBatches  # noqa: E402
 from corelm.training.progress import Reporter  # noqa: E402
-from corelm.training.run import Run, checkpoint_path, train  # noqa: E402
-from corelm.training.scoring import Scorer  # noqa: E402
+from corelm.training.run import Run, train  # noqa: E402
 from corelm.training.settings import TrainingSettings  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -44,12 +42,14 @@ def small_presets():
     """The presets with their recipes, eight wide."""
     with pytest.MonkeyPatch.context() as patch:
         for name, (blocks, heads) in SIZES.items():
-            preset = presets.PRESETS[name]
+            preset = training_settings.PRESETS[name]
             small = replace(
                 preset.architecture, context_length=6, width=8, dense=16, heads=heads, blocks=blocks
             )
             recipe = replace(preset.recipe, batch=4, learning_rate=0.01)
-            patch.setitem(presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe))
+            patch.setitem(
+                training_settings.PRESETS, name, replace(preset, architecture=small, recipe=recipe)
+            )
         yield
 
 

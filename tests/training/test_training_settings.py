@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from corelm.errors import UsageError
-from corelm.training.presets import PRESETS
-from corelm.training.settings import TrainingSettings
+from corelm.training.settings import PRESETS, TrainingSettings
 
 
 def test_the_preset_decides_the_other_settings():

@@ -18,10 +18,9 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 
 from corelm.models import bundle  # noqa: E402
-from corelm.training.presets import PRESETS  # noqa: E402
 from corelm.training.progress import Reporter  # noqa: E402
 from corelm.training.run import Run, train  # noqa: E402
-from corelm.training.settings import TrainingSettings  # noqa: E402
+from corelm.training.settings import PRESETS, TrainingSettings  # noqa: E402
 
 
 class Stop(Reporter):

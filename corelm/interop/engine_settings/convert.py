@@ -16,40 +16,37 @@ from corelm.interop.engine_settings import (
     koboldcpp,
     llama_cpp,
     llama_cpp_flags,
-    mlx_lm,
     ollama,
     openai,
-    sillytavern,
-    text_generation_webui,
     transformers,
-    vllm,
 )
+from corelm.interop.engine_settings import text_generation_webui as webui
 from corelm.interop.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
 from corelm.toolkit import did_you_mean, shown
 
 ENGINES: Mapping[str, Engine] = {
-    module.ENGINE.name: module.ENGINE
-    for module in (
-        transformers,
-        llama_cpp,
-        llama_cpp_flags,
-        openai,
-        vllm,
-        mlx_lm,
-        sillytavern,
-        text_generation_webui,
-        koboldcpp,
-        ollama,
+    engine.name: engine
+    for engine in (
+        transformers.ENGINE,
+        llama_cpp.ENGINE,
+        llama_cpp_flags.ENGINE,
+        openai.OPENAI,
+        openai.VLLM,
+        openai.MLX_LM,
+        webui.SILLYTAVERN,
+        webui.WEBUI,
+        koboldcpp.ENGINE,
+        ollama.ENGINE,
     )
 }
 SYNTAX = {
-    "yaml": text_generation_webui.ENGINE.name,
+    "yaml": webui.WEBUI.name,
     "flags": llama_cpp_flags.ENGINE.name,
     "modelfile": ollama.ENGINE.name,
 }
 """The only engine whose settings have this syntax."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
-"""Engines whose keys are nearly those of others, and what tells them apart."""
+"""Engines with nearly another engine's keys, each with a function that recognises its requests."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ def engine_named(name: str) -> Engine:
 
 
 def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return the engine that a file's name tells; None if its keys must tell."""
+    """Return the engine by the name of a file; None if only the keys can show it."""
     return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
 
 
@@ -267,7 +264,7 @@ def _known(engine: Engine, values: Values) -> tuple[int, int]:
     """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
-    others = {*engine.unsupported, *engine.other_keys, *engine.ignored.split()}
+    others = {*engine.unsupported, *engine.other_keys, *engine.ignored_keys}
     return len(samplers), len(samplers | keys & others)
 
 
@@ -280,14 +277,14 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         if values.get(key) not in (None, off):
             unsupported[key] = ""
     stages = _stages(engine, values, unsupported)
-    gone = engine.ignored.split()
-    known = {*engine.sampler_keys, *engine.unsupported, *gone}
+    known = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys}
+    gone = [key for key in engine.ignored_keys if key in values]
     return EngineSettings(
         engine.name,
         _chain(stages),
         unsupported,
         {key: value for key, value in values.items() if key in engine.other_keys},
-        tuple(dict.fromkeys([*_idle(engine, values, stages), *(k for k in gone if k in values)])),
+        tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
         tuple(key for key in values if key not in known | engine.other_keys),
     )
 

@@ -145,6 +145,11 @@ class Engine:
         """The keys that do not change the distribution of a token."""
         return frozenset(self.other.split())
 
+    @property
+    def ignored_keys(self) -> list[str]:
+        """The keys of samplers that the engine no longer has."""
+        return self.ignored.split()
+
     def from_words(self, values: Values) -> Values:
         """Return the values of a file under the keys of the settings."""
         return values
@@ -251,9 +256,9 @@ class ListingEngine(Engine):
         return [s for place in places for s in self.settings if s.place == place]
 
     def whole(self, places: Sequence[str]) -> list[Setting]:
-        """Return the settings that act, in order: those that no list can name, and those of places.
+        """Return the settings that act, in order: all without a place, and all of these places.
 
-        By default the former act first, as biases and bans do.
+        By default the settings without a place act first, as biases and bans do.
         """
         return [*(s for s in self.settings if not s.place), *self.at(places)]
 

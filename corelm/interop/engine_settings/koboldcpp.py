@@ -36,7 +36,6 @@ MOST_PLACES = 7
 """A longer list of samplers, or an empty one, is ignored."""
 FORCED_MIN_P = 0.002
 """Of adaptive_p without a filter before it."""
-SAMPLERS = {s.sampler: s for s in llama_cpp.SETTINGS}
 
 
 def _finite(given: Mapping[str, Any]) -> Values | None:
@@ -116,7 +115,7 @@ TEMPERATURE = Setting(
 QUADRATIC = replace(webui.QUADRATIC, place="5")
 LISTED = (
     *PENALTIES,
-    replace(SAMPLERS["top_k"], keys={"top_k": 100}, place="0"),
+    replace(llama_cpp.SAMPLERS["top_k"], keys={"top_k": 100}, place="0"),
     webui.above_zero("top_a", "1", {"top_a": 0.0}, a="top_a"),
     Setting(
         "tail_free",
@@ -135,7 +134,7 @@ LISTED = (
         {"temperature": 0.75, "dynatemp_range": 0.0, "dynatemp_exponent": 1.0},
         {"dynatemp_range": 0.0},
         _read_dynamic,
-        SAMPLERS["dynamic_temperature"].write,
+        llama_cpp.SAMPLERS["dynamic_temperature"].write,
         "5",
     ),
     QUADRATIC,
@@ -149,14 +148,16 @@ ADAPTIVE = Setting(
     lambda stage: {"adaptive_target": stage.target, "adaptive_decay": stage.decay},
 )
 LATE = (
-    replace(SAMPLERS["xtc"], keys={"xtc_probability": 0.0, "xtc_threshold": 0.2}, place=""),
+    replace(
+        llama_cpp.SAMPLERS["xtc"], keys={"xtc_probability": 0.0, "xtc_threshold": 0.2}, place=""
+    ),
     ADAPTIVE,
 )
 MIROSTAT = llama_cpp.MIROSTAT
 
 
 def is_request(values: Values) -> bool:
-    """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
+    """Return True for a request to KoboldCpp, whose keys are nearly SillyTavern's."""
     own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
     is_own = own_keys & values.keys() or {"prompt", "max_length"} <= values.keys()
     return bool(is_own) and "temperature" in values and "temp" not in values
@@ -170,7 +171,7 @@ class KoboldCpp(ListingEngine):
         target, top_p = (values.get(key, 0) for key in ("adaptive_target", "top_p"))
         if not all(isinstance(number, (int, float)) for number in (target, top_p)):
             return values
-        # The program puts a filter before adaptive_p where there is none.
+        # The program puts a filter before adaptive_p if the request has none.
         unfiltered = top_p >= 1 and values.get("min_p") in (None, 0)
         return {**values, "min_p": FORCED_MIN_P} if target > 0 and unfiltered else values
 

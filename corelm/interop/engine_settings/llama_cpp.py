@@ -190,6 +190,7 @@ SETTINGS = (
         "temperature",
     ),
 )
+SAMPLERS = {setting.sampler: setting for setting in SETTINGS}
 MIROSTAT = Setting(
     "mirostat",
     {"mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1},

@@ -74,7 +74,7 @@ SPELLINGS = {
 REPEATED = ("--dry-sequence-breaker", "--logit-bias", "--reverse-prompt")
 """Flags that may be given several times."""
 NONE = "none"
-"""The value of --dry-sequence-breaker that stands for no breaker."""
+"""The value of --dry-sequence-breaker for no breaker."""
 
 _BIAS = re.compile(r"(\d+)([+-].+)")
 
@@ -118,7 +118,7 @@ def parsed(text: str) -> dict[str, Any]:
         elif flag in REPEATED:
             found[flag].append(word)
         elif flag and found[flag] is True:  # the value of a flag that was seen without one
-            found[flag] = _number(word)
+            found[flag] = number(word)
         elif flag in FLAGS:
             raise SettingsError(f"the flag {flag} has several values: {shown(word)} after another")
     return found
@@ -126,10 +126,11 @@ def parsed(text: str) -> dict[str, Any]:
 
 def _is_flag(word: str) -> bool:
     # -1 is a value, as in `--repeat-last-n -1`.
-    return word.startswith("-") and not isinstance(_number(word), (int, float))
+    return word.startswith("-") and not isinstance(number(word), (int, float))
 
 
-def _number(word: str) -> Any:
+def number(word: str) -> Any:
+    """Return a word as a number if it is one, else the word."""
     for kind in (int, float):
         try:
             return kind(word)

@@ -14,6 +14,7 @@ from typing import Any
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import llama_cpp
 from corelm.interop.engine_settings.engine import Engine, Setting, Values, plain
+from corelm.interop.engine_settings.llama_cpp_flags import number
 
 OPTIONS = "options"
 COMMANDS = (
@@ -79,7 +80,7 @@ def parsed(text: str) -> dict[str, Any]:
         if name in _ITEMS:
             found.setdefault(name, []).append(value)
         else:  # the last one of a name counts
-            found[name] = _number(value)
+            found[name] = _value(value)
     return found
 
 
@@ -105,25 +106,19 @@ def _end(match: re.Match[str] | None, place: int) -> int:
     return place if match is None else match.end()
 
 
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
+def _value(text: str) -> Any:
+    return {"true": True, "false": False}.get(text.lower(), number(text))
 
 
-SAMPLERS = {s.sampler: s for s in llama_cpp.SETTINGS}
 ENGINE = Ollama(
     "ollama",
     (
-        SAMPLERS["repetition_penalty"],
-        SAMPLERS["frequency_penalty"],
-        SAMPLERS["presence_penalty"],
-        SAMPLERS["top_k"],
-        SAMPLERS["typical"],
-        replace(SAMPLERS["top_p"], keys={"top_p": 0.9}),
+        llama_cpp.SAMPLERS["repetition_penalty"],
+        llama_cpp.SAMPLERS["frequency_penalty"],
+        llama_cpp.SAMPLERS["presence_penalty"],
+        llama_cpp.SAMPLERS["top_k"],
+        llama_cpp.SAMPLERS["typical"],
+        replace(llama_cpp.SAMPLERS["top_p"], keys={"top_p": 0.9}),
         plain("min_p", "p", "min_p", 0.0),
         Setting(
             "temperature",

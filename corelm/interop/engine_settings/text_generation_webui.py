@@ -1,8 +1,12 @@
-"""The settings of text-generation-webui: a preset in YAML.
+"""The settings of text-generation-webui, presets in YAML, and of SillyTavern, presets in JSON.
 
 Source: text-generation-webui in 2026, modules/presets.py, modules/text_generation.py and
 modules/sampler_hijack.py (its loaders on transformers). The cut-offs are in ten-thousandths; the
 range of the penalties is 0 or -1 for the whole context; a sampler that the list lacks acts first.
+
+SillyTavern, public/scripts/textgen-settings.js: a preset for text completion. SillyTavern passes it
+on to another engine; here it is read as text-generation-webui reads its own, in the order of
+`sampler_priority`.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from corelm.errors import SettingsError
 from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings.engine import (
     ListingEngine,
+    NoCounterpartError,
     Setting,
     Values,
     all_or,
@@ -265,7 +270,7 @@ class TextGenerationWebui(PriorityEngine):
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
 
 
-ENGINE = TextGenerationWebui(
+WEBUI = TextGenerationWebui(
     "text-generation-webui",
     (
         custom_bans(),
@@ -295,6 +300,85 @@ ENGINE = TextGenerationWebui(
         "add_bos_token skip_special_tokens stream auto_max_new_tokens max_tokens_second "
         "negative_prompt prompt_lookup_num_tokens static_cache preset mode character "
         "instruction_template messages prompt stop n"
+    ),
+    switch="do_sample",
+    list_key="sampler_priority",
+    foreign=frozenset({"encoder_repetition_penalty"}),
+)
+
+
+SILLYTAVERN_BREAKERS = '["\\n", ":", "\\"", "*"]'
+
+
+def _temperature() -> Setting:
+    """Return the setting of the temperature, which the dynamic one replaces."""
+    return Setting(
+        "temperature",
+        {"temp": 1.0, "dynatemp": False},
+        {"temp": 1.0},
+        # Without this, the chain would apply both temperatures.
+        lambda t, dynamic: None if dynamic is True else {"t": t},
+        lambda stage: {"temp": stage.t},
+        "temperature",
+    )
+
+
+def _read_bans(lines: str) -> Values | None:
+    """Read one ban a line: a list of token ids in JSON, or words in the user's own tokenizer."""
+    ids: list[int] = []
+    for line in filter(None, lines.split("\n")):
+        if not (line.startswith("[") and line.endswith("]")):
+            raise NoCounterpartError("corelm takes lines of token ids here, such as [15, 16]")
+        ids += json.loads(line)
+    return biases.listed(",".join(map(str, ids)))
+
+
+SILLYTAVERN = PriorityEngine(
+    "sillytavern",
+    (
+        Setting(
+            "ban",
+            {"banned_tokens": ""},
+            {"banned_tokens": ""},
+            _read_bans,
+            lambda stage: {"banned_tokens": json.dumps(biases.ids(stage.words))},
+        ),
+        penalty("repetition_penalty", "rep_pen", 1.0, "rep_pen_range"),
+        penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
+        penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
+        dry("dry_penalty_last_n", 0, SILLYTAVERN_BREAKERS),
+        above_zero("top_n_sigma", "top_n_sigma", {"nsigma": 0.0}, n="nsigma"),
+        _temperature(),
+        dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
+        QUADRATIC,
+        *FILTERS,
+        ADAPTIVE,
+        mirostat(),
+        XTC,
+        NO_REPEAT,
+    ),
+    unsupported={
+        "encoder_rep_pen": 1,
+        "penalty_alpha": 0,
+        "guidance_scale": 1,
+        "num_beams": 1,
+        "min_length": 0,
+        "skew": 0,
+        "rep_pen_decay": 0,
+        "grammar_string": "",
+        "json_schema": {},
+        "logit_bias": [],
+        "ban_eos_token": False,
+        "ignore_eos_token": False,
+        "min_keep": 0,
+    },
+    other=(
+        "rep_pen_slope rep_pen_size length_penalty "
+        "early_stopping max_tokens_second seed preset add_bos_token stopping_strings "
+        "skip_special_tokens streaming negative_prompt samplers samplers_priorities sampler_order "
+        "spaces_between_special_tokens speculative_ngram type n custom_model genamt max_length "
+        "bypass_status_check openrouter_allow_fallbacks openrouter_providers legacy_api "
+        "server_urls"
     ),
     switch="do_sample",
     list_key="sampler_priority",

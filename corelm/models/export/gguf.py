@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import MissingDependencyError
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import SPECIAL, BytePairVocabulary
+from corelm.models.networks import Architecture
+from corelm.models.vocabularies import SPECIAL, BytePairVocabulary
 
 LAYERS = {
     "attention_norm": "attn_norm",

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from corelm.errors import MissingDependencyError
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import BytePairVocabulary
-from corelm.models.networks.base import weights_below
+from corelm.models.networks import Architecture
+from corelm.models.networks.kinds import weights_below
 from corelm.models.networks.layers import Weights
+from corelm.models.vocabularies import BytePairVocabulary
 
 NORMS = {
     "attention_norm": "_self_attention_layer_norm",

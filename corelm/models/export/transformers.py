@@ -1,4 +1,8 @@
-"""A folder for transformers: a GPT2LMHeadModel with its fast tokenizer. mlx-lm opens it too."""
+"""Folders for transformers: a model, and a sampler for `generate(custom_generate=FOLDER)`.
+
+The model is a GPT2LMHeadModel with its fast tokenizer, which mlx-lm opens too. Source of the
+sampler's folder: transformers 5.24, `load_custom_generate` in generation/utils.py.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
-from corelm.models.architectures import Architecture
+from corelm import Sampler
 from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import END, PADDING, SPECIAL, BytePairVocabulary
+from corelm.models.networks import Architecture
+from corelm.models.vocabularies import END, PADDING, SPECIAL, BytePairVocabulary
+from corelm.toolkit import parts
 
 LAYERS = {
     "attention_norm": "ln_1",
@@ -139,3 +145,50 @@ def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str,
             "merges": [list(merge) for merge in vocabulary.merges],
         },
     }
+
+
+PACKAGES = ("corelm", "corelm-transformers")
+"""Without one of these transformers refuses to run the folder, and says which is missing."""
+
+GENERATE = '''\
+"""Sample with corelm in transformers; the packages are in requirements.txt.
+
+Call model.generate(**inputs, custom_generate=FOLDER, trust_remote_code=True, seed=7).
+"""
+
+from corelm_transformers import corelm_loop
+
+SAMPLER = {sampler}
+
+
+def generate(model, seed=None, **arguments):
+    """Generate with SAMPLER; a seed decides the random numbers, as in `corelm.generate`."""
+    return model.generate(custom_generate=corelm_loop, sampler=SAMPLER, seed=seed, **arguments)
+'''
+
+
+def generate_files(sampler: Sampler) -> dict[str, bytes]:
+    """Return the files of the folder by name.
+
+    Args:
+        sampler: written as the expression that it is read from again, in a literal of Python, so
+            no text in it can become code.
+    """
+    code = GENERATE.format(sampler=ascii(str(sampler)))
+    return {
+        "custom_generate/generate.py": code.encode(),
+        "custom_generate/requirements.txt": "".join(f"{p}\n" for p in PACKAGES).encode(),
+    }
+
+
+def local_parameters(sampler: Sampler) -> list[str]:
+    """Return the parameters that name a file, a model or a secret, such as `key of green_list`.
+
+    They are in the folder as they are written, and mean nothing, or too much, elsewhere.
+    """
+    return [
+        f"{parameter.name} of {part.name}"
+        for part in parts(sampler)
+        for parameter in part.parameters()
+        if parameter.rule.local and getattr(part, parameter.name) != parameter.default
+    ]

@@ -212,7 +212,7 @@ def report(
     from corelm.reports.cli.finish_report import ReportFiles, ReportOutput
     from corelm.reports.cli.report_diff import compare_files
     from corelm.reports.measure.plan import NamedModel, plan
-    from corelm.scaling.choice import choose
+    from corelm.scaling.executor import choose
 
     with product() as out:
         files = {

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from corelm import Decoder, LanguageModel, Sampler
-from corelm.lint.probing import temperature_of
+from corelm.lint import temperature_of
 from corelm.reports.document.content import (
     Entry,
     Parameters,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Sampler
-from corelm.lint.probing import temperature_of
+from corelm.lint import temperature_of
 from corelm.reports.divergences import LEAST, moments, without_tokens
 from corelm.reports.document.content import Curve
 from corelm.reports.measure.contexts import Group, Position

@@ -22,8 +22,7 @@ from corelm.errors import UsageError
 from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
 from corelm.toolkit import Parameter, Rule, home
-from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
-from corelm.training.settings import DATA, TrainingSettings
+from corelm.training.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
 
 IMDB = "imdb"
 DEFAULTS = TrainingSettings(data=IMDB, out=Path())
@@ -143,7 +142,7 @@ def _train(
 def _check_target(out: Path) -> None:
     """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
     from corelm.models.bundle import check_target
-    from corelm.training.lock import only_run
+    from corelm.training.checkpoint import only_run
 
     with only_run(out):
         check_target(out)

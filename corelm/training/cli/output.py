@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages
 from corelm.cli.output.progress import bar_moves, bars_of
-from corelm.training.advice import after_training
-from corelm.training.progress import LossHistory, Reporter, TrainingPlan
+from corelm.training.progress import LossHistory, Reporter, TrainingPlan, after_training
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -17,7 +17,7 @@ from corelm_keras_hub import sampler
 import corelm
 from corelm.interop.testing import tiny_gpt2
 from corelm.models.bundle import read
-from corelm.models.export.write import export
+from corelm.models.export import export
 
 README = Path(__file__).parents[1] / "README.md"
 PARTIAL = "\N{REPLACEMENT CHARACTER}\n"

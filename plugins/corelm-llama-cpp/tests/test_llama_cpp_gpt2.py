@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def file(folder):
     from corelm.models.bundle import read
-    from corelm.models.export.write import export
+    from corelm.models.export import export
 
     return export(read(folder), "gguf", folder.with_name("tiny.gguf"))
 

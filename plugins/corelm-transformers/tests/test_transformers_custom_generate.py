@@ -10,7 +10,7 @@ from corelm_transformers import TransformersModel
 from tiny_transformers import ENGINE, PROMPTS, TOKENIZER, encoded
 
 import corelm
-from corelm.models.export.custom_generate import generate_files
+from corelm.models.export.transformers import generate_files
 
 CHAIN = "mirostat(tau=3.0) | ban(words=('cat',))"
 

@@ -11,9 +11,9 @@ import numpy as np
 
 import corelm
 from corelm.models import bundle
-from corelm.models.architectures import Architecture
 from corelm.models.keras_layers import build
-from corelm.training.presets import PRESETS
+from corelm.models.networks import Architecture
+from corelm.training.settings import PRESETS
 from corelm.training.vocabulary_learning import text_vectorization
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer

@@ -9,9 +9,9 @@ import itertools
 
 import numpy as np
 
-from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import ALPHABET, BytePairVocabulary
+from corelm.models.networks import Architecture
+from corelm.models.vocabularies import ALPHABET, BytePairVocabulary
 from corelm.models.weights import shapes
 
 SHAPE = Architecture("gpt2", dense=2048, heads=4)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 import corelm
-from corelm.bench.benchmark import Products, measure
+from corelm.bench import Products, measure
 from corelm.generation.generate import steps
-from corelm.models.architectures import Architecture
+from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.training.presets import PRESETS
+from corelm.training.settings import PRESETS
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 

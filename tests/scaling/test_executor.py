@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from corelm.errors import CorelmError, MissingDependencyError
-from corelm.scaling.choice import choose
+from corelm.scaling.executor import choose
 
 
 @pytest.mark.parametrize(

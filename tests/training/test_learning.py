@@ -7,8 +7,8 @@ from small_models import SMALL
 keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 
 from corelm.models.keras_layers import build  # noqa: E402
-from corelm.training.optimizers import optimizer  # noqa: E402
-from corelm.training.presets import PRESETS  # noqa: E402
+from corelm.training.learning import optimizer  # noqa: E402
+from corelm.training.settings import PRESETS  # noqa: E402
 
 
 @pytest.mark.slow
