@@ -26,8 +26,9 @@ from corelm import Sampler
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import model_contexts
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.intervals import Interval, best_of, difference_interval, mean_interval
-from corelm.reports.metrics.positions import total
+from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
+from corelm.reports.metrics.selection import best_of
+from corelm.reports.metrics.sums import total
 from corelm.testing import ToyModel
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")

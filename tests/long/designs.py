@@ -42,8 +42,7 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
     share_interval,
 )
-from corelm.reports.metrics.positions import Sums
-from corelm.reports.metrics.units import by_unit, units
+from corelm.reports.metrics.sums import Sums, by_unit, units
 from corelm.testing import ToyModel
 
 DESIGNS = (

@@ -25,8 +25,8 @@ from corelm.reports.document.content import Document, HumanEntry, SamplerEntry
 from corelm.reports.measure import generated_texts
 from corelm.reports.measure.entries import Measured, from_human
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.render.false_discoveries import clear_differences, p_values
+from corelm.reports.metrics.selection import closest_set
+from corelm.reports.render.significance import clear_differences, p_values
 from corelm.testing import ToyModel
 
 Pool = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -7,14 +7,9 @@ from documents import TEXTS, compare, typed
 
 from corelm.reports.document.figures import TABLES
 from corelm.reports.metrics.intervals import NORMAL
-from corelm.reports.render.false_discoveries import (
-    Place,
-    clear_differences,
-    discoveries,
-    p_values,
-)
 from corelm.reports.render.html import tables
 from corelm.reports.render.html.page import page
+from corelm.reports.render.significance import Place, clear_differences, discoveries, p_values
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from corelm.reports.document.content import GeneratedTexts, SamplerEntry, TeacherForced
-from corelm.reports.document.fronts import front, fronts
+from corelm.reports.measure.entries import fronts
+from corelm.reports.metrics.selection import front
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy import stats
 
 import corelm
 from corelm.errors import ReportError
-from corelm.reports.document.permutation import holm, p_value
+from corelm.reports.render.significance import holm, p_value
 from corelm.testing import ToyModel
 
 

@@ -209,8 +209,7 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.reports.cli.finish_report import ReportFiles, ReportOutput
-    from corelm.reports.cli.report_diff import compare_files
+    from corelm.reports.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm.reports.measure.plan import NamedModel, plan
     from corelm.scaling.choice import choose
 

@@ -276,7 +276,7 @@ FIGURES = (
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
         note="Without the positions of the ends of texts.",
-        source="corelm.reports.metrics.positions:outside",
+        source="corelm.reports.metrics.sums:outside",
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,
@@ -341,7 +341,7 @@ FIGURES = (
         text="The likeness of the texts to each other, mean over texts: 1 if all are the same.",
         note="With smoothing 1 of Chen and Cherry 2014, by 0.1. No interval where fewer than 8 "
         "texts share a phrase of four tokens: there the smoothing decides it.",
-        source="corelm.reports.metrics.self_bleu:self_bleu",
+        source="corelm.reports.metrics.ngrams:self_bleu",
     ),
     Figure(
         name="zipf", view=GENERATED, table=VARIETY, title="Zipf",

@@ -9,8 +9,9 @@ continue the same prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +22,25 @@ from corelm.reports.document.content import (
     Difference,
     Differences,
     EntropySummary,
+    Front,
     HumanContexts,
     HumanEntry,
     SamplerEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN
+from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN, TEACHER_FORCED
 from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.derived_intervals import independent_difference, within
 from corelm.reports.metrics.intervals import (
     NORMAL,
-    best_of,
     difference_interval,
+    independent_difference,
     mean_interval,
+    within,
 )
-from corelm.reports.metrics.positions import Sums, by_position, ratio, total
-from corelm.reports.metrics.units import by_unit
+from corelm.reports.metrics.selection import Point, best_of, closest_set, front
+from corelm.reports.metrics.sums import Sums, by_position, by_unit, ratio, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 """The figures that a report has in bits too."""
@@ -338,3 +339,50 @@ def _paired(own: Sums, other: Sums, units: Sequence[int]) -> Difference:
 def _key(name: str) -> str:
     """Return the name of a figure in a report."""
     return MEAN if name == "entropy" else name
+
+
+class Pair(NamedTuple):
+    """Two figures of a view: the one is better if it is larger, the other if it is smaller."""
+
+    view: str
+    larger: str
+    smaller: str
+
+
+PAIRS = (
+    Pair(GENERATED, "diversity", "surprisal"),
+    Pair(TEACHER_FORCED, "human_recall", "mass_kept"),
+)
+
+
+def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
+    """Return the front of each pair of figures that the entries have.
+
+    Example:
+        >>> from corelm.reports.document.content import TeacherForced
+        >>> entries = [
+        ...     SamplerEntry(
+        ...         sampler=name,
+        ...         teacher_forced=TeacherForced(
+        ...             figures={"human_recall": recall, "mass_kept": mass}
+        ...         ),
+        ...     )
+        ...     for name, recall, mass in (("a", 0.9, 0.8), ("b", 0.9, 0.9), ("c", 1.0, 1.0))
+        ... ]
+        >>> fronts(entries)[0].entries
+        ['a', 'c']
+    """
+    measured = list(samplers)
+    found = []
+    for pair in PAIRS:
+        points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
+        best = front(points.values())
+        names = [name for name, point in points.items() if point in best]
+        if names:
+            found.append(Front(**pair._asdict(), entries=names))
+    return found
+
+
+def _point(entry: SamplerEntry, pair: Pair) -> Point | None:
+    x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
+    return None if x is None or y is None else (x, y)

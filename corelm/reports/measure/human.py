@@ -23,7 +23,7 @@ from corelm.reports.measure.entries import model_on_contexts
 from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.scoring import Score, count_bytes
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.positions import Band
+from corelm.reports.metrics.sums import Band
 from corelm.toolkit import counted
 
 Record = Mapping[str, Any]

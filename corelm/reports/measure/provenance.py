@@ -34,7 +34,7 @@ from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
-from corelm.reports.metrics.units import units
+from corelm.reports.metrics.sums import units
 from corelm.toolkit import Offer, Parameterized, Source, Strategy, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 

@@ -18,7 +18,6 @@ from corelm.reports.document.content import (
     TemperatureFit,
 )
 from corelm.reports.document.figures import HUMAN
-from corelm.reports.document.fronts import fronts
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, human_contexts
 from corelm.reports.measure.entries import (
@@ -27,6 +26,7 @@ from corelm.reports.measure.entries import (
     closest,
     from_entry,
     from_human,
+    fronts,
     teacher_forced,
 )
 from corelm.reports.measure.human import (
@@ -62,7 +62,7 @@ from corelm.reports.measure.units import (
     ScoreTexts,
     Stages,
 )
-from corelm.reports.metrics.units import units
+from corelm.reports.metrics.sums import units
 from corelm.scaling.executor import Executor
 from corelm.toolkit import Endings, Strategy, Texts, batches, never_drawn
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from corelm import ByteVocabulary, LanguageModel, Vocabulary
 from corelm.batching import prompt_and_text, teacher_forced
 from corelm.reports.divergences import nan_if_impossible
-from corelm.reports.metrics.positions import Sums
+from corelm.reports.metrics.sums import Sums
 from corelm.toolkit import model_surprisals
 
 

@@ -25,7 +25,7 @@ from corelm.reports.metrics.intervals import (
     difference_interval,
     mean_interval,
 )
-from corelm.reports.metrics.positions import ratio
+from corelm.reports.metrics.sums import ratio
 
 Record = dict[str, Any]
 Floats = NDArray[np.float64]

@@ -22,25 +22,22 @@ from corelm.reports.measure.generated_texts import (
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
 from corelm.reports.metrics import text_figures as metrics
-from corelm.reports.metrics.derived_intervals import (
-    independent_difference,
-    on_logit_scale,
-    on_reciprocal_scale,
-    widened,
-    within,
-)
 from corelm.reports.metrics.intervals import (
     FEWEST,
     Interval,
     difference_interval,
     effective_number,
+    independent_difference,
     jackknife,
     mean_interval,
+    on_logit_scale,
+    on_reciprocal_scale,
     share_interval,
+    widened,
+    within,
 )
-from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.sets import subset_interval, subsets
-from corelm.reports.metrics.units import by_unit, units
+from corelm.reports.metrics.sums import Band, Sums, along_texts, by_position, by_unit, ratio, units
 from corelm.toolkit import Offer
 
 SCALES = {SELF_BLEU: on_logit_scale, "compression": on_reciprocal_scale}

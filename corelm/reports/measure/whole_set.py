@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import Interval, jackknife, mean_interval
-from corelm.reports.metrics.self_bleu import self_bleu_left_out, sharing
+from corelm.reports.metrics.ngrams import self_bleu_left_out, sharing
 from corelm.toolkit import Offer
 
 SELF_BLEU = "self_bleu_4"

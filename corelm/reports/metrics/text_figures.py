@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.native.cpu import cpu_limit
-from corelm.reports.metrics.ngrams import Texts, flat, ngrams
-from corelm.reports.metrics.self_bleu import self_bleu
+from corelm.reports.metrics.ngrams import Texts, flat, ngrams, self_bleu
 from corelm.toolkit import ends_in_loop
 
 Floats = NDArray[np.float64]

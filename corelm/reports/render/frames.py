@@ -13,7 +13,7 @@ from corelm.reports.document.content import Document, Entry, KeptText, SamplerEn
 from corelm.reports.document.figures import GENERATED, OF_SETS, VIEWS
 from corelm.reports.document.lookup import Estimate, difference, estimates
 from corelm.reports.document.parts import Json
-from corelm.reports.document.permutation import tests
+from corelm.reports.render.significance import permutation_tests
 from corelm.toolkit import one_line
 
 Columns = dict[str, list[Any]]
@@ -94,7 +94,7 @@ def _of_differences(document: Document) -> Iterator[Block]:
 
 def _of_tests(document: Document) -> Iterator[Block]:
     by_name = {entry.label: entry for entry in document.samplers}
-    for test in tests(document):
+    for test in permutation_tests(document):
         yield {**_identity(document, by_name[test.sampler]), **test.as_json()}, {}
 
 

@@ -10,16 +10,16 @@ from scipy import stats
 
 from corelm.reports.metrics.intervals import (
     ROUNDS,
-    _influence,
-    _means,
     _student,
     _tail,
-    best_of,
     difference_interval,
+    influence_of,
     jackknife,
     mean_interval,
+    resampled_means,
     share_interval,
 )
+from corelm.reports.metrics.selection import best_of
 
 
 def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
@@ -44,8 +44,8 @@ def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
 
 def test_the_influence_of_a_text_on_a_mean():
     # 12 values with the mean 2: each text's sum, less 2 for each of its values, divided by 12
-    assert _influence([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
-    assert _influence([0.0, 0.0], [0, 0]).tolist() == [0, 0]
+    assert influence_of([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
+    assert influence_of([0.0, 0.0], [0, 0]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_ends_are_those_of_students_t_for_the_texts_that_decide(influence, f
 
 def test_an_interval_that_few_texts_decide_is_wider():
     values, ones = np.random.default_rng(3).exponential(1, 100) ** 3, np.ones(100)
-    means = _means(values, ones, 0, 1000)
+    means = resampled_means(values, ones, 0, 1000)
     low, high = mean_interval(values, ones)
     plain = np.percentile(means, (2.5, 97.5))
     assert low < plain[0] < plain[1] < high
@@ -90,7 +90,7 @@ def test_the_best_of_many_settings_is_corrected_for_the_choice():
 def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
     texts = ([1.0, 2.0, 4.0, 9.0] * 4, [1] * 16)
     low, high = mean_interval(*texts)
-    bias = _means(*texts, 0, ROUNDS).mean() - 4.0
+    bias = resampled_means(*texts, 0, ROUNDS).mean() - 4.0
     alone = best_of([texts], 0.0)
     assert alone.chosen == 0
     assert alone.value == pytest.approx(4.0 - bias)
@@ -119,7 +119,7 @@ def test_resampling_in_small_parts_gives_the_means_of_the_whole():
     sums, counts = np.random.default_rng(2).normal(9, 2, 30), np.arange(1.0, 31.0)
     times = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), size=90)
     expected = (times @ sums) / (times @ counts)
-    assert np.allclose(_means(sums, counts, 7, 90), expected, rtol=1e-12)
+    assert np.allclose(resampled_means(sums, counts, 7, 90), expected, rtol=1e-12)
 
 
 def test_a_text_may_have_no_values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from corelm.reports.metrics.positions import along_texts, by_position, drift, outside, ratio, total
+from corelm.reports.metrics.sums import along_texts, by_position, drift, outside, ratio, total
 
 
 def test_a_mean_is_over_all_positions_of_all_texts():

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from corelm.reports.metrics.intervals import effective_number, share_interval
-from corelm.reports.metrics.units import by_unit, units
+from corelm.reports.metrics.sums import by_unit, units
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from corelm.reports.document.figures import (
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
 from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
-from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
-from corelm.reports.render.false_discoveries import Place, clear_differences
+from corelm.reports.render.overview import TARGET, columns_of, spread_text, text_of
+from corelm.reports.render.significance import Place, clear_differences
 from corelm.toolkit import counted
 
 WIDEST = 14
