@@ -22,9 +22,8 @@ import numpy as np
 import corelm
 from corelm.machine import machine
 from corelm.reports.measure.contexts import Contexts, model_contexts
-from corelm.reports.measure.on_contexts import measure
+from corelm.reports.measure.on_contexts import measure, temperatures
 from corelm.reports.measure.run import UNIT
-from corelm.reports.measure.temperature_curve import temperatures
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
 SAMPLERS = (

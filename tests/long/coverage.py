@@ -23,13 +23,15 @@ import numpy as np
 
 import corelm
 from corelm import Sampler
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import model_contexts
+from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
 from corelm.reports.metrics.selection import best_of
 from corelm.reports.metrics.sums import total
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Strategy, Texts
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
 SETTINGS: tuple[str, ...] = tuple(
@@ -105,11 +107,15 @@ class Study:
 
     def _texts(self, model: ToyModel, sampler: Sampler, seed: int) -> TextSet:
         drawn = [
-            generated_texts.draw(
-                model, prompt, sampler, self.length, range(self.texts), seed, prompt_index=index
-            )
+            draw(model, texts, range(self.texts))
             for index, prompt in enumerate(PROMPTS[: self.prompts])
-        ]
+            for texts in [
+                Texts(
+                    prompt, Strategy(sampler), self.length, self.texts, seed, Endings(),
+                    prompt_index=index,
+                )
+            ]
+        ]  # fmt: skip
         return TextSet([record for part in drawn for record in part], (0.5, 1.5))
 
     def _teacher_forced(

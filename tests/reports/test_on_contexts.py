@@ -14,8 +14,7 @@ import corelm
 from corelm import Sampler
 from corelm.reports.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm.reports.measure.entries import model_on_contexts, teacher_forced
-from corelm.reports.measure.on_contexts import measure, merge
-from corelm.reports.measure.temperature_curve import curve, temperatures
+from corelm.reports.measure.on_contexts import curve, measure, merge, temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.testing import ToyModel
 

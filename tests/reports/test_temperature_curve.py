@@ -14,12 +14,12 @@ import corelm
 from corelm import Context, native
 from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
 from corelm.reports.measure.contexts import Contexts, groups, model_contexts, read
-from corelm.reports.measure.on_contexts import measure
-from corelm.reports.measure.temperature_curve import (
+from corelm.reports.measure.on_contexts import (
     COLDEST,
     GRID,
     at_temperatures,
     curve,
+    measure,
     temperatures,
 )
 from corelm.testing import ToyModel

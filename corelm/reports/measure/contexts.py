@@ -64,6 +64,12 @@ class Contexts:
         """The number of positions in all texts together."""
         return sum(map(len, self.texts)) - sum(self.prompt_lengths)
 
+    def cut(self, length: int) -> Contexts:
+        """Return the contexts with at most this number of tokens behind each prompt."""
+        pairs = zip(self.texts, self.prompt_lengths, strict=True)
+        cut = tuple(text[: prompt + length] for text, prompt in pairs)
+        return Contexts(self.source, self.description, cut, self.prompt_lengths)
+
     def some(self, texts: Sequence[int]) -> Contexts:
         """Return the contexts of some of the texts, by index."""
         chosen = tuple(self.texts[i] for i in texts)

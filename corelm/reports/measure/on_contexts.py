@@ -7,17 +7,18 @@ the work was divided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import LanguageModel, Sampler
+from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.reports.divergences import DIVERGENCES, ModelRows
+from corelm.lint.probing import temperature_of
+from corelm.reports.divergences import DIVERGENCES, LEAST, ModelRows, moments, without_tokens
+from corelm.reports.document.content import Curve
 from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
-from corelm.reports.measure.temperature_curve import CurveSums
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
@@ -188,3 +189,176 @@ class _SamplerRun:
             return
         self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
         self._reader.store(position, found.surprisal)
+
+
+Floats = NDArray[np.float64]
+
+GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
+"""The temperatures of a curve: dense where people use them, sparse towards uniform."""
+
+COLDEST = 0.01
+"""The lowest temperature of a curve; below it no plot can tell it from greedy."""
+
+
+def temperatures(samplers: Iterable[Sampler]) -> list[float]:
+    """Return the temperatures of a curve: the grid, and samplers that are a temperature.
+
+    Example:
+        >>> import corelm
+        >>> 0.33 in temperatures([corelm.sampler("temperature(t=0.33)")])
+        True
+    """
+    own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
+    return sorted({COLDEST, *GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
+
+
+class CurveSums:
+    """A growing record of the curve: for each text, sums over its positions.
+
+    There are sums over the positions of words that the model can draw too, to compare with these.
+
+    Args:
+        group: the texts.
+        temperatures: the temperatures of the curve; none for no curve.
+    """
+
+    def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
+        self._temperatures, self._ends = temperatures, group.vocabulary.ends
+        self._texts = group.texts
+        self._positions, self._without_end = np.zeros((2, len(group.texts)), dtype=np.int64)
+        self._sums = np.zeros((len(group.texts), 4, len(temperatures)))
+        self._of_words = self._sums.copy()
+
+    def add(self, position: Position, surprisal: Floats) -> None:
+        """Add a position, and the surprisal of the token there; nan if it cannot be drawn."""
+        self._positions[position.rows] += 1
+        if self._temperatures:
+            found = at_temperatures(position.logits, self._temperatures, self._ends)
+            self._without_end[position.rows] += ~np.isnan(found[:, 2, 0])
+            found = np.nan_to_num(found)
+            self._sums[position.rows] += found
+            found[np.isnan(surprisal)] = 0
+            self._of_words[position.rows] += found
+
+    @property
+    def record(self) -> Record:
+        """The record so far."""
+        return {
+            "text": list(self._texts),
+            "positions": self._positions.tolist(),
+            "entropy": self._sums[:, 0].tolist(),
+            "slope": self._sums[:, 1].tolist(),
+            "positions_without_end": self._without_end.tolist(),
+            "surprisal": self._sums[:, 2].tolist(),
+            "surprisal_slope": self._sums[:, 3].tolist(),
+            "word_surprisal": self._of_words[:, 2].tolist(),
+            "word_surprisal_slope": self._of_words[:, 3].tolist(),
+        }
+
+
+def curve(record: Record, temperatures: Sequence[float]) -> Curve:
+    """Return the mean entropy over all positions at each temperature, its slope, and surprisal.
+
+    Args:
+        record: the part `curve` of `on_contexts.measure`, merged.
+        temperatures: the temperatures of the measurement.
+    """
+    return Curve(
+        t=list(temperatures),
+        entropy=mean(record, "entropy").tolist(),
+        slope=mean(record, "slope").tolist(),
+        surprisal=mean(record, "surprisal").tolist(),
+    )
+
+
+def mean(record: Record, name: str) -> Floats:
+    """Return the mean of a column of the record at each temperature: (temperatures,).
+
+    Surprisal is over the positions where another token than an end can be drawn.
+    """
+    count = record["positions_without_end" if name.startswith("surprisal") else "positions"]
+    total: Floats = np.sum(record[name], axis=0).reshape(-1)
+    return total / max(sum(count), 1)
+
+
+class _Weights(NamedTuple):
+    """The weights exp(logit / t) of some tokens at each temperature: (rows, temperatures).
+
+    Attributes:
+        log_sum: the logarithm of their sum.
+        mean: of the logits under these weights.
+        variance: of the logits under these weights.
+    """
+
+    log_sum: Floats
+    mean: Floats
+    variance: Floats
+
+
+def at_temperatures(
+    logits: Array, temperatures: Sequence[float], ends: Collection[int] = ()
+) -> Floats:
+    """Return the entropy at each temperature, the expected surprisal, and their derivatives.
+
+    The derivative of the entropy is the variance of the logits under the distribution at that
+    temperature, over the temperature cubed. It is never below 0, so the entropy never falls. The
+    expected surprisal is that of a token drawn at this temperature, under the model, given that it
+    is no end; its derivative is the variance of those logits over the temperature squared.
+
+    Args:
+        logits: (rows, vocabulary), the model's.
+        temperatures: above 0.
+        ends: the tokens that end a text.
+
+    Returns:
+        (rows, 4, temperatures): the entropy in nats and its derivative, then the surprisal and its
+        derivative, which are nan where only an end can be drawn.
+
+    Example:
+        >>> even = np.log([[0.25] * 4])
+        >>> at_temperatures(even, [0.5, 2.0], ends=[0]).round(4).tolist()
+        [[[1.3863, 1.3863], [0.0, 0.0], [1.3863, 1.3863], [0.0, 0.0]]]
+    """
+    t = np.array([*temperatures, 1.0], dtype=np.float64)
+    largest = logits.max(axis=1).astype(np.float64)
+    if not ends:
+        others = every = _weights(logits, largest, t)
+    else:
+        at = np.array(list(ends), dtype=np.int64)
+        without = without_tokens(logits, at)
+        only_ends = without.max(axis=1) == -np.inf
+        without[only_ends] = LEAST  # weights of 0 next to those of the ends
+        others = _weights(without, largest, t)
+        every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
+        others.mean[only_ends] = np.nan
+    # ln p of a token is its logit less the logarithm of the sum of all weights at t = 1.
+    surprisal, slope = every.log_sum[:, -1:] - others.mean, others.variance / t**2
+    entropy = every.log_sum - every.mean / t
+    return np.stack([entropy, every.variance / t**3, surprisal, slope], axis=1)[:, :, :-1]
+
+
+def _weights(logits: Array, largest: Floats, t: Floats) -> _Weights:
+    """Return the weights of all tokens of these rows.
+
+    Args:
+        logits: (rows, tokens).
+        largest: (rows,) the logit that all of them are relative to.
+        t: (temperatures,).
+    """
+    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
+    mean, square = first / (1 + rest), second / (1 + rest)
+    top = (logits.max(axis=1) - largest)[:, None]
+    # A variance: rounding may take a tiny one below 0.
+    return _Weights(top / t + np.log1p(rest), top + mean, np.maximum(square - mean**2, 0.0))
+
+
+def _union(one: _Weights, other: _Weights) -> _Weights:
+    """Return the weights of two sets of tokens together."""
+    log_sum = np.logaddexp(one.log_sum, other.log_sum)
+    shares = [np.exp(each.log_sum - log_sum) for each in (one, other)]
+    mean = shares[0] * one.mean + shares[1] * other.mean
+    variance = sum(
+        share * (each.variance + (each.mean - mean) ** 2)
+        for share, each in zip(shares, (one, other), strict=True)
+    )
+    return _Weights(log_sum, mean, np.asarray(variance))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,9 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from corelm import Decoder, LanguageModel, Sampler
+import numpy as np
+
+from corelm import Decoder, LanguageModel, Sampler, explain
 from corelm.lint.probing import temperature_of
 from corelm.reports.document.content import (
     Entry,
@@ -18,6 +21,7 @@ from corelm.reports.document.content import (
     Plugin,
     SamplerEntry,
     Stage,
+    TryIt,
 )
 from corelm.reports.document.figures import FIGURES, MEAN
 from corelm.reports.document.header import (
@@ -35,7 +39,17 @@ from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
 from corelm.reports.metrics.sums import units
-from corelm.toolkit import Offer, Parameterized, Source, Strategy, machine, parts, registry
+from corelm.toolkit import (
+    END,
+    Offer,
+    Parameterized,
+    Source,
+    Strategy,
+    built_in,
+    machine,
+    parts,
+    registry,
+)
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:
@@ -317,3 +331,33 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
+
+
+WORDS = 40
+"""The number of likeliest tokens whose text is kept."""
+
+LEAST = -1e30
+"""A logit with probability 0 that float32 can still hold."""
+
+
+def try_it(model: LanguageModel, prompt: str) -> TryIt:
+    """Return the model's distribution after a prompt, on which a reader tries samplers.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> found = try_it(ToyModel(), "the")
+        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
+        ([' cat', ' dog'], 11)
+    """
+    explanation = explain(model, prompt, built_in("stochastic"))
+    stage = explanation.stages[0]
+    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
+    # Shifted so that the first is 0, for float32 has few digits to lose on a common offset.
+    below = np.maximum(logits - logits[0], LEAST)
+    ends = model.vocabulary.ends
+    words = [
+        END if token in ends else explanation.text_of(token)
+        for token in stage.ranked_tokens[:WORDS].tolist()
+    ]
+    logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")
+    return TryIt(prompt=prompt, logits=logits_in_base64, words=words)

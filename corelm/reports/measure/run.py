@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from dataclasses import dataclass, replace
+from typing import Any
 
 from corelm import Sampler
 from corelm import sampler as read_sampler
@@ -13,12 +13,13 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import (
     Bounds,
     Document,
+    Failure,
     HumanEntry,
+    MatchedTo,
     SamplerEntry,
-    TemperatureFit,
 )
 from corelm.reports.document.figures import HUMAN
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import Contexts, human_contexts
 from corelm.reports.measure.entries import (
     Measured,
@@ -33,23 +34,20 @@ from corelm.reports.measure.human import (
     band,
     from_manifest,
     from_texts,
-    written,
-)
-from corelm.reports.measure.human_corpus import HOW_TO_GIVE
-from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
-from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.open_entry import OpenEntry, Result
-from corelm.reports.measure.plan import Plan
-from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import header, name_of, warnings
-from corelm.reports.measure.scoring import Score
-from corelm.reports.measure.targets import Target
-from corelm.reports.measure.temperature_curve import curve, temperatures
-from corelm.reports.measure.temperature_fit import (
     on_human_text,
     on_other_text,
     surprisal_per_entropy,
+    written,
 )
+from corelm.reports.measure.human_corpus import HOW_TO_GIVE
+from corelm.reports.measure.journal import Journal
+from corelm.reports.measure.on_contexts import curve, temperatures
+from corelm.reports.measure.plan import Candidate, Plan
+from corelm.reports.measure.plugin_metrics import HumanTexts
+from corelm.reports.measure.provenance import described, header, name_of, try_it, warnings
+from corelm.reports.measure.scoring import Score
+from corelm.reports.measure.targets import Target
+from corelm.reports.measure.text_records import TextRecord, is_kept, kept_texts, without_details
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import (
     DrawContexts,
@@ -58,13 +56,66 @@ from corelm.reports.measure.units import (
     Matchers,
     MeasureOnContexts,
     ModelEntropy,
+    Part,
     Progress,
     ScoreTexts,
     Stages,
+    parts_of,
 )
 from corelm.reports.metrics.sums import units
 from corelm.scaling.executor import Executor
 from corelm.toolkit import Endings, Strategy, Texts, batches, never_drawn
+
+Result = dict[str, Any]
+"""The result of a unit of work, as the journal stores it."""
+
+
+@dataclass
+class OpenEntry:
+    """One sampler during the run, until it fails."""
+
+    candidate: Candidate
+    sampler: Sampler
+    target: float | None = None
+    error: Failure | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder around it."""
+        return Strategy(self.sampler, self.candidate.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name that the entry has in the report."""
+        return str(self.strategy)
+
+    @property
+    def writes_one_text(self) -> bool:
+        """True for a decoder that draws nothing at random: it has one text for each prompt."""
+        decoder = self.candidate.decoder
+        return decoder is not None and decoder.is_deterministic
+
+    def described(self) -> SamplerEntry:
+        """Return its entry without figures; with an open parameter, as the user wrote it."""
+        candidate, found = self.candidate, described(self.strategy)
+        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
+        if candidate.open is not None and self.sampler is candidate.sampler:
+            return replace(found, sampler=candidate.name, params={}, temperature=None)
+        return found
+
+    def _match(self) -> MatchedTo | None:
+        """Return what its open parameter was matched to."""
+        open_, asked = self.candidate.open, self.candidate.target
+        if open_ is None or asked is None or self.target is None:
+            return None
+        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
+
+    def take(self, result: Result) -> Result | None:
+        """Return the unit's result, or None if the sampler failed; keep the first error."""
+        if self.error is None and "error" in result:
+            self.error = Failure(**result["error"])
+        return None if self.error else result
+
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
@@ -121,7 +172,11 @@ class ReportRun:
         found = self._on_contexts(contexts, at)
         of_contexts = self._units(contexts)
         if human is not None:
-            human.temperature = self._temperature(human, contexts, found, at)
+            human.temperature = (
+                on_human_text(found["model"], found["curve"], at)
+                if contexts.source == HUMAN
+                else on_other_text(human, found["curve"], at)
+            )
         texts_of = self._generated_texts()
         measured = self._measurements(found["samplers"], texts_of, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
@@ -157,10 +212,8 @@ class ReportRun:
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
             return Contexts(found["source"], found["description"], texts, lengths)
         whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
-        pairs = zip(whole.texts, whole.prompt_lengths, strict=True)
         # As long as the generated texts: entropy depends on the position.
-        cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
-        return Contexts(whole.source, whole.description, cut, whole.prompt_lengths)
+        return whole.cut(s.length)
 
     def _units(self, contexts: Contexts) -> list[int]:
         """Return the number of the independent unit of each context."""
@@ -169,14 +222,6 @@ class ReportRun:
             return list(range(n))
         # `DrawContexts` has the first sample of every prompt, then the second.
         return units([(i % prompts, 0, i // prompts) for i in range(n)])
-
-    def _temperature(
-        self, human: HumanEntry, contexts: Contexts, found: Result, at: Sequence[float]
-    ) -> TemperatureFit | None:
-        """Return the maximum-likelihood temperature of human text."""
-        if contexts.source == HUMAN:
-            return on_human_text(found["model"], found["curve"], at)
-        return on_other_text(human, found["curve"], at)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -187,7 +232,7 @@ class ReportRun:
         self._continuations = measured if self._plan.human_prompt_length else None
         return entry
 
-    def _human_scores(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
+    def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])
         return scores
 
@@ -228,14 +273,8 @@ class ReportRun:
 
         A decoder has none: the next token depends on what it has searched.
         """
-        entries = [
-            entry
-            for entry in self._entries
-            if entry.error is None and entry.candidate.decoder is None
-        ]
-        found = self._measured(
-            "teacher forcing", contexts, [entry.sampler for entry in entries], at
-        )
+        entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
+        found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
         records = {id(entry): each for entry, each in zip(entries, found["samplers"], strict=True)}
         found["samplers"] = [
             (entry.take(records[id(entry)]) or {}) if id(entry) in records else {}
@@ -257,7 +296,7 @@ class ReportRun:
             [result for _, result in self._stages.results(stage, units, len(units))]
         )
 
-    def _generated_texts(self) -> list[list[generated_texts.Record]]:
+    def _generated_texts(self) -> list[list[TextRecord]]:
         """Return the texts of each entry; none for a sampler that has failed."""
         s = self._plan
         parts = [[*self._parts(entry)] for entry in self._entries]
@@ -268,54 +307,33 @@ class ReportRun:
             for number, part in enumerate(parts[at])
             if entry.error is None
         )
-        found: list[list[generated_texts.Record]] = [[] for _ in self._entries]
+        found: list[list[TextRecord]] = [[] for _ in self._entries]
         for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
             record = self._entries[unit.entry].take(result)
             found[unit.entry] += [
-                text
-                if is_kept(text, s.seeds[0], s.texts)
-                else generated_texts.without_details(text)
+                text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
                 for text in (record["value"] if record else [])
             ]
         return found
-
-    def _seeds(self, entry: OpenEntry) -> tuple[int, ...]:
-        """Return the seeds of an entry: one for a decoder that draws nothing at random."""
-        return self._plan.seeds[:1] if entry.writes_one_text else self._plan.seeds
 
     @property
     def _is_counted(self) -> bool:
         """True if the calls of the model are counted, for some texts: next to a decoder."""
         return any(entry.candidate.decoder for entry in self._entries)
 
-    def _parts(self, entry: OpenEntry) -> Iterator[tuple[tuple[Texts, range], ...]]:
-        """Yield the texts of an entry that are decoded together, seed by seed, prompt by prompt.
-
-        Next to a decoder each prompt is decoded by itself, and its first text alone, to count the
-        calls of the model.
-        """
+    def _parts(self, entry: OpenEntry) -> Iterator[Part]:
+        """Yield the texts of an entry in the parts that are drawn together, seed by seed."""
         s = self._plan
-        for seed in self._seeds(entry):
-            texts = Texts("", entry.strategy, s.length, s.n, seed, Endings())
-            if not self._is_counted:
-                yield from map(tuple, texts.batches(s.prompts, independent=True))
-                continue
-            for index, prompt in enumerate(s.prompts):
-                of_prompt = replace(texts, prompt=prompt, prompt_index=index)
-                for samples in self._counted_samples(entry):
-                    yield ((of_prompt, samples),)
-
-    def _counted_samples(self, entry: OpenEntry) -> Iterator[range]:
-        """Return the samples of a prompt that are decoded together, the first one alone."""
-        if entry.writes_one_text:
-            return iter([range(1)])
-        after = batches(self._plan.n - 1)
-        return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in after))
+        # A decoder that draws nothing at random writes one text for each prompt, with any seed.
+        seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
+        for seed in seeds:
+            texts = Texts("", entry.strategy, s.length, n, seed, Endings())
+            yield from parts_of(texts, s.prompts, self._is_counted)
 
     def _measurements(
         self,
         records: list[Result],
-        texts: list[list[generated_texts.Record]],
+        texts: list[list[TextRecord]],
         human: HumanEntry | None,
         of_contexts: Sequence[int],
     ) -> dict[str, Measured]:
@@ -335,9 +353,7 @@ class ReportRun:
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found
 
-    def _scores(
-        self, stage: str, texts: Sequence[Sequence[generated_texts.Record]]
-    ) -> list[list[Score]]:
+    def _scores(self, stage: str, texts: Sequence[Sequence[TextRecord]]) -> list[list[Score]]:
         """Return the scores of the texts of each entry under the second scorer, if there is one."""
         found: list[list[Score]] = [[] for _ in texts]
         if self._plan.scorer is None:
@@ -376,7 +392,7 @@ class ReportRun:
                 if own.record:
                     entry.teacher_forced = teacher_forced(own.record, contexts, own.units)
                 entry.generated_texts = own.texts.summary()
-                entry.texts = kept_texts(own.texts, self._plan.texts)
+                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.texts)
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
                     entry.differences = from_human(entry, own, human, contexts, self._continuations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,14 +13,9 @@ from corelm import LanguageModel
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.document.figures import LIMITS
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import (
-    Record,
-    are_copies,
-    logits_of,
-    without_end,
-)
-from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
-from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
+from corelm.reports.measure.generated_texts import logits_of
+from corelm.reports.measure.scoring import Score, scorer_sums
+from corelm.reports.measure.text_records import TextRecord, are_copies, ratios_of, without_end
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
     FEWEST,
@@ -36,9 +31,45 @@ from corelm.reports.metrics.intervals import (
     widened,
     within,
 )
-from corelm.reports.metrics.sets import subset_interval, subsets
-from corelm.reports.metrics.sums import Band, Sums, along_texts, by_position, by_unit, ratio, units
+from corelm.reports.metrics.ngrams import sharing
+from corelm.reports.metrics.sets import interval_of_sets, subset_interval, subsets
+from corelm.reports.metrics.sums import Band, Sums, by_position, by_unit, ratio, units
 from corelm.toolkit import Offer
+
+SELF_BLEU = "self_bleu_4"
+
+
+class WholeSet:
+    """The figures of the texts of one seed, as a whole set.
+
+    Args:
+        tokens, written: the texts.
+        values: the figures of each of these texts.
+        offered: the metrics of plugins.
+        human: human texts, for metrics that compare with them.
+
+    Attributes:
+        values: the figures of `metrics.of_set`, and the metrics of plugins.
+        left_out: for a jackknife, the figures that are not means, without some of the texts.
+        failures: the metrics that failed, with the reason.
+        noise: the variances of metrics of plugins that their own random numbers cause.
+        sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        written: Sequence[str],
+        values: Mapping[str, NDArray[np.float64]],
+        offered: Sequence[Offer],
+        human: plugin_metrics.HumanTexts | None,
+    ) -> None:
+        of_plugins = plugin_metrics.measure(offered, tokens, written, human)
+        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
+        self.failures, self.noise = of_plugins.failures, of_plugins.noise
+        self.sharing = sharing(tokens)
+        self.left_out = metrics.left_out_of_set(tokens, written) | of_plugins.left_out
+
 
 SCALES = {SELF_BLEU: on_logit_scale, "compression": on_reciprocal_scale}
 """The figures whose interval is symmetric on a scale of its own."""
@@ -74,18 +105,18 @@ class TextSet:
         failures: the reason of each metric of a plugin that failed, by full name.
 
     Example:
-        >>> import corelm
         >>> from corelm.reports.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> greedy = corelm.sampler("greedy")
-        >>> found = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
+        >>> from corelm.toolkit import Endings, Texts, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)
     """
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[TextRecord],
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
@@ -96,7 +127,7 @@ class TextSet:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
-        self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
+        self.ratios = ratios_of(records, human_band) | (scorer_sums(scores) if scores else {})
         read = logits_of(model, records) if model else None
         of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
         values = metrics.by_text(self._tokens) | of_plugins.values
@@ -173,21 +204,6 @@ class TextSet:
         """Return a figure of a set for the texts of each seed."""
         return [each.values[name] for each in self._sets]
 
-    def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
-        records = self.records
-        surprisals = [without_end(record, "surprisal") for record in records]
-        entropies = [without_end(record, "model_entropy") for record in records]
-        found = along_texts(surprisals, entropies, human_band)
-        drawn = [float(len(record["surprisal"])) for record in records]
-        nats = [math.fsum(each) for each in surprisals]
-        return found | {
-            "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
-            "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
-            "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
-            "model_calls": _where_known(records, "model_calls", drawn),
-            "tokens_read": _where_known(records, "tokens_read", drawn),
-        }
-
     def of_text(self, at: int) -> dict[str, float | None]:
         """Return the figures of one text, without figures of a whole set.
 
@@ -259,16 +275,15 @@ class TextSet:
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""
-        found = {name: self._ratio_of_each(sums) for name, sums in self.ratios.items()}
+        found = {
+            name: [ratio((tops[part], bottoms[part])) for part in self._parts]
+            for name, (tops, bottoms) in self.ratios.items()
+        }
         found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
         found |= {name: self._of_sets(name) for name in self.of_set}
         return {
             name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
         }
-
-    def _ratio_of_each(self, sums: Sums) -> list[float | None]:
-        tops, bottoms = sums
-        return [ratio((tops[part], bottoms[part])) for part in self._parts]
 
     def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         """Return each figure minus the figure of a second set, with the interval of the difference.
@@ -371,16 +386,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _deviation(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
-
-
-def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:
-    """Return the sums of a value per text or token, over the texts that have it."""
-    values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
-    known = [value is not None for value in values]
-    return (
-        [value or 0.0 for value in values],
-        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
-    )
 
 
 def _less(first: float | None, second: float | None) -> float | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 from corelm import LanguageModel
@@ -15,8 +16,9 @@ from corelm.reports.measure.contexts import Contexts, model_contexts
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.scoring import Score, score
+from corelm.reports.measure.text_records import TextRecord
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import Strategy, Texts, plugin_errors
+from corelm.toolkit import Strategy, Texts, batches, plugin_errors
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,29 @@ class MeasureOnContexts:
         return on_contexts.numbered_from(self.first, found)
 
 
+Part = tuple[tuple[Texts, Sequence[int]], ...]
+"""Texts that are drawn together: the texts of each prompt, and the samples to draw of these."""
+
+
+def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Part]:
+    """Divide the texts of several prompts into parts that are drawn together.
+
+    Args:
+        texts: the texts of any prompt.
+        prompts: the prompts.
+        counted: decode each prompt by itself, and its first text alone, so that the calls of the
+            model for one text can be counted.
+    """
+    if not counted:
+        yield from map(tuple, texts.batches(prompts, independent=True))
+        return
+    for index, prompt in enumerate(prompts):
+        of_prompt = replace(texts, prompt=prompt, prompt_index=index)
+        others = (range(some.start + 1, some.stop + 1) for some in batches(texts.n - 1))
+        for samples in chain([range(1)], others):
+            yield ((of_prompt, samples),)
+
+
 @dataclass(frozen=True)
 class DrawTexts:
     """Draw some of the texts of one sampler or decoder.
@@ -129,13 +154,13 @@ class DrawTexts:
     Attributes:
         entry: the number of the sampler.
         number: the number of the unit among the units of the sampler.
-        parts: the texts of each prompt, and the samples to draw of these.
+        parts: the texts to draw.
         counted: count the calls of the model for the one text.
     """
 
     entry: int
     number: int
-    parts: tuple[tuple[Texts, Sequence[int]], ...]
+    parts: Part
     counted: bool = False
 
     @property
@@ -148,26 +173,20 @@ class DrawTexts:
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
         guarded = plugin_errors if has_decoder else nullcontext
 
-        def work() -> list[generated_texts.Record]:
+        def work() -> list[TextRecord]:
             with guarded():
                 return self._draw(model)
 
         return attempted(work)
 
-    def _draw(self, model: LanguageModel) -> list[generated_texts.Record]:
+    def _draw(self, model: LanguageModel) -> list[TextRecord]:
         if len(self.parts) > 1:
             return generated_texts.draw_together(model, self.parts)
         [(texts, samples)] = self.parts
-        sampler, decoder = texts.strategy
-        given = model, texts.prompt, sampler, texts.length
         if self.counted:
             [sample] = samples
-            return [
-                generated_texts.draw_counted(
-                    *given, sample, texts.seed, decoder, texts.prompt_index
-                )
-            ]
-        return generated_texts.draw(*given, samples, texts.seed, False, decoder, texts.prompt_index)
+            return [generated_texts.draw_counted(model, texts, sample)]
+        return generated_texts.draw(model, texts, samples)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from corelm.reports.metrics.intervals import (
     NORMAL,
     Interval,
+    jackknife,
     jackknife_variance,
+    mean_interval,
     share_interval,
 )
 from corelm.reports.metrics.ngrams import Texts
@@ -131,3 +133,26 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
         return None
     half = NORMAL * float(np.std(known, ddof=1)) / math.sqrt(len(known))
     return [float(np.mean(known)) - half, float(np.mean(known)) + half]
+
+
+MANY = 20
+"""The number of sets whose spread is a better measure than a jackknife over their texts."""
+
+
+def interval_of_sets(
+    whole: float | None, values: Sequence[float | None], left_out: Sequence[Sequence[float | None]]
+) -> Interval | None:
+    """Return the interval of the mean of a figure over the sets of several seeds.
+
+    Args:
+        whole: the mean.
+        values: the figure of each set.
+        left_out: of each set, the figure without each of its texts.
+    """
+    # Sets of different seeds are independent, so many of them need no approximation. Of fewer the
+    # texts say more than the sets do, unless a set is one text.
+    known = [value for value in values if value is not None]
+    of_texts = None if len(values) >= MANY else jackknife(whole, *left_out)
+    if of_texts is None and 1 < len(known) == len(values):
+        return mean_interval(known, [1.0] * len(known))
+    return of_texts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.reports.measure.whole_set import MANY, interval_of_sets
 from corelm.reports.metrics.intervals import jackknife, mean_interval
+from corelm.reports.metrics.sets import MANY, interval_of_sets
 
 
 def means_and_left_out(sets, texts=8):
