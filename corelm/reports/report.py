@@ -16,11 +16,11 @@ from corelm.models import atomic_files
 from corelm.reports.document.content import Document
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
-from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import NamedModel, plan
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
+from corelm.reports.plan import CONTEXTS, LENGTH, TEXTS, N
+from corelm.reports.plan.plan import NamedModel, plan
 from corelm.reports.render import bibtex, markdown
 from corelm.reports.render.frames import columns, to_csv
 from corelm.reports.render.overview import failures

@@ -10,8 +10,8 @@ from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
-from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.units import Match, MeasureOnContexts
+from corelm.reports.plan.candidates import releases_of
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import Unit
 from corelm.scaling.job import hashes_of_secrets

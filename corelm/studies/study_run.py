@@ -11,9 +11,9 @@ from typing import Any
 from corelm import LanguageModel, load
 from corelm.reports.document.parts import Json
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import NamedModel, Plan, plan
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
+from corelm.reports.plan.plan import NamedModel, Plan, plan
 from corelm.scaling.choice import ExecutorChoice
 from corelm.scaling.code_digests import code_of
 from corelm.studies.contents import digest

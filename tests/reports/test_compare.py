@@ -22,7 +22,7 @@ from corelm.reports.document.schema import schema
 from corelm.reports.measure import run
 from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import plan
+from corelm.reports.plan.plan import plan
 from corelm.reports.render.plots.charts import charts
 from corelm.scaling.executor import InProcess
 from corelm.testing import ToyModel

@@ -7,7 +7,7 @@ import pytest
 from corelm import Sampler, hookimpl, param
 from corelm.errors import UnknownNameError, UsageError
 from corelm.plugins.registry import registry
-from corelm.reports.measure.targets import FreeParameter
+from corelm.reports.plan.targets import FreeParameter
 
 
 @pytest.mark.parametrize(

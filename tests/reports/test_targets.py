@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corelm.errors import UsageError
-from corelm.reports.measure.targets import Target, precision
+from corelm.reports.plan.targets import Target, precision
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import plugin_metrics
 from corelm.reports.document.parts import Json
 from corelm.reports.measure.journal import opened
-from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.provenance import name_of
 from corelm.reports.measure.run import ReportRun
+from corelm.reports.plan.plan import Plan
 from corelm.reports.report import Report
 from corelm.scaling.executor import Executor
 

@@ -31,7 +31,6 @@ from corelm.toolkit import one_line
 
 NARROW = 60
 """Columns below which the figures of a sampler are written under it instead of in a table."""
-
 NAME, BAR, GAP = 26, 10, 2
 """The largest width of a name, the width of a full bar, and of the gap between columns."""
 
@@ -147,7 +146,6 @@ def _stacked(document: Document) -> RenderableType:
 
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
-
 SHOWN = 60
 """Characters of a part of a header that are shown."""
 

@@ -22,8 +22,7 @@ from corelm import (
 from corelm.batching import ContinuousBatch, ForcedTokens, teacher_forced
 from corelm.errors import SamplerError
 from corelm.reports.document.content import TokenDetails
-from corelm.reports.measure.scoring import count_bytes
-from corelm.reports.measure.text_records import DETAILED, TextRecord, details
+from corelm.reports.measure.text_records import DETAILED, TextRecord, count_bytes, details
 from corelm.toolkit import (
     BATCH,
     OpenTexts,

@@ -26,9 +26,7 @@ from corelm.reports.document.schema import fault
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.entries import model_on_contexts
 from corelm.reports.measure.on_contexts import Record, mean
-from corelm.reports.measure.plan import Plan
-from corelm.reports.measure.scoring import Score, count_bytes
-from corelm.reports.measure.text_records import TextRecord
+from corelm.reports.measure.text_records import Score, TextRecord, count_bytes
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.intervals import (
     Interval,
@@ -36,6 +34,7 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
 )
 from corelm.reports.metrics.sums import Band, ratio
+from corelm.reports.plan.plan import Plan
 from corelm.toolkit import counted
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
@@ -241,7 +240,6 @@ def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
 
 
 Floats = NDArray[np.float64]
-
 HALVINGS = 50
 
 

@@ -23,7 +23,7 @@ from corelm.filters import min_and_shannon_entropy
 from corelm.reports.divergences import DIVERGENCES, ModelRows, nan_if_impossible
 from corelm.reports.document.figures import MATCHED, NATS
 from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
-from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, precision
+from corelm.reports.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 from corelm.toolkit import built_in
 
 PART, PART_OF_WORDS = 400, 4000

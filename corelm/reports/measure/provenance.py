@@ -36,14 +36,14 @@ from corelm.reports.document.header import (
 from corelm.reports.document.lookup import estimates
 from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
 from corelm.reports.metrics.sums import units
+from corelm.reports.plan.candidates import source_of
+from corelm.reports.plan.targets import Target
 from corelm.toolkit import (
     END,
     Offer,
     Parameterized,
-    Source,
     Strategy,
     built_in,
     machine,
@@ -53,7 +53,7 @@ from corelm.toolkit import (
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:
-    from corelm.reports.measure.plan import NamedModel, Plan
+    from corelm.reports.plan.plan import NamedModel, Plan
 
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""
@@ -284,18 +284,6 @@ def _temperature(sampler: Sampler) -> float | None:
     return t if t is not None and math.isfinite(t) else None
 
 
-def source_of(sampler: Sampler | Decoder) -> Source:
-    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
-    offer = registry().offer_of(type(sampler))
-    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
-
-
-def releases_of(strategy: Strategy) -> list[str]:
-    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
-    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
-    return [f"{source} {source.version}".strip() for source in sources]
-
-
 def _stage(sampler: Sampler | Decoder) -> Stage:
     source = source_of(sampler)
     return Stage(
@@ -335,7 +323,6 @@ def _plain(value: Any) -> Any:
 
 WORDS = 40
 """The number of likeliest tokens whose text is kept."""
-
 LEAST = -1e30
 """A logit with probability 0 that float32 can still hold."""
 

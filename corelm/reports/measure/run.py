@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from corelm import Sampler
 from corelm import sampler as read_sampler
@@ -13,9 +12,7 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import (
     Bounds,
     Document,
-    Failure,
     HumanEntry,
-    MatchedTo,
     SamplerEntry,
 )
 from corelm.reports.document.figures import HUMAN
@@ -39,15 +36,17 @@ from corelm.reports.measure.human import (
     surprisal_per_entropy,
     written,
 )
-from corelm.reports.measure.human_corpus import HOW_TO_GIVE
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.on_contexts import curve, temperatures
-from corelm.reports.measure.plan import Candidate, Plan
 from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import described, header, name_of, try_it, warnings
-from corelm.reports.measure.scoring import Score
-from corelm.reports.measure.targets import Target
-from corelm.reports.measure.text_records import TextRecord, is_kept, kept_texts, without_details
+from corelm.reports.measure.provenance import header, name_of, try_it, warnings
+from corelm.reports.measure.text_records import (
+    Score,
+    TextRecord,
+    is_kept,
+    kept_texts,
+    without_details,
+)
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import (
     DrawContexts,
@@ -56,66 +55,20 @@ from corelm.reports.measure.units import (
     Matchers,
     MeasureOnContexts,
     ModelEntropy,
+    OpenEntry,
     Part,
     Progress,
+    Result,
     ScoreTexts,
     Stages,
     parts_of,
 )
 from corelm.reports.metrics.sums import units
+from corelm.reports.plan.human_corpus import HOW_TO_GIVE
+from corelm.reports.plan.plan import Plan
+from corelm.reports.plan.targets import Target
 from corelm.scaling.executor import Executor
 from corelm.toolkit import Endings, Strategy, Texts, batches, never_drawn
-
-Result = dict[str, Any]
-"""The result of a unit of work, as the journal stores it."""
-
-
-@dataclass
-class OpenEntry:
-    """One sampler during the run, until it fails."""
-
-    candidate: Candidate
-    sampler: Sampler
-    target: float | None = None
-    error: Failure | None = None
-
-    @property
-    def strategy(self) -> Strategy:
-        """The sampler and the decoder around it."""
-        return Strategy(self.sampler, self.candidate.decoder)
-
-    @property
-    def name(self) -> str:
-        """The name that the entry has in the report."""
-        return str(self.strategy)
-
-    @property
-    def writes_one_text(self) -> bool:
-        """True for a decoder that draws nothing at random: it has one text for each prompt."""
-        decoder = self.candidate.decoder
-        return decoder is not None and decoder.is_deterministic
-
-    def described(self) -> SamplerEntry:
-        """Return its entry without figures; with an open parameter, as the user wrote it."""
-        candidate, found = self.candidate, described(self.strategy)
-        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
-        if candidate.open is not None and self.sampler is candidate.sampler:
-            return replace(found, sampler=candidate.name, params={}, temperature=None)
-        return found
-
-    def _match(self) -> MatchedTo | None:
-        """Return what its open parameter was matched to."""
-        open_, asked = self.candidate.open, self.candidate.target
-        if open_ is None or asked is None or self.target is None:
-            return None
-        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
-
-    def take(self, result: Result) -> Result | None:
-        """Return the unit's result, or None if the sampler failed; keep the first error."""
-        if self.error is None and "error" in result:
-            self.error = Failure(**result["error"])
-        return None if self.error else result
-
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""

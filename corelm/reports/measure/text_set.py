@@ -14,8 +14,7 @@ from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.document.figures import LIMITS
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.measure.generated_texts import logits_of
-from corelm.reports.measure.scoring import Score, scorer_sums
-from corelm.reports.measure.text_records import TextRecord, are_copies, ratios_of, without_end
+from corelm.reports.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
     FEWEST,
@@ -127,7 +126,7 @@ class TextSet:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
-        self.ratios = ratios_of(records, human_band) | (scorer_sums(scores) if scores else {})
+        self.ratios = ratios(records, human_band, scores)
         read = logits_of(model, records) if model else None
         of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
         values = metrics.by_text(self._tokens) | of_plugins.values

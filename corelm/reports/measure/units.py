@@ -9,14 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any, TypeVar
 
-from corelm import LanguageModel
+from corelm import LanguageModel, Sampler
 from corelm.errors import PluginError, SamplerError, UsageError
+from corelm.reports.document.content import (
+    Failure,
+    MatchedTo,
+    SamplerEntry,
+)
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
-from corelm.reports.measure.scoring import Score, score
-from corelm.reports.measure.text_records import TextRecord
+from corelm.reports.measure.provenance import described
+from corelm.reports.measure.text_records import (
+    Score,
+    TextRecord,
+    score,
+)
+from corelm.reports.plan.candidates import Candidate
 from corelm.scaling.executor import Executor, Unit
 from corelm.toolkit import Strategy, Texts, batches, plugin_errors
 
@@ -220,6 +230,57 @@ def attempted(work: Callable[[], Any]) -> dict[str, Any]:
         return {"value": work()}
     except (SamplerError, PluginError, UsageError) as error:
         return on_contexts.failure(error)
+
+
+Result = dict[str, Any]
+"""The result of a unit of work, as the journal stores it."""
+
+
+@dataclass
+class OpenEntry:
+    """One sampler during the run, until it fails."""
+
+    candidate: Candidate
+    sampler: Sampler
+    target: float | None = None
+    error: Failure | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder around it."""
+        return Strategy(self.sampler, self.candidate.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name that the entry has in the report."""
+        return str(self.strategy)
+
+    @property
+    def writes_one_text(self) -> bool:
+        """True for a decoder that draws nothing at random: it has one text for each prompt."""
+        decoder = self.candidate.decoder
+        return decoder is not None and decoder.is_deterministic
+
+    def described(self) -> SamplerEntry:
+        """Return its entry without figures; with an open parameter, as the user wrote it."""
+        candidate, found = self.candidate, described(self.strategy)
+        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
+        if candidate.open is not None and self.sampler is candidate.sampler:
+            return replace(found, sampler=candidate.name, params={}, temperature=None)
+        return found
+
+    def _match(self) -> MatchedTo | None:
+        """Return what its open parameter was matched to."""
+        open_, asked = self.candidate.open, self.candidate.target
+        if open_ is None or asked is None or self.target is None:
+            return None
+        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
+
+    def take(self, result: Result) -> Result | None:
+        """Return the unit's result, or None if the sampler failed; keep the first error."""
+        if self.error is None and "error" in result:
+            self.error = Failure(**result["error"])
+        return None if self.error else result
 
 
 Progress = Callable[[str, int, int], None]

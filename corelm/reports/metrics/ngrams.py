@@ -47,7 +47,6 @@ def flat(texts: Texts) -> Ids:
 Floats = NDArray[np.float64]
 
 ORDER = 4
-
 SMOOTHING = 0.1
 """The count used in place of zero, so that its logarithm is finite."""
 

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 Sums = tuple[Sequence[float], Sequence[float]]
 """Two numbers for each text; the figure is the ratio of their sums over all texts."""
-
 Band = tuple[float, float]
 
 

@@ -42,19 +42,14 @@ from corelm.toolkit import counted, one_line
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""
-
 SMALL = 0.1
 """The target below which two decimals say too little."""
-
 LAST = 10
 """More than the priority of any column."""
-
 ASKED_FOR = 4
 """The priority of the metrics of plugins, which are there because somebody asked for them."""
-
 BARS = 3
 """The priority of the bars that the terminal draws next to the entropies."""
-
 TARGET = Figure(
     name="matched", view=TEACHER_FORCED, table=ENTROPY, title="matched to", compared=False,
     text="The target that the open parameter of the sampler was chosen for.",

@@ -28,13 +28,10 @@ from corelm.reports.render.overview import columns_of
 
 EXACT = 12
 """Pairs up to which every exchange is tried."""
-
 DRAWS = 9999
 """Random exchanges of more pairs."""
-
 BLOCK = 2**22
 """Signs in memory at a time, at most."""
-
 COUNTS = ("tokens",)
 """The figures of a text that say nothing about its sampler."""
 

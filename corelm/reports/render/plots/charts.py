@@ -218,11 +218,8 @@ DIGITS = 6
 
 View = tuple[str, str]
 """A figure and its view."""
-
 SURPRISAL, DIVERSITY = ("surprisal", GENERATED), ("diversity", GENERATED)
-
 MASS, RECALL = ("mass_kept", TEACHER_FORCED), ("human_recall", TEACHER_FORCED)
-
 EXPECTED = ("expected_surprisal", TEACHER_FORCED)
 
 

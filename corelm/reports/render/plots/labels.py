@@ -35,20 +35,15 @@ if TYPE_CHECKING:
 
 ABOVE, BELOW = 8.0, -9.0
 """The distances of a name from the line under it or over it, in points."""
-
 MANY = 14
 """Names that may be next to their marks, at most."""
-
 STEPS = 8
 """The places along a line where its name may be, less one."""
-
 NAMES = 22.0
 """The room between a plot and the names to the right of it, and behind these, in points."""
 
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
-
 TO_MARK = LEADER | {"shrinkB": 4}
-
 TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
 
 
