@@ -89,7 +89,7 @@ def teacher_forced(model: corelm.LanguageModel, contexts: Contexts, texts: int, 
     samplers = [corelm.sampler(expression) for expression in SAMPLERS[:count]]
     at = temperatures(samplers)
     parts = [range(first, min(first + UNIT, texts)) for first in range(0, texts, UNIT)]
-    return lambda: [measure(model, contexts, samplers, part, at) for part in parts]
+    return lambda: [measure(model, contexts.some(part), samplers, at) for part in parts]
 
 
 def groups(model: corelm.LanguageModel, options: argparse.Namespace) -> Iterator[Group]:

@@ -122,7 +122,7 @@ class Study:
         self, model: ToyModel, samplers: Sequence[Sampler], seed: int
     ) -> dict[str, Figure]:
         contexts = model_contexts(model, PROMPTS[:1], CONTEXTS, self.length, seed)
-        records = on_contexts.measure(model, contexts, samplers, range(CONTEXTS))["samplers"]
+        records = on_contexts.measure(model, contexts, samplers)["samplers"]
         found = {}
         for name in ("entropy", "mass_kept", "expected_surprisal"):
             first, second = (total(record[name]) for record in records)

@@ -263,7 +263,7 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
     model, people = human_texts(name, texts, length)
     sampler = corelm.sampler("temperature(t=1.5)")
     t = temperatures([sampler])
-    found = on_contexts.measure(model, people, [sampler], range(len(people.texts)), t)
+    found = on_contexts.measure(model, people, [sampler], t)
     expected = np.array([math.fsum(text) for text in found["samplers"][0]["expected_surprisal"]])
     human = np.array([math.fsum(text) for text in found["model"]["surprisal"]])
     counts = np.array(found["curve"]["positions"])

@@ -157,7 +157,7 @@ def _small_fit(texts):
 
     contexts = human_contexts(MODEL, texts, "people")
     cut = contexts.some(range(len(texts)))
-    record = measure(MODEL, cut, [], range(len(texts)), GRID)
+    record = measure(MODEL, cut, [], GRID)
     return on_human_text(record["model"], record["curve"], GRID)
 
 

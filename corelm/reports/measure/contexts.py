@@ -197,17 +197,17 @@ class Position:
     model_surprisal: NDArray[np.float64]
 
 
-def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> Iterator[Group]:
-    """Divide texts of the contexts into groups with prompts of the same length.
+def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
+    """Divide the contexts into groups with prompts of the same length.
 
     Args:
-        model: the model whose vocabulary the ids are of.
+        model: the model whose vocabulary encodes the texts.
         contexts: the texts.
-        texts: the indices of those to divide.
     """
     # A context has one prompt length for all of its rows.
-    for prompt_length in sorted({contexts.prompt_lengths[i] for i in texts}):
-        alike = [i for i in texts if contexts.prompt_lengths[i] == prompt_length]
+    lengths = contexts.prompt_lengths
+    for prompt_length in sorted(set(lengths)):
+        alike = [i for i, length in enumerate(lengths) if length == prompt_length]
         for first in range(0, len(alike), BATCH):
             yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
 

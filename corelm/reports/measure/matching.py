@@ -229,9 +229,8 @@ class _Positions:
         return [(group, list(positions)) for group, positions in self._read()]
 
     def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
-        texts = range(len(self.contexts.texts))
         ends = self.model.vocabulary.ends
-        for group in groups(self.model, self.contexts, texts):
+        for group in groups(self.model, self.contexts):
             read_positions = read(self.model, group)
             yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
 

@@ -31,23 +31,21 @@ def measure(
     model: LanguageModel,
     contexts: Contexts,
     samplers: Sequence[Sampler],
-    texts: Sequence[int],
     temperatures: Sequence[float] = (),
 ) -> Record:
-    """Measure samplers at every position of some of the texts.
+    """Measure samplers at every position of the contexts.
 
     Args:
         model: the language model, which computes each position once.
         contexts: the texts.
         samplers: the samplers to measure.
-        texts: the indices of the texts to measure.
         temperatures: the temperatures of the curve.
 
     Returns:
         A plain document: `model` has the record of the model's own distributions and of the next
         token of each position; `samplers` has a record of each sampler, or {"error": {"type",
-        "message"}} if it failed; `curve` has the record that
-        `temperature_curve.curve` reads.
+        "message"}} if it failed; `curve` has the record that the function
+        `curve` reads.
 
     Raises:
         ModelOutputError: the model returned logits that no sampler can use.
@@ -57,12 +55,12 @@ def measure(
         >>> from corelm.reports.measure.contexts import human_contexts
         >>> from corelm.testing import ToyModel
         >>> texts = human_contexts(ToyModel(), ["the cat sat"], "a fable")
-        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")], range(1))
+        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")])
         >>> unit["samplers"][0]["entropy"]
         [[0.0, 0.0, 0.0]]
     """
     return merge(
-        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts, texts)]
+        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts)]
     )
 
 

@@ -129,8 +129,7 @@ class MeasureOnContexts:
 
     def __call__(self, model: LanguageModel) -> on_contexts.Record:
         samplers = [each.sampler for each in self.samplers]
-        texts = range(len(self.contexts.texts))
-        found = on_contexts.measure(model, self.contexts, samplers, texts, self.temperatures)
+        found = on_contexts.measure(model, self.contexts, samplers, self.temperatures)
         return on_contexts.numbered_from(self.first, found)
 
 

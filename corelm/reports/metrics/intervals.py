@@ -18,7 +18,8 @@ from corelm.reports.metrics.sums import Sums
 Interval = list[float]
 """The lower and the upper end."""
 
-ROUNDS = 1000
+SEED, ROUNDS = 0, 1000
+"""The random seed of the resampling, and the number of resampled sets."""
 TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
 LARGEST = 700.0
@@ -35,9 +36,7 @@ FEW = 10
 leave their range."""
 
 
-def mean_interval(
-    sums: ArrayLike, counts: ArrayLike, seed: int = 0, rounds: int = ROUNDS
-) -> Interval | None:
+def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
     """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
 
     None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
@@ -48,8 +47,6 @@ def mean_interval(
     Args:
         sums: (texts,) the sum of the values of each text.
         counts: (texts,) the number of values of each text.
-        seed: the random seed of the resampling.
-        rounds: the number of resampled sets.
 
     Source: Efron 1979, Bootstrap methods: another look at the jackknife; Hesterberg 2015, What
     teachers should know about the bootstrap, arXiv 1411.5279 (the expanded percentile interval).
@@ -63,13 +60,11 @@ def mean_interval(
     """
     if np.count_nonzero(counts) < FEWEST:
         return None
-    means = resampled_means(sums, counts, seed, rounds)
+    means = resampled_means(sums, counts)
     return bootstrap_ends(mean_of(sums, counts), means, influence_of(sums, counts))
 
 
-def difference_interval(
-    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS, exponential: bool = False
-) -> Interval | None:
+def difference_interval(first: Sums, second: Sums, exponential: bool = False) -> Interval | None:
     """Return the paired bootstrap interval of the difference of two means over the same texts.
 
     Text i of the first set and text i of the second are drawn together, so what they share, such
@@ -78,8 +73,6 @@ def difference_interval(
     Args:
         first: (texts,) the sum of the values of each text, and (texts,) their number.
         second: the sums and counts of the set that is subtracted, text by text.
-        seed: the random seed of the resampling.
-        rounds: the number of resampled sets.
         exponential: True for the difference of the exponentials of the means, as perplexities are.
 
     Example:
@@ -91,7 +84,7 @@ def difference_interval(
         return None
     sums = first, second
     values, influences = [mean_of(*each) for each in sums], [influence_of(*each) for each in sums]
-    means = [resampled_means(*each, seed, rounds) for each in sums]
+    means = [resampled_means(*each) for each in sums]
     if exponential:
         values = [math.exp(min(value, LARGEST)) for value in values]
         means = [np.exp(np.minimum(each, LARGEST)) for each in means]
@@ -115,13 +108,11 @@ def influence_of(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isclose(totals, expected, rtol=ROUNDING, atol=0), 0.0, share)
 
 
-def resampled_means(
-    sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int
-) -> NDArray[np.float64]:
+def resampled_means(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     """Return the means of the resampled sets: nan for an empty one."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     means = []
-    for times in _resampled(len(totals), seed, rounds):
+    for times in _resampled(len(totals)):
         weights = times.astype(np.float64)
         with np.errstate(invalid="ignore"):
             means.append((weights @ totals) / (weights @ numbers))
@@ -194,10 +185,10 @@ def _student(freedom: float) -> float:
 
 # A report resamples its contexts and its generated texts in turn.
 @lru_cache(maxsize=2)
-def _resampled(texts: int, seed: int, rounds: int) -> list[NDArray[np.uint8]]:
+def _resampled(texts: int) -> list[NDArray[np.uint8]]:
     """Return how often each text is in each resampled set: parts of (sets, texts)."""
-    rng, shares = np.random.default_rng(seed), np.full(texts, 1 / texts)
-    sizes = [min(TOGETHER, rounds - first) for first in range(0, rounds, TOGETHER)]
+    rng, shares = np.random.default_rng(SEED), np.full(texts, 1 / texts)
+    sizes = [min(TOGETHER, ROUNDS - first) for first in range(0, ROUNDS, TOGETHER)]
     # In bytes, an eighth of the memory: a text is drawn once on average, never 256 times.
     return [rng.multinomial(texts, shares, size).astype(np.uint8) for size in sizes]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from corelm.reports.metrics.intervals import (
     FEWEST,
-    ROUNDS,
     Interval,
     bootstrap_ends,
     influence_of,
@@ -37,7 +36,7 @@ class Best(NamedTuple):
     ends: Interval
 
 
-def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | None:
+def best_of(settings: Sequence[Sums], target: float) -> Best | None:
     """Return the setting whose mean is closest to a target, corrected for its having been chosen.
 
     The best of many settings owes a part of its figure to chance, the more the more were tried.
@@ -49,7 +48,6 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     Args:
         settings: for each setting, (texts,) the sums and the counts of the same texts.
         target: the value that is best.
-        seed: the random seed of the resampling.
 
     Returns:
         None if a setting has no interval, or if the numbers of texts differ.
@@ -65,7 +63,7 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     same = len({len(sums[0]) for sums in settings}) == 1
     if not same or min(np.count_nonzero(counts) for _, counts in settings) < FEWEST:
         return None
-    columns = [resampled_means(*sums, seed, ROUNDS) for sums in settings]
+    columns = [resampled_means(*sums) for sums in settings]
     means, resampled = np.array([mean_of(*sums) for sums in settings]), np.column_stack(columns)
     errors = resampled - means
     noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())

@@ -77,7 +77,7 @@ FEWEST = 4
 """The number of random sets at least, however large they are."""
 
 
-def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
+def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
     """Return the indices of random sets of texts, cut from random orders of all of them.
 
     Figures that depend on the number of texts compare only between sets of the same size, so a
@@ -89,7 +89,7 @@ def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
         >>> len(subsets(96, 8)), len(subsets(96, 8)[0])
         (24, 8)
     """
-    rng, found = np.random.default_rng(seed), list[NDArray[np.intp]]()
+    rng, found = np.random.default_rng(0), list[NDArray[np.intp]]()
     while len(found) < max(min(SETS, MOST // size), FEWEST):
         order = rng.permutation(texts)
         found += [order[first : first + size] for first in range(0, texts - size + 1, size)]
