@@ -1,4 +1,7 @@
-"""The summary of a report: a few plain sentences, made from its document alone."""
+"""The summary of a report: a few plain sentences, made from its document alone.
+
+Neighbouring settings of a sweep are named as one run, such as t = 1.3 to 2.0.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Say which samplers are closest to human text, which repeat themselves, which stray."""
+    """Summarise a report: the samplers closest to human text, and those that repeat or stray."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -73,7 +76,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
 
 
 def _calibration(document: Document) -> str:
-    """Give the temperature at which the model is as uncertain as human text wants it."""
+    """Give the maximum-likelihood temperature of human text, and what it says of the model."""
     fit = document.human.temperature if document.human else None
     if fit is None:
         return ""
@@ -126,9 +129,9 @@ def _front(document: Document) -> str:
 
 
 def _equivalent(closest: Samplers) -> str:
-    """Say which of the closest samplers differ from human text by less than `MARGIN`, or by more.
+    """Name the closest samplers that differ from human text by less than `MARGIN`, and by more.
 
-    An interval with an end on each side of the margin tells neither.
+    An interval with an end on each side of the margin proves neither.
     """
     ends = {
         entry.sampler: found.interval
@@ -175,7 +178,7 @@ def _repeating(samplers: Samplers) -> str:
 
 
 def _looping(samplers: Samplers) -> str:
-    """Name the samplers whose texts end in loops; if they are rare, say how rare they may be."""
+    """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
     found = _with_share(samplers, "loops", LOOPING)
     if found is None:
         return ""
@@ -222,7 +225,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
     """
     fit = document.human.temperature if document.human else None
     usually = "the model's own {}" if fit is None else "human text {}"
-    if fit and fit.estimated:  # not the surprisal of human text itself, which the table has
+    if fit and fit.estimated:  # converted to these contexts, so not the number in the table
         usually = "human text about {} on these contexts"
     drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
     usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
@@ -259,14 +262,14 @@ def _singular(names: Sequence[object], one: str, several: str) -> str:
 
 
 SHORTEST = 3
-"""The number of neighbouring settings from which they are named as one run."""
+"""The least number of neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Entries that a sentence names together: settings next to each other, or one entry."""
+    """Entries that a sentence names together: neighbouring settings, or one entry."""
 
     name: str
     entries: Sequence[SamplerEntry]
@@ -308,7 +311,7 @@ def span(form: Format, values: Sequence[float]) -> str:
 
 
 def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:
-    """Return the entries that differ from one in the same number at most, by that number."""
+    """Return the entries that differ from one in a single number, sorted by that number."""
     alike = [each for each in among if _words(each) == _words(entry)]
     numbers = [_numbers(each) for each in alike]
     differing = [place for place, some in enumerate(zip(*numbers, strict=True)) if len({*some}) > 1]

@@ -1,9 +1,8 @@
-"""The entries of a report, from measurements: figures on contexts, of texts, and differences.
+"""The entries of a report, from measurements: figures, differences, and the settings to prefer.
 
 All samplers are measured on the same contexts, and their generated texts share prompts and random
-numbers. So the difference of two of them varies less than each of them does, and has an interval
-of its own. Human texts are other texts, whose interval is independent of a sampler's, unless they
-continue the same prompts.
+numbers. So the difference of two samplers varies less than either figure, and has an interval of
+its own. Human texts are independent of a sampler's texts, unless they continue the same prompts.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def teacher_forced(
         n=sum(map(len, record["entropy"])),
         entropy=entropy,
         figures={
-            # Of the mean entropy: a few flat distributions would decide the mean of exp H.
+            # exp of the mean entropy: a few flat distributions would decide the mean of exp H.
             "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
             **figures,
         },
@@ -106,9 +105,8 @@ def human_recall(record: Record, human: Record) -> Record:
     """For each human word, return whether the sampler could draw it, and its surprisal.
 
     Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
-    keep 90 % of the human words if the model were calibrated. The source describes the trade-off of
-    precision and recall that a sampler makes, by divergences; this share is a measure of corelm's
-    own.
+    keep 90 % of the human words if the model were calibrated. The source measures the trade-off of
+    precision and recall by divergences; this share is corelm's own measure.
 
     Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
     """
@@ -204,9 +202,8 @@ def from_human(
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
-    On the contexts there is one: that of expected surprisal from the surprisal of human words, if
-    the contexts are human text. The entropy there is the model's own, so no difference of it says
-    anything about human text.
+    On the contexts, only the expected surprisal has one, from the surprisal of human words, if the
+    contexts are human text. Human text has no entropy to compare with, only the model has.
 
     Args:
         entry: the sampler's entry with its figures.
@@ -289,10 +286,12 @@ def closest(
     target = human and estimate(human, "surprisal", GENERATED)
     if not target or target.interval is None:
         return []
+    # The standard error behind the interval, as if it were normal.
     low, high = target.interval
+    error = (high - low) / 2 / NORMAL
     sums = {name: each.surprisal for name, each in measured.items()}
     paired = continuations.by_unit(continuations.ratios["surprisal"]) if continuations else None
-    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2, paired)
+    return closest_set(sums, target.value, error**2, paired)
 
 
 def best_settings(
@@ -342,7 +341,7 @@ def _key(name: str) -> str:
 
 
 class Pair(NamedTuple):
-    """Two figures of a view: the one is better if it is larger, the other if it is smaller."""
+    """Two figures of a view: one is better if it is larger, the other if it is smaller."""
 
     view: str
     larger: str

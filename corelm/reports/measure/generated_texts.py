@@ -1,4 +1,4 @@
-"""The texts that each sampler writes, with what is measured on each token and what it cost."""
+"""The texts that each sampler writes, with the measurements of each token and the cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
     Args:
         model: the language model.
         texts: the texts of the run.
-        samples: the indices of those to draw.
+        samples: the indices of the texts to draw.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
@@ -117,7 +117,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
 
 
 def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
-    """Yield the model's logits before each token of texts behind their prompts, but their ends.
+    """Yield the model's logits before each token of some texts, after the prompt and without end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
 
@@ -207,7 +207,7 @@ class CountedModel:
 
     Args:
         model: the model.
-        prompt_length: the number of tokens of the prompt, which counts as one token each time.
+        prompt_length: the number of tokens of the prompt, which count as one.
 
     Attributes:
         calls: how often the model ran, whatever the batch.
@@ -231,7 +231,7 @@ class CountedModel:
         self.calls = self.tokens_read = 0
 
     def __getattr__(self, name: str) -> Any:
-        # A model may have optional methods, which decoders look for.
+        # A model may have optional methods, which decoders look for; they are not counted.
         return getattr(self._model, name)
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:

@@ -1,4 +1,10 @@
-"""The human entry, measured on human texts or taken from the manifest of the model."""
+"""The human entry, measured on human texts or taken from the manifest of the model.
+
+Its maximum-likelihood temperature makes human words likeliest: there, a word drawn from the model
+has, on average, the surprisal under the model that human words have. The likelihood is concave in
+1/t, so there is one such temperature. Human words end no text, so the likelihood is conditional on
+the text going on.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +79,7 @@ def from_texts(
 
 
 def _note(plan: Plan, texts: GeneratedTexts) -> str:
-    """Say what becomes of words that the model does not know."""
+    """Return a note on the words that the model does not know."""
     unknown = texts.figures["unknown"]
     if not unknown:
         return ""
@@ -111,12 +117,12 @@ def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> l
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
-    """Return human texts as the human entry has them: without tokens that cannot be drawn."""
+    """Return the human texts without tokens that cannot be drawn, as the human entry has them."""
     return [_behind_prompt(plan, text) for text in contexts.texts]
 
 
 def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> str:
-    """Return what follows the prompt of a human text; all of it if it has none."""
+    """Return a human text without its prompt."""
     decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
     own = _known(plan.model, text[length:]) if known_only else text[length:]
     if not length:
@@ -130,7 +136,7 @@ def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
 
 
 def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
-    """Return the record of a human text as if it had been drawn, without tokens that can't be."""
+    """Return a human text as the record of a generated one, without tokens that can't be drawn."""
     whole, prompt = contexts.texts[i], contexts.prompt_lengths[i]
     length = plan.human_prompt_length
     own = whole[prompt:], record["surprisal"][i], record["entropy"][i]
@@ -350,12 +356,14 @@ class _Crossing:
         known = [each for each in ends if each is not None]
         if len(known) < len(ends):
             return None
+        # The temperature whose upper end is 0 is the lowest one that the interval holds.
         lows, highs = np.array(known).T
         first, last = self.at(highs - self.values), self.at(lows - self.values)
         return None if first is None or last is None else [first, last]
 
     def _value(self, at: float, shift: Floats) -> float:
         """Return the cubic through the values with these slopes, plus the shift."""
+        # A straight line between temperatures would bend the curve at each of them.
         i = min(max(int(np.searchsorted(self.t, at)), 1), len(self.t) - 1)
         step = float(self.t[i] - self.t[i - 1])
         x = (at - float(self.t[i - 1])) / step

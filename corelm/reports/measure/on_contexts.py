@@ -1,8 +1,8 @@
 """Every sampler on the model's distributions at the same positions, in one pass of the model.
 
-A unit of work is some of the texts. Its result is a plain document, which merges with those of
-other texts. Figures are computed from the merged document alone, so they are the same however
-the work was divided.
+The same pass measures the curve: entropy and expected surprisal at each temperature. A unit of
+work is some of the texts. Its result is a plain document; the documents of all units merge into
+one, from which figures are computed, so they are the same however the work was divided.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def numbered_from(first: int, unit: Record) -> Record:
 
 
 def failure(error: Exception) -> Record:
-    """Return the record of a sampler that failed: it costs its row of the report, no more."""
+    """Return the record of a sampler that failed; the report goes without its figures only."""
     return {"error": {"type": type(error).__name__, "message": str(error)}}
 
 
@@ -192,7 +192,7 @@ class _SamplerRun:
 Floats = NDArray[np.float64]
 
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
-"""The temperatures of a curve: dense where people use them, sparse towards uniform."""
+"""The temperatures of a curve: dense in the usual range, sparse towards uniform."""
 
 COLDEST = 0.01
 """The lowest temperature of a curve; below it no plot can tell it from greedy."""
@@ -213,7 +213,7 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
 class CurveSums:
     """A growing record of the curve: for each text, sums over its positions.
 
-    There are sums over the positions of words that the model can draw too, to compare with these.
+    It also has the sums over the words that the model can draw, to compare with human words.
 
     Args:
         group: the texts.
@@ -272,7 +272,7 @@ def curve(record: Record, temperatures: Sequence[float]) -> Curve:
 def mean(record: Record, name: str) -> Floats:
     """Return the mean of a column of the record at each temperature: (temperatures,).
 
-    Surprisal is over the positions where another token than an end can be drawn.
+    Surprisal is over the positions where a token that ends no text can be drawn.
     """
     count = record["positions_without_end" if name.startswith("surprisal") else "positions"]
     total: Floats = np.sum(record[name], axis=0).reshape(-1)
@@ -300,8 +300,8 @@ def at_temperatures(
 
     The derivative of the entropy is the variance of the logits under the distribution at that
     temperature, over the temperature cubed. It is never below 0, so the entropy never falls. The
-    expected surprisal is that of a token drawn at this temperature, under the model, given that it
-    is no end; its derivative is the variance of those logits over the temperature squared.
+    expected surprisal is the mean surprisal under the model of a token drawn at this temperature
+    that ends no text; its derivative is the variance of the logits over the temperature squared.
 
     Args:
         logits: (rows, vocabulary), the model's.
@@ -325,7 +325,7 @@ def at_temperatures(
         at = np.array(list(ends), dtype=np.int64)
         without = without_tokens(logits, at)
         only_ends = without.max(axis=1) == -np.inf
-        without[only_ends] = LEAST  # weights of 0 next to those of the ends
+        without[only_ends] = LEAST  # weights of 0 next to the weights of the ends
         others = _weights(without, largest, t)
         every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
         others.mean[only_ends] = np.nan
@@ -355,6 +355,7 @@ def _union(one: _Weights, other: _Weights) -> _Weights:
     log_sum = np.logaddexp(one.log_sum, other.log_sum)
     shares = [np.exp(each.log_sum - log_sum) for each in (one, other)]
     mean = shares[0] * one.mean + shares[1] * other.mean
+    # The law of total variance: inside both sets, and between their means.
     variance = sum(
         share * (each.variance + (each.mean - mean) ** 2)
         for share, each in zip(shares, (one, other), strict=True)

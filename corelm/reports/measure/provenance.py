@@ -1,4 +1,4 @@
-"""The facts about a report besides its figures: versions, plugins, papers, warnings."""
+"""The parts of a report besides its figures: versions, plugins, papers, warnings, a playground."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def warnings(
     entries: Iterable[Entry],
     of_one_text: Iterable[str],
 ) -> Iterator[str]:
-    """Yield what makes the figures say less than they seem to.
+    """Yield the reasons why the figures prove less than they seem to.
 
     Args:
         plan: the plan of the report.
@@ -194,7 +194,7 @@ def warnings(
 
 
 def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
-    """Return True if two models have the same tokens, as far as a sample of them tells.
+    """Return True if two models have the same tokens, by a sample of them.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -230,7 +230,7 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[st
 
 def failed_plugins() -> list[FailedPlugin]:
     """Return the installed plugins that could not be loaded, each with the reason."""
-    # Plugins load on demand, so the ones that nobody asked for must be tried before they can fail.
+    # Plugins load on demand: only loading them all shows which ones fail.
     registry().load_all()
     failures = registry().failures.items()
     return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
@@ -339,7 +339,7 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
     explanation = explain(model, prompt, built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
-    # Shifted so that the first is 0, for float32 has few digits to lose on a common offset.
+    # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [

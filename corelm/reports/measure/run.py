@@ -11,6 +11,7 @@ from corelm import sampler as read_sampler
 from corelm.errors import UsageError
 from corelm.reports.document.content import (
     Bounds,
+    Curve,
     Document,
     HumanEntry,
     SamplerEntry,
@@ -117,39 +118,50 @@ class ReportRun:
                 f"there is no human text to compare with: {HOW_TO_GIVE}, or compare "
                 "with one of the samplers"
             )
+        # Matching comes before all measurements: it decides which samplers there are.
         matchers = Matchers(contexts)
         self._targets = self._target_values(human, matchers)
         self._match(matchers)
-        samplers = [e.sampler for e in self._entries if e.candidate.decoder is None]
-        at = temperatures(samplers)
+        at = temperatures(e.sampler for e in self._entries if e.candidate.decoder is None)
         found = self._on_contexts(contexts, at)
-        of_contexts = self._units(contexts)
         if human is not None:
             human.temperature = (
                 on_human_text(found["model"], found["curve"], at)
                 if contexts.source == HUMAN
                 else on_other_text(human, found["curve"], at)
             )
-        texts_of = self._generated_texts()
-        measured = self._measurements(found["samplers"], texts_of, human, of_contexts)
+        drawn, of_contexts = self._generated_texts(), self._units(contexts)
+        measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
+        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+
+    def _assembled(
+        self,
+        contexts: Contexts,
+        human: HumanEntry | None,
+        measured: Mapping[str, Measured],
+        entries: Sequence[SamplerEntry],
+        of_temperature: Curve,
+    ) -> Document:
+        """Return the document of these entries, with everything that follows from them."""
+        plan, vocabulary = self._plan, self._plan.model.vocabulary
         # Matching has found the parameters, so the names are final only here.
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
-        size, never = len(plan.model.vocabulary), never_drawn(plan.model.vocabulary)
-        of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
         tried = [name_of(entry.strategy) for entry in self._entries]
+        of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
+        drawable = len(vocabulary) - len(never_drawn(vocabulary))
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
-            vocabulary=size,
-            drawable=size - len(never),
-            bounds=Bounds(min=0.0, max=math.log(size - len(never))),
+            vocabulary=len(vocabulary),
+            drawable=drawable,
+            bounds=Bounds(min=0.0, max=math.log(drawable)),
             human=human,
-            samplers=entries,
+            samplers=list(entries),
             closest=closest(measured, human, self._continuations),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
-            curve=curve(found["curve"], at),
+            curve=of_temperature,
             try_it=try_it(plan.model, plan.prompts[0]),
             warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )

@@ -1,4 +1,4 @@
-"""The record of a text: what is measured on its tokens, and what a report keeps of it."""
+"""The record of a text: the measurements of its tokens, and the parts that a report keeps."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class TextRecord(TypedDict):
         prompt: its beginning.
         seed: the random seed; 0 for a human text.
         sample: its index; its random numbers depend on the seed and the index alone.
-        text: the text behind the prompt.
+        text: the text after the prompt.
         tokens: the ids, without the end token.
         end: the id of the end token if one was drawn.
         finish_reason: why it ended, `end` or `length`.
         unknown: the number of [UNK] tokens.
-        bytes: what the tokens with a surprisal add to the text, in UTF-8.
+        bytes: the bytes that the tokens with a surprisal add to the text, in UTF-8.
         words: the text that each token drawn added; none for the end token.
         surprisal: under the model's own distribution.
         sampler_surprisal: under the distribution drawn from.
@@ -106,9 +106,9 @@ def without_details(record: TextRecord) -> TextRecord:
 def without_end(
     record: TextRecord, name: Literal["surprisal", "entropy", "model_entropy"]
 ) -> Sequence[float]:
-    """Return the values of a text's tokens without that of its end.
+    """Return the values of a text's tokens without the value of its end.
 
-    Human text has no end token, so nothing that is compared with it counts one.
+    Human text has no end token, so figures that compare with it count none.
     """
     values = record[name]
     return values if record["end"] is None else values[:-1]
@@ -225,7 +225,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def ratios(
-    records: Sequence[TextRecord], human_band: Band | None, scores: Sequence[Score] = ()
+    records: Sequence[TextRecord], human_band: Band | None, scores: Sequence[Score]
 ) -> dict[str, Sums]:
     """Return the figures of texts that are ratios of two sums over them, as the sums.
 
@@ -265,7 +265,7 @@ class Score(TypedDict):
     Keys:
         nats: the sum of the surprisals of its tokens.
         tokens: their number, without tokens that the model cannot draw.
-        bytes: what these tokens add to the text, in UTF-8.
+        bytes: the bytes that these tokens add to the text, in UTF-8.
     """
 
     nats: float

@@ -26,6 +26,7 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
     on_logit_scale,
     on_reciprocal_scale,
+    perplexity,
     share_interval,
     widened,
     within,
@@ -98,8 +99,8 @@ class TextSet:
         set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
         units: the number of the independent unit of each text, which intervals of means are over.
-        are_copies: True if a sampler wrote one text for each prompt again and again, as `greedy`
-            does. They count once in its own intervals; in paired differences they vary as little.
+        are_copies: True if a sampler wrote the same text of a prompt each time, as `greedy` does.
+            Copies count once in its own intervals.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
@@ -135,6 +136,7 @@ class TextSet:
         self.units = units(self._samples())
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
+        # Several seeds are sets already; one set that is too large is cut into random subsets.
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
             WholeSet(
@@ -219,7 +221,7 @@ class TextSet:
         both = self.ratios | self._per_text
         ci95 = {name: self._mean_interval(name, sums) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
-        ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
+        ci95["perplexity"] = ends and [perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
@@ -231,7 +233,7 @@ class TextSet:
             texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
-                "perplexity": None if surprisal is None else _perplexity(surprisal),
+                "perplexity": None if surprisal is None else perplexity(surprisal),
                 **means,
                 **self.of_set,
             },
@@ -246,7 +248,7 @@ class TextSet:
         )
 
     def _texts_used(self) -> dict[str, int]:
-        """Return the number of texts that have a figure, for those that some texts lack."""
+        """Return the number of texts that have a figure, for each figure that some texts lack."""
         used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
         return {name: n for name, n in used.items() if n < len(self.records)}
 
@@ -278,7 +280,7 @@ class TextSet:
             name: [ratio((tops[part], bottoms[part])) for part in self._parts]
             for name, (tops, bottoms) in self.ratios.items()
         }
-        found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
+        found["perplexity"] = [n if n is None else perplexity(n) for n in found["surprisal"]]
         found |= {name: self._of_sets(name) for name in self.of_set}
         return {
             name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
@@ -297,17 +299,17 @@ class TextSet:
         return self._paired_differences(other, self.of_set)
 
     def differences_by_prompt(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        """Return each figure minus that of human continuations of the same prompts, the units.
+        """Return each figure minus the same figure of human continuations of the same prompts.
 
-        The sums of a prompt are paired, however many texts each set has of it. Figures of a whole
-        set are left out unless each seed has one text for each prompt.
+        The prompts are the units: their sums are paired, however many texts each set has. Figures
+        of a whole set are left out unless each seed has one text for each prompt.
         """
         one_each = all(part.stop - part.start == len(other.records) for part in self._parts)
         found = self._paired_differences(other, self.of_set if one_each else self._per_text)
         own, their = (each.by_unit(each.ratios["surprisal"]) for each in (self, other))
         first, second = ratio(own), ratio(their)
         if first is not None and second is not None:
-            value = _perplexity(first) - _perplexity(second)
+            value = perplexity(first) - perplexity(second)
             found["perplexity"] = value, difference_interval(own, their, exponential=True)
         return found
 
@@ -350,7 +352,7 @@ class TextSet:
         if not (self._is_decided(name) and other._is_decided(name)):
             return None
         own, their = ([each.left_out[name] for each in both._sets] for both in (self, other))
-        if len(own) > len(their):  # the texts of several seeds, and human text: prompt by prompt
+        if len(own) > len(their):  # several seeds against one set of human text
             own = [[_mean(values) for values in zip(*own, strict=True)]]
             ends = jackknife(difference, _less_each(own[0], their[0]))
         else:
@@ -393,7 +395,3 @@ def _less(first: float | None, second: float | None) -> float | None:
 
 def _less_each(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
     return [_less(*pair) for pair in zip(first, second, strict=False)]
-
-
-def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709

@@ -1,4 +1,7 @@
-"""The units of work of a report, and its stages, which an executor does and a journal remembers."""
+"""The units of work of a report, the entries that take their results, and its stages.
+
+An executor does the units, on any number of workers; a journal remembers the finished ones.
+"""
 
 from __future__ import annotations
 
@@ -306,7 +309,7 @@ class Stages:
         total: int,
         model: int = 0,
     ) -> Iterator[tuple[AnyUnit, Any]]:
-        """Yield units with their results, in their order; those in the journal are not done again.
+        """Yield units with their results, in order; units in the journal are not done again.
 
         Units are taken one by one, so a unit may be left out because of the results before it.
 

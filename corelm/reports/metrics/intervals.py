@@ -27,8 +27,7 @@ LARGEST = 700.0
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 FEWEST = 8
-"""The number of independent units below which there is no interval: of so few, nobody can tell
-whether they are usual."""
+"""The number of independent units below which there is no interval: so few may be unusual."""
 ROUNDING = 1e-12
 """The relative difference below which two sums are the same."""
 FEW = 10
@@ -37,7 +36,7 @@ leave their range."""
 
 
 def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
-    """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
+    """Return the bootstrap interval of a ratio of sums, such as a mean over tokens.
 
     None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
     are the same. All rows of a report are resampled with the same random numbers, so that their
@@ -86,10 +85,15 @@ def difference_interval(first: Sums, second: Sums, exponential: bool = False) ->
     values, influences = [mean_of(*each) for each in sums], [influence_of(*each) for each in sums]
     means = [resampled_means(*each) for each in sums]
     if exponential:
-        values = [math.exp(min(value, LARGEST)) for value in values]
+        values = [perplexity(value) for value in values]
         means = [np.exp(np.minimum(each, LARGEST)) for each in means]
         influences = [value * each for value, each in zip(values, influences, strict=True)]
     return bootstrap_ends(values[0] - values[1], means[0] - means[1], influences[0] - influences[1])
+
+
+def perplexity(surprisal: float) -> float:
+    """Return the exponential of a surprisal, without overflow."""
+    return math.exp(min(surprisal, LARGEST))
 
 
 def mean_of(sums: ArrayLike, counts: ArrayLike) -> float:
@@ -145,7 +149,7 @@ def bootstrap_ends(
 
 
 def _differing(values: NDArray[np.float64]) -> int:
-    """Return how many values differ from one that most have; all, if there is no such one."""
+    """Return how many values differ from the value of the majority; all without a majority."""
     most = int(np.unique(values, return_counts=True)[1].max(initial=0))
     n = len(values)
     return n - most if n < 2 * most < 2 * n else n
@@ -154,9 +158,9 @@ def _differing(values: NDArray[np.float64]) -> int:
 def _tail(influence: NDArray[np.float64]) -> float:
     """Return the share of resampled figures to leave out at each end.
 
-    The bootstrap's variance is too small by (n - 1) / n, and is itself uncertain: as much as that
-    of n - 1 texts, or of fewer where a few texts decide the figure, which their kurtosis shows.
-    So the normal quantile becomes that of Student's t with as many degrees of freedom.
+    The bootstrap's variance is too small by (n - 1) / n, and is itself uncertain, the more so where
+    a few texts decide the figure, which their kurtosis shows. So Student's quantile replaces the
+    normal one, with n - 1 degrees of freedom or fewer.
     """
     n = len(influence)
     if not influence.any():
@@ -170,6 +174,8 @@ def _freedom(influence: NDArray[np.float64]) -> float:
     n, second = len(influence), float(np.mean(influence**2))
     if second == 0:
         return n - 1
+    # With v degrees of freedom a variance has the relative variance 2 / v; measured over n units it
+    # has (kurtosis - 1) / n.
     excess = float(np.mean((influence / math.sqrt(second)) ** 4)) - 1
     return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
 
@@ -237,12 +243,12 @@ def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
 
 
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
-    """Return the number of independent texts that tell as much about a share as some units do.
+    """Return the number of independent texts that are worth as much as some units for a share.
 
-    Texts of one prompt are alike, so many of them say less. How alike they are is itself measured,
-    and by few units if a few prompts have most of the hits, so the number is smaller by the square
-    of the normal quantile over that of Student's t with as many degrees of freedom. At a share of
-    0 or 1 nobody can tell how alike they are, so the units are counted.
+    Texts of one prompt are alike, so many of them say less. Their likeness is itself measured, and
+    by few units if a few prompts have most of the hits, so the number shrinks by the squared ratio
+    of the normal quantile to Student's. At a share of 0 or 1 their likeness is unknown, so the
+    units are counted.
 
     Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data.

@@ -1,4 +1,4 @@
-"""The n-grams of a set of texts, as arrays of numbers."""
+"""The n-grams of a set of texts, and self-BLEU: how many of them the texts have in common."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
     owners = np.repeat(np.arange(len(texts)), lengths)
     words, tokens = np.unique(flat(texts), return_inverse=True)
     grams = tokens
-    # Number the n-grams of each length by those one shorter and the next token: the numbers stay
-    # below the number of tokens, so that no product overflows.
+    # Number the n-grams of each length by the number of the n-gram one shorter and the next token:
+    # the numbers stay below the number of tokens, so that no product overflows.
     for more in range(1, n):
         pairs = grams[: len(tokens) - more] * len(words) + tokens[more:]
         grams = np.unique(pairs, return_inverse=True)[1]

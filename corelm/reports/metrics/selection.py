@@ -1,4 +1,4 @@
-"""The settings to prefer: closest to a target, best of several, beaten by none in two figures."""
+"""The settings to prefer: the best of several, the set that may be closest, the Pareto front."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def best_of(settings: Sequence[Sums], target: float) -> Best | None:
     errors = resampled - means
     noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())
     spread = float(np.var(means))
+    # Shrink the means until they vary as much as the true ones, without the noise.
     kept = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
     centres = means.mean() + kept * (means - means.mean())
     chosen = np.abs(centres + errors - target).argmin(axis=1)
@@ -77,7 +78,7 @@ def best_of(settings: Sequence[Sums], target: float) -> Best | None:
     if ends is None:
         return None
     # A chosen mean varies less than a fixed one, and less still if many settings are about as
-    # good; but nobody knows how many are, so the interval keeps its width.
+    # good; but their number is unknown, so the interval keeps its width.
     return Best(index, float(means[index]) - gained, [end - gained for end in ends])
 
 
@@ -177,7 +178,7 @@ def _is_closer(first: _Mean, second: _Mean, target: _Target, level: float) -> bo
 
 
 def student(share: float, freedom: float) -> float:
-    """Return a quantile of Student's t from that of the normal distribution.
+    """Return a quantile of Student's t from the normal quantile.
 
     Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
     distributions.
@@ -191,7 +192,7 @@ def student(share: float, freedom: float) -> float:
 
 
 def normal_score(t: float, freedom: float) -> float:
-    """Return the normal deviate that is exceeded as often as a value of Student's t.
+    """Return the normal deviate with the same tail probability as a value of Student's t.
 
     Example:
         >>> round(normal_score(student(0.99, 7), 7), 6) == round(NormalDist().inv_cdf(0.99), 6)
@@ -205,7 +206,7 @@ Point = tuple[float, float]
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """Return the points that no other one beats in both: a larger first and a smaller second value.
+    """Return the points that no other point beats in both: first value larger, second smaller.
 
     Example:
         >>> front([(0.1, 1.0), (0.9, 3.0), (0.5, 4.0)])

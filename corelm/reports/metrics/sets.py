@@ -1,4 +1,4 @@
-"""Figures of many texts, measured on sets of the size that reports have, to compare with them."""
+"""Figures of sets of texts: of many texts in sets of one size, and their intervals."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def subset_interval(
 ) -> Interval | None:
     """Return the interval of the mean of a figure over random subsets of a set of texts.
 
-    Its variance has two parts. The texts are a sample: the jackknife variance of a subset is that
-    of as few texts, and the mean over subsets varies less by the share of the texts in each
+    Its variance has two parts. The texts are a sample: a subset has the jackknife variance of few
+    texts, and the mean over subsets varies less by the share of the texts in each
     (Hoeffding 1948, A class of statistics with asymptotically normal distribution). And the subsets
     are some of all: the variance between them, divided by their number.
 
@@ -149,8 +149,8 @@ def interval_of_sets(
         values: the figure of each set.
         left_out: of each set, the figure without each of its texts.
     """
-    # Sets of different seeds are independent, so many of them need no approximation. Of fewer the
-    # texts say more than the sets do, unless a set is one text.
+    # Sets of different seeds are independent, so many of them need no approximation. If they are
+    # few, their texts say more than the sets do, unless a set is one text.
     known = [value for value in values if value is not None]
     of_texts = None if len(values) >= MANY else jackknife(whole, *left_out)
     if of_texts is None and 1 < len(known) == len(values):

@@ -1,4 +1,11 @@
-"""TODO."""
+"""Figures that are ratios of two sums over texts, and the independent units of the texts.
+
+Texts of different prompts, seeds and samples have different random numbers, so they are
+independent once the prompts are chosen. With many prompts an interval is about prompts like these:
+the prompts are the units, as texts of one prompt have that prompt in common. With few prompts,
+which say little about others, it is about these prompts: the units are the texts, each with the
+texts of the other prompts that have its seed and sample.
+"""
 
 from __future__ import annotations
 

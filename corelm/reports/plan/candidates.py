@@ -1,4 +1,9 @@
-"""The samplers of a report: each point of a sweep, with each target of an open parameter."""
+"""The samplers of a report: each point of a sweep, with each target of an open parameter.
+
+A sweep is one expression for several settings, such as `top_p(p=0.5,0.8,0.9)`: its values follow
+the name of a parameter, up to the next name. A range such as `0.1..2.0/20` is 20 values, evenly
+spaced, with both ends; `1..5` is five whole numbers.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +103,7 @@ def _names(samplers: Iterable[str]) -> list[str]:
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Keep each sampler once, with a warning for those named again."""
+    """Return each sampler once, and a warning for each sampler that was named twice."""
     # Reversed, so that the first of equal ones is kept.
     kept = {candidate.name: candidate for candidate in reversed(candidates)}
     names = list(dict.fromkeys(candidate.name for candidate in candidates))
@@ -168,7 +173,7 @@ def numbers_of(text: str) -> list[str]:
 
 
 def _settings(text: str, depth: int) -> list[SweepPoint]:
-    # What is too long or nests too deeply is refused where samplers are read.
+    # An expression that is too long or nests too deeply is refused when samplers are read.
     parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:

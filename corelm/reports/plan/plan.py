@@ -106,7 +106,7 @@ class Plan:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return NamedModel(self.model, self.model_name).sha256
+        return checksum_of(self.model)
 
     @property
     def set_size(self) -> int:
@@ -149,7 +149,7 @@ class Plan:
         return jobs
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything that the figures depend on, to tell one report from another."""
+        """Return everything that the figures depend on: the identity of the report."""
         human, scorer = self.human, self.scorer
         model = NamedModel(self.model, self.model_name)
         return {

@@ -29,8 +29,7 @@ def columns(document: Document, level: str) -> Columns:
 
     Args:
         document: the report.
-        level: "figure", with the lines of the CSV; or "difference", "test", "sampler", "seed",
-            "text" or "token".
+        level: a key of `LEVELS`; "figure" has the lines of the CSV.
 
     Raises:
         ReportError: there is no such level, or the report has no figures of texts, or tests need
@@ -195,7 +194,7 @@ def _joined(blocks: Iterable[Block]) -> Columns:
         for name in block:
             if name not in joined:
                 joined[name] = [None] * lines
-                order.insert(before + 1, name)  # next to the column that it is next to here
+                order.insert(before + 1, name)  # behind the same column as in this block
             before = order.index(name)
         for name, column in joined.items():
             column += block.get(name, [None] * count)

@@ -18,7 +18,7 @@ from corelm.reports.render.overview import (
 from corelm.toolkit import one_line
 
 WIDTH, GAP = 95, 2
-"""The letters across a page of some 400 points, and those that fit between two columns."""
+"""The number of letters across a page of some 400 points, and between two columns."""
 CLOSEST = r"$^{\dagger}$"
 """Marks the entries that cannot be told from the one closest to human text."""
 _COMMANDS = {

@@ -45,9 +45,9 @@ NOTHING = "-"
 SMALL = 0.1
 """The target below which two decimals say too little."""
 LAST = 10
-"""More than the priority of any column."""
+"""A number above the priority of any column."""
 ASKED_FOR = 4
-"""The priority of the metrics of plugins, which are there because somebody asked for them."""
+"""The priority of the metrics of plugins: the user asked for them."""
 BARS = 3
 """The priority of the bars that the terminal draws next to the entropies."""
 TARGET = Figure(
@@ -110,7 +110,7 @@ def amount(figure: str, value: float) -> str:
 
 
 def text_of(column: Figure, entry: Entry) -> str | None:
-    """Return the text of a cell that shows no figure; None in every other column."""
+    """Return the text of a cell of targets; None in every other column."""
     if column.name != TARGET.name:
         return None
     return in_short(entry.matched) if entry.matched else ""
@@ -118,7 +118,7 @@ def text_of(column: Figure, entry: Entry) -> str | None:
 
 @dataclass(frozen=True)
 class OverviewColumn:
-    """A column of the overview: a figure, or its differences from another entry.
+    """A column of the overview: a figure, or its differences from the entry compared with.
 
     Attributes:
         figure: the figure.
@@ -144,7 +144,7 @@ class OverviewColumn:
         """Its place among the columns when there is not room for all; 1 is the first."""
         if not self.against:
             return self.figure.priority
-        # One compares with human text first; another sampler is there to look up.
+        # Readers compare with human text first, and look up a difference from a sampler.
         return self.figure.difference + (0 if self.against == HUMAN else LAST)
 
     def cell(self, entry: Entry) -> str:
@@ -225,7 +225,7 @@ def failed_metrics(document: Document) -> list[tuple[str, str]]:
 
 
 def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
-    """Say how the columns of a table were measured, in a few sentences."""
+    """Describe how the columns of a table were measured, in a few sentences."""
     header = document.header
     contexts = header.contexts
     prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
@@ -262,7 +262,7 @@ def _of_one_text(document: Document, n: int) -> list[str]:
 
 
 def _units(document: Document, n: int) -> str:
-    """Say how many independent units the texts are, if fewer than the texts."""
+    """Return the number of independent units as a clause, if they are fewer than the texts."""
     texts = (entry.generated_texts for entry in document.samplers)
     most = max((each.units or 0 for each in texts if each), default=0)
     return f", {most:,} independent units for intervals" if 0 < most < n else ""
@@ -275,12 +275,12 @@ def seeds(header: Header) -> str:
 
 
 def targets(document: Document) -> str:
-    """Say what open parameters were matched to; return "" if nothing was matched."""
+    """List the targets of matching in words; return "" if nothing was matched."""
     return listed([in_words(each.figure, each.target) for each in document.header.matched])
 
 
 def in_words(figure: str, value: float) -> str:
-    """Say which value of a figure is meant.
+    """Return the value of a figure in words.
 
     Example:
         >>> in_words("entropy", 3.0), in_words("mass_kept", 0.9)
@@ -292,9 +292,9 @@ def in_words(figure: str, value: float) -> str:
 
 
 def front_in_words(document: Document, front: Front) -> str:
-    """Say which entries of a report are on a Pareto front, and which one not.
+    """Name the entries of a report that are on a Pareto front, and the others.
 
-    Where all are on it, the sentence says what that means instead of naming them.
+    If all are on it, the sentence explains that instead of naming them.
     """
     measured = [entry for entry in document.samplers if on_view(entry, front)]
     best = [entry for entry in measured if entry.sampler in front.entries]

@@ -114,8 +114,8 @@ def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]
 def p_value(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
-    With up to 12 pairs it is exact; with more, from 9,999 random exchanges, of which the one found
-    counts as one.
+    With up to 12 pairs it is exact; with more, it is from 9,999 random exchanges and the pairs as
+    they are, which count as one.
 
     Args:
         differences: (pairs,) of the two samplers' figures.
@@ -126,7 +126,7 @@ def p_value(differences: NDArray[np.float64]) -> float:
     """
     n = len(differences)
     found = abs(differences.sum())
-    tolerance = 1e-9 * np.abs(differences).sum()  # sums in another order round differently
+    tolerance = 1e-9 * np.abs(differences).sum()  # sums in a different order round differently
     if n <= EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(np.abs(signs @ differences) >= found - tolerance))
@@ -182,8 +182,8 @@ def p_values(document: Document) -> Iterator[tuple[Place, float]]:
                 yield place, _p_of_interval(found, _units(document, entry, column.view))
 
 
-def discoveries(chances: Mapping[Place, float], rate: float = RATE) -> set[Place]:
-    """Return the places whose p-values are significant at a false discovery rate.
+def discoveries(chances: Mapping[Place, float]) -> set[Place]:
+    """Return the places whose p-values are significant at the false discovery rate `RATE`.
 
     Source: Benjamini and Hochberg 1995, Controlling the false discovery rate: a practical and
     powerful approach to multiple testing, doi 10.1111/j.2517-6161.1995.tb02031.x.
@@ -194,7 +194,7 @@ def discoveries(chances: Mapping[Place, float], rate: float = RATE) -> set[Place
         ['0', '1']
     """
     ordered = sorted(chances.values())
-    bounds = [p for n, p in enumerate(ordered, 1) if p <= rate * n / len(ordered)]
+    bounds = [p for n, p in enumerate(ordered, 1) if p <= RATE * n / len(ordered)]
     return {place for place, p in chances.items() if bounds and p <= bounds[-1]}
 
 

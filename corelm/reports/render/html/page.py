@@ -1,4 +1,7 @@
-"""The page of a report: one HTML file that loads nothing and runs one small script, its own."""
+"""The page of a report: one HTML file that loads nothing and runs one small script, its own.
+
+Below the tables it has the playground, and the generated texts word by word, side by side.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 
 TEMPLATE, PAGES = "corelm.reports.render.html.template", "corelm.pages"
-"""The package of this page's own files, and of those that all pages of corelm share."""
+"""The packages of this page's own files, and of the files that all pages of corelm share."""
 FILES = {
     "css": ("shared.css", "page.css", "print.css"),
     "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
@@ -114,7 +117,7 @@ def _plugins(document: Document) -> Iterator[tuple[str, str, str]]:
 
 
 def _formula(text: str) -> Markup:
-    """Write the letters of a formula that stand alone as variables, and minus signs as such."""
+    """Mark single letters of a formula as variables, and hyphens as minus signs."""
     from markupsafe import Markup, escape
 
     signs = re.sub(r"(?<![A-Za-z])-", MINUS, str(escape(text)))
@@ -166,7 +169,7 @@ class Playground:
     Attributes:
         prompt: the text that the next token follows.
         logits: the logits of all tokens that can be drawn, in falling order, as float32 in base64.
-        size: the number of those tokens.
+        size: the number of tokens that can be drawn.
         bars: the likeliest tokens.
         entropy: in nats.
     """
@@ -336,7 +339,7 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
 
 
 def shown(token: str) -> str:
-    """Write a token on one line, without the space before it unless that is all of it.
+    """Write a token on one line, without the space before it unless it is nothing but spaces.
 
     Example:
         >>> shown(" film"), shown(" "), shown("a\\nb")

@@ -1,4 +1,4 @@
-"""The parts that all plots share: colours, letters, empty axes, labels near their marks."""
+"""The parts that all plots share: colours, letters, empty axes, their ends and their ticks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of a report, in the order in which its page shows them."""
+"""The charts of a report, in the order of its page, and the numbers behind each as CSV."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
 
 
 def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
-    """Let the line end below the lowest line from a name to its mark that would cross it."""
+    """Shorten a line so that it ends below every line from a name to its mark."""
     ends = np.asarray(dropped.get_xydata(), dtype=np.float64)
     (across, least), (_, most) = canvas.to_points(axes, ends.tolist())
     lowest = [
@@ -215,7 +215,7 @@ def has_cuts(document: Document) -> bool:
 
 
 def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, Axes]:
-    """Empty axes over positions, with room on the right for the names of lines."""
+    """Return empty axes over positions, with room on the right for the names of lines."""
     height, right = labels.height_for(len(names)), labels.NAMES + canvas.widest(names)
     drawing, axes = canvas.canvas(right, height, axes)
     axes.set_xlabel("position in the text (tokens)")

@@ -25,7 +25,7 @@ COMPARED = (
     ("self_bleu_4", GENERATED),
     ("mass_kept", TEACHER_FORCED),
 )
-"""Randomness, likelihood, repetition, variety, the cut; without the one that is the same."""
+"""The figures of matched samplers: randomness, likelihood, repetition, variety, the cut."""
 SWEPT = COMPARED[:3]
 DOT: dict[str, Any] = MARK | {"ms": 6, "zorder": 5}
 STEP, LEAST = 18.0, 160.0
