@@ -336,7 +336,7 @@ class _Crossing:
         """Return the place; the first temperature if it is lower, None if it is higher.
 
         Args:
-            shift: (temperatures,) what is added to the curve.
+            shift: (temperatures,) a shift of the curve.
         """
         moved = np.zeros(len(self.t)) if shift is None else shift
         low, high = float(self.t[0]), float(self.t[-1])

@@ -236,7 +236,7 @@ class ReportRun:
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
         """Return the result of `on_contexts.measure`, with one of its `samplers` for every entry.
 
-        A decoder has none: the next token depends on what it has searched.
+        A decoder has none: its next token depends on its search so far.
         """
         entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
         found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)

@@ -208,7 +208,7 @@ class TextSet:
     def of_text(self, at: int) -> dict[str, float | None]:
         """Return the figures of one text, without figures of a whole set.
 
-        The drift of one text says little, and it is about the middle of all texts.
+        Drift is left out: it is relative to the mean position of all texts.
         """
         sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
         return {"tokens": len(self.records[at]["surprisal"])} | {

@@ -91,8 +91,8 @@ def self_bleu_left_out(texts: Texts) -> list[float | None]:
 def sharing(texts: Texts) -> int:
     """Return the number of texts with a phrase of four tokens that a different text has too.
 
-    The smoothing alone decides the self-BLEU of the others, and a set with few of these says
-    little about how many there are in the next set.
+    Smoothing alone decides the self-BLEU of all other texts, so a set with few sharing texts says
+    little about the next set.
 
     Example:
         >>> sharing([[3, 4, 5, 6, 7], [9, 3, 4, 5, 6], [3, 4, 5]])

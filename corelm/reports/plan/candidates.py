@@ -42,7 +42,7 @@ class Candidate:
     Attributes:
         sampler: the sampler to measure; before matching, the one with the default parameter.
         open: the expression that leaves a parameter open to match; None if nothing is matched.
-        target: what it is matched to.
+        target: the target that it is matched to.
         alone: True if there is one target, so the expression alone names the entry.
         sweep: the one-parameter sweep that it is a point of, or None.
         decoder: the decoder around the sampler; None for ancestral sampling.

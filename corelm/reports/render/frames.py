@@ -194,7 +194,7 @@ def _joined(blocks: Iterable[Block]) -> Columns:
         for name in block:
             if name not in joined:
                 joined[name] = [None] * lines
-                order.insert(before + 1, name)  # behind the same column as in this block
+                order.insert(before + 1, name)  # next to its neighbour in this block
             before = order.index(name)
         for name, column in joined.items():
             column += block.get(name, [None] * count)
