@@ -17,13 +17,7 @@ import pytest
 from documents import EVIL, every_number, full, hostile, typed
 
 from corelm.errors import ReportError
-from corelm.reports.document.figures import (
-    DIVERGENCE,
-    ENTROPY,
-    LIKELIHOOD,
-    TABLES,
-    VARIETY,
-)
+from corelm.reports.document.figures import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY
 from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check, schema
 from corelm.reports.document.summary import summary

@@ -16,10 +16,7 @@ from corelm.plugins.registry import Registry
 from corelm.reports.document.figures import VARIETY
 from corelm.reports.document.gate import condition
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.metrics.intervals import (
-    jackknife,
-    widened,
-)
+from corelm.reports.metrics.intervals import jackknife, widened
 from corelm.reports.plan import plan
 from corelm.reports.render import overview
 from corelm.reports.render.html import tables

@@ -6,13 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from corelm.reports.document.content import (
-    Document,
-    Entry,
-    GeneratedTexts,
-    Interval,
-    TeacherForced,
-)
+from corelm.reports.document.content import Document, Entry, GeneratedTexts, Interval, TeacherForced
 from corelm.reports.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
 
 

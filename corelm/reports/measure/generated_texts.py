@@ -23,12 +23,7 @@ from corelm.batching import ContinuousBatch, ForcedTokens, teacher_forced
 from corelm.errors import SamplerError
 from corelm.reports.document.content import TokenDetails
 from corelm.reports.measure.text_records import DETAILED, TextRecord, count_bytes, details
-from corelm.toolkit import (
-    BATCH,
-    OpenTexts,
-    Texts,
-    encoded,
-)
+from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 
 def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:

@@ -34,11 +34,7 @@ from corelm.reports.measure.entries import model_on_contexts
 from corelm.reports.measure.on_contexts import Record, mean
 from corelm.reports.measure.text_records import Score, TextRecord, count_bytes
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.intervals import (
-    Interval,
-    difference_interval,
-    mean_interval,
-)
+from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
 from corelm.reports.metrics.sums import Band, ratio
 from corelm.reports.plan.plan import Plan
 from corelm.toolkit import counted

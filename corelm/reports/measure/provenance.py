@@ -15,14 +15,7 @@ import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, explain
 from corelm.lint.probing import temperature_of
-from corelm.reports.document.content import (
-    Entry,
-    Parameters,
-    Plugin,
-    SamplerEntry,
-    Stage,
-    TryIt,
-)
+from corelm.reports.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm.reports.document.figures import FIGURES, MEAN
 from corelm.reports.document.header import (
     Citation,
@@ -40,16 +33,7 @@ from corelm.reports.metrics import intervals
 from corelm.reports.metrics.sums import units
 from corelm.reports.plan.candidates import source_of
 from corelm.reports.plan.targets import Target
-from corelm.toolkit import (
-    END,
-    Offer,
-    Parameterized,
-    Strategy,
-    built_in,
-    machine,
-    parts,
-    registry,
-)
+from corelm.toolkit import END, Offer, Parameterized, Strategy, built_in, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:

@@ -9,13 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.reports.document.content import (
-    Bounds,
-    Curve,
-    Document,
-    HumanEntry,
-    SamplerEntry,
-)
+from corelm.reports.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import Contexts, human_contexts

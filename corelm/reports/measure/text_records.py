@@ -10,28 +10,14 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import (
-    Array,
-    ByteVocabulary,
-    LanguageModel,
-    Step,
-    TokenRecord,
-    Vocabulary,
-    softmax,
-)
+from corelm import Array, ByteVocabulary, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.batching import prompt_and_text, teacher_forced
 from corelm.filters import likeliest_tokens
 from corelm.reports.divergences import nan_if_impossible
 from corelm.reports.document.content import KeptText, TokenDetails
 from corelm.reports.metrics.sums import Band, Sums, along_texts
 from corelm.reports.plan import TEXTS
-from corelm.toolkit import (
-    END,
-    FinishReason,
-    model_surprisals,
-    rank,
-    texts_after,
-)
+from corelm.toolkit import END, FinishReason, model_surprisals, rank, texts_after
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.

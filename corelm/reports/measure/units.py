@@ -14,21 +14,13 @@ from typing import Any, TypeVar
 
 from corelm import LanguageModel, Sampler
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.reports.document.content import (
-    Failure,
-    MatchedTo,
-    SamplerEntry,
-)
+from corelm.reports.document.content import Failure, MatchedTo, SamplerEntry
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.provenance import described
-from corelm.reports.measure.text_records import (
-    Score,
-    TextRecord,
-    score,
-)
+from corelm.reports.measure.text_records import Score, TextRecord, score
 from corelm.reports.plan.candidates import Candidate
 from corelm.scaling.executor import Executor, Unit
 from corelm.toolkit import Strategy, Texts, batches, plugin_errors

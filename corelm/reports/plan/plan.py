@@ -14,13 +14,7 @@ from corelm.errors import UsageError
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
-from corelm.reports.plan.candidates import (
-    Candidate,
-    _candidates,
-    _once,
-    numbers_of,
-    releases_of,
-)
+from corelm.reports.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
 from corelm.reports.plan.human_corpus import (
     HOW_TO_GIVE,
     PROMPT_LENGTH,

@@ -21,7 +21,6 @@ from corelm.reports.metrics.intervals import (
     resampled_means,
     share_interval,
 )
-from corelm.reports.metrics.selection import best_of
 
 
 def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
@@ -71,35 +70,6 @@ def test_an_interval_that_few_texts_decide_is_wider():
     low, high = mean_interval(values, ones)
     plain = np.percentile(means, (2.5, 97.5))
     assert low < plain[0] < plain[1] < high
-
-
-def test_the_best_of_many_settings_is_corrected_for_the_choice():
-    """Ten settings of equal mean 0: the largest is above 0 by chance alone, its correction not."""
-    rng, ones = np.random.default_rng(4), np.ones(64)
-    measured, corrected, held = [], [], []
-    for _ in range(60):
-        values = rng.normal(0, 1, (10, 64))
-        best = best_of([(each, ones) for each in values], 5.0)
-        measured.append(values[best.chosen].mean())
-        corrected.append(best.value)
-        held.append(best.ends[0] <= 0 <= best.ends[1])
-    assert np.mean(measured) > 0.15
-    assert abs(np.mean(corrected)) < 0.05
-    assert np.mean(held) >= 0.93
-    assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
-
-
-def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
-    texts = ([1.0, 2.0, 4.0, 9.0] * 4, [1] * 16)
-    low, high = mean_interval(*texts)
-    bias = resampled_means(*texts).mean() - 4.0
-    alone = best_of([texts], 0.0)
-    assert alone.chosen == 0
-    assert alone.value == pytest.approx(4.0 - bias)
-    assert alone.ends == pytest.approx([low - bias, high - bias])
-    far = ([201.0, 202.0, 204.0, 209.0] * 4, [1] * 16)  # never the best in any resampled set
-    assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
-    assert best_of([far, texts], 203.0).chosen == 0
 
 
 def test_texts_are_weighted_by_their_number_of_values():
