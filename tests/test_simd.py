@@ -24,7 +24,7 @@ from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, wit
 from corelm.numerics.masks import apply_mask
 from corelm.numerics.reshaping import quadratic, xtc
 from corelm.reports.divergences import ModelRows
-from corelm.reports.measure.temperature_curve import at_temperatures
+from corelm.reports.measure.on_contexts import at_temperatures
 
 pytestmark = pytest.mark.skipif(
     native.kernels is None or native.kernels.use_vector_width(16) != 16,

@@ -16,9 +16,9 @@ from corelm.reports.document.content import Document
 from corelm.reports.document.numbers import share, visible
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.canvas import FAINT, INK, MUTED, TEAL
+from corelm.reports.render.plots.curves import entropy_by_position, has_positions
 from corelm.reports.render.plots.entries import shortened
 from corelm.reports.render.plots.files import drawable
-from corelm.reports.render.plots.positions import entropy_by_position, has_positions
 from corelm.reports.render.plots.scatter import has_texts, surprisal_against_diversity
 
 try:

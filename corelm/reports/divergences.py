@@ -1,4 +1,4 @@
-"""The divergence of one distribution from another: entropy, KL, mass kept, exactly.
+"""The exact divergence of a sampler's distribution from the model's: entropy, KL, mass kept.
 
 `divergence` is the definition, for one row. `ModelRows` compares many rows with a model's rows;
 compiled kernels serve float32 (`corelm/native/backend.py`).
@@ -45,7 +45,7 @@ class Distribution:
     Attributes:
         row: the logits.
         possible: (vocabulary,) True for the tokens that can be drawn.
-        count: the number of those tokens.
+        count: the number of tokens that can be drawn.
         below: (tokens,) the logits looked at, less the largest.
         top: the index of the likeliest token among them, the first one on ties.
         rest: the sum of all weights but the likeliest token's, which is 1.
@@ -60,7 +60,7 @@ class Distribution:
         self.row = row
         self.possible: NDArray[np.bool_] = row > -np.inf
         self.count = int(np.count_nonzero(self.possible))
-        # A filter often leaves a handful of 100,000 tokens: gather those instead of summing zeros.
+        # A filter often leaves a handful of 100,000 tokens: gather them instead of summing zeros.
         few = not whole and self.count < FEW * row.size
         self._tokens: Any = np.flatnonzero(self.possible) if few else slice(None)
         logits = row[self._tokens]
@@ -111,7 +111,7 @@ class Distribution:
         return found
 
     def mass(self, other: Distribution) -> float:
-        """Return the probability of the tokens that are possible in another distribution.
+        """Return the probability of the tokens that are possible in a second distribution.
 
         Needs a distribution that looks at all tokens.
         """
@@ -140,7 +140,7 @@ class Divergence:
         model_entropy: of p, in nats.
         kl_to_model: KL(q || p) in nats: the distance of q from p.
         mass_kept: the probability under p of the tokens that can be drawn from q.
-        tokens_kept: the number of those tokens.
+        tokens_kept: the number of tokens that can be drawn from q.
         expected_surprisal: H(q, p) in nats: the mean surprisal under p of a token drawn from q.
             `ModelRows` with `ends` takes the mean over the other tokens that q may draw.
         top_probability: the probability of the token that is likeliest under q.
@@ -275,7 +275,7 @@ class ModelRows:
         return _entropy(self.logits, self)
 
     def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
-        """Compare the logits of a sampler with those of the model.
+        """Compare a sampler's logits with the model's.
 
         Args:
             logits: (rows, vocabulary), the sampler's.
@@ -315,7 +315,7 @@ class ModelRows:
         return nats if exact.all() else np.where(exact, nats, self._of_others(logits, tokens))
 
     def _of_others(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
-        """Return it from rows without ends, which takes as long as all figures."""
+        """Return the expected surprisal from rows without ends, as slowly as all figures."""
         others = without_tokens(logits, self._ends)
         only_ends = others.max(axis=1) == -np.inf
         others[only_ends] = logits[only_ends]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.reports.metrics import LENGTH, TEXTS
 from corelm.reports.metrics.intervals import mean_interval
-from corelm.reports.metrics.positions import Sums, along_texts, ratio
 from corelm.reports.metrics.sets import figures_of_sets
+from corelm.reports.metrics.sums import Sums, along_texts, ratio
 
 PERCENTILES = (5, 50, 95)
 DIGITS = 5

@@ -16,13 +16,14 @@ from corelm.models import atomic_files
 from corelm.reports.document.content import Document
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
-from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import NamedModel, plan
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
-from corelm.reports.render import bibtex, markdown, sentences
+from corelm.reports.plan import CONTEXTS, LENGTH, TEXTS, N
+from corelm.reports.plan.plan import NamedModel, plan
+from corelm.reports.render import bibtex, markdown
 from corelm.reports.render.frames import columns, to_csv
+from corelm.reports.render.overview import failures
 from corelm.scaling.executor import choose
 from corelm.scaling.job import Job
 from corelm.toolkit import Displayed, as_model, counted, label, loaded_name
@@ -91,7 +92,7 @@ class Report(Displayed):
     @property
     def failed(self) -> dict[str, str]:
         """The samplers that failed and the metrics that failed on one, each with the reason."""
-        return dict(sentences.failures(self._document))
+        return dict(failures(self._document))
 
     @property
     def bibtex(self) -> str:

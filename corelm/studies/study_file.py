@@ -11,7 +11,7 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.models import atomic_files
-from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
+from corelm.reports.plan import CONTEXTS, LENGTH, TEXTS, N
 from corelm.toolkit import MODEL, did_you_mean, label, shown
 
 LARGEST = 2**20

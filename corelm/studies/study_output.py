@@ -13,8 +13,7 @@ from corelm.cli.output import blocks, messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.errors import UsageError
-from corelm.reports.cli.report_diff import show_comparison
-from corelm.reports.cli.report_table import report_table
+from corelm.reports.cli.terminal import report_table, show_comparison
 from corelm.reports.document.comparison import comparison, same
 from corelm.reports.document.content import Document
 from corelm.reports.document.figures import GENERATED, HUMAN, OF_SETS

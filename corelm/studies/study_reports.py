@@ -19,9 +19,9 @@ from corelm.models import atomic_files
 from corelm.reports.document.content import Document
 from corelm.reports.document.parts import Json
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import NamedModel, Plan, plan
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
+from corelm.reports.plan.plan import NamedModel, Plan, plan
 from corelm.reports.report import Report
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import ExecutorChoice

@@ -22,8 +22,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
-from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.units import Match, MeasureOnContexts
+from corelm.reports.plan.candidates import releases_of
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets

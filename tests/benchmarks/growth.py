@@ -22,9 +22,8 @@ import numpy as np
 import corelm
 from corelm.machine import machine
 from corelm.reports.measure.contexts import Contexts, model_contexts
-from corelm.reports.measure.on_contexts import measure
+from corelm.reports.measure.on_contexts import measure, temperatures
 from corelm.reports.measure.run import UNIT
-from corelm.reports.measure.temperature_curve import temperatures
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
 SAMPLERS = (
@@ -90,7 +89,7 @@ def teacher_forced(model: corelm.LanguageModel, contexts: Contexts, texts: int, 
     samplers = [corelm.sampler(expression) for expression in SAMPLERS[:count]]
     at = temperatures(samplers)
     parts = [range(first, min(first + UNIT, texts)) for first in range(0, texts, UNIT)]
-    return lambda: [measure(model, contexts, samplers, part, at) for part in parts]
+    return lambda: [measure(model, contexts.some(part), samplers, at) for part in parts]
 
 
 def groups(model: corelm.LanguageModel, options: argparse.Namespace) -> Iterator[Group]:

@@ -28,7 +28,8 @@ from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
-from corelm.reports.measure.generated_texts import draw, without_details
+from corelm.reports.measure.generated_texts import draw
+from corelm.reports.measure.text_records import without_details
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import DrawTexts
 from corelm.scaling.executor import choose
@@ -123,8 +124,9 @@ def record() -> Iterator[str]:
 
 def figures() -> Iterator[str]:
     """Seconds of a processor for the figures of the texts of one sampler."""
-    model, sampler = corelm.load(MODEL), corelm.sampler("top_p(p=0.9)")
-    texts = draw(model, "This movie", sampler, 20, range(max(FIGURES)), 1)
+    model, most = corelm.load(MODEL), max(FIGURES)
+    run = Texts("This movie", strategy("top_p(p=0.9)"), 20, most, 1, Endings())
+    texts = draw(model, run, range(most))
     for count in FIGURES:
         start = time.process_time()
         TextSet(texts[:count]).summary()

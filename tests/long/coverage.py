@@ -23,12 +23,15 @@ import numpy as np
 
 import corelm
 from corelm import Sampler
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import model_contexts
+from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.intervals import Interval, best_of, difference_interval, mean_interval
-from corelm.reports.metrics.positions import total
+from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
+from corelm.reports.metrics.selection import best_of
+from corelm.reports.metrics.sums import total
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Strategy, Texts
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
 SETTINGS: tuple[str, ...] = tuple(
@@ -104,18 +107,22 @@ class Study:
 
     def _texts(self, model: ToyModel, sampler: Sampler, seed: int) -> TextSet:
         drawn = [
-            generated_texts.draw(
-                model, prompt, sampler, self.length, range(self.texts), seed, prompt_index=index
-            )
+            draw(model, texts, range(self.texts))
             for index, prompt in enumerate(PROMPTS[: self.prompts])
-        ]
+            for texts in [
+                Texts(
+                    prompt, Strategy(sampler), self.length, self.texts, seed, Endings(),
+                    prompt_index=index,
+                )
+            ]
+        ]  # fmt: skip
         return TextSet([record for part in drawn for record in part], (0.5, 1.5))
 
     def _teacher_forced(
         self, model: ToyModel, samplers: Sequence[Sampler], seed: int
     ) -> dict[str, Figure]:
         contexts = model_contexts(model, PROMPTS[:1], CONTEXTS, self.length, seed)
-        records = on_contexts.measure(model, contexts, samplers, range(CONTEXTS))["samplers"]
+        records = on_contexts.measure(model, contexts, samplers)["samplers"]
         found = {}
         for name in ("entropy", "mass_kept", "expected_surprisal"):
             first, second = (total(record[name]) for record in records)

@@ -28,11 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 
 import corelm
-from corelm import LanguageModel
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm import LanguageModel, Sampler
+from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.temperature_curve import temperatures
-from corelm.reports.measure.temperature_fit import on_human_text
+from corelm.reports.measure.generated_texts import draw
+from corelm.reports.measure.human import on_human_text
+from corelm.reports.measure.on_contexts import temperatures
+from corelm.reports.measure.text_records import TextRecord, without_details
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics import text_figures
 from corelm.reports.metrics.intervals import (
@@ -42,9 +44,9 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
     share_interval,
 )
-from corelm.reports.metrics.positions import Sums
-from corelm.reports.metrics.units import by_unit, units
+from corelm.reports.metrics.sums import Sums, by_unit, units
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Strategy, Texts
 
 DESIGNS = (
     (1, 1, 1), (1, 4, 1), (1, 8, 1), (1, 64, 1), (1, 1, 40), (1, 4, 10), (2, 2, 1), (2, 4, 1),
@@ -113,7 +115,7 @@ class Pool:
         sums: of each sampler, by figure, (2, prompts, samples) of the two sums of each text.
     """
 
-    records: Sequence[Sequence[Sequence[generated_texts.Record]]]
+    records: Sequence[Sequence[Sequence[TextRecord]]]
     sums: Sequence[Mapping[str, np.ndarray]]
 
     @classmethod
@@ -122,32 +124,26 @@ class Pool:
         model, prompts = MODELS[name]()
         records = [
             [
-                [
-                    generated_texts.without_details(record)
-                    for record in generated_texts.draw(
-                        model,
-                        prompt,
-                        sampler,
-                        length,
-                        range(samples),
-                        SEED,
-                        prompt_index=0 if shared else index,
-                    )
-                ]
+                [without_details(record) for record in draw(model, texts, range(samples))]
                 for index, prompt in enumerate(prompts)
+                for texts in [_texts(prompt, sampler, length, SEED, 0 if shared else index)]
             ]
             for sampler in map(corelm.sampler, SAMPLERS)
         ]
         return cls(records, [{name: _sums(each, name) for name in MEANS} for each in records])
 
 
-def _sums(records: Sequence[Sequence[generated_texts.Record]], name: str) -> np.ndarray:
+def _texts(prompt: str, sampler: Sampler, length: int, seed: int, index: int) -> Texts:
+    return Texts(prompt, Strategy(sampler), length, 1, seed, Endings(), prompt_index=index)
+
+
+def _sums(records: Sequence[Sequence[TextRecord]], name: str) -> np.ndarray:
     """Return (2, prompts, samples) of the two sums of each text."""
     sets = [_of(of_prompt) for of_prompt in records]
     return np.moveaxis(np.array([each[name] for each in sets]), 1, 0)
 
 
-def _of(records: Sequence[generated_texts.Record]) -> dict[str, Sums]:
+def _of(records: Sequence[TextRecord]) -> dict[str, Sums]:
     found = text_figures.by_text([record["tokens"] for record in records])
     tokens = [float(len(record["surprisal"])) for record in records]
     return {
@@ -234,7 +230,7 @@ class Study:
         if "distinct_2" in (found := first.differences(second)):
             yield "difference of distinct_2", *found["distinct_2"]
 
-    def text_set(self, records: Sequence[Sequence[generated_texts.Record]]) -> TextSet:
+    def text_set(self, records: Sequence[Sequence[TextRecord]]) -> TextSet:
         """Return the texts of one sampler, labelled as those of a report."""
         places = zip(self.prompts.tolist(), self.samples.tolist(), self.labels, strict=True)
         texts = []
@@ -256,9 +252,7 @@ def human_texts(name: str, texts: int, length: int) -> tuple[LanguageModel, Cont
     found = [
         tuple(model.vocabulary.encode(prompt)) + tuple(record["tokens"])
         for index, prompt in enumerate(prompts)
-        for record in generated_texts.draw(
-            model, prompt, sampler, length, range(each), 2, prompt_index=index
-        )
+        for record in draw(model, _texts(prompt, sampler, length, 2, index), range(each))
     ]
     lengths = tuple(len(model.vocabulary.encode(p)) for p in prompts for _ in range(each))
     return model, Contexts("human", "people", tuple(found), lengths)
@@ -269,7 +263,7 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
     model, people = human_texts(name, texts, length)
     sampler = corelm.sampler("temperature(t=1.5)")
     t = temperatures([sampler])
-    found = on_contexts.measure(model, people, [sampler], range(len(people.texts)), t)
+    found = on_contexts.measure(model, people, [sampler], t)
     expected = np.array([math.fsum(text) for text in found["samplers"][0]["expected_surprisal"]])
     human = np.array([math.fsum(text) for text in found["model"]["surprisal"]])
     counts = np.array(found["curve"]["positions"])

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm.reports.document.content import Document, HumanEntry, SamplerEntry
-from corelm.reports.measure import generated_texts
 from corelm.reports.measure.entries import Measured, from_human
+from corelm.reports.measure.generated_texts import draw
+from corelm.reports.measure.text_records import TextRecord
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.render.false_discoveries import clear_differences, p_values
+from corelm.reports.metrics.selection import closest_set
+from corelm.reports.render.significance import clear_differences, p_values
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Texts, strategy
 
 Pool = tuple[NDArray[np.float64], NDArray[np.float64]]
 """The surprisal of each text, and its tokens."""
@@ -39,10 +41,10 @@ LENGTH = 20
 BAND = (0.5, 1.5)
 
 
-def records(expression: str, n: int, seed: int) -> list[generated_texts.Record]:
+def records(expression: str, n: int, seed: int) -> list[TextRecord]:
     """Return texts of the toy model."""
-    sampler = corelm.sampler(expression)
-    return generated_texts.draw(ToyModel(), "the", sampler, LENGTH, range(n), seed)
+    texts = Texts("the", strategy(expression), LENGTH, n, seed, Endings())
+    return draw(ToyModel(), texts, range(n))
 
 
 def pool(expression: str, n: int, seed: int) -> Pool:

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from corelm.reports.metrics.self_bleu import self_bleu
+from corelm.reports.metrics.ngrams import self_bleu
 from corelm.reports.metrics.text_figures import distinct, diversity, repetition
 
 Text = list[int]

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 import corelm
+from corelm import Decoder, Sampler
 from corelm.reports.document import content
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Texts, strategy
 
 Document = dict[str, Any]
 NOTHING: Document = {
@@ -108,6 +110,13 @@ def _poisoned(part: Any) -> Any:
     if isinstance(part, list):
         return [_poisoned(inner) for inner in part]
     return EVIL + BACKWARDS if isinstance(part, str) else part
+
+
+def texts(
+    prompt: str, sampler: str | Sampler | Decoder, length: int, seed: int = 1, **more: Any
+) -> Texts:
+    """Return the texts of a run, of which a test draws some samples."""
+    return Texts(prompt, strategy(sampler), length, 1, seed, Endings(), **more)
 
 
 def every_number(document: Document, number: float) -> Document:

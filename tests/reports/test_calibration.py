@@ -17,8 +17,8 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import Document
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import difference
-from corelm.reports.measure.temperature_curve import GRID
-from corelm.reports.measure.temperature_fit import on_human_text
+from corelm.reports.measure.human import on_human_text
+from corelm.reports.measure.on_contexts import GRID
 from corelm.reports.render.plots.charts import charts
 from corelm.testing import ToyModel
 
@@ -157,7 +157,7 @@ def _small_fit(texts):
 
     contexts = human_contexts(MODEL, texts, "people")
     cut = contexts.some(range(len(texts)))
-    record = measure(MODEL, cut, [], range(len(texts)), GRID)
+    record = measure(MODEL, cut, [], GRID)
     return on_human_text(record["model"], record["curve"], GRID)
 
 

@@ -12,7 +12,7 @@ import statistics
 import jsonschema
 import numpy as np
 import pytest
-from documents import TEXTS, carrier, compare, typed
+from documents import TEXTS, carrier, compare, texts, typed
 
 import corelm
 from corelm import Sampler
@@ -22,7 +22,7 @@ from corelm.reports.document.schema import schema
 from corelm.reports.measure import run
 from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.plan import plan
+from corelm.reports.plan.plan import plan
 from corelm.reports.render.plots.charts import charts
 from corelm.scaling.executor import InProcess
 from corelm.testing import ToyModel
@@ -275,9 +275,12 @@ def test_several_seeds_are_pooled_and_their_spread_is_given():
 
 def test_texts_of_different_prompts_are_independent():
     """Each prompt has random numbers of its own, and samplers share them."""
-    sampler, prompts = corelm.sampler("uniform"), ["the", "the cat"]
+    prompts = ["the", "the cat"]
     first, second = (
-        [text["tokens"] for text in draw(ToyModel(), p, sampler, 8, range(4), 1, prompt_index=i)]
+        [
+            text["tokens"]
+            for text in draw(ToyModel(), texts(p, "uniform", 8, prompt_index=i), range(4))
+        ]
         for i, p in enumerate(prompts)
     )
     assert first != second

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from documents import typed
 
-from corelm.reports.cli.report_diff import notes, to_markdown
+from corelm.reports.cli.terminal import comparison_as_markdown, notes
 from corelm.reports.document.comparison import beyond, comparison, same
 
 Document = dict[str, Any]
@@ -116,7 +116,7 @@ def test_markdown_has_a_line_for_each_figure_that_differs(document):
     other = copy.deepcopy(document)
     other["samplers"][2]["teacher_forced"]["entropy"].update(mean=1.0, ci95=[0.9, 1.1])
     other["samplers"][2]["generated_texts"]["n"] = 0
-    text = to_markdown(comparison(typed(document), typed(other)))
+    text = comparison_as_markdown(comparison(typed(document), typed(other)))
     assert "| sampler | figure | before | after | difference | its 95 % interval |" in text
     assert "| uniform | entropy.mean | 2.398 | 1 | -1.398 |" in text
-    assert "|" not in to_markdown(comparison(typed(document), typed(document)))
+    assert "|" not in comparison_as_markdown(comparison(typed(document), typed(document)))

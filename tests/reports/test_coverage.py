@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from documents import texts
 from long_programs import long_program
 
-import corelm
+from corelm.reports.measure.generated_texts import draw
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,7 @@ def test_prompts_that_shared_random_numbers_would_be_noticed(designs):
 def test_compression_of_few_short_texts_is_not_underestimated(designs):
     """The ratio is skewed: an interval symmetric around it ends below the truth in 11 of 100."""
     model, prompts = designs.chain()
-    sampler = corelm.sampler(designs.SAMPLERS[0])
-    records = designs.generated_texts.draw(model, prompts[0], sampler, 12, range(400), 1)
+    records = draw(model, texts(prompts[0], designs.SAMPLERS[0], 12), range(400))
     rng = np.random.default_rng(8)
     sets = [
         designs.TextSet([records[i] for i in rng.choice(400, 12, replace=False)]).summary()

@@ -10,9 +10,8 @@ import corelm
 from corelm import Ancestral, Decoder, HiddenStateSession, RewindableSession, param
 from corelm.reports.document.gate import condition
 from corelm.reports.document.schema import check
-from corelm.reports.measure.counted_model import CountedModel
-from corelm.reports.render.columns import overview_columns
-from corelm.reports.render.sentences import method
+from corelm.reports.measure.generated_texts import CountedModel
+from corelm.reports.render.overview import method, overview_columns
 from corelm.testing import ToyModel
 
 

@@ -13,9 +13,9 @@ import corelm
 from corelm.errors import UsageError
 from corelm.reports.document.content import GeneratedTexts, HumanEntry
 from corelm.reports.measure.entries import Measured, closest
-from corelm.reports.metrics.derived_intervals import independent_difference
 from corelm.reports.metrics.intervals import (
     difference_interval,
+    independent_difference,
     mean_interval,
 )
 

@@ -8,7 +8,7 @@ import pytest
 import corelm
 from corelm.numerics.distributions import softmax
 from corelm.reports.divergences import DIVERGENCES, ModelRows
-from corelm.reports.measure.temperature_curve import COLDEST, GRID, at_temperatures, curve
+from corelm.reports.measure.on_contexts import COLDEST, GRID, at_temperatures, curve
 from corelm.testing import ToyModel
 
 END, WORDS, INF = 2, 8, float("inf")

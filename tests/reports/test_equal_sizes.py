@@ -13,6 +13,7 @@ from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.sets import subsets
 from corelm.reports.metrics.text_figures import distinct
 from corelm.testing import ToyModel
+from corelm.toolkit import Endings, Texts, strategy
 
 OF_SETS = {"distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression"}
 LENGTH = 20
@@ -20,8 +21,8 @@ LENGTH = 20
 
 def texts(expression, n, seed=1):
     """Texts of the toy model."""
-    sampler = corelm.sampler(expression)
-    return draw(ToyModel(), "the", sampler, LENGTH, range(n), seed)
+    run = Texts("the", strategy(expression), LENGTH, n, seed, Endings())
+    return draw(ToyModel(), run, range(n))
 
 
 def report(n, reference, samplers=("temperature(t=0.6)",), **asked):

@@ -11,7 +11,7 @@ from documents import typed
 import corelm
 from corelm.errors import ParameterError, ReportError
 from corelm.reports.render.frames import columns
-from corelm.reports.render.html.side_by_side import groups
+from corelm.reports.render.html.page import groups
 from corelm.testing import ToyModel
 
 CHAIN = "top_k(k=3) | temperature(t=0.5) | temperature(t=0.9)"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from documents import texts
 
 import corelm
 from corelm import Sampler
@@ -17,8 +18,8 @@ from corelm.generation.generate import BATCH, Texts
 from corelm.models.word_vocabulary import WordVocabulary
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.reports.document.schema import fault, schema
-from corelm.reports.measure.generated_texts import DETAILED, draw, draw_together
-from corelm.reports.measure.illustrations import kept_texts
+from corelm.reports.measure.generated_texts import draw, draw_together
+from corelm.reports.measure.text_records import DETAILED, kept_texts
 from corelm.reports.measure.text_set import TextSet
 from corelm.testing import ToyModel
 
@@ -37,12 +38,11 @@ def compass():
 
 def drawn(model=None, sampler="stochastic", length=10, samples=range(3), seed=1, **other):
     prompt = other.pop("prompt", "the")
-    chosen = corelm.sampler(sampler)
-    return draw(model or ToyModel(), prompt, chosen, length, samples, seed, **other)
+    return draw(model or ToyModel(), texts(prompt, sampler, length, seed, **other), samples)
 
 
 def detailed(records):
-    return [text.to_dict() for text in kept_texts(TextSet(records), DETAILED)]
+    return [text.to_dict() for text in kept_texts(records, TextSet(records).of_text, DETAILED)]
 
 
 # Drawing
@@ -135,14 +135,14 @@ class Restores(Sampler):
 
 def test_an_error_has_the_step_of_the_failure():
     with pytest.raises(SamplerError, match="failed at step 3: ValueError: no more"):
-        draw(ToyModel(), "the", Fails(), 10, range(3), 1)
+        draw(ToyModel(), texts("the", Fails(), 10), range(3))
 
 
 def test_a_sampler_that_restores_a_token_is_refused():
     with pytest.raises(
         SamplerError, match="restores restored a token that is never drawn at step 2"
     ):
-        draw(ToyModel(), "the", Restores(), 10, range(3), 1)
+        draw(ToyModel(), texts("the", Restores(), 10), range(3))
 
 
 # Details of tokens

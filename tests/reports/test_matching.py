@@ -22,7 +22,7 @@ LN2 = math.log(2)
 
 def mean_entropy(model, contexts, sampler):
     """The figure that the report will have."""
-    [record] = measure(model, contexts, [sampler], range(len(contexts.texts)))["samplers"]
+    [record] = measure(model, contexts, [sampler])["samplers"]
     return teacher_forced(record).entropy.mean
 
 
@@ -104,8 +104,8 @@ def test_every_figure_by_hand(model, contexts, expression, figure, target, found
     matcher = Matcher(model, contexts)
     sampler = matcher.match(expression, figure, target)
     assert str(sampler) == found
-    [record] = measure(model, contexts, [sampler], range(1))["samplers"]
-    own = measure(model, contexts, [], range(1))["model"]
+    [record] = measure(model, contexts, [sampler])["samplers"]
+    own = measure(model, contexts, [])["model"]
     assert teacher_forced(record, own).to_dict()[figure] == pytest.approx(target, abs=1e-6)
 
 

@@ -14,8 +14,7 @@ from corelm.reports.document.numbers import (
     per_hundred,
     share,
 )
-from corelm.reports.render.columns import TARGET, in_short, text_of
-from corelm.reports.render.sentences import in_words
+from corelm.reports.render.overview import TARGET, in_short, in_words, text_of
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ import corelm
 from corelm import Sampler
 from corelm.reports.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm.reports.measure.entries import model_on_contexts, teacher_forced
-from corelm.reports.measure.on_contexts import measure, merge
-from corelm.reports.measure.temperature_curve import curve, temperatures
+from corelm.reports.measure.on_contexts import curve, measure, merge, numbered_from, temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.testing import ToyModel
 
@@ -38,7 +37,7 @@ def contexts(model):
 
 def measured(model, contexts, *expressions):
     samplers = [corelm.sampler(expression) for expression in expressions]
-    return measure(model, contexts, samplers, range(len(contexts.texts)))
+    return measure(model, contexts, samplers)
 
 
 # Numbers by hand
@@ -188,13 +187,16 @@ def test_any_division_gives_the_same_records_bit_for_bit(kind):
     contexts = model_contexts(model, ["w1 w2 w3", "w4"], n=5, length=12, seed=1)
     samplers = [corelm.sampler(expression) for expression in EXPRESSIONS]
     grid = [0.5, 1.0, 2.0]
-    whole = measure(model, contexts, samplers, range(10), grid)
+    whole = measure(model, contexts, samplers, grid)
     for parts in (
         [range(10)],
         [range(3), range(3, 10)],
         [[i] for i in (7, 3, 0, 9, 1, 2, 8, 4, 5, 6)],
     ):
-        units = [measure(model, contexts, samplers, part, grid) for part in parts]
+        units = [
+            numbered_from(part[0], measure(model, contexts.some(part), samplers, grid))
+            for part in parts
+        ]
         assert merge(json.loads(json.dumps(units))) == whole
 
 
@@ -226,7 +228,7 @@ class Restores(Sampler):
 
 def test_a_sampler_that_raises_does_not_disturb_the_others(model, contexts):
     samplers = [corelm.sampler("greedy"), Fails(), corelm.sampler("uniform")]
-    greedy, fails, uniform = measure(model, contexts, samplers, range(2))["samplers"]
+    greedy, fails, uniform = measure(model, contexts, samplers)["samplers"]
     message = "fails(after=1) failed at step 1: RuntimeError: out of ideas"
     assert fails == {"error": {"type": "SamplerError", "message": message}}
     assert greedy["entropy"] == [[0, 0, 0], [0]]
@@ -235,13 +237,13 @@ def test_a_sampler_that_raises_does_not_disturb_the_others(model, contexts):
 
 def test_a_failure_on_some_texts_is_a_failure(model, contexts):
     """The second text has only one position, which is before the failure."""
-    units = [measure(model, contexts, [Fails()], [i]) for i in (1, 0)]
+    units = [numbered_from(i, measure(model, contexts.some([i]), [Fails()])) for i in (1, 0)]
     assert "error" not in units[0]["samplers"][0]
     assert "error" in merge(units)["samplers"][0]
 
 
 def test_restoring_a_token_is_an_error(model, contexts):
-    [record] = measure(model, contexts, [Restores()], range(2))["samplers"]
+    [record] = measure(model, contexts, [Restores()])["samplers"]
     message = "restores restored token 0, which is never drawn, at step 0"
     assert record == {"error": {"type": "SamplerError", "message": message}}
 
@@ -274,7 +276,7 @@ def shipped():
     model.vocabulary.ends = ()
     samplers = [corelm.sampler(expression) for expression in SHIPPED]
     grid = temperatures(samplers)
-    unit = measure(model, contexts, samplers, range(8), grid)
+    unit = measure(model, contexts, samplers, grid)
     records = dict(zip(SHIPPED, unit["samplers"], strict=True))
     return records, curve(unit["curve"], grid), unit["model"]
 

@@ -17,19 +17,14 @@ import pytest
 from documents import EVIL, every_number, full, hostile, typed
 
 from corelm.errors import ReportError
-from corelm.reports.document.figures import (
-    DIVERGENCE,
-    ENTROPY,
-    LIKELIHOOD,
-    TABLES,
-    VARIETY,
-)
+from corelm.reports.document.figures import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY
 from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check, schema
 from corelm.reports.document.summary import summary
-from corelm.reports.render import columns
+from corelm.reports.render import overview
 from corelm.reports.render.bibtex import to_bibtex
-from corelm.reports.render.html import side_by_side, tables
+from corelm.reports.render.html import page as page_module
+from corelm.reports.render.html import tables
 from corelm.reports.render.html.page import FILES, page
 from corelm.reports.render.markdown import to_markdown
 
@@ -136,7 +131,7 @@ def test_the_human_row_is_first_and_every_sampler_below(made, read):
         assert lines[0].human
         measured = [row["sampler"] for row in made["samplers"] if not row["error"]]
         assert [line.name for line in lines[1:]] == measured
-        titles = [column.title for column in columns.columns_of(table, typed(made))]
+        titles = [column.title for column in overview.columns_of(table, typed(made))]
         titles = [title for title in titles if title not in ABSENT]
         assert all([cell.title for cell in line.cells] == titles for line in lines)
 
@@ -264,7 +259,7 @@ def test_every_word_can_be_reached_and_has_its_figures(made, whole):
     headings = whole.count('<span class="term"')
     assert whole.count('tabindex="0">') == tokens + headings + 5  # and the tables that scroll
     token = made["samplers"][1]["texts"][0]["tokens"][0]
-    shown = side_by_side.word(token)
+    shown = page_module.word(token)
     inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
     assert html.unescape(inner) in html.unescape(whole)
 
@@ -273,7 +268,7 @@ def test_every_heading_of_a_figure_has_its_definition(made, read):
     shown = [column for table in TABLES for column in tables.shown_columns(typed(made), table)]
     meanings = [each for each in read.all("span") if each.get("role") == "tooltip"]
     assert len(meanings) == len(shown) == len({(c.view, c.title) for c in shown})
-    for column in columns.all_columns(typed(made)):
+    for column in overview.all_columns(typed(made)):
         assert column.text.endswith(".")
         assert column.text in read.text or column.title in ABSENT
         assert column.unit or column.title in ("self-BLEU-4", "Zipf", "compression")
@@ -301,14 +296,14 @@ def test_figures_of_other_texts_say_so(document):
 def test_levels_of_surprisal_are_those_of_the_legend():
     likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
     by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
-    assert {p: side_by_side.word(likely | {"p": p}).level for p in by_p} == by_p
-    assert [text for _, text in side_by_side.legend()] == [
+    assert {p: page_module.word(likely | {"p": p}).level for p in by_p} == by_p
+    assert [text for _, text in page_module.legend()] == [
         "below 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 or more",
     ]  # fmt: skip
 
 
 def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
-    groups = side_by_side.groups(typed(made))
+    groups = page_module.groups(typed(made))
     assert [(group.prompt, group.sample) for group in groups] == [
         (prompt, sample) for prompt in ("the", "the cat") for sample in range(5)
     ]
@@ -345,7 +340,7 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     made, samplers, explained
 ):
     large = full(made, samplers, texts=5, tokens=3)
-    groups = side_by_side.groups(typed(large))
+    groups = page_module.groups(typed(large))
     assert [group.explained for group in groups] == [True] * explained + [False] * (5 - explained)
     written = Reader(page(typed(large)))
     rows = [each["class"] for each in written.all("p") if "words" in each.get("class", "")]

@@ -21,13 +21,14 @@ from documents import EVIL, NOTHING, every_number, hostile, typed
 import corelm
 from corelm.errors import ReportError
 from corelm.reports.document.content import SamplerEntry
-from corelm.reports.document.fronts import front
 from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check
+from corelm.reports.metrics.selection import front
 from corelm.reports.render.plots import canvas, panels
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.entries import labels, shortened
 from corelm.reports.render.plots.files import drawings, plots, shrink
+from corelm.reports.render.plots.labels import leaders
 from corelm.reports.render.plots.placement import Box, pieces, shared
 from corelm.testing import ToyModel
 
@@ -580,6 +581,6 @@ def test_no_line_to_a_name_crosses_the_line_down_from_the_human_level():
     [dropped] = [line for line in axes.lines if set(line.get_xdata()) == {0.836}]
     (x, bottom), (_, top) = canvas.to_points(axes, dropped.get_xydata())
     assert top > bottom
-    across = [box for box in canvas.leaders(axes) if box.left < x < box.right]
+    across = [box for box in leaders(axes) if box.left < x < box.right]
     assert across
     assert all(box.bottom > top for box in across)

@@ -15,12 +15,10 @@ from corelm.plugins.offers import Offer, Source, check_metric
 from corelm.plugins.registry import Registry
 from corelm.reports.document.figures import VARIETY
 from corelm.reports.document.gate import condition
-from corelm.reports.measure import plan, plugin_metrics
-from corelm.reports.metrics.derived_intervals import widened
-from corelm.reports.metrics.intervals import (
-    jackknife,
-)
-from corelm.reports.render import columns
+from corelm.reports.measure import plugin_metrics
+from corelm.reports.metrics.intervals import jackknife, widened
+from corelm.reports.plan import plan
+from corelm.reports.render import overview
 from corelm.reports.render.html import tables
 from corelm.testing import ToyModel
 
@@ -119,7 +117,7 @@ def test_every_form_has_them(report, document):
     titles = ["per_text", "my-package:loops", "fails"]
     line = next(iter(tables.lines(typed(report.to_dict()), VARIETY)))
     assert [cell.title for cell in line.cells][-3:] == titles
-    chosen = [column.title for column in columns.overview_columns(typed(report.to_dict()))]
+    chosen = [column.title for column in overview.overview_columns(typed(report.to_dict()))]
     assert [title for title in chosen if title in titles] == titles
     assert "per\\_text: the mean number of tokens in a text" in report.to_markdown()
     page = report.to_html()

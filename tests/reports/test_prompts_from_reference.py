@@ -8,9 +8,9 @@ from documents import compare
 
 import corelm
 from corelm.errors import UsageError
-from corelm.reports.measure.human_corpus import HumanCorpus, beginnings
-from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.derived_intervals import independent_difference
+from corelm.reports.metrics.intervals import independent_difference
+from corelm.reports.metrics.selection import closest_set
+from corelm.reports.plan.human_corpus import HumanCorpus, beginnings
 from corelm.testing import ToyModel
 
 TOPICS, WORDS, LENGTH = 16, 6, 12

@@ -13,7 +13,7 @@ from documents import typed
 from rich.console import Console
 
 import corelm
-from corelm.reports.cli.report_table import report_table
+from corelm.reports.cli.terminal import report_table
 from corelm.reports.document import gate
 from corelm.reports.document.schema import fault
 

@@ -9,10 +9,9 @@ import pytest
 from documents import typed
 
 from corelm.reports.document.numbers import number, share
-from corelm.reports.render import sentences
-from corelm.reports.render.columns import overview_columns
 from corelm.reports.render.frames import to_csv
 from corelm.reports.render.markdown import to_markdown
+from corelm.reports.render.overview import method, overview_columns
 
 
 def lines(document):
@@ -115,7 +114,7 @@ def test_a_prompt_stays_text(document):
 
 def test_the_settings_are_stated(document):
     document["header"]["prompts"] = list("abcde")
-    said = sentences.method(typed(document), overview_columns(typed(document)))
+    said = method(typed(document), overview_columns(typed(document)))
     assert (
         'prompt "a", "b", "c" and 2 more, seed 1, 8 independent units for intervals. Model: '
         in said

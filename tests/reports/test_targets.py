@@ -1,11 +1,13 @@
-"""Targets of matching, read from text, and how closely they are met."""
+"""The targets of matching, and the one number that an expression leaves open."""
 
 from __future__ import annotations
 
 import pytest
 
-from corelm.errors import UsageError
-from corelm.reports.measure.targets import Target, precision
+from corelm import Sampler, hookimpl, param
+from corelm.errors import UnknownNameError, UsageError
+from corelm.plugins.registry import registry
+from corelm.reports.plan.targets import FreeParameter, Target, precision
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,123 @@ def test_anything_else_is_refused(text, message):
 )
 def test_how_closely_a_target_is_met(figure, value, words, expected):
     assert precision(figure, value, words) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "sampler"),
+    [
+        ("temperature", 0.5, "temperature(t=0.5)"),
+        ("top_p", 0.5, "top_p(p=0.5)"),
+        ("top_k", 7, "top_k(k=7)"),
+        ("mirostat(eta=0.3)", 2.0, "mirostat(tau=2.0, eta=0.3)"),
+        ("mirostat(3)", 0.2, "mirostat(tau=3.0, eta=0.2)"),
+        ("repetition_penalty", 1.5,
+         "repetition_penalty(penalty=1.5, last=0, skip_prompt=False, normalised=False)"),
+        ("repetition_penalty(last=9)", 2,
+         "repetition_penalty(penalty=2.0, last=9, skip_prompt=False, normalised=False)"),
+        ("top_k(k=50) | temperature | min_p(p=0.1)", 0.5,
+         "top_k(k=50) | temperature(t=0.5) | min_p(p=0.1)"),
+        ("greedy | top_p", 0.5, "greedy | top_p(p=0.5)"),
+        ("schedule(first=top_k(k=3) | temperature, last=greedy, over=9)", 0.5,
+         "schedule(first=top_k(k=3) | temperature(t=0.5), last=greedy, over=9, shape='linear')"),
+        ("schedule(temperature, over=9)", 0.5,
+         "schedule(first=temperature(t=0.5), last=stochastic, over=9, shape='linear')"),
+        ("greedy | phase(inside=schedule(first=greedy, last=top_p, over=9))", 0.5,
+         "greedy | phase(start='<think>', end='</think>', inside=schedule(first=greedy, "
+         "last=top_p(p=0.5), over=9, shape='linear'), outside=stochastic)"),
+    ],
+)  # fmt: skip
+def test_the_number_that_is_left_out(expression, value, sampler):
+    assert str(FreeParameter.of(expression).at(value)) == sampler
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("greedy", "greedy leaves no number open"),
+        ("temperature(t=0.5)", "leaves no number open"),
+        ("temperature(temperature=0.5)", "leaves no number open"),
+        ("repetition_penalty(penalty=2)", "leaves no number open"),
+        ("mirostat", "mirostat leaves tau and eta open; give all of them except one"),
+        ("temperature | top_k", "leaves t and k open"),
+        ("phase(inside=top_p, outside=temperature)", "leaves p and t open"),
+        ("schedule(first=greedy, last=top_p)", "leaves over and p open"),
+        ("phase(inside=top_p(p=0.5))", "leaves no number open"),
+    ],
+)
+def test_none_or_several(expression, fault):
+    with pytest.raises(UsageError, match=fault):
+        FreeParameter.of(expression)
+
+
+def test_an_unknown_name():
+    with pytest.raises(UnknownNameError, match="did you mean 'top_p'"):
+        FreeParameter.of("topp")
+
+
+@pytest.fixture
+def ranges():
+    """A sampler for each kind of range that a number can have."""
+
+    class Ranged(Sampler):
+        free: float = param(0.0)
+
+        def __call__(self, logits, context):
+            return logits
+
+    class Below(Ranged):
+        free: float = param(0.0, lt=1)
+
+    class Open(Ranged):
+        free: float = param(0.5, gt=0, lt=1)
+
+    class Whole(Ranged):
+        free: int = param(3, ge=2, le=6)
+
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def corelm_samplers():
+            return {cls.name: cls for cls in (Ranged, Below, Open, Whole)}
+
+    registry.cache_clear()
+    registry().register(Plugin)
+    yield
+    registry.cache_clear()
+
+
+def values(expression):
+    return FreeParameter.of(expression).values()
+
+
+def test_values_go_from_one_end_of_the_range_to_the_other(ranges):
+    for expression, least, most in (
+        ("top_p", 0, 1),
+        ("temperature", 0, 1e6),
+        ("top_k", 0, 1e6),
+        ("below", 1 - 1e6, 1 - 1e-3),
+        ("open", 1e-6, 1 - 1e-6),
+        ("ranged", -1e6, 1e6),
+    ):
+        found = values(expression)
+        assert found == sorted(set(found))
+        assert (found[0], found[-1]) == (least, most)
+        assert len(found) > 12
+    assert values("whole") == [2, 3, 4, 5, 6]
+
+
+def test_between_two_values():
+    p, k = FreeParameter.of("top_p"), FreeParameter.of("top_k")
+    assert p.between(0.2, 0.4, 0.25) == pytest.approx(0.25)
+    assert p.between(0.4, 0.2, 0.25) == pytest.approx(0.35)
+    assert p.between(0.2, 0.2, 0.5) is None
+    assert k.between(3, 9, 0.01) == 4
+    assert k.between(3, 9, 0.99) == 8
+    assert k.between(3, 4, 0.5) is None
+
+
+def test_shorter_numbers_come_first_and_keep_the_rule():
+    p = FreeParameter.of("top_p")
+    assert list(p.rounded(0.98765))[:4] == [1.0, 0.99, 0.988, 0.9877]
+    assert next(FreeParameter.of("eta").rounded(0.98765)) == 0.99  # 1 is not below 1
+    assert list(FreeParameter.of("top_k").rounded(93))[:2] == [90, 93]

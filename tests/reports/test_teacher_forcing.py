@@ -40,7 +40,7 @@ def test_every_position_has_the_distribution_after_the_tokens_before_it(kind, at
     model = small_model(SMALL[kind], end=True)
     contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), prompts=(0, 2, 0, 2, 0, 2))
     seen = {}
-    for group in groups(model, contexts, range(6)):
+    for group in groups(model, contexts):
         for position in read(model, group):
             rows = np.arange(len(group.texts))[position.rows]
             for row, token, logits in zip(rows, position.tokens, position.logits, strict=True):
@@ -86,7 +86,7 @@ def test_contexts_are_read_in_one_pass_where_the_session_can():
     found = {}
     for several in (True, False):
         model = Engine(several)
-        [group] = groups(model, contexts, range(8))
+        [group] = groups(model, contexts)
         logits = [position.logits for position in read(model, group)]
         found[several] = np.stack(logits), group.model_surprisal, model.passes
     assert found[True][2] == [(8, 30)]
@@ -100,7 +100,7 @@ def test_a_pass_has_a_bounded_memory_and_is_never_mostly_padding(monkeypatch):
     rows = 80  # of logits, in one pass
     monkeypatch.setattr(BOUND, rows * len(model.vocabulary) * 4)
     lengths = (31,) * 4 + (14, 13, 3, 2)
-    [group] = groups(model, some_texts(6, lengths, (1,) * 8), range(8))
+    [group] = groups(model, some_texts(6, lengths, (1,) * 8))
     seen = [len(position.tokens) for position in read(model, group)]
     assert seen == [sum(length > time for length in lengths) for time in range(1, 31)]
     assert model.passes == [(8, 10), (6, 13), (4, 7)]
@@ -109,7 +109,7 @@ def test_a_pass_has_a_bounded_memory_and_is_never_mostly_padding(monkeypatch):
 
 def test_samplers_cannot_write_into_the_logits_of_a_session():
     model = small_model(SMALL["default"], end=True)
-    [group] = groups(model, some_texts(30, (6,), (2,)), [0])
+    [group] = groups(model, some_texts(30, (6,), (2,)))
     session = model.start(group.tokens[:, :2])
     session.extend(group.tokens[:, 2:5])
     kept = session.last_logits(4)
@@ -126,11 +126,11 @@ def test_samplers_cannot_write_into_the_logits_of_a_session():
 def test_texts_with_prompts_of_one_length_are_read_together():
     contexts = some_texts(30, (4,) * 140, (1, 2) * 70)
     model = small_model(SMALL["rnn"])
-    found = groups(model, contexts, range(140))
+    found = groups(model, contexts)
     assert [(group.prompt_length, len(group.texts)) for group in found] == [
         (1, 64), (1, 6), (2, 64), (2, 6)
     ]  # fmt: skip
-    assert [group.texts for group in groups(model, contexts, [5, 2])] == [(2,), (5,)]
+    assert [group.texts for group in groups(model, contexts.some([5, 2]))] == [(1,), (0,)]
 
 
 class Spy(Sampler):
@@ -150,7 +150,7 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own():
     """A model of four words that always have 1/2, 1/4, 1/8 and 1/8."""
     model = ToyModel(list("abcd"), logits=[0, 0, *np.log([4, 2, 1, 1])], end=False)
     contexts = Contexts("human", "d", ((2, 3, 1, 4, 2), (5, 2)), (1, 1))  # 1 is unknown
-    [group] = groups(model, contexts, range(2))
+    [group] = groups(model, contexts)
     reader = Reader(Spy(bound=4), group)  # a and b alone: two thirds and one third
     heard.clear()
     for position in read(model, group):
@@ -175,6 +175,6 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own():
 
 def test_unusable_logits_are_refused():
     model = ToyModel(list("ab"), logits=[0, 0, np.nan, 0], end=False)
-    [group] = groups(model, Contexts("human", "d", ((2, 3),), (1,)), range(1))
+    [group] = groups(model, Contexts("human", "d", ((2, 3),), (1,)))
     with pytest.raises(ModelOutputError, match="the model's logits at step 0 hold NaN in row 0"):
         next(read(model, group))

@@ -17,7 +17,7 @@ from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import application
 from corelm.errors import UsageError
-from corelm.reports.measure import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.reports.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.toolkit import MODEL, Parameter, Rule, label
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
@@ -209,9 +209,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.reports.cli.finish_report import ReportFiles, ReportOutput
-    from corelm.reports.cli.report_diff import compare_files
-    from corelm.reports.measure.plan import NamedModel, plan
+    from corelm.reports.cli.finish_report import ReportFiles, ReportOutput, compare_files
+    from corelm.reports.plan.plan import NamedModel, plan
     from corelm.scaling.executor import choose
 
     with product() as out:

@@ -1,4 +1,4 @@
-"""Measures or reads a report, writes its files, and checks its conditions."""
+"""Measures, reads or compares reports, writes their files, and checks conditions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.errors import ReportError, UsageError
 from corelm.models import atomic_files
-from corelm.reports.cli.report_table import report_table
+from corelm.reports.cli.terminal import comparison_as_markdown, report_table, show_comparison
+from corelm.reports.document.comparison import comparison, same
 from corelm.reports.document.content import Document
 from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import plugin_metrics
+from corelm.reports.document.parts import Json
 from corelm.reports.measure.journal import opened
-from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.provenance import name_of
 from corelm.reports.measure.run import ReportRun
+from corelm.reports.plan.plan import Plan
 from corelm.reports.report import Report
 from corelm.scaling.executor import Executor
 
@@ -215,3 +217,29 @@ class ReportOutput:
         if reasons:
             return FAILED
         return PARTLY_FAILED if report.failed else DONE
+
+
+def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output) -> int:
+    """Compare two JSON reports, write the comparison, and return the exit code.
+
+    Args:
+        paths: the two reports.
+        files: the path of each form, of `json` and `markdown`; `-` is standard output.
+        out: standard output.
+
+    Raises:
+        ReportError: a file holds no report, or one cannot be written.
+    """
+    places = ReportFiles(files)
+    before, after = (Document.from_dict(Report.read(path).to_dict()) for path in paths)
+    compared = comparison(before, after)
+    forms = {"json": _comparison_as_json, "markdown": comparison_as_markdown}
+    for path in places.write_forms(lambda form: forms[form](compared), out):
+        messages.note(f"written to {path}")
+    if places.on_stdout is None:
+        show_comparison(compared, out)
+    return DONE if same(compared) else FAILED
+
+
+def _comparison_as_json(compared: Json) -> str:
+    return atomic_files.dump_json(compared).decode()

@@ -11,7 +11,7 @@ from corelm.reports.document.figures import OF_SETS, OF_TEXTS
 from corelm.reports.document.header import Header
 from corelm.reports.document.lookup import Estimate, estimates
 from corelm.reports.document.parts import Json
-from corelm.reports.metrics.derived_intervals import independent_difference
+from corelm.reports.metrics.intervals import independent_difference
 
 SCHEMA = "corelm.reports-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")

@@ -65,7 +65,7 @@ class EntropySummary(Part):
 
 @dataclass(kw_only=True)
 class TeacherForced(Part):
-    """The figures on the contexts; `figures` has those without a field of their own, by name."""
+    """The figures on the contexts; `figures` has all but the entropy, by name."""
 
     n: int | None = 0
     entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
@@ -79,7 +79,7 @@ class TeacherForced(Part):
 class HumanContexts(Part):
     """The human texts as contexts: the surprisal of their words, and the model's entropy there.
 
-    That entropy is the model's, not one of human text: it has no difference from a sampler's.
+    Human text itself has no entropy, so a sampler's entropy has no difference from this one.
     """
 
     n: int | None = 0
@@ -96,7 +96,7 @@ class TemperatureFit(Part):
     Attributes:
         surprisal: human surprisal on the contexts of the samplers, in nats.
         ci95: its interval.
-        t: the maximum-likelihood temperature; None if it is above those of the curve.
+        t: the maximum-likelihood temperature; None if it is beyond the end of the curve.
         t_ci95: its interval; None if that reaches above the curve, or if `t` is estimated.
         estimated: the contexts are not human text, so human surprisal was converted to them.
     """

@@ -45,10 +45,10 @@ class Figure:
         view: the view that has it.
         unit: its unit; empty if it has none.
         formula: its formula in plain letters; empty if words say it better.
-        text: one or two sentences about what it says.
-        note: what only the reference page adds.
+        text: its meaning, in one or two sentences.
+        note: further remarks, for the reference page alone.
         required: every document of this schema has the key, with null if it was not measured.
-        derived: it has no key of its own in the view: a column shows it, or a part of another key.
+        derived: it has no key of its own in the view; it follows from one that has.
         depends_on: `SET_SIZE` or `TEXT_LENGTH` if it compares only at an equal number of texts, or
             at an equal length.
         matched: its name in a sentence about matching; empty if nothing can be matched to it.
@@ -60,12 +60,12 @@ class Figure:
         shows: the figure that the column formats, if it is not this one.
         between: two figures that the page shows instead of the 95 % interval.
         human: the figure of human text that it is compared with, if that has a different name.
-        compared: the page shows its difference; it says nothing new if another figure implies it.
+        compared: the page shows its difference; False where a different figure implies it.
         meaning: its definition in a few words; only columns of the overview need one.
         priority: the place of its column in the overview if there isn't room for all, 1 for the
             most important; 0 leaves it out.
-        difference: the same for a column of its difference from human text, or from the sampler
-            that the report compares with.
+        difference: the priority of the column of its difference from human text, or from the
+            sampler that the report compares with.
     """
 
     name: str
@@ -276,7 +276,7 @@ FIGURES = (
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
         note="Without the positions of the ends of texts.",
-        source="corelm.reports.metrics.positions:outside",
+        source="corelm.reports.metrics.sums:outside",
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,
@@ -341,7 +341,7 @@ FIGURES = (
         text="The likeness of the texts to each other, mean over texts: 1 if all are the same.",
         note="With smoothing 1 of Chen and Cherry 2014, by 0.1. No interval where fewer than 8 "
         "texts share a phrase of four tokens: there the smoothing decides it.",
-        source="corelm.reports.metrics.self_bleu:self_bleu",
+        source="corelm.reports.metrics.ngrams:self_bleu",
     ),
     Figure(
         name="zipf", view=GENERATED, table=VARIETY, title="Zipf",

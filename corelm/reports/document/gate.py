@@ -19,7 +19,7 @@ from corelm.toolkit import did_you_mean, shown
 from corelm.toolkit import strategy as read_strategy
 
 PARTS = ("", "low", "high", "difference", "difference.low", "difference.high")
-"""What a condition may be on: the figure, an end of its interval, its difference."""
+"""The parts that a condition may name: the figure, an end of its interval, its difference."""
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)
 FORM = (
@@ -38,7 +38,7 @@ class Condition:
         metric: the figure of that entry, or the metric of a plugin.
         operator: a key of `OPERATORS`.
         bound: the number that the figure is compared with.
-        part: one of `PARTS`.
+        part: the part of the figure, one of `PARTS`.
     """
 
     text: str
@@ -114,7 +114,7 @@ def _known(offered: Iterable[str]) -> dict[str, str]:
 
 
 def _reason(entry: Entry | None, metric: str, found: Estimate | None) -> str:
-    """Say why a figure, or its interval, is missing."""
+    """Explain why a figure, or its interval, is missing."""
     if entry and entry.error:
         return entry.error.message
     if found is not None:

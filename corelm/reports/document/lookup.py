@@ -6,13 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from corelm.reports.document.content import (
-    Document,
-    Entry,
-    GeneratedTexts,
-    Interval,
-    TeacherForced,
-)
+from corelm.reports.document.content import Document, Entry, GeneratedTexts, Interval, TeacherForced
 from corelm.reports.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
 
 
@@ -103,7 +97,7 @@ def against(document: Document) -> str:
 
 
 def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
-    """Return the difference of a figure from another entry's, if the report has it."""
+    """Return the difference of a figure from the entry compared with, if the report has it."""
     wanted = _full(figure)
     found = entry.differences.of(view).get(wanted) if entry.differences else None
     if not found or found.value is None:
@@ -118,7 +112,7 @@ def plugin_metrics(document: Document) -> dict[str, str]:
 
 
 def short_names(full_names: Iterable[str]) -> dict[str, str]:
-    """Map full names to the part behind the colon, unless that names another figure too.
+    """Map full names to the part after the colon, unless a different figure has that name too.
 
     Example:
         >>> short_names(["a:mtld", "b:mtld", "a:loops", "a:mattr"])

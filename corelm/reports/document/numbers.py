@@ -1,4 +1,4 @@
-"""Numbers, intervals and lists in the form in which people read them."""
+"""Formats numbers, intervals and lists for readers."""
 
 from __future__ import annotations
 
@@ -63,12 +63,16 @@ def in_bits(nats: float) -> str:
 
 
 def choices(nats: float) -> str:
-    """Format an entropy as the number of equally likely tokens that has it."""
-    return count(math.exp(min(nats, 700)))  # math.exp overflows beyond 709
+    """Format an entropy as the number of equally likely tokens with that entropy."""
+    return count(_choices(nats))
+
+
+def _choices(nats: float) -> float:
+    return math.exp(min(nats, 700))  # math.exp overflows beyond 709
 
 
 def per_hundred(value: float) -> str:
-    """Format what grows by this much a token, as its growth in a hundred tokens."""
+    """Format a growth per token as the growth in a hundred tokens."""
     return number(100 * value)
 
 
@@ -114,15 +118,15 @@ def interval_of_difference(form: Format, low: float, high: float) -> str:
 
 
 ALIKE = 0.2
-"""The part of the longer side of an interval by which the sides may differ to be one number."""
+"""The relative difference up to which both sides of an interval are written as one number."""
 
 
 def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
     """Format an interval as its distances from the value, with the digits that the value has.
 
     Returns:
-        One text if the sides are about equally long, the longer one, else both; none if both are
-        narrower than the digits shown. If the value is outside, the text is the interval.
+        Both sides, or only the longer one if they are about equally long; nothing if both are
+        narrower than the digits shown; the interval itself if the value is outside it.
 
     Example:
         >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
@@ -156,15 +160,15 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
     share: lambda value: 100 * value,
     per_hundred: lambda value: 100 * value,
     in_bits: bits,
-    choices: lambda value: math.exp(min(value, 700)),
+    choices: _choices,
 }
 """The number that a format shows, where it is not the value itself."""
 
 
 def _places(form: Format, text: str, side: float) -> int:
-    """Return the decimals of a side of an interval: those of its value, if it has any.
+    """Return the number of decimals of a side of an interval: as many as its value has, if any.
 
-    A side of a share has one decimal from 1 % on, like a share.
+    From 1 % on, a side of a share has one decimal, like the share.
     """
     _, dot, decimals = text.removesuffix("%").partition(".")
     if form is share:

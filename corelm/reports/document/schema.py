@@ -96,7 +96,7 @@ def fault(value: Any, part: str = "") -> str:
 
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:
-    """JSON Schema cannot say that several lists have the same length."""
+    """Check that the lists of the curve are equally long, which JSON Schema cannot."""
     lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
     return _fault_of_lengths("curve", lists)
 
@@ -161,7 +161,7 @@ def _null_or(
 
 
 def _message(error: ValidationError) -> str:
-    """Say where the fault is, what was expected and what was found."""
+    """Describe a fault: its place, the expected value, the value found."""
     path = _path(error)
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)

@@ -1,14 +1,18 @@
-"""The summary of a report: a few plain sentences, made from its document alone."""
+"""The summary of a report: a few plain sentences, made from its document alone.
+
+Neighbouring settings of a sweep are named as one run, such as t = 1.3 to 2.0.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from corelm.reports.document.content import Document, Interval, SamplerEntry
 from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.lookup import difference, estimate
-from corelm.reports.document.numbers import listed, number, share
-from corelm.reports.document.setting_runs import runs, span
+from corelm.reports.document.numbers import Format, listed, number, share
 
 LOOPING = 0.01
 """The share of texts ending in a loop from which a sampler is reported; human text has 0.003."""
@@ -25,7 +29,7 @@ Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Say which samplers are closest to human text, which repeat themselves, which stray."""
+    """Summarise a report: the samplers closest to human text, and those that repeat or stray."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -72,7 +76,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
 
 
 def _calibration(document: Document) -> str:
-    """Give the temperature at which the model is as uncertain as human text wants it."""
+    """Give the maximum-likelihood temperature of human text, and what it says of the model."""
     fit = document.human.temperature if document.human else None
     if fit is None:
         return ""
@@ -125,9 +129,9 @@ def _front(document: Document) -> str:
 
 
 def _equivalent(closest: Samplers) -> str:
-    """Say which of the closest samplers differ from human text by less than `MARGIN`, or by more.
+    """Name the closest samplers that differ from human text by less than `MARGIN`, and by more.
 
-    An interval with an end on each side of the margin tells neither.
+    An interval with an end on each side of the margin proves neither.
     """
     ends = {
         entry.sampler: found.interval
@@ -174,7 +178,7 @@ def _repeating(samplers: Samplers) -> str:
 
 
 def _looping(samplers: Samplers) -> str:
-    """Name the samplers whose texts end in loops; if they are rare, say how rare they may be."""
+    """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
     found = _with_share(samplers, "loops", LOOPING)
     if found is None:
         return ""
@@ -221,7 +225,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
     """
     fit = document.human.temperature if document.human else None
     usually = "the model's own {}" if fit is None else "human text {}"
-    if fit and fit.estimated:  # not the surprisal of human text itself, which the table has
+    if fit and fit.estimated:  # converted to these contexts, so not the number in the table
         usually = "human text about {} on these contexts"
     drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
     usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
@@ -255,3 +259,91 @@ def _failed(document: Document) -> str:
 
 def _singular(names: Sequence[object], one: str, several: str) -> str:
     return one if len(names) == 1 else several
+
+
+SHORTEST = 3
+"""The least number of neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Entries that a sentence names together: neighbouring settings, or one entry."""
+
+    name: str
+    entries: Sequence[SamplerEntry]
+
+
+def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[Run]:
+    """Return chosen entries as runs, each in the place of its first entry.
+
+    Entries are neighbours if they differ in one number, and no setting of `among` that was not
+    chosen has a number between theirs.
+
+    Example:
+        >>> every = [SamplerEntry(sampler=f"temperature(t={t})") for t in (0.5, 1.0, 1.5, 2.0)]
+        >>> [run.name for run in runs(every, every[1:])]
+        ['temperature(t=1.0 to 2.0)']
+        >>> [run.name for run in runs(every, every[2:])]
+        ['temperature(t=1.5)', 'temperature(t=2.0)']
+    """
+    names = {entry.sampler for entry in chosen}
+    found: list[Run] = []
+    taken: set[str] = set()
+    for entry in chosen:
+        if entry.sampler not in taken:
+            together = _neighbours(_settings(among, entry), names, entry)
+            found.append(Run(_name(together), together))
+            taken |= {each.sampler for each in together}
+    return found
+
+
+def span(form: Format, values: Sequence[float]) -> str:
+    """Format the range of the values of a run, or its only value.
+
+    Example:
+        >>> span(str, [3.0, 1.0, 2.0]), span(str, [3.0])
+        ('1.0 to 3.0', '3.0')
+    """
+    low, high = form(min(values)), form(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:
+    """Return the entries that differ from one in a single number, sorted by that number."""
+    alike = [each for each in among if _words(each) == _words(entry)]
+    numbers = [_numbers(each) for each in alike]
+    differing = [place for place, some in enumerate(zip(*numbers, strict=True)) if len({*some}) > 1]
+    if len(differing) != 1:
+        return [entry]
+    return sorted(alike, key=lambda each: float(_numbers(each)[differing[0]]))
+
+
+def _neighbours(
+    settings: Sequence[SamplerEntry], names: set[str], entry: SamplerEntry
+) -> list[SamplerEntry]:
+    """Return the run of chosen settings around one, or that one alone if it is too short."""
+    first = last = next(i for i, each in enumerate(settings) if each.sampler == entry.sampler)
+    while first > 0 and settings[first - 1].sampler in names:
+        first -= 1
+    while last + 1 < len(settings) and settings[last + 1].sampler in names:
+        last += 1
+    run = list(settings[first : last + 1])
+    return run if len(run) >= SHORTEST else [entry]
+
+
+def _name(run: Sequence[SamplerEntry]) -> str:
+    """Return the expression of the first setting, with the range in the place of its number."""
+    first, last = run[0].sampler, run[-1].sampler
+    ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
+    texts = iter([low if low == high else f"{low} to {high}" for low, high in ends])
+    return _NUMBER.sub(lambda _: next(texts), first)
+
+
+def _words(entry: SamplerEntry) -> list[str]:
+    return _NUMBER.split(entry.sampler)
+
+
+def _numbers(entry: SamplerEntry) -> list[str]:
+    return _NUMBER.findall(entry.sampler)

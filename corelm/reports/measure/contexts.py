@@ -40,8 +40,8 @@ Ids = NDArray[np.int64]
 class Contexts:
     """Texts at whose positions distributions are compared.
 
-    There is a position before each token behind the prompt of a text: the tokens before it are
-    the context, and the token itself is the one that followed in the text.
+    Each token after the prompt of a text has a position: its context is the tokens before it, and
+    the token itself is the next token there.
 
     Attributes:
         source: "human" or "model".
@@ -63,6 +63,12 @@ class Contexts:
     def positions(self) -> int:
         """The number of positions in all texts together."""
         return sum(map(len, self.texts)) - sum(self.prompt_lengths)
+
+    def cut(self, length: int) -> Contexts:
+        """Return the contexts with at most this number of tokens behind each prompt."""
+        pairs = zip(self.texts, self.prompt_lengths, strict=True)
+        cut = tuple(text[: prompt + length] for text, prompt in pairs)
+        return Contexts(self.source, self.description, cut, self.prompt_lengths)
 
     def some(self, texts: Sequence[int]) -> Contexts:
         """Return the contexts of some of the texts, by index."""
@@ -109,8 +115,7 @@ def model_contexts(
     """Draw texts from the model's own distributions: n for each prompt, prompt by prompt.
 
     They are the texts that `corelm.generate` writes with the sampler `stochastic`, this seed and
-    the index of the prompt.
-    Each includes its prompt, and its end token if it has one.
+    the index of the prompt. Each includes its prompt, and its end token if it has one.
 
     Args:
         model: the language model.
@@ -174,12 +179,12 @@ class Position:
 
     Attributes:
         time: the number of tokens before it.
-        step: the number of those behind the prompt.
-        rows: (rows,) the texts of the group, by index, or a slice if that is all of them.
+        step: the number of tokens since the prompt.
+        rows: (rows,) the indices of the texts in the group, or a slice of all of them.
         tokens: (rows,) the next token of each text.
         logits: (rows, vocabulary), the model's, with minus infinity for tokens never drawn.
-        past: (rows, time) the tokens before.
-        model_surprisal: (rows, time) nats, of each of these under the model.
+        past: (rows, time) the tokens before it.
+        model_surprisal: (rows, time) nats, of each earlier token under the model.
     """
 
     time: int
@@ -191,17 +196,17 @@ class Position:
     model_surprisal: NDArray[np.float64]
 
 
-def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> Iterator[Group]:
-    """Divide texts of the contexts into groups with prompts of the same length.
+def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
+    """Divide the contexts into groups with prompts of the same length.
 
     Args:
-        model: the model whose vocabulary the ids are of.
+        model: the model whose vocabulary encodes the texts.
         contexts: the texts.
-        texts: the indices of those to divide.
     """
     # A context has one prompt length for all of its rows.
-    for prompt_length in sorted({contexts.prompt_lengths[i] for i in texts}):
-        alike = [i for i in texts if contexts.prompt_lengths[i] == prompt_length]
+    lengths = contexts.prompt_lengths
+    for prompt_length in sorted(set(lengths)):
+        alike = [i for i, length in enumerate(lengths) if length == prompt_length]
         for first in range(0, len(alike), BATCH):
             yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
 
@@ -243,9 +248,9 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
 class Reader:
     """A sampler that reads a group of texts as if it had drawn them.
 
-    Its context is the one that it would have on a text of its own: the tokens, their surprisal
-    under the model, and under its own distributions. A token that it could not have drawn has no
-    surprisal, like one of the prompt.
+    Its context has the tokens and their surprisal under the model and under its own
+    distributions, as if the sampler had written the text. A token that it could not have drawn has
+    no surprisal, like a token of the prompt.
 
     Args:
         sampler: the sampler.

@@ -1,16 +1,16 @@
-"""The entries of a report, from measurements: figures on contexts, of texts, and differences.
+"""The entries of a report, from measurements: figures, differences, and the settings to prefer.
 
 All samplers are measured on the same contexts, and their generated texts share prompts and random
-numbers. So the difference of two of them varies less than each of them does, and has an interval
-of its own. Human texts are other texts, whose interval is independent of a sampler's, unless they
-continue the same prompts.
+numbers. So the difference of two samplers varies less than either figure, and has an interval of
+its own. Human texts are independent of a sampler's texts, unless they continue the same prompts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +21,25 @@ from corelm.reports.document.content import (
     Difference,
     Differences,
     EntropySummary,
+    Front,
     HumanContexts,
     HumanEntry,
     SamplerEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN
+from corelm.reports.document.figures import GENERATED, HUMAN, LIMITS, MEAN, TEACHER_FORCED
 from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.derived_intervals import independent_difference, within
 from corelm.reports.metrics.intervals import (
     NORMAL,
-    best_of,
     difference_interval,
+    independent_difference,
     mean_interval,
+    within,
 )
-from corelm.reports.metrics.positions import Sums, by_position, ratio, total
-from corelm.reports.metrics.units import by_unit
+from corelm.reports.metrics.selection import Point, best_of, closest_set, front
+from corelm.reports.metrics.sums import Sums, by_position, by_unit, ratio, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 """The figures that a report has in bits too."""
@@ -86,7 +86,7 @@ def teacher_forced(
         n=sum(map(len, record["entropy"])),
         entropy=entropy,
         figures={
-            # Of the mean entropy: a few flat distributions would decide the mean of exp H.
+            # exp of the mean entropy: a few flat distributions would decide the mean of exp H.
             "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
             **figures,
         },
@@ -105,9 +105,8 @@ def human_recall(record: Record, human: Record) -> Record:
     """For each human word, return whether the sampler could draw it, and its surprisal.
 
     Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
-    keep 90 % of the human words if the model were calibrated. The source describes the trade-off of
-    precision and recall that a sampler makes, by divergences; this share is a measure of corelm's
-    own.
+    keep 90 % of the human words if the model were calibrated. The source measures the trade-off of
+    precision and recall by divergences; this share is corelm's own measure.
 
     Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
     """
@@ -203,9 +202,8 @@ def from_human(
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
-    On the contexts there is one: that of expected surprisal from the surprisal of human words, if
-    the contexts are human text. The entropy there is the model's own, so no difference of it says
-    anything about human text.
+    On the contexts, only the expected surprisal has one, from the surprisal of human words, if the
+    contexts are human text. Human text has no entropy to compare with, only the model has.
 
     Args:
         entry: the sampler's entry with its figures.
@@ -288,10 +286,12 @@ def closest(
     target = human and estimate(human, "surprisal", GENERATED)
     if not target or target.interval is None:
         return []
+    # The standard error behind the interval, as if it were normal.
     low, high = target.interval
+    error = (high - low) / 2 / NORMAL
     sums = {name: each.surprisal for name, each in measured.items()}
     paired = continuations.by_unit(continuations.ratios["surprisal"]) if continuations else None
-    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2, paired)
+    return closest_set(sums, target.value, error**2, paired)
 
 
 def best_settings(
@@ -338,3 +338,50 @@ def _paired(own: Sums, other: Sums, units: Sequence[int]) -> Difference:
 def _key(name: str) -> str:
     """Return the name of a figure in a report."""
     return MEAN if name == "entropy" else name
+
+
+class Pair(NamedTuple):
+    """Two figures of a view: one is better if it is larger, the other if it is smaller."""
+
+    view: str
+    larger: str
+    smaller: str
+
+
+PAIRS = (
+    Pair(GENERATED, "diversity", "surprisal"),
+    Pair(TEACHER_FORCED, "human_recall", "mass_kept"),
+)
+
+
+def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
+    """Return the front of each pair of figures that the entries have.
+
+    Example:
+        >>> from corelm.reports.document.content import TeacherForced
+        >>> entries = [
+        ...     SamplerEntry(
+        ...         sampler=name,
+        ...         teacher_forced=TeacherForced(
+        ...             figures={"human_recall": recall, "mass_kept": mass}
+        ...         ),
+        ...     )
+        ...     for name, recall, mass in (("a", 0.9, 0.8), ("b", 0.9, 0.9), ("c", 1.0, 1.0))
+        ... ]
+        >>> fronts(entries)[0].entries
+        ['a', 'c']
+    """
+    measured = list(samplers)
+    found = []
+    for pair in PAIRS:
+        points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
+        best = front(points.values())
+        names = [name for name, point in points.items() if point in best]
+        if names:
+            found.append(Front(**pair._asdict(), entries=names))
+    return found
+
+
+def _point(entry: SamplerEntry, pair: Pair) -> Point | None:
+    x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
+    return None if x is None or y is None else (x, y)

@@ -1,143 +1,59 @@
-"""The texts that each sampler writes, with what is measured on each token and what it cost."""
+"""The texts that each sampler writes, with the measurements of each token and the cost."""
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypedDict
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from corelm import (
     Array,
-    Decoder,
     Generation,
+    HiddenStateSession,
     LanguageModel,
+    RewindableSession,
     Sampler,
+    Session,
     Step,
-    TokenRecord,
     Vocabulary,
-    softmax,
 )
 from corelm.batching import ContinuousBatch, ForcedTokens, teacher_forced
 from corelm.errors import SamplerError
-from corelm.filters import likeliest_tokens
 from corelm.reports.document.content import TokenDetails
-from corelm.reports.measure.counted_model import CountedModel
-from corelm.reports.measure.scoring import count_bytes
-from corelm.toolkit import (
-    BATCH,
-    END,
-    FinishReason,
-    OpenTexts,
-    Texts,
-    encoded,
-    rank,
-    steps,
-    texts_after,
-)
-
-DETAILED = 5
-"""The number of samples of each prompt, the first ones, that have details of every token.
-
-Details take a softmax over the vocabulary for each token, and most of the memory of a record.
-"""
+from corelm.reports.measure.text_records import DETAILED, TextRecord, count_bytes, details
+from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 
-class Record(TypedDict):
-    """One text and its measurements; surprisals and entropies in nats, one for each token drawn.
-
-    Keys:
-        prompt: its beginning.
-        seed: the random seed; 0 for a human text.
-        sample: its index; its random numbers depend on the seed and the index alone.
-        text: the text behind the prompt.
-        tokens: the ids, without the end token.
-        end: the id of the end token if one was drawn.
-        finish_reason: why it ended, `end` or `length`.
-        unknown: the number of [UNK] tokens.
-        bytes: what the tokens with a surprisal add to the text, in UTF-8.
-        words: the text that each token drawn added; none for the end token.
-        surprisal: under the model's own distribution.
-        sampler_surprisal: under the distribution drawn from.
-        entropy: of the distribution drawn from.
-        model_entropy: of the model's own distribution.
-        constraint_cost: the cost of the masks, as in a `Generation`.
-        model_calls: the calls of the model that the text took; None if they were not counted.
-        tokens_read: the tokens that the model read for it; None if they were not counted.
-        details: of each token, for the first samples; empty for the others.
-    """
-
-    prompt: str
-    seed: int
-    sample: int
-    text: str
-    tokens: list[int]
-    end: int | None
-    finish_reason: FinishReason
-    unknown: int
-    bytes: int
-    words: list[str]
-    surprisal: Sequence[float]
-    sampler_surprisal: Sequence[float]
-    entropy: Sequence[float]
-    model_entropy: Sequence[float]
-    constraint_cost: float | None
-    model_calls: int | None
-    tokens_read: int | None
-    details: list[TokenDetails]
-
-
-def draw(
-    model: LanguageModel,
-    prompt: str,
-    sampler: Sampler,
-    length: int,
-    samples: Sequence[int],
-    seed: int,
-    unknown: bool = False,
-    decoder: Decoder | None = None,
-    prompt_index: int = 0,
-) -> list[Record]:
-    """Draw some texts of a run with one sampler, and return a record for each.
+def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
+    """Draw some samples of a run with one sampler, and return a record for each.
 
     A text depends on the seed, the index of its prompt and its own index alone, so a run may be
     divided in any way.
 
     Args:
         model: the language model.
-        prompt: the beginning of the texts.
-        sampler: the sampler.
-        length: tokens to draw for each text, at most.
-        samples: the indices of the texts within the run.
-        seed: the random seed; samplers compared with one seed use the same random numbers.
-        unknown: True to allow [UNK] to be sampled.
-        decoder: the decoder; by default `Ancestral()`.
-        prompt_index: the index of the prompt; texts of different prompts are independent.
+        texts: the texts of the run.
+        samples: the indices of the texts to draw.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
 
     Example:
-        >>> import corelm
         >>> from corelm.testing import ToyModel
-        >>> [record] = draw(ToyModel(), "the", corelm.sampler("greedy"), 3, range(1), seed=1)
+        >>> from corelm.toolkit import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> [record] = draw(ToyModel(), texts, [0])
         >>> record["text"], record["entropy"]
         (' cat sat on', [0.0, 0.0, 0.0])
     """
-    records: list[Record] = []
+    records: list[TextRecord] = []
     for first in range(0, len(samples), BATCH):
         some = samples[first : first + BATCH]
-        open_texts = OpenTexts(
-            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
-        )
-        drawn = _DrawnTexts(model, sampler, open_texts)
-        taken = steps(
-            model, prompt, sampler=sampler, length=length, samples=some, seed=seed,
-            unknown=unknown, decoder=decoder, prompt_index=prompt_index,
-        )  # fmt: skip
-        for step in open_texts.take(taken):
+        open_texts = texts.open(model, some, measured=True)
+        drawn = _DrawnTexts(model, texts.strategy.sampler, open_texts)
+        for step in open_texts.take(texts.steps(model, some)):
             drawn.add(step)
         records += drawn.records()
     return records
@@ -145,7 +61,7 @@ def draw(
 
 def draw_together(
     model: LanguageModel, parts: Sequence[tuple[Texts, Sequence[int]]]
-) -> list[Record]:
+) -> list[TextRecord]:
     """Draw texts of several prompts in one batch, and return the records of `draw` for each.
 
     Args:
@@ -178,40 +94,33 @@ def draw_together(
     return [record for request in requests for record in drawn[request].records()]
 
 
-def draw_counted(
-    model: LanguageModel,
-    prompt: str,
-    sampler: Sampler,
-    length: int,
-    sample: int,
-    seed: int,
-    decoder: Decoder | None = None,
-    prompt_index: int = 0,
-) -> Record:
-    """Draw one text alone, as `draw` does, and count the calls of the model.
+def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
+    """Draw one sample alone, as `draw` does, and count the calls of the model.
 
     Example:
-        >>> import corelm
         >>> from corelm.testing import ToyModel
-        >>> record = draw_counted(ToyModel(), "the", corelm.sampler("greedy"), 3, 0, seed=1)
+        >>> from corelm.toolkit import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> record = draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
-    counted = CountedModel(model, len(encoded(model.vocabulary, prompt)))
-    [record] = draw(counted, prompt, sampler, length, (sample,), seed, False, decoder, prompt_index)
+    counted = CountedModel(model, len(encoded(model.vocabulary, texts.prompt)))
+    [record] = draw(counted, texts, [sample])
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
 
 
-def logits_of(model: LanguageModel, records: Sequence[Record]) -> Iterator[ForcedTokens]:
-    """Yield the model's logits before each token of texts behind their prompts, but their ends.
+def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
+    """Yield the model's logits before each token of some texts, after the prompt and without end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
 
     Example:
-        >>> import corelm
         >>> from corelm.testing import ToyModel
-        >>> records = draw(ToyModel(), "the", corelm.sampler("greedy"), 2, range(3), seed=1)
+        >>> from corelm.toolkit import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=2, n=3, seed=1, endings=Endings())
+        >>> records = draw(ToyModel(), texts, range(3))
         >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]
         [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
     """
@@ -220,41 +129,6 @@ def logits_of(model: LanguageModel, records: Sequence[Record]) -> Iterator[Force
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
     yield from teacher_forced(model, texts, [max(len(prompt), least) for prompt in prompts])
-
-
-def without_details(record: Record) -> Record:
-    """Return the record of a text that the report does not show, in a fraction of the memory.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import ToyModel
-        >>> [record] = draw(ToyModel(), "the", corelm.sampler("greedy"), 3, range(1), seed=1)
-        >>> without_details(record)["words"], without_details(record)["entropy"]
-        ([], array('d', [0.0, 0.0, 0.0]))
-    """
-    found = record.copy()
-    found["words"], found["sampler_surprisal"], found["details"] = [], [], []
-    for name in ("surprisal", "entropy", "model_entropy"):
-        found[name] = array("d", record[name])
-    return found
-
-
-def without_end(
-    record: Record, name: Literal["surprisal", "entropy", "model_entropy"]
-) -> Sequence[float]:
-    """Return the values of a text's tokens without that of its end.
-
-    Human text has no end token, so nothing that is compared with it counts one.
-    """
-    values = record[name]
-    return values if record["end"] is None else values[:-1]
-
-
-def are_copies(records: Sequence[Record]) -> bool:
-    """Return True if all texts of each prompt are the same, and there are several of one."""
-    texts = {(record["prompt"], *record["tokens"]) for record in records}
-    prompts = {record["prompt"] for record in records}
-    return len(texts) == len(prompts) < len(records)
 
 
 class _DrawnTexts:
@@ -290,7 +164,7 @@ class _DrawnTexts:
                 token = self.texts.records[at][-1]
                 self._details[at].append(details(step, row, token, past, self._vocabulary))
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[TextRecord]:
         """Return the records of the texts."""
         texts = zip(self.texts.generations(), self._details, strict=True)
         return [_record(text, self._prompt, tokens, self._vocabulary) for text, tokens in texts]
@@ -298,10 +172,10 @@ class _DrawnTexts:
 
 def _record(
     text: Generation, prompt: list[int], tokens: list[TokenDetails], vocabulary: Vocabulary
-) -> Record:
+) -> TextRecord:
     # The end token is measured, but it is not a word of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
-    return Record(
+    return TextRecord(
         prompt=text.prompt,
         seed=text.seed,
         sample=text.sample,
@@ -323,33 +197,116 @@ def _record(
     )
 
 
-ALTERNATIVES = 5
-
-
-def details(
-    step: Step, row: int, drawn: TokenRecord, past: list[int], vocabulary: Vocabulary
-) -> TokenDetails:
-    """Return the details of the token drawn in one row of a step.
+class CountedModel:
+    """A language model that counts what it does.
 
     Args:
-        step: the step.
-        row: the row.
-        drawn: the token of this row, with its measurements.
-        past: the ids before it.
-        vocabulary: the vocabulary of the ids.
+        model: the model.
+        prompt_length: the number of tokens of the prompt, which count as one.
+
+    Attributes:
+        calls: how often the model ran, whatever the batch.
+        tokens_read: the tokens that it read, of all texts together.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> model = CountedModel(ToyModel(), prompt_length=2)
+        >>> session = model.start([[11, 4]])
+        >>> session.select([0, 0])
+        >>> session.extend(np.array([9, 7]))
+        >>> model.calls, model.tokens_read
+        (2, 3)
     """
-    logits = step.model_logits[row]
-    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
-    return {
-        "token": END if drawn.token in vocabulary.ends else drawn.text,
-        "rank": rank(logits, drawn.token),
-        "p": float(p[drawn.token]),
-        "q": min(math.exp(-drawn.surprisal), 1.0),
-        "entropy": drawn.entropy,
-        "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
-    }
+
+    def __init__(self, model: LanguageModel, prompt_length: int) -> None:
+        self._model = model
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.context_length: int = model.context_length
+        self._prompt_length = prompt_length
+        self.calls = self.tokens_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        # A model may have optional methods, which decoders look for; they are not counted.
+        return getattr(self._model, name)
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return the distribution of the model."""
+        self._count_texts(np.asarray(tokens))
+        return self._model.next_token_distribution(tokens)
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """Start a session of the model that counts too."""
+        self._count_texts(np.asarray(tokens))
+        session = self._model.start(tokens)
+        # Decoders test what a session can do, so the counted one can do that and no more.
+        kind = KINDS[
+            isinstance(session, RewindableSession), isinstance(session, HiddenStateSession)
+        ]
+        return kind(session, self)
+
+    def _count_texts(self, tokens: NDArray[Any]) -> None:
+        texts, time = tokens.shape
+        self.calls += 1
+        self.tokens_read += texts * max(time - self._prompt_length, 1)
 
 
-def _likeliest(logits: Array) -> list[int]:
-    """Return the ids of the likeliest tokens; ties go to the lowest id."""
-    return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
+class CountedSession:
+    """A session whose steps a model counts.
+
+    Args:
+        session: the model's own session.
+        counts: the model that counts.
+    """
+
+    def __init__(self, session: Any, counts: CountedModel) -> None:
+        self._session, self._counts = session, counts
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        logits: Array = self._session.next_logits()
+        return logits
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens, and count them."""
+        self._counts.calls += 1
+        self._counts.tokens_read += tokens.size
+        self._session.extend(tokens)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        self._session.select(rows)
+
+
+class _Rewindable(CountedSession):
+    """A counted session that can drop tokens."""
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        logits: Array = self._session.last_logits(count)
+        return logits
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._session.rewind(count)
+
+
+class _HiddenStates(CountedSession):
+    """A counted session with access to hidden states."""
+
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        states: Array = self._session.hidden_states(count)
+        return states
+
+
+class _RewindableHiddenStates(_Rewindable, _HiddenStates):
+    """A counted session with both."""
+
+
+KINDS = {
+    (False, False): CountedSession,
+    (True, False): _Rewindable,
+    (False, True): _HiddenStates,
+    (True, True): _RewindableHiddenStates,
+}
+"""The class of a session by what the model's can do: rewind, and return hidden states."""

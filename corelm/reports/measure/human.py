@@ -1,10 +1,20 @@
-"""The human entry, measured on human texts or taken from the manifest of the model."""
+"""The human entry, measured on human texts or taken from the manifest of the model.
+
+Its maximum-likelihood temperature makes human words likeliest: there, a word drawn from the model
+has, on average, the surprisal under the model that human words have. The likelihood is concave in
+1/t, so there is one such temperature. Human words end no text, so the likelihood is conditional on
+the text going on.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from corelm import LanguageModel
 from corelm.models.identity import manifest_of
@@ -13,21 +23,23 @@ from corelm.reports.document.content import (
     GeneratedTexts,
     HumanContexts,
     HumanEntry,
+    TemperatureFit,
 )
-from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
+from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, TEACHER_FORCED, of_view
+from corelm.reports.document.lookup import estimate
 from corelm.reports.document.numbers import share
 from corelm.reports.document.schema import fault
-from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.entries import model_on_contexts
-from corelm.reports.measure.plan import Plan
-from corelm.reports.measure.scoring import Score, count_bytes
+from corelm.reports.measure.on_contexts import Record, mean
+from corelm.reports.measure.text_records import Score, TextRecord, count_bytes
 from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.positions import Band
+from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
+from corelm.reports.metrics.sums import Band, ratio
+from corelm.reports.plan.plan import Plan
 from corelm.toolkit import counted
 
-Record = Mapping[str, Any]
-Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]
+Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
 
 
 def from_texts(
@@ -63,7 +75,7 @@ def from_texts(
 
 
 def _note(plan: Plan, texts: GeneratedTexts) -> str:
-    """Say what becomes of words that the model does not know."""
+    """Return a note on the words that the model does not know."""
     unknown = texts.figures["unknown"]
     if not unknown:
         return ""
@@ -88,9 +100,7 @@ def _scorer_reads_unknown(plan: Plan) -> bool:
     return list(own.encode(plan.model.vocabulary.decode([unknown]))) == [own.unknown]
 
 
-def _as_scored(
-    plan: Plan, contexts: Contexts, texts: Sequence[generated_texts.Record]
-) -> list[generated_texts.Record]:
+def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> list[TextRecord]:
     """Return human texts as the second scorer reads them: as the model did, if it can."""
     if not _scorer_reads_unknown(plan):
         return list(texts)
@@ -103,12 +113,12 @@ def _as_scored(
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
-    """Return human texts as the human entry has them: without tokens that cannot be drawn."""
+    """Return the human texts without tokens that cannot be drawn, as the human entry has them."""
     return [_behind_prompt(plan, text) for text in contexts.texts]
 
 
 def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> str:
-    """Return what follows the prompt of a human text; all of it if it has none."""
+    """Return a human text without its prompt."""
     decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
     own = _known(plan.model, text[length:]) if known_only else text[length:]
     if not length:
@@ -121,14 +131,14 @@ def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
     return [token for token in text if token != model.vocabulary.unknown]
 
 
-def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> generated_texts.Record:
-    """Return the record of a human text as if it had been drawn, without tokens that can't be."""
+def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
+    """Return a human text as the record of a generated one, without tokens that can't be drawn."""
     whole, prompt = contexts.texts[i], contexts.prompt_lengths[i]
     length = plan.human_prompt_length
     own = whole[prompt:], record["surprisal"][i], record["entropy"][i]
     scored = [each for each in zip(*own, strict=True) if each[1] is not None]
     entropies = [entropy for _, _, entropy in scored]
-    return generated_texts.Record(
+    return TextRecord(
         prompt=plan.prompts[i] if length else "",
         seed=0,
         sample=i,
@@ -229,3 +239,130 @@ def _number(value: Any, *keys: str) -> float | None:
 def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
     found = _at(value, *keys)
     return tuple(found) if isinstance(found, list) and len(found) == 2 else (None, None)
+
+
+Floats = NDArray[np.float64]
+HALVINGS = 50
+
+
+def on_human_text(model: Record, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
+    """Fit the temperature on human contexts.
+
+    Words that the model cannot draw are left out on both sides. The interval is over texts: it
+    holds every temperature whose expected surprisal has a paired difference from human surprisal
+    that may be 0.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
+
+    Args:
+        model: the record of the model on the contexts, with the surprisal of the human words.
+        curve: the record of the curve there.
+        t: the temperatures of the curve.
+
+    Returns:
+        None if there is no word.
+    """
+    words = [[nats for nats in text if nats is not None] for text in model["surprisal"]]
+    human = [math.fsum(text) for text in words], [len(text) for text in words]
+    surprisal = ratio(human)
+    if surprisal is None:
+        return None
+    expected = np.array(curve["word_surprisal"])  # (texts, temperatures)
+    slopes = np.array(curve["word_surprisal_slope"]).sum(axis=0) / sum(human[1])
+    columns = [(column.tolist(), human[1]) for column in expected.T]
+    differences = [(ratio(column) or 0.0) - surprisal for column in columns]
+    ends = [difference_interval(column, human) for column in columns]
+    found = _Crossing(np.array(t), np.array(differences), slopes)
+    return TemperatureFit(
+        surprisal=surprisal, ci95=mean_interval(*human), t=found.at(), t_ci95=found.between(ends)
+    )
+
+
+def on_other_text(human: HumanEntry, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
+    """Estimate the temperature on contexts that the model wrote.
+
+    The model finds its own texts easier or harder than human text, so human surprisal is converted
+    first: it stays the same multiple of the model's entropy. The temperature has no interval,
+    because the error of this conversion is not known.
+
+    Args:
+        human: the human entry, whose texts were measured elsewhere.
+        curve: the record of the curve on the contexts.
+        t: the temperatures of the curve.
+
+    Returns:
+        None if the entropy or the surprisal is not known.
+    """
+    measured, multiple = estimate(human, "surprisal", TEACHER_FORCED), surprisal_per_entropy(human)
+    if measured is None or multiple is None or 1.0 not in t:
+        return None
+    expected, slopes = mean(curve, "surprisal"), mean(curve, "surprisal_slope")
+    level = multiple * float(mean(curve, "entropy")[list(t).index(1.0)])
+    return TemperatureFit(
+        surprisal=level,
+        ci95=measured.interval and [level * end / measured.value for end in measured.interval],
+        t=_Crossing(np.array(t), expected - level, slopes).at(),
+        estimated=True,
+    )
+
+
+def surprisal_per_entropy(human: HumanEntry | None) -> float | None:
+    """Return human surprisal divided by the model's mean entropy on human text, if known."""
+    surprisal = estimate(human, "surprisal", TEACHER_FORCED) if human else None
+    there = human.teacher_forced if human else None
+    mean = there.model_entropy.mean if there else None
+    return surprisal.value / mean if surprisal and surprisal.value and mean else None
+
+
+@dataclass(frozen=True)
+class _Crossing:
+    """The point at which a rising curve passes 0.
+
+    Attributes:
+        t: (temperatures,), in rising order.
+        values: (temperatures,) the curve.
+        slopes: (temperatures,) its derivative.
+    """
+
+    t: Floats
+    values: Floats
+    slopes: Floats
+
+    def at(self, shift: Floats | None = None) -> float | None:
+        """Return the place; the first temperature if it is lower, None if it is higher.
+
+        Args:
+            shift: (temperatures,) a shift of the curve.
+        """
+        moved = np.zeros(len(self.t)) if shift is None else shift
+        low, high = float(self.t[0]), float(self.t[-1])
+        if self._value(high, moved) < 0:
+            return None
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._value(middle, moved) >= 0 else (middle, high)
+        return (low + high) / 2
+
+    def between(self, ends: Sequence[Interval | None]) -> Interval | None:
+        """Return the temperatures between which the curve may pass 0; None if that is unknown.
+
+        Args:
+            ends: the interval of each value of the curve.
+        """
+        known = [each for each in ends if each is not None]
+        if len(known) < len(ends):
+            return None
+        # The temperature whose upper end is 0 is the lowest one that the interval holds.
+        lows, highs = np.array(known).T
+        first, last = self.at(highs - self.values), self.at(lows - self.values)
+        return None if first is None or last is None else [first, last]
+
+    def _value(self, at: float, shift: Floats) -> float:
+        """Return the cubic through the values with these slopes, plus the shift."""
+        # A straight line between temperatures would bend the curve at each of them.
+        i = min(max(int(np.searchsorted(self.t, at)), 1), len(self.t) - 1)
+        step = float(self.t[i] - self.t[i - 1])
+        x = (at - float(self.t[i - 1])) / step
+        (a, b), (p, q) = self.values[i - 1 : i + 1], self.slopes[i - 1 : i + 1] * step
+        cubic = a + x * (p + x * (3 * (b - a) - 2 * p - q + x * (p + q - 2 * (b - a))))
+        return float(cubic) + float(np.interp(at, self.t, shift))

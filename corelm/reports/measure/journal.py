@@ -2,7 +2,7 @@
 
 A report is made in units of work, each of which depends on the settings alone. A finished unit is
 one line of the journal: a checksum, then JSON. The checksum covers the settings too, so that a
-line of another report does not pass.
+line from a different report is rejected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Journal:
         >>> journal = Journal({"a unit": [1, 2]})
         >>> "a unit" in journal, journal.take("a unit")
         (True, [1, 2])
-        >>> journal.keep("another", "[3, 4]")
+        >>> journal.keep("a second unit", "[3, 4]")
         [3, 4]
     """
 
@@ -61,7 +61,7 @@ class Journal:
 
     def keep(self, unit: str, result: str) -> Any:
         """Store the result of a unit, given as JSON, and return its value."""
-        # From the text also where the value is at hand, so that a resumed report has the same one.
+        # Read back from the text, so that a resumed report gets exactly the same value.
         self._append(_line(self._key, f"[{json.dumps(unit)}, {result}]".encode()))
         return json.loads(result)
 
@@ -139,7 +139,7 @@ def _locked(path: Path) -> Iterator[bool]:
 
 def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
     """Write the journal up to here and open it to append; return None if that fails."""
-    # Written again and not appended to: the last line of the old file may be torn.
+    # Rewritten, because the last line of the old file may be torn.
     units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
     try:
         atomic_files.write_file(b"".join([_line(b"", header), *units]), path)
@@ -204,10 +204,10 @@ def _unit(body: bytes | None) -> tuple[str, Any] | None:
 
 
 def _refuse_other_settings(folder: Path, settings: Settings) -> None:
-    """Say how the latest interrupted report differs, if there is one.
+    """Raise if there is an interrupted report with other settings, and name the difference.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is such a report.
     """
     with suppress(OSError):
         for path in sorted(folder.glob("*.jsonl"), key=os.path.getmtime, reverse=True):

@@ -23,12 +23,12 @@ from corelm.filters import min_and_shannon_entropy
 from corelm.reports.divergences import DIVERGENCES, ModelRows, nan_if_impossible
 from corelm.reports.document.figures import MATCHED, NATS
 from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
-from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, precision
+from corelm.reports.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 from corelm.toolkit import built_in
 
 PART, PART_OF_WORDS = 400, 4000
-"""The number of positions on which the search runs; recall moves in steps of a word, so it needs
-more of them.
+"""The number of positions on which the search runs: more for recall, which moves in steps of one
+word.
 """
 
 KEPT = 2**26
@@ -101,7 +101,7 @@ class Matcher:
             # The part differs from the whole by about as much at the next value as at this one.
             aim = part(value) + target - found[value]
         nearest = min(found, key=lambda value: abs(found[value] - target))
-        if not abs(found[nearest] - target) <= tolerance:  # refuses nan too
+        if not abs(found[nearest] - target) <= tolerance:  # true for nan too
             raise UnreachableError(_unreachable(free, figure, target, part, whole, nearest))
         return free.at(nearest)
 
@@ -147,7 +147,7 @@ def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
         if abs(mean(value) - aim) <= close / 4:
             break
         a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
-    # Prefer 0.7 to 0.7003814: a value that people can type, where it costs nothing.
+    # Prefer 0.7 to 0.7003814: a value that is easy to type, where it costs nothing.
     best = min(tried, key=lambda value: abs(mean(value) - aim))
     # A figure that moves in steps, such as recall, may come no closer than the best one has.
     good = max(close / 2, abs(mean(best) - aim))
@@ -176,7 +176,7 @@ def _around(
 
 
 def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
-    """Tell if the aim lies between the means of two values, or is one of them."""
+    """Return True if the aim is between the means of two values, or is one of them."""
     return (mean(a) - aim) * (mean(b) - aim) <= 0
 
 
@@ -206,9 +206,9 @@ class _Positions:
     contexts: Contexts
 
     def mean(self, sampler: Sampler, figure: str, of_words: bool = False) -> float:
-        """Return the mean of a figure over all positions, or those of words that can be drawn.
+        """Return the mean of a figure over all positions, or over words that can be drawn.
 
-        nan if it is defined at none.
+        nan if no position has the figure.
         """
         total, count = 0.0, 0
         for group, positions in self._kept or self._read():
@@ -229,9 +229,8 @@ class _Positions:
         return [(group, list(positions)) for group, positions in self._read()]
 
     def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
-        texts = range(len(self.contexts.texts))
         ends = self.model.vocabulary.ends
-        for group in groups(self.model, self.contexts, texts):
+        for group in groups(self.model, self.contexts):
             read_positions = read(self.model, group)
             yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
 

@@ -1,4 +1,4 @@
-"""The figures that plugins add to a set of texts, each able to fail alone."""
+"""The figures that plugins add to a set of texts; one that fails leaves the others alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The facts about a report besides its figures: versions, plugins, papers, warnings."""
+"""The parts of a report besides its figures: versions, plugins, papers, warnings, a playground."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,15 +11,11 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from corelm import Decoder, LanguageModel, Sampler
+import numpy as np
+
+from corelm import Decoder, LanguageModel, Sampler, explain
 from corelm.lint import temperature_of
-from corelm.reports.document.content import (
-    Entry,
-    Parameters,
-    Plugin,
-    SamplerEntry,
-    Stage,
-)
+from corelm.reports.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm.reports.document.figures import FIGURES, MEAN
 from corelm.reports.document.header import (
     Citation,
@@ -32,14 +29,15 @@ from corelm.reports.document.header import (
 from corelm.reports.document.lookup import estimates
 from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
-from corelm.reports.metrics.units import units
-from corelm.toolkit import Offer, Parameterized, Source, Strategy, machine, parts, registry
+from corelm.reports.metrics.sums import units
+from corelm.reports.plan.candidates import source_of
+from corelm.reports.plan.targets import Target
+from corelm.toolkit import END, Offer, Parameterized, Strategy, built_in, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:
-    from corelm.reports.measure.plan import NamedModel, Plan
+    from corelm.reports.plan.plan import NamedModel, Plan
 
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""
@@ -138,7 +136,7 @@ def warnings(
     entries: Iterable[Entry],
     of_one_text: Iterable[str],
 ) -> Iterator[str]:
-    """Yield what makes the figures say less than they seem to.
+    """Yield the reasons why the figures prove less than they seem to.
 
     Args:
         plan: the plan of the report.
@@ -180,7 +178,7 @@ def warnings(
 
 
 def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
-    """Return True if two models have the same tokens, as far as a sample of them tells.
+    """Return True if two models have the same tokens, by a sample of them.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -216,7 +214,7 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[st
 
 def failed_plugins() -> list[FailedPlugin]:
     """Return the installed plugins that could not be loaded, each with the reason."""
-    # Plugins load on demand, so the ones that nobody asked for must be tried before they can fail.
+    # Plugins load on demand: only loading them all shows which ones fail.
     registry().load_all()
     failures = registry().failures.items()
     return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
@@ -270,18 +268,6 @@ def _temperature(sampler: Sampler) -> float | None:
     return t if t is not None and math.isfinite(t) else None
 
 
-def source_of(sampler: Sampler | Decoder) -> Source:
-    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
-    offer = registry().offer_of(type(sampler))
-    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
-
-
-def releases_of(strategy: Strategy) -> list[str]:
-    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
-    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
-    return [f"{source} {source.version}".strip() for source in sources]
-
-
 def _stage(sampler: Sampler | Decoder) -> Stage:
     source = source_of(sampler)
     return Stage(
@@ -317,3 +303,32 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
+
+
+WORDS = 40
+"""The number of likeliest tokens whose text is kept."""
+LEAST = -1e30
+"""A logit with probability 0 that float32 can still hold."""
+
+
+def try_it(model: LanguageModel, prompt: str) -> TryIt:
+    """Return the model's distribution after a prompt, on which a reader tries samplers.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> found = try_it(ToyModel(), "the")
+        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
+        ([' cat', ' dog'], 11)
+    """
+    explanation = explain(model, prompt, built_in("stochastic"))
+    stage = explanation.stages[0]
+    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
+    # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
+    below = np.maximum(logits - logits[0], LEAST)
+    ends = model.vocabulary.ends
+    words = [
+        END if token in ends else explanation.text_of(token)
+        for token in stage.ranked_tokens[:WORDS].tolist()
+    ]
+    logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")
+    return TryIt(prompt=prompt, logits=logits_in_base64, words=words)

@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.reports.document.content import (
-    Bounds,
-    Document,
-    HumanEntry,
-    SamplerEntry,
-    TemperatureFit,
-)
+from corelm.reports.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm.reports.document.figures import HUMAN
-from corelm.reports.document.fronts import fronts
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import Contexts, human_contexts
 from corelm.reports.measure.entries import (
     Measured,
@@ -27,28 +19,28 @@ from corelm.reports.measure.entries import (
     closest,
     from_entry,
     from_human,
+    fronts,
     teacher_forced,
 )
 from corelm.reports.measure.human import (
     band,
     from_manifest,
     from_texts,
-    written,
-)
-from corelm.reports.measure.human_corpus import HOW_TO_GIVE
-from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
-from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.open_entry import OpenEntry, Result
-from corelm.reports.measure.plan import Plan
-from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import header, name_of, warnings
-from corelm.reports.measure.scoring import Score
-from corelm.reports.measure.targets import Target
-from corelm.reports.measure.temperature_curve import curve, temperatures
-from corelm.reports.measure.temperature_fit import (
     on_human_text,
     on_other_text,
     surprisal_per_entropy,
+    written,
+)
+from corelm.reports.measure.journal import Journal
+from corelm.reports.measure.on_contexts import curve, temperatures
+from corelm.reports.measure.plugin_metrics import HumanTexts
+from corelm.reports.measure.provenance import header, name_of, try_it, warnings
+from corelm.reports.measure.text_records import (
+    Score,
+    TextRecord,
+    is_kept,
+    kept_texts,
+    without_details,
 )
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import (
@@ -58,11 +50,18 @@ from corelm.reports.measure.units import (
     Matchers,
     MeasureOnContexts,
     ModelEntropy,
+    OpenEntry,
+    Part,
     Progress,
+    Result,
     ScoreTexts,
     Stages,
+    parts_of,
 )
-from corelm.reports.metrics.units import units
+from corelm.reports.metrics.sums import units
+from corelm.reports.plan.human_corpus import HOW_TO_GIVE
+from corelm.reports.plan.plan import Plan
+from corelm.reports.plan.targets import Target
 from corelm.scaling.executor import Executor
 from corelm.toolkit import Endings, Strategy, Texts, batches, never_drawn
 
@@ -113,35 +112,50 @@ class ReportRun:
                 f"there is no human text to compare with: {HOW_TO_GIVE}, or compare "
                 "with one of the samplers"
             )
+        # Matching comes before all measurements: it decides which samplers there are.
         matchers = Matchers(contexts)
         self._targets = self._target_values(human, matchers)
         self._match(matchers)
-        samplers = [e.sampler for e in self._entries if e.candidate.decoder is None]
-        at = temperatures(samplers)
+        at = temperatures(e.sampler for e in self._entries if e.candidate.decoder is None)
         found = self._on_contexts(contexts, at)
-        of_contexts = self._units(contexts)
         if human is not None:
-            human.temperature = self._temperature(human, contexts, found, at)
-        texts_of = self._generated_texts()
-        measured = self._measurements(found["samplers"], texts_of, human, of_contexts)
+            human.temperature = (
+                on_human_text(found["model"], found["curve"], at)
+                if contexts.source == HUMAN
+                else on_other_text(human, found["curve"], at)
+            )
+        drawn, of_contexts = self._generated_texts(), self._units(contexts)
+        measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
+        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+
+    def _assembled(
+        self,
+        contexts: Contexts,
+        human: HumanEntry | None,
+        measured: Mapping[str, Measured],
+        entries: Sequence[SamplerEntry],
+        of_temperature: Curve,
+    ) -> Document:
+        """Return the document of these entries, with everything that follows from them."""
+        plan, vocabulary = self._plan, self._plan.model.vocabulary
         # Matching has found the parameters, so the names are final only here.
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
-        size, never = len(plan.model.vocabulary), never_drawn(plan.model.vocabulary)
-        of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
         tried = [name_of(entry.strategy) for entry in self._entries]
+        of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
+        drawable = len(vocabulary) - len(never_drawn(vocabulary))
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
-            vocabulary=size,
-            drawable=size - len(never),
-            bounds=Bounds(min=0.0, max=math.log(size - len(never))),
+            vocabulary=len(vocabulary),
+            drawable=drawable,
+            bounds=Bounds(min=0.0, max=math.log(drawable)),
             human=human,
-            samplers=entries,
+            samplers=list(entries),
             closest=closest(measured, human, self._continuations),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
-            curve=curve(found["curve"], at),
+            curve=of_temperature,
             try_it=try_it(plan.model, plan.prompts[0]),
             warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )
@@ -157,10 +171,8 @@ class ReportRun:
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
             return Contexts(found["source"], found["description"], texts, lengths)
         whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
-        pairs = zip(whole.texts, whole.prompt_lengths, strict=True)
         # As long as the generated texts: entropy depends on the position.
-        cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
-        return Contexts(whole.source, whole.description, cut, whole.prompt_lengths)
+        return whole.cut(s.length)
 
     def _units(self, contexts: Contexts) -> list[int]:
         """Return the number of the independent unit of each context."""
@@ -169,14 +181,6 @@ class ReportRun:
             return list(range(n))
         # `DrawContexts` has the first sample of every prompt, then the second.
         return units([(i % prompts, 0, i // prompts) for i in range(n)])
-
-    def _temperature(
-        self, human: HumanEntry, contexts: Contexts, found: Result, at: Sequence[float]
-    ) -> TemperatureFit | None:
-        """Return the maximum-likelihood temperature of human text."""
-        if contexts.source == HUMAN:
-            return on_human_text(found["model"], found["curve"], at)
-        return on_other_text(human, found["curve"], at)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -187,7 +191,7 @@ class ReportRun:
         self._continuations = measured if self._plan.human_prompt_length else None
         return entry
 
-    def _human_scores(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
+    def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])
         return scores
 
@@ -226,16 +230,10 @@ class ReportRun:
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
         """Return the result of `on_contexts.measure`, with one of its `samplers` for every entry.
 
-        A decoder has none: the next token depends on what it has searched.
+        A decoder has none: its next token depends on its search so far.
         """
-        entries = [
-            entry
-            for entry in self._entries
-            if entry.error is None and entry.candidate.decoder is None
-        ]
-        found = self._measured(
-            "teacher forcing", contexts, [entry.sampler for entry in entries], at
-        )
+        entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
+        found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
         records = {id(entry): each for entry, each in zip(entries, found["samplers"], strict=True)}
         found["samplers"] = [
             (entry.take(records[id(entry)]) or {}) if id(entry) in records else {}
@@ -257,7 +255,7 @@ class ReportRun:
             [result for _, result in self._stages.results(stage, units, len(units))]
         )
 
-    def _generated_texts(self) -> list[list[generated_texts.Record]]:
+    def _generated_texts(self) -> list[list[TextRecord]]:
         """Return the texts of each entry; none for a sampler that has failed."""
         s = self._plan
         parts = [[*self._parts(entry)] for entry in self._entries]
@@ -268,54 +266,33 @@ class ReportRun:
             for number, part in enumerate(parts[at])
             if entry.error is None
         )
-        found: list[list[generated_texts.Record]] = [[] for _ in self._entries]
+        found: list[list[TextRecord]] = [[] for _ in self._entries]
         for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
             record = self._entries[unit.entry].take(result)
             found[unit.entry] += [
-                text
-                if is_kept(text, s.seeds[0], s.texts)
-                else generated_texts.without_details(text)
+                text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
                 for text in (record["value"] if record else [])
             ]
         return found
-
-    def _seeds(self, entry: OpenEntry) -> tuple[int, ...]:
-        """Return the seeds of an entry: one for a decoder that draws nothing at random."""
-        return self._plan.seeds[:1] if entry.writes_one_text else self._plan.seeds
 
     @property
     def _is_counted(self) -> bool:
         """True if the calls of the model are counted, for some texts: next to a decoder."""
         return any(entry.candidate.decoder for entry in self._entries)
 
-    def _parts(self, entry: OpenEntry) -> Iterator[tuple[tuple[Texts, range], ...]]:
-        """Yield the texts of an entry that are decoded together, seed by seed, prompt by prompt.
-
-        Next to a decoder each prompt is decoded by itself, and its first text alone, to count the
-        calls of the model.
-        """
+    def _parts(self, entry: OpenEntry) -> Iterator[Part]:
+        """Yield the texts of an entry in the parts that are drawn together, seed by seed."""
         s = self._plan
-        for seed in self._seeds(entry):
-            texts = Texts("", entry.strategy, s.length, s.n, seed, Endings())
-            if not self._is_counted:
-                yield from map(tuple, texts.batches(s.prompts, independent=True))
-                continue
-            for index, prompt in enumerate(s.prompts):
-                of_prompt = replace(texts, prompt=prompt, prompt_index=index)
-                for samples in self._counted_samples(entry):
-                    yield ((of_prompt, samples),)
-
-    def _counted_samples(self, entry: OpenEntry) -> Iterator[range]:
-        """Return the samples of a prompt that are decoded together, the first one alone."""
-        if entry.writes_one_text:
-            return iter([range(1)])
-        after = batches(self._plan.n - 1)
-        return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in after))
+        # A decoder that draws nothing at random writes one text for each prompt, with any seed.
+        seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
+        for seed in seeds:
+            texts = Texts("", entry.strategy, s.length, n, seed, Endings())
+            yield from parts_of(texts, s.prompts, self._is_counted)
 
     def _measurements(
         self,
         records: list[Result],
-        texts: list[list[generated_texts.Record]],
+        texts: list[list[TextRecord]],
         human: HumanEntry | None,
         of_contexts: Sequence[int],
     ) -> dict[str, Measured]:
@@ -335,9 +312,7 @@ class ReportRun:
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found
 
-    def _scores(
-        self, stage: str, texts: Sequence[Sequence[generated_texts.Record]]
-    ) -> list[list[Score]]:
+    def _scores(self, stage: str, texts: Sequence[Sequence[TextRecord]]) -> list[list[Score]]:
         """Return the scores of the texts of each entry under the second scorer, if there is one."""
         found: list[list[Score]] = [[] for _ in texts]
         if self._plan.scorer is None:
@@ -376,7 +351,7 @@ class ReportRun:
                 if own.record:
                     entry.teacher_forced = teacher_forced(own.record, contexts, own.units)
                 entry.generated_texts = own.texts.summary()
-                entry.texts = kept_texts(own.texts, self._plan.texts)
+                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.texts)
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
                     entry.differences = from_human(entry, own, human, contexts, self._continuations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,35 +13,63 @@ from corelm import LanguageModel
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.document.figures import LIMITS
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import (
-    Record,
-    are_copies,
-    logits_of,
-    without_end,
-)
-from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
-from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
+from corelm.reports.measure.generated_texts import logits_of
+from corelm.reports.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm.reports.metrics import text_figures as metrics
-from corelm.reports.metrics.derived_intervals import (
-    independent_difference,
-    on_logit_scale,
-    on_reciprocal_scale,
-    widened,
-    within,
-)
 from corelm.reports.metrics.intervals import (
     FEWEST,
     Interval,
     difference_interval,
     effective_number,
+    independent_difference,
     jackknife,
     mean_interval,
+    on_logit_scale,
+    on_reciprocal_scale,
+    perplexity,
     share_interval,
+    widened,
+    within,
 )
-from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
-from corelm.reports.metrics.sets import subset_interval, subsets
-from corelm.reports.metrics.units import by_unit, units
+from corelm.reports.metrics.ngrams import sharing
+from corelm.reports.metrics.sets import interval_of_sets, subset_interval, subsets
+from corelm.reports.metrics.sums import Band, Sums, by_position, by_unit, ratio, units
 from corelm.toolkit import Offer
+
+SELF_BLEU = "self_bleu_4"
+
+
+class WholeSet:
+    """The figures of the texts of one seed, as a whole set.
+
+    Args:
+        tokens, written: the texts.
+        values: the figures of each of these texts.
+        offered: the metrics of plugins.
+        human: human texts, for metrics that compare with them.
+
+    Attributes:
+        values: the figures of `metrics.of_set`, and the metrics of plugins.
+        left_out: for a jackknife, the figures that are not means, without some of the texts.
+        failures: the metrics that failed, with the reason.
+        noise: the variances of metrics of plugins that their own random numbers cause.
+        sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        written: Sequence[str],
+        values: Mapping[str, NDArray[np.float64]],
+        offered: Sequence[Offer],
+        human: plugin_metrics.HumanTexts | None,
+    ) -> None:
+        of_plugins = plugin_metrics.measure(offered, tokens, written, human)
+        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
+        self.failures, self.noise = of_plugins.failures, of_plugins.noise
+        self.sharing = sharing(tokens)
+        self.left_out = metrics.left_out_of_set(tokens, written) | of_plugins.left_out
+
 
 SCALES = {SELF_BLEU: on_logit_scale, "compression": on_reciprocal_scale}
 """The figures whose interval is symmetric on a scale of its own."""
@@ -71,24 +99,24 @@ class TextSet:
         set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
         units: the number of the independent unit of each text, which intervals of means are over.
-        are_copies: True if a sampler wrote one text for each prompt again and again, as `greedy`
-            does. They count once in its own intervals; in paired differences they vary as little.
+        are_copies: True if a sampler wrote the same text of a prompt each time, as `greedy` does.
+            Copies count once in its own intervals.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
     Example:
-        >>> import corelm
         >>> from corelm.reports.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> greedy = corelm.sampler("greedy")
-        >>> found = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
+        >>> from corelm.toolkit import Endings, Texts, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)
     """
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: Sequence[TextRecord],
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
@@ -99,7 +127,7 @@ class TextSet:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
-        self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
+        self.ratios = ratios(records, human_band, scores)
         read = logits_of(model, records) if model else None
         of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
         values = metrics.by_text(self._tokens) | of_plugins.values
@@ -108,6 +136,7 @@ class TextSet:
         self.units = units(self._samples())
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
+        # Several seeds are sets already; one set that is too large is cut into random subsets.
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
             WholeSet(
@@ -176,25 +205,10 @@ class TextSet:
         """Return a figure of a set for the texts of each seed."""
         return [each.values[name] for each in self._sets]
 
-    def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
-        records = self.records
-        surprisals = [without_end(record, "surprisal") for record in records]
-        entropies = [without_end(record, "model_entropy") for record in records]
-        found = along_texts(surprisals, entropies, human_band)
-        drawn = [float(len(record["surprisal"])) for record in records]
-        nats = [math.fsum(each) for each in surprisals]
-        return found | {
-            "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
-            "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
-            "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
-            "model_calls": _where_known(records, "model_calls", drawn),
-            "tokens_read": _where_known(records, "tokens_read", drawn),
-        }
-
     def of_text(self, at: int) -> dict[str, float | None]:
         """Return the figures of one text, without figures of a whole set.
 
-        The drift of one text says little, and it is about the middle of all texts.
+        Drift is left out: it is relative to the mean position of all texts.
         """
         sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
         return {"tokens": len(self.records[at]["surprisal"])} | {
@@ -207,7 +221,7 @@ class TextSet:
         both = self.ratios | self._per_text
         ci95 = {name: self._mean_interval(name, sums) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
-        ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
+        ci95["perplexity"] = ends and [perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
@@ -219,7 +233,7 @@ class TextSet:
             texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
-                "perplexity": None if surprisal is None else _perplexity(surprisal),
+                "perplexity": None if surprisal is None else perplexity(surprisal),
                 **means,
                 **self.of_set,
             },
@@ -234,7 +248,7 @@ class TextSet:
         )
 
     def _texts_used(self) -> dict[str, int]:
-        """Return the number of texts that have a figure, for those that some texts lack."""
+        """Return the number of texts that have a figure, for each figure that some texts lack."""
         used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
         return {name: n for name, n in used.items() if n < len(self.records)}
 
@@ -262,16 +276,15 @@ class TextSet:
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""
-        found = {name: self._ratio_of_each(sums) for name, sums in self.ratios.items()}
-        found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
+        found = {
+            name: [ratio((tops[part], bottoms[part])) for part in self._parts]
+            for name, (tops, bottoms) in self.ratios.items()
+        }
+        found["perplexity"] = [n if n is None else perplexity(n) for n in found["surprisal"]]
         found |= {name: self._of_sets(name) for name in self.of_set}
         return {
             name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
         }
-
-    def _ratio_of_each(self, sums: Sums) -> list[float | None]:
-        tops, bottoms = sums
-        return [ratio((tops[part], bottoms[part])) for part in self._parts]
 
     def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         """Return each figure minus the figure of a second set, with the interval of the difference.
@@ -286,17 +299,17 @@ class TextSet:
         return self._paired_differences(other, self.of_set)
 
     def differences_by_prompt(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        """Return each figure minus that of human continuations of the same prompts, the units.
+        """Return each figure minus the same figure of human continuations of the same prompts.
 
-        The sums of a prompt are paired, however many texts each set has of it. Figures of a whole
-        set are left out unless each seed has one text for each prompt.
+        The prompts are the units: their sums are paired, however many texts each set has. Figures
+        of a whole set are left out unless each seed has one text for each prompt.
         """
         one_each = all(part.stop - part.start == len(other.records) for part in self._parts)
         found = self._paired_differences(other, self.of_set if one_each else self._per_text)
         own, their = (each.by_unit(each.ratios["surprisal"]) for each in (self, other))
         first, second = ratio(own), ratio(their)
         if first is not None and second is not None:
-            value = _perplexity(first) - _perplexity(second)
+            value = perplexity(first) - perplexity(second)
             found["perplexity"] = value, difference_interval(own, their, exponential=True)
         return found
 
@@ -339,7 +352,7 @@ class TextSet:
         if not (self._is_decided(name) and other._is_decided(name)):
             return None
         own, their = ([each.left_out[name] for each in both._sets] for both in (self, other))
-        if len(own) > len(their):  # the texts of several seeds, and human text: prompt by prompt
+        if len(own) > len(their):  # several seeds against one set of human text
             own = [[_mean(values) for values in zip(*own, strict=True)]]
             ends = jackknife(difference, _less_each(own[0], their[0]))
         else:
@@ -376,23 +389,9 @@ def _deviation(values: Sequence[float | None]) -> float | None:
     return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
 
 
-def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:
-    """Return the sums of a value per text or token, over the texts that have it."""
-    values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
-    known = [value is not None for value in values]
-    return (
-        [value or 0.0 for value in values],
-        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
-    )
-
-
 def _less(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
 
 
 def _less_each(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
     return [_less(*pair) for pair in zip(first, second, strict=False)]
-
-
-def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709

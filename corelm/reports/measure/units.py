@@ -1,22 +1,29 @@
-"""The units of work of a report, and its stages, which an executor does and a journal remembers."""
+"""The units of work of a report, the entries that take their results, and its stages.
+
+An executor does the units, on any number of workers; a journal remembers the finished ones.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
-from corelm import LanguageModel
+from corelm import LanguageModel, Sampler
 from corelm.errors import PluginError, SamplerError, UsageError
+from corelm.reports.document.content import Failure, MatchedTo, SamplerEntry
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
-from corelm.reports.measure.scoring import Score, score
+from corelm.reports.measure.provenance import described
+from corelm.reports.measure.text_records import Score, TextRecord, score
+from corelm.reports.plan.candidates import Candidate
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import Strategy, Texts, plugin_errors
+from corelm.toolkit import Strategy, Texts, batches, plugin_errors
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,31 @@ class MeasureOnContexts:
 
     def __call__(self, model: LanguageModel) -> on_contexts.Record:
         samplers = [each.sampler for each in self.samplers]
-        texts = range(len(self.contexts.texts))
-        found = on_contexts.measure(model, self.contexts, samplers, texts, self.temperatures)
+        found = on_contexts.measure(model, self.contexts, samplers, self.temperatures)
         return on_contexts.numbered_from(self.first, found)
+
+
+Part = tuple[tuple[Texts, Sequence[int]], ...]
+"""Texts that are drawn together: the texts of each prompt, and the samples to draw of these."""
+
+
+def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Part]:
+    """Divide the texts of several prompts into parts that are drawn together.
+
+    Args:
+        texts: the texts of any prompt.
+        prompts: the prompts.
+        counted: decode each prompt by itself, and its first text alone, so that the calls of the
+            model for one text can be counted.
+    """
+    if not counted:
+        yield from map(tuple, texts.batches(prompts, independent=True))
+        return
+    for index, prompt in enumerate(prompts):
+        of_prompt = replace(texts, prompt=prompt, prompt_index=index)
+        others = (range(some.start + 1, some.stop + 1) for some in batches(texts.n - 1))
+        for samples in chain([range(1)], others):
+            yield ((of_prompt, samples),)
 
 
 @dataclass(frozen=True)
@@ -129,13 +158,13 @@ class DrawTexts:
     Attributes:
         entry: the number of the sampler.
         number: the number of the unit among the units of the sampler.
-        parts: the texts of each prompt, and the samples to draw of these.
+        parts: the texts to draw.
         counted: count the calls of the model for the one text.
     """
 
     entry: int
     number: int
-    parts: tuple[tuple[Texts, Sequence[int]], ...]
+    parts: Part
     counted: bool = False
 
     @property
@@ -148,26 +177,20 @@ class DrawTexts:
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
         guarded = plugin_errors if has_decoder else nullcontext
 
-        def work() -> list[generated_texts.Record]:
+        def work() -> list[TextRecord]:
             with guarded():
                 return self._draw(model)
 
         return attempted(work)
 
-    def _draw(self, model: LanguageModel) -> list[generated_texts.Record]:
+    def _draw(self, model: LanguageModel) -> list[TextRecord]:
         if len(self.parts) > 1:
             return generated_texts.draw_together(model, self.parts)
         [(texts, samples)] = self.parts
-        sampler, decoder = texts.strategy
-        given = model, texts.prompt, sampler, texts.length
         if self.counted:
             [sample] = samples
-            return [
-                generated_texts.draw_counted(
-                    *given, sample, texts.seed, decoder, texts.prompt_index
-                )
-            ]
-        return generated_texts.draw(*given, samples, texts.seed, False, decoder, texts.prompt_index)
+            return [generated_texts.draw_counted(model, texts, sample)]
+        return generated_texts.draw(model, texts, samples)
 
 
 @dataclass(frozen=True)
@@ -203,6 +226,57 @@ def attempted(work: Callable[[], Any]) -> dict[str, Any]:
         return on_contexts.failure(error)
 
 
+Result = dict[str, Any]
+"""The result of a unit of work, as the journal stores it."""
+
+
+@dataclass
+class OpenEntry:
+    """One sampler during the run, until it fails."""
+
+    candidate: Candidate
+    sampler: Sampler
+    target: float | None = None
+    error: Failure | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder around it."""
+        return Strategy(self.sampler, self.candidate.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name that the entry has in the report."""
+        return str(self.strategy)
+
+    @property
+    def writes_one_text(self) -> bool:
+        """True for a decoder that draws nothing at random: it has one text for each prompt."""
+        decoder = self.candidate.decoder
+        return decoder is not None and decoder.is_deterministic
+
+    def described(self) -> SamplerEntry:
+        """Return its entry without figures; with an open parameter, as the user wrote it."""
+        candidate, found = self.candidate, described(self.strategy)
+        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
+        if candidate.open is not None and self.sampler is candidate.sampler:
+            return replace(found, sampler=candidate.name, params={}, temperature=None)
+        return found
+
+    def _match(self) -> MatchedTo | None:
+        """Return what its open parameter was matched to."""
+        open_, asked = self.candidate.open, self.candidate.target
+        if open_ is None or asked is None or self.target is None:
+            return None
+        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
+
+    def take(self, result: Result) -> Result | None:
+        """Return the unit's result, or None if the sampler failed; keep the first error."""
+        if self.error is None and "error" in result:
+            self.error = Failure(**result["error"])
+        return None if self.error else result
+
+
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the number of its units that are finished, and the number of all."""
 AnyUnit = TypeVar("AnyUnit", bound=Unit)
@@ -227,7 +301,7 @@ class Stages:
         total: int,
         model: int = 0,
     ) -> Iterator[tuple[AnyUnit, Any]]:
-        """Yield units with their results, in their order; those in the journal are not done again.
+        """Yield units with their results, in order; units in the journal are not done again.
 
         Units are taken one by one, so a unit may be left out because of the results before it.
 

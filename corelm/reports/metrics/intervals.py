@@ -1,6 +1,6 @@
 """95 % intervals: the range of a figure over other texts of the same kind.
 
-Texts or prompts are the units throughout (`metrics/units.py`), because the tokens of one text are
+Texts or prompts are the units throughout (`metrics/sums.py`), because the tokens of one text are
 not independent.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.reports.metrics.positions import Sums
+from corelm.reports.metrics.sums import Sums
 
 Interval = list[float]
 """The lower and the upper end."""
 
-ROUNDS = 1000
+SEED, ROUNDS = 0, 1000
+"""The random seed of the resampling, and the number of resampled sets."""
 TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
 LARGEST = 700.0
@@ -27,8 +27,7 @@ LARGEST = 700.0
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 FEWEST = 8
-"""The number of independent units below which there is no interval: of so few, nobody can tell
-whether they are usual."""
+"""The number of independent units below which there is no interval: so few may be unusual."""
 ROUNDING = 1e-12
 """The relative difference below which two sums are the same."""
 FEW = 10
@@ -36,10 +35,8 @@ FEW = 10
 leave their range."""
 
 
-def mean_interval(
-    sums: ArrayLike, counts: ArrayLike, seed: int = 0, rounds: int = ROUNDS
-) -> Interval | None:
-    """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
+def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
+    """Return the bootstrap interval of a ratio of sums, such as a mean over tokens.
 
     None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
     are the same. All rows of a report are resampled with the same random numbers, so that their
@@ -49,8 +46,6 @@ def mean_interval(
     Args:
         sums: (texts,) the sum of the values of each text.
         counts: (texts,) the number of values of each text.
-        seed: the random seed of the resampling.
-        rounds: the number of resampled sets.
 
     Source: Efron 1979, Bootstrap methods: another look at the jackknife; Hesterberg 2015, What
     teachers should know about the bootstrap, arXiv 1411.5279 (the expanded percentile interval).
@@ -64,13 +59,11 @@ def mean_interval(
     """
     if np.count_nonzero(counts) < FEWEST:
         return None
-    means = _means(sums, counts, seed, rounds)
-    return _ends(_mean(sums, counts), means, _influence(sums, counts))
+    means = resampled_means(sums, counts)
+    return bootstrap_ends(mean_of(sums, counts), means, influence_of(sums, counts))
 
 
-def difference_interval(
-    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS, exponential: bool = False
-) -> Interval | None:
+def difference_interval(first: Sums, second: Sums, exponential: bool = False) -> Interval | None:
     """Return the paired bootstrap interval of the difference of two means over the same texts.
 
     Text i of the first set and text i of the second are drawn together, so what they share, such
@@ -79,8 +72,6 @@ def difference_interval(
     Args:
         first: (texts,) the sum of the values of each text, and (texts,) their number.
         second: the sums and counts of the set that is subtracted, text by text.
-        seed: the random seed of the resampling.
-        rounds: the number of resampled sets.
         exponential: True for the difference of the exponentials of the means, as perplexities are.
 
     Example:
@@ -91,80 +82,26 @@ def difference_interval(
     if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
         return None
     sums = first, second
-    values, influences = [_mean(*each) for each in sums], [_influence(*each) for each in sums]
-    means = [_means(*each, seed, rounds) for each in sums]
+    values, influences = [mean_of(*each) for each in sums], [influence_of(*each) for each in sums]
+    means = [resampled_means(*each) for each in sums]
     if exponential:
-        values = [math.exp(min(value, LARGEST)) for value in values]
+        values = [perplexity(value) for value in values]
         means = [np.exp(np.minimum(each, LARGEST)) for each in means]
         influences = [value * each for value, each in zip(values, influences, strict=True)]
-    return _ends(values[0] - values[1], means[0] - means[1], influences[0] - influences[1])
+    return bootstrap_ends(values[0] - values[1], means[0] - means[1], influences[0] - influences[1])
 
 
-class Best(NamedTuple):
-    """The best of several settings.
-
-    Attributes:
-        chosen: the index of the setting.
-        value: its mean, less what its choice has gained by chance.
-        ends: the interval of its mean, moved by the same amount.
-    """
-
-    chosen: int
-    value: float
-    ends: Interval
+def perplexity(surprisal: float) -> float:
+    """Return the exponential of a surprisal, without overflow."""
+    return math.exp(min(surprisal, LARGEST))
 
 
-def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | None:
-    """Return the setting whose mean is closest to a target, corrected for its having been chosen.
-
-    The best of many settings owes a part of its figure to chance, the more the more were tried.
-    The bootstrap repeats the choice: in every resampled set the best setting is chosen again, and
-    the error of its mean is noted. The average of these errors is the gain; the mean and its
-    interval are moved back by it. The true means of the settings differ less than the measured
-    ones, whose noise adds to their variance; the resampled ones are centred accordingly.
-
-    Args:
-        settings: for each setting, (texts,) the sums and the counts of the same texts.
-        target: the value that is best.
-        seed: the random seed of the resampling.
-
-    Returns:
-        None if a setting has no interval, or if the numbers of texts differ.
-
-    Source: the concern is from Turning Down the Heat, arXiv 2506.13681; Efron 2014, Estimation
-    and accuracy after model selection.
-
-    Example:
-        >>> texts = [1.0, 2.0, 3.0, 4.0] * 2
-        >>> best_of([(texts, [1] * 8), ([value + 9 for value in texts], [1] * 8)], 3.0).chosen
-        0
-    """
-    same = len({len(sums[0]) for sums in settings}) == 1
-    if not same or min(np.count_nonzero(counts) for _, counts in settings) < FEWEST:
-        return None
-    columns = [_means(*sums, seed, ROUNDS) for sums in settings]
-    means, resampled = np.array([_mean(*sums) for sums in settings]), np.column_stack(columns)
-    errors = resampled - means
-    noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())
-    spread = float(np.var(means))
-    kept = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
-    centres = means.mean() + kept * (means - means.mean())
-    chosen = np.abs(centres + errors - target).argmin(axis=1)
-    gained = float(errors[np.arange(len(errors)), chosen].mean())
-    index = int(np.abs(means - target).argmin())
-    ends = _ends(float(means[index]), resampled[:, index], _influence(*settings[index]))
-    if ends is None:
-        return None
-    # A chosen mean varies less than a fixed one, and less still if many settings are about as
-    # good; but nobody knows how many are, so the interval keeps its width.
-    return Best(index, float(means[index]) - gained, [end - gained for end in ends])
-
-
-def _mean(sums: ArrayLike, counts: ArrayLike) -> float:
+def mean_of(sums: ArrayLike, counts: ArrayLike) -> float:
+    """Return the ratio of two sums over texts."""
     return math.fsum(np.ravel(sums)) / math.fsum(np.ravel(counts))
 
 
-def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
+def influence_of(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     """Return the share of each text in the deviation of a ratio of sums, to first order."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if not numbers.any():
@@ -175,18 +112,18 @@ def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isclose(totals, expected, rtol=ROUNDING, atol=0), 0.0, share)
 
 
-def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:
+def resampled_means(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     """Return the means of the resampled sets: nan for an empty one."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     means = []
-    for times in _resampled(len(totals), seed, rounds):
+    for times in _resampled(len(totals)):
         weights = times.astype(np.float64)
         with np.errstate(invalid="ignore"):
             means.append((weights @ totals) / (weights @ numbers))
     return np.concatenate(means)
 
 
-def _ends(
+def bootstrap_ends(
     value: float, values: NDArray[np.float64], influence: NDArray[np.float64]
 ) -> Interval | None:
     """Return the interval of a figure: Student's if few units have it, else percentiles.
@@ -212,7 +149,7 @@ def _ends(
 
 
 def _differing(values: NDArray[np.float64]) -> int:
-    """Return how many values differ from one that most have; all, if there is no such one."""
+    """Return how many values differ from the value of the majority; all without a majority."""
     most = int(np.unique(values, return_counts=True)[1].max(initial=0))
     n = len(values)
     return n - most if n < 2 * most < 2 * n else n
@@ -221,9 +158,9 @@ def _differing(values: NDArray[np.float64]) -> int:
 def _tail(influence: NDArray[np.float64]) -> float:
     """Return the share of resampled figures to leave out at each end.
 
-    The bootstrap's variance is too small by (n - 1) / n, and is itself uncertain: as much as that
-    of n - 1 texts, or of fewer where a few texts decide the figure, which their kurtosis shows.
-    So the normal quantile becomes that of Student's t with as many degrees of freedom.
+    The bootstrap's variance is too small by (n - 1) / n, and is itself uncertain, the more so where
+    a few texts decide the figure, which their kurtosis shows. So Student's quantile replaces the
+    normal one, with n - 1 degrees of freedom or fewer.
     """
     n = len(influence)
     if not influence.any():
@@ -237,6 +174,8 @@ def _freedom(influence: NDArray[np.float64]) -> float:
     n, second = len(influence), float(np.mean(influence**2))
     if second == 0:
         return n - 1
+    # With v degrees of freedom a variance has the relative variance 2 / v; measured over n units it
+    # has (kurtosis - 1) / n.
     excess = float(np.mean((influence / math.sqrt(second)) ** 4)) - 1
     return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
 
@@ -252,10 +191,10 @@ def _student(freedom: float) -> float:
 
 # A report resamples its contexts and its generated texts in turn.
 @lru_cache(maxsize=2)
-def _resampled(texts: int, seed: int, rounds: int) -> list[NDArray[np.uint8]]:
+def _resampled(texts: int) -> list[NDArray[np.uint8]]:
     """Return how often each text is in each resampled set: parts of (sets, texts)."""
-    rng, shares = np.random.default_rng(seed), np.full(texts, 1 / texts)
-    sizes = [min(TOGETHER, rounds - first) for first in range(0, rounds, TOGETHER)]
+    rng, shares = np.random.default_rng(SEED), np.full(texts, 1 / texts)
+    sizes = [min(TOGETHER, ROUNDS - first) for first in range(0, ROUNDS, TOGETHER)]
     # In bytes, an eighth of the memory: a text is drawn once on average, never 256 times.
     return [rng.multinomial(texts, shares, size).astype(np.uint8) for size in sizes]
 
@@ -304,12 +243,12 @@ def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
 
 
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
-    """Return the number of independent texts that tell as much about a share as some units do.
+    """Return the number of independent texts that are worth as much as some units for a share.
 
-    Texts of one prompt are alike, so many of them say less. How alike they are is itself measured,
-    and by few units if a few prompts have most of the hits, so the number is smaller by the square
-    of the normal quantile over that of Student's t with as many degrees of freedom. At a share of
-    0 or 1 nobody can tell how alike they are, so the units are counted.
+    Texts of one prompt are alike, so many of them say less. Their likeness is itself measured, and
+    by few units if a few prompts have most of the hits, so the number shrinks by the squared ratio
+    of the normal quantile to Student's. At a share of 0 or 1 their likeness is unknown, so the
+    units are counted.
 
     Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data.
@@ -322,7 +261,7 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
         >>> round(effective_number([2, 0] * 20, [2] * 40), 1), effective_number([0] * 4, [9] * 4)
         (37.6, 4.0)
     """
-    influence, texts = _influence(hits, counts), float(np.sum(counts))
+    influence, texts = influence_of(hits, counts), float(np.sum(counts))
     n = len(influence)
     if texts == n or n == 0:
         return texts
@@ -352,3 +291,98 @@ def share_interval(share: float | None, n: float) -> Interval | None:
     half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
     ends = ((middle + sign * half) / (1 + square / n) for sign in (-1, 1))
     return [min(max(end, 0.0), 1.0) for end in ends]
+
+
+def independent_difference(
+    first: float | None,
+    first_ends: Interval | None,
+    second: float | None,
+    second_ends: Interval | None,
+) -> Interval | None:
+    """Return the interval of the difference of two figures of different texts.
+
+    None if either figure is undefined or has no interval.
+
+    Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
+    general approach (the method of variance estimates recovery).
+
+    Args:
+        first: the first figure.
+        first_ends: its interval.
+        second: the figure that is subtracted.
+        second_ends: its interval.
+
+    Example:
+        >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
+        [-1.0, 9.0]
+    """
+    if first is None or first_ends is None or second is None or second_ends is None:
+        return None
+    below = math.hypot(first - first_ends[0], second_ends[1] - second)
+    above = math.hypot(first_ends[1] - first, second - second_ends[0])
+    return [first - second - below, first - second + above]
+
+
+def widened(
+    ends: Interval | None, variance: float, limits: tuple[float, float] | None = None
+) -> Interval | None:
+    """Return an interval that holds a further, independent error too.
+
+    Args:
+        ends: the interval.
+        variance: the variance of the further error.
+        limits: the least and the largest value of the figure, where the interval ends.
+
+    Example:
+        >>> [round(end, 3) for end in widened([0.5, 0.9], 0.01, (0.0, 1.0))]
+        [0.42, 0.98]
+    """
+    if ends is None:
+        return None
+    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+    half = math.hypot(half, NORMAL * math.sqrt(variance))
+    return within([middle - half, middle + half], limits)
+
+
+def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:
+    """Return the part of an interval that a figure may have; all of it without limits.
+
+    Example:
+        >>> within([0.9, 1.1], (0.0, 1.0)), within([0.9, 1.1], None)
+        ([0.9, 1.0], [0.9, 1.1])
+    """
+    if ends is None or limits is None:
+        return ends
+    low, high = limits
+    return [min(max(end, low), high) for end in ends]
+
+
+def on_logit_scale(value: float | None, ends: Interval | None) -> Interval | None:
+    """Return a symmetric interval of a value between 0 and 1, on the scale of its log odds.
+
+    Close to 0 and 1 a figure varies more on the side of the middle, and cannot go beyond.
+
+    Example:
+        >>> [round(end, 3) for end in on_logit_scale(0.9, [0.75, 1.05])]
+        [0.63, 0.979]
+    """
+    if value is None or ends is None or not 0 < value < 1:
+        return ends
+    middle, half = math.log(value / (1 - value)), (ends[1] - ends[0]) / 2 / (value * (1 - value))
+    return [1 / (1 + math.exp(-(middle + sign * half))) for sign in (-1, 1)]
+
+
+def on_reciprocal_scale(value: float | None, ends: Interval | None) -> Interval | None:
+    """Return a symmetric interval of a ratio of sizes, on the scale of the reciprocal.
+
+    The texts of a set add to its compressed size, the denominator of compression, whose error is
+    symmetric. None if the interval of the reciprocal reaches 0.
+
+    Example:
+        >>> on_reciprocal_scale(2.0, [1.5, 2.5])
+        [1.6, 2.6666666666666665]
+    """
+    if value is None or ends is None:
+        return ends
+    relative = (ends[1] - ends[0]) / 2 / value
+    return [value / (1 + relative), value / (1 - relative)] if relative < 1 else None

@@ -1,4 +1,4 @@
-"""Figures of many texts, measured on sets of the size that reports have, to compare with them."""
+"""Figures of sets of texts: of many texts in sets of one size, and their intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from corelm.reports.metrics.intervals import (
     NORMAL,
     Interval,
+    jackknife,
     jackknife_variance,
+    mean_interval,
     share_interval,
 )
 from corelm.reports.metrics.ngrams import Texts
@@ -75,7 +77,7 @@ FEWEST = 4
 """The number of random sets at least, however large they are."""
 
 
-def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
+def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
     """Return the indices of random sets of texts, cut from random orders of all of them.
 
     Figures that depend on the number of texts compare only between sets of the same size, so a
@@ -87,7 +89,7 @@ def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
         >>> len(subsets(96, 8)), len(subsets(96, 8)[0])
         (24, 8)
     """
-    rng, found = np.random.default_rng(seed), list[NDArray[np.intp]]()
+    rng, found = np.random.default_rng(0), list[NDArray[np.intp]]()
     while len(found) < max(min(SETS, MOST // size), FEWEST):
         order = rng.permutation(texts)
         found += [order[first : first + size] for first in range(0, texts - size + 1, size)]
@@ -99,8 +101,8 @@ def subset_interval(
 ) -> Interval | None:
     """Return the interval of the mean of a figure over random subsets of a set of texts.
 
-    Its variance has two parts. The texts are a sample: the jackknife variance of a subset is that
-    of as few texts, and the mean over subsets varies less by the share of the texts in each
+    Its variance has two parts. The texts are a sample: a subset has the jackknife variance of few
+    texts, and the mean over subsets varies less by the share of the texts in each
     (Hoeffding 1948, A class of statistics with asymptotically normal distribution). And the subsets
     are some of all: the variance between them, divided by their number.
 
@@ -131,3 +133,26 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
         return None
     half = NORMAL * float(np.std(known, ddof=1)) / math.sqrt(len(known))
     return [float(np.mean(known)) - half, float(np.mean(known)) + half]
+
+
+MANY = 20
+"""The number of sets whose spread is a better measure than a jackknife over their texts."""
+
+
+def interval_of_sets(
+    whole: float | None, values: Sequence[float | None], left_out: Sequence[Sequence[float | None]]
+) -> Interval | None:
+    """Return the interval of the mean of a figure over the sets of several seeds.
+
+    Args:
+        whole: the mean.
+        values: the figure of each set.
+        left_out: of each set, the figure without each of its texts.
+    """
+    # Sets of different seeds are independent, so many of them need no approximation. If they are
+    # few, their texts say more than the sets do, unless a set is one text.
+    known = [value for value in values if value is not None]
+    of_texts = None if len(values) >= MANY else jackknife(whole, *left_out)
+    if of_texts is None and 1 < len(known) == len(values):
+        return mean_interval(known, [1.0] * len(known))
+    return of_texts

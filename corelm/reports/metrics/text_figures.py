@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.native.cpu import cpu_limit
-from corelm.reports.metrics.ngrams import Texts, flat, ngrams
-from corelm.reports.metrics.self_bleu import self_bleu
+from corelm.reports.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
 from corelm.toolkit import ends_in_loop
 
 Floats = NDArray[np.float64]
@@ -196,6 +195,16 @@ def of_set(
         "self_bleu_4": self_bleu(texts),
         "zipf": zipf(texts),
         "compression": compression(written),
+    }
+
+
+def left_out_of_set(texts: Texts, written: Sequence[str]) -> dict[str, list[float | None]]:
+    """Return the figures that are not means over texts, without each text in turn."""
+    return {
+        **{f"distinct_{n}": distinct_left_out(texts, n) for n in (1, 2, 3)},
+        "self_bleu_4": self_bleu_left_out(texts),
+        "zipf": zipf_left_out(texts),
+        "compression": compression_left_out(written),
     }
 
 

@@ -40,9 +40,9 @@ class Work:
     """One cited work, as an entry of BibTeX.
 
     Attributes:
-        key: what a text cites it by.
+        key: the key by which a text cites it.
         fields: the content of each field by name, not yet escaped.
-        uses: what it is cited for.
+        uses: the samplers and figures that it is cited for.
         type: the type of the entry.
     """
 

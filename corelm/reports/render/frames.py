@@ -13,7 +13,7 @@ from corelm.reports.document.content import Document, Entry, KeptText, SamplerEn
 from corelm.reports.document.figures import GENERATED, OF_SETS, VIEWS
 from corelm.reports.document.lookup import Estimate, difference, estimates
 from corelm.reports.document.parts import Json
-from corelm.reports.document.permutation import tests
+from corelm.reports.render.significance import permutation_tests
 from corelm.toolkit import one_line
 
 Columns = dict[str, list[Any]]
@@ -29,8 +29,7 @@ def columns(document: Document, level: str) -> Columns:
 
     Args:
         document: the report.
-        level: "figure", with the lines of the CSV; or "difference", "test", "sampler", "seed",
-            "text" or "token".
+        level: a key of `LEVELS`; "figure" has the lines of the CSV.
 
     Raises:
         ReportError: there is no such level, or the report has no figures of texts, or tests need
@@ -94,7 +93,7 @@ def _of_differences(document: Document) -> Iterator[Block]:
 
 def _of_tests(document: Document) -> Iterator[Block]:
     by_name = {entry.label: entry for entry in document.samplers}
-    for test in tests(document):
+    for test in permutation_tests(document):
         yield {**_identity(document, by_name[test.sampler]), **test.as_json()}, {}
 
 
@@ -195,7 +194,7 @@ def _joined(blocks: Iterable[Block]) -> Columns:
         for name in block:
             if name not in joined:
                 joined[name] = [None] * lines
-                order.insert(before + 1, name)  # next to the column that it is next to here
+                order.insert(before + 1, name)  # next to its neighbour in this block
             before = order.index(name)
         for name, column in joined.items():
             column += block.get(name, [None] * count)

@@ -8,12 +8,17 @@ from dataclasses import replace
 from corelm.reports.document.content import Document, Entry
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.document.summary import summary
-from corelm.reports.render import sentences
-from corelm.reports.render.columns import OverviewColumn, overview_columns
+from corelm.reports.render.overview import (
+    OverviewColumn,
+    failures,
+    legend,
+    method,
+    overview_columns,
+)
 from corelm.toolkit import one_line
 
 WIDTH, GAP = 95, 2
-"""The letters across a page of some 400 points, and those that fit between two columns."""
+"""The number of letters across a page of some 400 points, and between two columns."""
 CLOSEST = r"$^{\dagger}$"
 """Marks the entries that cannot be told from the one closest to human text."""
 _COMMANDS = {
@@ -44,7 +49,7 @@ def to_latex(document: Document) -> str:
         rows.insert(1, r"\midrule")
     rows += [
         _row([_code(name), rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(f'failed: {why}')}}}"])
-        for name, why in sentences.failures(document)
+        for name, why in failures(document)
     ]
     return "\n".join(
         [
@@ -85,7 +90,7 @@ def _columns(document: Document) -> list[OverviewColumn]:
 
 
 def _caption(document: Document, columns: list[OverviewColumn]) -> str:
-    parts = [summary(document), sentences.method(document, columns), sentences.legend(columns)]
+    parts = [summary(document), method(document, columns), legend(columns)]
     text = escaped(" ".join([*parts, "In brackets: 95 % intervals."]))
     if not document.closest:
         return text

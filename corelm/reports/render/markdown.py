@@ -7,8 +7,7 @@ from html import escape
 
 from corelm.reports.document.content import Document
 from corelm.reports.document.summary import summary
-from corelm.reports.render import sentences
-from corelm.reports.render.columns import overview, overview_columns
+from corelm.reports.render.overview import failures, legend, method, overview, overview_columns
 from corelm.toolkit import Table, one_line
 
 
@@ -19,10 +18,10 @@ def to_markdown(document: Document) -> str:
     lines += [table_row([_code(name), *cells]) for name, cells in overview(document)]
     lines += [
         table_row([_code(name), f"failed: {plain(reason)}", *[""] * (len(titles) - 1)])
-        for name, reason in sentences.failures(document)
+        for name, reason in failures(document)
     ]
     columns = overview_columns(document)
-    notes = (plain(sentences.method(document, columns)), plain(sentences.legend(columns)))
+    notes = (plain(method(document, columns)), plain(legend(columns)))
     return "\n\n".join([plain(summary(document)), "\n".join(lines), *notes]) + "\n"
 
 
@@ -53,8 +52,8 @@ def to_notebook(document: Document) -> str:
     columns = overview_columns(document)
     head = _row("th", ["sampler", *(column.title for column in columns)])
     rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
-    failed = [f"{name} failed: {reason}" for name, reason in sentences.failures(document)]
-    notes = [*failed, sentences.method(document, columns), sentences.legend(columns)]
+    failed = [f"{name} failed: {reason}" for name, reason in failures(document)]
+    notes = [*failed, method(document, columns), legend(columns)]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
     return "".join([_paragraph(summary(document)), table, *map(_paragraph, notes)])
 
@@ -63,7 +62,7 @@ def to_text(document: Document) -> str:
     """Render a report as text: the summary, the table and what failed."""
     titles = [column.title for column in overview_columns(document)]
     rows = [[name, *cells] for name, cells in overview(document)]
-    failed = [f"{name} failed: {reason}" for name, reason in sentences.failures(document)]
+    failed = [f"{name} failed: {reason}" for name, reason in failures(document)]
     table = Table(["sampler", *titles], rows).text()
     return "\n\n".join([one_line(summary(document)), table, *map(one_line, failed)])
 

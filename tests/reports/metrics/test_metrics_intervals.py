@@ -10,14 +10,15 @@ from scipy import stats
 
 from corelm.reports.metrics.intervals import (
     ROUNDS,
-    _influence,
-    _means,
+    SEED,
+    _resampled,
     _student,
     _tail,
-    best_of,
     difference_interval,
+    influence_of,
     jackknife,
     mean_interval,
+    resampled_means,
     share_interval,
 )
 
@@ -44,8 +45,8 @@ def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
 
 def test_the_influence_of_a_text_on_a_mean():
     # 12 values with the mean 2: each text's sum, less 2 for each of its values, divided by 12
-    assert _influence([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
-    assert _influence([0.0, 0.0], [0, 0]).tolist() == [0, 0]
+    assert influence_of([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
+    assert influence_of([0.0, 0.0], [0, 0]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -65,39 +66,10 @@ def test_the_ends_are_those_of_students_t_for_the_texts_that_decide(influence, f
 
 def test_an_interval_that_few_texts_decide_is_wider():
     values, ones = np.random.default_rng(3).exponential(1, 100) ** 3, np.ones(100)
-    means = _means(values, ones, 0, 1000)
+    means = resampled_means(values, ones)
     low, high = mean_interval(values, ones)
     plain = np.percentile(means, (2.5, 97.5))
     assert low < plain[0] < plain[1] < high
-
-
-def test_the_best_of_many_settings_is_corrected_for_the_choice():
-    """Ten settings of equal mean 0: the largest is above 0 by chance alone, its correction not."""
-    rng, ones = np.random.default_rng(4), np.ones(64)
-    measured, corrected, held = [], [], []
-    for _ in range(60):
-        values = rng.normal(0, 1, (10, 64))
-        best = best_of([(each, ones) for each in values], 5.0)
-        measured.append(values[best.chosen].mean())
-        corrected.append(best.value)
-        held.append(best.ends[0] <= 0 <= best.ends[1])
-    assert np.mean(measured) > 0.15
-    assert abs(np.mean(corrected)) < 0.05
-    assert np.mean(held) >= 0.93
-    assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
-
-
-def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
-    texts = ([1.0, 2.0, 4.0, 9.0] * 4, [1] * 16)
-    low, high = mean_interval(*texts)
-    bias = _means(*texts, 0, ROUNDS).mean() - 4.0
-    alone = best_of([texts], 0.0)
-    assert alone.chosen == 0
-    assert alone.value == pytest.approx(4.0 - bias)
-    assert alone.ends == pytest.approx([low - bias, high - bias])
-    far = ([201.0, 202.0, 204.0, 209.0] * 4, [1] * 16)  # never the best in any resampled set
-    assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
-    assert best_of([far, texts], 203.0).chosen == 0
 
 
 def test_texts_are_weighted_by_their_number_of_values():
@@ -109,17 +81,18 @@ def test_texts_are_weighted_by_their_number_of_values():
     assert same == [2.0, 2.0]
 
 
-def test_the_interval_depends_on_the_seed_alone():
+def test_the_same_texts_have_the_same_interval():
     values, counts = np.arange(20.0), np.ones(20)
-    assert mean_interval(values, counts) == mean_interval(values, counts, seed=0)
-    assert mean_interval(values, counts) != mean_interval(values, counts, seed=1)
+    first = mean_interval(values, counts)
+    _resampled.cache_clear()
+    assert mean_interval(values, counts) == first
 
 
 def test_resampling_in_small_parts_gives_the_means_of_the_whole():
     sums, counts = np.random.default_rng(2).normal(9, 2, 30), np.arange(1.0, 31.0)
-    times = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), size=90)
+    times = np.random.default_rng(SEED).multinomial(30, np.full(30, 1 / 30), size=ROUNDS)
     expected = (times @ sums) / (times @ counts)
-    assert np.allclose(_means(sums, counts, 7, 90), expected, rtol=1e-12)
+    assert np.allclose(resampled_means(sums, counts), expected, rtol=1e-12)
 
 
 def test_a_text_may_have_no_values():

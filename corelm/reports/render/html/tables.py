@@ -26,8 +26,8 @@ from corelm.reports.document.figures import (
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
 from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
-from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
-from corelm.reports.render.false_discoveries import Place, clear_differences
+from corelm.reports.render.overview import TARGET, columns_of, spread_text, text_of
+from corelm.reports.render.significance import Place, clear_differences
 from corelm.toolkit import counted
 
 WIDEST = 14
@@ -58,11 +58,11 @@ class Cell:
     Attributes:
         title: the heading of its column.
         figure: the figure; None if the entry has none.
-        note: what is different about this figure, or its spread over the seeds.
+        note: a remark on this figure, or its spread over the seeds.
         difference: the difference from the entry that the report compares with.
         clear: True if the difference is more than chance, among all differences of the page.
         room: the letters that the widest margin of its column takes.
-        first: it is what a folded card shows.
+        first: True for the figure that a folded card shows.
     """
 
     title: str
@@ -102,7 +102,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """Lines that belong together: the settings of a sweep, or others, which have no title."""
+    """Lines that belong together: the settings of a sweep, or untitled others."""
 
     lines: Sequence[Line]
     title: str = ""
@@ -152,7 +152,7 @@ def _with_n(line: Line, usual: str) -> Line:
 
 
 def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
-    """Divide lines into blocks: human text, and then runs of settings of one sweep, or of others.
+    """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
 
     The sweep of a few settings needs no title.
     """
@@ -167,7 +167,7 @@ def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
 
 
 def _aligned(shown: Sequence[Line]) -> list[Line]:
-    """Give the cells of each column the room that its widest margin takes."""
+    """Return the lines with the room in each cell that the widest margin of its column takes."""
     rooms: Counter[str] = Counter()
     for line in shown:
         for cell in line.cells:
@@ -194,7 +194,7 @@ def lines(document: Document, name: str) -> Iterator[Line]:
 
 
 def shown_columns(document: Document, name: str) -> list[Figure]:
-    """Return the columns of a table, without those of figures that no sampler has.
+    """Return the columns of a table, without figures that no sampler has.
 
     Only samplers with a mask have a cost of their constraint, for example.
     """
@@ -238,7 +238,7 @@ def _cells(columns: Sequence[Figure], entry: Entry, clear: Collection[Place]) ->
 
 
 def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
-    """Return the number of texts or positions, and that of independent units if it differs."""
+    """Return the number of texts or positions, and of independent units if they are fewer."""
     if part is None or part.n is None:
         return ""
     units = part.units if isinstance(part, GeneratedTexts) else None

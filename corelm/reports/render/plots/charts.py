@@ -1,15 +1,24 @@
-"""The charts of a report, in the order in which its page shows them."""
+"""The charts of a report, in the order of its page, and the numbers behind each as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corelm.reports.document.content import Document
-from corelm.reports.document.figures import GENERATED
+from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
+from corelm.reports.document.lookup import estimate
 from corelm.reports.document.numbers import number
-from corelm.reports.render.plots import data
+from corelm.reports.render.frames import as_csv
+from corelm.reports.render.overview import targets
+from corelm.reports.render.plots.curves import (
+    entropy_by_position,
+    has_cuts,
+    has_positions,
+    mass_kept_by_position,
+    surprisal_against_temperature,
+)
 from corelm.reports.render.plots.entries import sweeps
 from corelm.reports.render.plots.panels import (
     COMPARED,
@@ -18,12 +27,6 @@ from corelm.reports.render.plots.panels import (
     has_figures,
     matched_samplers,
 )
-from corelm.reports.render.plots.positions import (
-    entropy_by_position,
-    has_cuts,
-    has_positions,
-    mass_kept_by_position,
-)
 from corelm.reports.render.plots.scatter import (
     has_recall,
     has_texts,
@@ -31,8 +34,6 @@ from corelm.reports.render.plots.scatter import (
     recall_against_mass_kept,
     surprisal_against_diversity,
 )
-from corelm.reports.render.plots.temperature import surprisal_against_temperature
-from corelm.reports.render.sentences import targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +89,7 @@ def _matched(document: Document) -> Chart:
         "line through a dot is its 95 % interval."
         + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
-        lambda document: data.of_figures(document, *COMPARED),
+        lambda document: csv_of_figures(document, *COMPARED),
     )
 
 
@@ -102,7 +103,7 @@ def _sweep(document: Document) -> Chart:
         + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
-        lambda document: data.of_figures(document, *SWEPT),
+        lambda document: csv_of_figures(document, *SWEPT),
     )
 
 
@@ -122,7 +123,7 @@ def _temperature(document: Document) -> Chart:
         "surprisal." + _crossing(document),
         "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
         "table Teacher-forced has the figures.",
-        data.of_curve,
+        csv_of_curve,
     )
 
 
@@ -156,7 +157,7 @@ def _surprisal(document: Document) -> Chart:
         f"crosses are 95 % intervals. {_front(document)}",
         "Surprisal under the model against diversity for the texts of each sampler. The table "
         "Generated texts has the figures.",
-        lambda document: data.of_figures(document, data.DIVERSITY, data.SURPRISAL),
+        lambda document: csv_of_figures(document, DIVERSITY, SURPRISAL),
     )
 
 
@@ -185,7 +186,7 @@ def _recall(document: Document) -> Chart:
         "95 % intervals. On the dashed diagonal the two are equal: below it a sampler loses more "
         "of the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
-        lambda document: data.of_figures(document, data.MASS, data.RECALL),
+        lambda document: csv_of_figures(document, MASS, RECALL),
     )
 
 
@@ -197,7 +198,7 @@ _ENTROPY = Chart(
     "Mean entropy of the distribution drawn from, on the same contexts.",
     "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
     "means.",
-    lambda document: data.by_position(document, "entropy"),
+    lambda document: csv_by_position(document, "entropy"),
 )
 
 
@@ -208,5 +209,61 @@ _MASS = Chart(
     mass_kept_by_position,
     "Mean share of the model's probability that is left to draw from, on the same contexts.",
     "Mean share of the model's probability that each sampler keeps, at each position in the text.",
-    lambda document: data.by_position(document, "mass_kept"),
+    lambda document: csv_by_position(document, "mass_kept"),
 )
+
+
+DIGITS = 6
+"""The significant digits of a number: more than a chart shows, and half the bytes of them all."""
+
+View = tuple[str, str]
+"""A figure and its view."""
+SURPRISAL, DIVERSITY = ("surprisal", GENERATED), ("diversity", GENERATED)
+MASS, RECALL = ("mass_kept", TEACHER_FORCED), ("human_recall", TEACHER_FORCED)
+EXPECTED = ("expected_surprisal", TEACHER_FORCED)
+
+
+def csv_of_figures(document: Document, *figures: View) -> str:
+    """Return a line for each entry with some of its figures and their 95 % intervals."""
+    header = [f"{name}{end}" for name, _ in figures for end in ("", "_low", "_high")]
+    return as_csv(["sampler", *header], _figures(document, figures))
+
+
+def _figures(document: Document, figures: Sequence[View]) -> Iterator[list[Any]]:
+    for entry in document.entries:
+        found = [estimate(entry, *figure) for figure in figures]
+        if any(found):
+            cells = [(each.value, each.low, each.high) if each else (None,) * 3 for each in found]
+            yield [entry.label, *(_short(each) for cell in cells for each in cell)]
+
+
+def csv_of_curve(document: Document) -> str:
+    """Return the curve of expected surprisal, then the value and the interval of each sampler."""
+    curve = document.curve
+    lines = [
+        ["", _short(t), _short(nats)] for t, nats in zip(curve.t, curve.surprisal, strict=False)
+    ]
+    marks = [[name, None, *rest] for name, *rest in _figures(document, [EXPECTED])]
+    header = ["sampler", "temperature", "expected_surprisal"]
+    ends = [f"{header[-1]}_low", f"{header[-1]}_high"]
+    return as_csv([*header, *ends], [[*line, None, None] for line in lines] + marks)
+
+
+def csv_by_position(document: Document, figure: str) -> str:
+    """Return a line for each position, with a column for each sampler."""
+    columns = {
+        entry.sampler: {place["position"]: place.get(figure) for place in part.by_position}
+        for entry in document.samplers
+        if (part := entry.teacher_forced) and part.by_position
+    }
+    positions = sorted({place for column in columns.values() for place in column})
+    rows = [
+        [place + 1, *(_short(column.get(place)) for column in columns.values())]
+        for place in positions
+    ]
+    return as_csv(["position", *columns], rows)
+
+
+def _short(value: Any) -> Any:
+    """Round a number; a value that was not measured stays None."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -106,7 +106,7 @@ def name_of_rest(rest: Sequence[str], others: bool) -> str:
     """Return the name of a line or a mark that several samplers share.
 
     Args:
-        rest: the labels of those samplers.
+        rest: the labels of the samplers that share it.
         others: True if other samplers have lines or marks of their own.
     """
     if len(rest) == 1:
@@ -122,8 +122,8 @@ def mass(entry: Entry) -> float | None:
 def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
     """Shorten an expression to a label.
 
-    A sampler with one parameter loses its parentheses. A temperature keeps the symbol alone, as
-    people write it. A long expression loses the names of its parameters.
+    A sampler with one parameter loses its parentheses, and a temperature its name: `t = 0.7`. A
+    long expression loses the names of its parameters.
 
     Args:
         expression: a sampler or a chain.

@@ -60,7 +60,7 @@ def shrink(figure: Figure, share: float) -> None:
         for axis in (axes.xaxis, axes.yaxis):
             parts.append(axis.label)
             axis.labelpad *= share
-            # Ticks are made anew for the new size.
+            # matplotlib makes new ticks for the new size.
             axis.set_tick_params(**{name: share * points for name, points in TICKS.items()})
     for part in parts:
         for name in ("fontsize", "markersize", "markeredgewidth", "linewidth"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from corelm.reports.document.content import Document, Entry, HumanEntry
 from corelm.reports.document.figures import GENERATED, SHARE, TEACHER_FORCED, declared
 from corelm.reports.document.lookup import value
-from corelm.reports.render.plots import canvas, scales
+from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
 from corelm.reports.render.plots.entries import Sweep, ends_of, named, sweeps
 
@@ -25,7 +25,7 @@ COMPARED = (
     ("self_bleu_4", GENERATED),
     ("mass_kept", TEACHER_FORCED),
 )
-"""Randomness, likelihood, repetition, variety, the cut; without the one that is the same."""
+"""The figures of matched samplers: randomness, likelihood, repetition, variety, the cut."""
 SWEPT = COMPARED[:3]
 DOT: dict[str, Any] = MARK | {"ms": 6, "zorder": 5}
 STEP, LEAST = 18.0, 160.0
@@ -113,13 +113,13 @@ def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
         axes.plot(ends, [at, at], color=colour, lw=1.6, alpha=0.6, zorder=4)
         axes.plot(found, at, form, color=colour, **DOT)
     if low:
-        axes.set_xlim(*_ends(figure, view, scales.padded(min(low), max(high), 0.12)))
+        axes.set_xlim(*_ends(figure, view, canvas.padded(min(low), max(high), 0.12)))
     _few_ticks(axes)
 
 
 def _ends(figure: str, view: str, ends: tuple[float, float]) -> tuple[float, float]:
     """Return the ends of an axis, which for a share are not beyond 0 and 1."""
-    return scales.within(0, 1, ends) if declared(figure, view).unit == SHARE else ends
+    return canvas.within(0, 1, ends) if declared(figure, view).unit == SHARE else ends
 
 
 def _few_ticks(axes: Axes) -> None:
@@ -146,7 +146,7 @@ def _choices(low: float, high: float) -> Iterator[list[float]]:
 
 def _have_room(axes: Axes, ticks: Sequence[float]) -> bool:
     """Return True if no label of a tick meets the next one, in this panel or the one beside it."""
-    halves = [canvas.widest([scales.tick(each)]) / 2 for each in ticks]
+    halves = [canvas.widest([canvas.tick(each)]) / 2 for each in ticks]
     at = [x for x, _ in canvas.to_points(axes, [(each, 0) for each in ticks])]
     frame = axes.get_window_extent()
     outside = max(frame.x0 - at[0] + halves[0], at[-1] + halves[-1] - frame.x1)
@@ -201,7 +201,7 @@ def _line(axes: Axes, sweep: Sweep, figure: str, view: str, at: int) -> None:
     axes.plot(x, heights, color=colour, ls=pattern, marker="o", ms=3, zorder=3, clip_on=False)
     if min(x) > 0 and max(x) / min(x) >= LOGARITHMIC:
         axes.set_xscale("log")
-        scales.shorten_ticks(axes)
+        canvas.shorten_ticks(axes)
         axes.xaxis.set_minor_formatter("")
 
 

@@ -1,4 +1,7 @@
-"""A figure of matplotlib that a notebook shows, whether or not pyplot was imported."""
+"""A figure of matplotlib that a notebook shows, whether or not pyplot was imported.
+
+The class is in a module of its own because matplotlib is imported only to draw.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Places for the labels of a plot, so that none covers another: plain geometry, no matplotlib.
+"""Places for the labels of a plot that cover nothing: plain geometry, no matplotlib.
 
 Each label chooses among places around its mark, at several distances and in all directions. A
 place costs more the farther it is, and the more it covers. Labels with few good places choose
-first; then all choose again, since what the others chose has changed.
+first; then all choose again, since the choices of the others have changed.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def place_labels(
 
 
 def clear(labels: Sequence[Box], inside: Box, others: Sequence[Box]) -> bool:
-    """Return True if no label leaves a frame, or shares an area with another or with others.
+    """Return True if the labels stay inside a frame and cover neither each other nor others.
 
     Example:
         >>> clear([Box(0, 0, 2, 2), Box(1, 1, 3, 3)], Box(0, 0, 9, 9), [])
@@ -147,7 +147,7 @@ class Choice:
         boxes: the places.
         leaders: for each place the line to the mark, in pieces; empty if the place is near.
         edges: (places, 4) the places.
-        lines: (pieces, 4) the pieces of all those lines.
+        lines: (pieces, 4) the pieces of all lines.
         owners: for each of these pieces, the index of its place.
     """
 
@@ -193,7 +193,7 @@ class Choice:
         return np.asarray(far + COVERED * (area - shared(self.edges, [frame])))
 
     def doubt(self, points: Sequence[Point]) -> Floats:
-        """Return for each place the cost of looking like the label of another mark."""
+        """Return for each place the cost of looking like the label of a different mark."""
         others = [point for point in points if point != self.point]
         if not others:
             return np.zeros(len(self.boxes))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.reports.document.content import Document, Entry, HumanEntry
 from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
-from corelm.reports.document.fronts import front
-from corelm.reports.render.plots import canvas, scales
+from corelm.reports.metrics.selection import front
+from corelm.reports.render.plots import canvas, labels
 from corelm.reports.render.plots.canvas import DASHED, HUMAN, MARK, MUTED, TEAL, extent
 from corelm.reports.render.plots.entries import (
     ALL,
@@ -48,10 +48,10 @@ def surprisal_against_diversity(document: Document, axes: Axes | None = None) ->
     axes.set_xlabel("diversity of the texts (1: nothing is repeated)")
     axes.set_ylabel("surprisal under the model (nats per token)")
     if points:
-        across = scales.within(0, 1, scales.padded(*extent(axes, 0)))
-        axes.set(xlim=across, ylim=scales.padded(*extent(axes, 1))[::-1])
+        across = canvas.within(0, 1, canvas.padded(*extent(axes, 0)))
+        axes.set(xlim=across, ylim=canvas.padded(*extent(axes, 1))[::-1])
     shown = ends_of_sweeps(document, points)
-    canvas.name_marks(axes, [points[label] for label in shown], shown, fixed)
+    labels.name_marks(axes, [points[label] for label in shown], shown, fixed)
     return drawing
 
 
@@ -71,13 +71,13 @@ def recall_against_mass_kept(document: Document) -> Figure:
             cross(axes, entries[label], point, *RECALL)
         axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
     ends = [*extent(axes, 0), *extent(axes, 1)] if cut else [0, 1]
-    low, high = scales.within(0, 1, scales.padded(min(ends), max(ends)))
+    low, high = canvas.within(0, 1, canvas.padded(min(ends), max(ends)))
     axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_xlabel("mass kept (share of the model's probability)")
     axes.set_ylabel(f"human recall (words at {positions(document):,} positions)")
     shown = ends_of_sweeps(document, cut)
-    canvas.name_marks(axes, [cut[label] for label in shown], shown)
+    labels.name_marks(axes, [cut[label] for label in shown], shown)
     return drawing
 
 

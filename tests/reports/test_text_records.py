@@ -10,7 +10,7 @@ from documents import compare
 
 import corelm
 from corelm.reports.document.schema import check
-from corelm.reports.measure.scoring import score
+from corelm.reports.measure.text_records import score
 from corelm.testing import ToyModel
 
 P = {"so": 0.5, "it": 0.25, "goes": 0.25}

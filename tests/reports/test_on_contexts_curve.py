@@ -14,12 +14,12 @@ import corelm
 from corelm import Context, native
 from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
 from corelm.reports.measure.contexts import Contexts, groups, model_contexts, read
-from corelm.reports.measure.on_contexts import measure
-from corelm.reports.measure.temperature_curve import (
+from corelm.reports.measure.on_contexts import (
     COLDEST,
     GRID,
     at_temperatures,
     curve,
+    measure,
     temperatures,
 )
 from corelm.testing import ToyModel
@@ -51,7 +51,7 @@ def test_the_mean_is_over_all_positions_of_all_texts():
     """One text of three certain positions, and one of a single coin."""
     model = ToyModel(["sure", "coin"], logits=[[0] * 4] * 2 + [[0, 0, 0, -INF], [0] * 4], end=False)
     contexts = Contexts("human", "d", ((2, 2, 2, 2), (3, 3)), (1, 1))
-    unit = measure(model, contexts, [], range(2), [0.5, 2.0])
+    unit = measure(model, contexts, [], [0.5, 2.0])
     assert unit["curve"]["positions"] == [3, 1]
     assert curve(unit["curve"], [0.5, 2.0]).to_dict() == {
         "t": [0.5, 2.0],
@@ -123,7 +123,7 @@ def contexts():
 def rows():
     """The model's logits at every position of four texts."""
     model = corelm.load("imdb")
-    [group] = groups(model, contexts(), range(4))
+    [group] = groups(model, contexts())
     return np.concatenate([position.logits for position in read(model, group)])
 
 

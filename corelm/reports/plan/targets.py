@@ -97,7 +97,7 @@ class Target:
 
 
 def precision(figure: str, value: float, words: int) -> Precision:
-    """Return the errors of a match.
+    """Return the precision of a match.
 
     Args:
         figure: the figure that is matched.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from corelm.reports.metrics.self_bleu import self_bleu, self_bleu_left_out, sharing
+from corelm.reports.metrics.ngrams import self_bleu, self_bleu_left_out, sharing
 
 SMOOTHING = SmoothingFunction().method1
 

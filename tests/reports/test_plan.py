@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.reports.measure.plan import NamedModel, plan
+from corelm.reports.plan.plan import NamedModel, plan
 from corelm.testing import ToyModel
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
@@ -45,7 +45,7 @@ def test_a_report_that_keeps_more_texts_is_the_same():
 def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
     given = []
     monkeypatch.setattr(
-        "corelm.reports.measure.plan.Job.of", lambda *parts: given.append(parts) or parts
+        "corelm.reports.plan.plan.Job.of", lambda *parts: given.append(parts) or parts
     )
     other = NamedModel(ToyModel(end=False), "other")
     of(scorer=other).jobs("toy", "other", "cpu", "float32")

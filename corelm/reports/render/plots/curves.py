@@ -1,24 +1,44 @@
-"""Expected surprisal against temperature, with every sampler as a mark on the curve."""
+"""Curves: expected surprisal against temperature; entropy and mass kept by position."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corelm.reports.document.content import Document, SamplerEntry, TemperatureFit
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import value
-from corelm.reports.render.plots import canvas
-from corelm.reports.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, MARK, TEAL
-from corelm.reports.render.plots.entries import Point, ends_of_sweeps, named
+from corelm.reports.render.plots import canvas, labels
+from corelm.reports.render.plots.canvas import (
+    BAND,
+    DASHED,
+    DOTTED,
+    HUMAN,
+    INK,
+    LINES,
+    MARK,
+    MUTED,
+    TEAL,
+    extent,
+)
+from corelm.reports.render.plots.entries import (
+    ALL,
+    Labelled,
+    Point,
+    ends_of_sweeps,
+    mass,
+    name_of_rest,
+    named,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
 
 LEAST_RANGE = 2.0
 """The temperature to which the plot reaches at least, unless it shows a part of the curve."""
@@ -51,7 +71,7 @@ def surprisal_against_temperature(document: Document) -> Figure:
     dropped = None if fit is None else _draw_human_level(axes, fit)
     shown = ends_of_sweeps(document, places)
     marks = [(min(places[label][0], end), places[label][1]) for label in shown]
-    canvas.name_marks(axes, marks, shown)
+    labels.name_marks(axes, marks, shown)
     if dropped is not None:
         _end_below_leaders(axes, dropped)
     if fit is not None:
@@ -63,14 +83,14 @@ def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None
     """Name the human level and its temperature: both at the level, or the one at the axis."""
     about = "about " if fit.estimated else ""
     name, bottom = f"human text: {about}{fit.surprisal:.2f}", axes.get_ylim()[0]
-    short = canvas.along_level(axes, fit.surprisal, name)
+    short = labels.along_level(axes, fit.surprisal, name)
     if crossing is None:
-        canvas.write_clear(axes, short, HUMAN)
+        labels.write_clear(axes, short, HUMAN)
         return
     t = f"t = {crossing:.2f}"
-    long = canvas.along_level(axes, fit.surprisal, f"{name} ({t})")
-    if canvas.write_clear(axes, [*long, *short], HUMAN).name == name:
-        canvas.write_clear(axes, [canvas.Place(t, (crossing, bottom), (5, 9))], HUMAN)
+    long = labels.along_level(axes, fit.surprisal, f"{name} ({t})")
+    if labels.write_clear(axes, [*long, *short], HUMAN).name == name:
+        labels.write_clear(axes, [labels.Place(t, (crossing, bottom), (5, 9))], HUMAN)
 
 
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
@@ -137,14 +157,98 @@ def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
 
 
 def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
-    """Let the line end below the lowest line from a name to its mark that would cross it."""
+    """Shorten a line so that it ends below every line from a name to its mark."""
     ends = np.asarray(dropped.get_xydata(), dtype=np.float64)
     (across, least), (_, most) = canvas.to_points(axes, ends.tolist())
     lowest = [
         box.bottom
-        for box in canvas.leaders(axes)
+        for box in labels.leaders(axes)
         if box.left < across < box.right and box.bottom < most
     ]
     if lowest:
         end = max(min(lowest) - canvas.LINE / 2, least)
         dropped.set_ydata([ends[0, 1], axes.transData.inverted().transform((across, end))[1]])
+
+
+def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
+    """Draw the mean entropy at each position."""
+    entries = named(document)
+    drawing, axes = _positions([label for label, _ in entries], axes)
+    axes.set_ylabel("mean entropy (nats)")
+    ends = _lines(axes, entries, "entropy", _colours(entries))
+    if axes.lines:
+        axes.set_ylim(*canvas.padded(*extent(axes, 1)))
+    _name(axes, ends)
+    return drawing
+
+
+def mass_kept_by_position(document: Document) -> Figure:
+    """Draw the mean share of the model's probability that can still be drawn, by position."""
+    entries = named(document)
+    cut = [(label, entry) for label, entry in entries if (mass(entry) or 1) < ALL]
+    whole = [(label, entry) for label, entry in entries if (mass(entry) or 0) >= ALL]
+    # All lines at 1 are the same line, so one of them is drawn for all.
+    rest = name_of_rest([label for label, _ in whole], others=bool(cut))
+    one_of_them = [(rest, entry) for _, entry in whole[:1]]
+    shown = cut + one_of_them
+    drawing, axes = _positions([label for label, _ in shown])
+    axes.set_ylabel("mass kept (share of the model's)")
+    colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
+    ends = _lines(axes, shown, "mass_kept", colours)
+    if axes.lines:
+        axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
+    _name(axes, ends)
+    return drawing
+
+
+def has_positions(document: Document) -> bool:
+    """Return True if the entropy of a sampler was measured by position."""
+    return any(
+        entry.teacher_forced and entry.teacher_forced.by_position for _, entry in named(document)
+    )
+
+
+def has_cuts(document: Document) -> bool:
+    """Return True if a sampler removes a part of the model's probability."""
+    masses = [mass(entry) for _, entry in named(document)]
+    return has_positions(document) and any(each is not None and each < ALL for each in masses)
+
+
+def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, Axes]:
+    """Return empty axes over positions, with room on the right for the names of lines."""
+    height, right = labels.height_for(len(names)), labels.NAMES + canvas.widest(names)
+    drawing, axes = canvas.canvas(right, height, axes)
+    axes.set_xlabel("position in the text (tokens)")
+    return drawing, axes
+
+
+def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
+    """Return a colour for each sampler, in the order of their entropies."""
+    rising = sorted(entries, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
+    return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
+
+
+def _lines(
+    axes: Axes, entries: Sequence[Labelled], key: str, colours: Mapping[str, str]
+) -> dict[str, Point]:
+    """Draw a line for each sampler, and return the ends of these lines by label."""
+    ends: dict[str, Point] = {}
+    for label, entry in entries:
+        places = entry.teacher_forced.by_position if entry.teacher_forced else []
+        line = [(place["position"] + 1, place[key]) for place in places if _number(place, key)]
+        if line:
+            axes.plot(
+                *zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3, clip_on=False
+            )
+            ends[label] = line[-1]
+    last = max((x for x, _ in ends.values()), default=2)
+    axes.set_xlim(1, max(last, 2))
+    return ends
+
+
+def _name(axes: Axes, ends: Mapping[str, Point]) -> None:
+    labels.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
+
+
+def _number(place: Mapping[str, Any], key: str) -> bool:
+    return isinstance(place.get(key), int | float)

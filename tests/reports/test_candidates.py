@@ -6,7 +6,7 @@ import pytest
 
 import corelm
 from corelm.errors import ExpressionError
-from corelm.reports.sweeps import MOST, SweepPoint, numbers_of, points_of
+from corelm.reports.plan.candidates import MOST, SweepPoint, numbers_of, points_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A report as a table that fits the terminal."""
+"""A report, or the comparison of two, in the terminal: a table that fits, and sentences."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
+from corelm.cli.output.product import Output
+from corelm.reports.document.comparison import beyond
 from corelm.reports.document.content import Document, Entry
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import estimate
+from corelm.reports.document.parts import Json
 from corelm.reports.document.summary import summary
-from corelm.reports.render import sentences
-from corelm.reports.render.columns import (
+from corelm.reports.render.markdown import plain, table_row
+from corelm.reports.render.overview import (
     BARS,
     NOTHING,
     OverviewColumn,
+    failures,
+    legend,
+    method,
     overview,
     overview_columns,
 )
@@ -47,10 +53,10 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
         shown = [column.of for column in chosen if column.of]
         yield _table(entries, chosen, width)
         yield blocks.line("")
-    for name, reason in sentences.failures(document):
+    for name, reason in failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
-    yield blocks.line(sentences.method(document, shown), "dim")
-    yield blocks.line(sentences.legend(shown), "dim")
+    yield blocks.line(method(document, shown), "dim")
+    yield blocks.line(legend(shown), "dim")
     yield blocks.line("")
     yield blocks.line(summary(document), "bold")
 
@@ -137,3 +143,69 @@ def _stacked(document: Document) -> RenderableType:
         facts = [f"{column.title} {cell}" for column, cell in named if cell != NOTHING]
         parts += blocks.entry(name, (), ", ".join(facts))
     return blocks.several(parts)
+
+
+TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
+SHOWN = 60
+"""Characters of a part of a header that are shown."""
+
+
+def show_comparison(compared: Json, out: Output) -> None:
+    """Write the figures that differ as a table, and sentences on how to read it."""
+    lines = changed(compared)
+    if lines:
+        titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
+        table = [[*line[:4], line[5]] for line in lines]
+        out.show(blocks.figures(titles, table), blocks.line(""))
+    out.show(*(blocks.line(note) for note in notes(compared)))
+
+
+def changed(compared: Json) -> list[tuple[str, ...]]:
+    """Return a line for each figure that differs beyond its interval, as `TITLES` has it."""
+    return [
+        (
+            one_line(name),
+            one_line(each["metric"]),
+            f"{each['before']:.4g}",
+            f"{each['after']:.4g}",
+            f"{each['difference']:+.4g}",
+            f"{each['ci95'][0]:+.3g} to {each['ci95'][1]:+.3g}",
+        )
+        for name, each in beyond(compared)
+    ]
+
+
+def notes(compared: Json) -> Iterator[str]:
+    """Yield sentences: how many figures differ, how to read that, what else differs."""
+    figures = [each for entry in compared["rows"] for each in entry["figures"]]
+    tested = [each for each in figures if each["ci95"] is not None]
+    count, equal = len(beyond(compared)), sum(each["difference"] == 0 for each in figures)
+    yield (
+        f"{len(figures):,} figures compared: {equal:,} equal, {count:,} of {len(tested):,} with an "
+        "interval differ beyond it."
+    )
+    if compared["shared_draws"]:
+        yield (
+            "The reports share model, seed, prompts and contexts, so the intervals, which are for "
+            "independent samples, are wide: a difference within one may be real too."
+        )
+    else:
+        yield (
+            "The intervals are for independent samples; of the figures of equal samplers, "
+            f"about {0.05 * len(tested):.0f} would differ beyond their interval by chance."
+        )
+    for key, place in (("only_before", "first"), ("only_after", "second")):
+        if compared[key]:
+            yield f"Only in the {place} report: {', '.join(map(one_line, compared[key]))}."
+    for each in compared["header"]:
+        sides = [one_line(str(each[side])) for side in ("before", "after")]
+        short = [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\u2026" for text in sides]
+        yield f"{one_line(each['key'])}: {short[0]}, then {short[1]}."
+
+
+def comparison_as_markdown(compared: Json) -> str:
+    """Render a comparison as Markdown."""
+    lines = [table_row(list(TITLES)), table_row(["---", "---", *["---:"] * 4])]
+    lines += [table_row([plain(cell) for cell in line]) for line in changed(compared)]
+    table = ["\n".join(lines)] if len(lines) > 2 else []
+    return "\n\n".join([*table, *(plain(note) for note in notes(compared))]) + "\n"

@@ -1,23 +1,30 @@
-"""p-values of the differences between samplers, from the texts that a report keeps.
+"""p-values of the differences of a report, corrected for their number.
 
-Two samplers share prompts, seeds and random numbers, so their texts are pairs. If both had the
-same distribution, each pair could as well be the other way round: the p-value is the share of such
-exchanges in which the mean difference is at least as large as the one found.
+The page marks the differences that are more than chance, at a false discovery rate of 5 %; their
+p-values follow from their intervals. Data frames and CSV have paired permutation tests, from the
+texts that a report keeps: two samplers share prompts, seeds and random numbers, so their texts are
+pairs. If both had the same distribution, each pair could as well be the other way round: the
+p-value is the share of such exchanges in which the mean difference is at least as large as the one
+found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ReportError
 from corelm.reports.document.content import Document, SamplerEntry
-from corelm.reports.document.figures import HUMAN
-from corelm.reports.document.lookup import against
+from corelm.reports.document.figures import HUMAN, TABLES, TEACHER_FORCED, Figure
+from corelm.reports.document.lookup import Estimate, against, difference
 from corelm.reports.document.parts import Json
+from corelm.reports.metrics.selection import normal_score, student
+from corelm.reports.render.overview import columns_of
 
 EXACT = 12
 """Pairs up to which every exchange is tried."""
@@ -57,7 +64,7 @@ class PermutationTest:
         return asdict(self)
 
 
-def tests(document: Document) -> list[PermutationTest]:
+def permutation_tests(document: Document) -> list[PermutationTest]:
     """Return the test of every figure of texts, for each sampler and the one compared with.
 
     Raises:
@@ -80,7 +87,7 @@ def tests(document: Document) -> list[PermutationTest]:
 
 
 def _tests(entry: SamplerEntry, other: SamplerEntry) -> Iterator[PermutationTest]:
-    first, second = _figures(entry), _figures(other)
+    first, second = _figures_of_texts(entry), _figures_of_texts(other)
     pairs = [pair for pair in first if pair in second]
     names = list(first[pairs[0]]) if pairs else []
     for name in names:
@@ -93,7 +100,7 @@ def _tests(entry: SamplerEntry, other: SamplerEntry) -> Iterator[PermutationTest
             )  # fmt: skip
 
 
-def _figures(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
+def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
     """Return the figures of every text of an entry, by what pairs it."""
     written = entry.generated_texts
     if written is None or written.n != len(entry.texts):
@@ -107,8 +114,8 @@ def _figures(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
 def p_value(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
-    With up to 12 pairs it is exact; with more, from 9,999 random exchanges, of which the one found
-    counts as one.
+    With up to 12 pairs it is exact; with more, it is from 9,999 random exchanges and the pairs as
+    they are, which count as one.
 
     Args:
         differences: (pairs,) of the two samplers' figures.
@@ -119,7 +126,7 @@ def p_value(differences: NDArray[np.float64]) -> float:
     """
     n = len(differences)
     found = abs(differences.sum())
-    tolerance = 1e-9 * np.abs(differences).sum()  # sums in another order round differently
+    tolerance = 1e-9 * np.abs(differences).sum()  # sums in a different order round differently
     if n <= EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(np.abs(signs @ differences) >= found - tolerance))
@@ -145,3 +152,76 @@ def holm(values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
         adjusted[at] = largest
     return adjusted
+
+
+RATE = 0.05
+"""The share of false ones among the differences that are marked, at most, on average."""
+
+
+class Place(NamedTuple):
+    """The place of a difference: the name of its entry, its view, its figure."""
+
+    entry: str
+    view: str
+    figure: str
+
+
+def clear_differences(document: Document) -> set[Place]:
+    """Return the differences that are more than chance, of all that the tables of the page have."""
+    return discoveries(dict(p_values(document)))
+
+
+def p_values(document: Document) -> Iterator[tuple[Place, float]]:
+    """Yield every difference on the page that has an interval, with its p-value."""
+    columns = [column for table in TABLES for column in columns_of(table, document)]
+    for entry in document.samplers:
+        for column in columns:
+            found = _compared(entry, column)
+            if found is not None:
+                place = Place(entry.label, column.view, column.looked_up)
+                yield place, _p_of_interval(found, _units(document, entry, column.view))
+
+
+def discoveries(chances: Mapping[Place, float]) -> set[Place]:
+    """Return the places whose p-values are significant at the false discovery rate `RATE`.
+
+    Source: Benjamini and Hochberg 1995, Controlling the false discovery rate: a practical and
+    powerful approach to multiple testing, doi 10.1111/j.2517-6161.1995.tb02031.x.
+
+    Example:
+        >>> chances = {Place("a", "", str(n)): p for n, p in enumerate((0.001, 0.024, 0.04, 0.9))}
+        >>> sorted(each.figure for each in discoveries(chances))
+        ['0', '1']
+    """
+    ordered = sorted(chances.values())
+    bounds = [p for n, p in enumerate(ordered, 1) if p <= RATE * n / len(ordered)]
+    return {place for place, p in chances.items() if bounds and p <= bounds[-1]}
+
+
+def _compared(entry: SamplerEntry, column: Figure) -> Estimate | None:
+    """Return the difference in a cell, if it has an interval."""
+    if entry.error or not column.compared:
+        return None
+    found = difference(entry, column.looked_up, column.view)
+    return found if found and found.interval else None
+
+
+def _units(document: Document, entry: SamplerEntry, view: str) -> int:
+    """Return the number of texts behind a figure."""
+    part = entry.generated_texts
+    texts = document.header.contexts.texts if view == TEACHER_FORCED else part and part.n
+    return texts or 0
+
+
+def _p_of_interval(found: Estimate, units: int) -> float:
+    """Return the two-sided p-value of a difference, from the end of its interval nearer to 0.
+
+    It is below 5 % where the interval excludes 0. Few texts have the tails of Student's t.
+    """
+    value, (low, high) = found.value, found.interval or (-math.inf, math.inf)
+    half = value - low if value > 0 else high - value
+    if half <= 0:
+        return 1.0 if value == 0 else 0.0
+    freedom = max(units - 1, 1)
+    z = normal_score(abs(value) / half * student(0.975, freedom), freedom)
+    return math.erfc(z / math.sqrt(2))

@@ -1,20 +1,116 @@
-"""Sweeps: one expression for several settings of a sampler, such as `top_p(p=0.5,0.8,0.9)`.
+"""The samplers of a report: each point of a sweep, with each target of an open parameter.
 
-The values of a sweep stand behind the name of a parameter, up to the next name. A range such as
-`0.1..2.0/20` is 20 values, evenly spaced, with both ends; `1..5` is five whole numbers.
+A sweep is one expression for several settings, such as `top_p(p=0.5,0.8,0.9)`: its values follow
+the name of a parameter, up to the next name. A range such as `0.1..2.0/20` is 20 values, evenly
+spaced, with both ends; `1..5` is five whole numbers.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
-from corelm.errors import ExpressionError
-from corelm.toolkit import DEEPEST, MOST_CHARACTERS, STAGE, parameters_of, shown, split_at
+from corelm import Decoder, Sampler
+from corelm.errors import ExpressionError, UsageError
+from corelm.reports.plan import DEFAULT, MATCHED
+from corelm.reports.plan.targets import FreeParameter, Target
+from corelm.toolkit import (
+    DEEPEST,
+    MOST_CHARACTERS,
+    STAGE,
+    Source,
+    Strategy,
+    built_in,
+    parameters_of,
+    parts,
+    registry,
+    shown,
+    split_at,
+)
+from corelm.toolkit import strategy as read_strategy
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sampler of a report.
+
+    Attributes:
+        sampler: the sampler to measure; before matching, the one with the default parameter.
+        open: the expression that leaves a parameter open to match; None if nothing is matched.
+        target: the target that it is matched to.
+        alone: True if there is one target, so the expression alone names the entry.
+        sweep: the one-parameter sweep that it is a point of, or None.
+        decoder: the decoder around the sampler; None for ancestral sampling.
+    """
+
+    sampler: Sampler
+    open: str | None = None
+    target: Target | None = None
+    alone: bool = True
+    sweep: str | None = None
+    decoder: Decoder | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder."""
+        return Strategy(self.sampler, self.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name of its entry before anything is measured."""
+        if self.open is None:
+            return str(self.strategy)
+        return self.open if self.alone else f"{self.open} at {self.target}"
+
+
+def _candidates(
+    samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
+) -> list[Candidate]:
+    if samplers is None:
+        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
+    given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
+    if not given:
+        raise UsageError("a report needs at least one sampler")
+    return [candidate for each in given for candidate in _points(each, targets)]
+
+
+def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
+    """Return a candidate for each point of a sweep; one for anything else."""
+    if not isinstance(given, str):
+        sampler, decoder = read_strategy(given)
+        return [Candidate(sampler, decoder=decoder)]
+    return [found for point in points_of(given) for found in _matches(point, targets)]
+
+
+def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
+    """Return a candidate for each target if the expression leaves a number open, else one."""
+    expression, sweep = point
+    sampler, decoder = read_strategy(expression)
+    if decoder is not None or not targets or FreeParameter.find(expression) is None:
+        return [Candidate(sampler, sweep=sweep, decoder=decoder)]
+    alone = len(targets) == 1
+    return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
+
+
+def _names(samplers: Iterable[str]) -> list[str]:
+    """Return the names of built-in samplers: full ones where other plugins offer the same."""
+    return [built_in(name).name for name in samplers]
+
+
+def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+    """Return each sampler once, and a warning for each sampler that was named twice."""
+    # Reversed, so that the first of equal ones is kept.
+    kept = {candidate.name: candidate for candidate in reversed(candidates)}
+    names = list(dict.fromkeys(candidate.name for candidate in candidates))
+    several = [name for name in names if sum(c.name == name for c in candidates) > 1]
+    warnings = tuple(f"{name} was named more than once; it is measured once" for name in several)
+    return tuple(kept[name] for name in names), warnings
+
 
 MOST = 1000
 """The number of settings of a sweep, at most."""
@@ -77,7 +173,7 @@ def numbers_of(text: str) -> list[str]:
 
 
 def _settings(text: str, depth: int) -> list[SweepPoint]:
-    # What is too long or nests too deeply is refused where samplers are read.
+    # An expression that is too long or nests too deeply is refused when samplers are read.
     parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
@@ -162,3 +258,15 @@ def _is_whole(number: str) -> bool:
 def _refuse_too_many(text: str, count: int) -> None:
     if count > MOST:
         raise ExpressionError(f"{shown(text)} has {count:,} values; give at most {MOST:,}")
+
+
+def source_of(sampler: Sampler | Decoder) -> Source:
+    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
+    offer = registry().offer_of(type(sampler))
+    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
+
+
+def releases_of(strategy: Strategy) -> list[str]:
+    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
+    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    return [f"{source} {source.version}".strip() for source in sources]

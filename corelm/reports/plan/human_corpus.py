@@ -12,7 +12,7 @@ from corelm import LanguageModel
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import manifest_of
-from corelm.reports.metrics.units import MANY
+from corelm.reports.metrics.sums import MANY
 from corelm.toolkit import Parameter, Rule, counted, home
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
@@ -81,12 +81,12 @@ class Beginnings:
 def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
     """Divide human texts into prompts and their continuations.
 
-    A text is left out if nothing follows its first tokens, if these are others once they are
-    written and read again, as with unknown words, or if an earlier text begins with the same ones.
+    A text is left out if nothing follows its first tokens, if they don't survive decoding and
+    encoding, as with unknown words, or if an earlier text begins with the same tokens.
 
     Args:
         model: the model whose vocabulary encodes the texts.
-        human: the texts; None is refused.
+        human: the texts, or None if there are none.
         length: the number of tokens of a prompt.
 
     Raises:

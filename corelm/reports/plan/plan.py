@@ -13,25 +13,22 @@ from corelm import Decoder, LanguageModel, Sampler, notes
 from corelm.errors import UsageError
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of
 from corelm.reports.document.figures import HUMAN
-from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
-from corelm.reports.measure.human_corpus import (
+from corelm.reports.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.reports.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
+from corelm.reports.plan.human_corpus import (
     HOW_TO_GIVE,
     PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
     read_corpus,
 )
-from corelm.reports.measure.provenance import releases_of
-from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
-from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
+from corelm.reports.plan.targets import OF_HUMAN_WORDS, Target
 from corelm.scaling.code_digests import code_settings
 from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
     Parameter,
     Rule,
-    Strategy,
-    built_in,
     default_prompt,
     parts,
     prompt_notes,
@@ -42,39 +39,6 @@ from corelm.toolkit import strategy as read_strategy
 
 NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One sampler of a report.
-
-    Attributes:
-        sampler: the sampler to measure; before matching, the one with the default parameter.
-        open: the expression that leaves a parameter open to match; None if nothing is matched.
-        target: what it is matched to.
-        alone: True if there is one target, so the expression alone names the entry.
-        sweep: the one-parameter sweep that it is a point of, or None.
-        decoder: the decoder around the sampler; None for ancestral sampling.
-    """
-
-    sampler: Sampler
-    open: str | None = None
-    target: Target | None = None
-    alone: bool = True
-    sweep: str | None = None
-    decoder: Decoder | None = None
-
-    @property
-    def strategy(self) -> Strategy:
-        """The sampler and the decoder."""
-        return Strategy(self.sampler, self.decoder)
-
-    @property
-    def name(self) -> str:
-        """The name of its entry before anything is measured."""
-        if self.open is None:
-            return str(self.strategy)
-        return self.open if self.alone else f"{self.open} at {self.target}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +100,7 @@ class Plan:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return NamedModel(self.model, self.model_name).sha256
+        return checksum_of(self.model)
 
     @property
     def set_size(self) -> int:
@@ -179,7 +143,7 @@ class Plan:
         return jobs
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything that the figures depend on, to tell one report from another."""
+        """Return everything that the figures depend on: the identity of the report."""
         human, scorer = self.human, self.scorer
         model = NamedModel(self.model, self.model_name)
         return {
@@ -274,50 +238,6 @@ def plan(
         warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
         **numbers,
     )
-
-
-def _candidates(
-    samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
-) -> list[Candidate]:
-    if samplers is None:
-        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
-    given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
-    if not given:
-        raise UsageError("a report needs at least one sampler")
-    return [candidate for each in given for candidate in _points(each, targets)]
-
-
-def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each point of a sweep; one for anything else."""
-    if not isinstance(given, str):
-        sampler, decoder = read_strategy(given)
-        return [Candidate(sampler, decoder=decoder)]
-    return [found for point in points_of(given) for found in _matches(point, targets)]
-
-
-def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each target if the expression leaves a number open, else one."""
-    expression, sweep = point
-    sampler, decoder = read_strategy(expression)
-    if decoder is not None or not targets or FreeParameter.find(expression) is None:
-        return [Candidate(sampler, sweep=sweep, decoder=decoder)]
-    alone = len(targets) == 1
-    return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
-
-
-def _names(samplers: Iterable[str]) -> list[str]:
-    """Return the names of built-in samplers: full ones where other plugins offer the same."""
-    return [built_in(name).name for name in samplers]
-
-
-def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Keep each sampler once, with a warning for those named again."""
-    # Reversed, so that the first of equal ones is kept.
-    kept = {candidate.name: candidate for candidate in reversed(candidates)}
-    names = list(dict.fromkeys(candidate.name for candidate in candidates))
-    several = [name for name in names if sum(c.name == name for c in candidates) > 1]
-    warnings = tuple(f"{name} was named more than once; it is measured once" for name in several)
-    return tuple(kept[name] for name in names), warnings
 
 
 def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[str, ...]:
