@@ -8,6 +8,7 @@ from documents import compare
 
 import corelm
 from corelm.errors import UsageError
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.reports.metrics.intervals import independent_difference
 from corelm.reports.metrics.selection import closest_set
 from corelm.reports.plan.human_corpus import HumanCorpus, beginnings
@@ -180,7 +181,7 @@ def test_texts_without_a_prompt_of_their_own_are_left_out_and_counted():
 def test_a_prompt_that_text_does_not_bring_back_is_left_out(model_and_prompts):
     model = ToyModel()
     words = [*model.vocabulary.words]
-    model.vocabulary = type(model.vocabulary)(words, "words+punctuation")
+    model.vocabulary = WordVocabulary(words, "words+punctuation")
     found = beginnings(model, corpus("zebra the cat", "the mat zebra sat"), 2)
     assert found.notes == (
         "2 of 12 human texts give no prompt of 2 tokens and are left out (1 with unknown or "
