@@ -5,12 +5,15 @@ The models that ship with corelm, and the reader of models on disk, are offered 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from corelm import LanguageModel, ModelScheme, hookimpl
-from corelm.toolkit import SHIPPED
+from corelm.errors import ModelFileError, UsageError
+from corelm.toolkit import SHIPPED, registry
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,68 @@ def open_path(path: str) -> LanguageModel:
     """Open a folder that corelm has written, or a `.keras` file.
 
     Raises:
+        UsageError: a model of another engine; the message has the way to open it.
         ModelFileError: a model that is missing, damaged or foreign.
         MissingDependencyError: a `.keras` file, and Keras cannot be imported.
     """
+    if way := _way_to_open(path):
+        raise UsageError(way)
     if not path.endswith(".keras"):
-        return FromBundle(Path(path))()
+        return _open_folder(path)
     from corelm.models.keras_file import read_keras
     from corelm.models.keras_import import import_keras
 
     import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
     return read_keras(Path(path))
+
+
+def _open_folder(path: str) -> LanguageModel:
+    try:
+        return FromBundle(Path(path))()
+    except ModelFileError:
+        if Path(path).exists() or not (name := _HUB.fullmatch(path)):
+            raise
+        raise UsageError(
+            f"there is no model at {path!r}; a name of Hugging Face is opened as "
+            f"transformers:{name[1]}"
+        ) from None
+
+
+class _Format(NamedTuple):
+    """The format of an engine's models: a phrase for it, the scheme and its package."""
+
+    phrase: str
+    scheme: str
+    package: str
+
+
+_GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
+_TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
+_HUB = re.compile(r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)")
+_KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
+
+
+def _way_to_open(path: str) -> str | None:
+    """Return how to open a model of another engine; None for every other path."""
+    found = _format_of(Path(path))
+    if found is None:
+        return None
+    way = f"{path} is {found.phrase}: open it as {found.scheme}:{path}"
+    if any(source.entry_point == found.scheme for source in registry().sources()):
+        return way
+    return f"{way}, after installing {found.package}"
+
+
+def _format_of(place: Path) -> _Format | None:
+    try:
+        if place.suffix.lower() == ".gguf" and place.is_file():
+            return _GGUF
+        # A model of corelm has a config.json too, next to its manifest.
+        if not (place / "config.json").is_file() or (place / "manifest.json").is_file():
+            return None
+        return _KERAS_HUB if (place / "task.json").is_file() else _TRANSFORMERS
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 @hookimpl

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -261,8 +260,6 @@ def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageMo
 
 
 def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
-    if way := way_to_open(path) or _way_from_hub(path):
-        raise UsageError(way)
     offer = registry().find("corelm_models", READER)
     return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
 
@@ -312,7 +309,7 @@ def _called(offer: Offer, loader: Loader) -> LanguageModel:
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
         return error  # with the reason why the plugin of that name failed
-    if way := way_to_open(name):
+    if os.path.exists(name) and (way := _refusal(name)):
         return UnknownNameError(f"there is no model {name!r}; {way}")
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
@@ -320,6 +317,20 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
         f"there is no model {name!r}{hint} (there are: {listed(names)}; "
         f"for a folder or a .keras file give its path, such as ./{name})"
     )
+
+
+def _refusal(path: str) -> str:
+    """Return how the reader of paths words that a path is no use to it; empty for other errors.
+
+    It names the way to open a model of another engine.
+    """
+    try:
+        _from_path(path)
+    except UsageError as error:
+        return str(error)
+    except CorelmError:
+        pass
+    return ""
 
 
 def _is_bundle(path: Path) -> bool:
@@ -336,61 +347,3 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-class _Format(NamedTuple):
-    """The format of an engine's models: a phrase for it, the scheme and its package."""
-
-    phrase: str
-    scheme: str
-    package: str
-
-
-_GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
-_TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
-_HUB = re.compile(r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)")
-_KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
-
-
-def way_to_open(path: str | os.PathLike[str]) -> str | None:
-    """Return how to open a model of another engine; None for every other path.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
-        ...     way = way_to_open(file.name)
-        >>> way.partition(file.name)[2].partition("gguf:")[0]
-        ' is a file of llama.cpp: open it as '
-    """
-    place = Path(path).expanduser()
-    found = _format_of(place)
-    if found is None:
-        return None
-    way = f"{os.fspath(path)} is {found.phrase}: open it as {found.scheme}:{os.fspath(path)}"
-    if any(source.entry_point == found.scheme for source in registry().sources()):
-        return way
-    return f"{way}, after installing {found.package}"
-
-
-def _way_from_hub(path: str | os.PathLike[str]) -> str | None:
-    """Return how to open a model of Hugging Face by its name; None for what may be a path."""
-    found = _HUB.fullmatch(os.fspath(path))
-    place = Path(path)
-    if found is None or place.exists() or _is_bundle(place):
-        return None
-    return (
-        f"there is no model at {os.fspath(path)!r}; a name of Hugging Face is opened as "
-        f"transformers:{found[1]}"
-    )
-
-
-def _format_of(place: Path) -> _Format | None:
-    try:
-        if place.suffix.lower() == ".gguf" and place.is_file():
-            return _GGUF
-        # A model of corelm has a config.json too, next to its manifest.
-        if not (place / "config.json").is_file() or (place / "manifest.json").is_file():
-            return None
-        return _KERAS_HUB if (place / "task.json").is_file() else _TRANSFORMERS
-    except (OSError, ValueError):  # a name that no file can have
-        return None
