@@ -294,7 +294,7 @@ def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[
     for entry in chosen:
         if entry.sampler not in taken:
             together = _neighbours(_settings(among, entry), names, entry)
-            found.append(Run(_name(together), together))
+            found.append(Run(_name_of_run(together), together))
             taken |= {each.sampler for each in together}
     return found
 
@@ -333,7 +333,7 @@ def _neighbours(
     return run if len(run) >= SHORTEST else [entry]
 
 
-def _name(run: Sequence[SamplerEntry]) -> str:
+def _name_of_run(run: Sequence[SamplerEntry]) -> str:
     """Return the expression of the first setting, with the range in the place of its number."""
     first, last = run[0].sampler, run[-1].sampler
     ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
