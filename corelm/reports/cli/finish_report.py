@@ -42,7 +42,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The files of a report.
+    """The files that a report is written to.
 
     Attributes:
         files: the path of each form, or `-` for standard output.

@@ -29,7 +29,7 @@ Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Summarise a report: the samplers closest to human text, and those that repeat or stray."""
+    """Summarise a report: the samplers closest to human text, the repeating, the straying ones."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."

@@ -64,7 +64,7 @@ def from_texts(
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
-    of_texts.by_position = []
+    of_texts.by_position = []  # the contexts have the entropy by position already
     entry = HumanEntry(
         description=f"{counted(len(texts), 'text')}: {contexts.description}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
