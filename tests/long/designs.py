@@ -32,7 +32,7 @@ from corelm import LanguageModel, Sampler
 from corelm.reports.measure import on_contexts
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.generated_texts import draw
-from corelm.reports.measure.human import on_human_text
+from corelm.reports.measure.human import fit_on_human_text
 from corelm.reports.measure.on_contexts import temperatures
 from corelm.reports.measure.text_records import TextRecord, without_details
 from corelm.reports.measure.text_set import TextSet
@@ -267,7 +267,7 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
     expected = np.array([math.fsum(text) for text in found["samplers"][0]["expected_surprisal"]])
     human = np.array([math.fsum(text) for text in found["model"]["surprisal"]])
     counts = np.array(found["curve"]["positions"])
-    whole = on_human_text(found["model"], found["curve"], t)
+    whole = fit_on_human_text(found["model"], found["curve"], t)
     assert whole is not None
     truth = float((expected - human).sum() / counts.sum())
     rng = np.random.default_rng(4)
@@ -279,7 +279,7 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
                 {key: [values[i] for i in some] for key, values in found[part].items()}
                 for part in ("model", "curve")
             ]
-            fit = on_human_text(*parts, t)
+            fit = fit_on_human_text(*parts, t)
             held["temperature"].append(_holds(fit and fit.t_ci95, whole.t or math.nan))
             sums = [(each[some].tolist(), counts[some].tolist()) for each in (expected, human)]
             held["to human"].append(_holds(difference_interval(*sums), truth))

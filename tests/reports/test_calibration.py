@@ -17,7 +17,7 @@ from corelm.errors import UsageError
 from corelm.reports.document.content import Document
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import difference
-from corelm.reports.measure.human import on_human_text
+from corelm.reports.measure.human import fit_on_human_text
 from corelm.reports.measure.on_contexts import GRID
 from corelm.reports.render.plots.charts import charts
 from corelm.testing import ToyModel
@@ -158,7 +158,7 @@ def _small_fit(texts):
     contexts = human_contexts(MODEL, texts, "people")
     cut = contexts.some(range(len(texts)))
     record = measure(MODEL, cut, [], GRID)
-    return on_human_text(record["model"], record["curve"], GRID)
+    return fit_on_human_text(record["model"], record["curve"], GRID)
 
 
 def test_human_text_above_every_temperature_has_none():
@@ -168,7 +168,7 @@ def test_human_text_above_every_temperature_has_none():
         "word_surprisal": words.tolist(),
         "word_surprisal_slope": np.zeros_like(words).tolist(),
     }
-    fit = on_human_text({"surprisal": texts}, curve, GRID)
+    fit = fit_on_human_text({"surprisal": texts}, curve, GRID)
     assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from documents import typed
 
-from corelm.reports.cli.terminal import comparison_as_markdown, notes
+from corelm.reports.cli.terminal import comparison_as_markdown, comparison_notes
 from corelm.reports.document.comparison import beyond, comparison, same
 
 Document = dict[str, Any]
@@ -73,11 +73,13 @@ def test_rows_of_one_report_only_are_named_and_parts_of_the_header(document):
     assert [each["key"] for each in compared["header"]] == ["kernels", "seed"]
     assert not compared["shared_draws"]
     assert not same(compared)
-    text = " ".join(notes(compared))
+    text = " ".join(comparison_notes(compared))
     assert "Only in the first report: greedy." in text
     assert "seed: 1, then 7." in text
     assert "by chance" in text
-    assert "share model, seed" in " ".join(notes(comparison(typed(document), typed(document))))
+    assert "share model, seed" in " ".join(
+        comparison_notes(comparison(typed(document), typed(document)))
+    )
     assert comparison(typed(other), typed(document))["only_after"] == ["greedy"]
 
 

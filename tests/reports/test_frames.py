@@ -11,7 +11,7 @@ from documents import typed
 import corelm
 from corelm.errors import ParameterError, ReportError
 from corelm.reports.render.frames import columns
-from corelm.reports.render.html.page import groups
+from corelm.reports.render.html.page import text_groups
 from corelm.testing import ToyModel
 
 CHAIN = "top_k(k=3) | temperature(t=0.5) | temperature(t=0.9)"
@@ -34,7 +34,7 @@ def test_all_texts_are_kept_and_the_page_shows_the_first(report):
         ]
         detailed = [t["sample"] for t in row["texts"] if t["tokens"]]
         assert detailed == [0, 1, 2, 3, 4] * 2
-    assert len(groups(typed(report.to_dict()))) == 10
+    assert len(text_groups(typed(report.to_dict()))) == 10
 
 
 @pytest.mark.parametrize(("texts", "kept"), [(0, 0), (2, 2), ("3", 3), (99, 7)])

@@ -297,13 +297,13 @@ def test_levels_of_surprisal_are_those_of_the_legend():
     likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
     by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
     assert {p: page_module.word(likely | {"p": p}).level for p in by_p} == by_p
-    assert [text for _, text in page_module.legend()] == [
+    assert [text for _, text in page_module.surprisal_levels()] == [
         "below 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 or more",
     ]  # fmt: skip
 
 
 def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
-    groups = page_module.groups(typed(made))
+    groups = page_module.text_groups(typed(made))
     assert [(group.prompt, group.sample) for group in groups] == [
         (prompt, sample) for prompt in ("the", "the cat") for sample in range(5)
     ]
@@ -340,7 +340,7 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     made, samplers, explained
 ):
     large = full(made, samplers, texts=5, tokens=3)
-    groups = page_module.groups(typed(large))
+    groups = page_module.text_groups(typed(large))
     assert [group.explained for group in groups] == [True] * explained + [False] * (5 - explained)
     written = Reader(page(typed(large)))
     rows = [each["class"] for each in written.all("p") if "words" in each.get("class", "")]

@@ -42,7 +42,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The files of a report.
+    """The files that a report is written to.
 
     Attributes:
         files: the path of each form, or `-` for standard output.
@@ -72,14 +72,19 @@ class ReportFiles:
         """The form that goes to standard output instead of the table."""
         return next((form for form, path in self.files.items() if path == STDOUT), None)
 
-    def write(self, report: Report, out: Output) -> list[str]:
+    def write(self, report: Report, document: Document, out: Output) -> list[str]:
         """Write every file completely or not at all, and return their paths.
+
+        Args:
+            report: the report.
+            document: its document, from which plots are drawn.
+            out: standard output.
 
         Raises:
             OSError: a full disk, or a file that can no longer be written.
         """
         written = self.write_forms(lambda form: FORMS[form](report), out)
-        plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
+        plots = [] if self.plots is None else _write_plots(document, Path(self.plots))
         return [*written, *plots]
 
     def write_forms(self, content_of: Callable[[str], str], out: Output) -> list[str]:
@@ -93,11 +98,11 @@ class ReportFiles:
         return [path for path in self.files.values() if path != STDOUT]
 
 
-def _write_plots(report: Report, folder: Path) -> list[str]:
+def _write_plots(document: Document, folder: Path) -> list[str]:
     from corelm.reports.render.plots.files import plots
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in plots(Document.from_dict(report.to_dict())).items():
+    for name, content in plots(document).items():
         atomic_files.write_file(content, folder / name)
     return [str(folder)]
 
@@ -158,7 +163,8 @@ class ReportOutput:
         report = Report.read(path)
         document = Document.from_dict(report.to_dict())
         samplers = [(entry.sampler, entry.name) for entry in document.samplers]
-        return self._finish(report, self._conditions(samplers, plugin_metrics(document)))
+        conditions = self._conditions(samplers, plugin_metrics(document))
+        return self._finish(report, document, conditions)
 
     def measure(
         self,
@@ -191,7 +197,7 @@ class ReportOutput:
                 document.header.command = command
                 for text in document.warnings[len(plan.warnings) :]:
                     messages.warn(text)
-                return self._finish(Report.of_run(document.to_dict()), conditions)
+                return self._finish(Report.of_run(document.to_dict()), document, conditions)
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
@@ -201,9 +207,9 @@ class ReportOutput:
     ) -> list[Condition]:
         return [condition(text, samplers, offered) for text in self.fail_if]
 
-    def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
-        document = Document.from_dict(report.to_dict())
-        written = self.files.write(report, self.out)
+    def _finish(self, report: Report, document: Document, conditions: Sequence[Condition]) -> int:
+        """Write and check a report; return the exit code."""
+        written = self.files.write(report, document, self.out)
         if self.files.on_stdout is None:
             self.out.show(*report_table(document, self.out.width, self.out.unicode))
         else:

@@ -152,15 +152,15 @@ SHOWN = 60
 
 def show_comparison(compared: Json, out: Output) -> None:
     """Write the figures that differ as a table, and sentences on how to read it."""
-    lines = changed(compared)
+    lines = changed_figures(compared)
     if lines:
         titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
         table = [[*line[:4], line[5]] for line in lines]
         out.show(blocks.figures(titles, table), blocks.line(""))
-    out.show(*(blocks.line(note) for note in notes(compared)))
+    out.show(*(blocks.line(note) for note in comparison_notes(compared)))
 
 
-def changed(compared: Json) -> list[tuple[str, ...]]:
+def changed_figures(compared: Json) -> list[tuple[str, ...]]:
     """Return a line for each figure that differs beyond its interval, as `TITLES` has it."""
     return [
         (
@@ -175,7 +175,7 @@ def changed(compared: Json) -> list[tuple[str, ...]]:
     ]
 
 
-def notes(compared: Json) -> Iterator[str]:
+def comparison_notes(compared: Json) -> Iterator[str]:
     """Yield sentences: how many figures differ, how to read that, what else differs."""
     figures = [each for entry in compared["rows"] for each in entry["figures"]]
     tested = [each for each in figures if each["ci95"] is not None]
@@ -206,6 +206,6 @@ def notes(compared: Json) -> Iterator[str]:
 def comparison_as_markdown(compared: Json) -> str:
     """Render a comparison as Markdown."""
     lines = [table_row(list(TITLES)), table_row(["---", "---", *["---:"] * 4])]
-    lines += [table_row([plain(cell) for cell in line]) for line in changed(compared)]
+    lines += [table_row([plain(cell) for cell in line]) for line in changed_figures(compared)]
     table = ["\n".join(lines)] if len(lines) > 2 else []
-    return "\n\n".join([*table, *(plain(note) for note in notes(compared))]) + "\n"
+    return "\n\n".join([*table, *(plain(note) for note in comparison_notes(compared))]) + "\n"

@@ -286,7 +286,7 @@ class Best(Part):
 
 @dataclass(kw_only=True)
 class Front(Part):
-    """The entries that no other one beats in two figures at once."""
+    """The entries that no other entry beats in two figures at once."""
 
     view: str
     larger: str

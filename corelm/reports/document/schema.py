@@ -222,14 +222,14 @@ def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
     entries = {"reference": document["reference"]} if document["reference"] else {}
     entries |= {f"samplers[{i}]": entry for i, entry in enumerate(document["samplers"])}
     for path, entry in entries.items():
-        for view in ("teacher_forced", "generated_texts"):
+        for view in VIEWS:
             part = entry[view] or {}
             yield from _of_intervals(f"{path}.{view}", part, part.get("ci95", {}))
             for name, summary in part.items():
                 if isinstance(summary, dict) and "mean" in summary:
                     ends = {"mean": summary.get("ci95")}
                     yield from _of_intervals(f"{path}.{view}.{name}", summary, ends)
-        for view in ("teacher_forced", "generated_texts"):
+        for view in VIEWS:
             for name, found in ((entry.get("differences") or {}).get(view) or {}).items():
                 ends = {"value": found["ci95"]}
                 yield from _of_intervals(f"{path}.differences.{view}.{name}", found, ends)

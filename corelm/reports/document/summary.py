@@ -29,7 +29,7 @@ Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Summarise a report: the samplers closest to human text, and those that repeat or stray."""
+    """Summarise a report: the samplers closest to human text, the repeating, the straying ones."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -294,7 +294,7 @@ def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[
     for entry in chosen:
         if entry.sampler not in taken:
             together = _neighbours(_settings(among, entry), names, entry)
-            found.append(Run(_name(together), together))
+            found.append(Run(_name_of_run(together), together))
             taken |= {each.sampler for each in together}
     return found
 
@@ -333,7 +333,7 @@ def _neighbours(
     return run if len(run) >= SHORTEST else [entry]
 
 
-def _name(run: Sequence[SamplerEntry]) -> str:
+def _name_of_run(run: Sequence[SamplerEntry]) -> str:
     """Return the expression of the first setting, with the range in the place of its number."""
     first, last = run[0].sampler, run[-1].sampler
     ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)

@@ -71,7 +71,7 @@ class Contexts:
         return Contexts(self.source, self.description, cut, self.prompt_lengths)
 
     def some(self, texts: Sequence[int]) -> Contexts:
-        """Return the contexts of some of the texts, by index."""
+        """Return some of the contexts, by index."""
         chosen = tuple(self.texts[i] for i in texts)
         lengths = tuple(self.prompt_lengths[i] for i in texts)
         return Contexts(self.source, self.description, chosen, lengths)

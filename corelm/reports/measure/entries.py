@@ -214,6 +214,7 @@ def from_human(
     """
     found = Differences(against=HUMAN)
     theirs = {each.figure: each for each in estimates(human) if each.view == GENERATED}
+    # Figures of a whole set compare only at an equal number of texts.
     unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
         if mine.view != GENERATED or mine.figure in unequal or mine.figure == "model_entropy":

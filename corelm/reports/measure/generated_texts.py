@@ -198,7 +198,7 @@ def _record(
 
 
 class CountedModel:
-    """A language model that counts what it does.
+    """A language model that counts its calls and the tokens that it reads.
 
     Args:
         model: the model.
@@ -300,7 +300,7 @@ class _HiddenStates(CountedSession):
 
 
 class _RewindableHiddenStates(_Rewindable, _HiddenStates):
-    """A counted session with both."""
+    """A counted session that can drop tokens and has hidden states."""
 
 
 KINDS = {

@@ -31,7 +31,7 @@ from corelm.reports.document.numbers import share
 from corelm.reports.document.schema import fault
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.entries import model_on_contexts
-from corelm.reports.measure.on_contexts import Record, mean
+from corelm.reports.measure.on_contexts import Record, curve_mean
 from corelm.reports.measure.text_records import Score, TextRecord, count_bytes
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
@@ -64,7 +64,7 @@ def from_texts(
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
-    of_texts.by_position = []
+    of_texts.by_position = []  # the contexts have the entropy by position already
     entry = HumanEntry(
         description=f"{counted(len(texts), 'text')}: {contexts.description}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
@@ -172,14 +172,14 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
         return None
     entry = HumanEntry(
         description="texts that the model has not seen, measured when it was trained",
-        teacher_forced=_teacher_forced(human, _at(figures, "held_out", "tokens")),
-        generated_texts=_generated_texts(human, plan),
+        teacher_forced=_contexts_of_manifest(human, _at(figures, "held_out", "tokens")),
+        generated_texts=_texts_of_manifest(human, plan),
     )
     # A manifest is a file that anybody may have edited.
     return None if fault(entry.to_dict(), "reference") else entry
 
 
-def _teacher_forced(human: Any, n: Any) -> HumanContexts:
+def _contexts_of_manifest(human: Any, n: Any) -> HumanContexts:
     low, high = _pair(human, "entropy", "band")
     return HumanContexts(
         n=n,
@@ -196,7 +196,7 @@ def _teacher_forced(human: Any, n: Any) -> HumanContexts:
     )
 
 
-def _generated_texts(human: Any, plan: Plan) -> GeneratedTexts:
+def _texts_of_manifest(human: Any, plan: Plan) -> GeneratedTexts:
     of = {key: _at(human, "sets", key) for key in ("sets", "texts", "length")}
     left_out: tuple[str, ...] = ()
     if of["length"] != plan.length:
@@ -245,7 +245,7 @@ Floats = NDArray[np.float64]
 HALVINGS = 50
 
 
-def on_human_text(model: Record, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
+def fit_on_human_text(model: Record, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
     """Fit the temperature on human contexts.
 
     Words that the model cannot draw are left out on both sides. The interval is over texts: it
@@ -278,7 +278,9 @@ def on_human_text(model: Record, curve: Record, t: Sequence[float]) -> Temperatu
     )
 
 
-def on_other_text(human: HumanEntry, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
+def fit_on_other_text(
+    human: HumanEntry, curve: Record, t: Sequence[float]
+) -> TemperatureFit | None:
     """Estimate the temperature on contexts that the model wrote.
 
     The model finds its own texts easier or harder than human text, so human surprisal is converted
@@ -296,8 +298,8 @@ def on_other_text(human: HumanEntry, curve: Record, t: Sequence[float]) -> Tempe
     measured, multiple = estimate(human, "surprisal", TEACHER_FORCED), surprisal_per_entropy(human)
     if measured is None or multiple is None or 1.0 not in t:
         return None
-    expected, slopes = mean(curve, "surprisal"), mean(curve, "surprisal_slope")
-    level = multiple * float(mean(curve, "entropy")[list(t).index(1.0)])
+    expected, slopes = curve_mean(curve, "surprisal"), curve_mean(curve, "surprisal_slope")
+    level = multiple * float(curve_mean(curve, "entropy")[list(t).index(1.0)])
     return TemperatureFit(
         surprisal=level,
         ci95=measured.interval and [level * end / measured.value for end in measured.interval],

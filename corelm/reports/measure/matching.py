@@ -109,6 +109,7 @@ class Matcher:
         """Return enough texts to search on; all of them if they are few."""
         wanted = PART
         if figure in OF_HUMAN_WORDS:
+            # No more than memory holds: the model would read the texts again at each value.
             wanted = max(PART, min(PART_OF_WORDS, KEPT // len(self._model.vocabulary)))
         part = _spread(self._whole.contexts, wanted)
         if part is self._whole.contexts:

@@ -263,13 +263,13 @@ def curve(record: Record, temperatures: Sequence[float]) -> Curve:
     """
     return Curve(
         t=list(temperatures),
-        entropy=mean(record, "entropy").tolist(),
-        slope=mean(record, "slope").tolist(),
-        surprisal=mean(record, "surprisal").tolist(),
+        entropy=curve_mean(record, "entropy").tolist(),
+        slope=curve_mean(record, "slope").tolist(),
+        surprisal=curve_mean(record, "surprisal").tolist(),
     )
 
 
-def mean(record: Record, name: str) -> Floats:
+def curve_mean(record: Record, name: str) -> Floats:
     """Return the mean of a column of the record at each temperature: (temperatures,).
 
     Surprisal is over the positions where a token that ends no text can be drawn.

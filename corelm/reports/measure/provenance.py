@@ -150,6 +150,7 @@ def warnings(
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
         )
+    # The number of units follows from the design alone: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(set(units(texts))) < intervals.FEWEST:
         yield (

@@ -24,10 +24,10 @@ from corelm.reports.measure.entries import (
 )
 from corelm.reports.measure.human import (
     band,
+    fit_on_human_text,
+    fit_on_other_text,
     from_manifest,
     from_texts,
-    on_human_text,
-    on_other_text,
     surprisal_per_entropy,
     written,
 )
@@ -120,9 +120,9 @@ class ReportRun:
         found = self._on_contexts(contexts, at)
         if human is not None:
             human.temperature = (
-                on_human_text(found["model"], found["curve"], at)
+                fit_on_human_text(found["model"], found["curve"], at)
                 if contexts.source == HUMAN
-                else on_other_text(human, found["curve"], at)
+                else fit_on_other_text(human, found["curve"], at)
             )
         drawn, of_contexts = self._generated_texts(), self._units(contexts)
         measured = self._measurements(found["samplers"], drawn, human, of_contexts)

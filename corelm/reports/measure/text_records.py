@@ -128,7 +128,7 @@ def details(
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
-        "q": min(math.exp(-drawn.surprisal), 1.0),
+        "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
         "entropy": drawn.entropy,
         "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
     }

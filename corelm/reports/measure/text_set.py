@@ -150,6 +150,7 @@ class TextSet:
         ]
         failures = [of_plugins.failures, *(each.failures for each in self._sets)]
         self.failures = {n: why for each in failures for n, why in each.items()}
+        # Figures of a whole set are not comparable if it has fewer texts than the other sets.
         enough = self.set_size <= len(records)
         self.of_set = {
             name: metrics.mean(values[name])

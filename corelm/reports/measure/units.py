@@ -283,7 +283,7 @@ AnyUnit = TypeVar("AnyUnit", bound=Unit)
 
 
 class Stages:
-    """Do the units of a report that are not finished.
+    """Run the unfinished units of a report, stage by stage.
 
     Args:
         executor: does the units of work.

@@ -78,8 +78,8 @@ def page(document: Document) -> str:
             tables=shown,
             charts=list(charts(document)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
-            groups=groups(document),
-            legend=list(legend()),
+            groups=text_groups(document),
+            legend=list(surprisal_levels()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
             fronts=[front_in_words(document, front) for front in document.fronts],
@@ -203,7 +203,7 @@ def playground(document: Document) -> Playground | None:
     p = softmax(logits.astype(np.float64))
     words = content.words[: min(BARS, len(logits))]
     bars = [
-        Bar(shown(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
+        Bar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
     ]
     entropy = float(entropy_of_logits(logits))
@@ -282,7 +282,7 @@ class Group:
     explained: bool
 
 
-def groups(document: Document) -> list[Group]:
+def text_groups(document: Document) -> list[Group]:
     """Return the texts by prompt and sample, the samplers in the order of the report.
 
     The first samples of each prompt have the figures of their words: as many as fit, at least one.
@@ -333,27 +333,27 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
         f"surprisal {number(surprisal)}, rank {rank}\n"
         f"p {share(token['p'])}, q {share(token['q'])}, entropy {number(token['entropy'])}"
     )
-    likely = "\n".join(f"{shown(word)}\t{share(p)}" for word, p in token["alternatives"])
+    likely = "\n".join(f"{shown_token(word)}\t{share(p)}" for word, p in token["alternatives"])
     level = bisect_right(LEVELS, surprisal)
-    return Word(whole[: len(whole) - len(text)], text or shown(whole), level, about, likely)
+    return Word(whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely)
 
 
-def shown(token: str) -> str:
+def shown_token(token: str) -> str:
     """Write a token on one line, without the space before it unless it is nothing but spaces.
 
     Example:
-        >>> shown(" film"), shown(" "), shown("a\\nb")
+        >>> shown_token(" film"), shown_token(" "), shown_token("a\\nb")
         ('film', '␣', 'a⏎b')
     """
     token = visible(token)
     return (token.strip(" ") or token).translate(SPACES)
 
 
-def legend() -> Iterator[tuple[int, str]]:
+def surprisal_levels() -> Iterator[tuple[int, str]]:
     """Yield each level of surprisal with its range.
 
     Example:
-        >>> list(legend())[1]
+        >>> list(surprisal_levels())[1]
         (1, '2 to 4')
     """
     yield 0, f"below {LEVELS[0]}"

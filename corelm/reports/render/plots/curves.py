@@ -175,10 +175,10 @@ def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
     entries = named(document)
     drawing, axes = _positions([label for label, _ in entries], axes)
     axes.set_ylabel("mean entropy (nats)")
-    ends = _lines(axes, entries, "entropy", _colours(entries))
+    ends = _draw_lines(axes, entries, "entropy", _colours(entries))
     if axes.lines:
         axes.set_ylim(*canvas.padded(*extent(axes, 1)))
-    _name(axes, ends)
+    _name_ends(axes, ends)
     return drawing
 
 
@@ -194,10 +194,10 @@ def mass_kept_by_position(document: Document) -> Figure:
     drawing, axes = _positions([label for label, _ in shown])
     axes.set_ylabel("mass kept (share of the model's)")
     colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
-    ends = _lines(axes, shown, "mass_kept", colours)
+    ends = _draw_lines(axes, shown, "mass_kept", colours)
     if axes.lines:
         axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
-    _name(axes, ends)
+    _name_ends(axes, ends)
     return drawing
 
 
@@ -228,14 +228,14 @@ def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
     return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
 
 
-def _lines(
+def _draw_lines(
     axes: Axes, entries: Sequence[Labelled], key: str, colours: Mapping[str, str]
 ) -> dict[str, Point]:
     """Draw a line for each sampler, and return the ends of these lines by label."""
     ends: dict[str, Point] = {}
     for label, entry in entries:
         places = entry.teacher_forced.by_position if entry.teacher_forced else []
-        line = [(place["position"] + 1, place[key]) for place in places if _number(place, key)]
+        line = [(place["position"] + 1, place[key]) for place in places if _is_number(place, key)]
         if line:
             axes.plot(
                 *zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3, clip_on=False
@@ -246,9 +246,9 @@ def _lines(
     return ends
 
 
-def _name(axes: Axes, ends: Mapping[str, Point]) -> None:
+def _name_ends(axes: Axes, ends: Mapping[str, Point]) -> None:
     labels.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
 
 
-def _number(place: Mapping[str, Any], key: str) -> bool:
+def _is_number(place: Mapping[str, Any], key: str) -> bool:
     return isinstance(place.get(key), int | float)

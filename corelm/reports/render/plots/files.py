@@ -98,7 +98,7 @@ def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[t
 
 
 def drawable(document: Document) -> Document:
-    """Return the figures of a report, in the range that matplotlib can draw."""
+    """Return a report without its texts, and with numbers that matplotlib can draw."""
     return Document.from_dict(_bounded(_without_texts(document)))
 
 
