@@ -136,13 +136,13 @@ def test_the_report_is_the_same_though_workers_come_and_go(in_process, killed):
 
 
 def test_a_cluster_without_a_scheduler_or_a_worker_is_named(killed, monkeypatch):
-    monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 1)
+    monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 3)
 
     with pytest.raises(ExecutorError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1: "):
         DaskCluster([job()], "tcp://127.0.0.1:1")
     with (
         distributed.LocalCluster(n_workers=0, **HERE) as cluster,
-        pytest.raises(ExecutorError, match=r"^the Dask scheduler has had no worker for 1 seconds"),
+        pytest.raises(ExecutorError, match=r"^the Dask scheduler has had no worker for 3 seconds"),
     ):
         DaskCluster([job()], cluster.scheduler_address)
 
