@@ -34,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
         # readline, which pytest imports, sets the first two behind the back of os.environ.
         os.unsetenv(name)
+    # Each core has a worker of its own, and tiny networks compile for longer than they run.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
@@ -65,12 +68,11 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    """Put corelm's log level back, which a worker of a cluster raises in its process."""
+def _logger() -> None:
+    """Start with the logger that an import makes; commands and workers of a cluster change it."""
     logger = logging.getLogger("corelm")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+    logger.setLevel(logging.NOTSET)
+    logger.handlers = []
 
 
 @pytest.fixture
