@@ -10,6 +10,8 @@ import pytest
 import corelm
 from corelm.reports.document.schema import schema
 
+pytestmark = pytest.mark.slow  # the report that all share takes seconds
+
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
@@ -27,7 +29,6 @@ def temperatures(document):
     return [row for row in document["samplers"] if row["name"] == "temperature"]
 
 
-@pytest.mark.slow
 def test_it_follows_the_schema_and_nothing_failed(document):
     jsonschema.validate(document, schema())
     assert [row["error"] for row in document["samplers"]] == [None] * 8
@@ -89,7 +90,6 @@ def test_the_human_row_is_there(document):
     )
 
 
-@pytest.mark.slow
 def test_the_summary(document):
     said = corelm.Report(document).summary
     assert said.startswith(
