@@ -171,7 +171,7 @@ class _Run:
         if not self._checked:
             return stage(logits, self._context)
         context = self._context_of(stage)
-        # The flag stops NumPy alone: torch, `setflags` and `.base` write in spite of it.
+        # The flag stops NumPy alone: torch, `setflags` and `.base` write despite it.
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
         result = self._guarded(stage, stage, own, context)

@@ -95,7 +95,7 @@ class Texts:
         endings: what ends a text before its end token and its length.
         unknown: True to allow [UNK] to be sampled.
         prompt_index: the index of the prompt in a run of several prompts.
-        ids: the ids of the prompt; by default those of its text.
+        ids: the ids of the prompt; by default its text is encoded.
     """
 
     prompt: str

@@ -152,8 +152,8 @@ def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **name
             returns arrays with one entry a row, a flag that holds for all rows, or a tuple of
             them.
         logits: an array of any library; only NumPy's are divided.
-        arguments: those with one axis have one entry a row.
-        named: likewise.
+        arguments: arrays with one axis have one entry per row.
+        named: as `arguments`.
 
     Example:
         >>> in_blocks(np.sum, np.ones((2, BLOCK)), axis=-1).tolist()

@@ -71,7 +71,7 @@ def _container_quota(
 
 
 def _groups(line: str, root: Path) -> Iterator[Path]:
-    """The folders of a control group and of those around it, from a line like `0::/a/b`."""
+    """Yield the folders of a control group and its parents, from a line like `0::/a/b`."""
     _, controllers, path = [*line.split(":", 2), "", ""][:3]
     if not controllers:  # version 2
         mount = root

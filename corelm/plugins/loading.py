@@ -135,7 +135,7 @@ def _of_others(stdout: Any, stderr: Any) -> Any:
 
 
 class _OfOthers:
-    """Standard output for the threads that run no plugin, and standard error for those that do."""
+    """Standard error for threads that run a plugin, and standard output for all others."""
 
     def __init__(self, stdout: Any, stderr: Any) -> None:
         self._stdout, self._stderr = stdout, stderr

@@ -29,7 +29,7 @@ class Candidate:
         self_certainty: (time,) nats, the KL divergence of the model's distributions from uniform;
             empty for a scorer of this package that does not read it.
         confidence: (time,) nats, the mean surprisal of the model's 20 likeliest tokens; empty
-            likewise.
+            under the same condition.
     """
 
     prompt: str

@@ -94,7 +94,7 @@ def lowest_mean(values, window):
 
 
 METRIC_WINDOW = 16
-"""The window of the metrics: a report's texts are shorter than those of DeepConf."""
+"""The window of the metrics: a report's texts are shorter than DeepConf's."""
 
 
 def mean_self_certainty(certainty, text):

@@ -27,7 +27,7 @@ class Request(NamedTuple):
         model_name: the name of the model.
         model: the model.
         texts: the texts of one prompt.
-        prompts: several prompts, instead of that of the texts; empty for one.
+        prompts: the prompts, if there are several; empty for one.
         is_colored: colour words by their surprisal.
         alternatives: keeps the likely words in place of each; None for texts alone.
     """

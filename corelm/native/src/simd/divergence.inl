@@ -218,7 +218,7 @@ KERNEL_OF_ROWS(divergence)
 /* ---- the temperature curve ---- */
 
 /* Add a block's weights at a temperature, weights * logits, and weights * logits squared. Sixteen
- * numbers at a time are added in single precision, which is that of the exponentials. */
+ * numbers at a time are added in single precision, as precise as the exponentials. */
 INLINE void add_moments(const float *below, float inverse_t, double *moments)
 {
     floats zeroth[PARTS] = {{0}}, first[PARTS] = {{0}}, second[PARTS] = {{0}};

@@ -114,7 +114,7 @@ class Job:
 
     @property
     def is_ancestral(self) -> bool:
-        """True if its texts can be written in turn with those of other jobs."""
+        """True if its texts can share steps with other jobs' texts."""
         return self.strategy.decoder is None
 
     @property

@@ -51,7 +51,7 @@ class Writing:
             self._take(end.value)
 
     def score_with(self, others: Sequence[Writing]) -> None:
-        """Score the whole prompt in one pass with those of others."""
+        """Score the whole prompt in one pass with the prompts of others."""
         writings = [self, *others]
         try:
             prompts = [writing.job.ids for writing in writings]
@@ -71,7 +71,7 @@ class Writing:
             self.job.tell(self.job, scores)
 
     def join(self, batch: ContinuousBatch) -> None:
-        """Add the texts to those of others; without a token to draw they have ended."""
+        """Add the texts to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
         if job.length:
             self.request = batch.add(texts, measured=job.measured)
@@ -138,7 +138,7 @@ class _Collector:
         return Written(self._texts.generations(), self._entropies, self._tables, scores)
 
     def tell(self, step: Step) -> None:
-        """Tell of the pieces of a step, if the job is streamed."""
+        """Report the pieces of a step to the job, if it is streamed."""
         if self._job.tables is not None:
             self._add_tables(step)
         for sample, entropy in zip(step.samples.tolist(), step.entropy.tolist(), strict=True):
