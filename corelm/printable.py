@@ -123,7 +123,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the settings that differ, with both values; of lists, with what only one has.
+    """Return the settings that differ, with both values; for lists, with the items only one has.
 
     A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
     mapping.

@@ -200,7 +200,7 @@ class Kernels(Protocol):
         """Sum weights, weights * logits and weights * logits^2 at each temperature.
 
         Args:
-            logits: shifted so that each row's maximum is 0; the maximum is skipped.
+            logits: each row's maximum is subtracted, and its token left out.
             temperatures: (count,).
             out: (batch, count, 3).
         """

@@ -63,7 +63,7 @@ class SharedRedirect:
         return threading.get_ident() in self._entries
 
     def _leave(self, thread: int, entries: int) -> None:
-        """Note how often a thread is still in; undo the redirection if it was the last one."""
+        """Count a thread out; undo the redirection if it was the last one inside."""
         self._entries[thread] = entries
         if not entries:
             del self._entries[thread]

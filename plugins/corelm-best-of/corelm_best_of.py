@@ -73,12 +73,12 @@ def tail_confidence(candidate, window=WINDOW):
 
 
 def group_confidence(candidate, window=WINDOW):
-    """Return the mean confidence of the lowest tenth of all groups of tokens in a row."""
+    """Return the mean confidence of the lowest tenth of all groups of consecutive tokens."""
     return lowest_mean(candidate.confidence, window)
 
 
 def lowest_group_confidence(candidate, window=WINDOW):
-    """Return the confidence of the group of tokens in a row that has the lowest."""
+    """Return the lowest mean confidence of any group of consecutive tokens."""
     return float(group_means(candidate.confidence, window).min())
 
 

@@ -23,7 +23,7 @@ from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
-"""What a sampler may read of a context that the tokens alone do not say."""
+"""The parts of a context that a sampler may read and that don't follow from the tokens alone."""
 
 
 class Place:

@@ -1,4 +1,4 @@
-"""One prompt of a request: what to write, and who hears of it."""
+"""One prompt of a request: what to write, and where its events go."""
 
 from __future__ import annotations
 

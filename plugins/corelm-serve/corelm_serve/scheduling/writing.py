@@ -34,7 +34,7 @@ class Writing:
         self.request: BatchedTexts | None = None
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
-        # In blocks, so that a long prompt holds up nobody.
+        # In blocks, so that a long prompt doesn't hold up other jobs.
         self._blocks = score(model, job.ids, job.tables or 0, piece, job.unknown)
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
@@ -84,7 +84,7 @@ class Writing:
         self.end = _Collector(job, opened).written(self._scores)
 
     def advance(self, work: Callable[[], object]) -> None:
-        """Do a part of the work on its request, and tell of what is new."""
+        """Do a part of the work on its request, and report what is new."""
         work()
         request, collector = self.request, self._collector
         assert request is not None
