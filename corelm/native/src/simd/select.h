@@ -258,7 +258,7 @@ INLINE void sample_keys(const struct keys *keys, size_t size, float *values, flo
  * an equal number of keys. The sums down to the smallest key are `all`; going up from there, keys
  * are taken out of them. For the other way round, a sample tells too little: it may hold none of
  * the few largest weights. The answer is rarely more than a tenth of the sample away. To miss it
- * costs a pass over most keys, so many keys have a larger sample. */
+ * costs a pass over most keys, so a larger sample is taken of many keys. */
 INLINE void find_pivots(const struct keys *keys, struct prefix all, const struct goal *goal,
                         int apart, float *low, float *high)
 {
