@@ -173,8 +173,8 @@ INLINE size_t count_at_least(const float *numbers, size_t count, float bar)
     return found;
 }
 
-/* A bar that at least k of some numbers reach, and not many more; the lowest one where fewer than k
- * are finite. */
+/* Find a bar that at least k numbers reach, and few more than k; -FLT_MAX if fewer than k are
+ * finite. */
 INLINE float find_bar(const float *numbers, size_t count, size_t k, float largest)
 {
     float depth = 1, step = 1;

@@ -59,8 +59,8 @@ KERNEL_OF_ROWS(top_p)
 
 /* ---- typical: tokens whose surprisal is near the entropy ---- */
 
-/* The depth of all tokens that are no farther than the farthest above another depth: a little more,
- * so that rounding does no harm. */
+/* The depth at which the distance from the entropy is the largest of the tokens down to `depth`: a
+ * little more, so that rounding does no harm. */
 INLINE float depth_in_reach(double centre, float depth)
 {
     double farthest = fmax(fabs(centre), fabs(centre + (double)depth));
@@ -81,8 +81,8 @@ INLINE doubles exact_distances(doubles logits, double largest, double centre)
     return (doubles)((longs)excess & INT64_MAX); /* the absolute value */
 }
 
-/* Keys of the nearest come first: the exact distances, less one of them, negated. The difference of
- * near numbers fits a float: what is lost is far below the tolerance. */
+/* The keys: `from` less the exact distances, so that the nearest come first. The difference of near
+ * numbers fits a float: what is lost is far below the tolerance. */
 INLINE floats nearness(floats logits, float largest, double centre, double from)
 {
     eight keys[EIGHTS];
@@ -195,8 +195,8 @@ INLINE void keep_to_cut(const float *row, float largest, double centre, double f
     copy_tokens(row, scratch->tokens, tied, out);
 }
 
-/* Without the tokens that are never needed there is enough weight, and so there is among all those
- * that are no farther than what is left. */
+/* The tokens down to `depth` have enough weight. So the tokens at most as far from the entropy as
+ * the farthest of these have enough too, and only they are candidates. */
 TARGET static enum status typical_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct typical_args *args = work;
