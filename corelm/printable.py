@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from textwrap import shorten
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 LONGEST = 60
 """Characters of a value that a message shows in full."""
-LONGEST_LIST = 200
-"""Characters of a list that a message shows."""
 LONGEST_MESSAGE = 2_000
 """Characters of an error's message that are shown."""
 MOST_NAMES = 200
@@ -120,55 +117,6 @@ def listed(names: Sequence[str]) -> str:
     """
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
     return f"{', '.join(names[:MOST_NAMES]) or 'none'}{more}"
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the settings that differ, with both values; for lists, with the items only one has.
-
-    A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
-    mapping.
-
-    Example:
-        >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
-        'seed 1, here 2'
-        >>> differences({"seeds": [1, 2]}, {"seeds": [2, 3], "code of a_plugin": "12ab" * 8})
-        'seeds 1, here 3; other code of a_plugin'
-    """
-    return "; ".join(
-        _difference(name, before.get(name), now.get(name)) for name in _changed(before, now)
-    )
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
-
-
-def _difference(name: str, before: Any, now: Any) -> str:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return f"other {name}: {', '.join(_changed(before, now))}"
-    if _is_digest(before) or _is_digest(now):
-        return f"other {name}"
-    if isinstance(before, list) and isinstance(now, list):
-        only_before, only_now = _without(before, now), _without(now, before)
-        if only_before or only_now:  # else the order differs
-            before, now = only_before, only_now
-    return f"{name.replace('_', ' ')} {_in_words(before)}, here {_in_words(now)}"
-
-
-def _without(values: list[Any], others: list[Any]) -> list[Any]:
-    return [value for value in values if value not in others]
-
-
-def _in_words(value: Any) -> str:
-    if not isinstance(value, list):
-        return "none" if value is None else shown(value)
-    text = printable(", ".join(map(str, value)))
-    return shorten(text, LONGEST_LIST, placeholder=" ...") or "none"
-
-
-def _is_digest(value: Any) -> bool:
-    """Return True for a digest in hexadecimal digits."""
-    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16,64}", value))
 
 
 def counted(count: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
 
 Rows = NDArray[np.bool_]
-P = ParamSpec("P")
+
 T = TypeVar("T")
 
 
@@ -168,9 +168,9 @@ class _Run:
 
     def _call(self, stage: Sampler, logits: Array) -> Array:
         """Call one stage on read-only arrays, and check the type, shape and dtype of its result."""
-        if not self._checked:
-            return stage(logits, self._context)
         context = self._context_of(stage)
+        if not self._checked:
+            return stage(logits, context)
         # The flag stops NumPy alone: torch, `setflags` and `.base` write despite it.
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
@@ -185,9 +185,9 @@ class _Run:
             return self._context
         return self._context.copy()
 
-    def _guarded(self, stage: Sampler, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    def _guarded(self, stage: Sampler, work: Callable[..., T], *arguments: object) -> T:
         try:
-            return work(*args, **named)
+            return work(*arguments)
         except UsageError as error:  # such as a word that the vocabulary lacks
             raise UsageError(f"{stage.name}: {message_of(error)}") from error
         except (KeyboardInterrupt, SamplerError):  # the latter names a sampler inside this one

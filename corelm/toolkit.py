@@ -86,7 +86,6 @@ from corelm.plugins.strategies import strategy as strategy
 from corelm.printable import LONGEST as LONGEST
 from corelm.printable import counted as counted
 from corelm.printable import did_you_mean as did_you_mean
-from corelm.printable import differences as differences
 from corelm.printable import listed as listed
 from corelm.printable import one_line as one_line
 from corelm.printable import printable as printable

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
         # readline, which pytest imports, sets the first two behind the back of os.environ.
         os.unsetenv(name)
+    # Each core has a worker of its own, and tiny networks compile for longer than they run.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without garbage collection, which would pass over all engines again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()  # what was imported stays
 
 
 LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
@@ -65,12 +80,11 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    """Put corelm's log level back, which a worker of a cluster raises in its process."""
+def _logger() -> None:
+    """Start with the logger that an import makes; commands and workers of a cluster change it."""
     logger = logging.getLogger("corelm")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+    logger.setLevel(logging.NOTSET)
+    logger.handlers = []
 
 
 @pytest.fixture

@@ -13,10 +13,17 @@ import pytest
 
 PASSED = Path(os.environ["CORELM_PASSED"])
 REPEATED = (
-    *("tests/cli/", "tests/plugins/"),
+    *("tests/cli/test_cli_app", "tests/cli/test_cli_completion", "tests/cli/test_cli_models"),
+    *("tests/cli/test_cli_plugin", "tests/cli/test_cli_process"),
+    *(
+        "tests/plugins/test_entry_points",
+        "tests/plugins/test_models",
+        "tests/plugins/test_registry",
+    ),
     *("tests/test_docs.py", "tests/test_portability.py", "tests/test_public_surface.py"),
 )
-"""Tests that look at what is installed: they are run in each environment."""
+"""Beginnings of tests that list the installed plugins, commands or models, or that look at what an
+import loads: they are run in each environment."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,8 +35,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item.nodeid not in passed]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Record what has passed."""
+    if hasattr(config, "workerinput"):  # a worker's summary; the main process has all of them
+        return
     passed = {report.nodeid for report in terminalreporter.getreports("passed")}
     others = {report.nodeid for report in terminalreporter.getreports("error")}
     with PASSED.open("a", encoding="utf-8") as file:

@@ -166,6 +166,18 @@ def test_padding_and_the_unknown_word_are_never_drawn():
     assert {t for text in asked for t in text.tokens} == set(range(1, 12))
 
 
+def test_a_sampler_that_restores_padding_is_named():
+    class Restores(corelm.Sampler):
+        def __call__(self, logits, context):
+            return np.zeros_like(logits) if context.step == 2 else logits
+
+    with pytest.raises(
+        SamplerError, match=r"restores restored token [01], .* at step 2, row \d"
+    ) as e:
+        generate(sampler=Restores(), n=64, model=ENDLESS)
+    assert {len(text.tokens) for text in e.value.generations} == {2}
+
+
 @pytest.mark.parametrize(
     "prompt", ["flew away", "\0 \x1b[2J", "مرحبا", "🎬", "<script>", "the " * 10_000]
 )

@@ -7,7 +7,6 @@ import pytest
 from corelm.printable import (
     counted,
     did_you_mean,
-    differences,
     message_of,
     one_line,
     printable,
@@ -102,30 +101,3 @@ def test_the_closest_name_is_suggested(word, cutoff, expected):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 texts"), (1, "1 text"), (2000, "2,000 texts")])
 def test_a_count(count, text):
     assert counted(count, "text") == text
-
-
-DIGEST = "0123456789abcdef"
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "text"),
-    [
-        ({"samples": 4}, {"samples": 5}, "samples 4, here 5"),
-        ({"a_b": "x"}, {}, "a b 'x', here none"),
-        ({"prompts": ["one", "two"]}, {"prompts": ["two"]}, "prompts one, here none"),
-        ({"seeds": [1, 2]}, {"seeds": [2, 1]}, "seeds 1, 2, here 2, 1"),
-        ({"code of a_b": DIGEST}, {"code of a_b": DIGEST[::-1]}, "other code of a_b"),
-        ({"code of a_b": DIGEST}, {}, "other code of a_b"),
-        ({"secrets": {"KEY": DIGEST}}, {"secrets": {}}, "other secrets: KEY"),
-        ({"same": 1, "n": 1}, {"same": 1, "n": 2}, "n 1, here 2"),
-    ],
-)
-def test_settings_that_differ(before, now, text):
-    assert differences(before, now) == text
-
-
-def test_a_long_list_of_settings_is_shortened():
-    found = differences({"prompts": [f"prompt {i}" for i in range(1000)]}, {"prompts": []})
-    assert len(found) < 250
-    assert "prompt 1, prompt 2" in found
-    assert " ..., here none" in found

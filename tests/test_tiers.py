@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from programs import load_program
 from tiers import PROJECTS, ROOT, dependencies, engine_plugins, mark_engines
 
 
@@ -33,3 +34,9 @@ def test_a_test_without_its_engine_says_what_to_install(
     mark_engines(item)
     skipped = item.get_closest_marker("skip")
     assert (skipped and skipped.kwargs["reason"]) == reason
+
+
+def test_the_tests_that_are_run_in_each_environment_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORELM_PASSED", "passed.txt")
+    once = load_program(ROOT / "tests" / "once.py")
+    assert [start for start in once.REPEATED if not list(ROOT.glob(f"{start}*"))] == []

@@ -12,7 +12,7 @@ from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Distributions, Step, model_surprisals
-from corelm.errors import CorelmError, ModelOutputError, UsageError
+from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
 from corelm.language_model import (
     LanguageModel,
     RewindableSession,
@@ -122,7 +122,8 @@ class Decoding:
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
-            SamplerError: the sampler raised, or its result is not a distribution.
+            SamplerError: the sampler raised, its result is not a distribution, or the token drawn
+                is one that the model rules out.
         """
         position = self._builder.step
         found = self._distributions(scores)  # the draw validates the sampler's rows as a by-product
@@ -131,6 +132,8 @@ class Decoding:
         tokens, surprisal, valid = draw_checked(found.logits, uniforms)
         if not valid:
             raise invalid_result(self._sampler, found.logits, position)
+        if found.logits is not found.model_logits:
+            self._refuse_restored(tokens, found.model_logits)
         return self._drawn_step(_read_only(tokens), _read_only(surprisal))
 
     def step(self, tokens: Ids) -> Step:
@@ -153,6 +156,16 @@ class Decoding:
         self._last = Distributions.of(model_logits, logits, trace)
         self._rows = self._drawn = None
         return self._last
+
+    def _refuse_restored(self, tokens: Ids, model_logits: Array) -> None:
+        """Raise if a token is drawn that the model rules out, such as padding."""
+        # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
+        for row, token in enumerate(tokens.tolist()):
+            if model_logits[row, token] == -np.inf:
+                raise SamplerError(
+                    f"{self._sampler} restored token {token}, which is never drawn, at step "
+                    f"{self._builder.step}, row {row}"
+                )
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
         if self._last is None:

@@ -251,9 +251,9 @@ class NumpySession:
         window = self._window
         times: Ids | None = None
         if window.is_equal:
-            start, stop, asked = next(window.spans(1))
+            start, stop = window.start(window.length), window.length
             texts = window.texts[:, start:stop]
-            new = _unprocessed(self._cached(slice(0, 1)), start, stop, asked)
+            new = _unprocessed(self._cached(slice(0, 1)), start, stop, 1)
         else:
             starts, new = window.starts(window.length), 1
             before = window.starts(self._cached_at)

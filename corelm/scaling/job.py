@@ -10,22 +10,38 @@ import json
 import logging
 import os
 import pickle
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import shorten
+from typing import Any
 
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.executor import Unit
-from corelm.toolkit import is_path, machine, parts, plugin_of, reason_of, registry, strategy
+from corelm.toolkit import (
+    is_path,
+    machine,
+    parts,
+    plugin_of,
+    printable,
+    reason_of,
+    registry,
+    shown,
+    strategy,
+)
 
 PREFIX = "env:"
 ROUNDS = 200_000
 """Iterations of the hash: a guess at a short secret costs a tenth of a second."""
+
+LONGEST_LIST = 200
+"""Characters of a list of settings that a message shows."""
 
 OWN = ("corelm", "numpy")
 SAME_BITS = ("platform", "kernels", "vector_width")
@@ -247,3 +263,52 @@ def _travels(error: BaseException) -> bool:
     except Exception:
         return False
     return isinstance(error, Exception)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the settings that differ, with both values; of lists, with what only one has.
+
+    A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
+    mapping.
+
+    Example:
+        >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
+        'seed 1, here 2'
+        >>> differences({"seeds": [1, 2]}, {"seeds": [2, 3], "code of a_plugin": "12ab" * 8})
+        'seeds 1, here 3; other code of a_plugin'
+    """
+    return "; ".join(
+        _difference(name, before.get(name), now.get(name)) for name in _changed(before, now)
+    )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return f"other {name}: {', '.join(_changed(before, now))}"
+    if _is_digest(before) or _is_digest(now):
+        return f"other {name}"
+    if isinstance(before, list) and isinstance(now, list):
+        only_before, only_now = _without(before, now), _without(now, before)
+        if only_before or only_now:  # else the order differs
+            before, now = only_before, only_now
+    return f"{name.replace('_', ' ')} {_in_words(before)}, here {_in_words(now)}"
+
+
+def _without(values: list[Any], others: list[Any]) -> list[Any]:
+    return [value for value in values if value not in others]
+
+
+def _in_words(value: Any) -> str:
+    if not isinstance(value, list):
+        return "none" if value is None else shown(value)
+    text = printable(", ".join(map(str, value)))
+    return shorten(text, LONGEST_LIST, placeholder=" ...") or "none"
+
+
+def _is_digest(value: Any) -> bool:
+    """Return True for a digest in hexadecimal digits."""
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16,64}", value))

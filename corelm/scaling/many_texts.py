@@ -30,9 +30,9 @@ from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.scaling.code_digests import code_settings
 from corelm.scaling.executor import Executor, ExecutorChoice, choose
-from corelm.scaling.job import Job
+from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
-from corelm.toolkit import BATCH, counted, differences, parts
+from corelm.toolkit import BATCH, counted, parts
 
 
 @dataclass(frozen=True)

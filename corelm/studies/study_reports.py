@@ -25,10 +25,10 @@ from corelm.reports.plan.plan import NamedModel, Plan, plan
 from corelm.reports.report import Report
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import ExecutorChoice
-from corelm.scaling.job import SAME_BITS
+from corelm.scaling.job import SAME_BITS, differences
 from corelm.studies.study_file import Study
 from corelm.studies.unit_cache import CachingExecutor, UnitCache, digest
-from corelm.toolkit import differences, label, machine, parts, plugin_of
+from corelm.toolkit import label, machine, parts, plugin_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.plugins.strategies import Strategy, strategy
-from corelm.scaling.job import Job, _loaded, do, hash_of_variable, packed
+from corelm.scaling.job import Job, _loaded, differences, do, hash_of_variable, packed
 from corelm.testing import ToyModel
 
 
@@ -146,3 +146,30 @@ def test_an_error_travels_as_it_is_or_as_its_message(raised, expected, message):
     with pytest.raises(expected) as error:
         do(job_of("with an end"), packed(Raise(raised)))
     assert (type(error.value), str(error.value)) == (expected, message)
+
+
+DIGEST = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "text"),
+    [
+        ({"samples": 4}, {"samples": 5}, "samples 4, here 5"),
+        ({"a_b": "x"}, {}, "a b 'x', here none"),
+        ({"prompts": ["one", "two"]}, {"prompts": ["two"]}, "prompts one, here none"),
+        ({"seeds": [1, 2]}, {"seeds": [2, 1]}, "seeds 1, 2, here 2, 1"),
+        ({"code of a_b": DIGEST}, {"code of a_b": DIGEST[::-1]}, "other code of a_b"),
+        ({"code of a_b": DIGEST}, {}, "other code of a_b"),
+        ({"secrets": {"KEY": DIGEST}}, {"secrets": {}}, "other secrets: KEY"),
+        ({"same": 1, "n": 1}, {"same": 1, "n": 2}, "n 1, here 2"),
+    ],
+)
+def test_settings_that_differ(before, now, text):
+    assert differences(before, now) == text
+
+
+def test_a_long_list_of_settings_is_shortened():
+    found = differences({"prompts": [f"prompt {i}" for i in range(1000)]}, {"prompts": []})
+    assert len(found) < 250
+    assert "prompt 1, prompt 2" in found
+    assert " ..., here none" in found

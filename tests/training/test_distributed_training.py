@@ -28,7 +28,7 @@ def test_four_devices_give_the_weights_of_one_device(tmp_path: Path) -> None:
     texts.write_text("\n".join(" ".join(rng.choices("abcdefgh", k=10)) for _ in range(14)))
     environment = {
         "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
     }
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(texts), str(tmp_path)],

@@ -19,7 +19,8 @@ from typing import IO, Any
 from corelm.errors import UsageError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import try_lock
-from corelm.toolkit import differences, home
+from corelm.scaling.job import differences
+from corelm.toolkit import home
 
 FOLDER = "reports"
 DIGITS = 16
