@@ -6,7 +6,7 @@ from corelm.cli import main
 
 if __name__ == "__main__":
     code = main()
-    # Where Ctrl-C meets a program that runs as text, as when a dataclass is made, Python remembers
-    # it though it was caught, and ends `-m` by the signal, whatever the code. Other text resets it.
+    # After Ctrl-C inside `exec` of a text, as when a dataclass is made, Python would end `-m` with
+    # the signal instead of this code, though it was caught. Another `exec` makes it forget that.
     exec("")
     sys.exit(code)

@@ -97,8 +97,8 @@ class Decoder(Parameterized, ABC):
     """True if each text by itself is distributed as with ancestral sampling: a law checks it."""
 
     is_deterministic: ClassVar[bool] = False
-    """True if it uses no random numbers: a law checks it. A report then has its first text of each
-    prompt alone."""
+    """True if it uses no random numbers: a law checks it. A report then keeps only its first text
+    of each prompt."""
 
     @abstractmethod
     def __call__(self, task: DecodingTask) -> Iterator[Step]:
@@ -109,8 +109,8 @@ class Decoder(Parameterized, ABC):
         """
 
     def next_tokens(self, task: DecodingTask) -> Mapping[int, float] | None:
-        """Return the tokens that it considers after the prompt, for explanations.
+        """Return the candidates for the first token after the prompt, for explanations.
 
-        Each token has its score, the best one first. None if the decoder has no such tokens.
+        Each has its score, the best one first. None if the decoder has no such candidates.
         """
         return None

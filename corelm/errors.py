@@ -18,8 +18,8 @@
     ├── ReportError             a report that is damaged or foreign, or cannot be stored
     └── MissingDependencyError  a package that only this command needs is not installed
 
-Every message is one or two sentences for a person: the value or thing at fault, the rule or the
-reason, the way out.
+Every message is one or two sentences: the value or thing at fault, the rule or the reason, the way
+out.
 """
 
 from __future__ import annotations

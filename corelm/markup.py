@@ -16,7 +16,7 @@ from corelm.printable import printable
 
 LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
-under it, so that colour alone says nothing."""
+under it, so that colour isn't the only sign."""
 TINT = "214, 69, 45"
 BAR = "linear-gradient(to right, rgba(38, 150, 138, 0.4) {0:.1f}%, transparent {0:.1f}%)"
 
@@ -157,5 +157,5 @@ class Displayed:
         return "\n\n".join(part.text() for part in self._parts())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return both forms, of which IPython takes what its frontend shows."""
+        """Return both forms; IPython takes the one that its frontend shows."""
         return {"text/html": self._repr_html_(), "text/plain": self._repr_text_()}

@@ -31,16 +31,16 @@ class Metric:
             figure is undefined for these texts. `corelm report --bibtex` cites the source in its
             docstring, as it does for samplers.
         compare: in place of `figure`, for a comparison with human text, which needs a report with
-            a reference. Called once for each set with its texts, human texts, and the second
-            scorer of the report or its model without one. It returns a function from the indices
+            a reference. Called once for each set with its texts, human texts, and the report's
+            second scorer, or its model if it has none. It returns a function from the indices
             of some of the texts to the figure.
         of_text: in place of `figure`, for a mean over texts: called with the token ids and the
             string of one text. It returns a finite number, or None if the text has no such figure,
             as one that is too short. The report has the mean over the texts that have it, and
             their number.
         of_token: with `of_text`, for a figure of next-token distributions: called with
-            (rows, vocabulary) logits of the report's model, each row before one token of a text
-            behind its prompt, but its end. It returns (rows,) finite numbers. `of_text` then
+            (rows, vocabulary) logits of the report's model, one row before each token after a
+            text's prompt, its end excepted. It returns (rows,) finite numbers. `of_text` then
             gets the numbers of a text in place of the token ids.
         limits: the least and the largest value that the figure can have, where an interval ends.
 

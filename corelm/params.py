@@ -117,7 +117,7 @@ def param(
 
 @contextmanager
 def refuse_local() -> Iterator[None]:
-    """Refuse local parameters at values other than their defaults, in everything made inside.
+    """Raise if a local parameter is set to anything but its default inside this context.
 
     For expressions that come from strangers: none of them opens a file or a model, reads a variable
     or imports a module.

@@ -171,7 +171,7 @@ class _Run:
         context = self._context_of(stage)
         if not self._checked:
             return stage(logits, context)
-        # The flag stops NumPy alone: torch, `setflags` and `.base` write in spite of it.
+        # The flag stops NumPy alone: torch, `setflags` and `.base` write despite it.
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
         result = self._guarded(stage, stage, own, context)
@@ -193,7 +193,7 @@ class _Run:
         except (KeyboardInterrupt, SamplerError):  # the latter names a sampler inside this one
             raise
         except BaseException as error:  # a plugin's SystemExit must not end the program
-            if not self._checked:  # of another library, whose tracers raise to be told apart
+            if not self._checked:  # of another library: callers tell its errors apart by type
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
             raise SamplerError(f"{stage} failed at step {self._context.step}: {reason}") from error

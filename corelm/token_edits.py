@@ -19,7 +19,7 @@ from corelm.numerics.distributions import Array
 Ids = NDArray[np.int64]
 
 GLANCE = 128
-"""Tokens at the beginning of a row, which are checked first: mostly one of them is still there."""
+"""Tokens at the beginning of a row, checked first: usually one of them is still possible."""
 
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
@@ -42,7 +42,7 @@ def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> I
 
 
 def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
-    """Return the rows and ids of the tokens that a vocabulary has, repeated ones repeatedly.
+    """Return the rows and ids of the tokens that a vocabulary has, repeats included.
 
     Args:
         tokens: (batch, time) ids.
@@ -128,7 +128,7 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     """
     result = logits.copy()
     result[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = -np.inf
-    # Few calls empty a row, so a glance at its beginning mostly saves a pass over the vocabulary.
+    # Few calls empty a row, so a look at its beginning usually saves a pass over the vocabulary.
     if (result[:, :GLANCE].max(axis=-1) > -np.inf).all():
         return result
     emptied = np.flatnonzero(result.max(axis=-1) == -np.inf)

@@ -1,1 +1,1 @@
-"""The built-in samplers, one file each. They reach the core through pluggy, as any plugin's do."""
+"""The built-in samplers, one file each. They reach the core through pluggy, like any plugin's."""

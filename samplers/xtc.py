@@ -11,11 +11,11 @@ from corelm.filters import find_tokens, xtc
 class Xtc(Sampler):
     """Exclude top choices: with a probability, drop all good tokens but the least likely one.
 
-    Good are the tokens of at least the threshold's probability, without those of `special`; one of
-    them, the last in falling order, stays. The coin and the draw after it are one draw from the
-    mixture of the cut and the uncut distribution, and that mixture is returned. probability = 0
-    switches it off. A word of `special` that the model's vocabulary lacks is skipped; `end` stands
-    for the end tokens, and `newline` for the token of a line break.
+    Good tokens have at least the threshold's probability and aren't in `special`; one of them, the
+    last in falling order, stays. The coin and the draw after it are one draw from the mixture of
+    the cut and the uncut distribution, and that mixture is returned. probability = 0 switches it
+    off. A word of `special` that the model's vocabulary lacks is skipped; `end` means the end
+    tokens, and `newline` the token of a line break.
 
     Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
 

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from corelm.errors import UsageError
 
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
-"""The names of values, in the help of options, that an empty text cannot be."""
+"""The metavars of values that can't be blank."""
 
 
 class _AsText:
@@ -36,7 +36,7 @@ class TextCommand(_AsText, TyperCommand):
     """A command whose options reach it as text.
 
     Attributes:
-        word: the option that a word without an option is meant for; None if no word is.
+        word: the option that a word without an option is probably meant for; None if there is none.
     """
 
     word: str | None = None

@@ -72,7 +72,7 @@ class RandomStream:
             self._uniforms = np.concatenate([self._uniforms, more], axis=1)
         uniforms = self._uniforms[:, position]
         if samples is None:
-            return uniforms.copy()
+            return uniforms.copy()  # a view would let the caller change later answers
         # Python's integers: numbers read one by one out of an array are slow to look up.
         wanted = samples.tolist() if isinstance(samples, np.ndarray) else samples
         return uniforms[[self._places[sample] for sample in wanted]]

@@ -375,6 +375,6 @@ def _started(model: LanguageModel, prompt: Ids) -> Session:
         session.next_logits()  # some models look for the last token only here
     except CorelmError:
         raise
-    except Exception as error:
+    except Exception as error:  # a model of another package may fail in any way
         raise UsageError("the model cannot continue an empty text; give it a prompt") from error
     return session

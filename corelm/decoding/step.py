@@ -1,4 +1,4 @@
-"""One position of generation: its distributions, and the step that decoders yield of them."""
+"""One position of generation: its distributions, and the step that decoders yield."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Step:
         return Step(self.position, *parts)  # type: ignore[arg-type]
 
     def with_text(self, text: str, finish_reason: FinishReason | None = None) -> Step:
-        """Return the same step with a text. Figures that it has computed are kept."""
+        """Return the same step with a text. Its cached figures are kept."""
         # `dataclasses.replace` would start without the figures in the instance's dict.
         step = copy(self)
         object.__setattr__(step, "text", text)

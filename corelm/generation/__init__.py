@@ -1,1 +1,1 @@
-"""Write texts, explain one token, and measure the speed of both."""
+"""Write texts: prompts, ancestral sampling, the conditions that end a text, and its record."""

@@ -25,6 +25,7 @@ class Ancestral(Decoder):
             unfinished = ~decoding.is_end(step.tokens)
             finished = position + 1 == task.length or not np.count_nonzero(unfinished)
             if not finished:
+                # Finished rows leave first, so the model doesn't read their last tokens.
                 decoding.select(unfinished)
                 decoding.advance()
             yield step

@@ -55,6 +55,7 @@ class ConstrainedText:
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
         self._sampler, self._vocabulary = sampler, vocabulary
         self._prompt_length, self._tokens = len(prompt), list(prompt)
+        # A choice may read the surprisals to decide which mask acts.
         self._surprisals: list[tuple[float, float]] = [(math.nan, math.nan)] * len(prompt)
         self.masses: list[float] = []
         self.fallbacks = 0

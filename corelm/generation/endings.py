@@ -11,7 +11,7 @@ from corelm.generation.patterns import TextPatterns
 from corelm.printable import shown
 
 REPEATS, SHORTEST = 3, 2
-"""How often a phrase occurs in a loop, and the number of its tokens, at least."""
+"""In a loop, a phrase occurs at least this often, and has at least this many tokens."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Endings:
         }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
-        """Return True if a text of these ids ends in the loop that ends it."""
+        """Return True if a text of these ids has come to a loop that ends it."""
         return self.stop_on_loop is not None and ends_in_loop(tokens, self.stop_on_loop)
 
 

@@ -95,7 +95,7 @@ class Texts:
         endings: what ends a text before its end token and its length.
         unknown: True to allow [UNK] to be sampled.
         prompt_index: the index of the prompt in a run of several prompts.
-        ids: the ids of the prompt; by default those of its text.
+        ids: the ids of the prompt; by default its text is encoded.
     """
 
     prompt: str
@@ -142,10 +142,10 @@ class Texts:
     ) -> Iterator[list[tuple[Texts, range]]]:
         """Yield n texts of each of several prompts, one prompt after the other, in batches.
 
-        A batch has the texts of each prompt with the samples of these.
+        A batch is a list of pairs: the texts of one prompt, and their samples in the batch.
 
         Args:
-            prompts: the prompts, instead of the own one.
+            prompts: the prompts, which take the place of `prompt`.
             independent: give each prompt the random numbers of its index, as in a report.
 
         Example:

@@ -308,6 +308,7 @@ class OpenTexts:
             self._seed,
             self.texts[at].value,
             self.tokens[at],
+            # A decoder that finds no more tokens, as a beam search may, ends as at the length.
             self.finish_reasons[at] or ("error" if self._failed else "length"),
             self.records[at],
         )

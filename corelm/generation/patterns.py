@@ -93,6 +93,7 @@ def _folded(text: str) -> str:
     """Return the text without the difference of cases, in as many characters."""
     if text.isascii():
         return text.lower()
+    # Some characters fold to several, as ß to ss, which would shift the positions of matches.
     return "".join(next((c for c in (x.casefold(), x.lower()) if len(c) == 1), x) for x in text)
 
 

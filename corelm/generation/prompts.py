@@ -55,7 +55,7 @@ def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
     the model puts it before every text.
 
     Raises:
-        UsageError: the prompt is something else.
+        UsageError: the prompt is neither a text nor a list of ids.
     """
     if isinstance(prompt, str):
         ids = vocabulary.encode(prompt)
@@ -87,6 +87,7 @@ def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
         return ""
     vocabulary = model.vocabulary
     most = max((len(vocabulary.encode(text)) for text in prompts), default=0)
+    # The start token takes a place in the context too.
     cut = window_start(most + (vocabulary.start is not None), context)
     if not cut:
         return ""

@@ -1,7 +1,7 @@
 """Kernels in C for the functions that decoding and sampling spend their time on.
 
 Each does what its definition does in NumPy, several times as fast. The definitions are the tests'
-reference, and serve where `kernels` is None: if there was no C compiler when corelm was installed,
+reference, and run where `kernels` is None: if there was no C compiler when corelm was installed,
 if the processor is too old, or with `CORELM_KERNELS=0` in the environment. `README.md` explains the
 sources.
 """
@@ -40,4 +40,5 @@ def loaded() -> Kernels:
 
 def vector_width() -> int | None:
     """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
+    # Asking for 16, the default, changes nothing and returns the width in use.
     return None if kernels is None else int(kernels.use_vector_width(16))

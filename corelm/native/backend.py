@@ -36,7 +36,7 @@ def kernel(
     in_place: bool = False,
     by_row: bool = True,
 ) -> Callable[[Callable[Concatenate[Array, P], R]], Callable[Concatenate[Array, P], R]]:
-    """Serve a definition by a kernel wherever the kernel can read the logits.
+    """Call a kernel in place of the definition wherever the kernel can read the logits.
 
     Args:
         on_rows: a function of `corelm.native.rows`, which takes the arguments of the definition.
@@ -64,8 +64,8 @@ def kernel(
                 and logits.ndim == 2
                 and native.kernels is not None
             ):
-                # Five calls of a decoding step wait here one after the other, so the kernel is
-                # asked without further questions: it refuses rows that it can't read as they lie.
+                # A decoding step makes five such calls, so the checks are left to the kernel: it
+                # raises for rows that it can't read in place.
                 try:
                     result: R = on_rows(logits, *arguments, **named)
                     return result
@@ -124,7 +124,7 @@ def _call(
     *arguments: P.args,
     **named: P.kwargs,
 ) -> object:
-    """Call a kernel on logits of any number of axes, which are copied if they lie otherwise."""
+    """Call a kernel on logits of any number of axes; copy them if their layout differs."""
     if not _is_behaved(logits):
         logits = np.require(logits, requirements=("C", "ALIGNED"))
     if logits.ndim == 2:
@@ -152,8 +152,8 @@ def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **name
             returns arrays with one entry a row, a flag that holds for all rows, or a tuple of
             them.
         logits: an array of any library; only NumPy's are divided.
-        arguments: those with one axis have one entry a row.
-        named: likewise.
+        arguments: arrays with one axis have one entry per row.
+        named: as `arguments`.
 
     Example:
         >>> in_blocks(np.sum, np.ones((2, BLOCK)), axis=-1).tolist()
@@ -182,7 +182,7 @@ def _blocks(logits: Any) -> Iterator[slice]:
 
 
 def _part(argument: Any, rows: slice) -> Any:
-    # `kernel(by_row=False)` keeps definitions away from here whose lists belong to all rows.
+    # One axis means one entry a row: definitions with other lists have `kernel(by_row=False)`.
     return argument[rows] if np.ndim(argument) == 1 else argument
 
 

@@ -71,7 +71,7 @@ def _container_quota(
 
 
 def _groups(line: str, root: Path) -> Iterator[Path]:
-    """The folders of a control group and of those around it, from a line like `0::/a/b`."""
+    """Yield the folders of a control group and its parents, from a line like `0::/a/b`."""
     _, controllers, path = [*line.split(":", 2), "", ""][:3]
     if not controllers:  # version 2
         mount = root
@@ -79,6 +79,8 @@ def _groups(line: str, root: Path) -> Iterator[Path]:
         mount = root / "cpu"
     else:
         return
+    # A parent's quota limits its children too. In a container the path may be the host's, and the
+    # last parent, the mount itself, is then the one that exists.
     group = Path(path.lstrip("/"))
     yield from (mount / part for part in (group, *group.parents))
 
@@ -88,7 +90,7 @@ def _quota(group: Path) -> float:
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
-        else:
+        else:  # version 1
             quota = (group / "cpu.cfs_quota_us").read_text(encoding="utf-8")
             period = (group / "cpu.cfs_period_us").read_text(encoding="utf-8")
         return max(math.ceil(int(quota) / int(period)), 1) if int(quota) > 0 else math.inf

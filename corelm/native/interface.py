@@ -192,7 +192,7 @@ class Kernels(Protocol):
             logits: a sampler's.
             model: the model's, of the same shape.
             model_stats: (batch, 4): the likeliest token, min-entropy, possible tokens, entropy.
-            tokens: (batch,), of which the surprisal is wanted.
+            tokens: (batch,), the tokens whose surprisal is returned.
             out: (batch, 11), the figures of `corelm.reports.divergences.Divergence`, then nats.
         """
 
@@ -200,7 +200,7 @@ class Kernels(Protocol):
         """Sum weights, weights * logits and weights * logits^2 at each temperature.
 
         Args:
-            logits: of which the largest of a row is subtracted, and its token left out.
+            logits: each row's maximum is subtracted, and its token left out.
             temperatures: (count,).
             out: (batch, count, 3).
         """

@@ -46,7 +46,7 @@ def array_namespace(array: Any) -> Any:
 
 
 def is_masked(array: Any) -> bool:
-    """Return True for a masked array, whose mask `np.asarray` drops without a word.
+    """Return True for a masked array, whose mask `np.asarray` silently drops.
 
     Example:
         >>> is_masked(np.ma.masked_array([0.5], [True])), is_masked(np.array([0.5]))

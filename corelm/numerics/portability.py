@@ -64,7 +64,7 @@ def runs_on(sampler: Callable[[Any, Context], Any], array: Any) -> bool:
     try:
         result = sampler(logits, context)
         if result is logits and getattr(sampler, "reads", None):
-            return False  # it had nothing to do in this context, which shows nothing
+            return False  # it had nothing to do in this context, which proves nothing
         return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
     except (Exception, SystemExit):  # such as from a function of NumPy that gets another array
         return False

@@ -85,9 +85,9 @@ def xtc(
 ) -> Array:
     """Exclude top choices: mix each row with a copy that lacks all good tokens but the last one.
 
-    The result are log-probabilities, except for rows in which there is nothing to drop.
+    The result has log-probabilities, except in rows with nothing to drop.
 
-    Good are the tokens of at least the threshold's probability. Let m be the mass of the tokens
+    Good tokens have at least the threshold's probability. Let m be the mass of the tokens
     that the copy keeps. In the mixture a token that the copy lacks has (1 - probability) times its
     probability, every other one (probability / m + 1 - probability) times.
 

@@ -1,6 +1,6 @@
 """Pictures of reports, explanations and generated texts, as figures of matplotlib.
 
-Each function returns a figure: its own, or that of the axes that are given as `ax`. A notebook
+Each function returns a figure: a new one, or the figure of the axes passed as `ax`. A notebook
 shows it; `figure.savefig("name.pdf")` saves it.
 """
 
@@ -38,7 +38,7 @@ NATS = "model_surprisal", "model_entropy"
 Draw = Callable[["Axes | None"], "Figure"]
 
 ROW, HEAD, COLUMN, SHARE = 22.0, 46.0, 150.0, 46.0
-"""In points: the heights of a row and of the names, the width of a column, and that of a share."""
+"""In points: the heights of a row and of the names, the widths of a column and of a share."""
 BOLD = 1.1
 """The width of bold letters, relative to others."""
 TOKEN = 13.0

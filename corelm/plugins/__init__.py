@@ -1,1 +1,1 @@
-"""Find plugins, read sampler expressions, and check chains for likely mistakes."""
+"""Find and load plugins, read sampler expressions, and open models by name."""

@@ -19,7 +19,7 @@ MODULE = re.compile(r"[\w.]+")
 
 
 class EntryPoint(NamedTuple):
-    """A named object of a distribution, such as a plugin; the object is a module as a rule."""
+    """A named object of a distribution, such as a plugin; the object is usually a module."""
 
     name: str
     value: str

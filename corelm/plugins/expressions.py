@@ -205,6 +205,7 @@ def _read_stage(text: str, depth: int) -> Written:
     values: list[Any] = []
     named: dict[str, Any] = {}
     for key, text in parameters_of(arguments):
+        # As in a call in Python: no name twice, and none by position after one by name.
         if key in named or (named and not key):
             raise _unreadable(name, arguments)
         try:  # a literal first: most parameters are numbers

@@ -63,7 +63,7 @@ class SharedRedirect:
         return threading.get_ident() in self._entries
 
     def _leave(self, thread: int, entries: int) -> None:
-        """Note how often a thread is still in; undo the redirection if it was the last one."""
+        """Count a thread out; undo the redirection if it was the last one inside."""
         self._entries[thread] = entries
         if not entries:
             del self._entries[thread]
@@ -135,7 +135,7 @@ def _of_others(stdout: Any, stderr: Any) -> Any:
 
 
 class _OfOthers:
-    """Standard output for the threads that run no plugin, and standard error for those that do."""
+    """Standard error for threads that run a plugin, and standard output for all others."""
 
     def __init__(self, stdout: Any, stderr: Any) -> None:
         self._stdout, self._stderr = stdout, stderr

@@ -105,6 +105,7 @@ def loaded_name(model: LanguageModel) -> str | None:
         >>> loaded_name(corelm.load("imdb"))
         'imdb'
     """
+    # Once a model is gone, another object may get its id.
     found, name = _names.get(id(model), (None, None))
     return name if found is not None and found() is model else None
 
@@ -320,7 +321,7 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
 
 
 def _refusal(path: str) -> str:
-    """Return how the reader of paths words that a path is no use to it; empty for other errors.
+    """Return the reader's message for a path that it can't open; empty for other errors.
 
     It names the way to open a model of another engine.
     """

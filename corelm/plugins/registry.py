@@ -1,4 +1,4 @@
-"""Find plugins, and load each one safely and only when it is wanted.
+"""Find plugins, and load each one safely and only when it is needed.
 
 A plugin is an entry point of the group `corelm`, named after what it offers. Listing the names
 imports nothing. Asking for a name imports the module of that name; the others are imported only
@@ -211,6 +211,7 @@ class Registry:
 
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
         """Return the offer of a sampler or decoder class; None for one made in this process."""
+        # A class that a program imported itself may belong to a plugin that isn't loaded yet.
         for source in self.sources():
             if source.entry_point == value.name:
                 self.load(source)
@@ -223,7 +224,7 @@ class Registry:
         """Return True if the bare name means another offer, or none, because of its entry point."""
         if offer.source.distribution == OWN:
             return False
-        # By the entry points alone: nobody's module is imported for the sake of a name.
+        # By the entry points alone: no module is imported for the sake of a name.
         others = (s for s in self._points if s.distribution != offer.source.distribution)
         return any(source.entry_point == offer.name for source in others)
 

@@ -111,7 +111,7 @@ def distinct(rng: Generator, shape: Shape, dtype: Any) -> Array:
 
 
 def holes(rng: Generator, shape: Shape, dtype: Any) -> Array:
-    """Make most tokens impossible, but one of each row at least not."""
+    """Make most tokens impossible, but leave at least one in each row possible."""
     logits = np.where(rng.random(shape) < 0.6, -np.inf, eighths(rng, shape, dtype))
     logits[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = 1.5
     return logits
@@ -266,7 +266,7 @@ def rounding(logits: Array) -> float:
     """Return the relative error that rounding makes in a probability, between 1e-5 and 1e-3.
 
     A temperature that follows a sum over the vocabulary differs in its last bit when the order of
-    the sum does. Where it is low, the logits are large, and so is what their last bits stand for.
+    the sum does. Where it is low, the logits are large, and so is an error in their last bits.
     """
     largest = np.abs(logits, where=np.isfinite(logits), out=np.zeros_like(logits)).max()
     return float(np.clip(4 * np.finfo(logits.dtype).eps * largest, 1e-5, 1e-3))

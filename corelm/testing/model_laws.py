@@ -1,4 +1,4 @@
-"""The laws that every language model obeys, of corelm or of another engine.
+"""The laws that every language model obeys, corelm's or another engine's.
 
 A law is a function that takes a model and raises an AssertionError that names the fault and the way
 out. The docstring of a law is the law. The laws compare a model with itself: only a test against
@@ -40,7 +40,7 @@ from corelm.testing.toy_model import ToyModel
 
 OPERATIONS = 30
 LONGEST = 40
-"""The number of tokens of the longest text, but for the law on long texts."""
+"""The number of tokens of the longest text, except in the law on long texts."""
 
 
 @law("Return a new array (batch, vocabulary) of float32 or float64; mask tokens with -inf.")
@@ -318,7 +318,7 @@ MODEL_LAWS: tuple[ModelLaw, ...] = (
     slides_each_window_by_itself,
     reads_back_its_texts,
 )
-"""The laws of models, from the simplest to the rest."""
+"""The laws of models, the simplest first."""
 
 
 def obeys_the_model_laws(

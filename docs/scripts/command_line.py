@@ -26,7 +26,7 @@ OPENING = """\
 The output of `--help`, on a terminal of 80 columns. `sample`, `explain` and `bench` have the
 options of the sampler in the same command: `corelm sample --sampler temperature --help` shows
 `--t`. If the command itself has an option of that name, the parameter gets a longer one: the
-parameter `length` of a sampler is `--sampler-length`, that of a decoder `--decoder-length`. The
+parameter `length` of a sampler is `--sampler-length`, a decoder's is `--decoder-length`. The
 reserved names are:
 {reserved}.
 

@@ -35,7 +35,7 @@ Row = Mapping[str, Any]
 
 
 def draw(rows: list[Row]) -> None:
-    """Draw the surprisal of the words of people under each sampler, with its interval."""
+    """Draw the surprisal of human words under each sampler, with its interval."""
     with pyplot.rc_context({"svg.hashsalt": "corelm", "svg.fonttype": "none", "font.size": 10}):
         figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
         for at, row in enumerate(reversed(rows)):
@@ -64,7 +64,7 @@ def table(rows: list[Row]) -> str:
 
 def differences(rows: list[Row]) -> str:
     """Return the paired differences of the rows from the chosen one as a Markdown table."""
-    lines = [f"| less that of the chosen row | {' | '.join(DIFFERENCES)} |"]
+    lines = [f"| difference from the chosen row | {' | '.join(DIFFERENCES)} |"]
     lines.append(f"| --- |{' ---: |' * len(DIFFERENCES)}")
     for row in rows:
         if row["differences"]:

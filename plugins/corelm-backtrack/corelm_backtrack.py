@@ -1,4 +1,4 @@
-"""Banned words and phrases: go back to where one begins, and draw on without it."""
+"""Banned words and phrases: go back to where one begins, and continue without it."""
 
 import logging
 from bisect import bisect_right
@@ -14,7 +14,7 @@ logger = logging.getLogger("corelm.backtrack")
 
 
 class Backtrack(Decoder):
-    """Keep banned texts and patterns out: go back to the token where one begins, and draw on.
+    """Keep banned texts and patterns out: go back to the token where one begins, and continue.
 
     That token is taken out at that place, and the place is drawn again. So token i has the
     distribution that the sampler returns for the model's distribution without the tokens that were

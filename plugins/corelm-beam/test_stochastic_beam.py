@@ -83,7 +83,7 @@ def test_impossible_texts_are_not_drawn():
 
 
 def test_noise_on_condition_of_its_largest():
-    """The largest sum of a row is that of the beginning, and the order is that of free noise."""
+    """A row's largest sum equals its beginning's, and the order matches free noise."""
     rng = np.random.default_rng(1)
     log_p = corelm.log_softmax(rng.normal(size=(4, 30)) * 4)
     log_p[:, 7] = -np.inf

@@ -21,7 +21,7 @@ def check_pattern(pattern):
 def find_answer(pattern, text):
     """Return the last match of a pattern and its place: (answer, start, end), or None.
 
-    A pattern with groups stands for its first one.
+    If the pattern has groups, the first group is the answer.
 
     Args:
         pattern: a regular expression of the package `regex`.

@@ -29,7 +29,7 @@ class Candidate:
         self_certainty: (time,) nats, the KL divergence of the model's distributions from uniform;
             empty for a scorer of this package that does not read it.
         confidence: (time,) nats, the mean surprisal of the model's 20 likeliest tokens; empty
-            likewise.
+            under the same condition.
     """
 
     prompt: str
@@ -73,12 +73,12 @@ def tail_confidence(candidate, window=WINDOW):
 
 
 def group_confidence(candidate, window=WINDOW):
-    """Return the mean confidence of the lowest tenth of all groups of tokens in a row."""
+    """Return the mean confidence of the lowest tenth of all groups of consecutive tokens."""
     return lowest_mean(candidate.confidence, window)
 
 
 def lowest_group_confidence(candidate, window=WINDOW):
-    """Return the confidence of the group of tokens in a row that has the lowest."""
+    """Return the lowest mean confidence of any group of consecutive tokens."""
     return float(group_means(candidate.confidence, window).min())
 
 

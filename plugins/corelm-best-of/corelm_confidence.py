@@ -40,8 +40,8 @@ def _self_certainty(log_p):
 def token_confidence(logits, top=TOP):
     """Return the mean surprisal of each row's likeliest tokens: (batch,) nats.
 
-    It is high where few tokens have nearly all the probability. If fewer can be drawn, it is the
-    mean of those.
+    It is high where few tokens have nearly all the probability. If fewer than `top` can be drawn,
+    it is their mean.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
 
@@ -94,7 +94,7 @@ def lowest_mean(values, window):
 
 
 METRIC_WINDOW = 16
-"""The window of the metrics: a report's texts are shorter than those of DeepConf."""
+"""The window of the metrics: a report's texts are shorter than DeepConf's."""
 
 
 def mean_self_certainty(certainty, text):

@@ -16,7 +16,7 @@ class Vote(Decoder):
     in self-certainty: (n - r + 1) ** power for the text with the r-th highest score of n. With
     `keep` below 1 only the texts with the highest scores vote. Of the texts with the winning
     answer, the one with the highest score is kept; the first one on ties. If no text has an
-    answer, the score alone decides. The candidates of sample i are those of `best_of`.
+    answer, the score alone decides. Sample i has the candidates of `best_of`.
 
     Source: Wang et al. 2023, Self-consistency improves chain of thought reasoning in language
     models, arXiv 2203.11171; Fu et al. 2025, Deep think with confidence, arXiv 2508.15260; Kang et

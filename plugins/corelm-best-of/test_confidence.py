@@ -87,7 +87,7 @@ def test_the_scores():
 @pytest.mark.parametrize("sampler", ["stochastic", "temperature(t=2)"])
 @pytest.mark.parametrize("scorer", ["self_certainty", *CONFIDENCES])
 def test_the_best_of_the_candidates_is_kept(scorer, sampler):
-    """The scores are of the model's distributions, whatever the sampler."""
+    """The scores are of the model's distributions, under any sampler."""
     model = ToyModel()
     options = {"sampler": sampler, "length": 6, "seed": 7}
     ordinary = corelm.generate(model, "the", n=12, **options)

@@ -11,8 +11,8 @@ class BreakLoop(Mask):
     """Make chosen words the only possible ones where the last phrase has come several times.
 
     The phrase has two or more tokens, and the prompt doesn't count: it is the loop at which
-    `--stop-loop` ends a text. After the words, the text goes on; if the loop is still there, one
-    free token later they come again. So a model that thinks in circles can be led to `</think>`.
+    `--stop-loop` ends a text. After the words, the text continues; if the loop resumes, they
+    come again after one free token. So a model that thinks in circles can be led to `</think>`.
 
     Related: force, phase, no_repeat_ngram, dry.
 
@@ -58,8 +58,8 @@ def turn_of(tokens, words, times):
         >>> turn_of([1, 2, 1, 2, 7, 8], [7, 8], 2) is None
         True
     """
-    # The longest beginning of the words counts, also where it goes on with the loop: one token
-    # behind all of them is free, so the model can leave it.
+    # The longest beginning of the words counts, even where it continues the loop: the token after
+    # all the words is free, so the model can leave the loop.
     for written in range(len(words), -1, -1):
         before = len(tokens) - written
         if tokens[before:] == words[:written] and ends_in_loop(tokens[:before], times):

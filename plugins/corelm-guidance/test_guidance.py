@@ -23,7 +23,7 @@ EXPERTS = Guidance(method="experts", expert="good", anti_expert="bad", weight=2)
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch):
-    """Models that can be named, besides those of corelm."""
+    """Make the models of this file available by name, next to corelm's."""
     monkeypatch.setattr(corelm_guidance, "load", lambda name: MODELS.get(name) or corelm.load(name))
 
 

@@ -146,7 +146,7 @@ def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int
     q = np.bincount(of_human, minlength=count) / size
 
     def figure(rows: Sequence[int]) -> float | None:
-        # The clusters stay: other ones for each part left out would add the chance of k-means.
+        # The clusters stay: new ones for each part left out would add k-means' own variance.
         kept = labels[np.isin(mine, np.asarray(rows))]
         return mauve(np.bincount(kept, minlength=count) / len(kept), q) if len(kept) else None
 

@@ -1,6 +1,6 @@
 """MAUVE: numbers of the reference implementation, and reports with it.
 
-The expected numbers are those of mauve-text 0.4.0 (`compute_mauve` with its defaults) on the same
+The expected numbers come from mauve-text 0.4.0 (`compute_mauve` with its defaults) on the same
 features. Its k-means finds these clusters from every seed that was tried; where clusters overlap,
 two runs of it differ by more than it and this package do.
 """
@@ -136,7 +136,7 @@ def test_a_report_has_it_with_intervals_and_differences():
 
 @pytest.mark.slow
 def test_sets_of_unequal_size_are_compared_at_the_smaller_one():
-    """MAUVE falls with fewer texts; those that are human text's own are as near at any number."""
+    """MAUVE falls with fewer texts, but texts like the human ones are as near at any number."""
     rng = np.random.default_rng(0)
     human, own = rng.normal(size=(400, 8)), rng.normal(size=(40, 8))
     found = {size: [_repetition(own, human[:size], seed)(range(40)) for seed in range(20)]

@@ -171,7 +171,7 @@ def install(monkeypatch, interfaces=("V2", "V1")):
 
 
 class V2Engine:
-    """Steps as those of model runner V2: slots, rows in any order, drafts as further rows."""
+    """Steps like model runner V2's: slots, rows in any order, drafts as further rows."""
 
     def __init__(self, processor_class, config, slots=8, longest=64, vocabulary=13):
         self.tokens = torch.zeros((slots, longest), dtype=torch.int32)

@@ -218,7 +218,7 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
 def _alternatives(
     model: LanguageModel, prompt: str, prompts: Sequence[str], count: int
 ) -> Alternatives | None:
-    """Return what keeps the likely words in place of each word; None for no words.
+    """Return the recorder of the likely words in place of each word; None for no words.
 
     Raises:
         UsageError: several prompts.

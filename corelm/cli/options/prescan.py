@@ -150,7 +150,7 @@ def _expression(
 def _own_stage(
     given: Mapping[str, str | None], chosen: Sequence[Chosen]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the kind and text of the chosen sampler; nothing if no option speaks of it."""
+    """Yield the kind and text of the chosen sampler; nothing if no option names it."""
     sampler = next((choice for choice in chosen if choice.kind == "sampler"), None)
     if sampler is None:
         yield from [("", each) for each in [given.get("--sampler")] if each]

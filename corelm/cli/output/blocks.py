@@ -89,7 +89,7 @@ def several(parts: Iterable[RenderableType]) -> RenderableType:
 
 
 def width(console: Console, block: RenderableType) -> int:
-    """Return the width of a block when it may be as wide as it needs."""
+    """Return the width that a block would take without a limit."""
     endless = console.options.update(width=ENDLESS)  # or the block would shrink to the terminal
     return Measurement.get(console, endless, block).maximum
 

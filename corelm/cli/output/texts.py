@@ -27,9 +27,9 @@ class Request(NamedTuple):
         model_name: the name of the model.
         model: the model.
         texts: the texts of one prompt.
-        prompts: several prompts, instead of that of the texts; empty for one.
+        prompts: the prompts, if there are several; empty for one.
         is_colored: colour words by their surprisal.
-        alternatives: keeps the likely words in place of each; None for texts alone.
+        alternatives: records the likely words in place of each; None for texts alone.
     """
 
     model_name: str
@@ -97,7 +97,7 @@ def _write_stream(request: Request, out: Output) -> None:
 
 
 def _write_texts(request: Request, out: Output) -> None:
-    """Write texts in order; several of them each under its number."""
+    """Write texts in order; if there are several, each under its number."""
     texts = []
     measured = request.is_colored or request.alternatives is not None
     for number, text in enumerate(_texts(request, measured)):
@@ -202,7 +202,7 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 
 
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
-    """Yield texts that have ended, a part of them at a time, with the error that ended them."""
+    """Yield finished texts, some at a time, with the error that ended them, if any."""
     if request.prompts:
         from corelm.batching import write_in_order  # late: one prompt needs no guest
 

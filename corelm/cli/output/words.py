@@ -16,8 +16,8 @@ LEVELS: tuple[tuple[float, dict[str, Any]], ...] = (
     (6.0, {"fg": "magenta", "underline": True}),
     (math.inf, {"fg": "red", "underline": True, "bold": True}),
 )
-"""Below each surprisal, in nats, a word has this style: never colour alone, and no yellow, which
-cannot be read on white."""
+"""The style of a word below each surprisal, in nats: never colour alone, and no yellow, which is
+unreadable on white."""
 GAP = 2
 """The spaces between two words with figures."""
 
@@ -89,7 +89,7 @@ class WordTable:
         self._out.document("\n")
 
     def _write(self, cells: Sequence[Cell], texts: Sequence[tuple[str, str]]) -> None:
-        """Write a line of texts, each as it is and as it is styled."""
+        """Write a line of texts, each given plain and styled."""
         from rich.cells import cell_len
 
         parts = [

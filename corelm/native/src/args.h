@@ -39,7 +39,7 @@ Py_buffer *get_weights(struct call *, PyObject *, const char *name, int axes, in
  * "out: axis 1 has length 4, expected 5". */
 int expect_length(const char *name, const Py_buffer *, int axis, size_t expected);
 
-/* Check that panels are those of an (inputs, units) matrix. */
+/* Check that panels hold an (inputs, units) matrix. */
 int expect_panels(const char *name, const Py_buffer *, size_t inputs, size_t units);
 
 /* Convert a number; 0 with an exception if it isn't one. */

@@ -57,7 +57,7 @@ static enum status run_node(const struct node *node, const struct step *step,
     return active_kernels()->normalise(&args);
 }
 
-/* Floats of all values but for the input and the result; 0 where they are too many to count. */
+/* Count the floats of all values except the input and the result; 0 if they are too many. */
 static int floats_needed(const struct graph *graph, size_t tokens, size_t result, size_t *total)
 {
     size_t width = 0;
@@ -74,7 +74,7 @@ enum status run_graph(const struct graph *graph, const struct step *step, const 
     if (!floats_needed(graph, tokens, result, &total))
         return NO_MEMORY;
     float **values = malloc(graph->value_count * sizeof *values);
-    float *buffer = malloc((total + 1) * sizeof *buffer), *next = buffer; /* of 0 it may be NULL */
+    float *buffer = malloc((total + 1) * sizeof *buffer), *next = buffer; /* not malloc(0) */
     enum status status = values && buffer ? OK : NO_MEMORY;
     for (size_t value = 0; value < graph->value_count && !status; value++) {
         int own = value != 0 && value != result;

@@ -11,9 +11,9 @@ struct node {
     enum layer layer;
     size_t inputs[2], input_count, output;
     union {
-        struct embed_args embed;         /* but for what depends on the step, and out */
-        struct multiply_args multiply;   /* but for x, add, out and tokens */
-        struct normalise_args normalise; /* but for x, out and tokens */
+        struct embed_args embed;         /* except what depends on the step, and out */
+        struct multiply_args multiply;   /* except x, add, out and tokens */
+        struct normalise_args normalise; /* except x, out and tokens */
         struct {
             size_t layer, mask, heads; /* layer of the key/value cache; attention mask */
         } attend;

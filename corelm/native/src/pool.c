@@ -126,7 +126,7 @@ static void run_task(void)
     atomic_store(&task->done, 1); /* its owner may free it from here on */
 }
 
-/* Whether this worker is one too many. */
+/* Count this worker out, and return 1, if there are more workers than cores need. */
 static int should_end(void)
 {
     int workers = atomic_load(&pool.workers);
@@ -194,7 +194,7 @@ static void start_workers(void)
         pthread_t thread;
         atomic_fetch_add(&pool.workers, 1);
         if (pthread_create(&thread, NULL, worker, NULL) != 0) {
-            atomic_store(&pool.cores, atomic_fetch_sub(&pool.workers, 1)); /* those there are */
+            atomic_store(&pool.cores, atomic_fetch_sub(&pool.workers, 1)); /* make do with these */
             return;
         }
         pthread_detach(thread);
@@ -254,7 +254,7 @@ void async_submit(struct async_task *task)
         wake_workers();
 }
 
-/* Whether no worker has the task, nor will ever take it. */
+/* Return 1 if no worker has the task, and make sure that none takes it. */
 static int take_back(struct async_task *task)
 {
     struct async_task *expected = task;
@@ -262,7 +262,7 @@ static int take_back(struct async_task *task)
            atomic_compare_exchange_strong(&pool.task, &expected, NULL);
 }
 
-/* Meanwhile this thread joins the jobs that the task spreads. */
+/* Wait for the worker that runs the task; meanwhile help with the jobs that the task starts. */
 static void wait_for_worker(struct async_task *task)
 {
     unsigned joined = atomic_load(&pool.generation) - 1; /* the running job can still be joined */

@@ -68,7 +68,7 @@ static int node_error(struct reader *reader, const char *format, ...)
 static int get_index(struct reader *reader, const char *name, PyObject *object, size_t limit,
                      size_t *index)
 {
-    Py_ssize_t number = PyLong_AsSsize_t(object); /* -1 of what is no such number */
+    Py_ssize_t number = PyLong_AsSsize_t(object); /* -1 if it isn't a number */
     if (number < 0 || (size_t)number >= limit)
         return node_error(reader, "%s: expected a whole number from 0 to %zd, got %R", name,
                           (Py_ssize_t)limit - 1, object);

@@ -1,4 +1,4 @@
-"""The tokens that a constraint allows are those of the definition, by enumeration."""
+"""A constraint allows exactly the tokens that its definition does, by enumeration."""
 
 import gc
 import weakref

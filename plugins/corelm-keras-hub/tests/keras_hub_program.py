@@ -41,7 +41,7 @@ def full_pass(network, texts):
 
 
 def session_differences(causal_lm):
-    """Largest differences between the logits of a session and those of a full pass."""
+    """Return the largest differences between a session's logits and a full pass's."""
     model = KerasHubModel(causal_lm)
     network = keras_hub.models.GPT2CausalLM(backbone=causal_lm.backbone)
     first = model.vocabulary.encode("the cat")
@@ -77,7 +77,7 @@ def session_differences(causal_lm):
 
 
 def engine_texts(causal_lm, sampler, **options):
-    """The ids that KerasHub generates after each prompt, up to the end of the text."""
+    """Return the ids that KerasHub generates after each prompt, up to the end of the text."""
     causal_lm.compile(sampler=as_sampler(sampler, seed=7), **options)
     inputs = causal_lm.preprocessor.generate_preprocess(PROMPTS, sequence_length=LENGTH)
     lengths = ops.convert_to_numpy(inputs["padding_mask"]).sum(axis=1).tolist()
@@ -91,7 +91,7 @@ def engine_texts(causal_lm, sampler, **options):
 
 
 def corelm_texts(model, sampler):
-    """The ids that corelm generates after each prompt, as the sample of that row."""
+    """Return the ids that corelm generates after each prompt: sample i for row i."""
     lengths = [LENGTH - 1 - len(model.vocabulary.encode(prompt)) for prompt in PROMPTS]
     return [
         corelm.generate(model, prompt, sampler=sampler, length=length, n=len(PROMPTS), seed=7)[

@@ -53,6 +53,6 @@ def test_each_backend_agrees_with_full_passes_and_writes_the_texts_of_corelm():
         assert all(len(row) > 4 for texts in one["engine"].values() for row in texts), backend
         assert one["engine"].items() <= expected.items(), backend
 
-        first, second = one["free"]  # without a seed, each generation draws anew
+        first, second = one["free"]  # without a seed, generations differ
         assert first.startswith("the"), backend
         assert first != second, backend

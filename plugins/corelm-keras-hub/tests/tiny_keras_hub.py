@@ -29,7 +29,7 @@ def backbone(size, seed=0, **options):
 
 
 def gpt2(**options):
-    """The model; it scores more ids than its tokenizer has, as many models do."""
+    """Return the model; it scores more ids than its tokenizer has, as many models do."""
     tokens = tokenizer()
     preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(tokens, sequence_length=16)
     network = backbone(tokens.vocabulary_size() + 2, **options)

@@ -80,7 +80,7 @@ def current(last):
     on the stack. Outside a generation both are None.
 
     Args:
-        last: the generation of the step before, which is returned if it goes on.
+        last: the generation of the previous step, which is returned if it continues.
     """
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not _SAMPLE:

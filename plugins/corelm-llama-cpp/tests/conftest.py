@@ -14,7 +14,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def gguf_file(tmp_path_factory):
-    """The path of a tiny model whose texts begin with the prompt."""
+    """Return the path of a tiny model whose texts begin with the prompt."""
     pytest.importorskip("gguf", reason="pip install gguf")
     import tiny_gguf
 
@@ -23,7 +23,7 @@ def gguf_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def started_file(tmp_path_factory):
-    """The path of a tiny model whose tokenizer puts a token before every text."""
+    """Return the path of a tiny model whose tokenizer puts a token before every text."""
     pytest.importorskip("gguf", reason="pip install gguf")
     import tiny_gguf
 
@@ -32,7 +32,7 @@ def started_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(gguf_file):
-    """The tiny model in corelm."""
+    """Return the tiny model in corelm."""
     from corelm_llama_cpp import LlamaCppModel
 
     return LlamaCppModel(gguf_file)
@@ -40,7 +40,7 @@ def model(gguf_file):
 
 @pytest.fixture(scope="session")
 def llm(gguf_file):
-    """The tiny model in llama-cpp-python, in single precision as in corelm."""
+    """Yield the tiny model in llama-cpp-python, in single precision as in corelm."""
     llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
     options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
     llm = llama.Llama(str(gguf_file), verbose=False, **options)
@@ -50,7 +50,7 @@ def llm(gguf_file):
 
 @pytest.fixture(scope="session")
 def drafting(gguf_file):
-    """The tiny model in llama-cpp-python with all logits, which draft models need."""
+    """Yield the tiny model in llama-cpp-python with all logits, which draft models need."""
     llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
     options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
     llm = llama.Llama(str(gguf_file), verbose=False, logits_all=True, **options)

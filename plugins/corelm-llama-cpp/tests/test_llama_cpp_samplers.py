@@ -342,7 +342,7 @@ def drawn(sampler, count):
 
 @pytest.mark.parametrize("seed", [None, 7])
 def test_the_draws_follow_the_distribution(seed):
-    """Without a seed, those of llama.cpp's own sampler at the end of the chain."""
+    """Without a seed, llama.cpp's own sampler at the end of the chain draws."""
 
     def draw(logits, sampler):
         chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())

@@ -39,7 +39,7 @@ def register_metrics() -> None:
 
 
 def _answer(references: Sequence[str], predictions: Sequence[str], **_: Any) -> Answer:
-    """Return the target and the text of one document: metrics are figures of all of them."""
+    """Return the target and the text of one document; the metrics combine all documents."""
     return references[0], predictions[0]
 
 

@@ -218,7 +218,7 @@ class CorelmLM(LM):
             )
 
     def _record(self, way: Strategy | None) -> dict[str, Any]:
-        """Return everything that a text depends on, besides its prompt."""
+        """Return everything that a text depends on, except its prompt."""
         return {
             "model": self.name,
             "sampler": None if way is None else str(way),

@@ -11,7 +11,7 @@ from lm_eval_tasks import DOCUMENTS, TASKS
 
 @pytest.fixture(scope="session")
 def tasks(tmp_path_factory):
-    """Return the folder of task files, whose names are those of `TASKS`."""
+    """Return the folder of task files, which are named after `TASKS`."""
     folder = tmp_path_factory.mktemp("tasks")
     (folder / "documents.jsonl").write_text("\n".join(map(json.dumps, DOCUMENTS)), "utf-8")
     for name, settings in TASKS.items():

@@ -17,7 +17,7 @@ def refuse_drafts(sampler):
     Raises:
         UsageError: `generate` or `stream_generate` has a `draft_model`.
     """
-    # mlx-lm tells a function nothing of it, so its own frame on the stack is read.
+    # mlx-lm passes no argument that shows it, so its own frame on the stack is read.
     if sys._getframe(2).f_code.co_qualname.startswith("speculative_generate_step."):
         raise UsageError(
             f"{sampler} needs the text and draws it in order, but mlx-lm's draft model guesses "

@@ -30,7 +30,7 @@ PROMPTS = ["see the cat sit", "the", "a cat"]
 
 
 def tiny_tokenizer(ends=None, **options):
-    """Return a tokenizer with a few merges, as mlx-lm wraps it; `ends` are those of a model."""
+    """Return a tokenizer with a few merges, as mlx-lm wraps it; `ends` are a model's end tokens."""
     return TokenizerWrapper(testing.tiny_tokenizer(**options), eos_token_ids=ends)
 
 
@@ -71,7 +71,7 @@ def tiny_llama(vocab_size, window):
 
 
 def _random(model, seed):
-    """Replace the weights; those of a new model depend on the time."""
+    """Replace the weights; a new model's weights depend on the time."""
     numbers = np.random.default_rng(seed)
 
     def weights(array):

@@ -159,7 +159,7 @@ async def play_next(request: Request) -> Response:
     service, body = service_of(request), await read_body(request)
     try:
         found = await _worked(request, play_answers.next_word, body)
-    except LateError as late:  # the page goes on, and names the stage
+    except LateError as late:  # the page stays usable, and names the stage
         work = play_answers.next_word
         shared = service.models, service.rows, service.limits
         found = await in_thread(request, work, body, *shared, late.message)
@@ -210,7 +210,7 @@ async def index(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """Say that the server answers."""
+    """Return the status "ok"."""
     return json_response({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""Between the threads of the models and the event loop: events, and clients that go."""
+"""Between the threads of the models and the event loop: events, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ClientGoneError(Exception):
 
 
 class Wakeups:
-    """Wakes the event loop once for all that the threads of the models have to tell it.
+    """Wakes the event loop once for all events that the threads of the models have for it.
 
     A call for each event would cost a system call, during which the thread loses the interpreter
     to the event loop: with 64 streams, 64 times in a step of the model.
@@ -89,8 +89,8 @@ async def run(
 ) -> AsyncGenerator[list[tuple[Job, Event]], None]:
     """Submit a request and yield its events, until each job has ended.
 
-    The first end of a job is its last event: the end of the server and the thread of a model may
-    both tell of one.
+    The first end of a job is its last event: the stopping server and the thread of a model may
+    both report one.
 
     Raises:
         ApiError: the request was refused.

@@ -50,7 +50,7 @@ def find(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
     """Return the model of a name; without one, the only model.
 
     Raises:
-        ApiError: no such model. Names are those that the server was started with, never paths.
+        ApiError: no such model. Only the names given when the server started count, never paths.
     """
     if name is None and len(models) == 1:
         return next(iter(models.values()))

@@ -43,7 +43,7 @@ def error_response(error: ApiError) -> Response:
 class EventResponse:
     """The events of a request, as they come.
 
-    Whatever has come since the last write is written at once, so a slow client costs few writes.
+    All events since the last write are written at once, so a slow client costs few writes.
 
     Args:
         service: for the figures.

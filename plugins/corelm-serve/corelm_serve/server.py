@@ -51,7 +51,7 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the service when it is asked to end.
+    """A uvicorn server that stops the service when it is asked to end.
 
     Args:
         config: uvicorn's.

@@ -51,7 +51,7 @@ class Service:
         return sum(scheduler.running for scheduler in self.schedulers.values())
 
     def begin_stop(self) -> None:
-        """Take no new requests; end those that run after the grace period. Returns at once."""
+        """Take no new requests; end running ones after the grace period. Returns at once."""
         threading.Thread(target=self._stop, name="corelm-serve-stop", daemon=True).start()
 
     def _stop(self) -> None:

@@ -54,11 +54,11 @@ class Column:
             self._ids.append(record.token)
 
     def skip(self, text: str) -> None:
-        """Count offsets from behind a text, such as the prompt of an answer that echoes it."""
+        """Count offsets from the end of a text, such as the prompt of an answer that echoes it."""
         self._offset += len(text)
 
     def forget(self) -> None:
-        """Forget the tokens so far but for their places: they were sent."""
+        """Forget the tokens so far, which were sent; keep count of their places."""
         self._texts, self._offsets, self._model, self._sampler = [], [], [], []
 
     def as_completion(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address():
-    """The address of a server with two models, which runs in a thread."""
+    """Yield the address of a server with two models, which runs in a thread."""
     register()
     measured = ToyModel(end=False)
     measured.manifest = {
@@ -78,7 +78,7 @@ def address():
 
 @pytest.fixture
 def opened(browser, address):
-    """A function that opens the page; nothing may be complained of, or asked of elsewhere."""
+    """Yield a function that opens the page; fail on console errors and requests to other hosts."""
     complaints, requests = [], []
     with contextlib.ExitStack() as stack:
 
@@ -97,4 +97,4 @@ def opened(browser, address):
 
         yield opened
     if complaints or not all(url.startswith((address, "data:")) for url in requests):
-        pytest.fail(f"{complaints} {requests}", pytrace=False)  # a traceback fails beside greenlets
+        pytest.fail(f"{complaints} {requests}", pytrace=False)  # a traceback fails with greenlets

@@ -119,7 +119,7 @@ async def load(url, headers, clients, seconds, pid, tally):
 
 
 def wrong(texts):
-    """Return the requests whose texts differ from those that corelm writes alone."""
+    """Return the requests whose texts differ from what corelm writes alone."""
     model = corelm.load("imdb")
 
     @cache
@@ -156,9 +156,9 @@ def run(clients, seconds):
 
 
 async def busy(url, headers, clients, requests):
-    """Let each client ask one request after the other; return the tokens drawn.
+    """Send each client's requests one after the other; return the tokens drawn.
 
-    The clients write to sockets: those of a library take as much of a processor as the server.
+    The clients write to sockets: a library's clients take as much of a processor as the server.
     """
     asked = {"model": "imdb", "prompt": "This movie", "sampler": CHAINS[2], "max_tokens": 60}
     host = url.removeprefix("http://")
@@ -203,7 +203,7 @@ def timed(work, process=None):
 
     Args:
         work: returns the number of tokens.
-        process: another process that does a part of it.
+        process: another process that does a part of the work.
     """
     processes = [psutil.Process(), *([] if process is None else [process])]
     before, started = [sum(each.cpu_times()[:2]) for each in processes], time.monotonic()
@@ -214,7 +214,7 @@ def timed(work, process=None):
 
 
 def cost():
-    """Print the tokens a second through HTTP and those of `corelm sample`, in turn."""
+    """Print the tokens a second through HTTP and with `corelm sample`, in turn."""
     # Without observers, which plugins may have, on both sides.
     os.environ["CORELM_PLUGINS"] = "corelm,corelm-serve"
     with serving("--model", "imdb", errors=False) as server:

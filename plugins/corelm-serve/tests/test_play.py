@@ -63,7 +63,7 @@ def test_the_draws_are_those_of_generate(client, chain):
     words = write(client, sampler=chain, length=30)
     assert [word["id"] for word in words] == expected.tokens
     assert "".join(word["text"] for word in words) == expected.text
-    # Word by word, each request with what was drawn before: mirostat's state is that of the text.
+    # Word by word, each request with the tokens so far: mirostat's state follows from the text.
     for at in range(len(words)):
         tokens = [word["id"] for word in words[:at]]
         found = next_word(client, sampler=chain, tokens=tokens)
@@ -182,7 +182,7 @@ def test_each_sampler_comes_back_from_its_card(client, name):
     }
     stages = [{"name": name, "parameters": parameters}]
     found = client.post("/api/chain", json={"stages": stages}).json()
-    if found["error"]:  # such as that of a grammar, which has no default
+    if found["error"]:  # such as a grammar's, which has no default
         assert re.match(
             "|".join([name, *(each["name"] for each in cards[name]["parameters"])]), found["error"]
         )

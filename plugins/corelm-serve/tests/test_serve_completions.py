@@ -1,4 +1,4 @@
-"""`POST /v1/completions`: the texts are those of `corelm sample`, with all that is asked for."""
+"""`POST /v1/completions`: the texts equal `corelm sample`'s, with every option."""
 
 import math
 

@@ -31,7 +31,7 @@ _failed: set[str] = set()
 class SamplerProcessor(CustomLogitProcessor):
     """Applies the sampler in `custom_params={"sampler": EXPRESSION}` to the row of each request.
 
-    A sampler that fails is logged, and its request goes on without it: an exception here would end
+    A sampler that fails is logged, and its request continues without it: an exception would end
     the server, with all requests of all users.
     """
 

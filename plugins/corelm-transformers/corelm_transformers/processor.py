@@ -28,7 +28,7 @@ def as_logits_processor(sampler, *, seed=None, tokenizer=None):
     that transformers does later changes that text, which is the one of `corelm.generate` unless
     the settings of the model switch on processors that come first; a warning in the log names them.
 
-    Each `generate` is a new generation, whose ids that end a text are those of its configuration.
+    Each `generate` is a new generation, and its configuration has the ids that end a text.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -85,8 +85,8 @@ class SamplerProcessor(LogitsProcessor):
             self._remark("info", "%s runs on the CPU: one copy of the logits a step", self)
         texts = self._texts(input_ids) if self._reads_texts else [()] * len(scores)
         lengths = self._assisted_lengths(input_ids, texts) if self._reads_texts else None
-        # On a CPU no array is copied here, in either direction, but where nothing changed: then
-        # the result is a read-only view of the scores, which PyTorch does not take.
+        # On a CPU nothing is copied here, in either direction, unless nothing changed: then the
+        # result is a read-only view of the scores, which PyTorch does not take.
         logits = scores.to("cpu", torch.float32).numpy()
         result = self._engine(logits, texts, prompt_lengths=lengths)
         return torch.from_numpy(np.require(result, requirements="W")).to(scores.device)
@@ -96,7 +96,7 @@ class SamplerProcessor(LogitsProcessor):
         return self._draws or bool(self._engine.reads)
 
     def _notice_generation(self, input_ids, size):
-        """Begin anew if another generation calls: each `generate` makes its own list."""
+        """Start over if another generation calls: each `generate` makes its own list."""
         frame = calling_list()
         processors = None if frame is None else frame.f_locals["self"]
         if processors is None or processors is self._caller():
@@ -117,7 +117,7 @@ class SamplerProcessor(LogitsProcessor):
             )
 
     def _begin(self, sampler, config, size):
-        """Forget all texts; the ids that end a text are those of a generation config."""
+        """Forget all texts; take the ids that end a text from a generation config."""
         ends = tuple(end_tokens(config, self._tokenizer, size))
         if self._tokenizer is None:
             self._vocabulary = EndTokens(ends, getattr(config, "bos_token_id", None))
@@ -147,7 +147,7 @@ class SamplerProcessor(LogitsProcessor):
     def _assisted_lengths(self, input_ids, texts):
         """Return the length of each row's prompt in assisted decoding; None in other loops.
 
-        Assisted decoding takes tokens back, so its rows don't continue those of the last call.
+        Assisted decoding takes tokens back, so its rows don't continue the last call's.
 
         Raises:
             CorelmError: the sampler reads surprisals, which are gone with the last call.
@@ -165,8 +165,8 @@ class SamplerProcessor(LogitsProcessor):
     def _check_neighbours(self, processors):
         """Warn if processors in the same list change what comes in, or what goes out.
 
-        Of those that come first, only transformers' own are named: a configuration adds them,
-        while any other was put there on purpose.
+        Of the processors that come first, only transformers' own are named: a configuration adds
+        them, while any other was put there on purpose.
         """
         if self not in processors:
             return

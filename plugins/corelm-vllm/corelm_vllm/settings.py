@@ -55,7 +55,7 @@ def read_settings(params):
 def _ends(params):
     """Return the ids that end a text, which vLLM collects in each request.
 
-    They are those of the tokenizer, of `generation_config.json` and of the request.
+    They come from the tokenizer, `generation_config.json` and the request.
     """
     if params.ignore_eos:
         return frozenset(params.stop_token_ids or ())

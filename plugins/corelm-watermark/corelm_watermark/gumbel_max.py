@@ -24,7 +24,7 @@ class GumbelMax(Watermark):
     A context that occurred before leaves the distribution as it is, so a loop isn't written for
     ever. With the scope `all`, the first `context` tokens are not marked, and texts of one prompt
     differ. With `text`, vLLM's default `single_turn`, they are all the same until a context
-    repeats. The numbers are those of vLLM's `gumbel` with its `philox` generator, and a whole
+    repeats. The numbers match vLLM's `gumbel` with its `philox` generator, and a whole
     number below 2**64 is vLLM's key. Put it last in a chain.
 
     Source: Aaronson 2022, My AI safety lecture for UT Effective Altruism; Fu et al. 2024,

@@ -8,7 +8,7 @@ import numpy as np
 from corelm import ParameterError
 
 ENV = "env:"
-"""A key that begins so names an environment variable, which holds the secret."""
+"""A key with this prefix names an environment variable, which holds the secret."""
 
 GOLDEN, FIRST, SECOND = (
     np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

@@ -10,7 +10,7 @@ WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 ROUNDS = 10
 
 CONTEXT, TOKEN = np.uint64(0x574D4358), np.uint64(0x574D544B)
-"""What keeps the blocks of a context and of a token apart: vLLM's constants, as the rest below."""
+"""Constants that keep the blocks of a context and of a token apart; vLLM's, like those below."""
 
 
 def philox(counter, key):

@@ -100,7 +100,7 @@ def _layer_keys(keys, depth):
 def context_hashes(drawn, width):
     """Return the hash of the context of each drawn token and of the next: (batch, step + 1).
 
-    Before the first token, transformers' context is all zeros; the prompt is not part of it.
+    Before the first token, transformers' context is all zeros; it excludes the prompt.
     """
     padded = np.pad(drawn, ((0, 0), (width, 0)))
     return _hash(sliding_window_view(padded, width, axis=1))

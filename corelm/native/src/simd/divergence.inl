@@ -12,7 +12,7 @@ struct divergence_sums {
     doubles weight, below, squared; /* weights; times the logits; times their squares */
     doubles model;                 /* weights times the model's logits */
     size_t possible;              /* tokens */
-    unsigned restored, changed;    /* is any impossible in the model, or has another logit? */
+    unsigned restored, changed;    /* nonzero if the model bans a token; has another logit */
 };
 
 INLINE void add_block(struct divergence_sums *sums, const float *row, const float *model,
@@ -25,7 +25,7 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
         EACH_PART(v) {
             floats x = load_logits(row + k, count - k, v);
             unsigned possible = movemask(x > never);
-            if (!possible) /* so is most of what a filter leaves */
+            if (!possible) /* as for most tokens after a filter */
                 continue;
             floats y = load_logits(model + k, count - k, v), shifted = x - splat(largest);
             floats w = exp_nonpositive(shifted), depth = max(shifted, floor);
@@ -43,7 +43,7 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
     sums->model += fold_to_doubles(of_model);
 }
 
-/* The sums of a row but for its likeliest token. */
+/* Add up a row, except its likeliest token. */
 INLINE void add_row(struct divergence_sums *sums, const float *row, const float *model,
                     size_t vocabulary, size_t likeliest, float model_largest,
                     const float *block_max)
@@ -132,8 +132,8 @@ INLINE floats imbalance(floats d)
     return where_else(square < splat(0.1225f), square * series, exact);
 }
 
-/* The distances from probabilities a and b, token by token: of |a - b| / 2 and of
- * (a + b) imbalance((a - b) / (a + b)) / 2 the sums. */
+/* The distances between probabilities a and b: the sums over tokens of |a - b| / 2 and of
+ * (a + b) imbalance((a - b) / (a + b)) / 2. */
 INLINE struct distances distances_of_rows(const float *row, const float *model, size_t vocabulary,
                                           float largest, float model_largest, float scale,
                                           float model_scale)
@@ -160,8 +160,8 @@ INLINE struct distances distances_of_rows(const float *row, const float *model, 
     return (struct distances){tv < 1 ? tv : 1, js < log(2) ? js : log(2)};
 }
 
-/* INVALID is a row that isn't a distribution, or in which a token is possible that isn't in the
- * model's. As in `entropy_row`, the likeliest token, of weight 1, is added last. */
+/* INVALID: the row isn't a distribution, or a token is possible in it that isn't in the model's
+ * row. As in `entropy_row`, the likeliest token, of weight 1, is added last. */
 TARGET static enum status divergence_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct divergence_args *args = work;
@@ -218,7 +218,7 @@ KERNEL_OF_ROWS(divergence)
 /* ---- the temperature curve ---- */
 
 /* Add a block's weights at a temperature, weights * logits, and weights * logits squared. Sixteen
- * numbers at a time are added in single precision, which is that of the exponentials. */
+ * numbers at a time are added in single precision, as precise as the exponentials. */
 INLINE void add_moments(const float *below, float inverse_t, double *moments)
 {
     floats zeroth[PARTS] = {{0}}, first[PARTS] = {{0}}, second[PARTS] = {{0}};

@@ -173,8 +173,8 @@ INLINE size_t count_at_least(const float *numbers, size_t count, float bar)
     return found;
 }
 
-/* A bar that at least k of some numbers reach, and not many more; the lowest one where fewer than k
- * are finite. */
+/* Find a bar that at least k numbers reach, and few more than k; -FLT_MAX if fewer than k are
+ * finite. */
 INLINE float find_bar(const float *numbers, size_t count, size_t k, float largest)
 {
     float depth = 1, step = 1;
@@ -190,7 +190,7 @@ INLINE float find_bar(const float *numbers, size_t count, size_t k, float larges
 }
 
 /* If k columns have a maximum that reaches a bar, k logits reach it. So the bar comes from the
- * column maxima, and few logits are left to select from. The first of those that tie stay. */
+ * column maxima, and few logits are left to select from. Of equal logits the first stay. */
 TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct top_k_args *args = work;

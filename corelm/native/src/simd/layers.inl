@@ -128,7 +128,7 @@ INLINE void prefetch(const float *from, size_t count)
         __builtin_prefetch(from + i, 0, 3);
 }
 
-/* Score all keys. Those of the next head or row, `next` floats further on, are prefetched: a head
+/* Score all keys. The keys of the next head or row, `next` floats on, are prefetched: a head
  * has so few keys that the hardware prefetcher sees the pattern only when they have been read. */
 INLINE void score_keys(const float *query, const float *keys, size_t count, size_t size,
                        float scale, ptrdiff_t next, float *scores)

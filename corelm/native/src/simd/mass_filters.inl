@@ -59,8 +59,8 @@ KERNEL_OF_ROWS(top_p)
 
 /* ---- typical: tokens whose surprisal is near the entropy ---- */
 
-/* The depth of all tokens that are no farther than the farthest above another depth: a little more,
- * so that rounding does no harm. */
+/* The depth at which the distance from the entropy is the largest of the tokens down to `depth`: a
+ * little more, so that rounding does no harm. */
 INLINE float depth_in_reach(double centre, float depth)
 {
     double farthest = fmax(fabs(centre), fabs(centre + (double)depth));
@@ -81,8 +81,8 @@ INLINE doubles exact_distances(doubles logits, double largest, double centre)
     return (doubles)((longs)excess & INT64_MAX); /* the absolute value */
 }
 
-/* Keys of the nearest come first: the exact distances, less one of them, negated. The difference of
- * near numbers fits a float: what is lost is far below the tolerance. */
+/* The keys: `from` less the exact distances, so that the nearest come first. The difference of near
+ * numbers fits a float: what is lost is far below the tolerance. */
 INLINE floats nearness(floats logits, float largest, double centre, double from)
 {
     eight keys[EIGHTS];
@@ -148,8 +148,8 @@ INLINE void copy_tokens(const float *row, const int32_t *tokens, size_t count, f
         out[tokens[k]] = row[tokens[k]];
 }
 
-/* Keep the candidates that are nearer than a distance for certain; returns their mass. Those that
- * may tie with it, rounded as they are, move to the front of the candidates. */
+/* Keep the candidates that are certainly nearer than a distance; returns their mass. Candidates
+ * that may tie with it after rounding move to the front. */
 INLINE double keep_nearer(const float *row, float largest, double centre, float far,
                           double tolerance, const struct scratch *scratch, size_t *count,
                           float *out)
@@ -171,8 +171,8 @@ INLINE double keep_nearer(const float *row, float largest, double centre, float 
     return sum_weights(scratch->key_weights, nearer);
 }
 
-/* Keep the candidates that are nearer than the cut, and of those that tie with it the first until
- * there is enough. */
+/* Keep the candidates that are nearer than the cut, then the first that tie with it until there is
+ * enough. */
 INLINE void keep_to_cut(const float *row, float largest, double centre, double from, float cut,
                         double tolerance, double mass, double enough,
                         const struct scratch *scratch, size_t count, float *out)
@@ -195,8 +195,8 @@ INLINE void keep_to_cut(const float *row, float largest, double centre, double f
     copy_tokens(row, scratch->tokens, tied, out);
 }
 
-/* Without the tokens that are never needed there is enough weight, and so there is among all those
- * that are no farther than what is left. */
+/* The tokens down to `depth` have enough weight. So the tokens at most as far from the entropy as
+ * the farthest of these have enough too, and only they are candidates. */
 TARGET static enum status typical_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct typical_args *args = work;
@@ -221,8 +221,8 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
         out[token] = -INFINITY;
     if (!count) /* not a distribution */
         return OK;
-    /* Distances are measured from that of the likeliest token. Where a row is nearly flat, so that
-     * most tokens are candidates, that is exact. Elsewhere it is done again, from near the cut. */
+    /* Distances are relative to the likeliest token's. Where a row is nearly flat, so that most
+     * tokens are candidates, that is exact. Elsewhere it is done again, from near the cut. */
     double from = fabs(centre), mass = 0, tolerance = TOLERANCE * (1 + from);
     float resolution = (float)(1e-3 * tolerance);
     float cut = find_cut(largest, centre, from, resolution, mass, enough, scratch, count);

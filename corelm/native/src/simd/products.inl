@@ -3,7 +3,7 @@
  * Every output is one chain of fused multiply-adds over the inputs in their order (README.md, "One
  * chain per output"). How many tokens and columns are computed together changes the speed alone. A
  * matrix whose weights all have half-precision values is stored in half precision: for a few tokens
- * the time is that of reading it.
+ * reading it takes all the time.
  */
 #include "../kernels.h"
 #include "../pool.h"
@@ -12,7 +12,7 @@
 #define VECTORS (PANEL / LANES)
 enum { PREFETCH_TOKENS = 4 };    /* from here on, multiplying takes longer than reading panels */
 static const size_t GRAIN = 8;   /* panels that a core takes at a time */
-static const size_t COARSE = 32; /* the same of a large matrix: fewer are prefetched by two cores */
+static const size_t COARSE = 32; /* of a large matrix: fewer panels are prefetched twice */
 static const size_t MIN_PARALLEL_MULTIPLY = 1 << 17; /* multiplications */
 
 /* The tiles: all pairs of tokens and panels that are computed together, and the number of panels

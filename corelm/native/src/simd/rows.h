@@ -80,7 +80,7 @@ INLINE float max_logit(const float *logits, size_t count)
     return movemask(is_nan) ? NAN : max_of(max(max_a, max_b));
 }
 
-/* Find the largest logit of each block, and return that of the row. */
+/* Find the largest logit of each block, and return the row's largest. */
 INLINE float find_block_max(const float *row, size_t vocabulary, float *block_max)
 {
     float largest = -INFINITY;
@@ -166,7 +166,7 @@ INLINE double exp_block(const float *logits, size_t count, float largest, float 
     return sum_of_doubles(sum);
 }
 
-/* The weights of a row: their sum, those of the blocks and, if asked for, each of them. */
+/* Return the sum of a row's weights; store each block's sum and, if asked for, each weight. */
 INLINE double exp_row(const float *row, size_t vocabulary, float largest,
                       const struct scratch *scratch, int keep_weights)
 {
@@ -183,8 +183,8 @@ INLINE double exp_row(const float *row, size_t vocabulary, float largest,
     return total;
 }
 
-/* The weights of a block, their sums, and those of weight * (logit - largest). Up to eight numbers
- * are added in single precision. */
+/* The weights of a block, and the sums of weight and of weight * (logit - largest). Up to eight
+ * numbers are added in single precision. */
 INLINE void entropy_block(const float *logits, size_t count, float largest, float *weights,
                           floats *sum, floats *moment)
 {

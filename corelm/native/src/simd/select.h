@@ -258,7 +258,7 @@ INLINE void sample_keys(const struct keys *keys, size_t size, float *values, flo
  * an equal number of keys. The sums down to the smallest key are `all`; going up from there, keys
  * are taken out of them. For the other way round, a sample tells too little: it may hold none of
  * the few largest weights. The answer is rarely more than a tenth of the sample away. To miss it
- * costs a pass over most keys, so that of many keys a larger sample is taken. */
+ * costs a pass over most keys, so a larger sample is taken of many keys. */
 INLINE void find_pivots(const struct keys *keys, struct prefix all, const struct goal *goal,
                         int apart, float *low, float *high)
 {
@@ -352,7 +352,7 @@ INLINE struct selected select_keys(struct keys keys, struct prefix sums, struct 
     return select_sorted(&keys, before, goal);
 }
 
-/* Select among at least one key, none of them nan, by weight; `sum` is that of all of them. */
+/* Select among at least one key, none of them nan, by weight; `sum` is their total weight. */
 INLINE struct selected select_mass(struct keys keys, double sum, double before, double enough,
                                    float resolution, const struct scratch *scratch)
 {
@@ -361,7 +361,7 @@ INLINE struct selected select_mass(struct keys keys, double sum, double before, 
     return select_keys(keys, (struct prefix){sum, 0}, (struct prefix){before, 0}, &goal, scratch);
 }
 
-/* Keep the logits above a bar, and of those that equal it the first ones. */
+/* Keep the logits above a bar, and the first ones that equal it. */
 INLINE void keep_selected(const float *row, size_t vocabulary, float bar, size_t ties, size_t kept,
                           float *out)
 {

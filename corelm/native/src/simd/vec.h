@@ -2,8 +2,8 @@
  *
  * This folder is compiled twice: with LANES 8, which is AVX2 on x86-64 and NEON on arm64, and with
  * LANES 16, which is AVX-512. Functions marked TARGET need a processor with those instructions;
- * module.c looks for it. Both builds return the same bits: every sum is that of SIXTEEN lanes,
- * and eight lanes at a time make two PARTS of it (README.md, "Sixteen lanes").
+ * module.c looks for it. Both builds return the same bits: every sum has SIXTEEN lanes, which
+ * eight lanes at a time compute in two PARTS (README.md, "Sixteen lanes").
  */
 #ifndef CORELM_VEC_H
 #define CORELM_VEC_H
@@ -48,8 +48,8 @@ INLINE doubles load_doubles(const double *from) { return *(const unaligned_doubl
 
 INLINE void store(float *to, floats x) { *(unaligned *)to = x; }
 
-/* The value of a finite half-precision number. The exponent of a half is 112 smaller than that of
- * the same float; the smallest halves have no leading 1, which is added and subtracted again. */
+/* The value of a finite half-precision number. Its exponent field is 112 less than the equal
+ * float's; the smallest halves have no leading 1, which is added and subtracted again. */
 INLINE float half_value(uint16_t half)
 {
     union { uint32_t bits; float value; } normal, small;

@@ -54,11 +54,11 @@ def play(
     from corelm_serve.service import Service
     from corelm_serve.settings import Limits
 
-    corelm.sampler(sampler)  # a mistake is told here, before anything opens
+    corelm.sampler(sampler)  # raises for a mistake before anything opens
     token = secrets.token_urlsafe(24)
     with listen(HOST, port) as socket:
         port = socket.getsockname()[1]
-        logging.getLogger("corelm.serve").setLevel(logging.WARNING)  # nobody counts its requests
+        logging.getLogger("corelm.serve").setLevel(logging.WARNING)  # no line for each request
         service = Service(loaded(model or [DEFAULT], device, dtype), Limits(stall=STALL))
         state: dict[str, Any] = {"sampler": sampler, "seed": seed}
         if prompt is not None:

@@ -23,7 +23,7 @@ from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
-"""What a sampler may read of a context that the tokens alone do not say."""
+"""The parts of a context that a sampler may read and that don't follow from the tokens alone."""
 
 
 class Place:
@@ -139,7 +139,7 @@ class Columns:
         return last
 
     def likeliest(self, count: int) -> list[int]:
-        """Return the model's likeliest tokens and those of the last stage, by the model's order."""
+        """Return the likeliest tokens of the model and of the last stage, in the model's order."""
         model = self._rows[0]
         ids = np.union1d(*(likeliest_tokens(row, count) for row in (model, self._rows[-1])))
         return [int(i) for i in ids[np.lexsort((ids, -model[ids]))]]

@@ -85,7 +85,7 @@ class RowCache:
             return [row for row in found if row is not None]
 
     def _after(self, ids: Ids) -> Session:
-        """Return a session that has read a text: the last one where the text goes on."""
+        """Return a session that has read a text: the last session if the text continues its own."""
         before = len(self._read)
         if self._session is not None and self._read == ids[:before] and len(ids) - before <= 1:
             if len(ids) > before:

@@ -147,7 +147,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
 
 
 def _check_one_way(request: Sampling, settings: dict[str, Any]) -> None:
-    """Raise if a request says in two ways what to draw."""
+    """Raise if a request names its sampler in two ways."""
     ways = [name for name in ("sampler", "preset") if getattr(request, name) is not None]
     ways += [*settings][:1] or (["engine"] if request.engine else [])
     if len(ways) > 1:

@@ -1,4 +1,4 @@
-"""One prompt of a request: what to write, and who hears of it."""
+"""One prompt of a request: what to write, and where its events go."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Job:
 
     @property
     def is_ancestral(self) -> bool:
-        """True if its texts can be written in turn with those of other jobs."""
+        """True if its texts can share steps with other jobs' texts."""
         return self.strategy.decoder is None
 
     @property

@@ -42,7 +42,7 @@ class Lane:
 
     Args:
         model: the language model.
-        admit: returns the next jobs, given those that run.
+        admit: returns the next jobs, given the running ones.
         limits: the bounds.
         stall: seconds that a part of a round may take.
         prefixes: the prompts that were read before.

@@ -76,7 +76,7 @@ class Scheduler:
             lane.wake()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """Drop jobs whose client has gone: those that run leave at their next step."""
+        """Drop jobs whose client has gone: running jobs leave at their next step."""
         for job in jobs:
             job.cancelled = True
         with self._lock:
@@ -86,7 +86,7 @@ class Scheduler:
             lane.wake()
 
     def stop(self) -> None:
-        """Take no new requests, and refuse those that wait."""
+        """Take no new requests, and refuse the waiting ones."""
         with self._lock:
             self._closing = True
             waiting = [job for queue in self._waiting.values() for job in queue]
@@ -135,7 +135,7 @@ class Scheduler:
             self._expire()
 
     def _expire(self) -> None:
-        """Refuse jobs that have waited for all of their time."""
+        """Fail jobs that are still waiting past their deadline."""
         now = time.monotonic()
         with self._lock:
             late = [job for queue in self._waiting.values() for job in queue if job.deadline < now]

@@ -34,7 +34,7 @@ class Writing:
         self.request: BatchedTexts | None = None
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
-        # In blocks, so that a long prompt holds up nobody.
+        # In blocks, so that a long prompt doesn't hold up other jobs.
         self._blocks = score(model, job.ids, job.tables or 0, piece, job.unknown)
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
@@ -51,7 +51,7 @@ class Writing:
             self._take(end.value)
 
     def score_with(self, others: Sequence[Writing]) -> None:
-        """Score the whole prompt in one pass with those of others."""
+        """Score the whole prompt in one pass with the prompts of others."""
         writings = [self, *others]
         try:
             prompts = [writing.job.ids for writing in writings]
@@ -71,7 +71,7 @@ class Writing:
             self.job.tell(self.job, scores)
 
     def join(self, batch: ContinuousBatch) -> None:
-        """Add the texts to those of others; without a token to draw they have ended."""
+        """Add the texts to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
         if job.length:
             self.request = batch.add(texts, measured=job.measured)
@@ -84,7 +84,7 @@ class Writing:
         self.end = _Collector(job, opened).written(self._scores)
 
     def advance(self, work: Callable[[], object]) -> None:
-        """Do a part of the work on its request, and tell of what is new."""
+        """Do a part of the work on its request, and report what is new."""
         work()
         request, collector = self.request, self._collector
         assert request is not None
@@ -138,7 +138,7 @@ class _Collector:
         return Written(self._texts.generations(), self._entropies, self._tables, scores)
 
     def tell(self, step: Step) -> None:
-        """Tell of the pieces of a step, if the job is streamed."""
+        """Report the pieces of a step to the job, if it is streamed."""
         if self._job.tables is not None:
             self._add_tables(step)
         for sample, entropy in zip(step.samples.tolist(), step.entropy.tolist(), strict=True):

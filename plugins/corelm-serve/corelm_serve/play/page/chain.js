@@ -128,7 +128,7 @@ export class ChainEditor {
     announce(`${name} is stage ${this.stages.length}`);
   }
 
-  // Put notes of likely mistakes and a stage's error beside the cards that they name.
+  // Put notes of likely mistakes and a stage's error next to the cards that they name.
   mark(notes, error) {
     const cards = [...this.list.children];
     const general = [];
