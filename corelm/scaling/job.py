@@ -266,7 +266,7 @@ def _travels(error: BaseException) -> bool:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the settings that differ, with both values; of lists, with what only one has.
+    """Return the settings that differ, with both values; for lists, with the items only one has.
 
     A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
     mapping.
