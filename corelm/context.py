@@ -75,7 +75,7 @@ class Context:
 
         An engine's model may have more logits than its tokenizer has tokens.
         """
-        return self if self.vocabulary_size == size else replace(self, width=size)
+        return self if self.width == size else replace(self, width=size)
 
     def copy(self) -> Context:
         """Return the same context in arrays of its own, for code that might write into them."""

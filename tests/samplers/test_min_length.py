@@ -36,9 +36,6 @@ def test_each_of_several_ends_is_impossible():
     class TwoEnds:
         ends = (1, 3)
 
-        def __len__(self):
-            return 4
-
     logits = np.array([[0.0, 5.0, 1.0, 0.0], [2.0, 0.0, 0.0, 1.0]])
     expected = [[0, -INF, 1, -INF], [2, -INF, 0, -INF]]
     assert after(1, 0, logits=logits, vocabulary=TwoEnds()).tolist() == expected
