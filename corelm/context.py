@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,7 +76,11 @@ class Context:
 
         An engine's model may have more logits than its tokenizer has tokens.
         """
-        return self if self.width == size else replace(self, width=size)
+        if self.width == size:
+            return self
+        other = copy(self)  # `replace` would protect the arrays again
+        vars(other)["width"] = size
+        return other
 
     def copy(self) -> Context:
         """Return the same context in arrays of its own, for code that might write into them."""

@@ -175,6 +175,8 @@ class _Run:
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
         result = self._guarded(stage, stage, own, context)
+        if result is own and context is self._context:  # nothing was changed, nor written
+            return logits
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
         return result

@@ -166,6 +166,19 @@ def test_padding_and_the_unknown_word_are_never_drawn():
     assert {t for text in asked for t in text.tokens} == set(range(1, 12))
 
 
+def test_a_step_has_one_array_of_logits_where_the_sampler_changes_nothing():
+    class Unchanged(corelm.Sampler):  # of another package, so that it gets a copy
+        def __call__(self, logits, context):
+            return logits
+
+    one, other = next(iter(streamed())), next(iter(streamed(sampler=Unchanged())))
+    assert one.logits is one.model_logits
+    assert np.array_equal(other.logits, one.logits)
+    assert not one.logits.flags.writeable
+    assert one.entropy.tolist() == other.entropy.tolist() == one.model_entropy.tolist()
+    assert next(iter(streamed(sampler="temperature(t=0.5)"))).entropy < one.entropy
+
+
 def test_a_sampler_that_restores_padding_is_named():
     class Restores(corelm.Sampler):
         def __call__(self, logits, context):

@@ -53,7 +53,10 @@ class Step:
     finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
+        unchanged = self.logits is self.model_logits
         protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
+        if unchanged:  # one array stays one, so that `entropy` can tell
+            vars(self)["logits"] = self.model_logits
 
     @classmethod
     def join(cls, steps: Sequence[Step]) -> Step:
@@ -98,7 +101,12 @@ class Step:
     @cached_property
     def entropy(self) -> NDArray[np.float64]:
         """(batch,) nats: the entropy of the distribution drawn from."""
-        return entropy_of_logits(self.logits)
+        # The same bits as those of another pass over the vocabulary.
+        return (
+            self.model_entropy
+            if self.logits is self.model_logits
+            else entropy_of_logits(self.logits)
+        )
 
     @property
     def model_entropy(self) -> NDArray[np.float64]:
