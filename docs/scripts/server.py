@@ -55,8 +55,8 @@ Answers have OpenAI's shape, and more:
 - `choices[].sampler_logprobs` has the same shape, for the distribution that was drawn from. It
   is null for tokens of a prompt.
 
-Text of a request with a seed is that of `corelm sample` with the same sampler, decoder, seed,
-length and stops. Text i of a prompt is sample i. Without a seed a fresh one is drawn and
+A request with a seed gets the text that `corelm sample` writes with the same sampler, decoder,
+seed, length and stops. Text i of a prompt is sample i. Without a seed a fresh one is drawn and
 returned. Each prompt of a list is treated as if it were alone.
 
 Streams are server-sent events, and end with `data: [DONE]`. An error in the middle is an event

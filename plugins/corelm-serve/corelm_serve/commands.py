@@ -63,8 +63,8 @@ def serve(
     """Serve models to OpenAI-compatible clients, with corelm's samplers.
 
     The URL is written to standard output. It has a token, which clients send as their API key; set
-    it with the environment variable CORELM_SERVE_TOKEN. Text with a seed is that of `corelm
-    sample`, whatever else the server writes.
+    it with the environment variable CORELM_SERVE_TOKEN. A request with a seed gets the text that
+    `corelm sample` writes with it, no matter what else the server writes.
 
     \b
     corelm serve --model imdb

@@ -73,7 +73,8 @@ class ChatRequest(Sampling):
     )
     logprobs: bool = field(Flag(), "return the log-probability of each token", False)
     top_logprobs: int | None = field(
-        Number(0, 20, whole=True), "return those of this many others; needs logprobs"
+        Number(0, 20, whole=True),
+        "also return the log-probabilities of this many likely tokens; needs logprobs",
     )
     stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
 
