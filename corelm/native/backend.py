@@ -45,7 +45,7 @@ def kernel(
         check_entries: the same for arguments of one entry a row. The kernel refuses wrong ones
             itself, so this is called only to word its refusal.
         in_place: the function writes into the logits, so that a copy of them would not do.
-        by_row: an argument with one axis has one entry a row, so that the definition can be called
+        by_row: an argument with axes has one entry a row, so that the definition can be called
             on a few rows at a time.
     """
 
@@ -152,7 +152,7 @@ def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **name
             returns arrays with one entry a row, a flag that holds for all rows, or a tuple of
             them.
         logits: an array of any library; only NumPy's are divided.
-        arguments: arrays with one axis have one entry per row.
+        arguments: arrays have one entry per row.
         named: as `arguments`.
 
     Example:
@@ -182,8 +182,8 @@ def _blocks(logits: Any) -> Iterator[slice]:
 
 
 def _part(argument: Any, rows: slice) -> Any:
-    # One axis means one entry a row: definitions with other lists have `kernel(by_row=False)`.
-    return argument[rows] if np.ndim(argument) == 1 else argument
+    # Axes mean one entry a row: definitions with other lists have `kernel(by_row=False)`.
+    return argument[rows] if np.ndim(argument) else argument
 
 
 def _joined(parts: list[Any]) -> Any:

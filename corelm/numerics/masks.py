@@ -38,7 +38,7 @@ def apply_mask(
     return kept, _as_numpy(fell_back)
 
 
-@kernel(rows.apply_mask, by_row=False)
+@kernel(rows.apply_mask)
 def _masked(logits: Array, allowed: Array, model_logits: Array) -> tuple[Array, Array]:
     """Return `apply_mask`, all arrays of the library of the logits."""
     xp = array_namespace(logits)

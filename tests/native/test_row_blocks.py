@@ -8,10 +8,12 @@ from native_helpers import by_definition, random_rows
 
 from corelm.native import backend
 from corelm.native.backend import in_blocks
-from corelm.numerics import distributions, filters, reshaping
+from corelm.numerics import distributions, filters, masks, reshaping
 
 BATCH, VOCABULARY = 7, 50
 UNIFORMS = np.random.default_rng(1).random(BATCH)
+ALLOWED = np.random.default_rng(2).random((BATCH, VOCABULARY)) < 0.1
+ALLOWED[::3] = np.arange(VOCABULARY) % 6 == 0  # where the logits of the test are impossible
 CALLS = {
     "draw": (distributions.draw, UNIFORMS),
     "draw with a list": (distributions.draw, UNIFORMS.tolist()),
@@ -22,6 +24,7 @@ CALLS = {
     "one temperature": (distributions.apply_temperature, 0.7),
     "a temperature for each row": (distributions.apply_temperature, UNIFORMS),
     "greedy": (distributions.greedy,),
+    "a mask": (masks._masked, ALLOWED, np.flip(ALLOWED, axis=0) - np.float32(1)),
     "top_k": (filters.top_k, 5),
     "top_p": (filters.top_p, 0.9),
     "within_nats": (filters.within_nats, 5 * UNIFORMS),
