@@ -92,7 +92,7 @@ class EngineSampler:
                 the tokens before are then nan.
 
         Returns:
-            (batch, vocabulary), float32 or float64.
+            (batch, vocabulary), float32 or float64; never the memory of the engine's logits.
 
         Raises:
             ModelOutputError: logits with NaN, +infinity or an empty row.
@@ -100,7 +100,9 @@ class EngineSampler:
             UsageError: arrays of other shapes, or a word that the vocabulary lacks.
         """
         if not self._draws:
-            return self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
+            result = self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
+            # A sampler that changes nothing returns its input; engines write into what they get.
+            return result.copy() if np.may_share_memory(result, np.asarray(logits)) else result
         drawn = self.draw(logits, tokens, samples, prompt_lengths)
         only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
         only[np.arange(len(drawn)), drawn] = 0

@@ -71,6 +71,16 @@ def test_an_engine_may_reorder_fork_and_drop_rows(sampler):
         texts = [[*text, 4 + (step + i) % 5] for i, text in enumerate(texts)]
 
 
+@pytest.mark.parametrize("sampler", ["stochastic", "temperature(t=1)", "top_p(p=1) | stochastic"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_result_is_never_the_memory_of_the_engine(sampler, dtype):
+    logits = np.array([[1.0, 2.0, 0.5]], dtype)
+    result = EngineSampler(sampler)(logits, [[0]])
+    assert np.array_equal(result, logits)
+    assert result.flags.writeable
+    assert not np.shares_memory(result, logits)
+
+
 def test_one_object_serves_one_generation_after_another():
     engine = EngineSampler("mirostat(tau=1.5)", seed=5)
     prompt = MODEL.vocabulary.encode("the cat")

@@ -85,8 +85,7 @@ class SamplerProcessor(LogitsProcessor):
             self._remark("info", "%s runs on the CPU: one copy of the logits a step", self)
         texts = self._texts(input_ids) if self._reads_texts else [()] * len(scores)
         lengths = self._assisted_lengths(input_ids, texts) if self._reads_texts else None
-        # On a CPU nothing is copied here, in either direction, unless nothing changed: then the
-        # result is a read-only view of the scores, which PyTorch does not take.
+        # On a CPU nothing is copied here, in either direction. PyTorch takes no read-only array.
         logits = scores.to("cpu", torch.float32).numpy()
         result = self._engine(logits, texts, prompt_lengths=lengths)
         return torch.from_numpy(np.require(result, requirements="W")).to(scores.device)

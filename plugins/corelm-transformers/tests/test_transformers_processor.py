@@ -104,9 +104,10 @@ def test_the_draws_of_the_engine_follow_the_distribution(seed):
     check_draws(draw, vocabulary=264)
 
 
-def test_a_sampler_that_changes_nothing_keeps_the_scores():
+@pytest.mark.parametrize("sampler", ["stochastic", "temperature(t=1)", "top_p(p=1) | stochastic"])
+def test_a_sampler_that_changes_nothing_keeps_the_scores(sampler):
     scores = torch.zeros((1, 4))
-    result = as_logits_processor("stochastic")(torch.tensor([[0]]), scores)
+    result = as_logits_processor(sampler)(torch.tensor([[0]]), scores)
     result[0, 0] = 1  # a later processor may write into them
     assert result.tolist() == [[1, 0, 0, 0]]
     assert scores.tolist() == [[0, 0, 0, 0]]
