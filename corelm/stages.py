@@ -67,7 +67,8 @@ def apply(sampler: Sampler, logits: Array, context: Context, trace: Trace | None
         trace: gets the result of each stage, neutral ones included.
 
     Returns:
-        (batch, vocabulary) logits to draw from; `logits` itself where every stage is neutral.
+        (batch, vocabulary) logits to draw from; `logits` itself where every stage is neutral, or
+        a built-in sampler that returns its input.
 
     Raises:
         SamplerError: a stage raised or returned invalid logits; names stage, step and row.

@@ -101,7 +101,7 @@ class Step:
     @cached_property
     def entropy(self) -> NDArray[np.float64]:
         """(batch,) nats: the entropy of the distribution drawn from."""
-        # The same bits as those of another pass over the vocabulary.
+        # Another pass over the vocabulary would give the same bits.
         return (
             self.model_entropy
             if self.logits is self.model_logits

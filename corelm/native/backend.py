@@ -97,7 +97,7 @@ class Tensor(Protocol):
     def numpy(self) -> Rows: ...
 
 
-def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...] = ()) -> bool:
+def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...]) -> bool:
     """Return whether the kernels can read an array, or a copy of it unless `in_place`."""
     if isinstance(logits, np.ndarray):
         # A subclass, such as a masked array, has arithmetic of its own, which a kernel would miss.

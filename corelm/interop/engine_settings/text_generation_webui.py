@@ -221,6 +221,8 @@ FILTERS = (
     plain("min_p", "p", "min_p", 0.0),
 )
 NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
+AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, mirostat(), XTC, NO_REPEAT)
+"""The settings after the temperature, which SillyTavern has under the same keys."""
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
 """The samplers that `temperature_last` puts at the end."""
 
@@ -281,12 +283,7 @@ WEBUI = TextGenerationWebui(
         above_zero("top_n_sigma", "top_n_sigma", {"top_n_sigma": 0.0}, n="top_n_sigma"),
         plain("temperature", "t", "temperature", 1.0),
         dynamic("dynamic_temperature", "dynatemp_low", "dynatemp_high", 1.0, 1.0),
-        QUADRATIC,
-        *FILTERS,
-        ADAPTIVE,
-        mirostat(),
-        XTC,
-        NO_REPEAT,
+        *AFTER_TEMPERATURE,
     ),
     unsupported={
         "encoder_repetition_penalty": 1,
@@ -350,12 +347,7 @@ SILLYTAVERN = PriorityEngine(
         above_zero("top_n_sigma", "top_n_sigma", {"nsigma": 0.0}, n="nsigma"),
         _temperature(),
         dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
-        QUADRATIC,
-        *FILTERS,
-        ADAPTIVE,
-        mirostat(),
-        XTC,
-        NO_REPEAT,
+        *AFTER_TEMPERATURE,
     ),
     unsupported={
         "encoder_rep_pen": 1,
