@@ -187,6 +187,9 @@ class KoboldCpp(ListingEngine):
     def whole(self, places: Sequence[str]) -> list[Setting]:
         return [*FIRST, *self.at(places), *LATE]
 
+    def heeded(self, values: Values) -> Values:
+        return llama_cpp.heeded_with_mirostat(values)
+
     def acting(self, values: Values) -> Sequence[Setting]:
         if values.get("mirostat") not in (None, 0):
             return [*FIRST, *PENALTIES, TEMPERATURE, QUADRATIC, MIROSTAT]
@@ -218,5 +221,6 @@ ENGINE = KoboldCpp(
         "quiet n model adapter frmttriminc frmtrmblln frmtrmspch singleline"
     ),
     list_key="sampler_order",
+    repeats=True,
     listed_as="numbers",
 )
