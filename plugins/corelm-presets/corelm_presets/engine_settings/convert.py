@@ -286,7 +286,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         engine.name,
         _chain(stages),
         unsupported,
-        engine.inexact(stages),
+        {**engine.inexact(stages), **_moved(engine, stages)},
         {key: value for key, value in values.items() if key in engine.other_keys},
         tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
         tuple(key for key in values if key not in known | engine.other_keys),
@@ -307,6 +307,21 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
     if engine.is_greedy(values):
         stages.append(own("greedy"))
     return _until_greedy(stages)
+
+
+MOVES = ("quadratic", "xtc")
+"""Samplers that add a number to all logits, which engines leave in their place."""
+
+
+def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
+    """Name a repetition penalty after such a sampler: it goes by the signs of the logits."""
+    moved = None
+    for stage in stages:
+        if moved and _is(stage, "repetition_penalty"):
+            keys = next(s.keys for s in engine.settings if s.sampler == "repetition_penalty")
+            return {next(iter(keys)): f"{moved} before it moves all logits, and it goes by signs"}
+        moved = next((name for name in MOVES if _is(stage, name)), moved)
+    return {}
 
 
 def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
