@@ -28,7 +28,7 @@ from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
-from corelm.scaling.code_digests import code_settings
+from corelm.scaling.code_digests import as_settings, code_of
 from corelm.scaling.executor import Executor, ExecutorChoice, choose
 from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
@@ -81,7 +81,7 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            **code_settings([model, *(part for thing in things for part in parts(thing))]),
+            **as_settings(code_of([model, *(part for thing in things for part in parts(thing))])),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)

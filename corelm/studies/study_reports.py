@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import SAME_BITS, differences
 from corelm.studies.study_file import Study
 from corelm.studies.unit_cache import CachingExecutor, UnitCache, digest
-from corelm.toolkit import label, machine, parts, plugin_of
+from corelm.toolkit import label, machine
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def here() -> Json:
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
     """Return the identity of a model, and the digests of corelm's code and of the model's."""
-    plugin = plugin_of(name) if name else None
-    code = code_of([model], [plugin.value] if plugin else ())
-    return [NamedModel(model, name or "").fingerprint(prompt), code]
+    return [NamedModel(model, name or "").fingerprint(prompt), code_of([model])]
 
 
 def planned(study: Study) -> Iterator[PlannedReport]:
@@ -194,8 +192,9 @@ class StudyResult:
 
 def _flat(lock: Json) -> Json:
     models = {f"model {each['name']}": each["sha256"] for each in lock["models"]}
+    weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
     code = {f"code of {name}": each for name, each in lock["code"].items()}
-    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models}
+    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models, **weights}
 
 
 def folder_of(model: str) -> str:
@@ -226,18 +225,16 @@ def write_report(study: Study, model: str, report: Report) -> Path:
 
 def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
     """Write what made the reports, and how to repeat them."""
-    strategies = [c.strategy for planned, _ in reports for c in planned.plan.candidates]
-    things = [thing for each in strategies for thing in each if thing is not None]
-    stages = [part for thing in things for part in parts(thing)]
-    models = [model for planned, _ in reports for model in planned.plan.models]
+    plans = [planned.plan for planned, _ in reports]
     facts = machine()
     lock: dict[str, Any] = {
         "schema": SCHEMA,
         "title": study.title,
         "settings": study.settings(),
         "versions": {**here(), "python": facts["python"], "processor": facts["processor"]},
-        "plugins": dict(sorted({p for _, report in reports for p in _plugins(report)})),
-        "code": code_of([*models, *stages]),
+        "plugins": _merged(plan.plugins() for plan in plans),
+        "code": _merged(plan.code() for plan in plans),
+        "weights": _merged(plan.weights() for plan in plans),
         "models": [
             {
                 "name": label(planned.model),
@@ -254,11 +251,9 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
     return StudyResult(study.folder, lock)
 
 
-def _plugins(report: Report) -> Iterator[tuple[str, str]]:
-    for entry in Document.from_dict(report.to_dict()).samplers:
-        for stage in entry.stages:
-            if stage.plugin and stage.plugin.version:
-                yield stage.plugin.distribution, stage.plugin.version
+def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Return the values of all reports by name, sorted."""
+    return dict(sorted(item for each in of_reports for item in each.items()))
 
 
 def _repeat(study: Study, lock: Json) -> str:

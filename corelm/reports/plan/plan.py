@@ -14,7 +14,14 @@ from corelm.errors import UsageError
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
-from corelm.reports.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
+from corelm.reports.plan.candidates import (
+    Candidate,
+    _candidates,
+    _once,
+    numbers_of,
+    releases_of,
+    source_of,
+)
 from corelm.reports.plan.human_corpus import (
     HOW_TO_GIVE,
     PROMPT_LENGTH,
@@ -23,7 +30,7 @@ from corelm.reports.plan.human_corpus import (
     read_corpus,
 )
 from corelm.reports.plan.targets import OF_HUMAN_WORDS, Target
-from corelm.scaling.code_digests import code_settings
+from corelm.scaling.code_digests import as_settings, code_of, loader_of
 from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
@@ -166,18 +173,33 @@ class Plan:
             "against": self.against,
             "values of secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
-            **code_settings(self._code()),
+            **as_settings(self.code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
 
     def _things(self) -> list[Sampler | Decoder]:
         return [thing for c in self.candidates for thing in c.strategy if thing is not None]
 
-    def _code(self) -> list[object]:
-        """Return everything whose code decides the figures."""
-        metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
-        stages = [part for thing in self._things() for part in parts(thing)]
-        return [*self.models, *stages, *metrics]
+    def weights(self) -> dict[str, str]:
+        """Return the identity of the model and of the second scorer, by name."""
+        named = [NamedModel(self.model, self.model_name), *([self.scorer] if self.scorer else [])]
+        return {each.name: each.fingerprint(self.prompts[0]) for each in named}
+
+    def _parts(self) -> list[Sampler | Decoder]:
+        return [part for thing in self._things() for part in parts(thing)]
+
+    def code(self) -> dict[str, str]:
+        """Return the digest of each package whose code decides the figures, by name."""
+        functions = [each for offer in self.metrics for each in offer.value.functions]
+        modules = [offer.source.value for offer in self.metrics]
+        return code_of([*self.models, *self._parts(), *functions], modules)
+
+    def plugins(self) -> dict[str, str]:
+        """Return the version of each package that offers a part of the report, by name."""
+        loaders = [loader for model in self.models if (loader := loader_of(model))]
+        of_metrics = [offer.source for offer in self.metrics]
+        sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
+        return {each.distribution: each.version for each in sources if each.version}
 
 
 def plan(
