@@ -12,9 +12,9 @@ from corelm import Choice, Context, Mask, Sampler, param
 from corelm.cli import main
 from corelm.cli.exit_codes import FAILED, PARTLY_FAILED
 from corelm.errors import SamplerError
+from corelm.runs import Endings, Texts, strategy
 from corelm.scaling.text_batches import WritePrompts
 from corelm.testing import ToyModel
-from corelm.toolkit import Endings, Texts, strategy
 
 LENGTH = 4
 GREEDY = corelm.sampler("greedy")

@@ -14,9 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from corelm import LanguageModel
 from corelm.errors import UnknownNameError
-from corelm.toolkit import Source, loaded_name, plugin_of, registry
+from corelm.language_model import LanguageModel
+from corelm.registry import loading
+from corelm.registry.models import loaded_name, plugin_of
+from corelm.registry.offers import Source
+from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 OWN = ("corelm", "corelm_samplers")
@@ -82,7 +85,7 @@ def _package(module: str) -> str:
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
     """Yield the top-level modules of each plugin that one of these packages is part of."""
-    for plugin in {source.distribution for source in registry().sources()}:
+    for plugin in {source.distribution for source in registry().sources()} - {loading.OWN}:
         modules = _modules(plugin)
         if not modules.isdisjoint(packages):
             yield from modules

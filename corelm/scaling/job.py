@@ -19,22 +19,18 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
 from typing import Any
 
-from corelm import Decoder, LanguageModel, Sampler, load
+from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.machine import machine
 from corelm.models.identity import identity_of
+from corelm.printable import printable, reason_of, shown
+from corelm.registry.models import is_path, load, plugin_of
+from corelm.registry.registry import registry
+from corelm.registry.strategies import parts, strategy
+from corelm.sampler import Sampler
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.executor import Unit
-from corelm.toolkit import (
-    is_path,
-    machine,
-    parts,
-    plugin_of,
-    printable,
-    reason_of,
-    registry,
-    shown,
-    strategy,
-)
 
 PREFIX = "env:"
 ROUNDS = 200_000
@@ -81,6 +77,7 @@ class Job:
         things: Iterable[Sampler | Decoder],
         device: str | None = None,
         dtype: str | None = None,
+        modules: Iterable[str] = (),
     ) -> Job:
         """Return the job of a model that is loaded here.
 
@@ -91,6 +88,7 @@ class Job:
             things: the samplers and decoders that the units have.
             device: the device that the model was loaded with.
             dtype: the number format that it was loaded with.
+            modules: modules that the units are made of, besides corelm's.
 
         Raises:
             UsageError: a sampler or decoder that others cannot make from its expression.
@@ -98,7 +96,7 @@ class Job:
         things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
-        code = code_of([model, *_parts(things)], [plugin.value] if plugin else ())
+        code = code_of([model, *_parts(things)], [*modules, *([plugin.value] if plugin else [])])
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
