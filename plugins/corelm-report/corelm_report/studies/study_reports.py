@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from corelm.runs import (
     differences,
     label,
     machine,
+    one_line,
 )
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
@@ -264,14 +266,14 @@ def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
 def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
-    models = [f"- {m['name']}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    models = [f"- {one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
     versions = [f"- {name}: {each}" for name, each in lock["versions"].items()]
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
         [
-            f"# How to repeat: {study.title}", "",
+            f"# How to repeat: {one_line(study.title)}", "",
             "```", f"pip install {packages} numpy=={lock['versions']['numpy']}",
-            f"corelm study run {study.file.name}", "```", "",
+            f"corelm study run {one_line(shlex.quote(study.file.name))}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
             "Models:", "", *models, "", "Versions:", "", *versions, "", "Digests of the code:", "",

@@ -121,6 +121,18 @@ def test_an_edited_model_of_a_plugin_is_measured_again(study, edited):
 
 
 @pytest.mark.slow
+def test_the_record_is_of_one_meaning_whatever_the_title_holds(study):
+    title = "A\\u001b[31m\\u202ered\\n```\\nrm -rf /"
+    named = study.rename(study.with_name("my $(study).toml"))
+    named.write_text(f'title = "{title}"\n{STUDY.format(model="imdb", metric="mattr")}')
+    figures(named)
+    lines = (study.parent / "results/repeat.md").read_text().splitlines()
+    assert lines[0] == "# How to repeat: A[31mred ``` rm -rf /"
+    assert "corelm study run 'my $(study).toml'" in lines
+    assert lines.count("```") == 2
+
+
+@pytest.mark.slow
 def test_the_record_names_the_plugins_of_metrics_models_and_scorers(study):
     text = STUDY.format(model="imdb", metric="mattr").replace('"greedy", ', '"p_less", ')
     study.write_text('scorer = "shifted"\n' + text)
