@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Choice, Context, Mask, Sampler, param
+from corelm import Context, Mask, Sampler, Switch, param
 from corelm.cli import main
 from corelm.cli.exit_codes import FAILED, PARTLY_FAILED
 from corelm.errors import SamplerError
@@ -41,7 +41,7 @@ class Fails(Mask):
         raise AssertionError
 
 
-class Chooses(Choice):
+class Chooses(Switch):
     """Choose a mask that fails, or fail to choose."""
 
     inside: Sampler = param(Fails(step=0), "acts")
