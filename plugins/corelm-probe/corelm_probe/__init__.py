@@ -1,0 +1,1 @@
+"""Find out which distribution an inference engine really draws from."""
