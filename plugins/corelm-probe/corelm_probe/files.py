@@ -1,4 +1,4 @@
-"""Write the models: a folder for transformers, vLLM, MLX and KerasHub, a GGUF file for llama.cpp."""
+"""Write the models: folders for transformers, vLLM, MLX and KerasHub, files for llama.cpp."""
 
 from __future__ import annotations
 

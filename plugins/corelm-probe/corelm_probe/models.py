@@ -27,7 +27,7 @@ CONTEXT_LENGTH = 2048
 NEVER = -40.0
 """The logit of the end token: e^-40 of any other, so no text ends by itself."""
 BALANCE = 8.0
-"""The norm of the characters' embeddings in `last`, so the final norm divides all by the same number."""
+"""The norm of the characters' embeddings in `last`: the final norm divides all by one number."""
 EPSILON = 1e-5
 
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-
-from corelm.errors import UnknownNameError, UsageError
 from corelm_probe.files import write_models
 from corelm_probe.models import CHARACTERS, MODELS, SIZE, model_named
+
+from corelm.errors import UnknownNameError, UsageError
 
 PROMPTS = [[3], [4], [5, 9, 61], [94, 0, 12, 7]]
 
@@ -49,7 +49,7 @@ def test_the_last_token_decides_the_logits_of_one_model():
 def test_texts_and_ids_are_one_to_one():
     model = MODELS["flat"]
     assert model.encode(model.decode(list(range(1, SIZE)))) == list(range(1, SIZE))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="substring"):
         model.encode("é")
 
 
