@@ -11,7 +11,7 @@ import typer
 
 import corelm
 from corelm.errors import UsageError
-from corelm.toolkit import one_line
+from corelm.runs import one_line
 
 FAILED = 1
 
@@ -72,7 +72,7 @@ def run(
     draws: Annotated[int, typer.Option(help="Tokens to draw.", min=100)] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the first request.", min=0)] = 1,
     level: Annotated[
-        float, typer.Option(help="How often a correct engine may fail.", min=1e-4, max=0.5)
+        float, typer.Option(help="How often a correct engine may fail.", min=0.001, max=0.5)
     ] = 0.001,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int | None:
@@ -103,7 +103,8 @@ def run(
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))
     else:
         for line in lines(verdict):
-            typer.echo(one_line(line))
+            indent = len(line) - len(line.lstrip())
+            typer.echo(" " * indent + one_line(line))
     return None if verdict.consistent else FAILED
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UnknownNameError
-from corelm.toolkit import did_you_mean
+from corelm.runs import did_you_mean
 
 END = "<|endoftext|>"
 CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
@@ -97,7 +97,7 @@ def _slope() -> NDArray[np.float64]:
     A wrong temperature, order or cut shows soonest on such a row.
     """
     logits = np.linspace(0.9, -0.5, len(CHARACTERS))
-    logits[5] = 3.0
+    logits[5] = 4.0
     return logits
 
 

@@ -57,7 +57,8 @@ def _deviation(verdict: Verdict) -> Iterator[str]:
     if found is not None and fresh is not None:
         yield f"explained  {found.about or 'as the settings say, on fresh draws'}"
         yield f"           {shortened(str(found.sampler))}"
-        yield f"           p = {_p(fresh.p_value)} on fresh draws; {verdict.tried:,} hypotheses tried"
+        tried = f"{verdict.tried:,} hypotheses tried"
+        yield f"           p = {_p(fresh.p_value)} on fresh draws; {tried}"
     elif verdict.nearest is not None and fresh is not None:
         yield f"unexplained by {verdict.tried:,} hypotheses; the nearest: {verdict.nearest.about}"
         yield f"           {shortened(str(verdict.nearest.sampler))}, p = {_p(fresh.p_value)}"

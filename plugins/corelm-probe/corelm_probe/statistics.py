@@ -13,7 +13,7 @@ from corelm_probe.evidence import Cell
 
 ENOUGH = 20.0
 """The expected count of every token from which the chi-square distribution fits well enough."""
-SIMULATIONS = 9_999
+SIMULATIONS = 19_999
 EXCEEDANCES = 20
 """Simulations as extreme as the counts after which a test ends: the p-value is large anyway."""
 AT_ONCE = 2_000_000

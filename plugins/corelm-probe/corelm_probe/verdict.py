@@ -276,7 +276,7 @@ def first_fault(
             evidence = collect(engine, model, request, requests_for(part, model, draws), seed + 100)
         except CorelmError:
             continue  # an engine that refuses this part of the settings
-        if fitted(evidence, part, seed).p_value <= level / (len(stages) + 1):
+        if fitted(evidence, part, seed).p_value <= level:
             return name_of(stages[count - 1]) if count else "no setting"
     return ""
 

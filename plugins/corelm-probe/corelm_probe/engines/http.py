@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.toolkit import did_you_mean, one_line
+from corelm.runs import did_you_mean, one_line
 from corelm_probe.engine import EngineError, Settings
 from corelm_probe.models import CHARACTERS, MODELS
 

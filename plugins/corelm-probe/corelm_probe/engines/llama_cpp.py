@@ -25,9 +25,8 @@ class LlamaCppEngine:
 
     def __init__(self, path: str) -> None:
         self.name = f"llama-cpp-python {llama_cpp.__version__}"
-        self._llm: Any = llama_cpp.Llama(
-            path, n_ctx=CONTEXT_LENGTH, n_threads=1, logits_all=True, verbose=False
-        )
+        self._path = path
+        self._llm: Any = self._opened()
         self._keys = set(inspect.signature(self._llm.create_completion).parameters)
         self._off = corelm.to_settings("stochastic", "llama.cpp")
 
@@ -36,7 +35,7 @@ class LlamaCppEngine:
     ) -> NDArray[np.int64]:
         array = np.full((n, length), -1, dtype=np.int64)
         for i, row in enumerate(array):
-            text, _ = self._complete(prompt, settings, seed * 7919 + i, length)
+            text, _ = self._complete(self._llm, prompt, settings, seed * 7919 + i, length)
             row[: len(text)] = text
         return array
 
@@ -49,14 +48,27 @@ class LlamaCppEngine:
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
-        text, choice = self._complete(prompt, settings, seed, length, logprobs=1)
+        # It keeps the logits of all tokens for this, which makes every draw slower.
+        llm = self._opened(logits_all=True)
+        text, choice = self._complete(llm, prompt, settings, seed, length, logprobs=1)
+        llm.close()
         return text, [float(p) for p in choice["logprobs"]["token_logprobs"]]
 
+    def _opened(self, **options: Any) -> Any:
+        return llama_cpp.Llama(
+            self._path, n_ctx=CONTEXT_LENGTH, n_threads=1, verbose=False, **options
+        )
+
     def _complete(
-        self, prompt: Sequence[int], settings: Settings, seed: int, length: int, **options: Any
+        self,
+        llm: Any,
+        prompt: Sequence[int],
+        settings: Settings,
+        seed: int,
+        length: int,
+        **options: Any,
     ) -> tuple[list[int], Any]:
-        self._llm.reset()
-        answer = self._llm.create_completion(
+        answer = llm.create_completion(
             [*prompt], max_tokens=length, seed=seed, **self._accepted(settings), **options
         )
         choice = answer["choices"][0]
