@@ -11,7 +11,7 @@ import typer
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import one_line
+from corelm.runs import printable
 
 FAILED = 1
 
@@ -97,14 +97,14 @@ def run(
         engine.format = None if format == "corelm" else format
     sent = _settings(settings, sampler, engine.format)
     verdict = probe(engine, sent, known, draws=draws, seed=seed, level=level)
-    checks = run_checks(engine, sent, verdict.fit.chain, known, seed)
+    real = verdict.explanation.sampler if verdict.explanation else verdict.fit.chain
+    checks = run_checks(engine, sent, real, known, seed)
     verdict = replace(verdict, checks=checks)
     if json:
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))
     else:
         for line in lines(verdict):
-            indent = len(line) - len(line.lstrip())
-            typer.echo(" " * indent + one_line(line))
+            typer.echo(printable(line))
     return None if verdict.consistent else FAILED
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm_probe.evidence import Evidence, Texts, reads_history
+from corelm_probe.evidence import Evidence, Texts, distribution, reads_history
 from corelm_probe.models import SIZE, ProbeModel
 
 Settings = Mapping[str, Any]
@@ -181,3 +181,8 @@ def equal_texts(evidence: Evidence) -> int:
         if texts.tokens.shape[1] >= LENGTH:
             copies += len(texts.tokens) - len(np.unique(texts.tokens, axis=0))
     return copies
+
+
+def is_random(chain: Sampler, model: ProbeModel) -> bool:
+    """Return True if two long texts of a chain are practically never equal."""
+    return bool(distribution(chain, model, np.array([[1]])).max() < 0.9)

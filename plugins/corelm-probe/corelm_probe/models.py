@@ -97,7 +97,7 @@ def _slope() -> NDArray[np.float64]:
     A wrong temperature, order or cut shows soonest on such a row.
     """
     logits = np.linspace(0.9, -0.5, len(CHARACTERS))
-    logits[5] = 4.0
+    logits[5] = 3.5
     return logits
 
 

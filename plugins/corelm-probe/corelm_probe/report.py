@@ -22,7 +22,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
     for key, reason in verdict.unsupported.items():
         yield f"untested   {key}{f': {reason}' if reason else ''}"
     yield f"verdict    {_summary(verdict)}"
-    yield from _tests(verdict.fit)
+    yield from _tests(verdict.fit, verdict.level)
     if not verdict.consistent:
         yield from _deviation(verdict)
     yield from _alternatives(verdict)
@@ -40,14 +40,13 @@ def _summary(verdict: Verdict) -> str:
     return f"{word} with its settings, p = {_p(verdict.fit.p_value)} (level {verdict.level:g})"
 
 
-def _tests(fit: Fit) -> Iterator[str]:
+def _tests(fit: Fit, level: float) -> Iterator[str]:
     for test in fit.tests:
         kind = "exact" if test.exact else "chi-square"
         contexts = f" in {test.contexts} contexts" if test.contexts > 1 else ""
-        yield (
-            f"           {test.stage}: {test.draws:,}{contexts}, p = {_p(test.p_value)} ({kind}); "
-            f"furthest off: {test.worst}"
-        )
+        off = f"; furthest off: {test.worst}" if test.p_value <= level else ""
+        p_value = f"p = {_p(test.p_value)} ({kind})"
+        yield f"           {test.stage}: {test.draws:,}{contexts}, {p_value}{off}"
 
 
 def _deviation(verdict: Verdict) -> Iterator[str]:

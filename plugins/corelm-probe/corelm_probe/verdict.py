@@ -7,12 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError, SettingsError
-from corelm_probe.engine import Engine, Settings, collect, equal_texts, requests_for
+from corelm_probe.engine import (
+    Engine,
+    Settings,
+    collect,
+    equal_texts,
+    is_random,
+    requests_for,
+)
 from corelm_probe.evidence import Evidence
 from corelm_probe.hypotheses import (
     Hypothesis,
@@ -140,7 +145,7 @@ def probe(
     chain, unsupported = chain_of_settings(settings, engine.format)
     evidence = collect(engine, model, settings, requests_for(chain, model, draws), seed)
     fit = fitted(evidence, chain, seed)
-    copies = equal_texts(evidence) if _is_random(chain, model) else 0
+    copies = equal_texts(evidence) if is_random(chain, model) else 0
     common: dict[str, Any] = {
         "engine": engine.name,
         "model": model.name,
@@ -174,12 +179,6 @@ def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:
     return Fit(chain, tests, min(corrected([test.p_value for test in tests])))
 
 
-def _is_random(chain: Sampler, model: ProbeModel) -> bool:
-    """Return True if two long texts of a chain are practically never equal."""
-    p = np.exp(corelm.log_softmax(chain(model.logits([[1]]), corelm.Context.of([[1]]))))
-    return bool(p.max() < 0.9)
-
-
 def _explained(
     engine: Engine,
     settings: Settings,
@@ -191,27 +190,34 @@ def _explained(
 ) -> dict[str, Any]:
     """Find the likeliest hypothesis, and test it on fresh draws.
 
-    Pairs of deviations are tried if no single one is likely enough to pass.
+    Pairs of deviations are tried if no single one passes.
     """
-    singles = hypotheses(chain, evidence)
-    ranked = _by_likelihood(singles, evidence)
-    best = ranked[0][1]
-    tried = len(singles)
-    if fitted(evidence, best.sampler, seed).p_value <= level:
-        pairs = list(pairs_of_deviations(chain, evidence))
-        tried += len(pairs)
-        ranked = _by_likelihood([*singles, *pairs], evidence)
-        best = ranked[0][1]
-    if best.fault == "temperature" or fitted(evidence, best.sampler, seed).p_value <= level:
-        finer = _finer(best, chain, evidence)
-        best = finer or best
-    requests = requests_for(best.sampler, evidence.model, draws)
-    fresh = collect(engine, evidence.model, settings, requests, seed + len(evidence.texts))
-    confirmed = fitted(fresh, best.sampler, seed)
-    if confirmed.p_value <= level:
-        return {"nearest": best, "explained": confirmed, "tried": tried}
-    alike = alternatives(best, [h for _, h in ranked], fresh, level)
-    return {"explanation": best, "explained": confirmed, "tried": tried, "alternatives": alike}
+    found = hypotheses(chain, evidence)
+    result: dict[str, Any] = {}
+    for more in ([], pairs_of_deviations(chain, evidence)):
+        found += more
+        best = _likeliest(found, chain, evidence)
+        fit = fitted(evidence, best.sampler, seed)
+        result = {"nearest": best, "explained": fit, "tried": len(found)}
+        if fit.p_value <= level:
+            continue
+        seed += len(evidence.texts)
+        requests = requests_for(best.sampler, evidence.model, draws)
+        fresh = collect(engine, evidence.model, settings, requests, seed)
+        fit = fitted(fresh, best.sampler, seed)
+        if fit.p_value > level:
+            alike = alternatives(best, found, fresh, level)
+            kept = {"explanation": best, "explained": fit, "alternatives": alike}
+            return {**kept, "tried": len(found)}
+        evidence = Evidence(evidence.model, [*evidence.texts, *fresh.texts])
+    return result
+
+
+def _likeliest(found: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
+    """Return the likeliest hypothesis, the first of equals, with its temperature fitted."""
+    scores = [round(evidence.log_likelihood(one.sampler), 6) for one in found]
+    best = found[scores.index(max(scores))]
+    return _finer(best, chain, evidence) or best
 
 
 def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis | None:
@@ -222,14 +228,6 @@ def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis |
         return None
     gain = evidence.log_likelihood(finer.sampler) - evidence.log_likelihood(best.sampler)
     return finer if gain > 3 else None  # a fitted number is worth some nats by chance
-
-
-def _by_likelihood(
-    found: Iterable[Hypothesis], evidence: Evidence
-) -> list[tuple[float, Hypothesis]]:
-    """Return hypotheses with their log-likelihoods, the likeliest first; the first of equals."""
-    scored = [(evidence.log_likelihood(h.sampler), h) for h in found]
-    return sorted(scored, key=lambda pair: -round(pair[0], 6))
 
 
 def alternatives(

@@ -28,8 +28,8 @@ LARGEST = 1 << 25
 """Bytes of an answer."""
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
-PER_REQUEST = 50
-"""Texts of one request, where an API has a number of texts."""
+PER_REQUEST = 8
+"""Texts of one request, where an API has a number of texts: llama.cpp allows its slots."""
 
 Body = dict[str, Any]
 TEXT = MODELS["flat"]
@@ -146,6 +146,19 @@ class HttpEngine:
         self._api, self._served, self._url = APIS[api], served, parts
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
+        self._open: list[HTTPConnection] = []
+
+    def __enter__(self) -> HttpEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown()
+        for connection in self._open:
+            connection.close()
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -237,6 +250,7 @@ class HttpEngine:
             make = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
             host = str(self._url.hostname)
             self._local.connection = make(host, self._url.port, timeout=TIMEOUT)
+            self._open.append(self._local.connection)
         connection: HTTPConnection = self._local.connection
         return connection
 
