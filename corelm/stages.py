@@ -19,7 +19,7 @@ from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.numerics.masks import apply_mask
 from corelm.printable import message_of
-from corelm.sampler import Choice, Mask, Sampler
+from corelm.sampler import Mask, Sampler, Switch
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
@@ -126,7 +126,7 @@ class _Run:
         return logits
 
     def _stage(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
-        if isinstance(stage, Choice):
+        if isinstance(stage, Switch):
             return self._choice(stage, logits, rows, branch)
         allowed: NDArray[np.bool_] | None = None
         fell_back: Rows | None = None
@@ -140,7 +140,7 @@ class _Run:
             self._trace.append(StageResult(stage, logits, rows, branch, allowed, fell_back))
         return logits
 
-    def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
+    def _choice(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
         """Run the samplers that a choice names, each for its own rows."""
         context = self._context_of(stage)
         chosen = self._guarded(stage, stage.choose, context)
@@ -207,7 +207,7 @@ def _is_built_in(stage: Sampler) -> bool:
     return type(stage).__module__.startswith(BUILT_IN)
 
 
-def _extended(branch: str, stage: Choice, chosen: Sampler) -> str:
+def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:
     names = (name for name, nested in stage.nested.items() if nested is chosen)
     path = f"{stage.name} {next(names, '')}".strip()
     return f"{branch}, {path}" if branch else path
@@ -263,7 +263,7 @@ def masks_in(sampler: Sampler, context: Context) -> Iterator[Mask]:
     for stage in sampler.active_stages:
         if isinstance(stage, Mask):
             yield stage
-        elif isinstance(stage, Choice):
+        elif isinstance(stage, Switch):
             yield from masks_in(stage.choose(context)[0], context)
 
 

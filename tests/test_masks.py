@@ -277,7 +277,7 @@ def test_a_mask_that_is_none(allowed, fault):
 
 
 def test_a_choice_that_does_not_choose():
-    class Nobody(corelm.Choice):
+    class Nobody(corelm.Switch):
         def choose(self, context):
             return []
 

@@ -21,7 +21,7 @@ class Endings:
     Attributes:
         stop: strings that end a text, which excludes them.
         stop_regex: regular expressions that end it in the same way.
-        stop_on_loop: the number of repeats of a text's last phrase that end it, or None.
+        stop_loop: the number of repeats of a text's last phrase that end it, or None.
 
     Example:
         >>> Endings.of("and", r"d\\w+g", 3).stop
@@ -30,14 +30,14 @@ class Endings:
 
     stop: tuple[str, ...] = ()
     stop_regex: TextPatterns = field(default_factory=TextPatterns)
-    stop_on_loop: int | None = None
+    stop_loop: int | None = None
 
     @classmethod
     def of(
         cls,
         stop: Sequence[str] | str = (),
         stop_regex: Sequence[str] | str = (),
-        stop_on_loop: int | None = None,
+        stop_loop: int | None = None,
     ) -> Endings:
         """Return the endings for these arguments of `generate`.
 
@@ -52,10 +52,10 @@ class Endings:
             raise UsageError(f"a stop string is a text, not {shown(odd[0])}")
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
-        repeats = stop_on_loop
+        repeats = stop_loop
         # Every text ends in one occurrence of its last phrase.
         if repeats is not None and (type(repeats) is not int or repeats < 2):
-            raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
+            raise UsageError(f"stop_loop must be a whole number, at least 2, not {repeats!r}")
         return cls(strings, TextPatterns(patterns=stop_regex), repeats)
 
     @property
@@ -64,12 +64,12 @@ class Endings:
         return {
             "stop": list(self.stop),
             "stop_regex": list(self.stop_regex.patterns),
-            "stop_on_loop": self.stop_on_loop,
+            "stop_loop": self.stop_loop,
         }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
         """Return True if a text of these ids has come to a loop that ends it."""
-        return self.stop_on_loop is not None and ends_in_loop(tokens, self.stop_on_loop)
+        return self.stop_loop is not None and ends_in_loop(tokens, self.stop_loop)
 
 
 def ends_in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:

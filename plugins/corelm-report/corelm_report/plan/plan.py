@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Decoder, LanguageModel, Sampler, notes
+from corelm import Decoder, LanguageModel, Sampler, lint
 from corelm.errors import UsageError
 from corelm.runs import (
     Job,
@@ -261,7 +261,7 @@ def _notes(
 ) -> Iterator[str]:
     """Return the likely mistakes in the chains and in the prompts."""
     for candidate in candidates:
-        yield from notes(candidate.sampler)
+        yield from lint(candidate.sampler)
     yield from prompt_notes(model, prompts)
 
 
