@@ -1,0 +1,35 @@
+"""Replay on torch: one gradient for all blocks, each computed anew on the way back."""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+
+class Replayed(torch.autograd.Function):
+    """The log-probabilities of a `Replay`."""
+
+    @staticmethod
+    def forward(ctx, logits, work):
+        ctx.work = work
+        ctx.save_for_backward(logits)
+        return torch.from_numpy(work.values(logits.detach())).to(logits.device)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (logits,), work = ctx.saved_tensors, ctx.work
+        result = torch.zeros_like(logits, memory_format=torch.contiguous_format)
+        for block in work.blocks():
+            rows = work.rows(logits.detach(), block)
+            work.decide(rows, block)
+            with torch.enable_grad():
+                value = work.logprobs(rows.requires_grad_(), block)
+            if value.requires_grad:  # a greedy row depends on no logit
+                at = torch.from_numpy(block.rows), torch.from_numpy(block.columns)
+                (change,) = torch.autograd.grad(value, rows, gradient[at])
+                result[at] = change.to(result.dtype)
+        return result, None
+
+
+def replayed(logits, work):
+    """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
+    return Replayed.apply(logits, work)
