@@ -12,7 +12,7 @@ from corelm import Sampler
 from corelm.errors import MissingDependencyError
 from corelm.filters import array_namespace, change_logits, remove_tokens
 from corelm.numerics.portability import is_portable
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 PORTABLE = {
     "dynamic_temperature",
