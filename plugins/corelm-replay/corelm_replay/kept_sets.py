@@ -1,5 +1,6 @@
 """The tokens that could be drawn at each position, and the formats in which engines send them."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,7 +120,7 @@ class KeptSets:
             UsageError: another number of texts or too few positions, an id outside the
                 vocabulary, or a drawn token that is not in its set.
         """
-        batch, time, size = layout.shape
+        batch, _time, size = layout.shape
         if len(self.offsets) != batch:
             raise UsageError(f"kept has the sets of {len(self.offsets)} texts, not of {batch}")
         if self.token_ids.size and not 0 <= self.token_ids.min() <= self.token_ids.max() < size:
@@ -155,7 +156,7 @@ def _vllm_sets(output):
     ids, offsets = _field(mask, "token_ids"), _field(mask, "offsets")
     if offsets is None:
         return mask if ids is None else ids
-    return [list(ids[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [list(ids[a:b]) for a, b in itertools.pairwise(offsets)]
 
 
 def _field(mask, name):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from corelm_replay import KeptSets, chain_logprobs
 from replay_cases import CHAINS, Ends, drawn_batch
 
 import corelm
 from corelm.errors import UsageError
-from corelm_replay import KeptSets, chain_logprobs
 
 WIDE = 1e-9
 """Float64 rounding over some thirteen logits."""
