@@ -7,7 +7,7 @@ NumPy, which know no gradient.
 
 import numpy as np
 
-from corelm import Chain, Choice, Mask, Sampler, keep
+from corelm import Chain, Choice, Mask, Sampler, keep, surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of, widen
 from corelm_replay.layout import as_numpy
@@ -44,6 +44,8 @@ class FixedSet(Sampler):
         result = call(self.stage, logits, context)
         if result is None:
             result = in_library_of(logits, self.stage(as_numpy(logits), context))
+        if not self.owner.differentiated and self.owner.recorded is None:
+            return result
         removes = only_removes(logits, result)
         recorded = self.owner.recorded if removes else None
         if recorded is None:
@@ -73,6 +75,13 @@ def only_removes(logits, result):
     return bool(((result == logits) | (result == -np.inf)).all())
 
 
+def on_processor(logits):
+    """Return True for logits in the processor's memory that need no gradient and no library."""
+    if isinstance(logits, np.ndarray):
+        return True
+    return not getattr(logits, "requires_grad", True) and logits.device.type == "cpu"
+
+
 class FixedSets:
     """A chain in two runs: `decide` on the kept sets of a block, then `apply` with them.
 
@@ -82,6 +91,7 @@ class FixedSets:
 
     def __init__(self, chain):
         self.deciding, self.applied, self.recorded = False, False, None
+        self.differentiated = True
         stages = [
             stage if isinstance(stage, (Mask, Choice)) else FixedSet.around(stage, self)
             for stage in chain.active_stages
@@ -89,14 +99,16 @@ class FixedSets:
         self._chain = Chain(tuple(stages)) if stages else None
         self._sampler = chain
 
-    def decide(self, logits, context, recorded=None):
+    def decide(self, logits, context, recorded=None, differentiated=True):
         """Return the chain's logits for a block that needs no gradient; remember the sets.
 
         Args:
             logits: (n, vocabulary) with values to look at, which a compiler's tracer has not.
             context: n rows.
             recorded: (n, vocabulary) the tokens to keep; None for those that the chain keeps.
+            differentiated: `apply` follows, so the sets are remembered.
         """
+        self.differentiated = differentiated
         self.deciding, self.applied, self.recorded = True, False, recorded
         if recorded is None and isinstance(logits, np.ndarray):  # nothing to work around
             return self._sampler(logits, context)
@@ -121,6 +133,8 @@ def token_logprobs(logits, tokens):
         logits: (n, vocabulary), of any library.
         tokens: (n,) ids, of NumPy.
     """
+    if on_processor(logits):  # in one pass
+        return -surprisals(logits, tokens)
     xp = array_namespace(logits)
     largest = xp.max(logits, axis=-1, keepdims=True)
     total = xp.sum(widen(xp.exp(logits - largest)), axis=-1)

@@ -102,21 +102,25 @@ class Replay:
         rows, columns = (in_library_of(logits, each) for each in (block.rows, block.columns))
         return as_wide(logits[rows, columns])
 
-    def decide(self, rows, block):
-        """Return the chain's logits for a block; remember the kept sets for `logprobs`."""
+    def decide(self, rows, block, differentiated=True):
+        """Return the chain's logits for a block; remember the kept sets for `apply`."""
         recorded = None
         if self._kept is not None:
             recorded = in_library_of(rows, self._kept.allowed(block, self.layout.shape[2]))
-        out = self._sets.decide(rows, block.context, recorded)
+        out = self._sets.decide(rows, block.context, recorded, differentiated)
         if self._missing:
             drawn = as_numpy(token_logprobs(out, block.tokens))
             model = as_numpy(token_logprobs(rows, block.tokens))
             self.layout.remember(block, np.where(drawn > -np.inf, -drawn, np.inf), -model)
         return out
 
+    def apply(self, rows, block):
+        """Return the chain's logits for a block, with the sets of `decide` as constants."""
+        return self._sets.apply(rows, block.context)
+
     def logprobs(self, rows, block):
         """Return ln p of a block's tokens, (n,), with the sets of `decide` as constants."""
-        out = self._sets.apply(rows, block.context)
+        out = self.apply(rows, block)
         return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
 
     def traced(self, rows, block):
@@ -134,7 +138,8 @@ class Replay:
         result = None
         for block in self.blocks():
             rows = self.rows(logits, block)
-            found = as_numpy(token_logprobs(self.decide(rows, block), block.tokens))
+            out = self.decide(rows, block, differentiated=False)
+            found = as_numpy(token_logprobs(out, block.tokens))
             if result is None:
                 result = np.zeros(self.layout.shape[:2], as_numpy(rows[:0]).dtype)
             result[block.rows, block.columns] = found

@@ -22,12 +22,20 @@ class Replayed(torch.autograd.Function):
             rows = work.rows(logits.detach(), block)
             work.decide(rows, block)
             with torch.enable_grad():
-                value = work.logprobs(rows.requires_grad_(), block)
-            if value.requires_grad:  # a greedy row depends on no logit
+                out = work.apply(rows.requires_grad_(), block)
+            if out.requires_grad:  # a greedy row depends on no logit
                 at = torch.from_numpy(block.rows), torch.from_numpy(block.columns)
-                (change,) = torch.autograd.grad(value, rows, gradient[at])
+                after = _of_log_softmax(out.detach(), block.tokens, gradient[at])
+                (change,) = torch.autograd.grad(out, rows, after)
                 result[at] = change.to(result.dtype)
         return result, None
+
+
+def _of_log_softmax(logits, tokens, gradient):
+    """Return the gradient of ln p of one token of each row: (n, vocabulary)."""
+    gradient = gradient.to(logits.dtype)[:, None]
+    result = logits.softmax(-1).mul_(-gradient)
+    return result.scatter_add_(1, torch.from_numpy(tokens).to(logits.device)[:, None], gradient)
 
 
 def replayed(logits, work):

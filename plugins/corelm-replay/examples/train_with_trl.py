@@ -40,7 +40,9 @@ class ReplayTrainer(GRPOTrainer):
         found = record_logits(CHAIN, torch.stack(out.logits, 1), out.sequences,
                               prompt_length=width, mask=mask)  # fmt: skip
         texts = tokenizer.batch_decode(out.sequences[:, width:])
-        self.log_of_entropies.add(self.state.global_step, found, float(sum(share_of_e(texts)) / len(texts)))
+        self.log_of_entropies.add(
+            self.state.global_step, found, float(sum(share_of_e(texts)) / len(texts))
+        )
         pairs = [found.ids(row) for row in range(len(prompts))]
         return {"prompt_ids": [p for p, _ in pairs], "completion_ids": [c for _, c in pairs],
                 "logprobs": found.logprobs.tolist()}  # fmt: skip
@@ -61,7 +63,9 @@ class ReplayTrainer(GRPOTrainer):
         ratios = (now - recorded).exp()[inputs["completion_mask"].bool()]
         outside = ((ratios < 0.9) | (ratios > 1.1)).float().mean().item()
         reward = self.log_of_entropies.steps[-1].reward
-        print(f"step {self.state.global_step}: {outside:.1%} of ratios outside, reward {reward:.3f}")
+        print(
+            f"step {self.state.global_step}: {outside:.1%} of ratios outside, reward {reward:.3f}"
+        )
         return super()._compute_loss(model, inputs)
 
 

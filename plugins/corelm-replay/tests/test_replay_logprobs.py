@@ -192,7 +192,7 @@ def test_a_filter_in_numpy_has_a_gradient_and_other_samplers_in_numpy_say_that_t
     found.sum().backward()
     assert logits.grad.tolist() == [[[-0.5, 0.5, 0.0]]]
     doubled = chain_logprobs(Doubled(), logits, [[0, 1]], prompt_length=1)
-    with pytest.raises(UsageError, match="Doubled has no gradient"):
+    with pytest.raises(UsageError, match="doubled has no gradient"):
         doubled.sum().backward()
 
 
