@@ -81,7 +81,7 @@ def main() -> None:
     if options.human:
         texts = human_texts(options.human, options.texts)
         sources["human"] = [model.vocabulary.encode(text) for text in texts]
-    print(f"{HEADER}\n|{'---|' * 2}{'--:|' * 9}")
+    print(f"{HEADER}\n|{'---|' * 2}{'--:|' * 9}", flush=True)
     for source, texts in sources.items():
         for name in options.watermarks:
             one = corelm.sampler(name, key="one key")
