@@ -87,13 +87,16 @@ def end_tokens(config, tokenizer, size, criteria=()):
         size: the number of ids; a configuration may have others, such as -1, which end no text.
         criteria: the stopping criteria of a generation.
     """
-    stopping = [getattr(criterion, "eos_token_id", None) for criterion in criteria]
-    ids = [int(i) for ends in stopping if ends is not None for i in ends.flatten().tolist()]
-    if not ids:
-        ends = getattr(config, "eos_token_id", None)
-        ends = getattr(tokenizer, "eos_token_id", None) if ends is None else ends
-        ids = [] if ends is None else [int(end) for end in np.atleast_1d(ends)]
+    ids = [i for criterion in criteria for i in _ids(getattr(criterion, "eos_token_id", None))]
+    ids = ids or _ids(getattr(config, "eos_token_id", None))
+    ids = ids or _ids(getattr(tokenizer, "eos_token_id", None))
     return list(dict.fromkeys(end for end in ids if 0 <= end < size))
+
+
+def _ids(ends):
+    """Return ids that transformers has as a number, a list, a tensor or None."""
+    ends = ends.tolist() if hasattr(ends, "tolist") else ends
+    return [] if ends is None else [int(end) for end in np.atleast_1d(ends)]
 
 
 def calling_list():
@@ -117,11 +120,10 @@ def options_of_call(loop):
 
 
 def _callers():
-    """Yield the frames outside this module, the nearest first."""
+    """Yield the frames of the callers, the nearest first."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename != __file__:
-            yield frame
+        yield frame
         frame = frame.f_back
 
 
