@@ -30,6 +30,7 @@ from corelm.language_model import (
     ModelScheme,
     RewindableSession,
     Session,
+    StatelessModel,
     Vocabulary,
     same_vocabulary,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "Sampler",
     "Session",
     "Stage",
+    "StatelessModel",
     "Step",
     "Switch",
     "TextPatterns",

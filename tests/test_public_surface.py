@@ -71,6 +71,7 @@ NO_EXAMPLE = {
     "RewindableSession": "a protocol",
     "Session": "a protocol",
     "Stage": "a record, seen in the example of explain",
+    "StatelessModel": "a protocol",
     "Step": "a record, seen in the example of stream",
     "DecodingTask": "a record that decoders are given",
     "Vocabulary": "a protocol",
