@@ -573,6 +573,7 @@ def test_models_and_decoders_keep_their_names_despite_a_rival(rival):
     assert plugins.decoder("corelm-rival:ancestral").__name__ == "Decoder"
 
 
+@pytest.mark.packages
 def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
     chain = corelm.preset("keras-hub")
     assert {type(stage).__module__.split(".")[0] for stage in chain.stages} == {"corelm_samplers"}
@@ -587,6 +588,7 @@ def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only)
         built_in("mine")
 
 
+@pytest.mark.packages
 def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
     report = corelm.compare(ToyModel(), prompts="the", n=2, length=4)
     rows = report.to_dict()["samplers"]
