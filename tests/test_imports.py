@@ -41,7 +41,7 @@ LAYERS = (
     {"decoding"},
     {"decoder"},
     {"registry"},
-    {"generation", "explanation", "scoring", "linting"},
+    {"exact", "explanation", "generation", "linting", "scoring"},
     {"models", "scaling"},
     {"testing"},
     {"bundles", "interop", "runs"},

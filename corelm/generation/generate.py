@@ -69,6 +69,8 @@ def steps(
         prompt_index: the index of the prompt in a run of several prompts.
     """
     _check_count("length", length)
+    if isinstance(decoder, type):
+        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
     if not (decoder is None or callable(decoder)):
         raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
     ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
