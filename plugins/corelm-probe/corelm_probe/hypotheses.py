@@ -182,7 +182,9 @@ CHANGES: Mapping[str, Callable[[Any, tuple[int, ...]], Iterator[tuple[str, Sampl
 
 
 def _of_penalty(stage: Any, name: str) -> Iterator[tuple[str, Sampler]]:
-    for skip_prompt, last in product((False, True), WINDOWS):
+    # The own window first: of chains with one distribution the first is named.
+    windows = dict.fromkeys((stage.last, *WINDOWS))
+    for last, skip_prompt in product(windows, (False, True)):
         changed = replace(stage, skip_prompt=skip_prompt, last=last)
         if changed != stage:
             yield _window(name, stage, changed), changed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, keep, param, softmax
+from corelm import Array, Context, Sampler, mask_logits, param, softmax
 from corelm.filters import change_logits, known_tokens, past_tokens
 
 
@@ -31,9 +31,9 @@ class TopKTies(Sampler):
             return logits
         order = _falling(logits, self.first)
         if self.first:
-            return keep(logits, _ranks(order) < self.k)
+            return mask_logits(logits, _ranks(order) < self.k)
         last = np.take_along_axis(logits, order[:, self.k - 1 : self.k], axis=-1)
-        return keep(logits, logits >= last)
+        return mask_logits(logits, logits >= last)
 
 
 class TopPTies(Sampler):
@@ -64,9 +64,9 @@ class TopPTies(Sampler):
         if not self.crossing:
             last = np.maximum(last - 1, 0)
         if self.first or not self.crossing:
-            return keep(logits, _ranks(order) <= last)
+            return mask_logits(logits, _ranks(order) <= last)
         least = np.take_along_axis(logits, np.take_along_axis(order, last, axis=-1), axis=-1)
-        return keep(logits, logits >= least)
+        return mask_logits(logits, logits >= least)
 
 
 class AlwaysDivide(Sampler):
