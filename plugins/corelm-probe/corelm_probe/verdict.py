@@ -156,7 +156,9 @@ def probe(
         "equal_texts": copies,
         "unsupported": unsupported,
     }
-    if fit.p_value > level or copies:
+    # A greedy engine is explained by that; other copies would mislead every test.
+    misled = copies and evidence.log_likelihood(corelm.sampler("greedy")) < 0
+    if fit.p_value > level or misled:
         tried = hypotheses(chain, evidence)
         alike = alternatives(tried[0], tried, evidence, level)
         return Verdict(**common, alternatives=alike, tried=len(tried))

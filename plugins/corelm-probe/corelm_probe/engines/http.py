@@ -217,7 +217,7 @@ class HttpEngine:
             return read(answer)
         except (KeyError, IndexError, TypeError) as error:
             raise EngineError(
-                f"{self.name} answers otherwise than this API: {error!r} is missing; is it another?"
+                f"{self.name} has no {error} in its answer, which this API has; is it another one?"
             ) from error
 
     def _answer(
