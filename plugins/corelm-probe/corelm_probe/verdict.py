@@ -168,11 +168,12 @@ def probe(
 
 
 def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, Mapping[str, str]]:
-    """Return the chain that settings stand for, and the settings without a counterpart."""
+    """Return the chain that settings stand for, and the settings that corelm cannot test."""
     if engine is None:
         return corelm.sampler(settings["sampler"]), {}
     read = corelm.from_settings(settings, engine)
-    return read.sampler, read.unsupported
+    unknown = dict.fromkeys(read.unknown, "corelm does not know it")
+    return read.sampler, {**read.unsupported, **unknown}
 
 
 def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:

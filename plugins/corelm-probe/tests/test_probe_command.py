@@ -105,3 +105,18 @@ def test_mlx_is_consistent(probe, tmp_path):
 def test_every_api_has_a_format_that_corelm_reads():
     for api in http.APIS.values():
         assert corelm.to_settings("stochastic", api.format)
+
+
+@pytest.mark.slow
+@pytest.mark.engines("keras_hub")
+def test_keras_hub_is_consistent(probe, tmp_path):
+    pytest.importorskip("keras_hub")
+    probe("models", tmp_path, "--only", "slope")
+    target = f"keras_hub:{tmp_path / 'slope'}"
+    code, out, _ = probe(
+        "run", target, "--sampler", "temperature(t=0.8)", "--draws", "300", "--json"
+    )
+    assert code == 0, out
+    code, _, err = probe("run", target, "--sampler", "min_p(p=0.1)", "--draws", "300")
+    assert code == 1
+    assert "KerasHub has no sampler min_p(p=0.1)" in err
