@@ -172,7 +172,7 @@ class Switch(Sampler):
     Example:
         >>> import corelm
         >>> from corelm import Sampler, Switch, param, sampler
-        >>> class GreedyAtFirst(Choice):
+        >>> class GreedyAtFirst(Switch):
         ...     '''Take the most likely token first, then let another sampler act.'''
         ...     reads = frozenset({"step"})
         ...     then: Sampler = param(sampler("stochastic"), "acts later")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.generation.patterns import TextPatterns
-from corelm.printable import shown
+from corelm.generation.patterns import TextPatterns, texts_in
 
 REPEATS, SHORTEST = 3, 2
 """In a loop, a phrase occurs at least this often, and has at least this many tokens."""
@@ -45,11 +44,7 @@ class Endings:
             UsageError: a string that is empty or no text, an invalid pattern, or a number of
                 repeats below 2.
         """
-        strings = (
-            (stop,) if isinstance(stop, str) or not isinstance(stop, Iterable) else tuple(stop)
-        )
-        if odd := [string for string in strings if not isinstance(string, str)]:
-            raise UsageError(f"a stop string is a text, not {shown(odd[0])}")
+        strings = texts_in("a stop string", stop)
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
         repeats = stop_loop

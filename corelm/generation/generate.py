@@ -274,9 +274,9 @@ def generate(
         try:
             for _ in open_texts.take(texts.steps(model, samples)):
                 pass
+            written += open_texts.generations()
         except (Exception, KeyboardInterrupt) as error:
             # Complete texts of earlier batches are worth keeping too.
             error.generations = written + error.generations  # type: ignore[union-attr]
             raise
-        written += open_texts.generations()
     return written

@@ -343,7 +343,7 @@ def likeliest_tokens(row: Array, k: int) -> Tokens:
         >>> likeliest_tokens(np.array([1.0, 3.0, 2.0, 2.0]), 2).tolist()
         [1, 2]
     """
-    kept = top_k(row, min(k, len(row)))
+    kept = top_k(row, min(k, np.size(row)))
     return in_falling_order(row, np.flatnonzero(kept > -np.inf))
 
 

@@ -87,3 +87,12 @@ def test_a_search_that_takes_too_long_keeps_the_text(monkeypatch):
         corelm.generate(model, "", sampler="greedy", stop_regex="(a|aa)+$", seed=1)
     [text] = caught.value.generations
     assert (text.text, text.tokens, text.finish_reason) == ("yes", [2], "error")
+
+
+@pytest.mark.parametrize("value", [b"a", [b"a"], 5, None, [None], {3: 4}])
+@pytest.mark.parametrize(
+    ("option", "thing"), [("stop", "a stop string"), ("stop_regex", "a pattern")]
+)
+def test_what_is_no_text_ends_none(option, thing, value):
+    with pytest.raises(UsageError, match=f"^{thing} is a text, not "):
+        corelm.generate(ToyModel(), "the", sampler="greedy", length=2, **{option: value})
