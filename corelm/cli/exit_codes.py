@@ -45,7 +45,9 @@ PACKAGES = {
     "mtld": "corelm-lexical",
     "p_less": "corelm-p-less",
     "power": "corelm-power",
+    "receipt": "corelm-replay",
     "regex": "corelm-grammar",
+    "replay": "corelm-replay",
     "play": "corelm-serve",
     "self_certainty": "corelm-best-of",
     "serve": "corelm-serve",
@@ -54,6 +56,7 @@ PACKAGES = {
     "synthid": "corelm-watermark",
     "tail_confidence": "corelm-best-of",
     "transformers": "corelm-transformers",
+    "verify": "corelm-replay",
     "vote": "corelm-best-of",
     "watermark": "corelm-watermark",
 }
