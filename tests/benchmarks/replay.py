@@ -1,4 +1,4 @@
-"""Measure the cost of replay on torch: log-probabilities under chains beside a plain log-softmax.
+"""Measure the cost of replay on torch: log-probabilities under chains against a plain log-softmax.
 
     python tests/benchmarks/replay.py [--vocabulary 50257] [--texts 4] [--tokens 64] [--rounds 5]
 
@@ -94,7 +94,7 @@ def main() -> None:
     ]
     here, count = machine(), options.texts * options.tokens
     print(f"{here['processor']}, one thread; {count} tokens x {options.vocabulary:,} logits\n")
-    print("| | ms a token | beside log_softmax | copies of the logits |\n|---|---:|---:|---:|")
+    print("| | ms a token | times log_softmax | copies of the logits |\n|---|---:|---:|---:|")
     for name, times in zip(names, zip(*rounds, strict=True), strict=True):
         copies = (peaks[name] - peaks[NOTHING]) / (logits.numel() * 4)
         ratio = min(times) / min(row[0] for row in rounds)

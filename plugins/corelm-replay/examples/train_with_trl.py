@@ -17,7 +17,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from trl import GRPOConfig, GRPOTrainer
 
-CHAIN = "top_p(p=0.8) | temperature(t=0.7)"
+CHAIN = "temperature(t=0.7) | top_p(p=0.8)"
 PROMPTS = ["This movie", "The actors", "I saw", "A film"]
 NEUTRAL = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
@@ -87,8 +87,8 @@ if __name__ == "__main__":
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     config = GRPOConfig(
-        "out", max_steps=options.steps, per_device_train_batch_size=32, num_generations=8,
-        max_completion_length=24, learning_rate=2e-4, beta=0.0, report_to=[], use_cpu=True,
+        "out", max_steps=options.steps, per_device_train_batch_size=16, num_generations=8,
+        max_completion_length=16, learning_rate=2e-4, beta=0.0, report_to=[], use_cpu=True,
         save_strategy="no", logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
         seed=1,
     )  # fmt: skip
