@@ -56,7 +56,7 @@ def _expected(project: Path) -> Iterator[str]:
 
 
 def _name_in_wheel(file: str, mapped: dict[str, str]) -> str | None:
-    """Return the name of a tracked file in its project's wheel; None for files that stay outside."""
+    """Return the name of a tracked file in its project's wheel; None if it stays outside."""
     for folder in sorted(mapped, key=len, reverse=True):
         if file.startswith(f"{folder}/"):
             return f"{mapped[folder]}{file.removeprefix(folder)}"

@@ -17,17 +17,13 @@ from corelm.numerics.arrays import (
     widen,
 )
 from corelm.numerics.distributions import (
-    apply_temperature,
     entropy_of_logits,
     greedy,
     is_likeliest,
-    keep,
-    log_softmax,
     min_and_shannon_entropy,
     min_entropy,
-    softmax,
     subtract_max,
-    surprisal,
+    surprisal_of_probability,
 )
 from corelm.numerics.filters import (
     at_least,
@@ -57,7 +53,6 @@ from corelm.token_texts import find_in_turn
 
 __all__ = [
     "allow_all_but",
-    "apply_temperature",
     "array_namespace",
     "at_least",
     "change_logits",
@@ -70,11 +65,9 @@ __all__ = [
     "greedy",
     "in_library_of",
     "is_likeliest",
-    "keep",
     "known_tokens",
     "last_true",
     "likeliest_tokens",
-    "log_softmax",
     "logit_std",
     "min_and_shannon_entropy",
     "min_entropy",
@@ -82,9 +75,8 @@ __all__ = [
     "positions",
     "quadratic",
     "remove_tokens",
-    "softmax",
     "subtract_max",
-    "surprisal",
+    "surprisal_of_probability",
     "token_counts",
     "token_id",
     "token_sequence",

@@ -16,7 +16,7 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.arrays import array_namespace, in_library_of, replace_entries, widen
-from corelm.numerics.distributions import Array, is_likeliest, keep
+from corelm.numerics.distributions import Array, is_likeliest, mask_logits
 
 Ids = NDArray[np.int64]
 
@@ -170,7 +170,7 @@ def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     allowed = np.ones(logits.shape, dtype=bool)
     allowed[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = False
     xp = array_namespace(logits)
-    result = keep(logits, in_library_of(logits, allowed))
+    result = mask_logits(logits, in_library_of(logits, allowed))
     emptied = xp.max(result, axis=-1, keepdims=True) == -np.inf
     kept: Array = xp.where(emptied & is_likeliest(logits), logits, result)
     return kept

@@ -49,6 +49,7 @@ PACKAGES = {
     "regex": "corelm-grammar",
     "replay": "corelm-replay",
     "play": "corelm-serve",
+    "probe": "corelm-probe",
     "self_certainty": "corelm-best-of",
     "serve": "corelm-serve",
     "speculative": "corelm-speculative",

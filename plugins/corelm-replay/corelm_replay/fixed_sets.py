@@ -7,7 +7,7 @@ NumPy, which know no gradient.
 
 import numpy as np
 
-from corelm import Chain, Choice, Mask, Sampler, keep, surprisals
+from corelm import Chain, Switch, Mask, Sampler, mask_logits, surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of, widen
 from corelm_replay.layout import as_numpy
@@ -31,7 +31,7 @@ class FixedSet(Sampler):
         if self.owner.deciding:
             return self._decide(logits, context)
         if self.kept is not None:
-            return keep(logits, self.kept)
+            return mask_logits(logits, self.kept)
         result = call(self.stage, logits, context)
         if result is None:
             raise UsageError(
@@ -54,7 +54,7 @@ class FixedSet(Sampler):
         acts = not self.owner.applied and bool((result != logits).any())
         self.owner.applied |= acts
         vars(self)["kept"] = recorded if acts else logits > -np.inf
-        return keep(logits, self.kept)
+        return mask_logits(logits, self.kept)
 
 
 def call(stage, logits, context):
@@ -93,7 +93,7 @@ class FixedSets:
         self.deciding, self.applied, self.recorded = False, False, None
         self.differentiated = True
         stages = [
-            stage if isinstance(stage, (Mask, Choice)) else FixedSet.around(stage, self)
+            stage if isinstance(stage, (Mask, Switch)) else FixedSet.around(stage, self)
             for stage in chain.active_stages
         ]
         self._chain = Chain(tuple(stages)) if stages else None
@@ -122,7 +122,7 @@ class FixedSets:
     def _run(self, logits, context):
         result = logits if self._chain is None else self._chain(logits, context)
         if self.recorded is not None and not self.applied:
-            result = keep(result, self.recorded)
+            result = mask_logits(result, self.recorded)
         return result
 
 
