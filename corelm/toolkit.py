@@ -27,9 +27,11 @@ from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import render_chat as render_chat
+from corelm.generation.prompts import token_name as token_name
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.language_model import ChatVocabulary as ChatVocabulary
 from corelm.language_model import ForkableSession as ForkableSession
+from corelm.language_model import NamedVocabulary as NamedVocabulary
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import padded_rows as padded_rows
 from corelm.language_model import same_vocabulary as same_vocabulary
