@@ -24,7 +24,7 @@ from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
-from corelm_serve.responses import EventResponse, count_tokens, json_response
+from corelm_serve.responses import EventResponse, SlicedResponse, count_tokens, json_response
 from corelm_serve.service import Service
 
 SMALL = 2**14
@@ -95,9 +95,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         return EventResponse(service, call, scheduler, inbox, Stream(call))
     found = await written(call, scheduler, inbox, request.receive)
     count_tokens(service, call, answers.drawn_tokens(found))
-    if not answers.names_tokens(call):
-        return json_response(answers.answer(call, found))
-    return json_response(await in_thread(request, answers.answer, call, found))
+    return SlicedResponse(answers.answer(call, found))
 
 
 async def models(request: Request) -> Response:

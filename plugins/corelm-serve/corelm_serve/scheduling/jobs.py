@@ -6,14 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from corelm import Generation, TokenRecord
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Generation, TokenRecord
 from corelm.toolkit import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenTable:
     """Log-probabilities at one token, in nats, for the tokens with the largest ones.
+
+    Arrays, since a server holds a million of these numbers for some clients.
 
     Attributes:
         ids: the drawn token, then those with the largest log-probabilities, the likeliest first.
@@ -21,9 +26,9 @@ class TokenTable:
         sampler: the same under the distribution that was drawn from.
     """
 
-    ids: list[int]
-    model: list[float]
-    sampler: list[float]
+    ids: NDArray[np.int32]
+    model: Array
+    sampler: Array
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Piece:
     records: list[TokenRecord]
     tables: list[TokenTable]
     finish_reason: str | None
+
+    @property
+    def size(self) -> int:
+        """The numbers that it has, as a measure of its memory and of the time to write it."""
+        return 1 + len(self.entropies) + sum(len(table.ids) for table in self.tables)
 
 
 @dataclass(frozen=True)
