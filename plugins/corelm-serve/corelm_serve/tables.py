@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import Array, ByteVocabulary, ContextualVocabulary, TokenRecord, Vocabulary
-from corelm.toolkit import text_writer
+from corelm.runs import text_writer
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
 

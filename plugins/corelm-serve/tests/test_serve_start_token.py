@@ -6,7 +6,7 @@ import corelm
 from corelm import log_softmax
 from corelm.interop import vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
-from corelm.toolkit import ModelLogits
+from corelm.runs import ModelLogits
 
 
 @pytest.fixture(scope="module", params=["gpt2", "imdb"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Generation, TokenRecord
-from corelm.toolkit import Endings, Strategy, Texts
+from corelm.runs import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
 
