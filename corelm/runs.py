@@ -3,6 +3,8 @@
 A sampler, a decoder or a metric needs `corelm` and `corelm.filters` alone.
 """
 
+from corelm.bounded_calls import BoundedCalls as BoundedCalls
+from corelm.bounded_calls import TooMuchError as TooMuchError
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
 from corelm.decoding.state import ModelLogits as ModelLogits
@@ -127,6 +129,7 @@ __all__ = [
     "SAME_BITS",
     "STAGE",
     "BatchedTexts",
+    "BoundedCalls",
     "Compared",
     "ContextBuilder",
     "ContinuousBatch",
@@ -151,6 +154,7 @@ __all__ = [
     "Strategy",
     "Table",
     "Texts",
+    "TooMuchError",
     "Trace",
     "Unit",
     "Written",

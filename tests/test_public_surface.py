@@ -49,6 +49,7 @@ IMPORTED_LATER = {
 
 NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
+    "ChatVocabulary": "a protocol",
     "ContextualVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
@@ -66,6 +67,7 @@ NO_EXAMPLE = {
     "Stage": "a record, seen in the example of explain",
     "Step": "a record, seen in the example of stream",
     "DecodingTask": "a record that decoders are given",
+    "NamedVocabulary": "a protocol",
     "Vocabulary": "a protocol",
     "Chain": "made by |, seen in the example of Sampler",
     "Ancestral": "the decoder that is used when none is named",

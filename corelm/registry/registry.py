@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -71,6 +72,7 @@ class Registry:
         self._points = wanted_points(entry_points(self.group) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
+        self._loading = threading.RLock()  # a server's threads ask for names at once
         self._silenced: set[str] = set()
         self._warned: set[str] = set()
         self.failures: dict[Source, str] = {}
@@ -89,6 +91,10 @@ class Registry:
 
     def load(self, source: Source, warn: bool = True) -> bool:
         """Load one plugin, once; return False if it failed, with the reason in `failures`."""
+        with self._loading:
+            return self._load(source, warn)
+
+    def _load(self, source: Source, warn: bool) -> bool:
         if source not in self._offered and source not in self.failures:
             try:
                 self._admit(source, import_plugin(self._points[source]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from corelm.runs import (
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import Request, field
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
+from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
 
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
@@ -34,8 +34,6 @@ ENGINE = "vllm"
 ENGINES = ("koboldcpp", "llama.cpp", "mlx-lm", "ollama", "openai", "sillytavern",
            "text-generation-webui", "transformers", "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
-
-building = threading.Lock()  # plugins are loaded by the expressions that name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +111,8 @@ class Sampling(Request):
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
+        if self.stop_regex:
+            try_patterns(self.stop_regex)
         try:
             return Endings.of(self.stop or (), self.stop_regex or (), self.stop_loop)
         except UsageError as error:
@@ -138,7 +138,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
     given = {name: getattr(request, name) for name in SETTINGS}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with building, refuse_local():
+    with refuse_local():
         sampler, decoder = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
@@ -172,6 +172,7 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Sampler, Deco
 
 
 def _expression(text: str, param: str) -> Strategy:
+    try_expression(text, param)
     try:
         return strategy(text)
     except Exception as error:
@@ -192,6 +193,7 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> Sampler:
     rest = settings.keys() - {*SETTINGS}
     try:
         engine = request.engine or (None if rest else ENGINE)
+        try_settings(settings, engine)
         found = from_settings(settings, engine)
         # Keys of several engines at once: the error names them.
     except UsageError as error:
@@ -241,7 +243,7 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with building, refuse_local():
+    with refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen

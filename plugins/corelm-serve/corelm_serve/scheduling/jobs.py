@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Generation, TokenRecord
+from corelm import Array, Context, Generation, Sampler, TokenRecord
 from corelm.runs import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
@@ -117,8 +117,11 @@ class Job:
     @property
     def texts(self) -> Texts:
         """The texts to write."""
+        strategy = self.strategy
+        if strategy.decoder is not None:
+            strategy = Strategy(strategy.sampler | _until_cancelled(self), strategy.decoder)
         return Texts(
-            "", self.strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
+            "", strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
             ids=self.ids,
         )  # fmt: skip
 
@@ -131,3 +134,26 @@ class Job:
     def is_late(self) -> bool:
         """True if its time is over."""
         return time.monotonic() > self.deadline
+
+
+class UntilCancelled(Sampler):
+    """Change nothing, and raise when a job is cancelled.
+
+    A decoder may take many steps before its first token is known, and looks at nothing else.
+    """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        job: Job = self._job  # type: ignore[attr-defined]
+        if job.cancelled:
+            raise CancelledError
+        return logits
+
+
+class CancelledError(Exception):
+    """Nobody waits for a job any more."""
+
+
+def _until_cancelled(job: Job) -> Sampler:
+    stage = UntilCancelled()
+    object.__setattr__(stage, "_job", job)  # a sampler is frozen
+    return stage

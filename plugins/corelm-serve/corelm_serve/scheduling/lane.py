@@ -115,6 +115,7 @@ class Lane:
         self._turn = None
         if writing is not None:
             writing.drop()
+            writing.job.cancelled = True  # a decoder that is given up ends at its next step
             return [self._running.pop(writing.job).job]
         failed = list(self._running)
         self._running.clear()
@@ -175,14 +176,14 @@ class Lane:
         try:
             work()
             end = writing.end if writing else None
-        except Exception as error:
+        except BaseException as error:  # a plugin may raise anything, and this thread must go on
             end = error
         with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = None
             ended = [] if end is None else self._take_out(writing)
-        if isinstance(end, Exception) and not isinstance(end, ApiError):
+        if isinstance(end, BaseException) and not isinstance(end, ApiError):
             logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
         # Last: a client that has its answer finds no row of it in the figures.
         for job in ended:
