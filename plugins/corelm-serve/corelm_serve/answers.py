@@ -45,6 +45,7 @@ class Call:
         usage: end the chunks with the usage.
         echo: begin each text with its prompt.
         is_chat: the texts are answers to messages.
+        notes: the engine whose settings were read, and settings without effect.
         id: the id of the answer.
         created: its time.
     """
@@ -59,6 +60,7 @@ class Call:
     usage: bool = False
     echo: bool = False
     is_chat: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -71,6 +73,7 @@ class Call:
             "sampler": str(self.strategy.sampler),
             "decoder": "ancestral" if decoder is None else str(decoder),
             "seed": self.seed,
+            **self.notes,
         }
 
     @property

@@ -28,7 +28,8 @@ from corelm_serve.service import Service
 logger = logging.getLogger("corelm.serve")
 
 READERS = 4
-"""Requests that are read at a time: splitting a text into tokens takes a processor."""
+"""Requests that are read at a time, large ones and small ones: splitting a text into tokens takes
+a processor."""
 
 
 def create_app(service: Service, access: Access) -> ASGIApp:
@@ -41,7 +42,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.limiter = anyio.CapacityLimiter(READERS)
+        app.state.limiters = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
         app.state.wakeups = Wakeups()
         yield
         service.close()

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from corelm_serve import answers, tokens
-from corelm_serve.errors import ApiError
+from corelm_serve.errors import ApiError, ended_by
 from corelm_serve.events import Stream
 from corelm_serve.exchange import Inbox, written
 from corelm_serve.models import find
@@ -71,8 +71,24 @@ async def read_body(request: Request) -> Any:
 
 async def in_thread(request: Request, work: Callable[..., Any], *values: Any) -> Any:
     """Do work that may take a while, such as splitting a text into tokens."""
-    limiter: anyio.CapacityLimiter = request.app.state.limiter
-    return await run_sync(work, *values, limiter=limiter)
+    return await run_sync(_guarded, work, *values, limiter=_limiter(request))
+
+
+def _limiter(request: Request) -> anyio.CapacityLimiter:
+    """Return the limiter of large or of small requests, which need not wait for large ones."""
+    large, small = request.app.state.limiters
+    found: anyio.CapacityLimiter = small if getattr(request.state, "length", 0) < SMALL else large
+    return found
+
+
+def _guarded(work: Callable[..., Any], *values: Any) -> Any:
+    """Do some work; in the event loop, an exception such as KeyboardInterrupt ends the server."""
+    try:
+        return work(*values)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ended_by(error) from error
 
 
 async def completions(request: Request) -> Any:
@@ -176,7 +192,7 @@ async def play_picture(request: Request) -> Response:
 
     found = await _worked(request, explained, await read_body(request))
     # Not given up: a thread that matplotlib draws in must not outlive Python.
-    content, kind = await run_sync(picture, *found, limiter=request.app.state.limiter)
+    content, kind = await in_thread(request, picture, *found)
     return Response(content, media_type=kind)
 
 
@@ -190,12 +206,12 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
 
     def work() -> Any:
         threads.append(get_ident())
-        return answer(body, service.models, service.rows, service.limits)
+        return _guarded(answer, body, service.models, service.rows, service.limits)
 
     seconds = service.limits.stall
     try:
         with anyio.fail_after(seconds):
-            return await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
+            return await run_sync(work, limiter=_limiter(request), abandon_on_cancel=True)
     except TimeoutError:
         stage = stuck_stage(threads[0]) if threads else None
         message = f"{stage or 'the chain'} took more than {seconds:g} seconds, and was given up"

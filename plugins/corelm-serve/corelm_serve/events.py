@@ -30,18 +30,17 @@ class Stream:
         self._start = f"data: {encode(call.head)[:-1]},"  # alike in all chunks
         self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
         self._columns: dict[tuple[int, int], Column] = {}
+        self._is_first = True
         self.drawn = 0
         """The tokens drawn so far."""
 
     def begin(self) -> Iterator[bytes]:
-        """Yield the first chunks: what the texts depend on, and prompts to echo."""
-        roles = []
+        """Yield the first chunks: who speaks, and prompts to echo."""
         if self._call.is_chat:  # the first chunk of each choice says who speaks
             delta = {"role": "assistant", "content": ""}
-            roles = [
-                self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)
-            ]
-        yield self._chunk(roles, corelm=self._call.about)
+            yield self._chunk(
+                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)]
+            )
         if self._call.echo:
             for job in self._call.jobs:
                 if not job.scored:
@@ -64,6 +63,8 @@ class Stream:
         yield END
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        if self._is_first:  # with a choice, which clients read without looking
+            more, self._is_first = {**more, "corelm": self._call.about}, False
         # The encoder in C is faster, but knows no iterators.
         if all(choice["logprobs"] is None for choice in choices):
             members = encode({"choices": choices, **self._rest, **more})

@@ -31,7 +31,7 @@ def completion_call(
     request, rest = CompletionRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy = strategy_of(request, rest)
+    strategy, notes = strategy_of(request, rest)
     prompts = request.prompts
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
     check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
@@ -56,7 +56,7 @@ def completion_call(
     options = request.stream_options
     return Call(
         served, strategy, seed, jobs, texts, request.n, request.stream,
-        options is not None and options.include_usage, request.echo,
+        options is not None and options.include_usage, request.echo, notes=notes,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     request, rest = ChatRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy = strategy_of(request, rest)
+    strategy, notes = strategy_of(request, rest)
     length = request.length(limits.length)
     check_at_most("max_tokens", length, limits.length, "tokens")
     check_at_most("n", request.n, limits.rows, "texts")
@@ -88,7 +88,16 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     options = request.stream_options
     usage = options is not None and options.include_usage
     return Call(
-        served, strategy, seed, [job], [prompt], request.n, request.stream, usage, is_chat=True
+        served,
+        strategy,
+        seed,
+        [job],
+        [prompt],
+        request.n,
+        request.stream,
+        usage,
+        is_chat=True,
+        notes=notes,
     )
 
 

@@ -14,6 +14,8 @@ from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOS
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
+CARD = ("expression", "neutral")
+"""What a nested stage may have too: defaults come with it, and the page returns them."""
 MOST_DRAWN = 4_096
 """Tokens after the prompt."""
 MOST_WRITTEN = 256
@@ -45,7 +47,8 @@ class StageList:
         return [self._stage(each, depth) for each in value]
 
     def _stage(self, value: Any, depth: int) -> dict[str, Any]:
-        if not isinstance(value, dict) or not value.keys() <= {"name", "parameters"}:
+        keys = {"name", "parameters", *(CARD if depth else ())}
+        if not isinstance(value, dict) or not value.keys() <= keys:
             raise ValueError
         name, parameters = value.get("name"), value.get("parameters", {})
         if not isinstance(name, str) or not isinstance(parameters, dict):

@@ -12,7 +12,7 @@ from functools import partial
 
 from corelm import LanguageModel, Sampler
 from corelm.runs import ContinuousBatch, PrefixCache
-from corelm_serve.errors import ApiError, line_of
+from corelm_serve.errors import ApiError, ended_by, line_of
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.scheduling.writing import Writing, together
 from corelm_serve.settings import Limits
@@ -176,8 +176,10 @@ class Lane:
         try:
             work()
             end = writing.end if writing else None
-        except BaseException as error:  # a plugin may raise anything, and this thread must go on
+        except Exception as error:
             end = error
+        except BaseException as error:  # a plugin may raise anything, and this thread must go on
+            end = ended_by(error)
         with self._lock:
             if epoch != self._epoch:
                 return False
