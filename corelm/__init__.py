@@ -12,7 +12,7 @@ from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
-from corelm.decoding.step import Distributions, Step
+from corelm.decoding.step import NextLogits, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.generate import generate, stream
@@ -40,15 +40,15 @@ from corelm.numerics.distributions import (
     apply_temperature,
     draw,
     entropy,
-    keep,
     log_softmax,
+    mask_logits,
     softmax,
     surprisals,
 )
 from corelm.params import param, renamed
 from corelm.registry.expressions import sampler
 from corelm.registry.models import load
-from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
+from corelm.sampler import Chain, Mask, Sampler, Switch, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset, presets
@@ -57,7 +57,7 @@ if typing.TYPE_CHECKING:
     from corelm_report.report import Report, compare
 
     from corelm.explanation import Explanation, Stage, TokenTrace, explain
-    from corelm.linting import notes
+    from corelm.linting import lint
     from corelm.numerics.reshaping import reweight_distribution
 
 __all__ = [
@@ -67,14 +67,12 @@ __all__ = [
     "ByteVocabulary",
     "Chain",
     "ChatVocabulary",
-    "Choice",
     "Context",
     "ContextualVocabulary",
     "CorelmError",
     "Decoder",
     "Decoding",
     "DecodingTask",
-    "Distributions",
     "EngineSettings",
     "Explanation",
     "ForkableSession",
@@ -86,6 +84,7 @@ __all__ = [
     "Metric",
     "ModelScheme",
     "NamedVocabulary",
+    "NextLogits",
     "ParameterError",
     "RandomStream",
     "Report",
@@ -94,6 +93,7 @@ __all__ = [
     "Session",
     "Stage",
     "Step",
+    "Switch",
     "TextPatterns",
     "TokenRecord",
     "TokenTrace",
@@ -106,10 +106,10 @@ __all__ = [
     "from_settings",
     "generate",
     "hookimpl",
-    "keep",
+    "lint",
     "load",
     "log_softmax",
-    "notes",
+    "mask_logits",
     "param",
     "preset",
     "presets",
@@ -127,7 +127,7 @@ __all__ = [
 
 _LATER = {
     "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
-    "corelm.linting": ("notes",),
+    "corelm.linting": ("lint",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""

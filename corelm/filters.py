@@ -10,17 +10,13 @@ arrays, as the context does.
 
 from corelm.numerics.arrays import array_namespace, first_true, last_true, positions, widen
 from corelm.numerics.distributions import (
-    apply_temperature,
     entropy_of_logits,
     greedy,
     is_likeliest,
-    keep,
-    log_softmax,
     min_and_shannon_entropy,
     min_entropy,
-    softmax,
     subtract_max,
-    surprisal,
+    surprisal_of_probability,
 )
 from corelm.numerics.filters import (
     at_least,
@@ -50,7 +46,6 @@ from corelm.token_texts import find_in_turn
 
 __all__ = [
     "allow_all_but",
-    "apply_temperature",
     "array_namespace",
     "at_least",
     "change_logits",
@@ -62,11 +57,9 @@ __all__ = [
     "first_true",
     "greedy",
     "is_likeliest",
-    "keep",
     "known_tokens",
     "last_true",
     "likeliest_tokens",
-    "log_softmax",
     "logit_std",
     "min_and_shannon_entropy",
     "min_entropy",
@@ -74,9 +67,8 @@ __all__ = [
     "positions",
     "quadratic",
     "remove_tokens",
-    "softmax",
     "subtract_max",
-    "surprisal",
+    "surprisal_of_probability",
     "token_counts",
     "token_id",
     "token_sequence",

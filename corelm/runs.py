@@ -99,8 +99,9 @@ from corelm.registry.registry import registry as registry
 from corelm.registry.strategies import Strategy as Strategy
 from corelm.registry.strategies import parts as parts
 from corelm.registry.strategies import strategy as strategy
+from corelm.scaling.code_digests import as_settings as as_settings
 from corelm.scaling.code_digests import code_of as code_of
-from corelm.scaling.code_digests import code_settings as code_settings
+from corelm.scaling.code_digests import loader_of as loader_of
 from corelm.scaling.executor import Executor as Executor
 from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
 from corelm.scaling.executor import Unit as Unit
@@ -160,6 +161,7 @@ __all__ = [
     "Written",
     "apply",
     "as_model",
+    "as_settings",
     "atomic_files",
     "batches",
     "build",
@@ -167,7 +169,6 @@ __all__ = [
     "checksum_of",
     "choose",
     "code_of",
-    "code_settings",
     "counted",
     "cpu_limit",
     "default_prompt",
@@ -185,6 +186,7 @@ __all__ = [
     "label",
     "list_models",
     "loaded_name",
+    "loader_of",
     "local_models",
     "machine",
     "manifest_of",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
+from corelm import Array, Context, Sampler, hookimpl, mask_logits, param, softmax
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
 """The shape of the new logits: height at the target, steepness, scale of the distances."""
@@ -51,7 +51,7 @@ class AdaptiveP(Sampler):
         distance = np.abs(softmax(logits) - aim[:, None]) / logits.dtype.type(WIDTH)
         near = PEAK - SHARPNESS * distance**2 / (1 + distance)
         # A token that was removed has a distance too; it must not come back.
-        return keep(near, logits > -np.inf)
+        return mask_logits(near, logits > -np.inf)
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the moved target: (batch,)."""

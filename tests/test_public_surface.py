@@ -17,6 +17,11 @@ import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
+WHEEL = (
+    *("corelm", "corelm_samplers"),
+    *("corelm_bench", "corelm_presets", "corelm_report", "corelm_train"),
+)
+"""The packages in corelm's wheel."""
 SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
     "corelm_train.keras_layers",
@@ -39,7 +44,7 @@ IMPORTED_LATER = {
     "compare",
     "explain",
     "from_settings",
-    "notes",
+    "lint",
     "preset",
     "presets",
     "reweight_distribution",
@@ -51,6 +56,7 @@ NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
     "ChatVocabulary": "a protocol",
     "ContextualVocabulary": "a protocol",
+    "ChatVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
@@ -58,6 +64,7 @@ NO_EXAMPLE = {
     "Explanation": "a record, seen in the example of explain",
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
+    "ForkableSession": "a protocol",
     "HiddenStateSession": "a protocol",
     "JoinableSession": "a protocol",
     "LanguageModel": "a protocol",
@@ -98,8 +105,8 @@ def test_no_other_name_is_public():
 def test_every_promised_name_is_public():
     promised = (
         "load sampler generate stream sampling_distribution entropy reweight_distribution "
-        "Sampler Mask Choice Chain param Context Decoder Ancestral Step LanguageModel hookimpl "
-        "API_VERSION keep draw log_softmax"
+        "Sampler Mask Switch Chain param Context Decoder Ancestral Step LanguageModel hookimpl "
+        "API_VERSION mask_logits draw log_softmax"
     )
     assert set(promised.split()) <= set(corelm.__all__)
 
@@ -145,9 +152,10 @@ def test_the_package_is_typed():
 
 
 def modules_with_examples() -> list[str]:
-    """Every module of corelm and its samplers in which an example stands."""
+    """Return the modules of corelm, its samplers and its packages that have an example."""
     found = []
-    for root, package in ((ROOT, "corelm"), (SAMPLERS, "corelm_samplers")):
+    for package in WHEEL:
+        root = Path(importlib.import_module(package).__file__).parent
         for file in sorted(root.rglob("*.py")):
             if ">>> " in file.read_text(encoding="utf-8"):
                 parts = file.relative_to(root).with_suffix("").parts

@@ -38,13 +38,50 @@ def engine_plugins() -> frozenset[Path]:
     return frozenset(file.parent for file in PROJECTS if dependencies(file) & {*ENGINES.values()})
 
 
-PROJECTS = sorted(ROOT.glob("plugins/*/pyproject.toml"))
+IN_THE_WHEEL = {
+    Path(folder).parent.name
+    for folder in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
+        "package-dir"
+    ].values()
+    if folder.startswith("plugins/")
+}
+"""The packages that corelm's own wheel has."""
+
+PROJECTS = [
+    project
+    for project in sorted(ROOT.glob("plugins/*/pyproject.toml"))
+    if project.parent.name not in IN_THE_WHEEL
+]
+"""The projects with a wheel of their own."""
 
 
 def dependencies(project: Path) -> set[str]:
     """Return the names of the packages that a pyproject.toml requires, without extras."""
     listed = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]
     return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in listed}
+
+
+PACKAGES = ("corelm_bench", "corelm_presets", "corelm_report", "corelm_train")
+"""The other packages in corelm's wheel; the heart alone does without."""
+
+
+@cache
+def missing_packages() -> frozenset[str]:
+    """Return the packages of the wheel that are missing: all where the heart is alone."""
+    return frozenset(name for name in PACKAGES if find_spec(name) is None)
+
+
+def imports_a_missing_package(file: Path) -> bool:
+    """Return True if a test module imports a package that is not installed."""
+    text = file.read_text("utf-8") if missing_packages() and file.suffix == ".py" else ""
+    return any(re.search(rf"^(import|from) {name}\b", text, re.M) for name in missing_packages())
+
+
+def skip_without_packages(item: pytest.Item) -> None:
+    """Skip a test with the marker `packages` where the heart is installed alone."""
+    if missing_packages() and item.get_closest_marker("packages"):
+        reason = f"not installed: {', '.join(sorted(missing_packages()))}"
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def mark_engines(item: pytest.Item) -> None:

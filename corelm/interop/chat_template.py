@@ -14,6 +14,7 @@ from typing import Any
 
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
+from corelm.interop.requirements import requires
 
 LARGEST = 2**18
 """Characters of a template."""
@@ -101,6 +102,7 @@ def _compiled(source: str) -> tuple[Any, Any]:
     return environment, environment.from_string(source)
 
 
+@requires("jinja2", "3.1.6")
 def _environment() -> Any:
     """Return a sandbox with the functions that templates of transformers may call."""
     from datetime import datetime

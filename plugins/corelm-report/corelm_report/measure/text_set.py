@@ -107,7 +107,7 @@ class TextSet:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, Texts, strategy
+        >>> from corelm.runs import Endings, Texts, strategy
         >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
         >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
@@ -250,7 +250,9 @@ class TextSet:
 
     def _texts_used(self) -> dict[str, int]:
         """Return the number of texts that have a figure, for each figure that some texts lack."""
-        used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
+        both = self.ratios | self._per_text
+        used = {name: sum(map(bool, counts)) for name, (_, counts) in both.items()}
+        used["perplexity"] = used["surprisal"]
         return {name: n for name, n in used.items() if n < len(self.records)}
 
     def by_unit(self, sums: Sums) -> Sums:
