@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from corelm.errors import UsageError
+from corelm.errors import CorelmError, UsageError
 from corelm.printable import reason_of
 
 PATIENCE = 10.0
@@ -182,7 +182,7 @@ def _answer(function: str, arguments: list[Any], seconds: float, memory: int) ->
     except MemoryError:
         too_much = f"it takes more than {memory:,} bytes of memory"
     except Exception as error:
-        reason = str(error) if isinstance(error, UsageError) else reason_of(error)
+        reason = str(error) if isinstance(error, CorelmError) else reason_of(error)
         return json.dumps([None, reason, False])
     return json.dumps([None, too_much, True])
 
