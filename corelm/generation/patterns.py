@@ -11,9 +11,9 @@ from typing import Any
 from corelm.errors import UsageError
 from corelm.printable import shown
 
-TIMEOUT = 0.25
+TIMEOUT = 0.1
 """Seconds that one search may take; the usual one takes microseconds."""
-BURST, USUAL = 1.0, 1e-3
+BURST, USUAL = 0.5, 1e-3
 """Seconds that all searches of some patterns may take together, and for each search more."""
 MOST_CHARACTERS = 1_000
 """The longest pattern: before its first search, `regex` prepares a literal in cubic time, which no
@@ -77,8 +77,8 @@ class TextPatterns:
             match begins or may begin when the text grows, or the length of the text.
 
         Raises:
-            UsageError: the search takes more than a quarter of a second, or the searches so far
-                more than a second and a millisecond each. A pattern that takes a little less for
+            UsageError: the search takes more than a tenth of a second, or the searches so far more
+                than half a second and a millisecond each. A pattern that takes a little less for
                 each token would stop all that are written beside it.
         """
         # A partial match reaches the end of the text: the next tokens decide if it is one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
@@ -24,6 +24,7 @@ from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
+from corelm_serve.requests.trials import is_plain
 from corelm_serve.responses import EventResponse, SlicedResponse, count_tokens, json_response
 from corelm_serve.service import Service
 
@@ -65,8 +66,24 @@ async def read_body(request: Request) -> Any:
     if service_of(request).log_texts:
         request.state.body = bytes(body)
     if len(body) < SMALL:  # faster than a thread
-        return json_of(bytes(body))
+        found = json_of(bytes(body))
+        request.state.is_plain = is_plain(found)
+        return found
     return await in_thread(request, json_of, bytes(body))
+
+
+class Limiters(NamedTuple):
+    """The numbers of requests that are read at a time.
+
+    Attributes:
+        quick: for ordinary requests, which wait for nobody but each other.
+        waiting: for those that may wait, for a child process or for a lock.
+        large: for large bodies.
+    """
+
+    quick: anyio.CapacityLimiter
+    waiting: anyio.CapacityLimiter
+    large: anyio.CapacityLimiter
 
 
 async def in_thread(request: Request, work: Callable[..., Any], *values: Any) -> Any:
@@ -75,10 +92,11 @@ async def in_thread(request: Request, work: Callable[..., Any], *values: Any) ->
 
 
 def _limiter(request: Request) -> anyio.CapacityLimiter:
-    """Return the limiter of large or of small requests, which need not wait for large ones."""
-    large, small = request.app.state.limiters
-    found: anyio.CapacityLimiter = small if getattr(request.state, "length", 0) < SMALL else large
-    return found
+    """Return the limiter of requests like this one."""
+    limiters: Limiters = request.app.state.limiters
+    if getattr(request.state, "length", 0) >= SMALL:
+        return limiters.large
+    return limiters.quick if getattr(request.state, "is_plain", False) else limiters.waiting
 
 
 def _guarded(work: Callable[..., Any], *values: Any) -> Any:

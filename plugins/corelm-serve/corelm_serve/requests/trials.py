@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm import TextPatterns, from_settings
+from corelm.errors import UsageError
 from corelm.runs import BoundedCalls, TooMuchError, refuse_local, strategy
 from corelm_serve.errors import ApiError
 
@@ -24,7 +25,26 @@ KEPT = 1_024
 PLAIN = re.compile(r"[\w\s|().,=:+-]*")
 """Expressions of names and numbers, which build nothing large."""
 
+ORDINARY = frozenset(
+    (
+        *("model", "prompt", "max_tokens", "n", "best_of", "seed", "stop", "stop_loop", "logprobs"),
+        *("echo", "stream", "stream_options", "user", "unknown", "sampler", "decoder", "preset"),
+        *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
+        *("logit_bias", "repetition_penalty", "min_tokens"),
+        *("tokens", "add_special_tokens", "return_token_strs"),
+    )
+)
+"""Fields that need no child process, but for expressions."""
+
 _known: OrderedDict[str, None] = OrderedDict()
+
+
+def is_plain(body: Any) -> bool:
+    """Return True if nothing in a body of a completion can need a child process, or wait."""
+    if not isinstance(body, dict) or "prompt" not in body or not body.keys() <= ORDINARY:
+        return False
+    texts = [body.get(name) or "" for name in ("sampler", "decoder")]
+    return all(isinstance(text, str) and PLAIN.fullmatch(text) for text in texts)
 
 
 def try_expression(text: str, param: str) -> None:
@@ -44,7 +64,11 @@ def try_settings(settings: Mapping[str, Any], engine: str | None) -> None:
 
 
 def try_patterns(patterns: str | tuple[str, ...]) -> None:
-    """Raise if regular expressions take too much to prepare."""
+    """Raise if regular expressions are invalid, or take too much to prepare.
+
+    Raises:
+        ApiError: they are or do; nothing of the server's plugins is in them.
+    """
     if patterns:
         _try("stop_regex", "patterns", patterns)
 
@@ -63,6 +87,8 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
     except TooMuchError as error:
         message = f"{param} can't be used: {error}; write it more simply"
         raise ApiError(message, param=param, code="too_large") from None
+    except UsageError as error:
+        raise ApiError(str(error), param=param, code="invalid_value") from None
     _known[key] = None
     while len(_known) > KEPT:
         _known.popitem(last=False)
@@ -77,6 +103,8 @@ def build(kind: str, *arguments: Any) -> None:
         try:
             _build(kind, *arguments)
         except Exception as error:
+            if kind == "patterns":
+                raise
             cause: BaseException | None = error
             while cause is not None:
                 if isinstance(cause, MemoryError):

@@ -16,6 +16,11 @@ from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_
 logger = logging.getLogger("corelm.serve")
 
 
+PARTS = 4
+"""Blocks in which as many tokens are scored as are read at once: 512 took 0.33 s of a processor
+with 20 log-probabilities each on imdb, four times 128 tokens 0.19 s."""
+
+
 class Writing:
     """The texts of a job, from its first piece of work to its end.
 
@@ -36,7 +41,8 @@ class Writing:
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
         # In blocks, so that a long prompt doesn't hold up other jobs.
-        self._blocks = score(model, job.ids, job.tables or 0, piece, job.unknown)
+        size = max(1, piece // PARTS)
+        self._blocks = score(model, job.ids, job.tables or 0, size, job.unknown)
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
