@@ -4,11 +4,18 @@ Functions on logits take arrays of NumPy, torch, JAX or any other library that f
 standard, and return arrays of the same library. A sampler made of them and of operators is portable
 in the same way. Where it needs a function of the library, `array_namespace(logits)` has it.
 
-The functions that read or change single tokens (`past_tokens` and those below it) work on NumPy
-arrays, as the context does.
+The functions that read single tokens, such as `past_tokens`, return NumPy arrays, as the context
+is; `in_library_of` takes such an array to the library of the logits.
 """
 
-from corelm.numerics.arrays import array_namespace, first_true, last_true, positions, widen
+from corelm.numerics.arrays import (
+    array_namespace,
+    first_true,
+    in_library_of,
+    last_true,
+    positions,
+    widen,
+)
 from corelm.numerics.distributions import (
     entropy_of_logits,
     greedy,
@@ -56,6 +63,7 @@ __all__ = [
     "first_tokens",
     "first_true",
     "greedy",
+    "in_library_of",
     "is_likeliest",
     "known_tokens",
     "last_true",

@@ -193,7 +193,12 @@ def _quotient(logits: Array, t: Any) -> Array:
     # In the type of the result: a quotient may fit into float64 and overflow float32.
     fits = xp.isfinite(xp.astype(largest / t, logits.dtype))
     shifted = wide - xp.where(fits, 0.0, largest)
-    return xp.astype(shifted / t, logits.dtype)
+    if isinstance(t, float):
+        return xp.astype(shifted / t, logits.dtype)
+    # The derivative of minus infinity by a temperature would be nan, though nothing depends on it.
+    in_play = shifted > -np.inf
+    quotient = xp.where(in_play, xp.where(in_play, shifted, 0.0) / t, -np.inf)
+    return xp.astype(quotient, logits.dtype)
 
 
 # ---- probabilities ----
