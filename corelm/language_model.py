@@ -88,6 +88,14 @@ class ContextualVocabulary(Vocabulary, Protocol):
 
 
 @runtime_checkable
+class NamedVocabulary(Vocabulary, Protocol):
+    """A vocabulary whose tokens have names, those without a text too, such as `[end]`."""
+
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `<|endoftext|>`; "" for one without a name."""
+
+
+@runtime_checkable
 class ChatVocabulary(Vocabulary, Protocol):
     """A vocabulary of a model that was trained to answer messages."""
 
