@@ -10,7 +10,7 @@ from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_hub_model, check_model_folder, hub_models, requires
 from corelm.interop.session_trial import check_session, row_faults, session_faults
-from corelm.interop.tokenizer_vocabulary import vocabulary_of
+from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
 from corelm.models.keras_import import quiet_tensorflow
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "requires",
     "row_faults",
     "session_faults",
+    "special_tokens",
     "vocabulary_of",
 ]

@@ -15,7 +15,16 @@ from corelm import Array, Context, RandomStream, Sampler, Vocabulary, draw, surp
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
-from corelm.toolkit import apply, check_logits, fresh_seed, model_surprisals, runs_on
+from corelm.numerics.arrays import in_library_of
+from corelm.numerics.distributions import keep, mask_tokens
+from corelm.toolkit import (
+    apply,
+    check_logits,
+    fresh_seed,
+    model_surprisals,
+    never_drawn,
+    runs_on,
+)
 
 
 class EngineSampler:
@@ -34,8 +43,9 @@ class EngineSampler:
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to the engine.
-        vocabulary: the engine's, for samplers that name words or the end of a text, and for the
-            start token, which is no part of a text.
+        vocabulary: the engine's, for samplers that name words or the end of a text, for the start
+            token, which is no part of a text, and for the tokens that are never drawn, which the
+            sampler does not see.
 
     Attributes:
         reads: the parts of the context that the sampler reads.
@@ -60,6 +70,7 @@ class EngineSampler:
         stages = self.sampler.active_stages
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary = seed is not None, vocabulary
+        self._never: dict[int, NDArray[np.int64]] = {}
         self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
@@ -149,6 +160,10 @@ class EngineSampler:
         """
         if not self.is_native(logits):
             return None
+        width = logits.shape[-1]
+        if len(never := self._never_drawn(width)):
+            possible = np.isin(np.arange(width), never, invert=True)
+            logits = keep(logits, in_library_of(logits, possible))
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
@@ -177,7 +192,7 @@ class EngineSampler:
                 f"expected logits (batch, vocabulary) and a list of ids for each row, "
                 f"not {scores.shape} and {len(tokens)} lists"
             )
-        check_logits(scores, "the engine's logits")
+        scores = self._without_never_drawn(scores)
         if tracked:
             texts, lengths = self._without_start(tokens, prompt_lengths)
             self._engine_rows.advance(texts, samples, lengths)
@@ -187,6 +202,21 @@ class EngineSampler:
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(kept, kept if shared else result)
         return result
+
+    def _without_never_drawn(self, scores: Array) -> Array:
+        """Return the logits, validated, with tokens that are never drawn at minus infinity."""
+        if len(never := self._never_drawn(scores.shape[1])):
+            scores = scores.copy()  # it is the engine's memory
+            if mask_tokens(scores, never):  # which validates the rows too
+                return scores
+        check_logits(scores, "the engine's logits")
+        return scores
+
+    def _never_drawn(self, width: int) -> NDArray[np.int64]:
+        """Return the ids that are never drawn from `width` logits; kept for the next step."""
+        if width not in self._never:
+            self._never[width] = _never_drawn(self._vocabulary, width)
+        return self._never[width]
 
     def _without_start(
         self,
@@ -224,6 +254,17 @@ class EngineSampler:
         return np.array([stream.at(row.position)[row.sample] for row in rows])
 
 
+def _never_drawn(vocabulary: Vocabulary | None, width: int) -> NDArray[np.int64]:
+    if vocabulary is None:
+        return NO_IDS
+    try:
+        size = len(vocabulary)
+    except UsageError:  # the adapter knows some ids of the engine's, but not its tokens
+        size = width
+    ids = never_drawn(vocabulary)
+    return np.append(ids[ids < min(size, width)], np.arange(size, width))
+
+
 @lru_cache(maxsize=8)  # arrays of a context are read-only
 def _empty_context(batch: int) -> Context:
     """Return a context for samplers that read logits only."""
@@ -239,6 +280,7 @@ def _floats(logits: ArrayLike) -> Array:
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
 NONE: Nats = np.empty(0)
+NO_IDS: Ids = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelm import Vocabulary
 from corelm.errors import UsageError
@@ -23,13 +23,12 @@ def vocabulary_of(
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
-    It is a `ByteVocabulary` if a text is the bytes of its tokens. Nothing is masked: engines draw
-    padding and unknown words too.
+    It is a `ByteVocabulary` if a text is the bytes of its tokens.
 
     Args:
         tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
         size: the number of ids, which may be larger for a model than for its tokenizer; None for
-            the tokenizer's.
+            the ids up to the tokenizer's last token.
         ends: the ids that end a text; None for the tokenizer's.
 
     Raises:
@@ -41,7 +40,8 @@ def vocabulary_of(
         >>> vocabulary.decode(vocabulary.encode("the cat"))
         'the cat'
     """
-    size = len(tokenizer) if size is None else size
+    if size is None:
+        size = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if ends is None:
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     to_bytes = _bytes_of(tokenizer)
@@ -50,17 +50,62 @@ def vocabulary_of(
     return BytesVocabulary(tokenizer, size, ends, to_bytes)
 
 
-class TokenizerVocabulary:
-    """A vocabulary of the tokens of a tokenizer; the engine may draw them all."""
+class SpecialTokens(NamedTuple):
+    """The ids that a model has logits for, but that are never drawn.
 
-    padding = None
-    unknown = None
+    Attributes:
+        padding: the id that pads short rows, or None.
+        unknown: the id that replaces unknown words, or None.
+        unused: the ids that no token has.
+    """
+
+    padding: int | None
+    unknown: int | None
+    unused: tuple[int, ...]
+
+
+def special_tokens(tokenizer: Any, size: int, ends: Iterable[int] = ()) -> SpecialTokens:
+    """Return the ids that are never drawn from a model with this tokenizer.
+
+    Many tokenizers pad with the end of a text, or replace unknown words by it. A token that ends or
+    begins a text stays possible.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
+        size: the number of ids of the model.
+        ends: the ids that end a text, in addition to the tokenizer's.
+    """
+    names = ("eos_token_id", "bos_token_id", "pad_token_id", "unk_token_id")
+    end, begin, padding, unknown = (getattr(tokenizer, name, None) for name in names)
+    possible = {*ends, end, begin}
+    unused = set[int]()
+    if len(tokenizer) < size:  # else there is no need to read all tokens
+        unused = set(range(size)).difference(tokenizer.get_vocab().values(), possible)
+    return SpecialTokens(
+        None if padding in possible else padding,
+        None if unknown in possible else unknown,
+        tuple(sorted(unused)),
+    )
+
+
+class TokenizerVocabulary:
+    """A vocabulary of the tokens of a tokenizer.
+
+    Args:
+        tokenizer, size, ends: as for `vocabulary_of`.
+
+    Attributes:
+        padding, unknown, unused: the ids that are never drawn, as in `special_tokens`.
+        start: the token that the tokenizer puts before every text; None if it puts none.
+        ends: the ids that end a text.
+    """
 
     def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
         self._tokenizer, self._size = tokenizer, size
         # Configurations have ids that no token has, such as -1 for no end.
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
+        self.padding, self.unknown, self.unused = special_tokens(tokenizer, size, self.ends)
         self._template: ChatTemplate | None = None
 
     def __len__(self) -> int:
