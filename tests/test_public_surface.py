@@ -19,10 +19,10 @@ ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
 SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
-    "corelm.models.keras_layers",
-    "corelm.training.callbacks",
-    "corelm.training.learning",
-    "corelm.training.run",
+    "corelm_train.keras_layers",
+    "corelm_train.callbacks",
+    "corelm_train.learning",
+    "corelm_train.run",
 }
 
 NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.testing"}
@@ -167,7 +167,7 @@ def test_the_examples_run(name):
         pytest.importorskip("tensorflow", reason="pip install tensorflow")
     if name in NEEDS_TRANSFORMERS:
         pytest.importorskip("transformers", reason="pip install transformers")
-    if name == "corelm.plugins.models" and not SHIPPED_MODEL.exists():
+    if name == "corelm.registry.models" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)
     failed, attempted = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
@@ -183,7 +183,7 @@ def test_importing_corelm_imports_nothing_heavy():
         "import sys, corelm, corelm.testing\n"
         "corelm.sampler('temperature | greedy')\n"
         "heavy = ['keras', 'tensorflow', 'typer', 'rich', 'click', 'pytest', 'scipy',\n"
-        "         'matplotlib', 'jinja2', 'pandas', 'corelm.reports', 'corelm.reports.metrics']\n"
+        "         'matplotlib', 'jinja2', 'pandas', 'corelm_report', 'corelm_report.metrics']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(

@@ -15,9 +15,10 @@ from corelm import (
     load,
     log_softmax,
     param,
+    same_vocabulary,
     softmax,
 )
-from corelm.toolkit import never_drawn, same_vocabulary
+from corelm.runs import never_drawn
 
 LOWEST = -1e4
 """The least log-probability that counts, so that the difference of two is a number."""

@@ -8,7 +8,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.interop import special_tokens, vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
-from corelm.toolkit import never_drawn
+from corelm.runs import never_drawn
 
 pytestmark = pytest.mark.engines("transformers")
 transformers = pytest.importorskip("transformers", reason="pip install transformers")

@@ -20,18 +20,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from corelm_report.measure import on_contexts
+from corelm_report.measure.contexts import model_contexts
+from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.intervals import Interval, difference_interval, mean_interval
+from corelm_report.metrics.selection import best_of
+from corelm_report.metrics.sums import total
 
 import corelm
 from corelm import Sampler
-from corelm.reports.measure import on_contexts
-from corelm.reports.measure.contexts import model_contexts
-from corelm.reports.measure.generated_texts import draw
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.intervals import Interval, difference_interval, mean_interval
-from corelm.reports.metrics.selection import best_of
-from corelm.reports.metrics.sums import total
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
-from corelm.toolkit import Endings, Strategy, Texts
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
 SETTINGS: tuple[str, ...] = tuple(

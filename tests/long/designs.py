@@ -26,27 +26,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-import corelm
-from corelm import LanguageModel, Sampler
-from corelm.reports.measure import on_contexts
-from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.generated_texts import draw
-from corelm.reports.measure.human import fit_on_human_text
-from corelm.reports.measure.on_contexts import temperatures
-from corelm.reports.measure.text_records import TextRecord, without_details
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics import text_figures
-from corelm.reports.metrics.intervals import (
+from corelm_report.measure import on_contexts
+from corelm_report.measure.contexts import Contexts
+from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.human import fit_on_human_text
+from corelm_report.measure.on_contexts import temperatures
+from corelm_report.measure.text_records import TextRecord, without_details
+from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics import text_figures
+from corelm_report.metrics.intervals import (
     Interval,
     difference_interval,
     effective_number,
     mean_interval,
     share_interval,
 )
-from corelm.reports.metrics.sums import Sums, by_unit, units
+from corelm_report.metrics.sums import Sums, by_unit, units
+
+import corelm
+from corelm import LanguageModel, Sampler
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
-from corelm.toolkit import Endings, Strategy, Texts
 
 DESIGNS = (
     (1, 1, 1), (1, 4, 1), (1, 8, 1), (1, 64, 1), (1, 1, 40), (1, 4, 10), (2, 2, 1), (2, 4, 1),

@@ -13,7 +13,7 @@ import torch
 import corelm
 from corelm.errors import CorelmError, UsageError
 from corelm.interop import EngineSampler
-from corelm.toolkit import never_drawn
+from corelm.runs import never_drawn
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)

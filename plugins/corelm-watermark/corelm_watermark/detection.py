@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import corelm
 from corelm.errors import UsageError
-from corelm.toolkit import never_drawn
+from corelm.runs import never_drawn
 from corelm_watermark.watermark import Watermark
 
 
