@@ -19,7 +19,10 @@ BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def vocabulary_of(
-    tokenizer: Any, size: int | None = None, ends: Iterable[int] | None = None
+    tokenizer: Any,
+    size: int | None = None,
+    ends: Iterable[int] | None = None,
+    wanted: Iterable[int] = (),
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
@@ -30,6 +33,7 @@ def vocabulary_of(
         size: the number of ids, which may be larger for a model than for its tokenizer; None for
             the ids up to the tokenizer's last token.
         ends: the ids that end a text; None for the tokenizer's.
+        wanted: ids that a request names, so that they are possible even if they are padding.
 
     Raises:
         UsageError: a tokenizer that puts several tokens before a text.
@@ -46,8 +50,8 @@ def vocabulary_of(
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     to_bytes = _bytes_of(tokenizer)
     if to_bytes is None:
-        return TokenizerVocabulary(tokenizer, size, ends)
-    return BytesVocabulary(tokenizer, size, ends, to_bytes)
+        return TokenizerVocabulary(tokenizer, size, ends, wanted)
+    return BytesVocabulary(tokenizer, size, ends, wanted, to_bytes)
 
 
 class SpecialTokens(NamedTuple):
@@ -64,7 +68,7 @@ class SpecialTokens(NamedTuple):
     unused: tuple[int, ...]
 
 
-def special_tokens(tokenizer: Any, size: int, ends: Iterable[int] = ()) -> SpecialTokens:
+def special_tokens(tokenizer: Any, size: int, possible: Iterable[int] = ()) -> SpecialTokens:
     """Return the ids that are never drawn from a model with this tokenizer.
 
     Many tokenizers pad with the end of a text, or replace unknown words by it. A token that ends or
@@ -73,17 +77,17 @@ def special_tokens(tokenizer: Any, size: int, ends: Iterable[int] = ()) -> Speci
     Args:
         tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
         size: the number of ids of the model.
-        ends: the ids that end a text, in addition to the tokenizer's.
+        possible: other ids that stay possible, such as all ends of a text.
     """
     names = ("eos_token_id", "bos_token_id", "pad_token_id", "unk_token_id")
     end, begin, padding, unknown = (getattr(tokenizer, name, None) for name in names)
-    possible = {*ends, end, begin}
+    drawn: set[int | None] = {*possible, end, begin}
     unused = set[int]()
     if len(tokenizer) < size:  # else there is no need to read all tokens
-        unused = set(range(size)).difference(tokenizer.get_vocab().values(), possible)
+        unused = set(range(size)).difference(tokenizer.get_vocab().values(), drawn)
     return SpecialTokens(
-        None if padding in possible else padding,
-        None if unknown in possible else unknown,
+        None if padding in drawn else padding,
+        None if unknown in drawn else unknown,
         tuple(sorted(unused)),
     )
 
@@ -92,7 +96,7 @@ class TokenizerVocabulary:
     """A vocabulary of the tokens of a tokenizer.
 
     Args:
-        tokenizer, size, ends: as for `vocabulary_of`.
+        tokenizer, size, ends, wanted: as for `vocabulary_of`.
 
     Attributes:
         padding, unknown, unused: the ids that are never drawn, as in `special_tokens`.
@@ -100,12 +104,15 @@ class TokenizerVocabulary:
         ends: the ids that end a text.
     """
 
-    def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
+    def __init__(
+        self, tokenizer: Any, size: int, ends: Iterable[int], wanted: Iterable[int] = ()
+    ) -> None:
         self._tokenizer, self._size = tokenizer, size
         # Configurations have ids that no token has, such as -1 for no end.
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
-        self.padding, self.unknown, self.unused = special_tokens(tokenizer, size, self.ends)
+        never = special_tokens(tokenizer, size, {*self.ends, *wanted})
+        self.padding, self.unknown, self.unused = never
         self._template: ChatTemplate | None = None
 
     def __len__(self) -> int:
@@ -153,9 +160,14 @@ class BytesVocabulary(TokenizerVocabulary):
     """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
 
     def __init__(
-        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
+        self,
+        tokenizer: Any,
+        size: int,
+        ends: Iterable[int],
+        wanted: Iterable[int],
+        to_bytes: Callable[[str], bytes],
     ) -> None:
-        super().__init__(tokenizer, size, ends)
+        super().__init__(tokenizer, size, ends, wanted)
         self._to_bytes = to_bytes
         self._added: dict[int, bytes] = {
             token: b"" if added.special else added.content.encode()

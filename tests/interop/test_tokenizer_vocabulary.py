@@ -135,6 +135,6 @@ def test_a_tokenizer_may_leave_out_ids():
         get_vocab = dict.copy
 
     gaps = Even({name: 2 * i for name, i in TOKENIZER.get_vocab().items()})
-    special = special_tokens(gaps, 2 * len(gaps), ends=[3])
+    special = special_tokens(gaps, 2 * len(gaps), possible=[3])
     assert special.unused == (1, *range(5, 2 * len(gaps), 2))
     assert (special.padding, special.unknown) == (2, None)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import corelm
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import UsageError
 from corelm.interop import EngineSampler
 from corelm.runs import never_drawn
 
@@ -160,7 +160,7 @@ def apply(logits, rows):
         members = list(group)
         try:
             _apply_group(logits, members)
-        except CorelmError as error:
+        except Exception as error:  # of a plugin on the device too, where corelm names no error
             logger.error("corelm leaves these requests to vLLM from here on: %s", error)
             for row in members:
                 row.request.failed = True
