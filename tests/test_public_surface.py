@@ -17,6 +17,11 @@ import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
+WHEEL = (
+    *("corelm", "corelm_samplers"),
+    *("corelm_bench", "corelm_presets", "corelm_report", "corelm_train"),
+)
+"""The packages in corelm's wheel."""
 SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
     "corelm_train.keras_layers",
@@ -50,6 +55,7 @@ IMPORTED_LATER = {
 NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
     "ContextualVocabulary": "a protocol",
+    "ChatVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
@@ -57,6 +63,7 @@ NO_EXAMPLE = {
     "Explanation": "a record, seen in the example of explain",
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
+    "ForkableSession": "a protocol",
     "HiddenStateSession": "a protocol",
     "JoinableSession": "a protocol",
     "LanguageModel": "a protocol",
@@ -143,9 +150,10 @@ def test_the_package_is_typed():
 
 
 def modules_with_examples() -> list[str]:
-    """Every module of corelm and its samplers in which an example stands."""
+    """Return the modules of corelm, its samplers and its packages that have an example."""
     found = []
-    for root, package in ((ROOT, "corelm"), (SAMPLERS, "corelm_samplers")):
+    for package in WHEEL:
+        root = Path(importlib.import_module(package).__file__).parent
         for file in sorted(root.rglob("*.py")):
             if ">>> " in file.read_text(encoding="utf-8"):
                 parts = file.relative_to(root).with_suffix("").parts

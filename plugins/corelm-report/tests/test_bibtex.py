@@ -144,7 +144,7 @@ REQUIRED = {
 
 
 def test_published_works_have_what_their_type_needs_and_are_cited():
-    package = ROOT / "corelm" / "reports" / "render"
+    package = ROOT / "plugins" / "corelm-report" / "corelm_report" / "render"
     works = tomllib.loads((package / "works.toml").read_text(encoding="utf-8"))
     places = [*ROOT.glob("samplers/*.py"), *ROOT.glob("plugins/**/*.py"),
               *ROOT.glob("corelm/**/*.py")]  # fmt: skip

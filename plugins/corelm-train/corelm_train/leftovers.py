@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from corelm import hookimpl
 from corelm.commands import Leftovers
@@ -12,12 +13,14 @@ from corelm_train import checkpoint, imdb
 @hookimpl
 def corelm_leftovers() -> Mapping[str, Leftovers]:
     return {
-        "models": Leftovers(
-            r"[^.].*\.checkpoint",
-            "interrupted training",
-            lambda path: checkpoint.lock_path(path.with_suffix("")),
-        ),
-        "data": Leftovers(
-            r".+\.part", "interrupted download", lambda part: imdb.lock_path(part.parent)
-        ),
+        "models": Leftovers(r"[^.].*\.checkpoint", "interrupted training", _lock_of_training),
+        "data": Leftovers(r".+\.part", "interrupted download", _lock_of_download),
     }
+
+
+def _lock_of_training(checkpointed: Path) -> Path:
+    return checkpoint.lock_path(checkpointed.with_suffix(""))
+
+
+def _lock_of_download(part: Path) -> Path:
+    return imdb.lock_path(part.parent)

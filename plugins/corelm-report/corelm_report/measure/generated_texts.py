@@ -49,7 +49,7 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
+        >>> from corelm.runs import Endings, strategy
         >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> record["text"], record["entropy"]
@@ -80,7 +80,7 @@ def draw_together(
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
+        >>> from corelm.runs import Endings, strategy
         >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
         >>> [batch] = texts.batches(["the", "the cat"])
         >>> [record["text"] for record in draw_together(ToyModel(), batch)]
@@ -106,7 +106,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
+        >>> from corelm.runs import Endings, strategy
         >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> record = draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
@@ -125,7 +125,7 @@ def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[F
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
+        >>> from corelm.runs import Endings, strategy
         >>> texts = Texts("the", strategy("greedy"), length=2, n=3, seed=1, endings=Endings())
         >>> records = draw(ToyModel(), texts, range(3))
         >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]

@@ -83,7 +83,7 @@ def without_details(record: TextRecord) -> TextRecord:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, Texts, strategy
+        >>> from corelm.runs import Endings, Texts, strategy
         >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> without_details(record)["words"], without_details(record)["entropy"]
@@ -171,7 +171,7 @@ def kept_texts(
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, Texts, strategy
+        >>> from corelm.runs import Endings, Texts, strategy
         >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [text] = kept_texts(draw(ToyModel(), texts, [0]), lambda at: {})
         >>> text.tokens[0]["token"], text.tokens[0]["rank"], text.tokens[0]["q"]

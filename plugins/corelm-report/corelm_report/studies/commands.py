@@ -12,6 +12,7 @@ import typer
 from corelm import hookimpl
 from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
 from corelm.runs import Parameter, Rule
+from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
 Place = Annotated[
@@ -64,6 +65,7 @@ def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> 
     from corelm_report.studies.study_output import run_study
 
     with product() as out:
+        check_extra("a study")
         return run_study(read_study(Path(file)), choose(workers, scheduler), out)
 
 
@@ -72,6 +74,7 @@ def show(place: Place) -> int:
     from corelm_report.studies.study_output import result_at, show_result
 
     with product() as out:
+        check_extra("a study")
         return show_result(result_at(Path(place)), out)
 
 
@@ -83,6 +86,7 @@ def diff(before: Place, after: Place) -> int:
     from corelm_report.studies.study_output import diff_results, result_at
 
     with product() as out:
+        check_extra("a study")
         return diff_results(result_at(Path(before)), result_at(Path(after)), out)
 
 
@@ -120,5 +124,6 @@ def plan(
 
     size, chance = DIFFERENCE.convert(difference), POWER.convert(power)
     with product() as out:
+        check_extra("a study")
         study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
         return plan_study(study, figure, size, chance, choose(workers, scheduler), out)
