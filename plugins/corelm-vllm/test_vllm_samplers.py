@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 sys.path.insert(0, str(Path(__file__).parent))
-from vllm_on_cpu import MODEL, engine, expected, export, params, tokens  # noqa: E402
+from vllm_on_cpu import MODEL, engine, expected, export, is_rounding, params, tokens  # noqa: E402
 
 PROMPTS = ["This movie", "I have never seen a film that", "The"]
 GRAMMARS = ("choice", "json_schema", "lark", "regex")
@@ -52,7 +52,9 @@ def test_every_sampler_writes_the_texts_of_generate(llm):
         for request, text in zip(asked, found, strict=True)
         if text != (own := expected(*request))
     ]
-    assert other == []
+    assert [each for each in other if not is_rounding(*each[0], *each[1:])] == []
+    print(f"{len(asked) - len(other)} of {len(asked)} texts are the same")
+    assert len(other) <= len(asked) // 100
     assert len(asked) >= 6 * 30
 
 
@@ -96,7 +98,8 @@ def test_a_stop_text_ends_the_text_where_generate_has_it(llm):
     )
     [text] = output.outputs
     assert (text.finish_reason, text.stop_reason) == ("stop", stop)
-    assert text.text == str(own)[len("The") :] or text.text == own.continuation
+    assert text.text == own.text
+    assert 0 < len(text.token_ids) < 40
 
 
 @pytest.mark.parametrize("sampler", [PEAKED, "min_length(n=30) | temperature(t=1.2)"])
@@ -183,12 +186,14 @@ def test_a_request_may_ask_for_a_token_that_is_never_drawn(llm):
     ],
 )
 def test_a_refused_request_leaves_running_ones_alone(llm, fields, message):
+    from vllm.exceptions import VLLMValidationError
+
     core, texts = llm.llm_engine, {}
     for i in range(4):
         core.add_request(str(i), "This movie", params("temperature(t=1.1)", i))
     for step in range(200):
         if step == 5:
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(VLLMValidationError, match=message):
                 core.add_request("bad", "The", params(**fields))
         for output in core.step():
             texts[output.request_id] = tokens([output])[0]

@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import corelm
 
 os.environ.update(VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="WARNING")
 CHECKED = ["corelm_vllm:CheckRequests"]
 MODEL = corelm.load("gpt2")
+EDGE = 1e-4
+"""The largest distance of a random number from an edge that rounding explains."""
 SETTINGS = {
     "dtype": "float32",
     "enforce_eager": True,
@@ -68,6 +72,24 @@ def expected(sampler, prompt, seed, length=24, **options):
         MODEL, prompt, sampler=sampler, length=length, seed=seed, n=1, **options
     )
     return list(text.tokens)
+
+
+def is_rounding(sampler, prompt, seed, found, own):
+    """Return True if the first token that differs was drawn at the edge between the two.
+
+    vLLM and corelm compute the same logits with other roundings, 1e-5 apart. A random number that
+    close to the edge between two tokens may fall on either side.
+    """
+    pairs = enumerate(zip(found, own, strict=False))
+    at = next((i for i, (one, other) in pairs if one != other), None)
+    if at is None:
+        return False
+    steps = corelm.stream(MODEL, prompt, sampler=sampler, length=at + 1, seed=seed)
+    logits = next(step.logits[0] for step in steps if step.position == at)
+    sums = np.cumsum(corelm.softmax(logits.astype(np.float64)))
+    first, last = sorted((found[at], own[at]))
+    uniform = corelm.RandomStream(seed, [0]).at(at)[0]
+    return bool(np.abs(sums[[first, last - 1]] - uniform).max() < EDGE)
 
 
 def counter(llm, name):

@@ -50,7 +50,8 @@ class KerasHubVocabulary:
         padding, unknown = _padding(self._tokenizer), _unknown(self._tokenizer)
         self.padding = None if padding in possible else padding
         self.unknown = None if unknown in possible else unknown
-        self.unused = range(self._tokenizer.vocabulary_size(), size)
+        known = self._tokenizer.vocabulary_size()  # None if all characters are tokens
+        self.unused = range(size if known is None else known, size)
 
     def __len__(self) -> int:
         return self._size
@@ -140,6 +141,8 @@ def _padding(tokenizer: Any) -> int | None:
     id: int | None = getattr(tokenizer, "pad_token_id", None)
     if id is None or getattr(tokenizer, "pad_token", None) is not None:
         return id
+    if isinstance(tokenizer, (tokenizers.ByteTokenizer, tokenizers.UnicodeCodepointTokenizer)):
+        return None  # ids are bytes or characters
     return id if MARK.fullmatch(str(tokenizer.id_to_token(id))) else None
 
 
