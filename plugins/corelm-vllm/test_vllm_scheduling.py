@@ -90,18 +90,18 @@ def run(llm, arrivals, aborted=()):
 
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
 def test_64_requests_that_come_end_and_are_interrupted(folder, asynchronous):
-    """A cache for some 20 of them, prompts in parts of 16 tokens, prefixes in the cache."""
-    model, lengths = OwnEnds(), [8, 24, 40]
+    """A cache for some seven of them, prompts in parts of 16 tokens, prefixes in the cache."""
+    model, lengths = OwnEnds(), [16, 48, 80]
     requests = {
         str(i): (PROMPTS[i % 4], SAMPLERS[i // 4 % 8], i, lengths[i % 3]) for i in range(64)
     }
     arrivals = {}
     for i, (name, (prompt, sampler, seed, length)) in enumerate(requests.items()):
         asked = name, prompt, params(sampler, seed, max_tokens=length)
-        arrivals.setdefault(i // 8 * 4, []).append(asked)
+        arrivals.setdefault(i // 8, []).append(asked)
     settings = {
         "async_scheduling": asynchronous,
-        "num_gpu_blocks_override": 41,
+        "num_gpu_blocks_override": 21,
         "max_num_batched_tokens": 64,
         "long_prefill_token_threshold": 16,
         "enable_chunked_prefill": True,
@@ -109,7 +109,7 @@ def test_64_requests_that_come_end_and_are_interrupted(folder, asynchronous):
     }
     with engine(folder, **settings) as llm:
         found = run(llm, arrivals, aborted=("5", "41"))
-        assert counter(llm, "num_preemptions") > 20
+        assert counter(llm, "num_preemptions") > 10
         assert counter(llm, "prefix_cache_hits") > 0
     other = {}
     for name, (prompt, sampler, seed, length) in requests.items():
