@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,15 +24,14 @@ from corelm.runs import (
     differences,
     label,
     machine,
-    parts,
-    plugin_of,
+    one_line,
 )
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
-from corelm_report.plan.plan import NamedModel, Plan, plan
+from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
 from corelm_report.report import Report
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
@@ -101,8 +101,7 @@ def here() -> Json:
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
     """Return the identity of a model, and the digests of corelm's code and of the model's."""
-    plugin = plugin_of(name) if name else None
-    code = code_of([model], [plugin.value] if plugin else ())
+    code = code_of([model], OWN)
     return [NamedModel(model, name or "").fingerprint(prompt), code]
 
 
@@ -200,8 +199,9 @@ class StudyResult:
 
 def _flat(lock: Json) -> Json:
     models = {f"model {each['name']}": each["sha256"] for each in lock["models"]}
+    weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
     code = {f"code of {name}": each for name, each in lock["code"].items()}
-    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models}
+    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models, **weights}
 
 
 def folder_of(model: str) -> str:
@@ -232,18 +232,16 @@ def write_report(study: Study, model: str, report: Report) -> Path:
 
 def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
     """Write what made the reports, and how to repeat them."""
-    strategies = [c.strategy for planned, _ in reports for c in planned.plan.candidates]
-    things = [thing for each in strategies for thing in each if thing is not None]
-    stages = [part for thing in things for part in parts(thing)]
-    models = [model for planned, _ in reports for model in planned.plan.models]
+    plans = [planned.plan for planned, _ in reports]
     facts = machine()
     lock: dict[str, Any] = {
         "schema": SCHEMA,
         "title": study.title,
         "settings": study.settings(),
         "versions": {**here(), "python": facts["python"], "processor": facts["processor"]},
-        "plugins": dict(sorted({p for _, report in reports for p in _plugins(report)})),
-        "code": code_of([*models, *stages], ["corelm_report"]),
+        "plugins": _merged(plan.plugins() for plan in plans),
+        "code": _merged(plan.code() for plan in plans),
+        "weights": _merged(plan.weights() for plan in plans),
         "models": [
             {
                 "name": label(planned.model),
@@ -260,24 +258,22 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
     return StudyResult(study.folder, lock)
 
 
-def _plugins(report: Report) -> Iterator[tuple[str, str]]:
-    for entry in Document.from_dict(report.to_dict()).samplers:
-        for stage in entry.stages:
-            if stage.plugin and stage.plugin.version:
-                yield stage.plugin.distribution, stage.plugin.version
+def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Return the values of all reports by name, sorted."""
+    return dict(sorted(item for each in of_reports for item in each.items()))
 
 
 def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
-    models = [f"- {m['name']}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    models = [f"- {one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
     versions = [f"- {name}: {each}" for name, each in lock["versions"].items()]
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
         [
-            f"# How to repeat: {study.title}", "",
+            f"# How to repeat: {one_line(study.title)}", "",
             "```", f"pip install {packages} numpy=={lock['versions']['numpy']}",
-            f"corelm study run {study.file.name}", "```", "",
+            f"corelm study run {one_line(shlex.quote(study.file.name))}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
             "Models:", "", *models, "", "Versions:", "", *versions, "", "Digests of the code:", "",
