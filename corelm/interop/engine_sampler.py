@@ -17,7 +17,7 @@ from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.arrays import in_library_of
-from corelm.numerics.distributions import Array, draw, keep, mask_tokens
+from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
 from corelm.numerics.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
@@ -161,7 +161,7 @@ class EngineSampler:
         width = logits.shape[-1]
         if len(never := self._never_drawn(width)):
             possible = np.isin(np.arange(width), never, invert=True)
-            logits = keep(logits, in_library_of(logits, possible))
+            logits = mask_logits(logits, in_library_of(logits, possible))
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
