@@ -1,7 +1,6 @@
 """The real vLLM on a processor, with corelm's GPT-2 exported for it, for tests and benchmarks."""
 
 import contextlib
-import gc
 import json
 import os
 import subprocess
@@ -13,6 +12,8 @@ import numpy as np
 import corelm
 
 os.environ.update(VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="WARNING")
+# In this process: each of vLLM's own starts anew. The tests of the server have them all.
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 CHECKED = ["corelm_vllm:CheckRequests"]
 MODEL = corelm.load("gpt2")
 EDGE = 1e-4
@@ -41,8 +42,9 @@ def export(folder, ends=None):
 
 @contextlib.contextmanager
 def engine(folder, **settings):
-    """Run an `LLM` in a process of its own, which ends here."""
+    """Run an `LLM` in this process, where another may follow."""
     from vllm import LLM
+    from vllm.distributed import cleanup_dist_env_and_memory
 
     llm = LLM(model=folder, **SETTINGS | settings)
     try:
@@ -50,7 +52,7 @@ def engine(folder, **settings):
     finally:
         llm.llm_engine.engine_core.shutdown()
         del llm
-        gc.collect()
+        cleanup_dist_env_and_memory()
 
 
 def params(sampler, seed=None, **fields):

@@ -11,7 +11,6 @@ of the wall clock, and the processor time of a token, which other programs distu
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # so that one process has all the time
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "corelm-vllm"))
 from vllm_on_cpu import engine, export
 
