@@ -1,5 +1,6 @@
 """The real vLLM writes the texts of `corelm.generate`, with every sampler and its own settings."""
 
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,22 @@ from vllm_on_cpu import MODEL, engine, expected, export, is_rounding, params, to
 PROMPTS = ["This movie", "I have never seen a film that", "The"]
 GRAMMARS = ("choice", "json_schema", "lark", "regex")
 PEAKED = "top_k(k=5) | temperature(t=0.7)"
+
+FAILING = """
+from corelm import Sampler, hookimpl
+
+
+class Failing(Sampler):
+    def __call__(self, logits, context):
+        if context.step >= 3:
+            raise ZeroDivisionError("this plugin fails at the fourth token")
+        return logits
+
+
+@hookimpl
+def corelm_samplers():
+    return {"failing": Failing}
+"""
 
 
 def samplers():
@@ -202,6 +219,21 @@ def test_a_refused_request_leaves_running_ones_alone(llm, fields, message):
     assert [texts[str(i)] for i in range(4)] == [
         expected("temperature(t=1.1)", "This movie", i) for i in range(4)
     ]
+
+
+def test_failing_samplers_leave_their_requests_to_vllm(llm, installed_plugin, caplog):
+    """A plugin that raises, and a word that the vocabulary lacks; the others go on."""
+    installed_plugin("corelm-failing", {"failing": "corelm_failing"}, FAILING)
+    logging.getLogger("vllm.corelm").addHandler(caplog.handler)
+    chains = ["failing", "temperature(t=0.9)", "ban(words=(99999,))", "mirostat(tau=3.0)"]
+    requests = [params(chain, 3, max_tokens=12, ignore_eos=True) for chain in chains]
+    found = tokens(llm.generate(["This movie"] * 4, requests, use_tqdm=False))
+    for i in (1, 3):
+        assert found[i] == expected(chains[i], "This movie", 3, length=12)
+    assert found[0][:3] == expected("stochastic", "This movie", 3, length=3)
+    assert [len(text) for text in found] == [12] * 4
+    assert "this plugin fails at the fourth token" in caplog.text
+    assert caplog.text.count("corelm leaves these requests to vLLM") == 2
 
 
 def test_requests_of_vllm_and_of_corelm_share_a_batch(llm):
