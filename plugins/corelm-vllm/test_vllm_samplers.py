@@ -1,6 +1,5 @@
 """The real vLLM writes the texts of `corelm.generate`, with every sampler and its own settings."""
 
-import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -224,7 +223,6 @@ def test_a_refused_request_leaves_running_ones_alone(llm, fields, message):
 def test_failing_samplers_leave_their_requests_to_vllm(llm, installed_plugin, caplog):
     """A plugin that raises, and a word that the vocabulary lacks; the others go on."""
     installed_plugin("corelm-failing", {"failing": "corelm_failing"}, FAILING)
-    logging.getLogger("vllm.corelm").addHandler(caplog.handler)
     chains = ["failing", "temperature(t=0.9)", "ban(words=(99999,))", "mirostat(tau=3.0)"]
     requests = [params(chain, 3, max_tokens=12, ignore_eos=True) for chain in chains]
     found = tokens(llm.generate(["This movie"] * 4, requests, use_tqdm=False))

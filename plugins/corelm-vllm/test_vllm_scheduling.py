@@ -3,7 +3,6 @@
 Also a model with several ends, and what happens without a named class or with guesses.
 """
 
-import logging
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from vllm_on_cpu import MODEL, counter, engine, expected, export, params, tokens  # noqa: E402
 
 FILM = "I have never seen a film that is so bad that I have to say that it is not a good film and "
-PROMPTS = [FILM + "that", FILM + "then", "The", "This movie is the"]
+PROMPTS = [FILM * 2 + "that", FILM * 2 + "then", "The", "This movie is the"]
 SAMPLERS = [
     "mirostat(tau=3.0)",
     "adaptive_p(target=0.3)",
@@ -77,7 +76,7 @@ def run(llm, arrivals, aborted=()):
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["asynchronous", "synchronous"])
 def test_64_requests_that_come_end_and_are_interrupted(folder, asynchronous):
     """A cache for some seven of them, prompts in parts of 16 tokens, prefixes in the cache."""
-    model, lengths = OwnEnds(), [16, 48, 80]
+    model, lengths = OwnEnds(), [16, 40, 64]
     requests = {
         str(i): (PROMPTS[i % 4], SAMPLERS[i // 4 % 8], i, lengths[i % 3]) for i in range(64)
     }
@@ -108,7 +107,6 @@ def test_64_requests_that_come_end_and_are_interrupted(folder, asynchronous):
 def test_without_a_named_class_vllm_hides_the_tokens_and_corelm_says_so(folder, caplog):
     """The plugin is found by its entry point, and asynchronous scheduling passes no tokens."""
     requests = [params("repetition_penalty(penalty=1.5)", 3), params("top_p(p=0.9)", 3)]
-    logging.getLogger("vllm.corelm").addHandler(caplog.handler)
     with engine(folder, logits_processors=None, async_scheduling=True) as llm:
         _, plain = tokens(llm.generate(["The"] * 2, requests, use_tqdm=False))
     assert plain == expected("top_p(p=0.9)", "The", 3)[: len(plain)]
