@@ -339,6 +339,11 @@ def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
 
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
-    """Return the ids that are never drawn: padding, and [UNK] unless it is allowed."""
+    """Return the ids that are never drawn, in corelm and in every other engine: (n,), ascending.
+
+    They are padding, [UNK] unless it is allowed, and the ids that no token has: a model may have
+    more logits than its tokenizer has tokens, and then its vocabulary lists the others as `unused`.
+    """
     ids = {vocabulary.padding, None if unknown else vocabulary.unknown}
+    ids.update(getattr(vocabulary, "unused", ()))
     return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)
