@@ -35,7 +35,7 @@ LARGEST = 2**28
 class Report(Displayed):
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/3`.
+    Every form of it is made from one document, which follows the schema `corelm.report/4`.
 
     Args:
         document: the content, as `to_dict` returns it.

@@ -12,7 +12,7 @@ from corelm import LanguageModel
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import manifest_of
-from corelm.reports.metrics.sums import MANY
+from corelm.reports.metrics.inference import MANY
 from corelm.toolkit import Parameter, Rule, counted, home
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"

@@ -37,7 +37,7 @@ from corelm.reports.document.numbers import (
     share,
     signed,
 )
-from corelm.reports.document.summary import runs
+from corelm.reports.document.setting_runs import runs
 from corelm.toolkit import counted, one_line
 
 NOTHING = "-"

@@ -32,7 +32,8 @@ from corelm.reports.render.html import tables
 from corelm.reports.render.overview import failed_metrics, front_in_words, seeds, targets
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.files import drawings
-from corelm.reports.render.significance import RATE, p_values
+from corelm.reports.metrics.estimates import RATE
+from corelm.reports.render.significance import p_values
 
 if TYPE_CHECKING:
     from jinja2 import Environment
