@@ -21,7 +21,9 @@ from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
     ByteVocabulary,
+    ChatVocabulary,
     ContextualVocabulary,
+    ForkableSession,
     HiddenStateSession,
     JoinableSession,
     LanguageModel,
@@ -29,6 +31,7 @@ from corelm.language_model import (
     RewindableSession,
     Session,
     Vocabulary,
+    same_vocabulary,
 )
 from corelm.metric import Metric
 from corelm.numerics.distributions import (
@@ -41,19 +44,20 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals,
 )
-from corelm.params import param
-from corelm.plugins.expressions import sampler
-from corelm.plugins.models import load
+from corelm.params import param, renamed
+from corelm.registry.expressions import sampler
+from corelm.registry.models import load
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
-    from corelm import plot as plot
+    from corelm_presets.engine_presets import preset, presets
+    from corelm_presets.engine_settings.convert import EngineSettings, from_settings, to_settings
+    from corelm_report import plot as plot
+    from corelm_report.report import Report, compare
+
     from corelm.explanation import Explanation, Stage, TokenTrace, explain
-    from corelm.interop.engine_presets import preset, presets
-    from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
-    from corelm.lint import notes
+    from corelm.linting import notes
     from corelm.numerics.reshaping import reweight_distribution
-    from corelm.reports.report import Report, compare
 
 __all__ = [
     "API_VERSION",
@@ -61,6 +65,7 @@ __all__ = [
     "Array",
     "ByteVocabulary",
     "Chain",
+    "ChatVocabulary",
     "Choice",
     "Context",
     "ContextualVocabulary",
@@ -71,6 +76,7 @@ __all__ = [
     "Distributions",
     "EngineSettings",
     "Explanation",
+    "ForkableSession",
     "Generation",
     "HiddenStateSession",
     "JoinableSession",
@@ -105,7 +111,9 @@ __all__ = [
     "param",
     "preset",
     "presets",
+    "renamed",
     "reweight_distribution",
+    "same_vocabulary",
     "sampler",
     "sampling_distribution",
     "softmax",
@@ -117,18 +125,23 @@ __all__ = [
 
 _LATER = {
     "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.linting": ("notes",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
-    "corelm.interop.engine_presets": ("preset", "presets"),
-    "corelm.lint": ("notes",),
-    "corelm.reports.report": ("Report", "compare"),
-    "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""
 
+_IN_PACKAGES = {
+    *("EngineSettings", "from_settings", "preset", "presets", "to_settings"),
+    *("Report", "compare", "plot"),
+}
+"""Names that packages offer as entry points of the group `corelm.names`."""
+
 
 def __getattr__(name: str) -> typing.Any:
-    if name == "plot":  # as corelm.plot, without another import
-        return importlib.import_module("corelm.plot")
+    if name in _IN_PACKAGES:
+        from corelm.registry.packages import NAMES, package_object
+
+        return package_object(NAMES, name)
     module = next((module for module, names in _LATER.items() if name in names), None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from corelm.decoding.step import Step
     from corelm.language_model import LanguageModel, ModelScheme
     from corelm.metric import Metric
+    from corelm.registry.leftovers import Leftovers
     from corelm.sampler import Sampler
 
     ModelLoader: TypeAlias = Callable[[], LanguageModel] | ModelScheme
@@ -48,6 +49,11 @@ def corelm_metrics() -> Mapping[str, Metric]:  # type: ignore[empty-body]
 @hookspec
 def corelm_commands() -> Mapping[str, Any]:  # type: ignore[empty-body]
     """Return the commands this plugin offers: a mapping from name to Typer app."""
+
+
+@hookspec
+def corelm_leftovers() -> Mapping[str, Leftovers]:  # type: ignore[empty-body]
+    """Return what interrupted commands leave: a mapping from a folder of corelm's home."""
 
 
 @hookspec

@@ -9,9 +9,8 @@ from typing import Any
 
 from corelm_samplers.stochastic import Stochastic
 
-from corelm import Array, Chain, Choice, Context, Sampler, hookimpl, log_softmax, param
+from corelm import Array, Chain, Choice, Context, Sampler, hookimpl, log_softmax, param, renamed
 from corelm.filters import array_namespace
-from corelm.toolkit import renamed
 
 SHAPES: Mapping[str, Callable[[float], float]] = {
     "linear": lambda x: x,

@@ -16,9 +16,9 @@ REPEATED = (
     *("tests/cli/test_cli_app", "tests/cli/test_cli_completion", "tests/cli/test_cli_models"),
     *("tests/cli/test_cli_plugin", "tests/cli/test_cli_process"),
     *(
-        "tests/plugins/test_entry_points",
-        "tests/plugins/test_models",
-        "tests/plugins/test_registry",
+        "tests/registry/test_entry_points",
+        "tests/registry/test_models",
+        "tests/registry/test_registry",
     ),
     *("tests/test_docs.py", "tests/test_portability.py", "tests/test_public_surface.py"),
 )

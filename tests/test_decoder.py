@@ -464,7 +464,7 @@ def test_a_decoder_can_be_chosen():
 
 
 def test_ancestral_is_offered_by_name():
-    from corelm.plugins.registry import Registry
+    from corelm.registry.registry import Registry
 
     assert Registry().decoder("ancestral") is Ancestral
     assert Ancestral.name == "ancestral"

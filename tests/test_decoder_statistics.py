@@ -16,8 +16,8 @@ import pytest
 
 import corelm
 from corelm import Ancestral, Decoder, DecodingTask, RandomStream
-from corelm.plugins.registry import registry
-from corelm.plugins.strategies import strategy
+from corelm.registry.registry import registry
+from corelm.registry.strategies import strategy
 from corelm.testing import ToyModel, g_test, text_probabilities
 
 pytestmark = pytest.mark.slow

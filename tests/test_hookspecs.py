@@ -8,7 +8,7 @@ import pytest
 
 import corelm
 from corelm import hookspecs
-from corelm.plugins.registry import HOOKS, Registry
+from corelm.registry.registry import HOOKS, Registry
 
 NAMES = (
     "corelm_samplers",

@@ -1,4 +1,4 @@
-"""Who may import whom: the heart, its guests, samplers and plugins."""
+"""Who may import whom: the heart, its packages, samplers and plugins."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import corelm
-import corelm.batching
+import corelm.bundles
+import corelm.commands
 import corelm.filters
 import corelm.interop
 import corelm.interop.testing
-import corelm.plot
+import corelm.runs
 import corelm.testing
-import corelm.toolkit
 
 ROOT = Path(corelm.__file__).parents[1]
 MODULES = sorted((ROOT / "corelm").rglob("*.py"))
@@ -26,24 +26,13 @@ PLUGINS = [
     if "tests" not in file.parts and not file.name.startswith("test_") and "build" not in file.parts
 ]
 
-GUESTS: dict[str, set[str]] = {
-    "batching": set(),
-    "models": {"batching"},
-    "scaling": {"batching", "models"},
-    "scoring": {"batching"},
-    "reports": {"batching", "lint", "models", "scaling"},
-    "studies": {"models", "reports", "scaling"},
-    "training": {"models", "reports"},
-    "interop": {"models"},
-    "authoring": set(),
-    "explanation": set(),
-    "lint": set(),
-    "plot": {"reports"},
-    "bench": set(),
-    "chat": set(),
-    "clean": {"models", "reports", "training"},
+PACKAGES: dict[str, set[str]] = {
+    "corelm_bench": set(),
+    "corelm_presets": set(),
+    "corelm_report": set(),
+    "corelm_train": {"corelm_report"},
 }
-"""The guests, each with the other guests that it may import."""
+"""The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
     {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
@@ -51,47 +40,41 @@ LAYERS = (
     {"filters", "sampler", "stages", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
-    {"plugins"},
-    {"generation"},
+    {"registry"},
+    {"generation", "explanation", "scoring", "linting"},
+    {"models", "scaling"},
     {"testing"},
-    {"cli"},
+    {"bundles", "interop", "runs"},
+    {"cli", "commands"},
 )  # fmt: skip
 """The rooms of the heart; one imports those of its own layer and of the layers before it."""
 
-FACADES = {"__main__", "toolkit", ""}
-"""The modules that name the others, and the start of the command line."""
-
-NEEDS_A_GUEST = {
-    "corelm.cli.commands.sample": "corelm.scaling.many_texts",
-    "corelm.cli.output.texts": "corelm.batching",
-}
-"""The places where the heart names a guest: `sample` with many texts, or with several prompts."""
+START = {"__main__", ""}
+"""The package itself, and the start of the command line."""
 
 PUBLIC = {
     "corelm": set(corelm.__all__) | {"filters", "native"},
-    "corelm.batching": set(corelm.batching.__all__),
+    "corelm.bundles": set(corelm.bundles.__all__),
+    "corelm.commands": set(corelm.commands.__all__),
     "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
     "corelm.filters": set(corelm.filters.__all__),
     "corelm.interop": set(corelm.interop.__all__),
     "corelm.interop.testing": set(corelm.interop.testing.__all__),
-    "corelm.plot": set(corelm.plot.__all__),
+    "corelm.runs": set(corelm.runs.__all__),
     "corelm.testing": set(corelm.testing.__all__),
-    "corelm.toolkit": set(corelm.toolkit.__all__),
 }
-OPEN_TO_GUESTS = ("corelm.cli", "corelm.native")
-"""What commands are built with, and the kernels."""
 
 SHELL, KERAS = {"typer", "rich"}, {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
-    "corelm.models.keras_layers",
-    "corelm.training.callbacks",
-    "corelm.training.devices",
-    "corelm.training.learning",
-    "corelm.training.run",
+    "corelm_train.keras_layers",
+    "corelm_train.callbacks",
+    "corelm_train.devices",
+    "corelm_train.learning",
+    "corelm_train.run",
 }
 """Modules that import Keras: themselves imported only where a command needs them."""
 KERAS_ARRAYS = "corelm.numerics.keras_arrays"
-KERAS_HUB = "plugins.corelm-keras-hub."
+KERAS_HUB, TRAIN = "plugins.corelm-keras-hub.", "plugins.corelm-train."
 
 
 @dataclass(frozen=True)
@@ -166,51 +149,35 @@ def is_public(imported: Import) -> bool:
 
 
 def in_the_heart(file: Path) -> bool:
-    room = room_of(module_of(file))
-    return room not in GUESTS and room not in FACADES
+    return room_of(module_of(file)) not in START
 
 
-def test_every_room_is_the_hearts_or_a_guests():
-    rooms = {room_of(module_of(file)) for file in MODULES}
-    assert rooms == set().union(*LAYERS) | set(GUESTS) | FACADES
+def test_every_room_of_the_heart_has_a_layer():
+    assert {room_of(module_of(file)) for file in MODULES} == set().union(*LAYERS) | START
 
 
-def test_the_heart_imports_downwards_and_no_guest():
+def test_the_heart_imports_downwards_and_no_package():
     for file in filter(in_the_heart, MODULES):
         mine = module_of(file)
         for module, _ in of_corelm(file):
-            if module == NEEDS_A_GUEST.get(mine):
-                continue
-            if module == "corelm":  # the names of guests that it offers: presets
-                assert room_of(mine) == "cli", f"{mine} imports corelm, not a module of it"
-                continue
-            assert room_of(module) not in GUESTS, f"{mine} imports the guest {module}"
+            assert module != "corelm", f"{mine} imports corelm, not a module of it"
             assert layer_of(module) <= layer_of(mine), f"{mine} imports {module}"
 
 
-def test_importing_corelm_imports_no_guest():
-    for file in (ROOT / "corelm/__init__.py", ROOT / "corelm/toolkit.py"):
-        for module, _ in of_corelm(file):
-            assert room_of(module) not in GUESTS
-
-
-def test_guests_import_public_names_of_the_heart():
-    for file in MODULES:
-        mine = module_of(file)
-        guest = room_of(mine)
-        if guest not in GUESTS:
-            continue
-        for module, imported in of_corelm(file):
-            own = room_of(module) in {guest, *GUESTS[guest]}
-            allowed = own or module.startswith(OPEN_TO_GUESTS) or is_public(imported)
-            assert allowed, f"{mine} imports {imported.names} of {imported.module}"
+def test_packages_import_public_names_and_the_packages_that_they_build_on():
+    for package, others in PACKAGES.items():
+        folder = ROOT / "plugins" / package.replace("_", "-") / package
+        for file in folder.rglob("*.py"):
+            for imported in imports_of(file):
+                if imported.package.startswith("corelm_"):
+                    assert imported.package in {package, *others}, f"{file}: {imported.module}"
 
 
 def test_the_rooms_of_a_report_import_downwards():
     rooms: dict[str, set[str]] = {"document": set(), "plan": {"document"}}
     rooms |= {"measure": {"document", "plan"}, "render": {"document"}}
     for room, others in rooms.items():
-        for file in (ROOT / "corelm/reports" / room).rglob("*.py"):
+        for file in (ROOT / "plugins/corelm-report/corelm_report" / room).rglob("*.py"):
             for module, _ in of_corelm(file):
                 part = f"{module}..".split(".")[2]
                 if room_of(module) == "reports" and part in rooms:
@@ -243,26 +210,15 @@ def test_typer_and_rich_are_imported_only_by_commands():
 def test_keras_is_imported_only_where_a_command_needs_it():
     for file in [*MODULES, *SAMPLERS, *PLUGINS]:
         module = module_of(file)
+        own = module.removeprefix(TRAIN)
         for imported in imports_of(file):
             if imported.package in KERAS:
-                rooms = ("corelm.models.", "corelm.training.", KERAS_HUB)
-                assert module.startswith(rooms) or module == KERAS_ARRAYS
+                assert module.startswith((TRAIN, KERAS_HUB)) or module == KERAS_ARRAYS, module
                 presets = f"{KERAS_HUB}corelm_keras_hub.presets"
                 late = module.startswith(KERAS_HUB) and module != presets
-                assert module in KERAS_AT_THE_TOP or late or not imported.at_the_top
-            if modules_imported(imported) & KERAS_AT_THE_TOP and imported.at_the_top:
-                assert module in KERAS_AT_THE_TOP, f"{module} imports {imported.module} at its top"
-
-
-def test_the_toolkit_shows_type_checkers_what_it_offers():
-    tree = ast.parse((ROOT / "corelm/toolkit.py").read_text(encoding="utf-8"))
-    names = {
-        alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-        for alias in node.names if alias.asname
-    }  # fmt: skip
-    assert names == set(corelm.toolkit.__all__)
-    for name in names:
-        assert getattr(corelm.toolkit, name) is not None
+                assert own in KERAS_AT_THE_TOP or late or not imported.at_the_top, module
+            if imported.module in KERAS_AT_THE_TOP and imported.at_the_top:
+                assert own in KERAS_AT_THE_TOP, f"{module} imports {imported.module} at its top"
 
 
 def test_the_rules_see_what_they_forbid(tmp_path):
@@ -280,4 +236,4 @@ def test_the_rules_see_what_they_forbid(tmp_path):
     ]
     assert modules_imported(imports_of(file)[-1]) == {"corelm.models.corpus"}
     assert not is_public(Import("corelm", ("_LATER",), True))
-    assert layer_of("corelm.decoding.state") < layer_of("corelm.plugins.registry")
+    assert layer_of("corelm.decoding.state") < layer_of("corelm.registry.registry")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from corelm_report.metrics.text_figures import loops
 
 from corelm.generation.endings import ends_in_loop
-from corelm.reports.metrics.text_figures import loops
 
 
 @pytest.mark.parametrize(

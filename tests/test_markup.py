@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 import corelm
+from corelm.interop import DisplayedModel
 from corelm.markup import Passage, Table, Word, words
 from corelm.testing import ToyModel
-from corelm.toolkit import DisplayedModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'
 VOID = {"br"}

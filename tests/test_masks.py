@@ -105,7 +105,7 @@ def test_fallbacks_are_counted():
 @pytest.mark.parametrize("decoder", ["ancestral", "beam"])
 def test_every_decoders_texts_have_the_cost(decoder):
     pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
-    from corelm.plugins.registry import registry
+    from corelm.registry.registry import registry
 
     made = registry().decoder(decoder)()
     [text] = corelm.generate(MODEL, "a", sampler=Only(ids=(B,), until=1), decoder=made, seed=1)

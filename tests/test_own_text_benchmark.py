@@ -9,7 +9,7 @@ from benchmark_scripts import script
 
 pytest.importorskip("tensorflow")
 
-from corelm.training.settings import PRESETS
+from corelm_train.settings import PRESETS
 
 
 @pytest.fixture

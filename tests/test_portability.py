@@ -12,7 +12,7 @@ from corelm import Sampler
 from corelm.errors import MissingDependencyError
 from corelm.filters import array_namespace
 from corelm.numerics.portability import is_portable
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 READ_LOGITS_ONLY = {
     "dynamic_temperature",

@@ -17,12 +17,17 @@ import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
+WHEEL = (
+    *("corelm", "corelm_samplers"),
+    *("corelm_bench", "corelm_presets", "corelm_report", "corelm_train"),
+)
+"""The packages in corelm's wheel."""
 SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
-    "corelm.models.keras_layers",
-    "corelm.training.callbacks",
-    "corelm.training.learning",
-    "corelm.training.run",
+    "corelm_train.keras_layers",
+    "corelm_train.callbacks",
+    "corelm_train.learning",
+    "corelm_train.run",
 }
 
 NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.testing"}
@@ -50,6 +55,7 @@ IMPORTED_LATER = {
 NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
     "ContextualVocabulary": "a protocol",
+    "ChatVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
@@ -57,6 +63,7 @@ NO_EXAMPLE = {
     "Explanation": "a record, seen in the example of explain",
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
+    "ForkableSession": "a protocol",
     "HiddenStateSession": "a protocol",
     "JoinableSession": "a protocol",
     "LanguageModel": "a protocol",
@@ -143,9 +150,10 @@ def test_the_package_is_typed():
 
 
 def modules_with_examples() -> list[str]:
-    """Every module of corelm and its samplers in which an example stands."""
+    """Return the modules of corelm, its samplers and its packages that have an example."""
     found = []
-    for root, package in ((ROOT, "corelm"), (SAMPLERS, "corelm_samplers")):
+    for package in WHEEL:
+        root = Path(importlib.import_module(package).__file__).parent
         for file in sorted(root.rglob("*.py")):
             if ">>> " in file.read_text(encoding="utf-8"):
                 parts = file.relative_to(root).with_suffix("").parts
@@ -167,7 +175,7 @@ def test_the_examples_run(name):
         pytest.importorskip("tensorflow", reason="pip install tensorflow")
     if name in NEEDS_TRANSFORMERS:
         pytest.importorskip("transformers", reason="pip install transformers")
-    if name == "corelm.plugins.models" and not SHIPPED_MODEL.exists():
+    if name == "corelm.registry.models" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)
     failed, attempted = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
@@ -183,7 +191,7 @@ def test_importing_corelm_imports_nothing_heavy():
         "import sys, corelm, corelm.testing\n"
         "corelm.sampler('temperature | greedy')\n"
         "heavy = ['keras', 'tensorflow', 'typer', 'rich', 'click', 'pytest', 'scipy',\n"
-        "         'matplotlib', 'jinja2', 'pandas', 'corelm.reports', 'corelm.reports.metrics']\n"
+        "         'matplotlib', 'jinja2', 'pandas', 'corelm_report', 'corelm_report.metrics']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(

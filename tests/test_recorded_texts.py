@@ -15,7 +15,7 @@ import pytest
 
 import corelm
 from corelm import native
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 RECORDED = Path(__file__).with_name("recorded_texts.json")
 SAMPLERS = (

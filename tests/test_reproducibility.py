@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corelm_report.measure.journal import Journal
 from small_models import SMALL, numbered_words, random_weights
 from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
@@ -16,8 +17,7 @@ from test_statistics import NAMES as SAMPLERS
 from corelm.cli import main
 from corelm.models import bundle
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.plugins.registry import registry
-from corelm.reports.measure.journal import Journal
+from corelm.registry.registry import registry
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS

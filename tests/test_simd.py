@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from corelm_report.measure.on_contexts import at_temperatures
 
 from corelm import native
 from corelm.models.networks.base import INPUT, Graph, plan
@@ -20,11 +21,10 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals,
 )
+from corelm.numerics.divergences import ModelRows
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 from corelm.numerics.masks import apply_mask
 from corelm.numerics.reshaping import quadratic, xtc
-from corelm.reports.divergences import ModelRows
-from corelm.reports.measure.on_contexts import at_temperatures
 
 pytestmark = pytest.mark.skipif(
     native.kernels is None or native.kernels.use_vector_width(16) != 16,

@@ -16,7 +16,7 @@ from small_models import numbered_words
 import corelm
 from corelm import Context, Sampler, native
 from corelm.generation.generate import steps
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 from corelm.stages import apply
 from corelm.testing import ToyModel
 

@@ -12,9 +12,10 @@ from benchmark_scripts import script
 
 pytest.importorskip("keras", reason="pip install keras")
 
+from corelm_report.human_baseline import Scores
+from corelm_train.settings import PRESETS
+
 from corelm.models.word_vocabulary import END, WordVocabulary
-from corelm.reports.human_baseline import Scores
-from corelm.training.settings import PRESETS
 
 pytestmark = pytest.mark.slow
 

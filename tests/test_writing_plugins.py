@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from corelm_report.measure.plugin_metrics import HumanTexts, measure
 
 import corelm
 from corelm.decoding.random_stream import RandomStream
-from corelm.plugins.offers import Offer, Source
-from corelm.reports.measure.plugin_metrics import HumanTexts, measure
+from corelm.registry.offers import Offer, Source
 from corelm.testing import ToyModel
 
 

@@ -38,7 +38,21 @@ def engine_plugins() -> frozenset[Path]:
     return frozenset(file.parent for file in PROJECTS if dependencies(file) & {*ENGINES.values()})
 
 
-PROJECTS = sorted(ROOT.glob("plugins/*/pyproject.toml"))
+IN_THE_WHEEL = {
+    Path(folder).parent.name
+    for folder in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
+        "package-dir"
+    ].values()
+    if folder.startswith("plugins/")
+}
+"""The packages that corelm's own wheel has."""
+
+PROJECTS = [
+    project
+    for project in sorted(ROOT.glob("plugins/*/pyproject.toml"))
+    if project.parent.name not in IN_THE_WHEEL
+]
+"""The projects with a wheel of their own."""
 
 
 def dependencies(project: Path) -> set[str]:

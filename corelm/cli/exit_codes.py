@@ -219,7 +219,7 @@ def sampler_hint(message: str) -> str:
     if not found:
         return ""
     from corelm.cli.output.describe import example_expression  # loads what most errors don't need
-    from corelm.plugins.registry import registry
+    from corelm.registry.registry import registry
 
     name = found[1].replace("-", "_")
     offers = [offer for offer in registry().samplers() if offer.name == name]

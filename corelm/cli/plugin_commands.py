@@ -18,10 +18,10 @@ from corelm.cli.options.completion import completed_words
 from corelm.cli.output import describe
 from corelm.cli.text_values import TextGroup
 from corelm.errors import CorelmError, PluginError, UsageError
-from corelm.plugins.loading import OWN
-from corelm.plugins.offers import Offer, Source
-from corelm.plugins.registry import COMMANDS, Registry
 from corelm.printable import one_line, shown
+from corelm.registry.loading import OWN
+from corelm.registry.offers import Offer, Source
+from corelm.registry.registry import COMMANDS, Registry
 
 
 def check_command(offer: Offer) -> None:

@@ -17,11 +17,11 @@ from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.models import as_model
-from corelm.plugins.registry import registry
-from corelm.plugins.strategies import Strategy
 from corelm.printable import shown
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.models import as_model
+from corelm.registry.registry import registry
+from corelm.registry.strategies import Strategy
 from corelm.sampler import Sampler
 
 BATCH = 64
@@ -149,7 +149,7 @@ class Texts:
             independent: give each prompt the random numbers of its index, as in a report.
 
         Example:
-            >>> from corelm.plugins.strategies import strategy
+            >>> from corelm.registry.strategies import strategy
             >>> texts = Texts("", strategy("greedy"), 3, 50, 1, Endings())
             >>> for batch in texts.batches(["the", "a"]):
             ...     print([(part.prompt, samples) for part, samples in batch])

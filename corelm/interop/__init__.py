@@ -4,18 +4,22 @@ It also reads tokenizers and chat templates, finds models on this machine, names
 engine that works, and imports TensorFlow without its messages.
 """
 
+from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_hub_model, check_model_folder, hub_models, requires
 from corelm.interop.session_trial import check_session, row_faults, session_faults
+from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import vocabulary_of
-from corelm.models.keras_import import quiet_tensorflow
+from corelm.registry.models import DisplayedModel
 
 __all__ = [
+    "NO_TEMPLATE",
     "CachedSession",
     "ChatTemplate",
+    "DisplayedModel",
     "EngineSampler",
     "KeyValueCache",
     "PaddedCache",

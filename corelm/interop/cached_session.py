@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Vocabulary
 from corelm.errors import UsageError
+from corelm.language_model import Vocabulary
 from corelm.models.sliding_window import SlidingWindow
+from corelm.numerics.distributions import Array
 
 Outputs = tuple[Array, ...]
 
@@ -93,7 +94,7 @@ class CachedSession(LazyOutputs):
     that is longer than the context, and processes tokens only when an answer depends on them. So
     extending and rewinding cost nothing, and the engine processes each token of a window once.
 
-    It is a `RewindableSession`. `corelm.batching.start_rows` makes a session of rows of different
+    It is a `RewindableSession`. `corelm.runs.start_rows` makes a session of rows of different
     lengths of several of these. For an engine that returns hidden states, a subclass adds the
     method `hidden_states` of `HiddenStateSession`: `return self.last_outputs(count)[1]`.
 

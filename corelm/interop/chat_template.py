@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.toolkit import reason_of
+from corelm.printable import reason_of
 
 LARGEST = 2**18
 """Characters of a template."""

@@ -11,11 +11,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Context, RandomStream, Sampler, Vocabulary, draw, surprisals
-from corelm import sampler as read_sampler
+from corelm.context import Context
+from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.step import model_surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
-from corelm.toolkit import apply, check_logits, fresh_seed, model_surprisals, runs_on
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array, draw, surprisals
+from corelm.numerics.portability import runs_on
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.sampler import Sampler
+from corelm.stages import apply
+from corelm.validation import check_logits
 
 
 class EngineSampler:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
-from corelm.toolkit import reason_of
+from corelm.printable import reason_of
 
 WEIGHTS = ".safetensors"
 INDEX = f"{WEIGHTS}.index.json"

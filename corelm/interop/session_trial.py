@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, JoinableSession, RewindableSession, Session
 from corelm.errors import CorelmError
+from corelm.language_model import JoinableSession, RewindableSession, Session
+from corelm.numerics.distributions import Array
 
 logger = logging.getLogger("corelm")
 

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Context, Sampler, sampler, sampling_distribution, softmax
+from corelm.context import Context
 from corelm.models import bundle
 from corelm.models.networks import Architecture
 from corelm.models.vocabularies import BytePairVocabulary
 from corelm.models.weights import shapes
+from corelm.numerics.distributions import softmax
+from corelm.registry.expressions import sampler
+from corelm.sampler import Sampler, sampling_distribution
 from corelm.testing import g_test
 
 GPT2_MERGES = (

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from corelm import Vocabulary
 from corelm.errors import UsageError
+from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.chat_template import ChatTemplate
+from corelm.language_model import Vocabulary
 from corelm.models.vocabularies import byte_alphabet
-from corelm.toolkit import NO_TEMPLATE
 
 SPACE = "▁"
 """The space of tokenizers in the manner of SentencePiece."""

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from corelm import LanguageModel, ModelScheme, hookimpl
 from corelm.errors import ModelFileError, UsageError
-from corelm.toolkit import SHIPPED, registry
+from corelm.hookspecs import hookimpl
+from corelm.language_model import LanguageModel, ModelScheme
+from corelm.registry.models import SHIPPED
+from corelm.registry.packages import FORMATS, package_object
+from corelm.registry.registry import registry
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,8 @@ def open_path(path: str) -> LanguageModel:
         raise UsageError(way)
     if not path.endswith(".keras"):
         return _open_folder(path)
-    from corelm.models.keras_file import read_keras
-    from corelm.models.keras_import import import_keras
-
-    import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
-    return read_keras(Path(path))
+    model: LanguageModel = package_object(FORMATS, "keras").read_keras(Path(path))
+    return model
 
 
 def _open_folder(path: str) -> LanguageModel:

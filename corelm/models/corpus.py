@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from corelm.errors import DataError
-from corelm.toolkit import home, open_input
+from corelm.paths import home, open_input
 
 logger: logging.Logger = logging.getLogger("corelm")
 

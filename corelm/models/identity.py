@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import LanguageModel
+from corelm.language_model import LanguageModel
 from corelm.models.atomic_files import sha256
 
 

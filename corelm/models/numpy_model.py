@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Session, native, softmax
+from corelm import native
 from corelm.errors import UsageError
+from corelm.language_model import Session
 from corelm.models.networks import Architecture
 from corelm.models.networks.base import BackgroundStep, Network
 from corelm.models.networks.kinds import NETWORKS
@@ -22,7 +23,8 @@ from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.toolkit import DisplayedModel
+from corelm.numerics.distributions import Array, softmax
+from corelm.registry.models import DisplayedModel
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]

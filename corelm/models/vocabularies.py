@@ -13,8 +13,8 @@ from functools import cache
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
-from corelm import Vocabulary
 from corelm.errors import ModelFileError
+from corelm.language_model import Vocabulary
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 BYTE_PAIRS = "byte-pairs"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array
 from corelm.errors import ModelFileError
 from corelm.models.atomic_files import JSON_LIMIT, parse_json
 from corelm.models.networks import Architecture
 from corelm.models.networks.kinds import WEIGHT_SHAPES, Shapes
 from corelm.models.vocabularies import StoredVocabulary
+from corelm.numerics.distributions import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
-from corelm.toolkit import END
+from corelm.token_texts import END
 
 PADDING, UNKNOWN = "", "[UNK]"
 

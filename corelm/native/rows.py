@@ -137,7 +137,7 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 
 
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
-    # model: `corelm.reports.divergences.ModelRows`, which keeps what every call needs.
+    # model: `corelm.numerics.divergences.ModelRows`, which keeps what every call needs.
     out = np.empty((len(rows), 11))
     logits = _ready(model.logits, FLOAT32)
     return out, loaded().divergence(rows, logits, model.stats, _ready(tokens, INT64), out)

@@ -12,7 +12,8 @@ from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
-from corelm.toolkit import registry
+from corelm.registry import loading
+from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 OWN = ("corelm", "corelm_samplers")
@@ -41,9 +42,13 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
     return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
 
-def code_settings(things: Iterable[object]) -> dict[str, str]:
-    """Return the digests as settings, by which unfinished work of other code is not continued."""
-    return {f"code of {package}": digest for package, digest in code_of(things).items()}
+def code_settings(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
+    """Return the digests as settings, by which unfinished work of other code is not continued.
+
+    Args:
+        things, modules: as for `code_of`.
+    """
+    return {f"code of {package}": digest for package, digest in code_of(things, modules).items()}
 
 
 def digests(packages: Iterable[str]) -> dict[str, str]:
@@ -62,7 +67,7 @@ def _packages(thing: object) -> Iterator[str]:
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
     """Yield the top-level modules of each plugin that one of these packages is part of."""
-    for plugin in {source.distribution for source in registry().sources()}:
+    for plugin in {source.distribution for source in registry().sources()} - {loading.OWN}:
         modules = _modules(plugin)
         if not modules.isdisjoint(packages):
             yield from modules

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from corelm import LanguageModel
 from corelm.errors import MissingDependencyError, UsageError
-from corelm.toolkit import Parameter, Rule, cpu_limit
+from corelm.language_model import LanguageModel
+from corelm.native.cpu import cpu_limit
+from corelm.params import Parameter, Rule
 
 if TYPE_CHECKING:
     from corelm.scaling.job import Job

@@ -19,22 +19,18 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
 from typing import Any
 
-from corelm import Decoder, LanguageModel, Sampler, load
+from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.machine import machine
 from corelm.models.identity import identity_of
+from corelm.printable import printable, reason_of, shown
+from corelm.registry.models import is_path, load, plugin_of
+from corelm.registry.registry import registry
+from corelm.registry.strategies import parts, strategy
+from corelm.sampler import Sampler
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.executor import Unit
-from corelm.toolkit import (
-    is_path,
-    machine,
-    parts,
-    plugin_of,
-    printable,
-    reason_of,
-    registry,
-    shown,
-    strategy,
-)
 
 PREFIX = "env:"
 ROUNDS = 200_000

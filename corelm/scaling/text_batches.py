@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Generation, LanguageModel
-from corelm.batching import write_in_order
+from corelm.generation.continuous_batch import write_in_order
+from corelm.generation.generate import BATCH, Texts, batches
+from corelm.generation.open_texts import Generation
+from corelm.language_model import LanguageModel
 from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets
-from corelm.toolkit import BATCH, Texts, batches
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""

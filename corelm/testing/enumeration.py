@@ -11,7 +11,7 @@ from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import softmax
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
 
 Text = tuple[int, ...]

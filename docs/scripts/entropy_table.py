@@ -16,8 +16,8 @@ os.environ["CORELM_PLUGINS"] = ""  # corelm's own samplers alone
 import numpy as np
 
 import corelm
-from corelm.plugins.loading import OWN
-from corelm.plugins.registry import registry
+from corelm.registry.loading import OWN
+from corelm.registry.registry import registry
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TABLE = re.compile(r"(<!-- entropy table: [^\n]* -->\n).*(<!-- end of the entropy table -->)", re.S)

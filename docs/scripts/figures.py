@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 
+from corelm_report.document.figures import VIEWS, Figure, of_view
+from corelm_report.document.schema import schema
+
 from corelm.docstrings import source_of
-from corelm.reports.document.figures import VIEWS, Figure, of_view
-from corelm.reports.document.schema import schema
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGE, SCHEMA = REFERENCE / "report.md", REFERENCE / "report.schema.json"

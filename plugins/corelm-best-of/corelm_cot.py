@@ -7,7 +7,7 @@ from corelm_answers import NUMBER, check_pattern, find_answer
 
 from corelm import Decoder, ParameterError, hookimpl, log_softmax, param, softmax
 from corelm.filters import likeliest_tokens
-from corelm.toolkit import text_writer
+from corelm.runs import text_writer
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 
 from corelm import Mask, hookimpl, param
 from corelm.filters import token_sequence
-from corelm.toolkit import ends_in_loop
+from corelm.runs import ends_in_loop
 
 
 class BreakLoop(Mask):

@@ -11,8 +11,8 @@ from corelm_break_loop import BreakLoop, turn_of
 import corelm
 from corelm import Context, ParameterError
 from corelm.errors import UsageError
+from corelm.runs import ends_in_loop
 from corelm.testing import ToyModel, obeys_the_laws
-from corelm.toolkit import ends_in_loop
 
 MODEL = ToyModel("abcde")
 VOCABULARY = MODEL.vocabulary

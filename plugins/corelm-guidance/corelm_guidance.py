@@ -15,9 +15,9 @@ from corelm import (
     load,
     log_softmax,
     param,
+    same_vocabulary,
     softmax,
 )
-from corelm.toolkit import same_vocabulary
 
 LOWEST = -1e4
 """The least log-probability that counts, so that the difference of two is a number."""

@@ -25,9 +25,8 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
 from corelm import Generation, from_settings
-from corelm.batching import write_in_order
 from corelm.errors import UsageError
-from corelm.toolkit import Endings, Strategy, Texts, fresh_seed, render_chat, strategy
+from corelm.runs import Endings, Strategy, Texts, fresh_seed, render_chat, strategy, write_in_order
 
 LENGTH = 256
 """The largest number of tokens of a task that states none."""

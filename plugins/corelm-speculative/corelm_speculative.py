@@ -7,8 +7,16 @@ from time import perf_counter
 
 import numpy as np
 
-from corelm import Decoder, ParameterError, RewindableSession, Step, hookimpl, load, param
-from corelm.toolkit import same_vocabulary
+from corelm import (
+    Decoder,
+    ParameterError,
+    RewindableSession,
+    Step,
+    hookimpl,
+    load,
+    param,
+    same_vocabulary,
+)
 
 logger = logging.getLogger("corelm.speculative")
 

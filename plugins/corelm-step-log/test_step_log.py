@@ -56,10 +56,10 @@ def test_without_the_setting_nothing_is_written(log, monkeypatch, setting):
 
 def test_a_log_that_cannot_be_written_does_not_stop_the_text(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CORELM_STEP_LOG", str(tmp_path / "missing" / "steps.jsonl"))
-    corelm.plugins.registry.registry.cache_clear()
+    corelm.registry.registry.registry.cache_clear()
     with caplog.at_level(logging.WARNING, "corelm"):
         [text] = generate()
-    corelm.plugins.registry.registry.cache_clear()
+    corelm.registry.registry.registry.cache_clear()
     assert text.text == " heads heads"
     [warning] = [record.message for record in caplog.records]
     assert warning.startswith(

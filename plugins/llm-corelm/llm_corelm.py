@@ -127,7 +127,7 @@ class OpenModel(CorelmModel):
 @llm.hookimpl
 def register_models(register: Callable[[llm.Model], None]) -> None:
     """Register corelm's models by name; none is loaded."""
-    from corelm.toolkit import local_models
+    from corelm.runs import local_models
 
     register(OpenModel())
     for name in local_models():

@@ -18,13 +18,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+from corelm_train.keras_layers import build
+from corelm_train.keras_model import KerasLanguageModel
+from corelm_train.settings import PRESETS
 
 import corelm
 from corelm.machine import machine
-from corelm.models.keras_layers import build
-from corelm.models.keras_model import KerasLanguageModel
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.training.settings import PRESETS
 
 
 class Counted:

@@ -34,7 +34,7 @@ import corelm
 from corelm.cli.output.describe import example
 from corelm.errors import CorelmError
 from corelm.interop.testing import Recorded
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "which-engine-runs-what.md"
 BEGIN, END = "<!-- equality: begin -->\n", "<!-- equality: end -->\n"

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from corelm_report.measure.contexts import Contexts, model_contexts
+from corelm_report.measure.on_contexts import measure, temperatures
+from corelm_report.measure.run import UNIT
 
 import corelm
 from corelm.machine import machine
-from corelm.reports.measure.contexts import Contexts, model_contexts
-from corelm.reports.measure.on_contexts import measure, temperatures
-from corelm.reports.measure.run import UNIT
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
 SAMPLERS = (

@@ -21,11 +21,12 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from corelm_train.progress import Reporter
+from corelm_train.run import train
+from corelm_train.settings import PRESETS, TrainingSettings
+
 import corelm
 from corelm.models import bundle
-from corelm.training.progress import Reporter
-from corelm.training.run import train
-from corelm.training.settings import PRESETS, TrainingSettings
 
 PEOPLE = ("the cat", "my sister", "an old man", "the queen", "our teacher", "a small bird")
 VERBS = ("saw", "found", "painted", "lost", "sold", "carried", "hid", "loved")

@@ -24,7 +24,7 @@ from corelm_serve.service import Service
 from playwright.sync_api import sync_playwright
 from vocabulary import ZipfModel
 
-from corelm.toolkit import machine
+from corelm.runs import machine
 
 VOCABULARIES = (15_000, 50_000, 128_000)
 CHAIN = "top_k(k=200) | top_p(p=0.9) | min_p(p=0.01) | temperature(t=0.7)"

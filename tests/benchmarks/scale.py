@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.text_records import without_details
+from corelm_report.measure.text_set import TextSet
+from corelm_report.measure.units import DrawTexts
 
 import corelm
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.machine import machine
-from corelm.plugins.strategies import strategy
-from corelm.reports.measure.generated_texts import draw
-from corelm.reports.measure.text_records import without_details
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.measure.units import DrawTexts
+from corelm.registry.strategies import strategy
 from corelm.scaling.executor import choose
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, units_of

@@ -33,16 +33,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from corelm_report.human_baseline import Scores
+from corelm_train.material import Material, TokenRows, opening_rows, packed_rows
+from corelm_train.progress import Reporter
+from corelm_train.run import Run
+from corelm_train.settings import PRESETS, TrainingSettings, choose_precision
 
 from corelm.machine import machine
 from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.reports.human_baseline import Scores
-from corelm.training.material import Material, TokenRows, opening_rows, packed_rows
-from corelm.training.progress import Reporter
-from corelm.training.run import Run
-from corelm.training.settings import PRESETS, TrainingSettings, choose_precision
 
 WORDS = 101
 """Of each review: what `book` reads in one row, inputs and targets."""

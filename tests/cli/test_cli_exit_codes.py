@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from pathlib import Path
 
 import pytest
+from tiers import PROJECTS
 
 from corelm.cli.exit_codes import PACKAGES, exit_code
 from corelm.errors import UnknownNameError
@@ -92,7 +92,7 @@ def test_an_unknown_name_that_a_package_offers_names_the_package(
 def test_every_name_that_a_package_of_the_repository_offers_is_known() -> None:
     """An unknown sampler, decoder, model or command says which package to install."""
     offered = {}
-    for file in sorted((Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")):
+    for file in PROJECTS:
         project = tomllib.loads(file.read_text("utf-8"))["project"]
         points = project.get("entry-points", {})
         for group in ("corelm", "corelm.commands"):

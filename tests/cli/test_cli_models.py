@@ -111,7 +111,7 @@ def test_a_model_without_a_folder(home: Path, run: Run) -> None:
         (
             ("export", "tiny", "--to", "tiny.onnx"),
             2,
-            "--to takes transformers, keras_hub, gguf or a file whose name ends with .keras, not",
+            "--to takes transformers, keras_hub, gguf or a file that ends with .keras, not",
         ),
         (("export", "tiny", "--to", "tiny.keras", "out"), 2, "give one path: 'tiny.keras' is a"),
         (

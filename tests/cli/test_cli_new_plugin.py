@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from corelm.authoring.scaffold import named
 from corelm.cli import main
+from corelm.cli.scaffold import named
 from corelm.errors import UsageError
 
 Run = Callable[..., Any]

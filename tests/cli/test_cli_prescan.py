@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from corelm_bench.commands import bench
 
 from corelm import Sampler, param
-from corelm.bench.commands import bench
+from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
 from corelm.cli.options.parameters import RESERVED, Chosen, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.errors import UsageError
-from corelm.explanation.cli.commands import explain
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}
 

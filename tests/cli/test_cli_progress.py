@@ -13,11 +13,11 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
+from corelm_train.cli import output as training
+from corelm_train.cli.output import Interrupt, TrainingLines, duration, training_report
+from corelm_train.progress import TrainingPlan
 
 from corelm.cli.output.progress import bar_moves, stages
-from corelm.training.cli import output as training
-from corelm.training.cli.output import Interrupt, TrainingLines, duration, training_report
-from corelm.training.progress import TrainingPlan
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 PLAN = TrainingPlan(

@@ -11,8 +11,8 @@ import pytest
 
 from corelm.cli import main
 from corelm.cli.output import describe
-from corelm.plugins.offers import Offer
-from corelm.plugins.registry import registry
+from corelm.registry.offers import Offer
+from corelm.registry.registry import registry
 
 Run = Callable[..., Any]
 

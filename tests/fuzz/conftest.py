@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import run
 
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 sys.path.extend(path for path in run.HELPERS if path not in sys.path)
 

@@ -24,7 +24,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CORPUS, CRASHES = HERE / "corpus", HERE / "crashes"
 SANITIZE = HERE.parent.parent / ".ci" / "sanitize"
-HELPERS = [str(HERE.parent / folder) for folder in ("", "native", "reports")]
+HELPERS = [
+    *(str(HERE.parent / folder) for folder in ("", "native")),
+    str(HERE.parents[1] / "plugins/corelm-report/tests"),
+]
 """Folders with modules of the other tests."""
 PLUGINS = "corelm,corelm-grammar,corelm-lexical,corelm-p-less"
 """Those with readers of their own: an unknown name in an expression imports every plugin."""

@@ -19,19 +19,19 @@ from typing import Any
 
 import documents
 import small_models
+from corelm_presets.engine_settings.convert import ENGINES, read_content
+from corelm_report.measure import journal
+from corelm_train.checkpoint import Checkpoint
+from corelm_train.imdb import fetch_imdb
 from kernel_calls import call_kernels
 
 import corelm
 from corelm.errors import CorelmError
 from corelm.generation.patterns import TextPatterns
-from corelm.interop.engine_settings.convert import ENGINES, read_content
 from corelm.models import atomic_files, bundle
 from corelm.models.vocabularies import ALPHABET, SPECIAL, BytePairVocabulary
 from corelm.models.weights import parse_weights
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
-from corelm.reports.measure import journal
-from corelm.training.checkpoint import Checkpoint
-from corelm.training.imdb import fetch_imdb
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 Document = dict[str, Any]

@@ -6,7 +6,8 @@ import pytest
 
 from corelm.errors import UsageError
 from corelm.interop import ChatTemplate, vocabulary_of
-from corelm.toolkit import ChatVocabulary, render_chat
+from corelm.language_model import ChatVocabulary
+from corelm.runs import render_chat
 
 CHATML = (
     "{% for message in messages %}"

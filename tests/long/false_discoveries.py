@@ -18,19 +18,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from corelm_report.document.content import Document, HumanEntry, SamplerEntry
+from corelm_report.measure.entries import Measured, from_human
+from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.text_records import TextRecord
+from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.estimates import Estimate, closest_set
+from corelm_report.metrics.inference import Inference
+from corelm_report.render.significance import clear_differences, p_values
 from numpy.typing import NDArray
 
 import corelm
-from corelm.reports.document.content import Document, HumanEntry, SamplerEntry
-from corelm.reports.measure.entries import Measured, from_human
-from corelm.reports.measure.generated_texts import draw
-from corelm.reports.measure.text_records import TextRecord
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.estimates import Estimate, closest_set
-from corelm.reports.metrics.inference import Inference
-from corelm.reports.render.significance import clear_differences, p_values
+from corelm.runs import Endings, Texts, strategy
 from corelm.testing import ToyModel
-from corelm.toolkit import Endings, Texts, strategy
 
 Pool = tuple[NDArray[np.float64], NDArray[np.float64]]
 """The surprisal of each text, and its tokens."""

@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from corelm_report.metrics.ngrams import self_bleu
+from corelm_report.metrics.text_figures import distinct, diversity, repetition
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-
-from corelm.reports.metrics.ngrams import self_bleu
-from corelm.reports.metrics.text_figures import distinct, diversity, repetition
 
 Text = list[int]
 Value = float | None

@@ -66,8 +66,9 @@ def command(texts: Path, out: Path, preset: str, precision: str) -> list[str]:
 
 def mark_moments(pipe: int, digest: Path) -> None:
     """Let the training of this process write a mark to a pipe whenever its moment changes."""
+    from corelm_train import callbacks, checkpoint, run
+
     from corelm.models import bundle
-    from corelm.training import callbacks, checkpoint, run
 
     def mark(letter: bytes) -> None:
         os.write(pipe, letter)
@@ -103,8 +104,9 @@ def mark_moments(pipe: int, digest: Path) -> None:
 def child(pipe: int, digest: Path, words: Sequence[str]) -> int:
     """Train in this process, with marks."""
     os.write(pipe, b"s")
+    from corelm_train.keras_import import import_keras
+
     from corelm.cli import main
-    from corelm.models.keras_import import import_keras
 
     import_keras("training")
     mark_moments(pipe, digest)

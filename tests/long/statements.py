@@ -15,15 +15,15 @@ from dataclasses import replace
 
 import chains
 import numpy as np
+from corelm_report.document.content import Document, HumanEntry, SamplerEntry
+from corelm_report.document.summary import MARGIN, summary
+from corelm_report.measure.entries import Measured, closest, from_entry
+from corelm_report.measure.text_records import TextRecord, kept_texts
+from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.inference import HUMAN, MANY, Inference
+from corelm_report.render.significance import clear_differences, permutation_tests
 
 import corelm
-from corelm.reports.document.content import Document, HumanEntry, SamplerEntry
-from corelm.reports.document.summary import MARGIN, summary
-from corelm.reports.measure.entries import Measured, closest, from_entry
-from corelm.reports.measure.text_records import TextRecord, kept_texts
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics.inference import HUMAN, MANY, Inference
-from corelm.reports.render.significance import clear_differences, permutation_tests
 from corelm.testing import ToyModel
 
 STATEMENTS = ("bold", "p-values", "closest", "margin", "loops")
@@ -168,7 +168,7 @@ def _margin_is_wrong(rows: Sequence[Records], chain: str, rng: np.random.Generat
             samplers=entries,
             closest=near.rows,
             simultaneous=near.differences,
-        )  # fmt: skip
+        )
     )
     sentences = [each for each in said.split(". ") if not each.startswith("Whether")]
     return any("equivalent" in each or "by more than" in each for each in sentences)

@@ -21,11 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import chains
 import numpy as np
+from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics import text_figures
+from corelm_report.metrics.sums import along_texts, ratio
 from statements import STATEMENTS, false_statements
-
-from corelm.reports.measure.text_set import TextSet
-from corelm.reports.metrics import text_figures
-from corelm.reports.metrics.sums import along_texts, ratio
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
 """Prompts, and texts of each."""

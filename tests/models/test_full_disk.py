@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corelm_train.checkpoint import Checkpoint
 from small_models import some_weights, write
 
 from corelm.errors import ModelFileError, TrainingError
 from corelm.models import atomic_files, bundle
-from corelm.training.checkpoint import Checkpoint
 
 
 class FullDisk:

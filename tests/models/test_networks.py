@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from corelm_train.settings import PRESETS
 from small_models import SMALL, random_weights
 
 from corelm import native
@@ -13,7 +14,6 @@ from corelm.models import bundle
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
 from corelm.numerics.distributions import log_softmax
-from corelm.training.settings import PRESETS
 
 pytest.importorskip("keras", reason="pip install keras")
 
@@ -33,7 +33,7 @@ REAL = {  # the presets as they are, but for the vocabulary
 
 def pair(a, spread=0.5):
     """The NumPy network and the Keras network of the same weights, as functions of ids."""
-    from corelm.models.keras_layers import build
+    from corelm_train.keras_layers import build
 
     weights = random_weights(a, spread)
     keras_network, network = build(a), NETWORKS[a.kind](a, weights)

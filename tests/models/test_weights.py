@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 
 import pytest
+from corelm_train.settings import PRESETS
 from small_models import SMALL, random_weights
 
 from corelm.models import bundle
 from corelm.models.weights import shapes
-from corelm.training.settings import PRESETS
 
 pytest.importorskip("keras", reason="pip install keras")
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_names_and_shapes_are_those_of_keras(kind):
-    from corelm.models.keras_layers import build
+    from corelm_train.keras_layers import build
 
     network = build(SMALL[kind])
     found = {name: weight.shape for name, weight in bundle.weights_of(network).items()}
@@ -25,7 +25,7 @@ def test_names_and_shapes_are_those_of_keras(kind):
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_weights_put_into_a_network_come_out_again(kind):
-    from corelm.models.keras_layers import build
+    from corelm_train.keras_layers import build
 
     network, weights = build(SMALL[kind]), random_weights(SMALL[kind])
     bundle.set_weights(network, weights)
@@ -34,7 +34,7 @@ def test_weights_put_into_a_network_come_out_again(kind):
 
 
 def test_weights_of_another_network_are_refused():
-    from corelm.models.keras_layers import build
+    from corelm_train.keras_layers import build
 
     with pytest.raises(bundle.ModelFileError, match="not the weights of this network"):
         bundle.set_weights(build(SMALL["rnn"]), random_weights(SMALL["book"]))

@@ -60,7 +60,7 @@ def vocabulary_of(texts, style):
 
 def keras_ids(vocabulary, texts):
     """Return the ids of Keras's TextVectorization, padded to the longest text."""
-    from corelm.training.vocabulary_learning import text_vectorization
+    from corelm_train.vocabulary_learning import text_vectorization
 
     layer = text_vectorization(vocabulary.style, len(vocabulary), vocabulary.words)
     assert [str(word) for word in layer.get_vocabulary()] == list(vocabulary.words)

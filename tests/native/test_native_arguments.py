@@ -17,8 +17,7 @@ from corelm import filters as public_filters
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, filters, masks, reshaping
-from corelm.reports import divergences
+from corelm.numerics import distributions, divergences, filters, masks, reshaping
 
 ALL = np.ones((2, 3), bool)
 

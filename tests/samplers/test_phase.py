@@ -12,8 +12,8 @@ from corelm_samplers.temperature import Temperature
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import UsageError
 from corelm.numerics.portability import is_portable
-from corelm.plugins.expressions import built_in
-from corelm.plugins.registry import registry
+from corelm.registry.expressions import built_in
+from corelm.registry.registry import registry
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import corelm
+from corelm.runs import registry
 from corelm.scaling import code_digests
 from corelm.scaling.code_digests import code_of
-from corelm.toolkit import registry
 
 SAMPLER = '''
 from corelm import Sampler, hookimpl

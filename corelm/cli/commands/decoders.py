@@ -13,7 +13,7 @@ from corelm.cli.output import describe
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
-from corelm.plugins.registry import registry
+from corelm.registry.registry import registry
 
 SHORT_HELP = "List the decoders, or show one."
 

@@ -44,12 +44,12 @@ from corelm.generation.generate import Texts
 from corelm.generation.prompts import render_chat
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, Rule
-from corelm.plugins.models import MODEL, label
-from corelm.plugins.strategies import Strategy
+from corelm.registry.models import MODEL, label
+from corelm.registry.strategies import Strategy
 
 if TYPE_CHECKING:
+    from corelm.cli.many_texts import Destination
     from corelm.cli.output.alternatives import Alternatives
-    from corelm.scaling.many_texts import Destination
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
 SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
@@ -237,7 +237,7 @@ def _as_message(model: LanguageModel, prompt: str) -> str:
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:
-    from corelm.scaling.many_texts import Destination  # late: few texts need no workers
+    from corelm.cli.many_texts import Destination  # late: few texts need no workers
 
     return Destination.of(output, *where)
 

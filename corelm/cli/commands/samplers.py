@@ -14,9 +14,9 @@ from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
-from corelm.plugins.expressions import is_name
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.registry import registry
+from corelm.registry.expressions import is_name
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.registry import registry
 from corelm.sampler import Sampler
 
 if TYPE_CHECKING:

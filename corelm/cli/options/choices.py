@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-import corelm
 from corelm.cli.options.completion import (
     completed_words,
     decoder_names,
@@ -22,11 +21,12 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.plugins.expressions import built_in, is_name
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.loading import OWN
-from corelm.plugins.models import MODEL, label, load
-from corelm.plugins.registry import registry
+from corelm.registry.expressions import built_in, is_name
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.loading import OWN
+from corelm.registry.models import MODEL, label, load
+from corelm.registry.packages import NAMES, package_object
+from corelm.registry.registry import registry
 from corelm.sampler import Sampler
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
@@ -118,11 +118,13 @@ Color = Annotated[
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
+    from corelm.linting import notes  # few commands need it
+
     if preset is not None:
-        chosen = corelm.preset(preset)
+        chosen: Sampler = package_object(NAMES, "preset")(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
-    for text in corelm.notes(chosen):
+    for text in notes(chosen):
         messages.tell(f"note: {text}")
     return chosen
 

@@ -35,7 +35,7 @@ def _offered(hook: str) -> Callable[[], list[str]]:
 
     def names() -> list[str]:
         from corelm.cli.output.product import product
-        from corelm.plugins.registry import registry
+        from corelm.registry.registry import registry
 
         with product():
             return [offer.name for offer in registry().offers(hook)]
@@ -51,7 +51,7 @@ metric_names = _offered("corelm_metrics")
 def model_names() -> list[str]:
     """Return the names of the models."""
     from corelm.cli.output.product import product
-    from corelm.plugins.models import list_models
+    from corelm.registry.models import list_models
 
     with product():
         return [model.name for model in list_models()]
@@ -59,9 +59,9 @@ def model_names() -> list[str]:
 
 def preset_names() -> list[str]:
     """Return the names of the presets."""
-    import corelm
+    from corelm.registry.packages import NAMES, package_object
 
-    return list(corelm.presets())
+    return list(package_object(NAMES, "presets")())
 
 
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:

@@ -13,9 +13,9 @@ from typing import Any
 from corelm.cli.options.parameters import COLOR, OPTIONAL, SHORT, Chosen, flag
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
-from corelm.plugins.loading import OWN
-from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean
+from corelm.registry.loading import OWN
+from corelm.registry.registry import registry
 
 called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=("", ()))
 """The command that is called, and the words after it."""

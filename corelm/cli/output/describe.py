@@ -12,8 +12,8 @@ from corelm.cli.output.product import Output
 from corelm.docstrings import docstring, section, source_of
 from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.offers import Offer, Source, offers_by_name
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.offers import Offer, Source, offers_by_name
 from corelm.sampler import Sampler
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import typer
 from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
-from corelm.plugins.loading import stdout_to_stderr, unclosable
 from corelm.printable import printable
+from corelm.registry.loading import stdout_to_stderr, unclosable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -204,7 +204,9 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
     """Yield finished texts, some at a time, with the error that ended them, if any."""
     if request.prompts:
-        from corelm.batching import write_in_order  # late: one prompt needs no guest
+        from corelm.generation.continuous_batch import (
+            write_in_order,  # late: one prompt needs no guest
+        )
 
         parts = chain.from_iterable(request.texts.batches(request.prompts))
         for ended in write_in_order(request.model, parts, measured):

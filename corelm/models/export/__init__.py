@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.models import atomic_files
 from corelm.models.vocabularies import BytePairVocabulary
+from corelm.registry import packages
 
 if TYPE_CHECKING:
     from corelm.models.bundle import Bundle
@@ -118,24 +118,26 @@ class Format:
     """A format to export to.
 
     Attributes:
-        module: has a function `files`, which returns the files of a model and may need a library.
+        name: the entry point of a module with a function `files`, which may need a library.
         suffix: the end of the name of a single file; empty for a folder.
         help: the format in a few words.
     """
 
-    module: str
+    name: str
     suffix: str
     help: str
 
     def files(self, model: Bundle, vocabulary: BytePairVocabulary) -> Files:
         """Return the files of a folder by name, or the content of a single file."""
-        module: Any = import_module(self.module)
-        files: Files = module.files(model, vocabulary)
+        files: Files = packages.package_object(packages.FORMATS, self.name).files(model, vocabulary)
         return files
 
 
 FORMATS = {
-    "transformers": Format("corelm.models.export.transformers", "", "a folder for transformers"),
-    "keras_hub": Format("corelm.models.export.keras_hub", "", "a preset folder for KerasHub"),
-    "gguf": Format("corelm.models.export.gguf", ".gguf", "a file for llama.cpp"),
+    format.name: format
+    for format in (
+        Format("transformers", "", "a folder for transformers"),
+        Format("keras_hub", "", "a preset folder for KerasHub"),
+        Format("gguf", ".gguf", "a file for llama.cpp"),
+    )
 }

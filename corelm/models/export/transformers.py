@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
-from corelm import Sampler
 from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.vocabularies import END, PADDING, SPECIAL, BytePairVocabulary
-from corelm.toolkit import parts
+from corelm.registry.strategies import parts
+from corelm.sampler import Sampler
 
 LAYERS = {
     "attention_norm": "ln_1",

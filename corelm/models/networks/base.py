@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, native
+from corelm import native
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
+from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array
 from corelm.models.networks import Architecture
 from corelm.models.networks.base import INPUT, Graph, Ids, Network, Transformer
 from corelm.models.networks.layers import Attend, Embed, Linear, Norm, Weights, sigmoid, single
+from corelm.numerics.distributions import Array
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, native
+from corelm import native
+from corelm.numerics.distributions import Array
 
 Weights = Mapping[str, NDArray[np.float32] | NDArray[np.float16]]
 

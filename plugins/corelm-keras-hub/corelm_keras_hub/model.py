@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike
 
 import corelm
 from corelm import Array
-from corelm.batching import start_rows
 from corelm.errors import UsageError
-from corelm.interop import CachedSession, check_session
-from corelm.toolkit import DisplayedModel
+from corelm.interop import CachedSession, DisplayedModel, check_session
+from corelm.runs import start_rows
 from corelm_keras_hub.backends import compiled
 from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
 from corelm_keras_hub.vocabulary import KerasHubVocabulary, vocabulary_of

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 
 from corelm.errors import CorelmError, UsageError
-from corelm.toolkit import cpu_limit
+from corelm.runs import cpu_limit
 from corelm_llama_cpp.library import free, llama, logged
 
 F32 = 0

@@ -4,10 +4,9 @@ import os
 import weakref
 
 from corelm import softmax
-from corelm.batching import start_rows
 from corelm.errors import ModelFileError
-from corelm.interop import CachedSession, check_session
-from corelm.toolkit import DisplayedModel
+from corelm.interop import CachedSession, DisplayedModel, check_session
+from corelm.runs import start_rows
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
@@ -17,7 +16,7 @@ from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 class LlamaCppModel(DisplayedModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.toolkit.cpu_limit` allows.
+    llama.cpp runs it, with as many threads as `corelm.runs.cpu_limit` allows.
 
     Args:
         path: a GGUF file.

@@ -4,8 +4,7 @@ import ctypes
 from functools import cached_property
 
 from corelm.errors import UsageError
-from corelm.interop import ChatTemplate
-from corelm.toolkit import NO_TEMPLATE
+from corelm.interop import NO_TEMPLATE, ChatTemplate
 from corelm_llama_cpp.library import llama
 
 TEMPLATE = b"tokenizer.chat_template"

@@ -4,7 +4,8 @@ import pytest
 
 import corelm
 from corelm.errors import UsageError
-from corelm.toolkit import ChatVocabulary, render_chat
+from corelm.language_model import ChatVocabulary
+from corelm.runs import render_chat
 
 pytest.importorskip("gguf", reason="pip install gguf")
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")

@@ -11,9 +11,8 @@ from lm_eval.api import metrics as _of_the_harness  # noqa: F401 - registers its
 from lm_eval.api import registry as harness
 
 from corelm import LanguageModel, Metric
-from corelm.batching import teacher_forced
 from corelm.errors import UsageError
-from corelm.toolkit import encoded, registry
+from corelm.runs import encoded, registry, teacher_forced
 from corelm_lm_eval.scoring import prefix
 
 Answer = tuple[str, str]

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 import corelm
 from corelm import LanguageModel
-from corelm.batching import write_in_order
 from corelm.errors import UsageError
-from corelm.toolkit import (
+from corelm.runs import (
     BATCH,
     Strategy,
     Texts,
@@ -30,6 +29,7 @@ from corelm.toolkit import (
     render_chat,
     split_at,
     strategy,
+    write_in_order,
 )
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, prefix

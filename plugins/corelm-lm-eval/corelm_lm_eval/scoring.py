@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from corelm import LanguageModel, Vocabulary
-from corelm.batching import teacher_forced
 from corelm.errors import UsageError
-from corelm.toolkit import encoded, model_surprisals
+from corelm.runs import encoded, model_surprisals, teacher_forced
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""

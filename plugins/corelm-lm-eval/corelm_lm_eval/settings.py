@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from corelm import from_settings
 from corelm.errors import UsageError
-from corelm.toolkit import Endings, Strategy, built_in
+from corelm.runs import Endings, Strategy, built_in
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The names of the largest number of tokens; the first one counts."""

@@ -13,6 +13,7 @@ from lm_eval.api.registry import get_model, metric_registry
 from lm_eval_tasks import DOCUMENTS
 
 import corelm
+import corelm.runs
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
@@ -251,7 +252,7 @@ def test_metrics_are_figures_of_the_texts_of_all_documents(monkeypatch):
 
 
 def test_the_metrics_of_installed_plugins_are_registered():
-    names = {offer.name for offer in corelm.toolkit.registry().metrics()}
+    names = {offer.name for offer in corelm.runs.registry().metrics()}
     assert {f"corelm_{name}" for name in names} <= {*metric_registry}
 
 

@@ -1,9 +1,8 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.batching import start_rows
-from corelm.interop import CachedSession, PaddedSession, check_session, row_faults
-from corelm.toolkit import DisplayedModel
+from corelm.interop import CachedSession, DisplayedModel, PaddedSession, check_session, row_faults
+from corelm.runs import start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
 from corelm_mlx.vocabulary import vocabulary_from
 

@@ -26,7 +26,7 @@ from tiny_mlx import (
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.batching import GroupedSession
+from corelm.generation.grouped_session import GroupedSession
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 

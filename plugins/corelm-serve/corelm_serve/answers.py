@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from corelm import Generation, TokenRecord
-from corelm.toolkit import Strategy
+from corelm.runs import Strategy
 from corelm_serve.models import ServedModel
 from corelm_serve.scheduling.jobs import Job, Written
 from corelm_serve.tables import Column

@@ -8,7 +8,7 @@ import typer
 
 import corelm
 from corelm.errors import UsageError
-from corelm.toolkit import label
+from corelm.runs import label
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"

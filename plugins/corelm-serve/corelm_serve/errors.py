@@ -6,7 +6,7 @@ from typing import Any
 
 from corelm import CorelmError
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, SettingsError, UsageError
-from corelm.toolkit import one_line, reason_of
+from corelm.runs import one_line, reason_of
 
 TYPES = {
     400: "invalid_request_error",

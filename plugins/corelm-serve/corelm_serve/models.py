@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corelm import LanguageModel
-from corelm.toolkit import did_you_mean, encoded, shown
+from corelm.runs import did_you_mean, encoded, shown
 from corelm_serve.errors import ApiError
 
 

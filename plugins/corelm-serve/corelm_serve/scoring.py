@@ -11,7 +11,7 @@ import numpy as np
 from corelm import Array, LanguageModel, RewindableSession, log_softmax
 from corelm.errors import UsageError
 from corelm.filters import likeliest_tokens
-from corelm.toolkit import ModelLogits
+from corelm.runs import ModelLogits
 
 MEMORY = 2**26
 """Bytes of logits at a time."""

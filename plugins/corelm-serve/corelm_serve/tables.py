@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corelm import ByteVocabulary, ContextualVocabulary, TokenRecord, Vocabulary
-from corelm.toolkit import text_writer
+from corelm.runs import text_writer
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import ByteVocabulary, Vocabulary
-from corelm.toolkit import encoded, text_writer
+from corelm.runs import encoded, text_writer
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 

@@ -7,8 +7,8 @@ from starlette.testclient import TestClient
 
 import corelm
 from corelm import param
+from corelm.runs import registry
 from corelm.testing import ToyModel
-from corelm.toolkit import registry
 
 __all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample"]
 

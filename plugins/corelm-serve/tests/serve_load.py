@@ -21,7 +21,7 @@ import psutil
 from serve_process import serving
 
 import corelm
-from corelm.toolkit import Endings, Texts, strategy
+from corelm.runs import Endings, Texts, strategy
 
 PROMPTS = (
     "This movie", "I", "The acting was", "this film is one of the best i have ever seen , and",

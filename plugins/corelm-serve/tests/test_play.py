@@ -11,8 +11,8 @@ from corelm_serve.settings import Limits
 from serve_client import Likeliest, next_word, register
 
 import corelm
+from corelm.runs import registry
 from corelm.testing import ToyModel
-from corelm.toolkit import registry
 
 CHAINS = [
     "greedy",

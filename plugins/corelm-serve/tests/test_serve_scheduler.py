@@ -13,7 +13,7 @@ from corelm_serve.settings import Limits
 from serve_client import ToyModel, sample
 
 import corelm
-from corelm.toolkit import Endings, strategy
+from corelm.runs import Endings, strategy
 
 MODEL = ToyModel(end=False)  # its texts have the length that is asked for
 SOON = 20

@@ -3,9 +3,8 @@
 import logging
 
 from corelm import CorelmError, softmax
-from corelm.batching import start_rows
-from corelm.interop import check_session, row_faults, vocabulary_of
-from corelm.toolkit import DisplayedModel
+from corelm.interop import DisplayedModel, check_session, row_faults, vocabulary_of
+from corelm.runs import start_rows
 from corelm_transformers.cache import (
     PaddedTransformersSession,
     TransformersCache,

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from corelm_train.keras_layers import build
+from corelm_train.settings import PRESETS
+from corelm_train.vocabulary_learning import text_vectorization
 
 import corelm
 from corelm.models import bundle
-from corelm.models.keras_layers import build
 from corelm.models.networks import Architecture
-from corelm.training.settings import PRESETS
-from corelm.training.vocabulary_learning import text_vectorization
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-
 from corelm.models.export.keras_hub import causal_lm
+
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 

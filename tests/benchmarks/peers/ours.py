@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from corelm_bench import Products, measure
+from corelm_train.settings import PRESETS
 
 import corelm
-from corelm.bench import Products, measure
 from corelm.generation.generate import steps
 from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.training.settings import PRESETS
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 

@@ -1,4 +1,4 @@
-/* The figures of a report, row by row, as corelm.reports.divergences defines them. */
+/* The figures of a report, row by row, as corelm.numerics.divergences defines them. */
 #include "rows.h"
 
 #include <string.h>

@@ -10,7 +10,7 @@ from typing import Any
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm.toolkit import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
+from corelm.runs import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES, building

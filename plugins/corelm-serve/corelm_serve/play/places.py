@@ -18,7 +18,7 @@ from corelm import (
     softmax,
 )
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer, written
+from corelm.runs import ContextBuilder, StageResult, Trace, apply, text_writer, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 

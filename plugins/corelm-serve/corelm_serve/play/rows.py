@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, LanguageModel, Session, Vocabulary, softmax, surprisals
-from corelm.toolkit import ModelLogits
+from corelm.runs import ModelLogits
 from corelm_serve.scoring import read_block
 
 MEMORY = 2**27

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from corelm.toolkit import did_you_mean, shown
+from corelm.runs import did_you_mean, shown
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.kinds import Kind
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from corelm import Decoder, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.toolkit import (
+from corelm.runs import (
     Endings,
     Strategy,
     did_you_mean,

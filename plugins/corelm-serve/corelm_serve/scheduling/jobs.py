@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from corelm import Generation, TokenRecord
-from corelm.toolkit import Endings, Strategy, Texts
+from corelm.runs import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
 

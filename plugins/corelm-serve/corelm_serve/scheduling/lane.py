@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from corelm import LanguageModel, Sampler
-from corelm.batching import ContinuousBatch, PrefixCache
+from corelm.runs import ContinuousBatch, PrefixCache
 from corelm_serve.errors import ApiError, line_of
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.scheduling.writing import Writing, together

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from corelm import LanguageModel
-from corelm.batching import PrefixCache
+from corelm.runs import PrefixCache
 from corelm_serve.errors import ApiError
 from corelm_serve.scheduling.jobs import Job
 from corelm_serve.scheduling.lane import STOPPING, Lane

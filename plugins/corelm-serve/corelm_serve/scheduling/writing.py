@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.batching import BatchedTexts, ContinuousBatch
-from corelm.toolkit import OpenTexts
+from corelm.runs import BatchedTexts, ContinuousBatch, OpenTexts
 from corelm_serve.errors import line_of
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together

@@ -11,7 +11,7 @@ export function command(state, expression, length) {
 
 export function program(state, expression, length) {
   const [imported, given] = state.decoder
-    ? ["\nfrom corelm.toolkit import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
+    ? ["\nfrom corelm.runs import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
   return `import corelm${imported}\n\ntexts = corelm.generate(${python(state.model)}, ${python(state.prompt)}, sampler=${python(expression)}, seed=${state.seed}, length=${length}${given})\nprint(texts[0].text)`;
 }
 

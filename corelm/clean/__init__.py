@@ -1,1 +1,0 @@
-"""Remove what interrupted commands have left in corelm's home."""

@@ -1,0 +1,163 @@
+"""`corelm chat`: talk with a model that has a chat template."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from corelm.cli.options.choices import Device, Dtype, Model, loaded
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output, product
+from corelm.cli.output.words import style_of
+from corelm.cli.text_values import application
+from corelm.errors import CorelmError, UsageError
+from corelm.generation.conversation import Conversation
+from corelm.hookspecs import hookimpl
+from corelm.params import Parameter, Rule
+from corelm.printable import did_you_mean
+from corelm.registry.models import MODEL
+from corelm.registry.strategies import strategy
+
+LENGTH = Parameter("length", int, 500, Rule(ge=1))
+SEED = Parameter("seed", int, None, Rule(ge=0))
+SAMPLER = "min_p(p=0.05) | temperature(t=0.8)"
+HELP = (
+    "/sampler EXPRESSION   sample the next answers in another way; alone, show the sampler",
+    "/seed NUMBER          set the random seed; alone, show it",
+    "/undo                 forget the last question and its answer",
+    "/again                answer the last question once more, with the seed and sampler of now",
+    "/quit                 end",
+)
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    return {"chat": application(chat, "Talk with a model.", word="--model")}
+
+
+def chat(
+    model: Model = MODEL,
+    sampler: Annotated[
+        str,
+        typer.Option(metavar="SAMPLER", help="A name from `corelm samplers`, or an expression."),
+    ] = SAMPLER,
+    system: Annotated[
+        str, typer.Option(metavar="TEXT", help="A message to the model before all others.")
+    ] = "",
+    length: Annotated[
+        str, typer.Option(metavar="INTEGER", help="The largest number of tokens of an answer.")
+    ] = str(LENGTH.default),
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTEGER", help="The random seed. Default: a new one, which is shown."
+        ),
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Talk with a model that has a chat template.
+
+    Each line of standard input is a message, or a command: /help lists them. On a terminal, the
+    colours show the surprisal of each token under the model: green from 1 nat on, magenta and
+    underlined from 3, red and bold from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
+
+    \b
+    corelm chat --model transformers:Qwen/Qwen3-0.6B
+    corelm chat --model gguf:model.gguf --sampler "top_p(p=0.9)" --seed 1
+    """
+    with product() as out:
+        talk = Conversation(
+            loaded(model, device, dtype),
+            strategy(sampler),
+            seed=None if seed is None else SEED.convert(seed),
+            length=LENGTH.convert(length),
+            system=system,
+        )
+        messages.note(f"seed {talk.seed}; /help lists the commands")
+        while (line := _line()) is not None:
+            if not line:
+                continue
+            if not _did(talk, line, out):
+                return
+
+
+def _line() -> str | None:
+    """Return the next line of standard input; None at its end."""
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    if interactive:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` a history
+    try:
+        return input("> " if interactive else "").strip()
+    except (EOFError, RuntimeError):  # the latter where standard input is closed
+        return None
+
+
+def _did(talk: Conversation, line: str, out: Output) -> bool:
+    """Carry out a line, a message or a command; return False to end."""
+    if line == "/quit":
+        return False
+    try:
+        if line.startswith("/"):
+            _command(talk, line, out)
+        else:
+            _answer(talk, line, out)
+    except CorelmError as error:  # the conversation continues
+        messages.error(str(error))
+    return True
+
+
+def _command(talk: Conversation, line: str, out: Output) -> None:
+    name, _, value = line.partition(" ")
+    commands: dict[str, Callable[[Conversation, str, Output], None]] = {
+        "/sampler": _sampler,
+        "/seed": _seed,
+        "/undo": _undo,
+        "/again": _again,
+        "/help": _help,
+    }
+    if name not in commands:
+        hint = did_you_mean(name, commands)
+        raise UsageError(f"there is no command {name}{hint} (there are: {', '.join(commands)})")
+    commands[name](talk, value.strip(), out)
+
+
+def _sampler(talk: Conversation, value: str, out: Output) -> None:
+    if value:
+        talk.strategy = strategy(value)
+    messages.note(f"sampler {talk.strategy}")
+
+
+def _seed(talk: Conversation, value: str, out: Output) -> None:
+    if value:
+        talk.seed = SEED.convert(value)
+    messages.note(f"seed {talk.seed}")
+
+
+def _undo(talk: Conversation, value: str, out: Output) -> None:
+    messages.note(f"forgotten: {talk.undo()}")
+
+
+def _again(talk: Conversation, value: str, out: Output) -> None:
+    _answer(talk, talk.undo(), out)
+
+
+def _help(talk: Conversation, value: str, out: Output) -> None:
+    messages.picture(HELP)
+
+
+def _answer(talk: Conversation, text: str, out: Output) -> None:
+    """Write the answer word by word; Ctrl-C ends it."""
+    steps = talk.say(text)
+    try:
+        with contextlib.closing(steps):  # type: ignore[type-var]
+            for step in steps:
+                out.text(step.text, **style_of(float(step.model_surprisal[0])))
+    except KeyboardInterrupt:
+        messages.note("the answer was cut off")
+    out.text("\n")

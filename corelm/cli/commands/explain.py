@@ -1,0 +1,225 @@
+"""`corelm explain`: show the choice of one next token, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from corelm.cli.options.choices import (
+    DECODER,
+    DecoderChoice,
+    Device,
+    Dtype,
+    Model,
+    Preset,
+    Prompt,
+    PromptFile,
+    SamplerChoice,
+    Unknown,
+    loaded,
+    sampler_of,
+    with_choices,
+)
+from corelm.cli.options.prescan import arguments_of
+from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
+from corelm.cli.output import messages
+from corelm.cli.output.product import product
+from corelm.cli.text_values import application
+from corelm.decoder import Decoder
+from corelm.errors import UsageError
+from corelm.explanation import Explanation, Stage, TokenTrace
+from corelm.explanation import explain as explain_token
+from corelm.generation.ancestral import Ancestral
+from corelm.hookspecs import hookimpl
+from corelm.params import Parameter, Rule
+from corelm.registry.models import MODEL, label
+
+TOP = Parameter("top", int, 10, Rule(ge=0))
+STEP = Parameter("step", int, 0, Rule(ge=0))
+SEED = Parameter("seed", int, None, Rule(ge=0))
+SHORT_HELP = "Show how each stage of a sampler changes one distribution."
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    return {"explain": application(with_choices(explain, arguments_of("explain")), SHORT_HELP)}
+
+
+def explain(
+    prompt: Prompt = None,
+    *,
+    sampler: SamplerChoice = None,
+    preset: Preset = None,
+    decoder: DecoderChoice = DECODER,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Explain the token after this text, whose tokens count as drawn after the prompt.",
+        ),
+    ] = None,
+    step: Annotated[
+        str,
+        typer.Option(metavar="INTEGER", help="Draw this number of tokens first."),
+    ] = str(STEP.default),
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTEGER",
+            help="The random seed of --step. Default: a new one, which is shown.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Trace this word through all stages.")
+    ] = None,
+    top: Annotated[
+        str,
+        typer.Option(
+            metavar="INTEGER",
+            help="The number of likeliest tokens to show, of the model and of the last stage.",
+        ),
+    ] = str(TOP.default),
+    model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
+    prompt_file: PromptFile = None,
+    unknown: Unknown = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    built: Mapping[str, Any],
+) -> None:
+    """Show how each stage of a sampler changes the next token's distribution.
+
+    Shows the entropy and the number of tokens left after each stage, the likeliest tokens with
+    their probability before and after it, and the tokens that it removed. Entropy measures how
+    open the choice is, in nats (1 nat is 1.44 bits); "choices" is the number of equally likely
+    tokens with the same entropy. A decoder is asked for the tokens that it considers next; which of
+    them it takes may depend on the rest of the text.
+
+    \b
+    corelm explain "This movie" --sampler "top_p(p=0.9) | temperature(t=0.7)"
+    corelm explain "This movie" --sampler top_k --k 40 --token terrible
+    corelm explain "This movie" --preset llama.cpp
+    corelm explain "This movie" --sampler mirostat --step 20 --seed 1
+    corelm explain "This movie" --sampler stochastic --decoder beam --width 4
+    """
+    with product() as out:
+        given = read_prompt(prompt, prompt_file)
+        chosen = sampler_of(built, sampler, preset)
+        count = TOP.convert(top)
+        language_model = loaded(model, device, dtype)
+        text = prompt_for(language_model, given)
+        # Ancestral sampling adds nothing to the stages, so there is nothing to explain.
+        around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
+        drawn = _drawn(after, step, seed, around)
+        explanation = explain_token(
+            language_model, text, chosen, decoder=around, unknown=unknown, **drawn
+        )
+        if drawn["step"] and seed is None:
+            messages.note(f"drawn with --seed {explanation.seed}")
+        trace = None if token is None else explanation.trace(text_argument(token))
+        if json:
+            out.json(_document(label(model), explanation, trace, count))
+            return
+        from corelm.cli.output.explanation import ExplanationPage
+
+        out.show(*ExplanationPage(explanation, out.width).blocks(trace, count))
+
+
+def _drawn(
+    after: str | None, step: str, seed: str | None, decoder: Decoder | None
+) -> dict[str, Any]:
+    """Return the arguments of `explain` for the tokens before the one that is explained.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
+    count = STEP.convert(step)
+    if after is not None and count:
+        raise UsageError("--after or --step, not both")
+    if seed is not None and not count:
+        raise UsageError("--seed needs --step: nothing is drawn without it")
+    if decoder is not None and (after or count):
+        raise UsageError(
+            "--after and --step explain a sampler: leave out --decoder, whose next token may "
+            "depend on more than the text so far"
+        )
+    return {
+        "after": text_argument(after or ""),
+        "step": count,
+        "seed": None if seed is None else SEED.convert(seed),
+    }
+
+
+def _document(
+    model: str, explanation: Explanation, trace: TokenTrace | None, top: int
+) -> dict[str, Any]:
+    """Return the explanation for JSON; entropies are in nats unless their name ends in bits."""
+    from importlib.metadata import version  # takes 13 ms
+
+    return {
+        "corelm": version("corelm"),
+        "model": model,
+        "sampler": str(explanation.sampler),
+        "prompt": explanation.prompt,
+        "after": explanation.after,
+        "seed": explanation.seed,
+        "stages": [_stage(explanation, at, top) for at in range(len(explanation.stages))],
+        "likeliest": [_trace_as_json(one) for one in explanation.likeliest(top)],
+        "decoder": explanation.decoder and _decoder(explanation, explanation.decoder),
+        "followed": trace and _trace_as_json(trace),
+    }
+
+
+def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
+    stage = explanation.stages[at]
+    before = explanation.stages[max(at - 1, 0)]
+    removed = [
+        _removed(explanation, before, token) for token in stage.removed_tokens[:top].tolist()
+    ]
+    return {
+        "sampler": None if stage.sampler is None else str(stage.sampler),
+        "branch": stage.branch,
+        "changed": stage.changed,
+        "entropy": stage.entropy,
+        "entropy_bits": stage.entropy_bits,
+        "effective_choices": stage.effective_choices,
+        "kept": stage.tokens_kept,
+        "kept_mass": stage.mass_kept,
+        "removed": len(stage.removed_tokens),
+        "removed_mass": stage.removed_mass,
+        "likeliest_removed": removed,
+        "allowed_mass": stage.allowed_mass,
+        "fell_back": stage.fell_back,
+    }
+
+
+def _decoder(explanation: Explanation, decoder: Decoder) -> dict[str, Any]:
+    considered = explanation.next_tokens
+    return {
+        "decoder": str(decoder),
+        "description": decoder.description(),
+        "is_ancestral": decoder.is_ancestral,
+        "next_tokens": None
+        if considered is None
+        else [
+            {"token": token, "text": explanation.text_of(token), "score": score}
+            for token, score in considered.items()
+        ],
+    }
+
+
+def _removed(explanation: Explanation, before: Stage, token: int) -> dict[str, Any]:
+    probability = float(before.distribution[token])
+    return {"token": token, "text": explanation.text_of(token), "probability": probability}
+
+
+def _trace_as_json(one: TokenTrace) -> dict[str, Any]:
+    return {
+        "token": one.token,
+        "text": one.text,
+        "probabilities": one.probabilities,
+        "ranks": one.ranks,
+        "removed_by": one.removed_by,
+    }

@@ -1,0 +1,180 @@
+"""`corelm plugins`: list the installed plugins and their failures, or create one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from corelm.cli import scaffold
+from corelm.cli.exit_codes import FAILED
+from corelm.cli.options.parameters import RESERVED, flag
+from corelm.cli.output import describe, messages
+from corelm.cli.output.product import product
+from corelm.cli.plugin_checks import failing, misnamed, shadowing_parameters
+from corelm.cli.plugin_commands import CommandRegistry
+from corelm.cli.text_values import TextCommand, TextGroup
+from corelm.errors import UsageError
+from corelm.hookspecs import hookimpl
+from corelm.registry.offers import Source
+from corelm.registry.registry import Registry
+
+R = TypeVar("R", bound=Registry)
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Call each sampler and decoder; exit with code 1 if one fails."),
+]
+SHORT_HELP = "List the plugins, or create one."
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    group = typer.Typer(rich_markup_mode=None, cls=TextGroup, short_help=SHORT_HELP)
+    group.callback(invoke_without_command=True)(plugins)
+    group.command("list", cls=TextCommand, short_help="List the plugins.")(list_plugins)
+    group.command("new", cls=TextCommand, short_help="Create a package to start from.")(new)
+    return {"plugins": group}
+
+
+def plugins(context: typer.Context, check: Check = False, json: Json = False) -> int | None:
+    """List the installed plugins, what each offers, and the ones that failed to load.
+
+    `corelm plugins` is short for `corelm plugins list`. CORELM_PLUGINS=a,b in the environment
+    loads only the named plugins, and CORELM_STRICT_PLUGINS=1 makes every failure fatal.
+
+    --check is for authors of plugins: it compares the names of entry points with what they offer,
+    and calls each sampler and decoder once on a small distribution.
+    """
+    return None if context.invoked_subcommand else list_plugins(check, json)
+
+
+def list_plugins(check: Check = False, json: Json = False) -> int | None:
+    """List the installed plugins, what each offers, and the ones that failed to load."""
+    with product() as out:
+        registry, commands = _loaded(Registry), _loaded(CommandRegistry)
+        offers = _offers(registry, commands)
+        failures = registry.failures | commands.failures
+        sources = sorted([*registry.sources(), *commands.sources()], key=str)
+        if json:
+            out.json([_as_json(source, offers, failures) for source in sources])
+        else:
+            headers = ("plugin", "from", "offers")
+            out.rows(headers, [_row(source, offers, failures) for source in sources])
+    strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
+    is_faulty = check and _warn_of_faults(registry, commands)
+    return FAILED if is_faulty or (failures and (check or strict)) else None
+
+
+def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
+    """Warn authors of the faults of plugins that load; return True if there are any."""
+    for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
+        for offer, name in shadowing_parameters(offers, RESERVED):
+            messages.warn(
+                f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
+                f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier"
+            )
+    faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
+    for fault in faults:
+        messages.warn(fault)
+    return bool(faults)
+
+
+def _loaded(kind: type[R]) -> R:
+    """Load the plugins of a group; without warnings, because the table shows the failures."""
+    logger = logging.getLogger("corelm")
+    logger.setLevel(logging.ERROR)
+    registry = kind(strict=False)
+    registry.load_all()
+    logger.setLevel(logging.WARNING)
+    return registry
+
+
+def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
+    """Return the offers of each plugin: pairs of kind and name."""
+    kinds = {kind.hook: kind.name for kind in scaffold.KINDS}
+    found: dict[Source, list[tuple[str, str]]] = {}
+    for registry in registries:
+        for hook in registry.checks:
+            for offer in registry.offers(hook):
+                found.setdefault(offer.source, []).append((kinds[hook], offer.name))
+    return found
+
+
+def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Iterator[str]:
+    # A module that offers several things has an entry point for each, with a row of its own.
+    others = {s.entry_point for s in offers if s.distribution == source.distribution} - {
+        source.entry_point
+    }
+    for kind, name in offers.get(source, []):
+        if name not in others:
+            yield f"{kind} {name}"
+    if source.entry_point == "corelm_next_token":
+        yield "observes every step"
+
+
+def _row(source: Source, offers: dict[Source, Any], failures: dict[Source, str]) -> tuple[str, ...]:
+    reason = failures.get(source)
+    offered = f"FAILED: {reason}" if reason else ", ".join(_words(source, offers)) or "nothing"
+    return source.entry_point, describe.origin(source), offered
+
+
+def _as_json(
+    source: Source, offers: dict[Source, Any], failures: dict[Source, str]
+) -> dict[str, Any]:
+    return describe.plugin_as_json(source) | {
+        "offers": [{"kind": kind, "name": name} for kind, name in offers.get(source, [])],
+        "failure": failures.get(source),
+    }
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of what it offers.")],
+    sampler: Annotated[
+        bool, typer.Option("--sampler", help="The package offers a sampler (the default).")
+    ] = False,
+    decoder: Annotated[
+        bool, typer.Option("--decoder", help="The package offers a decoder.")
+    ] = False,
+    model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="The package offers a metric.")] = False,
+    command: Annotated[
+        bool, typer.Option("--command", help="The package adds a command to corelm.")
+    ] = False,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder to create the package in. Default: the current one.",
+        ),
+    ] = None,
+) -> None:
+    """Create a package to start from, with a sampler, decoder, model, metric or command.
+
+    Its folder is printed. The package can be installed and passes its tests as it is.
+
+    \b
+    corelm plugins new top_cube
+    corelm plugins new sure_start --decoder
+    pip install -e ./corelm-top-cube
+    """
+    flags = (sampler, decoder, model, metric, command)
+    chosen = [kind for kind, given in zip(scaffold.KINDS, flags, strict=True) if given]
+    if len(chosen) > 1:
+        names = " or ".join(f"--{kind.name}" for kind in chosen)
+        raise UsageError(f"{names}, not both: a package to start from offers one thing")
+    kind = chosen[0] if chosen else scaffold.SAMPLER
+    words = scaffold.named(name, kind)
+    with product() as out:
+        for text in scaffold.namesakes(words["entry"], kind):
+            messages.warn(text)
+        folder = Path(into or "") / words["package"]
+        scaffold.write(folder, words, kind)
+        out.text(f"{folder}\n")
+    attempt = Template(kind.attempt).substitute(words)
+    messages.note(f"try it: pip install -e {folder}; pytest {folder}; {attempt}")

@@ -1,0 +1,199 @@
+"""`corelm score`: the surprisal of each word of given texts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
+from typing import Annotated, Any
+
+import typer
+
+from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, loaded
+from corelm.cli.options.prompt import STDIN, read_prompt
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output, product
+from corelm.cli.output.words import WordTable, is_colored, style_of
+from corelm.cli.text_values import TextCommand
+from corelm.errors import UsageError
+from corelm.generation.prompts import unknown_words
+from corelm.hookspecs import hookimpl
+from corelm.printable import one_line
+from corelm.registry.models import MODEL, label
+from corelm.scoring import ScoredText, score
+
+LISTED = 8
+"""Unknown words that the note lists at most."""
+BEGINNING = 24
+"""The characters of a text that name its row in the table."""
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    app.command(cls=TextCommand, short_help="Show how surprising given texts are.")(score_file)
+    return {"score": app}
+
+
+def score_file(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A text; or a .jsonl file with a JSON string, or an object with a text and a "
+            "prompt, in each line; - reads a text from standard input.",
+        ),
+    ],
+    model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
+    unknown: Unknown = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Show the figures of each text, and no words.")
+    ] = False,
+    color: Color = "auto",
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="One JSON document, with every word and every token."),
+    ] = False,
+) -> None:
+    """Show how surprising each word of given texts is to a model.
+
+    Under each word stands its surprisal in nats, -ln of the probability that the model gave it
+    (1 nat is 1.44 bits). A text has the mean over its tokens, and its exponential, the perplexity.
+    The words of a prompt are read and not scored.
+
+    \b
+    corelm score review.txt
+    corelm score texts.jsonl --brief --model gpt2
+    echo "This movie was great" | corelm score -
+    """
+    with product() as out:
+        texts = read_texts(file)
+        language_model = loaded(model, device, dtype)
+        scored = score(language_model, texts, unknown)
+        if json:
+            out.json(_document(label(model), scored))
+            return
+        _note(language_model, texts, unknown)
+        is_colored(out, color)
+        if not brief:
+            for number, text in enumerate(scored):
+                _write(number, len(scored), text, out)
+        if brief or len(scored) > 1:
+            _write_table(scored, out)
+
+
+def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
+    """Note the words that the model does not know, which have no surprisal."""
+    of_texts = (unknown_words(model.vocabulary, text) for _, text in texts)
+    words = list(dict.fromkeys(chain.from_iterable(of_texts)))
+    if words and not unknown:
+        more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
+        messages.tell(
+            f"note: the model does not know {', '.join(map(repr, words[:LISTED]))}{more}: without "
+            "--unknown, [UNK] has no surprisal"
+        )
+
+
+def _write(number: int, count: int, text: ScoredText, out: Output) -> None:
+    """Write a text as words with their surprisal."""
+    if count > 1:
+        out.text(f"[{number}]\n", dim=True)
+    if text.prompt:
+        out.text(f"{text.prompt}\n", bold=True)
+    table = WordTable(out)
+    for word in text.words:
+        table.add(word.text, [_number(word.surprisal)], style_of(word.surprisal))
+    table.end()
+    if count == 1:
+        out.text(
+            f"{len(text.scored):,} tokens, {_number(text.surprisal)} nats: {_number(text.mean)} a "
+            f"token, perplexity {_number(text.perplexity)}\n"
+        )
+
+
+def _write_table(scored: Sequence[ScoredText], out: Output) -> None:
+    from corelm.cli.output import blocks
+
+    headers = ("", "tokens", "nats", "nats a token", "perplexity")
+    rows = [
+        (
+            f"[{number}] {_beginning(text.text)}",
+            f"{len(text.scored):,}",
+            *map(_number, (text.surprisal, text.mean, text.perplexity)),
+        )
+        for number, text in enumerate(scored)
+    ]
+    out.show(blocks.figures(headers, rows))
+
+
+def _beginning(text: str) -> str:
+    line = one_line(text.strip())
+    return line if len(line) <= BEGINNING else f"{line[: BEGINNING - 3]}..."
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _document(model: str, scored: Sequence[ScoredText]) -> dict[str, Any]:
+    """Return the scores for JSON; surprisals and entropies are in nats."""
+    from importlib.metadata import version  # takes 13 ms
+
+    return {
+        "corelm": version("corelm"),
+        "model": model,
+        "texts": [
+            {
+                "prompt": text.prompt,
+                "text": text.text,
+                "scored_tokens": len(text.scored),
+                "surprisal": text.surprisal,
+                "mean_surprisal": text.mean,
+                "perplexity": text.perplexity,
+                "words": [asdict(word) for word in text.words],
+                "tokens": [asdict(token) for token in text.tokens],
+            }
+            for text in scored
+        ],
+    }
+
+
+def read_texts(file: str) -> list[tuple[str, str]]:
+    """Return the texts in a file, each with its prompt.
+
+    A .jsonl file has a text in each line: a JSON string, or an object with a "text" and perhaps a
+    "prompt", as `corelm sample --output` writes it. Any other file is one text.
+
+    Args:
+        file: the file, or `-` for standard input.
+
+    Raises:
+        UsageError: a file that cannot be read, or without a text.
+    """
+    content = read_prompt(STDIN, None) if file == STDIN else read_prompt(None, file)
+    if not content:
+        raise UsageError(f"there is no text in {file}")
+    if not file.endswith(".jsonl"):
+        return [("", content)]
+    lines = [(i, line) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
+    return [_text_of(line, f"line {number} of {file}") for number, line in lines]
+
+
+def _text_of(line: str, source: str) -> tuple[str, str]:
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{source} is not JSON: write each text in quotation marks") from None
+    value = value if isinstance(value, dict) else {"text": value}
+    prompt, text = value.get("prompt", ""), value.get("text")
+    if not isinstance(prompt, str) or not isinstance(text, str):
+        raise UsageError(f'{source} has no text: expected a string or {{"text": "..."}}')
+    try:
+        (prompt + text).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{source} has half of a surrogate pair, which is not text") from None
+    return prompt, text

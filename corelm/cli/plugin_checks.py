@@ -1,0 +1,124 @@
+"""For authors of plugins: check the names of entry points, and call each offer once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING
+from functools import partial
+
+import numpy as np
+
+from corelm.cli.output.describe import example
+from corelm.context import Context
+from corelm.decoder import DecodingTask
+from corelm.decoding.random_stream import RandomStream
+from corelm.errors import ParameterError, PluginError, UsageError
+from corelm.printable import listed
+from corelm.registry.expressions import built_in
+from corelm.registry.loading import plugin_errors, stdout_to_stderr
+from corelm.registry.offers import Offer, Source
+from corelm.registry.registry import Registry
+from corelm.validation import fault_of_result
+
+Called = Callable[[Offer], str]
+"""A function that calls an offer once, and returns the fault of the result."""
+
+
+def misnamed(registry: Registry) -> Iterator[str]:
+    """Yield a fault for each entry point that isn't named after anything that it offers."""
+    offers = [offer for hook in registry.checks for offer in registry.offers(hook)]
+    for source in registry.sources():
+        if source.entry_point == "corelm_next_token" or source in registry.failures:
+            continue
+        names = sorted({offer.name for offer in offers if _is_of(offer, source)})
+        if source.entry_point not in names:
+            offered = listed(names) if names else "nothing"
+            yield (
+                f"the entry point {source} offers {offered}; give it the "
+                "name of what it offers, so that asking for that imports this module alone"
+            )
+
+
+def _is_of(offer: Offer, source: Source) -> bool:
+    """Return True if an offer comes from the module of an entry point."""
+    return (offer.source.distribution, offer.source.value) == (source.distribution, source.value)
+
+
+def failing(registry: Registry) -> Iterator[str]:
+    """Yield a fault for each sampler and decoder that fails on a small distribution."""
+    calls: tuple[tuple[str, Called, list[Offer]], ...] = (
+        ("sampler", _call_sampler, registry.samplers()),
+        ("decoder", _call_decoder, registry.decoders()),
+    )
+    for kind, call, offers in calls:
+        for offer in offers:
+            if fault := _refused_default(offer) or _fault(partial(call, offer)):
+                yield f"the {kind} {offer.full_name} {fault}"
+
+
+def _refused_default(offer: Offer) -> str:
+    """Return the fault of a parameter whose default breaks its own rule, or ""."""
+    for parameter in offer.value.parameters():
+        try:
+            if parameter.default is not MISSING:
+                parameter.convert(parameter.default)
+        except ParameterError as error:
+            return f"refuses its own default: {error}"
+    return ""
+
+
+def _fault(call: Callable[[], str]) -> str:
+    """Return the fault of a call: what it returns, or the error that it raises."""
+    try:
+        with plugin_errors(), stdout_to_stderr(), np.errstate(all="ignore"):
+            return call()
+    except PluginError as error:
+        # Some need parameters, or words that this vocabulary lacks: that is no fault.
+        return "" if isinstance(error.__cause__, UsageError) else f"failed in a call: {error}"
+
+
+def _call_sampler(offer: Offer) -> str:
+    from corelm.testing import ToyModel  # takes 20 ms
+
+    vocabulary = ToyModel().vocabulary
+    logits = np.linspace(-2, 2, len(vocabulary), dtype=np.float32)[None]
+    context = Context.of([vocabulary.encode("the cat sat")], vocabulary=vocabulary)
+    # The sampler itself: the core skips one at its neutral values.
+    sampler = example(offer.value, offer.full_name)
+    str(sampler)  # its label in a report
+    result = sampler(logits.copy(), context)
+    fault = fault_of_result(result, logits)
+    return fault and f"returned {fault}"
+
+
+def _call_decoder(offer: Offer) -> str:
+    from corelm.testing import ToyModel
+
+    model = ToyModel()
+    prompt = np.array(model.vocabulary.encode("the cat"), dtype=np.int64)
+    sampler, random_stream = built_in("stochastic"), RandomStream(1, (0, 1))
+    next(iter(offer.value()(DecodingTask(model, prompt, sampler, random_stream, 2))), None)
+    return ""
+
+
+def shadowing_parameters(
+    offers: Iterable[Offer], options: Iterable[str]
+) -> list[tuple[Offer, str]]:
+    """List the parameters whose option a command already has.
+
+    Such a parameter needs the longer option `--sampler-NAME`; its author should rename it.
+
+    Args:
+        offers: samplers or decoders.
+        options: the options of the commands, such as `--length`.
+
+    Returns:
+        Pairs of an offer and the name of one of its parameters.
+    """
+    taken = {option.lstrip("-").replace("-", "_") for option in options}
+    return [
+        (offer, parameter.name)
+        for offer in offers
+        for parameter in offer.value.parameters()
+        if parameter.name in taken
+    ]

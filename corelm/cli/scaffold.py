@@ -1,0 +1,151 @@
+"""A package to start from, which offers a sampler or something else."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from corelm.cli.output import describe
+from corelm.cli.plugin_commands import CommandRegistry
+from corelm.errors import UsageError
+from corelm.hookspecs import API_VERSION
+from corelm.registry.registry import Registry, registry
+
+PREFIX = "corelm_"
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+FILES = {
+    "pyproject.toml": "pyproject.toml",
+    "module.py": "$module.py",
+    "test.py": "test_$name.py",
+    "README.md": "README.md",
+}
+"""The files of the package, by the template of each."""
+CORELM = '"corelm>=$version"'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing that a package can offer.
+
+    Attributes:
+        name: the word for it, which is also the folder of its templates.
+        hook: the hook that returns it.
+        example: a name that it might have.
+        attempt: the command that tries it.
+        group: the group of its entry point.
+        dependencies: the packages that it needs, as pyproject.toml has them.
+        lint: a section for ruff.
+    """
+
+    name: str
+    hook: str
+    example: str
+    attempt: str
+    group: str = "corelm"
+    dependencies: str = CORELM
+    lint: str = ""
+
+
+SAMPLER = Kind(
+    "sampler",
+    "corelm_samplers",
+    "top_cube",
+    "corelm samplers $name",
+    lint='[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler',
+)
+DECODER = Kind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
+MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
+METRIC = Kind("metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name")
+COMMAND = Kind(
+    "command",
+    "corelm_commands",
+    "next_entropy",
+    "corelm $entry --help",
+    group='"corelm.commands"',
+    dependencies=f'{CORELM}, "typer>=0.29"',
+)
+KINDS = (SAMPLER, DECODER, MODEL, METRIC, COMMAND)
+
+
+def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
+    """Return the words that the templates leave open, such as the names of class and module.
+
+    Raises:
+        UsageError: a name that cannot be typed or imported.
+
+    Example:
+        >>> names = named("Top-Cube")
+        >>> names["name"], names["cls"], names["module"], names["package"]
+        ('top_cube', 'TopCube', 'corelm_top_cube', 'corelm-top-cube')
+    """
+    name = re.sub(r"[-. ]+", "_", given.strip()).lower().removeprefix(PREFIX)
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
+        raise UsageError(
+            f"{given!r} cannot name a {kind.name}: use letters, digits and single _, begin with a "
+            f"letter, and avoid Python's keywords; for example {kind.example}"
+        )
+    from importlib.metadata import version  # takes 13 ms
+
+    module = PREFIX + name
+    words = {
+        "name": name,
+        "entry": name.replace("_", "-") if kind is COMMAND else name,  # typed on a command line
+        "cls": cls,
+        "module": module,
+        "package": module.replace("_", "-"),
+        "version": ".".join(version("corelm").split(".")[:2]),
+        "api": str(API_VERSION),
+        "kind": kind.name,
+        "group": kind.group,
+        "lint": kind.lint,
+    }
+    return words | {"dependencies": Template(kind.dependencies).substitute(words)}
+
+
+def namesakes(name: str, kind: Kind) -> Iterator[str]:
+    """Yield a warning for each offer of the name that is installed."""
+    known: Registry = CommandRegistry() if kind is COMMAND else registry()
+    for offer in known.offers(kind.hook):
+        if offer.name == name:
+            origin = describe.origin(offer.source)
+            which = "each is chosen by its full name"
+            if offer.source.distribution == "corelm":
+                which = "the bare name stays corelm's, and yours is chosen by its full name"
+            yield f"{origin} already has a {kind.name} {name}: with both installed, {which}"
+
+
+def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
+    """Write the files into a new folder; none is left if one cannot be written."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(
+            f"{folder} already exists; choose another name, or another folder with --into"
+        ) from None
+    try:
+        for name, text in _contents(words, kind).items():
+            (folder / name).write_text(text, "utf-8")
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            error.filename = str(folder)
+        raise
+
+
+def _contents(words: Mapping[str, str], kind: Kind) -> dict[str, str]:
+    """Return the text of each file by its name."""
+    templates = resources.files("corelm.cli") / "template"
+    contents = {}
+    for template, name in FILES.items():
+        own = templates / kind.name / f"{template}.txt"
+        text = (own if own.is_file() else templates / f"{template}.txt").read_text("utf-8")
+        filled = Template(text).substitute(words).rstrip() + "\n"
+        contents[Template(name).substitute(words)] = filled
+    return contents

@@ -1,0 +1,355 @@
+"""Explain one next token: what each stage of a sampler does to its distribution."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.caching import cached_property
+from corelm.context import Context, protect
+from corelm.decoder import Decoder, DecodingTask
+from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.state import Decoding
+from corelm.errors import UsageError
+from corelm.filters import entropy_of_logits, subtract_max, token_id
+from corelm.generation.constraint import mass_of
+from corelm.generation.prompts import encoded
+from corelm.language_model import LanguageModel, Vocabulary
+from corelm.markup import Displayed, Table
+from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.filters import in_falling_order, rank
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.models import as_model
+from corelm.sampler import Mask, Sampler
+from corelm.stages import StageResult, Trace, apply
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A distribution on the way from the model to the draw. Its arrays are read-only.
+
+    Attributes:
+        sampler: the sampler that returned it; None for the model's own distribution.
+        logits: (vocabulary,) as the sampler returned them; minus infinity means never.
+        removed_tokens: (tokens,) ids that this stage removed, the most likely first.
+        removed_mass: their probability in the distribution before this stage.
+        mass_kept: the model's probability of all tokens that can still be drawn.
+        changed: True if the stage changed the distribution.
+        branch: the sampler and the parameter that chose this stage for the context, such as
+            `phase outside`; empty for a stage that always acts.
+        allowed_mass: for a mask, the model's probability of all tokens that it allows; None for
+            the other stages.
+        fell_back: True if the stages before a mask kept nothing that it allows, so that the
+            model's likeliest allowed token was left.
+    """
+
+    sampler: Sampler | None
+    logits: Array
+    removed_tokens: NDArray[np.int64]
+    removed_mass: float = 0.0
+    mass_kept: float = 1.0
+    changed: bool = False
+    branch: str = ""
+    allowed_mass: float | None = None
+    fell_back: bool = False
+
+    def __post_init__(self) -> None:
+        protect(self, "logits", "removed_tokens")
+
+    @cached_property
+    def distribution(self) -> NDArray[np.float64]:
+        """(vocabulary,) probabilities."""
+        return softmax(self.logits.astype(np.float64))
+
+    @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """(vocabulary,) mask: the tokens that can be drawn."""
+        return np.asarray(self.logits > -np.inf)
+
+    @cached_property
+    def entropy(self) -> float:
+        """The entropy in nats."""
+        return float(entropy_of_logits(self.logits))
+
+    @property
+    def entropy_bits(self) -> float:
+        """The entropy in bits."""
+        return self.entropy / math.log(2)
+
+    @property
+    def effective_choices(self) -> float:
+        """The number of equally likely tokens with this entropy: its exponential."""
+        return math.exp(self.entropy)
+
+    @property
+    def tokens_kept(self) -> int:
+        """The number of tokens that can be drawn."""
+        return int(np.count_nonzero(self.possible))
+
+    def rank(self, token: int) -> int | None:
+        """Return the rank of a token, 1 for the most likely, the lowest id first on ties.
+
+        None if the token cannot be drawn.
+        """
+        return rank(self.logits, token) if self.possible[token] else None
+
+    @cached_property
+    def ranked_tokens(self) -> NDArray[np.int64]:
+        """(tokens_kept,) ids, the most likely first, the lowest id first on ties."""
+        return in_falling_order(self.logits, np.flatnonzero(self.possible))
+
+
+@dataclass(frozen=True)
+class TokenTrace:
+    """One token on its way through the stages.
+
+    Attributes:
+        token: its id.
+        text: the text that it would add.
+        probabilities: its probability after each stage, the model's first.
+        ranks: its rank after each stage, 1 for the most likely; None if it cannot be drawn.
+        removed_by: the index of the stage that removed it; None if it can be drawn in the end, or
+            never could.
+    """
+
+    token: int
+    text: str
+    probabilities: tuple[float, ...]
+    ranks: tuple[int | None, ...]
+    removed_by: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(Displayed):
+    """The way from the model's distribution to the one that the next token is drawn from.
+
+    Attributes:
+        prompt: the prompt.
+        tokens: the ids of the prompt and of the text after it.
+        sampler: the sampler or chain.
+        stages: the model's own distribution, then one for each sampler of the chain; a choice
+            between samplers is replaced by the sampler that acts in this context.
+        vocabulary: the vocabulary of the ids.
+        decoder: the decoder around the sampler; None for ancestral sampling.
+        next_tokens: the tokens that the decoder considers and their scores, the best first; None
+            without such a decoder.
+        after: the text that was drawn after the prompt, before this token.
+        seed: the random seed of this text; None if it was given, or is empty.
+    """
+
+    prompt: str
+    tokens: tuple[int, ...]
+    sampler: Sampler
+    stages: tuple[Stage, ...]
+    vocabulary: Vocabulary
+    decoder: Decoder | None = None
+    next_tokens: Mapping[int, float] | None = None
+    after: str = ""
+    seed: int | None = None
+
+    def trace(self, token: int | str) -> TokenTrace:
+        """Trace one token through all stages.
+
+        Args:
+            token: its id, or a word that is one token.
+
+        Raises:
+            UsageError: there is no such token, or the word is several tokens.
+        """
+        i = token_id(token, self.vocabulary, len(self.vocabulary))
+        removals = (at for at, stage in enumerate(self.stages) if i in stage.removed_tokens)
+        return TokenTrace(
+            i,
+            self.text_of(i),
+            tuple(float(stage.distribution[i]) for stage in self.stages),
+            tuple(stage.rank(i) for stage in self.stages),
+            next(removals, None),
+        )
+
+    def likeliest(self, n: int = 10) -> list[TokenTrace]:
+        """Return the n most likely tokens of the model and the n most likely in the end.
+
+        They are ranked by the model: n to 2 n tokens, unless fewer can be drawn.
+        """
+        model, end = self.stages[0], self.stages[-1]
+        tokens = {*model.ranked_tokens[:n].tolist(), *end.ranked_tokens[:n].tolist()}
+        places = {token: model.rank(token) or math.inf for token in tokens}
+        return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
+
+    def _parts(self) -> list[Table]:
+        """Return the stages and the likeliest tokens."""
+        shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
+        names = [str(self.stages[at].sampler or "model") for at in shown]
+        stages = [
+            [name, f"{stage.entropy:.2f}", f"{stage.entropy_bits:.2f}",
+             f"{stage.effective_choices:.1f}", f"{stage.tokens_kept:,}", f"{stage.mass_kept:.1%}"]
+            for name, stage in zip(names, (self.stages[at] for at in shown), strict=True)
+        ]  # fmt: skip
+        tokens: list[list[str | float]] = [
+            [one.text.strip() or repr(one.text), *(one.probabilities[at] for at in shown)]
+            for one in self.likeliest()
+        ]
+        headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]
+        return [
+            Table(headers, stages, f"{self.prompt}{self.after} ..."),
+            Table(["token", *names], tokens),
+        ]
+
+    def text_of(self, token: int) -> str:
+        """Return the text that a token would add after the prompt."""
+        # Decoded with the prompt, which decides spaces, capitals and partial characters.
+        whole = self.vocabulary.decode([*self.tokens, token])
+        return whole[len(self._before) :]
+
+    @cached_property
+    def _before(self) -> str:
+        return self.vocabulary.decode(self.tokens)
+
+
+def explain(
+    model: LanguageModel | str | os.PathLike[str],
+    prompt: str,
+    sampler: Sampler | str,
+    *,
+    decoder: Decoder | None = None,
+    unknown: bool = False,
+    after: str | Sequence[int] = "",
+    step: int = 0,
+    seed: int | None = None,
+) -> Explanation:
+    """Measure what each stage of a sampler does to the distribution of one next token.
+
+    By default it is the first token after the prompt. Samplers that depend on the tokens drawn so
+    far, such as `mirostat`, show their effect after some tokens, given as a text or newly drawn.
+
+    Args:
+        model: the language model, or the name of one as `load` takes it.
+        prompt: the prompt.
+        sampler: a sampler, a registered name or an expression.
+        decoder: a decoder whose candidates for the next token are listed. Its final choice may
+            depend on the rest of the text, so it is not explained.
+        unknown: allow [UNK] to be sampled.
+        after: a text whose tokens count as drawn after the prompt, or the ids of these tokens. One
+            that the sampler can't draw has no surprisal.
+        step: the number of tokens to draw after the prompt, instead.
+        seed: the random seed of these; by default a fresh one, which the explanation has.
+
+    Raises:
+        SamplerError: a stage raised, or its result is not a distribution.
+        UsageError: the expression cannot be read, a stage cannot work with this model, or the text
+            ends before its token `step`.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> chain = "temperature(t=0.5) | greedy"
+        >>> explanation = corelm.explain(ToyModel(), "the", chain)
+        >>> [round(stage.entropy, 3) for stage in explanation.stages]
+        [1.352, 0.932, 0.0]
+        >>> [stage.tokens_kept for stage in explanation.stages]
+        [11, 11, 1]
+        >>> dog = explanation.trace("dog")
+        >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
+        ((2, 2, None), 'greedy')
+        >>> corelm.explain(ToyModel(), "the", "mirostat(tau=2)", step=3, seed=1).after
+        ' dog saw the'
+    """
+    model = as_model(model)
+    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
+    chain = read_sampler(sampler)
+    if step < 0 or (step and after):
+        raise UsageError(f"step must be at least 0, and 0 with a text after, not {step}")
+    if decoder is not None and (step or after):
+        raise UsageError("after and step explain a sampler: leave out the decoder")
+    seed = (fresh_seed() if seed is None else seed) if step else None
+    task = DecodingTask(model, ids, chain, RandomStream(seed or 0, (0,)), max(step, 1), unknown)
+    decoding = task.start()
+    for _ in range(step):
+        _draw(decoding)
+    drawn = _tokens_after(model.vocabulary, prompt, after)
+    context = _read(decoding, chain, drawn) if drawn else decoding.context
+    trace: Trace = []
+    model_logits = decoding.model_logits()
+    apply(chain, model_logits, context, trace)
+    stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
+    for result in trace:
+        stages.append(_after(stages, result))
+    tokens = tuple(context.tokens[0].tolist())
+    decode = model.vocabulary.decode
+    written = (
+        after if after and isinstance(after, str) else decode(tokens)[len(decode(ids.tolist())) :]
+    )
+    # Last, since a decoder may write into its prompt.
+    considered = None if decoder is None else decoder.next_tokens(task)
+    return Explanation(
+        prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
+    )
+
+
+def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int]) -> list[int]:
+    """Return the ids of what was drawn after a prompt.
+
+    Raises:
+        UsageError: an id that the vocabulary doesn't have.
+    """
+    if isinstance(after, str):
+        count = len(encoded(vocabulary, prompt))
+        return encoded(vocabulary, prompt + after)[count:] if after else []
+    return [token_id(token, vocabulary, len(vocabulary)) for token in after]
+
+
+def _draw(decoding: Decoding) -> None:
+    """Draw the next token.
+
+    Raises:
+        UsageError: the token ends the text.
+    """
+    step = decoding.draw()
+    if decoding.is_end(step.tokens).any():
+        count = step.position
+        raise UsageError(f"the text ends after {count} tokens; explain a step up to {count}")
+    decoding.advance()
+
+
+def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
+    """Read tokens as if the sampler had drawn them; return the context after them."""
+    builder = ContextBuilder.of(decoding.context, len(tokens))
+    for token in tokens:
+        drawn = np.array([token])
+        model_logits = decoding.model_logits()
+        logits = apply(chain, model_logits, builder.context)
+        builder.append_drawn(drawn, logits, model_logits)
+        decoding.session.extend(drawn)
+    return builder.context
+
+
+def _after(stages: list[Stage], result: StageResult) -> Stage:
+    """Return the next stage, compared with the last one and with the model."""
+    model, before, logits = stages[0], stages[-1], result.logits[0]
+    possible = logits > -np.inf
+    removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
+    removed = removed[~possible[removed]]
+    return Stage(
+        result.stage,
+        logits,
+        removed,
+        removed_mass=float(before.distribution[removed].sum()),
+        mass_kept=mass_of(possible, model.distribution),
+        # Relative to the largest logit: a constant added to a row changes no probability.
+        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
+        branch=result.branch,
+        allowed_mass=_allowed_mass(result, model),
+        fell_back=result.fell_back is not None and bool(result.fell_back[0]),
+    )
+
+
+def _allowed_mass(result: StageResult, model: Stage) -> float | None:
+    if not isinstance(result.stage, Mask) or result.stage.is_neutral:
+        return None
+    return 1.0 if result.allowed is None else mass_of(result.allowed[0], model.distribution)

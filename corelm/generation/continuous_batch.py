@@ -1,0 +1,310 @@
+"""Continuous batching: texts of several requests in one session, which join and leave at any step.
+
+A text depends on its own prompt, sampler and random numbers alone: it is the one that `generate`
+writes, whatever else is written with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+
+from corelm.decoding.step import Step
+from corelm.errors import CorelmError
+from corelm.generation.ancestral import Ancestral
+from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
+from corelm.generation.generate import BATCH, Texts
+from corelm.generation.open_texts import OpenTexts
+from corelm.generation.prefix_cache import PrefixCache
+from corelm.generation.prompts import encoded
+from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.language_model import LanguageModel, Session
+
+PIECE = 512
+"""Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
+other texts waiting for their next token."""
+
+AHEAD = 4 * BATCH
+"""Requests that are added, at most, before the first of them has ended."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A part of a step.
+
+    Attributes:
+        request: the request that it is for; None for the model's work for all of them.
+        run: does the work.
+    """
+
+    request: BatchedTexts | None
+    run: Callable[[], object]
+
+
+class ContinuousBatch:
+    """Write the texts of several requests together, a token of each in every step.
+
+    Texts of ordinary (ancestral) decoding share one session, if the model's sessions can be joined:
+    a step computes the logits of all their rows in one call. Others have a session of their own.
+    Requests with equal simple chains are drawn in one call too.
+
+    Args:
+        model: the language model.
+        rows: the largest number of texts that grow at once; requests beyond it wait their turn.
+        piece: tokens of prompts that are read in one step at most. A prompt beyond the model's
+            context is read at once: the model sees one window of it.
+        prefixes: prompts that were read before; by default none are kept.
+
+    Example:
+        >>> from corelm.generation.endings import Endings
+        >>> from corelm.registry.strategies import strategy
+        >>> from corelm.testing import ToyModel
+        >>> batch = ContinuousBatch(ToyModel())
+        >>> for prompt in ("the", "the cat"):
+        ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))
+        >>> while batch:
+        ...     for request in batch.step():
+        ...         if request.is_finished:
+        ...             print(request.open_texts.generations()[0].text)
+         cat sat on
+         sat on the
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        rows: int = BATCH,
+        piece: int = PIECE,
+        prefixes: PrefixCache | None = None,
+    ) -> None:
+        self._model, self._rows, self._piece = model, rows, piece
+        self._prefixes = prefixes or PrefixCache(0)
+        self._shared = SharedSession()
+        self._waiting: deque[BatchedTexts] = deque()
+        self._running: list[BatchedTexts] = []
+        self._changed: list[BatchedTexts] = []  # by the last step
+
+    def __bool__(self) -> bool:
+        """True if there is a text to write."""
+        return bool(self._waiting or self._running)
+
+    def add(
+        self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
+    ) -> BatchedTexts:
+        """Add a request, which begins when there are rows for it.
+
+        Args:
+            texts: the texts to write.
+            samples: the indices of those to write; all by default.
+            measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+        """
+        samples = range(texts.n) if samples is None else samples
+        request = BatchedTexts(self._model, texts, samples, measured)
+        self._waiting.append(request)
+        return request
+
+    def step(self) -> list[BatchedTexts]:
+        """Draw a token of each growing text; return their requests, and requests that failed.
+
+        An error of a sampler or decoder ends its own request; one of the model's session is raised.
+        """
+        for turn in self.turns():
+            turn.run()
+        return self._changed
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield the parts of a step, each to be run before the next one is asked for.
+
+        A caller that can't wait for a part any longer may finish its request and continue.
+        """
+        self._running = _growing(self._running)
+        yield from self._begin()
+        changed = self._changed = self._running
+        yield Turn(None, self._draw)
+        late = [request for request in changed if request.is_drawn]
+        for request in changed:
+            if not request.is_drawn and not request.is_finished:
+                yield Turn(request, request.draw)
+        yield Turn(None, self._advance)
+        # The session may work in the background while texts get their tokens.
+        for request in late:
+            if not request.is_finished:
+                yield Turn(request, request.draw)
+        self._running = _growing(changed)
+
+    def _begin(self) -> Iterator[Turn]:
+        """Read prompts, up to `piece` tokens."""
+        left = self._piece
+        while self._waiting and left > 0 and self._has_room():
+            request = self._waiting[0]
+            if not request.is_finished:
+                before = request.unread
+                yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
+                left -= before - request.unread
+            if request.is_read or request.is_finished:
+                self._running.append(self._waiting.popleft())
+
+    def _has_room(self) -> bool:
+        """Return True if the next request fits; one that is too large for any batch is alone."""
+        rows = sum(len(request.open_texts.samples) for request in self._running)
+        return rows == 0 or rows + len(self._waiting[0].open_texts.samples) <= self._rows
+
+    def _draw(self) -> None:
+        """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
+        self._shared.compute()
+        found = [request.rows for request in self._running if not request.is_finished]
+        rows = [each for each in found if each is not None and each.is_shared]
+        with suppress(CorelmError):  # each then draws alone, and fails by itself
+            draw_together(self._shared, rows)
+
+    def _advance(self) -> None:
+        """Give the session the tokens of all rows."""
+        self._shared.advance([request.view for request in self._running if request.view])
+
+
+def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
+    return [request for request in requests if not request.is_finished]
+
+
+class BatchedTexts:
+    """The texts of one request of a `ContinuousBatch`.
+
+    Attributes:
+        texts: the request.
+        open_texts: the growing texts.
+        step: the step of the last round; None if there was none.
+        is_finished: True if nothing is to come.
+        error: the exception that ended the texts; None without one.
+        is_read: True if the whole prompt is read.
+        unread: the number of tokens of the prompt that are not read.
+        rows: its rows, if their tokens can be drawn in one call with other requests.
+    """
+
+    def __init__(
+        self, model: LanguageModel, texts: Texts, samples: Sequence[int], measured: bool
+    ) -> None:
+        self.texts: Texts = texts
+        self.open_texts: OpenTexts = texts.open(model, samples, measured)
+        self.step: Step | None = None
+        self.is_finished: bool = False
+        self.error: Exception | None = None
+        self.is_read: bool = False
+        self.rows: DrawnRows | None = None
+        self._model = model
+        self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
+        self.unread: int = len(self._ids)
+        self._view: SessionView | None = None
+        self._session: Session | None = None  # while the prompt is read
+        self._steps: Iterator[Step] = iter(())
+
+    @property
+    def view(self) -> SessionView | None:
+        """Its rows in the shared session; None if it has none."""
+        return self._view if self.rows is None else self.rows.view
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if the tokens of its next step are drawn."""
+        return self.rows is not None and self.rows.is_drawn
+
+    def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
+        """Read a piece of the prompt.
+
+        Args:
+            most: the largest number of tokens.
+            shared: the session to join when the prompt is read.
+            prefixes: prompts that were read before.
+        """
+        decoder = self.texts.strategy.decoder
+        if decoder is not None and type(decoder) is not Ancestral:
+            # With a session of its own, which may rewind.
+            self._begin(self.texts.steps(self._model, self.open_texts.samples))
+            return
+        try:
+            session = self._read_piece(most, prefixes)
+        except Exception as error:  # a model's own, such as for an empty prompt
+            self._fail(error)
+            return
+        if not self.unread:
+            self._session, self._view = None, SessionView(shared, session)
+            self._begin(self._shared_steps(self._view))
+
+    def draw(self) -> None:
+        """Draw the next token of each text, or take those drawn in the common call."""
+        self.step = None
+        try:
+            self.step = next(self._steps, None)
+        except Exception as error:  # of a plugin: the other requests continue
+            self._fail(error)
+        if self.step is None or None not in self.open_texts.finish_reasons:
+            self.finish()
+
+    def finish(self) -> None:
+        """End the texts as they are; their rows leave before the next step."""
+        self.is_finished, self._view, self.rows = True, None, None
+        self._session, self._steps = None, iter(())
+
+    def _read_piece(self, most: int, prefixes: PrefixCache) -> Session:
+        ids, fits = self._ids, len(self._ids) < self._model.context_length
+        if self._session is None and fits:
+            self._session, known = prefixes.find(ids)
+            self.unread -= known
+        first = len(ids) - self.unread
+        piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
+        if self._session is None:
+            self._session = self._model.start(piece[None].copy())
+        elif len(piece):
+            self._session.extend(piece[None].copy())
+        self.unread -= len(piece)
+        if self.unread:
+            self._session.next_logits()  # read it now: a session may wait until it is asked
+        elif fits:
+            prefixes.keep(ids, self._session)
+        return self._session
+
+    def _shared_steps(self, view: SessionView) -> Iterator[Step]:
+        texts, samples = self.texts, self.open_texts.samples
+        if texts.length and treats_rows_alone(texts.strategy.sampler):
+            self.rows = DrawnRows(self._model, texts, samples, view)
+            return self.rows.steps()
+        return texts.steps(ViewedModel(self._model, view), samples)
+
+    def _begin(self, steps: Iterator[Step]) -> None:
+        self.is_read, self.unread = True, 0
+        self._steps = self.open_texts.take(steps)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self.finish()
+
+
+def write_in_order(
+    model: LanguageModel,
+    requests: Iterable[tuple[Texts, Sequence[int]]],
+    measured: bool = False,
+    rows: int = BATCH,
+) -> Iterator[BatchedTexts]:
+    """Write the texts of requests together; yield each request in order, when it has ended.
+
+    Args:
+        model: the language model.
+        requests: texts, and the indices of the samples to write of each.
+        measured: keep a `TokenRecord` for each token.
+        rows: the largest number of texts that grow at once.
+    """
+    batch, left = ContinuousBatch(model, rows), iter(requests)
+    order: deque[BatchedTexts] = deque()
+    while True:
+        more = islice(left, AHEAD - len(order))
+        order += [batch.add(texts, samples, measured) for texts, samples in more]
+        if not order:
+            return
+        batch.step()
+        while order and order[0].is_finished:
+            yield order.popleft()

@@ -1,0 +1,89 @@
+"""Talk with a model that has a chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from corelm.decoding.random_stream import fresh_seed
+from corelm.decoding.step import Step
+from corelm.errors import UsageError
+from corelm.generation.generate import stream
+from corelm.generation.prompts import render_chat
+from corelm.language_model import LanguageModel
+from corelm.registry.strategies import Strategy
+
+
+class Conversation:
+    """A conversation with a model that has a chat template.
+
+    Answer i has the random numbers of sample i of the seed, so that a conversation can be had
+    again, and an answer that was undone comes again.
+
+    Args:
+        model: the language model.
+        strategy: the sampler and the decoder.
+        seed: decides the random numbers; by default a fresh one.
+        length: the largest number of tokens of an answer.
+        system: the first message, to the model alone; empty for none.
+
+    Attributes:
+        messages: all messages, each with a `role` and a `content`.
+
+    Raises:
+        UsageError: a model without a chat template.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        strategy: Strategy,
+        *,
+        seed: int | None = None,
+        length: int = 500,
+        system: str = "",
+    ) -> None:
+        self._model, self.length = model, length
+        self.strategy = strategy
+        self.seed: int = fresh_seed() if seed is None else seed
+        self.messages: list[dict[str, str]] = []
+        if system:
+            self.messages.append({"role": "system", "content": system})
+        render_chat(model.vocabulary, [*self.messages, {"role": "user", "content": "?"}])
+
+    @property
+    def answers(self) -> int:
+        """The number of answers so far."""
+        return sum(message["role"] == "assistant" for message in self.messages)
+
+    def say(self, text: str) -> Iterator[Step]:
+        """Send a message, and yield the steps of the answer, each with its text.
+
+        An answer that is not read to its end is kept as far as it was read.
+        """
+        asked = {"role": "user", "content": text}
+        prompt = render_chat(self._model.vocabulary, [*self.messages, asked])
+        written: list[str] = []
+        sample = self.answers
+        try:
+            for step in stream(
+                self._model, prompt, sampler=self.strategy.sampler, length=self.length,
+                sample=sample, seed=self.seed, decoder=self.strategy.decoder,
+            ):  # fmt: skip
+                written.append(step.text)
+                yield step
+        finally:
+            if written:
+                answer = {"role": "assistant", "content": "".join(written).strip()}
+                self.messages += [asked, answer]
+
+    def undo(self) -> str:
+        """Forget the last question and its answer; return the question.
+
+        Raises:
+            UsageError: nothing was said.
+        """
+        if not self.answers:
+            raise UsageError("nothing was said that could be undone")
+        asked, _ = self.messages[-2:]
+        del self.messages[-2:]
+        return asked["content"]

@@ -1,0 +1,189 @@
+"""Draw the tokens of several requests with equal chains in one call.
+
+A chain of corelm's own samplers that reads nothing but the logits treats each row by itself, to the
+last bit. So the rows of all requests with such a chain are drawn together, whatever their lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import ModelLogits
+from corelm.decoding.step import Step
+from corelm.generation.generate import Texts
+from corelm.generation.shared_session import SessionView, SharedSession, neighbours
+from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import Array, draw_checked
+from corelm.registry.registry import registry
+from corelm.sampler import Choice, Mask, Sampler
+from corelm.stages import invalid_result, run_stages
+
+ALL = slice(None)
+OWN = "corelm_samplers."
+"""The package of corelm's own samplers, which a row's company never changes."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tokens of some rows, and the distributions that they were drawn from.
+
+    Attributes:
+        step: the tokens and distributions, as one step of all rows.
+        entropy: (batch,) nats, of the distributions drawn from.
+        grows: (batch,) True for tokens that don't end their text.
+        all_grow: True if no token ends its text.
+    """
+
+    step: Step
+    entropy: NDArray[np.float64]
+    grows: NDArray[np.bool_]
+    all_grow: bool
+
+
+class DrawnRows:
+    """The rows of a request whose chain treats each row by itself.
+
+    Args:
+        model: the language model.
+        texts: the request.
+        samples: the samples to write.
+        view: a session that has read the prompt, in one row.
+
+    Attributes:
+        view: its rows in the shared session; None after the last token.
+        key: equal for requests that are drawn together.
+    """
+
+    def __init__(
+        self, model: LanguageModel, texts: Texts, samples: Sequence[int], view: SessionView
+    ) -> None:
+        self._texts, self._vocabulary = texts, model.vocabulary
+        self._prepare = ModelLogits(model.vocabulary, texts.unknown)
+        self._ends = list(model.vocabulary.ends)
+        self._samples: NDArray[np.int64] = np.array(samples, dtype=np.int64)
+        self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
+        self._position = 0
+        self._step: Step | None = None
+        view.select(np.zeros(len(samples), dtype=np.int64))
+        self.view: SessionView | None = view
+        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
+        self.key: str = f"{texts.strategy.sampler} {texts.unknown}"
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if the tokens of its next step are drawn."""
+        return self._step is not None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if its view has joined the shared session."""
+        return self.view is not None and self.view.own is None
+
+    @property
+    def uniforms(self) -> NDArray[np.float64]:
+        """The random numbers of the next tokens."""
+        is_whole = len(self._samples) == len(self._stream)
+        return self._stream.at(self._position, None if is_whole else self._samples)
+
+    def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
+        """Draw tokens for rows of this request, and of others with an equal key.
+
+        Args:
+            logits: (batch, vocabulary) the model's, which are overwritten.
+            uniforms: (batch,) numbers in [0, 1).
+        """
+        model_logits = self._prepare(logits, self._position)
+        past = np.empty((len(logits), 0), dtype=np.int64)  # which no stage reads
+        context = Context.of(past, vocabulary=self._vocabulary)
+        sampler = self._texts.strategy.sampler
+        result = run_stages(sampler, model_logits, context)
+        tokens, surprisal, valid = draw_checked(result, uniforms)
+        if not valid:
+            raise invalid_result(sampler, result, self._position)
+        # Computed for all rows at once: a call for each request would take as long as the model.
+        step = Step(self._position, np.arange(len(tokens)), tokens, model_logits, result, surprisal)
+        grows = np.ones(len(tokens), dtype=bool)
+        for end in self._ends:
+            grows &= tokens != end
+        return Drawn(step, step.entropy, grows, bool(grows.all()))
+
+    def take(self, drawn: Drawn, rows: slice = ALL) -> None:
+        """Append tokens to the session, so that the model can continue before the tokens are read.
+
+        Args:
+            drawn: tokens of these rows, and of others.
+            rows: the rows of this request.
+        """
+        assert self.view is not None
+        step, tokens = drawn.step, drawn.step.tokens[rows]
+        self._step = Step(
+            self._position, self._samples, tokens, step.model_logits[rows], step.logits[rows],
+            step.surprisal[rows],
+        )  # fmt: skip
+        vars(self._step)["entropy"] = drawn.entropy[rows]  # where the step would keep it
+        self._position += 1
+        grows = None if drawn.all_grow else drawn.grows[rows]
+        if self._position == self._texts.length or (grows is not None and not grows.any()):
+            self.view = None
+            return
+        if grows is not None and not grows.all():
+            self.view.select(np.flatnonzero(grows))
+            self._samples, tokens = self._samples[grows], tokens[grows]
+        self.view.extend(tokens)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps; the tokens of a step that were not drawn with others are drawn here."""
+        observers = registry()
+        observed = observers.load_observers()
+        while self.view is not None or self._step is not None:
+            if self._step is None:
+                assert self.view is not None
+                self.take(self.draw(self.view.next_logits(), self.uniforms))
+            step, self._step = self._step, None
+            assert step is not None
+            if observed:
+                observers.observe(step)
+            yield step
+
+
+def treats_rows_alone(sampler: Sampler) -> bool:
+    """Return True if rows of several requests can be drawn together with a sampler."""
+    return all(
+        not stage.reads
+        and not isinstance(stage, (Choice, Mask))
+        and type(stage).__module__.startswith(OWN)
+        for stage in sampler.active_stages
+    )
+
+
+def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
+    """Draw the tokens of requests with equal chains in one call for each chain.
+
+    Args:
+        shared: the session of all views, whose logits are computed.
+        rows: requests whose views have joined it.
+    """
+    groups: dict[str, list[DrawnRows]] = {}
+    for each in rows:
+        groups.setdefault(each.key, []).append(each)
+    for group in groups.values():
+        views = [each.view for each in group if each.view is not None]
+        logits = _logits_of(shared, views)
+        drawn = group[0].draw(logits, np.concatenate([each.uniforms for each in group]))
+        end = 0
+        for each, view in zip(group, views, strict=True):
+            first, end = end, end + view.size
+            each.take(drawn, slice(first, end))
+
+
+def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
+    """Return the logits of all rows of some views, without a copy if these are neighbours."""
+    if span := neighbours(views):
+        return shared.logits(*span)
+    return np.concatenate([view.next_logits() for view in views])

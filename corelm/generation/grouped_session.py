@@ -1,0 +1,143 @@
+"""Rows of different lengths for models whose own sessions take rows of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.errors import UsageError
+from corelm.language_model import HiddenStateSession, RewindableSession, Session, padded_rows
+from corelm.numerics.distributions import Array
+
+Ids = NDArray[np.int64]
+Start = Callable[[Ids], Session]
+
+
+def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:
+    """Return a joinable session of rows of any lengths, made of sessions of equal rows.
+
+    A model whose own sessions take rows of one length gets the others by it. Rows of one length
+    are one session; a step runs each session by itself.
+
+    Args:
+        start: starts a session of (batch, time) ids, such as a method of the model. Sessions of
+            the same function can be joined.
+        tokens: (batch, time) ids, or a list of ids for each row.
+
+    Raises:
+        UsageError: neither (batch, time) ids nor a list of ids for each row.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> model = ToyModel(list("abcdef"))
+        >>> session = start_rows(model.start, [[3, 4], [5]])
+        >>> session.join(start_rows(model.start, [[6, 7, 8]]))
+        >>> session.next_logits().shape
+        (3, 9)
+    """
+    ids, lengths = padded_rows(tokens)
+    order = np.argsort(lengths, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    sessions = [start(ids[rows, : lengths[rows].max(initial=0)]) for rows in groups]
+    kind = KINDS[
+        isinstance(sessions[0], RewindableSession), isinstance(sessions[0], HiddenStateSession)
+    ]
+    return kind(start, sessions, [len(rows) for rows in groups], np.argsort(order))
+
+
+class GroupedSession:
+    """A joinable session of sessions of equal rows; `start_rows` returns one.
+
+    Args:
+        start: the function that started the sessions.
+        sessions: at least one.
+        sizes: the number of rows of each.
+        places: (batch,) the place of each row among the rows of all sessions.
+    """
+
+    def __init__(self, start: Start, sessions: list[Any], sizes: list[int], places: Ids) -> None:
+        self._start, self._sessions, self._sizes, self._places = start, sessions, sizes, places
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        return self._in_order([session.next_logits() for session in self._sessions])
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        ids = np.asarray(tokens)
+        if ids.shape[:1] != self._places.shape:
+            batch = len(self._places)
+            raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
+        by_session = ids[np.argsort(self._places)]
+        for session, part in zip(self._sessions, self._split(by_session), strict=True):
+            session.extend(part)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        kept = self._places[np.asarray(rows, dtype=np.int64)]
+        order = np.argsort(kept, kind="stable")
+        firsts = np.cumsum([0, *self._sizes[:-1]])
+        parts = np.split(kept[order], np.searchsorted(kept[order], firsts[1:]))
+        # A session without rows is dropped; if none has any, the first remains.
+        used = [i for i, part in enumerate(parts) if len(part)] or [0]
+        for i in used:
+            self._sessions[i].select(parts[i] - firsts[i])
+        self._sessions = [self._sessions[i] for i in used]
+        self._sizes = [len(parts[i]) for i in used]
+        self._places = np.argsort(order)
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of the same model after the own ones.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        if other is self or not isinstance(other, GroupedSession) or other._start != self._start:
+            raise UsageError("join takes another session of the same model")
+        self._places = np.concatenate([self._places, other._places + sum(self._sizes)])
+        self._sessions = self._sessions + other._sessions
+        self._sizes = self._sizes + other._sizes
+
+    def _in_order(self, parts: list[Array]) -> Array:
+        """Return the rows of all sessions in the order of the rows."""
+        return parts[0][self._places] if len(parts) == 1 else np.concatenate(parts)[self._places]
+
+    def _split(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        return np.split(rows, np.cumsum(self._sizes)[:-1])
+
+
+class _Rewindable(GroupedSession):
+    """A session of sessions that can drop tokens."""
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self._in_order([session.last_logits(count) for session in self._sessions])
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        for session in self._sessions:
+            session.rewind(count)
+
+
+class _HiddenStates(GroupedSession):
+    """A session of sessions with access to hidden states."""
+
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        return self._in_order([session.hidden_states(count) for session in self._sessions])
+
+
+class _RewindableHiddenStates(_Rewindable, _HiddenStates):
+    """A session of sessions with both."""
+
+
+KINDS = {
+    (False, False): GroupedSession,
+    (True, False): _Rewindable,
+    (False, True): _HiddenStates,
+    (True, True): _RewindableHiddenStates,
+}
+"""The class of a session by what its sessions can do: rewind, and return hidden states."""

@@ -1,0 +1,111 @@
+"""Prompts that were read before: a prompt that begins like one of them is read from there on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.language_model import ForkableSession, RewindableSession, Session
+
+LEAST = 16
+"""Tokens that two prompts share at least, unless they are equal: to copy and rewind the session of
+a shorter prefix takes as long as to read it."""
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A prompt, and a session that has read it."""
+
+    ids: NDArray[np.int64]
+    session: ForkableSession
+
+
+class PrefixCache:
+    """Sessions that have read a prompt, bounded in tokens, the least recently used gone first.
+
+    Only sessions that can be copied and rewound are kept. A text is the same to the last bit with
+    and without its prefix in the cache, as far as the model's sessions keep that law.
+
+    Args:
+        tokens: tokens of all prompts together; 0 to keep none. A prompt of fewer than `LEAST`
+            counts as one of `LEAST`, since its session has logits too.
+
+    Attributes:
+        tokens: the number of tokens in the cache.
+        hits: prompts whose beginning was in the cache.
+        saved: tokens that were not read again.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> cache, model = PrefixCache(100), ToyModel()
+        >>> prompt = model.vocabulary.encode("the cat sat on " * 8)
+        >>> cache.keep(prompt, model.start([prompt]))
+        >>> session, count = cache.find([*prompt, 5])
+        >>> count, cache.hits, cache.saved
+        (32, 1, 32)
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._most = tokens
+        # From the least recently used to the most recently used.
+        self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
+        # Numbers, and no properties: another thread may read them while a prompt is kept.
+        self.tokens: int = 0
+        self.hits: int = 0
+        self.saved: int = 0
+
+    def find(self, prompt: Sequence[int]) -> tuple[Session | None, int]:
+        """Return a session that has read the longest known prefix of a prompt, and its length.
+
+        Without a known prefix it returns None and 0.
+        """
+        known, count = self._longest(tuple(prompt))
+        if not count:
+            return None, 0
+        self._kept.move_to_end(known)
+        session: Session = self._kept[known].session.fork()
+        if count < len(known):
+            assert isinstance(session, RewindableSession)
+            session.rewind(len(known) - count)
+        self.hits += 1
+        self.saved += count
+        return session, count
+
+    def keep(self, prompt: Sequence[int], session: Session) -> None:
+        """Keep a copy of a session of one row, which has read a whole prompt."""
+        known = tuple(prompt)
+        if not known or known in self._kept or max(len(known), LEAST) > self._most:
+            return
+        if isinstance(session, ForkableSession) and isinstance(session, RewindableSession):
+            self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
+            self.tokens += len(known)
+            while max(self.tokens, LEAST * len(self._kept)) > self._most:
+                oldest, _ = self._kept.popitem(last=False)
+                self.tokens -= len(oldest)
+
+    def _longest(self, prompt: Ids) -> tuple[Ids, int]:
+        """Return the known prompt that shares the most tokens with a prompt, and their number."""
+        if prompt in self._kept:
+            return prompt, len(prompt)
+        ids = np.array(prompt, dtype=np.int64)
+        lengths = {
+            known: _common(prefix.ids, ids)
+            for known, prefix in self._kept.items()
+            if len(known) >= LEAST
+        }
+        longest = max(lengths, key=lambda known: lengths[known], default=())
+        count = lengths.get(longest, 0)
+        return (longest, count) if count >= LEAST else ((), 0)
+
+
+def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """Return the number of equal tokens at the beginning of two texts."""
+    count = min(len(one), len(other))
+    differ = np.flatnonzero(one[:count] != other[:count])
+    return int(differ[0]) if len(differ) else count

@@ -1,0 +1,184 @@
+"""One session of a model for the rows of several texts; each text sees only its own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.errors import UsageError
+from corelm.language_model import JoinableSession, LanguageModel, Session, Vocabulary
+from corelm.numerics.distributions import Array
+
+
+class SharedSession:
+    """The rows of all views in one session, which is extended once for all of them."""
+
+    def __init__(self) -> None:
+        self._session: JoinableSession | None = None
+        self._logits: Array | None = None
+        self._size = 0
+
+    def compute(self) -> None:
+        """Compute the logits of all rows, if there are any, in one call."""
+        if self._session is not None and self._logits is None:
+            self._logits = self._session.next_logits()
+
+    def logits(self, first: int, end: int) -> Array:
+        """Return the logits of the rows of one view, (batch, vocabulary), without a copy."""
+        self.compute()
+        assert self._logits is not None
+        return self._logits[first:end]
+
+    def advance(self, views: Sequence[SessionView]) -> None:
+        """Keep the rows of these views alone, and append the token of each.
+
+        A view with a session of its own joins the others, if its session can.
+        """
+        self._logits = None
+        inside = [view for view in views if view.own is None]
+        if not inside or self._session is None:
+            self._session = None
+        elif neighbours(inside) != (0, self._size):  # a row has gone
+            self._session.select(np.concatenate([view.rows for view in inside]))
+        for view in views:
+            # It joins before its token, so that this token is read in one step with the others.
+            if view.own is not None and isinstance(view.own, JoinableSession):
+                self._join(view.own)
+                inside.append(view)
+            elif view.own is not None:
+                view.own.extend(view.take_tokens())
+        if self._session is not None:
+            self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
+        first = 0
+        for view in inside:
+            view.place(first)
+            first += view.size
+        self._size = first
+
+    def _join(self, session: JoinableSession) -> None:
+        if self._session is None:
+            self._session = session
+        else:
+            self._session.join(session)
+
+
+class SessionView:
+    """A session of some rows of a shared session, which gets one token at a time.
+
+    Args:
+        shared: the shared session.
+        own: a session of one row, which has read the prompt.
+
+    Attributes:
+        own: the session of its own; None when it has joined the shared one.
+        size: the number of its rows.
+    """
+
+    def __init__(self, shared: SharedSession, own: Session) -> None:
+        self._shared = shared
+        self.own: Session | None = own
+        self.size = 1
+        self._first = 0  # the first of its rows in the shared session, which are neighbours
+        self._kept: NDArray[np.int64] | None = None  # those selected since the last step
+        self._tokens: NDArray[Any] | None = None
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        Raises:
+            UsageError: rows were selected or tokens appended since the last step.
+        """
+        if self._tokens is not None:
+            raise UsageError("a shared session has no logits before its next step")
+        if self.own is not None:
+            return self.own.next_logits()
+        if self._kept is not None:
+            raise UsageError("a shared session drops rows after their logits")
+        return self._shared.logits(self._first, self._first + self.size)
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens of shape (batch,), in the next step of the shared session.
+
+        Raises:
+            UsageError: other tokens, or a second time in one step.
+        """
+        if self._tokens is not None or np.shape(tokens) != (self.size,):
+            raise UsageError("a shared session takes one token of each row in a step")
+        self._tokens = tokens
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked.
+
+        Raises:
+            UsageError: after tokens were appended in this step.
+        """
+        if self._tokens is not None:
+            raise UsageError("a shared session drops rows before it takes their tokens")
+        kept = np.asarray(rows, dtype=np.int64)
+        if self.own is not None:
+            self.own.select(kept)
+        else:
+            self._kept = kept if self._kept is None else self._kept[kept]
+        self.size = len(kept)
+
+    @property
+    def first(self) -> int | None:
+        """The first of its rows in the shared session; None if it has dropped or forked rows."""
+        return self._first if self._kept is None else None
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(batch,) its rows in the shared session."""
+        if self._kept is not None:
+            return self._first + self._kept
+        return np.arange(self._first, self._first + self.size)
+
+    def place(self, first: int) -> None:
+        """Record the first of this view's rows in the shared session, which it has joined."""
+        self.own, self._first, self._kept = None, first, None
+
+    def take_tokens(self) -> NDArray[Any]:
+        """Return the tokens to append, and forget them.
+
+        Raises:
+            UsageError: there are none.
+        """
+        tokens, self._tokens = self._tokens, None
+        if tokens is None:
+            raise UsageError("a shared session needs a token of each row in a step")
+        return tokens
+
+
+def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:
+    """Return the first row of some views and the one after the last, if they have all between."""
+    end = start = views[0].first
+    for view in views:
+        if end is None or view.first != end:
+            return None
+        end += view.size
+    return None if start is None or end is None else (start, end)
+
+
+class ViewedModel:
+    """A model as one text sees it: its session is a view that has read the prompt.
+
+    Args:
+        model: the model of the shared session.
+        view: the session.
+    """
+
+    def __init__(self, model: LanguageModel, view: SessionView) -> None:
+        self._model, self._view = model, view
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.context_length: int = model.context_length
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return the distribution of the model."""
+        return self._model.next_token_distribution(tokens)
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """Return the view, whose text begins with these tokens."""
+        return self._view

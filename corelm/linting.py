@@ -1,0 +1,388 @@
+"""Note likely mistakes in a chain of samplers, such as an order that can't be meant.
+
+Notes are not errors: every chain is carried out as written. The rules contain no sampler's name.
+They use a sampler's attributes (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and its effect
+on rows of logits made for the purpose, so a third-party filter gets the same notes, and its author
+need not declare what the arithmetic already shows.
+
+A sampler that reads the context is not probed. A sampler that does not declare what it reads is
+called with two contexts, to see if they matter. A sampler that reads the vocabulary is called
+without one, as by `corelm.sampling_distribution`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import takewhile
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.errors import SamplerError, UsageError
+from corelm.numerics.distributions import Array, entropy, softmax
+from corelm.sampler import Chain, Mask, Sampler
+from corelm.stages import apply
+
+Stages = Sequence[Sampler]
+
+
+def notes(sampler: Sampler) -> list[str]:
+    """Return one sentence for each likely mistake in a sampler; none for most.
+
+    Args:
+        sampler: a sampler or a chain. Stages at their neutral values do not count.
+
+    Example:
+        >>> import corelm
+        >>> corelm.notes(corelm.sampler("temperature(t=0.7) | greedy"))
+        ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
+anyway; leave it out']
+    """
+    found = dict.fromkeys(_notes(sampler.active_stages))
+    for place, inner, whole in _with_nested(sampler.active_stages):
+        # A stage outside that a nested sampler makes idle may still act on other rows.
+        inside = (*_notes(inner), *_notes_on_order(_changing(whole)))
+        found |= dict.fromkeys(f"{place}: {note}" for note in inside if note not in found)
+    return [*found]
+
+
+def _with_nested(stages: Stages) -> Iterator[tuple[str, Stages, Stages]]:
+    """Yield each nested sampler: its place, its stages, and the chain with them in that place."""
+    for at, stage in enumerate(stages):
+        for parameter, nested in stage.nested.items():
+            place, inner = f"{_name(stage)} {parameter}", nested.active_stages
+            yield place, inner, (*stages[:at], *inner, *stages[at + 1 :])
+            for deeper, innermost, whole in _with_nested(inner):
+                yield f"{place}, {deeper}", innermost, (*stages[:at], *whole, *stages[at + 1 :])
+
+
+def _notes(stages: Stages) -> list[str]:
+    if len(stages) == 1:
+        return [*_filter_without_effect(stages)]
+    before = _before_the_last_choice(stages)
+    return [
+        *_around_the_last_choice(before, stages[len(before) :]),
+        *_notes_on_order(_changing(stages)),
+        *_filter_without_effect(_changing(stages)),
+    ]
+
+
+def _notes_on_order(stages: Stages) -> list[str]:
+    return [note for rule in RULES for note in rule(stages)]
+
+
+def _before_the_last_choice(stages: Stages) -> Stages:
+    """Return the stages before one such as greedy, which leaves one token."""
+    return [*takewhile(lambda stage: not leaves_one_token(stage), stages)]
+
+
+def _changing(stages: Stages) -> Stages:
+    """Return the stages that can matter: before the last choice, and not at temperature 1."""
+    return [stage for stage in _before_the_last_choice(stages) if temperature_of(stage) != 1]
+
+
+def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
+    """Yield notes on stages that do nothing, because a stage such as greedy leaves one token."""
+    if not rest:
+        return
+    last, *later = rest
+    after = [stage for stage in later if not isinstance(stage, Mask)]  # a mask is never broken
+    if after:
+        yield (
+            f"{_label(last)} leaves one token, so {_labels(after)} after it can change nothing; "
+            f"leave {_it(after)} out"
+        )
+    idle = [*takewhile(_keeps_the_most_likely, reversed(before))][::-1]
+    if idle:
+        changes = "changes" if len(idle) == 1 else "change"
+        yield (
+            f"{_labels(idle)} {changes} nothing before {_label(last)}, which takes the most likely "
+            f"token anyway; leave {_it(idle)} out"
+        )
+
+
+def _filter_after_heat(stages: Stages) -> Iterator[str]:
+    for i, stage in enumerate(stages):
+        after = [late for late in stages[i + 1 :] if late.kind == "filter"]
+        if _is_hot(stage) and (misled := [late for late in after if compares_probabilities(late)]):
+            yield (
+                f"{_label(stage)} flattens the probabilities that {_labels(misled)} after it "
+                f"{'compares' if len(misled) == 1 else 'compare'}, so more unlikely tokens stay; "
+                "put the temperature last"
+            )
+
+
+def _filter_after_uniform(stages: Stages) -> Iterator[str]:
+    for i, stage in enumerate(stages):
+        after = [late for late in stages[i + 1 :] if late.kind == "filter"]
+        if temperature_of(stage) == math.inf and after:
+            yield (
+                f"{_label(stage)} makes all tokens equally likely, so {_labels(after)} after it "
+                f"can only choose by token id; put {_name(stage)} last"
+            )
+
+
+def _penalty_after_filter(stages: Stages) -> Iterator[str]:
+    first = next((i for i, stage in enumerate(stages) if stage.kind == "filter"), len(stages))
+    after = [stage for stage in stages[first + 1 :] if stage.kind in ("penalty", "mask")]
+    if after:
+        yield (
+            f"{_labels(after)} after {_label(stages[first])} cannot bring back tokens that the "
+            f"filter removed; put {_it(after)} first"
+        )
+
+
+def _filter_without_effect(stages: Stages) -> Iterator[str]:
+    for i, late in enumerate(stages):
+        if late.kind != "filter":
+            continue
+        if has_effect(late) is False:
+            yield f"{late} never removes a token; change its parameters or leave it out"
+        elif early := _makes_idle(stages[:i], late):
+            yield f"{_label(late)} never removes a token after {_label(early)}; leave it out"
+        elif i and _is_idle_before(stages[i - 1], late):
+            early = stages[i - 1]
+            yield f"{_label(early)} makes no difference before {_label(late)}; leave it out"
+
+
+def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
+    """Find the filter after which a filter removes nothing, with any samplers between them."""
+    for i, early in enumerate(before):
+        # Alone and with the stages between, which may change the rows that reach it.
+        prefixes = (early, Chain(tuple(before[i:])))
+        if early.kind == "filter" and all(has_effect(late, p) is False for p in prefixes):
+            return early
+    return None
+
+
+def _is_idle_before(early: Sampler, late: Sampler) -> bool:
+    return early.kind == "filter" and differ(late, early | late) is False
+
+
+def _change_after_feedback(stages: Stages) -> Iterator[str]:
+    for i, stage in enumerate(stages[:-1]):
+        after = stages[i + 1 :]
+        # By default `reads` has everything, which is no sign of feedback.
+        if stage.reads < Sampler.reads and stage.reads & {"surprisal", "model_surprisal"}:
+            yield (
+                f"{_label(stage)} adapts to the tokens drawn, and {_labels(after)} after it "
+                f"{'changes' if len(after) == 1 else 'change'} which are drawn; "
+                f"put {_name(stage)} last"
+            )
+
+
+RULES: tuple[Callable[[Stages], Iterator[str]], ...] = (
+    _filter_after_heat,
+    _filter_after_uniform,
+    _penalty_after_filter,
+    _change_after_feedback,
+)
+"""The rules on the order of two stages."""
+
+
+def _keeps_the_most_likely(stage: Sampler) -> bool:
+    return stage.is_argmax_invariant and temperature_of(stage) != math.inf
+
+
+def _is_hot(stage: Sampler) -> bool:
+    if stage.kind != "temperature":
+        return False
+    t = temperature_of(stage)
+    return flattens(stage) if t is None else 1 < t < math.inf
+
+
+def _label(stage: Sampler) -> str:
+    """Return the name of a stage, with the numbers that switch it on for all but penalties."""
+    numbers = {name: getattr(stage, name) for name in stage.neutral}
+    if stage.kind in ("penalty", "mask") or not numbers:
+        return _name(stage)
+    shown = (f"{k}={v:g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in numbers.items())
+    return f"{_name(stage)}({', '.join(shown)})"
+
+
+def _name(stage: Sampler) -> str:
+    """Return the name of a stage without the distribution in front of it."""
+    return stage.name.rpartition(":")[2]
+
+
+def _labels(stages: Stages) -> str:
+    *most, last = map(_label, stages)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _it(stages: Stages) -> str:
+    return "it" if len(stages) == 1 else "them"
+
+
+WIDTH = 1024
+SIZES = (2, 3, 5, 10, 30, 100, 300, WIDTH)
+LARGE = 2**19
+"""Tokens of the rows that confirm a claim about every row: more than today's vocabularies have."""
+
+HEAT = 2.0
+TOLERANCE = 1e-5
+"""By how much two probabilities may differ that rounding alone keeps apart."""
+
+
+def temperature_of(sampler: Sampler) -> float | None:
+    """Return the one temperature that a sampler applies to every row; None if there is none.
+
+    Args:
+        sampler: a sampler or a chain.
+
+    Returns:
+        0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
+
+    Example:
+        >>> import corelm
+        >>> [temperature_of(corelm.sampler(name)) for name in ("greedy", "stochastic", "uniform")]
+        [0.0, 1.0, inf]
+        >>> temperature_of(corelm.sampler("temperature(t=0.33) | temperature(t=2)"))
+        0.66
+        >>> temperature_of(corelm.sampler("top_k(k=40)")) is None
+        True
+    """
+    if any(stage.kind != "temperature" for stage in sampler.stages):
+        return None
+    # Unequal gaps in both directions: only a division keeps all their ratios.
+    rows = np.array([[0.0, 1.0, 3.0, -2.0], [5.0, 1.0, 4.0, 4.5]])
+    result = _call(sampler, rows)
+    if result is None:
+        return None
+    if ((result > -np.inf).sum(axis=-1) == 1).all():
+        return 0.0
+    if not np.isfinite(result).all():
+        return None
+    ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
+    if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
+        return None
+    # Twelve digits, so that a note says 0.66 and not 0.6600000000000001.
+    return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
+
+
+def leaves_one_token(sampler: Sampler) -> bool:
+    """Return True if a sampler keeps only the most likely token of any row."""
+    return all(_keeps_the_first_alone(sampler, rows()) for rows in BATCHES)
+
+
+def _keeps_the_first_alone(sampler: Sampler, rows: Array) -> bool:
+    result = _call(sampler, rows)
+    if result is None:
+        return False
+    alone = (result > -np.inf).sum(axis=-1) == 1
+    return bool((alone & (result.argmax(axis=-1) == rows.argmax(axis=-1))).all())
+
+
+def flattens(sampler: Sampler) -> bool:
+    """Return True if a sampler raises the entropy of some rows."""
+    result = _call(sampler, _probes())
+    if result is None:
+        return False
+    return bool((entropy(softmax(result)) > entropy(softmax(_probes())) + 1e-3).any())
+
+
+def compares_probabilities(sampler: Sampler) -> bool:
+    """Return True if a filter keeps less likely tokens when a temperature flattens its input."""
+    cool, hot = (_call(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
+    if cool is None or hot is None:
+        return False
+    # The least likely token that stays, by its logit before the heat.
+    least = [np.where(kept > -np.inf, _probes(), np.inf).min(axis=-1) for kept in (cool, hot)]
+    return bool((least[1] < least[0]).any())
+
+
+def has_effect(sampler: Sampler, after: Sampler | None = None) -> bool | None:
+    """Return True if a sampler changes some row, False if none, None if that cannot be known.
+
+    Args:
+        sampler: a sampler that reads the logits alone.
+        after: the sampler that acts before it.
+    """
+    return differ(after, sampler if after is None else after | sampler)
+
+
+def differ(a: Sampler | None, b: Sampler) -> bool | None:
+    """Return True if two samplers differ on some row, False if on none, None if not known.
+
+    Args:
+        a: a sampler, or None for the logits as they come.
+        b: a sampler.
+    """
+    for rows in BATCHES:
+        first = rows() if a is None else _call(a, rows())
+        second = _call(b, rows())
+        if first is None or second is None:
+            return None
+        # Probabilities, not logits: a constant added to a row is no difference.
+        if not np.allclose(softmax(first), softmax(second), rtol=TOLERANCE, atol=0):
+            return True
+    return False
+
+
+def _call(sampler: Sampler, rows: Array) -> Array | None:
+    """Return the logits that a sampler makes of some rows; None if it reads the past or fails."""
+    declared = [stage.reads for stage in sampler.stages if stage.reads != Sampler.reads]
+    if frozenset().union(*declared) - {"vocabulary"}:
+        return None
+    # A stage that declares nothing may read the past: two lengths show if it does.
+    silent = len(declared) < len(sampler.stages)
+    try:
+        with np.errstate(all="ignore"):  # a warning about the probes would puzzle users
+            lengths = (0, 5) if silent else (0,)
+            results = [apply(sampler, rows, _past(len(rows), n)) for n in lengths]
+    except (SamplerError, UsageError):
+        return None
+    return results[0] if np.array_equal(results[0], results[-1]) else None
+
+
+def _past(rows: int, length: int) -> Context:
+    """Return a context of equal tokens, all of them drawn and surprising."""
+    shape = (rows, length)
+    return Context(np.zeros(shape, dtype=np.int64), np.full(shape, 9.0), np.full(shape, 9.0), 0)
+
+
+@cache
+def _few_probes() -> Array:
+    """Return (4, 64) float32: the effect of most samplers shows here, in no time."""
+    i = np.arange(64, dtype=np.float32)
+    return np.stack([0 * i, -0.1 * i, -i, np.where(i == 0, 3, 0 * i)])
+
+
+@cache
+def _probes() -> Array:
+    """Return rows of many shapes, in falling order: flat, almost flat, and falling differently.
+
+    Returns:
+        (rows, WIDTH) float32, minus infinity after the tokens of a row.
+    """
+    rng = np.random.default_rng(1)
+    flat = [np.zeros(n) for n in (*range(1, 65), 100, 128, 200, 256, 500, 512, 1000, WIDTH)]
+    shaped = [row for n in SIZES for row in _shapes(n, rng)]
+    rows = np.full((len(flat) + len(shaped), WIDTH), -np.inf, dtype=np.float32)
+    for row, values in zip(rows, [*flat, *shaped], strict=True):
+        row[: len(values)] = np.sort(values)[::-1]
+    return rows
+
+
+def _shapes(n: int, rng: np.random.Generator) -> list[Array]:
+    i = np.arange(n)
+    return [
+        *(np.where(i == 0, gap, 0.0) for gap in (0.1, 0.7, 2.0, 5.0, 12.0)),
+        *(np.where(i == 0, -gap, 0.0) for gap in (0.1, 0.7, 2.0, 5.0, 12.0)),
+        *(-slope * i for slope in (0.01, 0.1, 0.5, 1.0, 3.0)),
+        *(-exponent * np.log(i + 1) for exponent in (0.5, 1.0, 2.0)),
+        *(rng.normal(0, spread, n) for spread in (0.5, 1.0, 3.0, 10.0, 40.0)),
+    ]
+
+
+@cache
+def _large_probes() -> Array:
+    """Return (3, LARGE) float32: flat, flat but for the last token, and falling steadily."""
+    i = np.arange(LARGE, dtype=np.float32)
+    return np.stack([0 * i, np.where(i == LARGE - 1, -5, 0 * i), -0.1 * i])
+
+
+BATCHES = (_few_probes, _probes, _large_probes)
+"""The cheap ones first: most claims fail there."""

@@ -1,0 +1,397 @@
+"""The exact divergence of a sampler's distribution from the model's: entropy, KL, mass kept.
+
+`divergence` is the definition, for one row. `ModelRows` compares many rows with a model's rows;
+compiled kernels serve float32 (`corelm/native/backend.py`).
+
+The weights have the type of the logits; all sums of them are in float64. Terms that two
+distributions have in common are summed in the same order on both sides, so that they cancel: up
+to the last bits, a filter's divergence is -ln of the mass that it keeps, and the divergence of an
+unchanged distribution is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.caching import cached_property
+from corelm.native import rows
+from corelm.native.backend import kernel
+from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
+
+Floats = NDArray[np.float64]
+
+LEAST = -1e30
+"""A logit with weight 0, used in place of minus infinity: 0 * -inf would be nan in the sums."""
+
+FEW = 0.25
+"""Below this share of the vocabulary it pays to pick out the tokens that can be drawn."""
+
+
+class Distribution:
+    """A row of logits, as weights relative to the largest.
+
+    Args:
+        row: (vocabulary,) logits, at least one of them finite.
+        whole: True to look at all tokens; otherwise only at the tokens that can be drawn, if they
+            are few.
+
+    Attributes:
+        row: the logits.
+        possible: (vocabulary,) True for the tokens that can be drawn.
+        count: the number of tokens that can be drawn.
+        below: (tokens,) the logits looked at, less the largest.
+        top: the index of the likeliest token among them, the first one on ties.
+        rest: the sum of all weights but the likeliest token's, which is 1.
+
+    Example:
+        >>> thirds = Distribution(np.log([0.5, 0.25, 0.25]))
+        >>> round(thirds.entropy, 4), round(thirds.surprisal(1), 4), round(thirds.rest, 4)
+        (1.0397, 1.3863, 1.0)
+    """
+
+    def __init__(self, row: Array, whole: bool = False) -> None:
+        self.row = row
+        self.possible: NDArray[np.bool_] = row > -np.inf
+        self.count = int(np.count_nonzero(self.possible))
+        # A filter often leaves a handful of 100,000 tokens: gather them instead of summing zeros.
+        few = not whole and self.count < FEW * row.size
+        self._tokens: Any = np.flatnonzero(self.possible) if few else slice(None)
+        logits = row[self._tokens]
+        self.top = int(logits.argmax())
+        self._largest = logits[self.top]
+        with np.errstate(over="ignore"):  # to -inf, which LEAST replaces
+            self.below: Array = logits - self._largest
+        np.maximum(self.below, LEAST, out=self.below)
+        self._others: Array = np.exp(self.below)  # the weights, 0 for the likeliest token
+        self._others[self.top] = 0
+        self.rest = _sum(self._others)
+
+    @property
+    def peak(self) -> float:
+        """The surprisal of the likeliest token in nats, which is ln of the sum of the weights."""
+        return math.log1p(self.rest)
+
+    @cached_property
+    def entropy(self) -> float:
+        """The entropy in nats."""
+        return self.peak - self._mean(self.below)
+
+    def surprisal(self, token: int) -> float:
+        """Return the surprisal of one token in nats; infinite if it cannot be drawn."""
+        return self.peak + (float(self._largest) - float(self.row[token]))
+
+    def mean(self, values: Array) -> float:
+        """Return the expectation of (vocabulary,) values."""
+        return self._mean(values[self._tokens])
+
+    def _mean(self, values: Array) -> float:
+        return (_sum(self._others * values) + float(values[self.top])) / (1 + self.rest)
+
+    @cached_property
+    def varentropy(self) -> float:
+        """The variance of the surprisal of a token drawn from it, in nats squared."""
+        # Weight by depth by depth: the square of LEAST alone would overflow.
+        squares = _sum(self._others * self.below * self.below) / (1 + self.rest)
+        return max(squares - self._mean(self.below) ** 2, 0.0)
+
+    @property
+    def probabilities(self) -> Floats:
+        """(vocabulary,) the probability of each token."""
+        found = np.zeros(self.row.size)
+        weights = self._others.astype(np.float64)
+        weights[self.top] = 1
+        found[self._tokens] = weights / (1 + self.rest)
+        return found
+
+    def mass(self, other: Distribution) -> float:
+        """Return the probability of the tokens that are possible in a second distribution.
+
+        Needs a distribution that looks at all tokens.
+        """
+        if other.count == self.count:  # exactly: summing the same weights again might round
+            return 1.0
+        chosen = other.possible
+        total = _sum(self._others[other._tokens] * chosen[other._tokens])
+        return min((total + float(chosen[self.top])) / (1 + self.rest), 1.0)
+
+
+def _sum(values: Array) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
+def nan_if_impossible(nats: Floats) -> Floats:
+    """Replace the surprisal of tokens that cannot be drawn, which is infinite, by nan."""
+    return np.where(nats < np.inf, nats, np.nan)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The figures of a sampler's distribution q and the model's p at one position.
+
+    Attributes:
+        entropy: of q, in nats.
+        model_entropy: of p, in nats.
+        kl_to_model: KL(q || p) in nats: the distance of q from p.
+        mass_kept: the probability under p of the tokens that can be drawn from q.
+        tokens_kept: the number of tokens that can be drawn from q.
+        expected_surprisal: H(q, p) in nats: the mean surprisal under p of a token drawn from q.
+            `ModelRows` with `ends` takes the mean over the other tokens that q may draw.
+        top_probability: the probability of the token that is likeliest under q.
+        varentropy: the variance of the surprisal under q of a token drawn from it, nats squared.
+        total_variation: half the sum of |q - p|: 0 if they are the same, at most 1.
+        jensen_shannon: the mean KL divergence of q and p from their mean, in nats: 0 if they are
+            the same, at most ln 2.
+    """
+
+    entropy: float
+    model_entropy: float
+    kl_to_model: float
+    mass_kept: float
+    tokens_kept: int
+    expected_surprisal: float
+    top_probability: float
+    varentropy: float
+    total_variation: float
+    jensen_shannon: float
+
+
+DIVERGENCES = tuple(field.name for field in fields(Divergence))
+EXPECTED, TOP = map(DIVERGENCES.index, ("expected_surprisal", "top_probability"))
+HALF = 0.5
+"""The probability of tokens that end no text above which the ends can be subtracted exactly."""
+
+
+def divergence(q: Distribution, p: Distribution) -> Divergence:
+    """Compare a distribution q with the model's p.
+
+    Source: Kullback and Leibler 1951, On information and sufficiency, doi 10.1214/aoms/1177729694.
+
+    Args:
+        q: a distribution of tokens that are all possible in p.
+        p: a distribution that looks at all tokens.
+
+    Example:
+        >>> half = Distribution(np.array([0.0, -np.inf, -np.inf, 0.0]))
+        >>> quarters = Distribution(np.zeros(4), whole=True)
+        >>> figures = divergence(half, quarters)
+        >>> round(figures.entropy, 4), round(figures.kl_to_model, 4), figures.mass_kept
+        (0.6931, 0.6931, 0.5)
+    """
+    expected = p.peak - q.mean(p.below)
+    own, model = q.probabilities, p.probabilities
+    # KL(q || p) = H(q, p) - H(q): a sum of q * ln(q / p) would need the logits of q and p side by
+    # side, and 0 * inf where q is 0.
+    return Divergence(
+        entropy=q.entropy,
+        model_entropy=p.entropy,
+        # Rounding may take the divergence of two nearly equal distributions below 0.
+        kl_to_model=max(expected - q.entropy, 0.0),
+        mass_kept=p.mass(q),
+        tokens_kept=q.count,
+        expected_surprisal=expected,
+        top_probability=1 / (1 + q.rest),
+        varentropy=q.varentropy,
+        total_variation=float(np.abs(own - model).sum()) / 2,
+        jensen_shannon=jensen_shannon(own, model),
+    )
+
+
+def jensen_shannon(q: Floats, p: Floats) -> float:
+    """Return the Jensen-Shannon divergence of two distributions in nats.
+
+    Source: Lin 1991, Divergence measures based on the Shannon entropy, doi 10.1109/18.61115.
+    """
+    mean = (q + p) / 2
+    to_mean = [float(np.sum(x[x > 0] * np.log(x[x > 0] / mean[x > 0]))) for x in (q, p)]
+    return max(sum(to_mean) / 2, 0.0)
+
+
+def without_tokens(logits: Array, tokens: NDArray[np.int64]) -> Array:
+    """Return a copy of (rows, vocabulary) logits in which these tokens cannot be drawn."""
+    others = logits.copy()
+    others[:, tokens] = -np.inf
+    return others
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The figures of a sampler's distributions and the model's, row by row.
+
+    Attributes:
+        figures: (rows, figures) in the order of DIVERGENCES.
+        surprisal: (rows,) nats, of one token of each row under the sampler; nan if it cannot be
+            drawn.
+        restored: the first token that the sampler can draw and the model cannot; None if there is
+            none.
+    """
+
+    figures: Floats
+    surprisal: Floats
+    restored: int | None
+
+
+class ModelRows:
+    """The model's distributions at some positions, for comparison with samplers' distributions.
+
+    Args:
+        logits: (rows, vocabulary).
+        ends: the tokens that end a text, which the expected surprisal leaves out.
+
+    Example:
+        >>> model = ModelRows(np.zeros((1, 4)))
+        >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
+        >>> half.figures[0, DIVERGENCES.index("mass_kept")], half.surprisal.round(4).tolist()
+        (np.float64(0.5), [0.6931])
+    """
+
+    def __init__(self, logits: Array, ends: Collection[int] = ()) -> None:
+        self.logits = logits
+        self._ends = np.array(list(ends), dtype=np.int64)
+
+    # The model's side is cached: several samplers are compared with it at the same positions.
+
+    @cached_property
+    def each(self) -> list[Distribution]:
+        """The distributions row by row, which the definition reads."""
+        return [Distribution(row, whole=True) for row in self.logits]
+
+    @cached_property
+    def stats(self) -> Floats:
+        """(rows, 4), which the kernel reads: likeliest token, min-entropy, support, entropy."""
+        peak, entropy = min_and_shannon_entropy(self.logits)
+        possible = np.count_nonzero(self.logits > -np.inf, axis=1)
+        return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
+
+    @property
+    def entropy(self) -> Floats:
+        """The entropy of each row in nats: (rows,)."""
+        return _entropy(self.logits, self)
+
+    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
+        """Compare a sampler's logits with the model's.
+
+        Args:
+            logits: (rows, vocabulary), the sampler's.
+            tokens: (rows,) the token of each row whose surprisal is wanted.
+
+        Returns:
+            The figures, or None if a row is not a distribution.
+        """
+        logits = logits.astype(np.result_type(logits, self.logits), copy=False)
+        found, fits = compare_rows(logits, self, tokens)
+        # The flag covers invalid rows and restored tokens: tell them apart only where it is false.
+        if not fits and not rows_are_valid(logits):
+            return None
+        first = None if fits else restored(logits, self.logits)
+        if fits and (logits[:, self._ends] > -np.inf).any():
+            found[:, EXPECTED] = self._expected_without_ends(logits, found, tokens)
+        return Compared(found[:, :-1], found[:, -1], first)
+
+    @cached_property
+    def _nats_of_ends(self) -> Floats:
+        """The surprisal of each end under the model, 0 if it has none: (rows, ends)."""
+        rows = len(self.logits)
+        nats = [surprisals(self.logits, np.full(rows, end)) for end in self._ends.tolist()]
+        return np.nan_to_num(np.column_stack(nats), posinf=0.0)
+
+    def _expected_without_ends(
+        self, logits: Array, found: Floats, tokens: NDArray[np.int64]
+    ) -> Floats:
+        """Return H(q, p) if q draws no end; nan where q draws nothing else: (rows,)."""
+        below = logits[:, self._ends] - logits.max(axis=1, keepdims=True)
+        ends = found[:, [TOP]] * np.exp(below.astype(np.float64))
+        left = 1 - ends.sum(axis=1)
+        # Where q draws little else, this would be a difference of numbers that are nearly the same.
+        exact = left > HALF
+        rest = found[:, EXPECTED] - (ends * self._nats_of_ends).sum(axis=1)
+        nats = rest / np.where(exact, left, 1.0)
+        return nats if exact.all() else np.where(exact, nats, self._of_others(logits, tokens))
+
+    def _of_others(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
+        """Return the expected surprisal from rows without ends, as slowly as all figures."""
+        others = without_tokens(logits, self._ends)
+        only_ends = others.max(axis=1) == -np.inf
+        others[only_ends] = logits[only_ends]
+        nats = compare_rows(others, self, tokens)[0][:, EXPECTED]
+        return np.where(only_ends, np.nan, nats)
+
+
+def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:
+    return np.asarray(model.stats[:, -1])
+
+
+# Dispatched like `compare_rows`, so that the entropy of an unchanged row has the same bits.
+@kernel(_entropy_in_stats, by_row=False)
+def _entropy(logits: Array, model: ModelRows) -> Floats:
+    return np.array([p.entropy for p in model.each])
+
+
+@kernel(rows.compare_rows, by_row=False)
+def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> tuple[Floats, bool]:
+    """Compute the divergence of each row from the model's.
+
+    Args:
+        logits: (rows, vocabulary), a sampler's.
+        model: the model's, of the same shape.
+        tokens: (rows,) the token of each row whose surprisal is wanted.
+
+    Returns:
+        (rows, figures + 1): the figures of DIVERGENCES, then the surprisal, which is nan if
+        the token cannot be drawn; and True if every row is a distribution over tokens that are
+        possible in the model's row. If it is false, the figures are of no use.
+    """
+    if not rows_are_valid(logits):
+        return np.empty((len(logits), len(DIVERGENCES) + 1)), False
+    qs = [Distribution(row) for row in logits]
+    figures = [astuple(divergence(q, p)) for q, p in zip(qs, model.each, strict=True)]
+    nats = [q.surprisal(token) for q, token in zip(qs, tokens.tolist(), strict=True)]
+    found = np.column_stack([figures, nan_if_impossible(np.array(nats))])
+    return found, restored(logits, model.logits) is None
+
+
+@kernel(rows.moments, by_row=False)
+def moments(logits: Array, temperatures: Floats) -> Floats:
+    """Sum the weights, the weights times the logits, and the weights times their squares.
+
+    Logits and weights are relative to the largest. The likeliest token is left out, because its
+    weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (temperatures,), above 0.
+
+    Returns:
+        (rows, temperatures, 3).
+
+    Example:
+        >>> moments(np.zeros((1, 4)), np.array([1.0])).tolist()
+        [[[3.0, 0.0, 0.0]]]
+    """
+    found = np.empty((len(logits), len(temperatures), 3))
+    for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
+        p = Distribution(row)
+        for i, t in enumerate(temperatures):
+            weights = p.below * p.below.dtype.type(1 / t)
+            np.exp(weights, out=weights)
+            weights[p.top] = 0
+            for power in range(3):
+                sums[i, power] = weights.sum(dtype=np.float64)
+                weights *= p.below  # the next power, in the same memory
+    return found
+
+
+def restored(logits: Array, model: Array) -> int | None:
+    """Return the first token of any row that the sampler can draw and the model cannot.
+
+    Args:
+        logits: (rows, vocabulary), the sampler's.
+        model: the model's, of the same shape.
+    """
+    tokens = np.nonzero((logits > -np.inf) > (model > -np.inf))[1]
+    return int(tokens[0]) if tokens.size else None

@@ -1,0 +1,273 @@
+"""Read expressions such as `top_p(p=0.9) | temperature(t=0.7)`; `str(sampler)` writes them."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from corelm.errors import CorelmError, ExpressionError, ParameterError
+from corelm.params import READERS, Parameter, Parameterized, renamed
+from corelm.printable import reason_of, shown
+from corelm.registry.loading import OWN
+from corelm.registry.registry import registry
+from corelm.sampler import Chain, Sampler
+
+MOST_CHARACTERS = 10_000
+"""Characters; a longer expression is refused unread."""
+DEEPEST = 16
+"""Levels of samplers inside samplers; a deeper expression is refused."""
+
+STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
+# A quoted text as a whole, or one character.
+_PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_PARAMETER = re.compile(r"(?:([^\W\d]\w*)\s*=(?!=)\s*)?(.*)", re.DOTALL)
+_NAMES = {"inf": math.inf, "nan": math.nan, "true": True, "false": False}
+"""The literals that Python has no syntax for; true and false are JSON's."""
+_UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+"""The errors of Python's parser for a text that is not a literal."""
+
+T = TypeVar("T", bound=Parameterized)
+Written = tuple[str, list[Any], dict[str, Any]]
+"""A stage as written: the name, the parameters by position, and those by name."""
+
+
+class Nested(NamedTuple):
+    """A sampler as written in a parameter of another one."""
+
+    text: str
+    stages: list[Written]
+
+
+def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
+    """Return the sampler of a name and its parameters, or of an expression.
+
+    Args:
+        expression: a registered name such as `temperature`, or an expression such as
+            `top_p(p=0.9) | temperature(t=0.7)`. A sampler comes back as it is.
+        **parameters: the parameters, if the expression is one bare name.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: no such sampler, or several.
+        ParameterError: a parameter that it does not have, or a value outside its rule.
+        ExpressionError: an expression that cannot be read.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampler("temperature", t=0.2)
+        Temperature(t=0.2)
+        >>> corelm.sampler("temperature(t=0.5) | greedy")
+        temperature(t=0.5) | greedy
+    """
+    if isinstance(expression, Sampler):
+        if parameters:
+            raise ParameterError("parameters go with a name, not with a sampler that has its own")
+        return expression
+    stages = read_stages(expression)
+    if parameters:
+        if len(stages) != 1 or stages[0][1] or stages[0][2]:
+            raise ParameterError("parameters go with a bare name; an expression has its own inside")
+        stages = [(stages[0][0], [], parameters)]
+    return build(stages)
+
+
+READERS[Sampler] = sampler  # `params` cannot import this module, which is built on it
+
+
+def read_stages(expression: str) -> list[Written]:
+    """Return the stages of an expression as written, without looking up their names.
+
+    Raises:
+        ExpressionError: an expression that cannot be read.
+
+    Example:
+        >>> read_stages("top_k(40) | temperature(t=0.7)")
+        [('top_k', [40], {}), ('temperature', [], {'t': 0.7})]
+    """
+    if not isinstance(expression, str):
+        raise ExpressionError(
+            f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "
+            f"not {shown(expression)}"
+        )
+    if len(expression) > MOST_CHARACTERS:
+        raise ExpressionError(f"an expression has at most {MOST_CHARACTERS} characters")
+    return _read_stages(expression, 0)
+
+
+def built_in(expression: str) -> Sampler:
+    """Return the sampler of an expression in which every bare name is one of corelm's own.
+
+    For corelm's own defaults and presets: they work even if other plugins offer the same names.
+
+    Example:
+        >>> built_in("top_p(p=0.9) | temperature(t=0.7)")
+        top_p(p=0.9) | temperature(t=0.7)
+    """
+    return build(read_stages(expression), own=True)
+
+
+def build(stages: Iterable[Written], *, own: bool = False) -> Sampler:
+    """Make the sampler of stages that were read.
+
+    Args:
+        stages: from `read_stages`.
+        own: take bare names for corelm's own samplers, even if other plugins offer them too.
+    """
+    built = [(_build_own if own else _build)(*stage) for stage in stages]
+    return built[0] if len(built) == 1 else Chain(tuple(built))
+
+
+def is_name(expression: str) -> bool:
+    """Return True if an expression is one bare name, so that its parameters may be given apart."""
+    match = STAGE.fullmatch(expression.strip())
+    return match is not None and match[2] is None
+
+
+def _build(name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> Sampler:
+    return make(registry().sampler(name), name, values, named, own)
+
+
+def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> T:
+    """Make the sampler or decoder of a stage.
+
+    Args:
+        cls: its class.
+        name: the name that it was written with.
+        values: the parameters by position.
+        named: the parameters by name.
+        own: take bare names in parameters for corelm's own samplers.
+
+    Raises:
+        ParameterError: a parameter that it does not have, or a value outside its rule.
+    """
+    declared = cls.parameters()
+    places: dict[int | str, Parameter] = dict(enumerate(declared))
+    places |= {each: p for p in declared for each in (p.name, *p.rule.aliases)}
+    values = [_built(value, places.get(at), name, own) for at, value in enumerate(values)]
+    named = {key: _built(value, places.get(key), name, own) for key, value in named.items()}
+    try:
+        return renamed(cls.build(*values, **named), name)
+    except (CorelmError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin's class may raise anything, even SystemExit
+        raise ParameterError(f"{name} cannot be made: {reason_of(error)}") from error
+
+
+def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
+    offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
+    made = _build(offer.full_name, values, named, own=True)
+    # The full name goes into the expression only where the bare one would be ambiguous.
+    return made if registry().is_contested(offer) else renamed(made, name)
+
+
+def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
+    """Make the sampler of a nested value; return any other as it is."""
+    if not isinstance(value, Nested):
+        return value
+    if parameter is not None and not parameter.is_nested:
+        raise _unreadable(name, f"{parameter.name}={value.text}")
+    return build(value.stages, own=own)
+
+
+def split_at(text: str, mark: str) -> Iterator[str]:
+    """Split a text at the marks outside quotes and brackets."""
+    open_brackets, start = [], 0
+    for piece in _PIECE.finditer(text):
+        character = piece[0]
+        if character in _CLOSING:
+            open_brackets.append(_CLOSING[character])
+        elif open_brackets and character == open_brackets[-1]:
+            open_brackets.pop()
+        elif character == mark and not open_brackets:
+            yield text[start : piece.start()]
+            start = piece.end()
+    yield text[start:]
+
+
+def _read_stages(text: str, depth: int) -> list[Written]:
+    if depth > DEEPEST:
+        raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
+    return [_read_stage(part.strip(), depth) for part in split_at(text, "|")]
+
+
+def _read_stage(text: str, depth: int) -> Written:
+    match = STAGE.fullmatch(text)
+    if not match:
+        raise ExpressionError(
+            f"cannot read {shown(text)} as a sampler; write name or "
+            "name(parameter=value), and put | between two"
+        )
+    name, arguments = match[1], (match[2] or "").strip()
+    values: list[Any] = []
+    named: dict[str, Any] = {}
+    for key, text in parameters_of(arguments):
+        # As in a call in Python: no name twice, and none by position after one by name.
+        if key in named or (named and not key):
+            raise _unreadable(name, arguments)
+        try:  # a literal first: most parameters are numbers
+            value = _literal(text)
+        except _UNREADABLE:
+            if not _names_samplers(text):
+                raise _unreadable(name, arguments) from None
+            value = Nested(text, _read_stages(text, depth + 1))
+        if key:
+            named[key] = value
+        else:
+            values.append(value)
+    return name, values, named
+
+
+def parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each parameter; the name is empty for one by position."""
+    parts = [*split_at(arguments, ",")]
+    for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
+        match = _PARAMETER.fullmatch(part.strip())
+        yield (match[1] or "", match[2]) if match else ("", "")
+
+
+def _names_samplers(text: str) -> bool:
+    return all(STAGE.fullmatch(part.strip()) for part in split_at(text, "|"))
+
+
+def _unreadable(name: str, arguments: str) -> ExpressionError:
+    return ExpressionError(
+        f"cannot read the parameters of {name}: {shown(arguments)}; write each once, as "
+        "parameter=value with a number, True or False, a quoted text, a list, a mapping or a "
+        "sampler"
+    )
+
+
+def _literal(text: str) -> Any:
+    """Return the value of a literal; raise one of `_UNREADABLE` for any other text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as Python's opinion on "\d"
+        call = ast.parse(f"_({text})", mode="eval").body
+    # A text such as `1)(2` closes the bracket and opens another one: a call of a call.
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("more than one value")
+    if len(call.args) != 1 or call.keywords:
+        raise ValueError("not one value")
+    return _value(call.args[0])
+
+
+def _value(node: ast.expr) -> Any:
+    """Return the value of a literal, with `inf`, `nan`, `true` and `false`."""
+    # Not `ast.literal_eval` alone: it takes neither inf nor -inf, not even inside a list.
+    if isinstance(node, ast.Name) and node.id in _NAMES:
+        return _NAMES[node.id]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _value(node.operand)
+        if not isinstance(value, (int, float)):
+            raise ValueError("minus before something other than a number")
+        return -value
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return tuple(_value(item) for item in node.elts)
+    if isinstance(node, ast.Dict):
+        if any(key is None for key in node.keys):
+            raise ValueError("a mapping without keys")
+        return {_value(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
+    return ast.literal_eval(node)

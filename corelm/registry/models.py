@@ -1,0 +1,350 @@
+"""Find and load models by name or path.
+
+Plugins offer the named models and the reader of paths; corelm's own are plugins too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from corelm.errors import (
+    AmbiguousNameError,
+    CorelmError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+)
+from corelm.language_model import LanguageModel, ModelScheme
+from corelm.markup import Displayed, Table
+from corelm.paths import home
+from corelm.printable import did_you_mean, listed, reason_of, shown
+from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
+from corelm.registry.offers import Offer, Source
+from corelm.registry.registry import registry
+
+MODEL = f"{OWN}:imdb"
+"""The model to use when none is named: corelm's own, even if another plugin offers one
+of this name."""
+SHIPPED = ("gpt2", "imdb")
+"""The models that come with corelm."""
+READER = f"{OWN}:path"
+"""The scheme that opens a folder or a file by its path."""
+MANIFEST = "manifest.json"
+"""The file that makes a folder a model."""
+
+ASIDE = ".old"
+"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
+
+logger: logging.Logger = logging.getLogger("corelm")
+
+Loader = Callable[[], LanguageModel]
+
+
+class Listed(NamedTuple):
+    """A model that can be loaded by name.
+
+    Attributes:
+        name: what `load` takes.
+        source: the plugin that offers it, or its folder.
+        path: its folder, if it is known; `bundle.describe` reads more about it.
+    """
+
+    name: str
+    source: str
+    path: Path | None
+
+
+def load(
+    name: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None
+) -> LanguageModel:
+    """Load a model by name or path.
+
+    Args:
+        name: a name that a plugin offers; or a model in the folder `models` of corelm's home,
+            or in the current folder; or the path of a folder or of a `.keras` file; or a scheme
+            that a plugin offers, a colon and the rest, such as `gguf:FILE`.
+        device: the device of the model, such as `cuda`; for schemes that have a choice.
+        dtype: the number format of its weights, such as `bfloat16`; for schemes that have a choice.
+
+    Raises:
+        UsageError: a device or dtype for a model that has no choice of them, or a model of another
+            engine without its scheme.
+        UnknownNameError: no model of that name; the message has the nearest names.
+        AmbiguousNameError: several; the message tells them apart.
+        ModelFileError: a model that is missing, damaged or foreign.
+
+    Example:
+        >>> import corelm
+        >>> len(corelm.load("imdb").vocabulary)
+        15000
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"a model is a name or a path, not {shown(name)}")
+    options = {"device": device, "dtype": dtype}
+    model = _loaded(name, {key: value for key, value in options.items() if value is not None})
+    with suppress(TypeError):  # a model without weak references has no name
+        _names[id(model)] = weakref.ref(model), str(name)
+    return model
+
+
+_names: dict[int, tuple[weakref.ref[LanguageModel], str]] = {}
+
+
+def loaded_name(model: LanguageModel) -> str | None:
+    """Return the name or path by which a model was loaded; None if it was made otherwise.
+
+    Example:
+        >>> import corelm
+        >>> loaded_name(corelm.load("imdb"))
+        'imdb'
+    """
+    # Once a model is gone, another object may get its id.
+    found, name = _names.get(id(model), (None, None))
+    return name if found is not None and found() is model else None
+
+
+class DisplayedModel(Displayed):
+    """A language model that shows its name and its sizes: a base class for models of any kind."""
+
+    def _facts(self) -> dict[str, str]:
+        model = cast(LanguageModel, self)
+        return {
+            "vocabulary": f"{len(model.vocabulary):,} tokens",
+            "context": f"{model.context_length:,} tokens",
+        }
+
+    def _parts(self) -> list[Table]:
+        name = loaded_name(cast(LanguageModel, self)) or type(self).__name__
+        return [Table(["", name], [*self._facts().items()])]
+
+
+def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageModel:
+    scheme = _scheme(name)
+    if scheme:
+        return _from_scheme(*scheme, given)
+    if given:
+        raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
+    return _from_path(name) if is_path(name) else _from_name(str(name))
+
+
+def as_model(model: LanguageModel | str | os.PathLike[str]) -> LanguageModel:
+    """Return a language model as it is, or load the one of a name or path.
+
+    Raises:
+        UsageError: neither a model nor the name of one.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> toy = ToyModel()
+        >>> as_model(toy) is toy, len(as_model("imdb").vocabulary)
+        (True, 15000)
+    """
+    if isinstance(model, str | os.PathLike):
+        return load(model)
+    if not hasattr(model, "vocabulary"):
+        raise UsageError(f"a model is a name, a path or a language model, not {shown(model)}")
+    return model
+
+
+def label(name: str) -> str:
+    """Return the name of a model for display, without the prefix of corelm's own models.
+
+    Example:
+        >>> label(MODEL)
+        'imdb'
+    """
+    return name.removeprefix(f"{OWN}:")
+
+
+def plugin_of(name: str) -> Source | None:
+    """Return the plugin that loads the model of a name; None for paths and corelm's home."""
+    scheme = _scheme(name)
+    if scheme is None and (is_path(name) or _places(name)):
+        return None
+    return registry().find("corelm_models", scheme[0] if scheme else name).source
+
+
+def list_models() -> list[Listed]:
+    """Return every named model: first the plugins' models, then the models in corelm's home.
+
+    A scheme lists the models that it finds on this machine, or its form if it finds none.
+    """
+    offered = [listed for offer in registry().models() for listed in _listed(offer)]
+    return offered + [Listed(path.name, str(path), path) for path in _home_bundles()]
+
+
+def local_models() -> list[str]:
+    """Return the names of corelm's own models and of the models in its home; load no plugin.
+
+    `load` also takes the models of plugins, of other engines, and paths.
+
+    Example:
+        >>> "imdb" in local_models()
+        True
+    """
+    return sorted({*SHIPPED, *(path.name for path in _home_bundles())})
+
+
+def _home_bundles() -> list[Path]:
+    """Return the folders of the models in corelm's home."""
+    written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
+    return [path for path in sorted(written) if _is_bundle(path)]
+
+
+def _written_path(entry: Path) -> Path | None:
+    """Return the path of a model from its entry in a folder; None for other hidden files."""
+    name = entry.name
+    if not name.startswith("."):
+        return entry
+    # A write that was killed may have left the only good copy under the hidden name.
+    return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
+
+
+def _listed(offer: Offer) -> Iterator[Listed]:
+    if offer.full_name == READER:  # its models have names of their own
+        return
+    if isinstance(offer.value, ModelScheme):
+        rests = _installed(offer) or [offer.value.metavar]
+        yield from (Listed(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
+        return
+    yield Listed(offer.name, offer.full_name, getattr(offer.value, "path", None))
+
+
+def _installed(offer: Offer) -> list[str]:
+    """Return the models that a scheme finds; none if it fails, so that the list is complete."""
+    try:
+        with plugin_errors(), stdout_to_stderr():
+            return [str(rest) for rest in offer.value.installed()]
+    except PluginError as error:
+        logger.warning("%s cannot list its models: %s", offer.full_name, error)
+        return []
+
+
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Return True for what `load` takes for a path and not for a name."""
+    if not isinstance(name, str):
+        return True
+    return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")
+
+
+def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Split a name into its scheme and the rest; None for every other name and for paths."""
+    if not isinstance(name, str) or ":" not in name:
+        return None
+    sources = registry().sources()
+    first, _, rest = name.partition(":")
+    # Like the full name of a sampler, DISTRIBUTION:SCHEME:REST tells equal schemes apart.
+    if first in {source.distribution for source in sources}:
+        second, colon, rest = rest.partition(":")
+        return (f"{first}:{second}", rest) if colon else None
+    return (first, rest) if first in {source.entry_point for source in sources} else None
+
+
+def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageModel:
+    offer = registry().find("corelm_models", name)
+    scheme = offer.value
+    if not isinstance(scheme, ModelScheme):
+        raise UsageError(f"the model {name!r} takes nothing after its name, not {rest!r}")
+    if not rest:
+        raise UsageError(f"give the model to open: {name}:{scheme.metavar}")
+    foreign = sorted(options.keys() - set(scheme.options))
+    if foreign:
+        raise UsageError(f"models of {name!r} have no choice of {foreign[0]}")
+    return _called(offer, partial(scheme.open, rest, **options))
+
+
+def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
+    offer = registry().find("corelm_models", READER)
+    return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
+
+
+def _from_name(name: str) -> LanguageModel:
+    choices: dict[str, Loader] = {place: partial(_from_path, place) for place in _places(name)}
+    # To find a name that is not an entry point, every plugin is imported. A local model of the
+    # name makes that unnecessary.
+    if not choices or name in {source.entry_point for source in registry().sources()}:
+        try:
+            offer = registry().find("corelm_models", name)
+            choices[offer.full_name] = partial(_from_plugin, offer, name)
+        except UnknownNameError as error:
+            if not choices:
+                raise _unknown(name, error) from None
+    if len(choices) > 1:
+        raise AmbiguousNameError(
+            f"{len(choices)} models are called {name!r}; say which one: {' or '.join(choices)}"
+        )
+    return next(iter(choices.values()))()
+
+
+def _places(name: str) -> list[str]:
+    """Return the paths of the models of a name in corelm's home and in the current folder."""
+    if name.startswith(f"{OWN}:"):  # the name says where it is
+        return []
+    places = {str(home() / "models" / name), os.path.join(".", name)}
+    return [place for place in sorted(places) if _is_bundle(Path(place))]
+
+
+def _from_plugin(offer: Offer, name: str) -> LanguageModel:
+    if isinstance(offer.value, ModelScheme):
+        raise UsageError(f"give the model to open: {name}:{offer.value.metavar}")
+    return _called(offer, offer.value)
+
+
+def _called(offer: Offer, loader: Loader) -> LanguageModel:
+    try:
+        return loader()
+    except (CorelmError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        reason = reason_of(error)
+        raise PluginError(f"the model {offer.full_name} could not be loaded: {reason}") from error
+
+
+def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
+    if any(name in (source.entry_point, str(source)) for source in registry().failures):
+        return error  # with the reason why the plugin of that name failed
+    if os.path.exists(name) and (way := _refusal(name)):
+        return UnknownNameError(f"there is no model {name!r}; {way}")
+    names = sorted({model.name for model in list_models()})
+    hint = did_you_mean(name, names)
+    return UnknownNameError(
+        f"there is no model {name!r}{hint} (there are: {listed(names)}; "
+        f"for a folder or a .keras file give its path, such as ./{name})"
+    )
+
+
+def _refusal(path: str) -> str:
+    """Return the reader's message for a path that it can't open; empty for other errors.
+
+    It names the way to open a model of another engine.
+    """
+    try:
+        _from_path(path)
+    except UsageError as error:
+        return str(error)
+    except CorelmError:
+        pass
+    return ""
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return True for a model's folder, also one that was put aside when a write was killed."""
+    try:
+        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
+        return (place / MANIFEST).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -1,0 +1,322 @@
+"""Find plugins, and load each one safely and only when it is needed.
+
+A plugin is an entry point of the group `corelm`, named after what it offers. Listing the names
+imports nothing. Asking for a name imports the module of that name; the others are imported only
+when no entry point has it. A plugin that fails is set aside with its reason, and the others work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import pluggy
+
+from corelm import hookspecs
+from corelm.decoder import Decoder
+from corelm.decoding.step import Step
+from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.params import Parameterized, register_as
+from corelm.printable import did_you_mean, listed, shown
+from corelm.registry.entry_points import EntryPoint, entry_points
+from corelm.registry.loading import (
+    OWN,
+    check_version,
+    import_plugin,
+    plugin_errors,
+    stdout_to_stderr,
+    wanted_points,
+)
+from corelm.registry.offers import CHECKS, Check, Offer, Source, check_name, distinct
+from corelm.sampler import Sampler
+
+OBSERVER = "corelm_next_token"
+COMMANDS = "corelm_commands"
+LEFTOVERS = "corelm_leftovers"
+HOOKS = (*CHECKS, COMMANDS, LEFTOVERS, OBSERVER)
+KINDS = {
+    "corelm_samplers": "sampler",
+    "corelm_decoders": "decoder",
+    "corelm_models": "model",
+    "corelm_metrics": "metric",
+    COMMANDS: "command",
+    LEFTOVERS: "leftover",
+}
+
+logger: logging.Logger = logging.getLogger("corelm")
+
+
+class Registry:
+    """The installed plugins, and the offers of the loaded ones.
+
+    Args:
+        points: the entry points to consider; by default the installed ones.
+        strict: raise when a plugin fails, instead of setting it aside.
+    """
+
+    group: ClassVar[str] = "corelm"
+    """The group of entry points."""
+
+    checks: ClassVar[Mapping[str, Check]] = CHECKS
+    """The hooks that return offers, in a plugin of the group, each with the check of an offer."""
+
+    hooks: ClassVar[tuple[str, ...]] = (*CHECKS, OBSERVER)
+    """The hooks that a plugin of the group may implement."""
+
+    def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
+        self._points = wanted_points(entry_points(self.group) if points is None else points)
+        self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
+        self._offered: dict[Source, dict[str, list[Offer]]] = {}
+        self._silenced: set[str] = set()
+        self._warned: set[str] = set()
+        self.failures: dict[Source, str] = {}
+        """The plugins that could not be loaded, each with its reason."""
+        self._manager = pluggy.PluginManager("corelm")
+        self._manager.add_hookspecs(hookspecs)
+
+    def sources(self) -> list[Source]:
+        """Return every installed plugin, loaded or not."""
+        return sorted(self._points, key=str)
+
+    def register(self, plugin: Any, name: str = "this process") -> None:
+        """Add an object with hooks by hand, as a notebook or a test does."""
+        source = Source(name, "", getattr(plugin, "__name__", type(plugin).__name__))
+        self._admit(source, plugin)
+
+    def load(self, source: Source, warn: bool = True) -> bool:
+        """Load one plugin, once; return False if it failed, with the reason in `failures`."""
+        if source not in self._offered and source not in self.failures:
+            try:
+                self._admit(source, import_plugin(self._points[source]))
+            except PluginError as error:
+                self.failures[source] = str(error)
+                if warn or self._strict:
+                    self._warn(source, str(error))
+        return source in self._offered
+
+    def load_all(self) -> None:
+        """Load every plugin."""
+        for source in self.sources():
+            self.load(source)
+
+    def offers(self, hook: str) -> list[Offer]:
+        """Load every plugin and return all offers through a hook, such as `corelm_samplers`."""
+        self.load_all()
+        offers = [offer for offered in self._offered.values() for offer in offered[hook]]
+        # Two entry points may name one module: each offer belongs to the one of its own name.
+        offers.sort(key=lambda offer: offer.source.entry_point != offer.name)
+        return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
+
+    def samplers(self) -> list[Offer]:
+        """Load every plugin and return all samplers."""
+        return self.offers("corelm_samplers")
+
+    def decoders(self) -> list[Offer]:
+        """Load every plugin and return all decoders."""
+        return self.offers("corelm_decoders")
+
+    def models(self) -> list[Offer]:
+        """Load every plugin and return all models that plugins offer."""
+        return self.offers("corelm_models")
+
+    def metrics(self) -> list[Offer]:
+        """Load every plugin and return all metrics."""
+        return self.offers("corelm_metrics")
+
+    def sampler(self, name: str) -> type[Sampler]:
+        """Return the sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
+        cls: type[Sampler] = self.find("corelm_samplers", name).value
+        return cls
+
+    def decoder(self, name: str) -> type[Decoder]:
+        """Return the decoder class of a name or full name."""
+        cls: type[Decoder] = self.find("corelm_decoders", name).value
+        return cls
+
+    def observe(self, step: Step) -> None:
+        """Pass a step to every observer; an observer that raises is not called again."""
+        for impl in self._manager.hook.corelm_next_token.get_hookimpls():
+            if impl.plugin_name in self._silenced:
+                continue
+            try:
+                # A copy: an observer may write around the read-only flag, as torch does.
+                own = step.select(np.arange(len(step.samples)))
+                with plugin_errors():  # as in pluggy, an observer may omit the argument
+                    impl.function(own) if impl.argnames else impl.function()
+            except PluginError as error:
+                self._silenced.add(impl.plugin_name)  # one warning, not one for each token
+                self._warn(impl.plugin_name, f"at step {step.position}: {error}")
+
+    def load_observers(self) -> bool:
+        """Load the entry points named `corelm_next_token`; return True if there are observers."""
+        for source in self.sources():
+            if source.entry_point == OBSERVER:
+                self.load(source)
+        return bool(self._manager.hook.corelm_next_token.get_hookimpls())
+
+    def find(self, hook: str, name: str) -> Offer:
+        """Return the one offer of a name.
+
+        Args:
+            hook: such as `corelm_samplers`.
+            name: a name, or a full name such as `corelm-nucleus:top_p`.
+
+        Raises:
+            UnknownNameError: no plugin offers it; the message suggests a close name.
+            AmbiguousNameError: several plugins offer it, none of them corelm; the message has
+                their full names.
+        """
+        return self.find_any((hook,), name)
+
+    def find_any(self, hooks: Sequence[str], name: str) -> Offer:
+        """Return the one offer of a name through any of these hooks; the errors are as for `find`.
+
+        Args:
+            hooks: such as `corelm_samplers` and `corelm_decoders`.
+            name: a name, or a full name such as `corelm-nucleus:top_p`.
+        """
+        distribution, _, short = name.rpartition(":")
+        mine = [s for s in self.sources() if distribution in ("", s.distribution)]
+        # An import is slow and may fail: try the entry points of that very name first.
+        named = [s for s in mine if s.entry_point == short]
+        quiet = [s for s in named if s not in self.failures and not self.load(s, warn=False)]
+        offers = [o for hook in hooks for o in self._offers(hook, short, named)]
+        offers = offers or [o for hook in hooks for o in self._offers(hook, short, mine)]
+        by_hand = [o for hook in hooks for o in self._by_hand(hook)]
+        offers += [o for o in by_hand if o.name == short and not distribution]
+        offers = distinct(offers)
+        # Without an offer, the error has the reason of the first failure.
+        for source in quiet[0 if offers else 1 :]:
+            self._warn(source, self.failures[source])
+        if len(offers) > 1 and not distribution:
+            offers = self._own_first(name, offers)
+        if len(offers) > 1:
+            raise AmbiguousNameError(_ambiguous(name, offers))
+        if not offers:
+            raise UnknownNameError(self._unknown(hooks, name))
+        return offers[0]
+
+    def _own_first(self, name: str, offers: list[Offer]) -> list[Offer]:
+        """Return corelm's own offer alone, if there is one: no other package breaks a script."""
+        own = [offer for offer in offers if offer.source.distribution == OWN]
+        others = [offer.full_name for offer in offers if offer.source.distribution != OWN]
+        if len(own) != 1:
+            return offers
+        if others and name not in self._warned:
+            self._warned.add(name)
+            logger.warning("%s is corelm's own; the other is %s", name, " or ".join(others))
+        return own
+
+    def offer_of(self, value: type[Parameterized]) -> Offer | None:
+        """Return the offer of a sampler or decoder class; None for one made in this process."""
+        # A class that a program imported itself may belong to a plugin that isn't loaded yet.
+        for source in self.sources():
+            if source.entry_point == value.name:
+                self.load(source)
+        offers = (
+            o for offered in self._offered.values() for each in offered.values() for o in each
+        )
+        return next((offer for offer in offers if offer.value is value), None)
+
+    def is_contested(self, offer: Offer) -> bool:
+        """Return True if the bare name means another offer, or none, because of its entry point."""
+        if offer.source.distribution == OWN:
+            return False
+        # By the entry points alone: no module is imported for the sake of a name.
+        others = (s for s in self._points if s.distribution != offer.source.distribution)
+        return any(source.entry_point == offer.name for source in others)
+
+    def _offers(self, hook: str, name: str, sources: list[Source]) -> list[Offer]:
+        return [
+            o for s in sources if self.load(s) for o in self._offered[s][hook] if o.name == name
+        ]
+
+    def _by_hand(self, hook: str) -> list[Offer]:
+        sources = [source for source in self._offered if source not in self._points]
+        return [offer for source in sources for offer in self._offered[source][hook]]
+
+    def _admit(self, source: Source, plugin: Any) -> None:
+        # Two entry points may name one module: register it once, and offer it under both.
+        known = self._manager.is_registered(plugin)
+        try:
+            with plugin_errors(), stdout_to_stderr():
+                check_version(plugin)
+                if not known:
+                    self._manager.register(plugin, name=str(source))
+                    self._check_hooks(plugin)
+                offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
+        except PluginError:
+            if not known and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)  # or its observer would run all the same
+            raise
+        self._offered[source] = offered
+        for hook in ("corelm_samplers", "corelm_decoders"):
+            for offer in offered.get(hook, ()):
+                register_as(offer.value, offer.name)
+
+    def _check_hooks(self, plugin: Any) -> None:
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"not a plugin: {error}; the hooks are {', '.join(HOOKS)}") from error
+        callers = self._manager.get_hookcallers(plugin)
+        if not callers:
+            raise PluginError(
+                "not a plugin: no function in it is marked with @corelm.hookimpl; "
+                f"the hooks are {', '.join(HOOKS)}"
+            )
+        for caller in callers:
+            if caller.name not in self.hooks:
+                raise PluginError(
+                    f"not a plugin of the group {self.group}: it has the hook {caller.name}; "
+                    "put commands into a module of their own, in the group corelm.commands"
+                )
+
+    def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
+        """Return the checked offers of a plugin through one hook."""
+        impls = getattr(self._manager.hook, hook).get_hookimpls()
+        # Calling the hook would call all plugins at once, and the first error would end them all.
+        answers = [impl.function() for impl in impls if impl.plugin is plugin]
+        offers = []
+        for answer in answers:
+            if not isinstance(answer, Mapping):
+                raise PluginError(
+                    f"not a plugin: {hook} returned {shown(answer)}, not a mapping from names"
+                )
+            offers += [Offer(name, value, source) for name, value in answer.items()]
+        for offer in offers:
+            check_name(offer)
+            self.checks[hook](offer)
+        return offers
+
+    def _warn(self, plugin: Source | str, reason: str) -> None:
+        message = f"plugin {plugin} was left out: {reason}"
+        if self._strict:
+            raise PluginError(message)
+        logger.warning("%s", message)
+
+    def _unknown(self, hooks: Sequence[str], name: str) -> str:
+        kind = " or ".join(KINDS[hook] for hook in hooks)
+        for source, reason in self.failures.items():
+            if name in (source.entry_point, str(source)):
+                return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
+        names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
+        hint = did_you_mean(name, names)
+        return f"there is no {kind} {name!r}{hint} (there are: {listed(names)})"
+
+
+def _ambiguous(name: str, offers: Sequence[Offer]) -> str:
+    names = sorted({offer.full_name for offer in offers})
+    if len(names) == 1:
+        return f"{names[0]} is both a sampler and a decoder; its package must rename one of them"
+    return f"{len(offers)} plugins offer {name!r}; say which one: {' or '.join(names)}"
+
+
+@cache
+def registry() -> Registry:
+    """Return the plugins of this process."""
+    return Registry()

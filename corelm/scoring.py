@@ -1,0 +1,143 @@
+"""Score given texts: the surprisal of each token and each word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from corelm.decoding.step import model_surprisals
+from corelm.filters import entropy_of_logits
+from corelm.generation.open_texts import text_writer
+from corelm.generation.prompts import encoded
+from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
+from corelm.language_model import LanguageModel
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """One token of a text.
+
+    Attributes:
+        token: its id.
+        text: what it adds to the text.
+        surprisal: nats under the model; nan for one that the model cannot draw, and for the first
+            token of a model that marks no beginning.
+        entropy: nats, of the model's distribution there.
+        rank: its place among all tokens, 1 for the likeliest; None without a surprisal.
+    """
+
+    token: int
+    text: str
+    surprisal: float = math.nan
+    entropy: float = math.nan
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoredWord:
+    """A word: the tokens from one space to the next.
+
+    Attributes:
+        text: the word, with the space before it.
+        surprisal: the sum of its tokens; nan if one of them has none.
+    """
+
+    text: str
+    surprisal: float
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text and its tokens.
+
+    Attributes:
+        prompt: the text before it, which is read but not scored.
+        text: the text.
+        tokens: its tokens.
+    """
+
+    prompt: str
+    text: str
+    tokens: tuple[ScoredToken, ...]
+
+    @property
+    def scored(self) -> list[float]:
+        """The surprisals of the tokens that have one."""
+        return [each.surprisal for each in self.tokens if not math.isnan(each.surprisal)]
+
+    @property
+    def surprisal(self) -> float:
+        """The surprisal of the text in nats."""
+        return math.fsum(self.scored)
+
+    @property
+    def mean(self) -> float:
+        """Nats per token; nan without a token that has a surprisal."""
+        return self.surprisal / len(self.scored) if self.scored else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean."""
+        return math.exp(self.mean)
+
+    @property
+    def words(self) -> list[ScoredWord]:
+        """The words of the text."""
+        words: list[list[ScoredToken]] = []
+        for token in self.tokens:
+            begins = not words or token.text[:1].isspace() or words[-1][-1].text[-1:].isspace()
+            if begins:
+                words.append([])
+            words[-1].append(token)
+        return [
+            ScoredWord("".join(each.text for each in word), sum(each.surprisal for each in word))
+            for word in words
+        ]
+
+
+def score(
+    model: LanguageModel, texts: Sequence[tuple[str, str]], unknown: bool = False
+) -> list[ScoredText]:
+    """Return the scores of texts under a model, which reads many of them in one pass.
+
+    Args:
+        model: the language model.
+        texts: the prompt of each text, which may be empty, and the text.
+        unknown: allow [UNK], so that unknown words have a surprisal.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> [scored] = score(ToyModel(), [("the", " cat sat")])
+        >>> [(token.text, round(token.surprisal, 2)) for token in scored.tokens]
+        [(' cat', 0.86), (' sat', 1.07)]
+    """
+    vocabulary = model.vocabulary
+    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    # Without a start token the model has no distribution of the first token of a text.
+    ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
+    found: list[list[ScoredToken]] = []
+    for (prompt, _), whole in zip(texts, ids, strict=True):
+        write, first = text_writer(vocabulary), len(encoded(vocabulary, prompt))
+        added = [write(token) for token in whole]
+        found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
+    skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]
+    for some in teacher_forced(model, ids, firsts, unknown):
+        own = some.logits[np.arange(len(some.tokens)), some.tokens]
+        columns = (
+            some.texts, some.tokens, model_surprisals(some.logits, some.tokens),
+            entropy_of_logits(some.logits), (some.logits > own[:, None]).sum(axis=1) + 1,
+        )  # fmt: skip
+        for text, token, surprisal, entropy, rank in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            place = firsts[text] + some.place - skipped[text]  # among the tokens of the text alone
+            known = math.isfinite(surprisal)
+            found[text][place] = ScoredToken(
+                token, found[text][place].text, surprisal if known else math.nan, entropy,
+                rank if known else None,
+            )  # fmt: skip
+    each = zip(texts, found, strict=True)
+    return [ScoredText(prompt, text, tuple(tokens)) for (prompt, text), tokens in each]

@@ -1,0 +1,166 @@
+"""The benchmark, on a clock that advances by one second at each reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import corelm_bench as bench
+import numpy as np
+import pytest
+from corelm_bench import Products, measure
+from corelm_train.settings import PRESETS
+from small_models import SMALL, numbered_words, random_weights, small_model
+
+import corelm
+from corelm import machine as this_machine
+from corelm import native
+from corelm.errors import UsageError
+from corelm.models.networks.layers import Matrix
+from corelm.models.numpy_model import NumpyModel, bare_products
+from corelm.testing import ToyModel
+
+GREEDY = corelm.sampler("greedy")
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Return a clock that advances by one second at each reading."""
+    clock = count()
+    monkeypatch.setattr(bench, "perf_counter", lambda: float(next(clock)))
+    return clock
+
+
+def test_a_step_is_the_model_the_sampler_and_the_draw(ticks):
+    """The clock is read before and after the sampler and after the draw: 3 s a step."""
+    speed = measure(small_model(SMALL["rnn"]), "w1", GREEDY, batch=4, length=5, seconds=0)
+    assert (speed.batch, speed.rounds) == (4, 1)
+    assert (speed.step, speed.sampler, speed.draw) == (3, 1, 1)
+    assert speed.tokens_per_second == 4 / 3
+    assert speed.products == 1
+    assert speed.limit == 4
+    assert speed.share_of_limit == 1 / 3
+
+
+def test_it_runs_until_the_time_is_up(ticks):
+    """A round of 2 steps reads the clock 7 times, then the loop twice: 9 s of 50."""
+    calls = []
+    speed = measure(
+        ToyModel(), "the", GREEDY, batch=1, length=3, seconds=50,
+        progress=lambda percent, whole: calls.append((percent, whole)),
+    )  # fmt: skip
+    assert speed.rounds == len(calls) - 1
+    assert [whole for _, whole in calls] == [100] * len(calls)
+    percents = [percent for percent, _ in calls]
+    assert percents == sorted(percents)
+    assert percents[-2] < 100
+    assert percents[-1] == 100
+
+
+def test_texts_that_end_are_not_counted_on(ticks):
+    """Of 8 texts some end early; after the first tokens those of the others count."""
+    texts = corelm.generate(ToyModel(), "the", sampler="uniform", length=9, n=8, seed=0)
+    lengths = [len(text.tokens) for text in texts]
+    assert 1 <= min(lengths) < max(lengths)
+    speed = measure(ToyModel(), "the", corelm.sampler("uniform"), batch=8, length=9, seconds=0)
+    steps = max(lengths) - 1
+    assert speed.tokens_per_second == pytest.approx((sum(lengths) - 8) / (3 * steps))
+
+
+class Ends(corelm.Sampler):
+    """Let nothing but the end be drawn."""
+
+    def __call__(self, logits, context):
+        ids = np.arange(logits.shape[1]) == context.vocabulary.start
+        return corelm.keep(logits, np.broadcast_to(ids, logits.shape))
+
+
+def test_texts_that_end_at_once_cannot_be_measured():
+    with pytest.raises(UsageError, match="every text ends with its first token"):
+        measure(ToyModel(), "the", Ends(), batch=2, seconds=0)
+
+
+def test_a_model_of_another_kind_has_no_limit():
+    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0)
+    assert (speed.products, speed.limit, speed.share_of_limit) == (None, None, None)
+
+
+def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
+    model = ToyModel()
+    model.products = lambda batch: bare_products([Matrix(3, 5)], batch)
+    speed = measure(model, "the", GREEDY, batch=2, seconds=0)
+    assert speed.limit == 2
+
+
+# The matrices of a step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "weights"),
+    [
+        # Two attentions of 2 heads, each as wide as the embedding, with 2 matrices; dense twice.
+        ("book", 2 * 2 * 256 * 512 + 2 * 256 * 2048 + 256 * 15_000),
+        ("default", 3 * (4 * 256 * 256 + 2 * 256 * 1024) + 256 * 15_000),
+        ("rnn", 3 * (256 * 512 + 512 * 512) + 512 * 15_000),
+    ],
+)
+def test_the_number_of_weights_that_a_step_multiplies_with(preset, weights):
+    a = PRESETS[preset].architecture
+    model = NumpyModel(a, numbered_words(a.vocabulary_size), random_weights(a))
+    assert sum(inputs * units for inputs, units, _ in model.matrices) == weights
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_they_are_all_that_a_step_multiplies_with(kind, monkeypatch):
+    """In the order in which it does."""
+    monkeypatch.setattr(native, "kernels", None)  # or a block would be one call
+    model, multiplied = small_model(SMALL[kind]), []
+    session = model.start([[2]])
+    for linear in model._network.linears:
+        monkeypatch.setattr(linear, "_product", noted(multiplied, linear))
+    assert session.next_logits().shape == (1, 30)
+    assert multiplied == model.matrices
+
+
+def noted(multiplied, linear):
+    product = linear._product
+
+    def multiply(*arguments):
+        multiplied.append(linear.matrix)
+        product(*arguments)
+
+    return multiply
+
+
+def test_matrices_of_heads_go_in_and_out_as_they_are_used():
+    """16 wide, 2 heads of 16: queries come out 32 wide, and 32 go into the output."""
+    assert small_model(SMALL["book"]).matrices[:2] == [(16, 32, False), (32, 16, False)]
+
+
+def test_every_product_is_of_the_whole_batch():
+    products = Products(bare_products([Matrix(3, 5), Matrix(5, 2)], batch=4))
+    for way in products._ways:
+        outs = [call.keywords["out"] if call.keywords else call.args[-1] for call in way]
+        for out in outs:
+            out[:] = 0
+        assert products.seconds_in_numpy(1) > 0
+        assert products.seconds(1) > 0
+        assert [out.shape for out in outs] == [(1, 4, 5), (1, 4, 2)]
+        assert outs[0] == pytest.approx(3 / 6)
+        assert outs[1] == pytest.approx(5 / 6)
+
+
+@pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_limit_has_the_precision_of_the_weights(halves):
+    _, in_kernels = bare_products([Matrix(3, 5, halves)], batch=4)
+    assert [call.func.halves for call in in_kernels] == [halves]
+
+
+def test_the_machine_is_described():
+    machine = this_machine.machine()
+    versions = {"python", "numpy", "platform", "processor", "cores"}
+    assert set(machine) == versions | {"kernels", "vector_width"}
+    assert all(machine[key] for key in versions)
+    assert machine["vector_width"] in ((8, 16) if machine["kernels"] else (None,))

@@ -1,0 +1,1 @@
+"""Sampling settings of other programs: their defaults as chains, and files read and written."""

@@ -1,0 +1,394 @@
+"""Read an engine's settings as a chain of samplers, and write a chain as an engine's settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corelm_presets.engine_settings import (
+    files,
+    koboldcpp,
+    llama_cpp,
+    llama_cpp_flags,
+    ollama,
+    openai,
+    transformers,
+)
+from corelm_presets.engine_settings import text_generation_webui as webui
+from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
+
+from corelm import Chain, Sampler
+from corelm import sampler as read_sampler
+from corelm.errors import SettingsError, UnknownNameError, UsageError
+from corelm.runs import did_you_mean, shown
+
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine
+    for engine in (
+        transformers.ENGINE,
+        llama_cpp.ENGINE,
+        llama_cpp_flags.ENGINE,
+        openai.OPENAI,
+        openai.VLLM,
+        openai.MLX_LM,
+        webui.SILLYTAVERN,
+        webui.WEBUI,
+        koboldcpp.ENGINE,
+        ollama.ENGINE,
+    )
+}
+SYNTAX = {
+    "yaml": webui.WEBUI.name,
+    "flags": llama_cpp_flags.ENGINE.name,
+    "modelfile": ollama.ENGINE.name,
+}
+"""The only engine whose settings have this syntax."""
+SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
+"""Engines with nearly another engine's keys, each with a function that recognises its requests."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The settings of an engine, as `from_settings` reads them.
+
+    Attributes:
+        engine: the name of the engine.
+        sampler: the active samplers in the engine's order.
+        unsupported: settings that change the text and have no counterpart in corelm, each with
+            the reason if there is one.
+        other: keys with their values that do not change the distribution of a token, such as
+            `seed` and `max_tokens`.
+        idle: keys that the engine itself ignores here, such as `top_p` without `do_sample`.
+        unknown: keys that corelm has no entry for.
+    """
+
+    engine: str
+    sampler: Sampler
+    unsupported: Mapping[str, str]
+    other: Mapping[str, Any]
+    idle: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def from_settings(
+    source: Mapping[str, Any] | str | os.PathLike[str], engine: str | None = None
+) -> EngineSettings:
+    """Read the settings of an engine as a sampler.
+
+    A missing key has the engine's default: without `top_k`, llama.cpp keeps 40 tokens.
+
+    Args:
+        source: the settings; or a file with them in JSON, in YAML, as flags of llama.cpp, or as
+            a Modelfile; or the folder of a model with a `generation_config.json`.
+        engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern,
+            text-generation-webui, koboldcpp and ollama; by default the engine whose keys these are.
+
+    Raises:
+        SettingsError: a file that cannot be read, or a value that a sampler cannot have.
+        UsageError: keys that fit several engines, or none.
+        UnknownNameError: no such engine.
+
+    Example:
+        >>> import corelm
+        >>> settings = corelm.from_settings({"temp": 0.7, "rep_pen": 1.1, "seed": 3})
+        >>> settings.engine, settings.other
+        ('sillytavern', {'seed': 3})
+        >>> corelm.from_settings({"top_k": 20, "repeat_penalty": 1.1, "repeat_last_n": 32}).sampler
+        repetition_penalty(penalty=1.1, last=32, skip_prompt=False, normalised=False) | \
+top_k(k=20) | top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)
+    """
+    if isinstance(source, Mapping):
+        return read_values(source, engine)
+    try:
+        return read_content(files.content_of(source), engine or _engine_of_file(source))
+    except SettingsError as error:
+        raise SettingsError(f"cannot read the settings in {os.fspath(source)}: {error}") from error
+
+
+def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
+    """Write a sampler as the settings of an engine.
+
+    Every sampler of the engine is written, even if it is off, so that no default acts.
+    `from_settings` reads the settings as the same sampler.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        engine: as in `from_settings`.
+
+    Raises:
+        SettingsError: the engine cannot do the same; the message names the stages.
+        UnknownNameError: no such engine.
+
+    Example:
+        >>> import corelm
+        >>> corelm.to_settings("temperature(t=0.7) | top_p(p=0.9)", "openai")
+        {'frequency_penalty': 0.0, 'presence_penalty': 0.0, 'temperature': 0.7, 'top_p': 0.9}
+        >>> corelm.to_settings("min_p(p=0.1) | temperature(t=0.5)", "vllm")
+        Traceback (most recent call last):
+        corelm.errors.SettingsError: vllm applies temperature before min_p
+    """
+    target = engine_named(engine)
+    stages = _until_greedy(read_sampler(sampler).active_stages)
+    values: dict[str, Any] = {}
+    switched_off = bool(target.switch and stages and _is(stages[-1], "greedy"))
+    if target.switch:
+        values[target.switch] = not switched_off
+    for setting in target.acting(values):
+        values |= setting.off  # or the engine's default would act
+    if switched_off:  # only penalties and masks act before greedy
+        used = _written(target, target.acting(values), stages[:-1], values)
+    else:
+        used = _written(target, target.settings, stages, values)
+    words = target.to_words({**values, **target.arranged(used)})
+    # Read back as a check, so that a fault in a table never writes a different chain.
+    if _stages(target, target.from_words(words), {}) != stages:
+        raise SettingsError(f"{target.name} cannot do the same as {sampler}")
+    return dict(words)
+
+
+def to_settings_in_part(
+    sampler: Sampler | str, engine: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write as many stages of a sampler as an engine can apply, the first ones first.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        engine: as in `from_settings`.
+
+    Returns:
+        The settings, and each stage that is missing from them with the reason.
+
+    Raises:
+        UnknownNameError: no such engine.
+
+    Example:
+        >>> settings, lost = to_settings_in_part("min_p(p=0.1) | top_p(p=0.9)", "openai")
+        >>> settings["top_p"], lost
+        (0.9, {'min_p(p=0.1)': 'min_p(p=0.1) has no counterpart in openai'})
+    """
+    kept: list[Sampler] = []
+    lost: dict[str, str] = {}
+    for stage in _until_greedy(read_sampler(sampler).active_stages):
+        try:
+            to_settings(_chain([*kept, stage]), engine)
+            kept.append(stage)
+        except SettingsError as error:
+            lost[str(stage)] = str(error)
+    return to_settings(_chain(kept), engine), lost
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine of a name.
+
+    Raises:
+        UnknownNameError: no such engine; the message lists them.
+    """
+    if name not in ENGINES:
+        hint = did_you_mean(name, ENGINES)
+        raise UnknownNameError(
+            f"there is no engine {name!r}{hint} (there are: {', '.join(ENGINES)})"
+        )
+    return ENGINES[name]
+
+
+def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
+    """Return the engine by the name of a file; None if only the keys can show it."""
+    return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
+
+
+def read_content(content: bytes, engine: str | None = None) -> EngineSettings:
+    """Read the content of a file of settings."""
+    values, syntax = files.parsed(content)
+    return read_values(values, engine or SYNTAX.get(syntax))
+
+
+def read_values(values: Values, name: str | None) -> EngineSettings:
+    """Read the values of keys; find the engine by the keys if it has no name."""
+    values = {str(key): value for key, value in values.items()}
+    return _read(engine_named(name), values) if name else _detected(values)
+
+
+def _detected(values: Values) -> EngineSettings:
+    """Read the values as the engine with the most matching keys, samplers' keys first.
+
+    Engines with equally many, if they allow the values, must agree on the sampler.
+    """
+    for engine, is_its_own in SIGNS.items():
+        if is_its_own(values):
+            return _read(engine, values)
+    flags = any(key.startswith("-") for key in values)
+    # Flags are one engine's; as keys of a mapping they would match no other.
+    engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
+    engines = [e for e in engines if e not in SIGNS]
+    known = {engine: _known(engine, values) for engine in engines}
+    most = max(known.values())
+    if not most[0]:
+        raise UsageError(
+            f"no key is a sampler's in {_any_of(e.name for e in engines)}; say which engine they "
+            "are for: --format, or engine= in Python"
+        )
+    found = _readable([engine for engine, count in known.items() if count == most], values)
+    if any(settings.sampler != found[0].sampler for settings in found):
+        raise UsageError(
+            f"the keys may be those of {_any_of(settings.engine for settings in found)}, where "
+            "they mean different samplers; say which one: --format, or engine= in Python"
+        )
+    return found[0]
+
+
+def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
+    """Return the settings of each engine that allows the values; raise if none does.
+
+    A value that makes one engine greedy and is an error in others, such as a temperature of -1,
+    is an error unless that engine is named.
+    """
+    found, failures = [], []
+    for engine in engines:
+        try:
+            found.append(_read(engine, values))
+        except SettingsError as error:
+            failures.append(error)
+    if not found or (failures and all(_is(settings.sampler, "greedy") for settings in found)):
+        raise failures[0]
+    return found
+
+
+def _any_of(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _known(engine: Engine, values: Values) -> tuple[int, int]:
+    """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
+    keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
+    samplers = keys & engine.sampler_keys
+    others = {*engine.unsupported, *engine.other_keys, *engine.ignored_keys}
+    return len(samplers), len(samplers | keys & others)
+
+
+def _read(engine: Engine, given: Values) -> EngineSettings:
+    words = engine.from_words(given)
+    values = {engine.spellings.get(k, k): v for k, v in words.items()}
+    unsupported = {f"{name} in the list of samplers": "" for name in engine.unknown_names(values)}
+    # At its off value such a key changes nothing, and is no loss.
+    for key, off in engine.unsupported.items():
+        if values.get(key) not in (None, off):
+            unsupported[key] = ""
+    stages = _stages(engine, values, unsupported)
+    known = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys}
+    gone = [key for key in engine.ignored_keys if key in values]
+    return EngineSettings(
+        engine.name,
+        _chain(stages),
+        unsupported,
+        {key: value for key, value in values.items() if key in engine.other_keys},
+        tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
+        tuple(key for key in values if key not in known | engine.other_keys),
+    )
+
+
+def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list[Sampler]:
+    """Return the stages that act; note the settings without a counterpart."""
+    stages = []
+    for setting in engine.acting(values):
+        try:
+            stage = setting.stage(values)
+        except NoCounterpartError as error:
+            given = [key for key in setting.keys if values.get(key) is not None]
+            unsupported[given[0] if given else setting.sampler] = str(error)
+            continue
+        stages += [] if stage is None else [stage]
+    if engine.is_greedy(values):
+        stages.append(own("greedy"))
+    return _until_greedy(stages)
+
+
+def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
+    """Yield the keys of samplers that are on, but not among the stages.
+
+    A value that no sampler can have is an error in an idle key too: the file is wrong, or is
+    another engine's.
+    """
+    for setting in engine.settings:
+        with contextlib.suppress(NoCounterpartError):
+            stage = setting.stage(values)
+            # A temperature of 0 is among the stages as greedy.
+            if stage is not None and stage != _cold() and stage not in stages:
+                yield from [key for key in setting.keys if values.get(key) is not None][:1]
+
+
+def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
+    """Return the stages that matter: greedy makes those after it idle, and most before it."""
+    kept: list[Sampler] = []
+    for stage in stages:
+        if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
+            # A stage before that cannot change which token is likeliest has no effect.
+            return [*(s for s in kept if not s.is_argmax_invariant), own("greedy")]
+        if not _is(stage, "stochastic"):
+            kept.append(stage)
+    return kept
+
+
+def _written(
+    engine: Engine, settings: Sequence[Setting], stages: Sequence[Sampler], values: dict[str, Any]
+) -> list[Setting]:
+    """Put the values of the stages into `values`, and return the setting of each stage."""
+    used: list[Setting] = []
+    failures = []
+    stated: dict[str, Any] = {}
+    for stage in stages:
+        try:
+            setting, written = _counterpart(settings, stage)
+            # Merged only once: a second stage of a setting is refused later, with the order.
+            if setting not in used:
+                _merge(stated, written)
+            used.append(setting)
+        except NoCounterpartError as error:
+            failures.append(f"{stage}{f' ({error})' if str(error) else ''}")
+    if failures:
+        have = "has" if len(failures) == 1 else "have"
+        raise SettingsError(f"{', '.join(failures)} {have} no counterpart in {engine.name}")
+    values |= stated
+    return used
+
+
+def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
+    """Return the setting of a stage, and the values of its keys."""
+    if _is(stage, "greedy"):
+        stage = _cold()
+    reason = ""
+    for setting in settings:
+        if _is(stage, setting.sampler):
+            try:
+                return setting, setting.values(stage)
+            except NoCounterpartError as error:
+                reason = str(error)
+    raise NoCounterpartError(reason)
+
+
+def _merge(stated: dict[str, Any], written: Values) -> None:
+    """Add the values of a stage; lists are joined, and other values must agree."""
+    for key, value in written.items():
+        if isinstance(stated.get(key), list):
+            value = [*stated[key], *value]
+        elif stated.get(key, value) != value:
+            raise NoCounterpartError(f"{key} is {shown(stated[key])} for an earlier stage")
+        stated[key] = value
+
+
+def _chain(stages: Sequence[Sampler]) -> Sampler:
+    if not stages:
+        return own("stochastic")
+    return stages[0] if len(stages) == 1 else Chain(tuple(stages))
+
+
+def _cold() -> Sampler:
+    return own("temperature", t=0.0)
+
+
+def _is(stage: Sampler, name: str) -> bool:
+    """Return True if a stage is corelm's own sampler of a name."""
+    return type(stage) is type(own(name))

@@ -1,0 +1,278 @@
+"""The settings of llama.cpp's server: the body of a request in JSON.
+
+Source: llama.cpp in 2026, tools/server/server-schema.cpp and common_sampler_init in
+common/sampling.cpp. Mirostat replaces every sampler but the biases and the temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from corelm_presets.engine_settings import biases
+from corelm_presets.engine_settings.engine import (
+    Engine,
+    ListingEngine,
+    NoCounterpartError,
+    Setting,
+    Values,
+    all_or,
+    check_that_prompt_counts,
+    dry_keys,
+    dry_parameters,
+    dry_values,
+    plain,
+    texts,
+)
+
+from corelm.errors import SettingsError
+
+LAST = 64
+DIGITS = 9
+"""Of the ends of a dynamic temperature: a middle and a range make them with a rounding error."""
+BREAKERS = ("\n", ":", '"', "*")
+LETTERS = {
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+    "a": "adaptive_p",
+    "i": "infill",
+}
+"""The samplers in a list of letters."""
+
+
+def penalty(name: str, key: str, off: float) -> Setting:
+    """Return the setting of a penalty, which looks at a window of the last tokens."""
+
+    def write(stage: Any) -> Values:
+        check_that_prompt_counts(stage)
+        return {key: stage.penalty, "repeat_last_n": window(stage.last)}
+
+    return Setting(
+        name,
+        {key: off, "repeat_last_n": LAST},
+        {key: off},
+        lambda value, last: None if last == 0 else {"penalty": value, "last": all_or(last)},
+        write,
+        "penalties",
+    )
+
+
+def window(last: int) -> int:
+    """Return the window to write: all tokens, 0 in corelm, are -1, the size of the context."""
+    # A server of 2026 that was built after this refuses -1 by name; it is never misread.
+    return -1 if last == 0 else last
+
+
+def dry(may_be_empty: bool = False) -> Setting:
+    """Return the setting of DRY; the server refuses an empty list of breakers."""
+
+    def read(factor: float, base: float, allowed: int, last: int, breakers: Any) -> Values | None:
+        if factor == 0 or last == 0:
+            return None
+        return dry_parameters(factor, base, allowed, all_or(last), texts(breakers))
+
+    def write(stage: Any) -> Values:
+        values = dry_values(stage, window(stage.last), list(stage.sequence_breakers))
+        if not stage.sequence_breakers and not may_be_empty:
+            raise NoCounterpartError("sequence_breakers are needed there, such as ['\\n']")
+        return values
+
+    keys = dry_keys(0.0, 1.75, 2, LAST, BREAKERS)
+    return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
+
+
+def _positive(key: str) -> Any:
+    return lambda value: {key: value} if value > 0 else None
+
+
+def _read_xtc(probability: float, threshold: float) -> Values | None:
+    if probability <= 0 or threshold > 0.5:  # two tokens cannot both have more than a half
+        return None
+    return {"probability": probability, "threshold": threshold}
+
+
+def _read_temperature(middle: float, half: float) -> Values | None:
+    return {"t": max(middle, 0)} if half <= 0 else None
+
+
+def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
+    if half <= 0:
+        return None
+    # llama.cpp cuts the range off at 0 too.
+    low, high = round(max(middle - half, 0), DIGITS), round(middle + half, DIGITS)
+    return {"t_min": low, "t_max": high, "exponent": exponent}
+
+
+def _write_dynamic(stage: Any) -> Values:
+    return {
+        "temperature": (stage.t_min + stage.t_max) / 2,
+        "dynatemp_range": (stage.t_max - stage.t_min) / 2,
+        "dynatemp_exponent": stage.exponent,
+    }
+
+
+def _read_mirostat(version: int, tau: float, eta: float) -> Values | None:
+    if version == 1:  # estimates the exponent of Zipf's law, which corelm's does not
+        raise NoCounterpartError("corelm has version 2")
+    return {"tau": tau, "eta": eta} if version == 2 else None
+
+
+_BIASES = {"logit_bias": ()}
+
+SETTINGS = (
+    Setting(
+        "logit_bias",
+        _BIASES,
+        {},
+        biases.finite,
+        lambda stage: {"logit_bias": [[i, stage.bias[i]] for i in biases.ids(stage.bias)]},
+    ),
+    Setting(
+        "ban",
+        _BIASES,
+        {},
+        biases.banned,
+        lambda stage: {"logit_bias": [[i, False] for i in biases.ids(stage.words)]},
+    ),
+    penalty("repetition_penalty", "repeat_penalty", 1.0),
+    penalty("frequency_penalty", "frequency_penalty", 0.0),
+    penalty("presence_penalty", "presence_penalty", 0.0),
+    dry(),
+    Setting(
+        "top_n_sigma",
+        {"top_n_sigma": -1.0},
+        {"top_n_sigma": -1.0},
+        _positive("n"),
+        lambda stage: {"top_n_sigma": stage.n},
+        "top_n_sigma",
+    ),
+    Setting(
+        "top_k",
+        {"top_k": 40},
+        {"top_k": 0},
+        _positive("k"),
+        lambda stage: {"top_k": stage.k},
+        "top_k",
+    ),
+    plain("typical", "p", "typical_p", 1.0, place="typ_p"),
+    plain("top_p", "p", "top_p", 1.0, default=0.95),
+    plain("min_p", "p", "min_p", 0.0, default=0.05),
+    Setting(
+        "xtc",
+        {"xtc_probability": 0.0, "xtc_threshold": 0.1},
+        {"xtc_probability": 0.0},
+        _read_xtc,
+        lambda stage: {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold},
+        "xtc",
+    ),
+    Setting(
+        "temperature",
+        {"temperature": 0.8, "dynatemp_range": 0.0},
+        {"temperature": 1.0},
+        _read_temperature,
+        lambda stage: {"temperature": stage.t},
+        "temperature",
+    ),
+    Setting(
+        "dynamic_temperature",
+        {"temperature": 0.8, "dynatemp_range": 0.0, "dynatemp_exponent": 1.0},
+        {"dynatemp_range": 0.0},
+        _read_dynamic,
+        _write_dynamic,
+        "temperature",
+    ),
+)
+SAMPLERS = {setting.sampler: setting for setting in SETTINGS}
+MIROSTAT = Setting(
+    "mirostat",
+    {"mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1},
+    {"mirostat": 0},
+    _read_mirostat,
+    lambda stage: {"mirostat": 2, "mirostat_tau": stage.tau, "mirostat_eta": stage.eta},
+)
+ADAPTIVE = Setting(
+    "adaptive_p",
+    {"adaptive_target": -1.0, "adaptive_decay": 0.9},
+    {"adaptive_target": -1.0},
+    lambda target, decay: {"target": target, "decay": decay} if target >= 0 else None,
+    lambda stage: {"adaptive_target": stage.target, "adaptive_decay": stage.decay},
+    "adaptive_p",
+)
+
+
+def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
+    """Raise if an engine that uses mirostat leaves out a setting, or has another order."""
+    order = engine.acting({"mirostat": 2})
+    *others, last = [setting.sampler for setting in order if setting is not MIROSTAT]
+    for setting in used:
+        if setting not in order:
+            raise SettingsError(
+                f"{setting.sampler} cannot act in {engine.name} with mirostat, which replaces "
+                f"every sampler but {', '.join(others)} and {last}"
+            )
+    for before, after in pairwise(used):
+        engine.check_order(before, after, order)
+
+
+@dataclass(frozen=True, eq=False)
+class LlamaCpp(ListingEngine):
+    """llama.cpp: a list of samplers in any order, or mirostat alone."""
+
+    def acting(self, values: Values) -> Sequence[Setting]:
+        # Biases and bans have no name in the list: llama.cpp applies them before all samplers.
+        always = [s for s in self.settings if not s.place and s is not MIROSTAT]
+        if values.get("mirostat") not in (None, 0):
+            temperature = next(s for s in self.settings if s.sampler == "temperature")
+            return [*always, temperature, MIROSTAT]
+        places = self.listed(values)
+        if places is None:
+            places = [p for p in self.places if p != ADAPTIVE.place]
+        if ADAPTIVE.place in places:  # it draws the token, so it acts last in any position
+            places = [*(p for p in places if p != ADAPTIVE.place), ADAPTIVE.place]
+        return [*always, *self.at(places)]
+
+    def names(self, listed: Any) -> list[str]:
+        return [LETTERS[x] for x in listed] if isinstance(listed, str) else texts(listed)
+
+    def arranged(self, used: Sequence[Setting]) -> Values:
+        if MIROSTAT in used:
+            check_with_mirostat(self, used)
+            return {}
+        places = self.listed_order(used)
+        return {self.list_key: [p for p in places if ADAPTIVE in used or p != ADAPTIVE.place]}
+
+
+ENGINE = LlamaCpp(
+    "llama.cpp",
+    (*SETTINGS, ADAPTIVE, MIROSTAT),
+    unsupported={
+        "ignore_eos": False,
+        "min_keep": 0,
+        "grammar": "",
+        "json_schema": {},
+        "n_indent": 0,
+    },
+    other=(
+        "seed n_predict stop stream n_probs n_keep n_discard prompt cache_prompt id_slot "
+        "return_tokens return_progress timings_per_token post_sampling_probs response_fields lora "
+        "t_max_predict_ms n_cmpl n_cache_reuse grammar_lazy backend_sampling"
+    ),
+    spellings={"max_tokens": "n_predict", "max_completion_tokens": "n_predict"},
+    list_key="samplers",
+    list_spellings={
+        "typical_p": "typ_p",
+        "typical": "typ_p",
+        "typ": "typ_p",
+        "nucleus": "top_p",
+        "temp": "temperature",
+    },
+)

@@ -1,0 +1,214 @@
+"""The settings of llama.cpp on a command line: `--temp 0.7 --top-k 40`.
+
+Source: llama.cpp in 2026, common/arg.cpp. The samplers are the server's, under other names.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from corelm_presets.engine_settings import llama_cpp
+from corelm_presets.engine_settings.engine import Values
+
+from corelm.errors import SettingsError
+from corelm.runs import printable, shown
+
+FLAGS = {
+    "--temp": "temperature",
+    "--top-k": "top_k",
+    "--top-p": "top_p",
+    "--min-p": "min_p",
+    "--top-nsigma": "top_n_sigma",
+    "--xtc-probability": "xtc_probability",
+    "--xtc-threshold": "xtc_threshold",
+    "--typical": "typical_p",
+    "--repeat-last-n": "repeat_last_n",
+    "--repeat-penalty": "repeat_penalty",
+    "--presence-penalty": "presence_penalty",
+    "--frequency-penalty": "frequency_penalty",
+    "--dry-multiplier": "dry_multiplier",
+    "--dry-base": "dry_base",
+    "--dry-allowed-length": "dry_allowed_length",
+    "--dry-penalty-last-n": "dry_penalty_last_n",
+    "--dry-sequence-breaker": "dry_sequence_breakers",
+    "--dynatemp-range": "dynatemp_range",
+    "--dynatemp-exp": "dynatemp_exponent",
+    "--mirostat": "mirostat",
+    "--mirostat-lr": "mirostat_eta",
+    "--mirostat-ent": "mirostat_tau",
+    "--adaptive-target": "adaptive_target",
+    "--adaptive-decay": "adaptive_decay",
+    "--logit-bias": "logit_bias",
+    "--samplers": "samplers",
+    "--seed": "seed",
+    "--n-predict": "n_predict",
+    "--reverse-prompt": "stop",
+    "--ignore-eos": "ignore_eos",
+    "--grammar": "grammar",
+    "--json-schema": "json_schema",
+    "--model": "model",
+    "--ctx-size": "n_ctx",
+    "--prompt": "prompt",
+    "--keep": "n_keep",
+}
+"""The key of the server for each flag."""
+SPELLINGS = {
+    "--temperature": "--temp",
+    "--top-n-sigma": "--top-nsigma",
+    "--typical-p": "--typical",
+    "--sampler-seq": "--samplers",
+    "--sampling-seq": "--samplers",
+    "--predict": "--n-predict",
+    "-n": "--n-predict",
+    "-s": "--seed",
+    "-l": "--logit-bias",
+    "-r": "--reverse-prompt",
+    "-j": "--json-schema",
+    "-m": "--model",
+    "-c": "--ctx-size",
+    "-p": "--prompt",
+}
+REPEATED = ("--dry-sequence-breaker", "--logit-bias", "--reverse-prompt")
+"""Flags that may be given several times."""
+NONE = "none"
+"""The value of --dry-sequence-breaker for no breaker."""
+
+_BIAS = re.compile(r"(\d+)([+-].+)")
+
+
+@dataclass(frozen=True, eq=False)
+class LlamaCppFlags(llama_cpp.LlamaCpp):
+    """llama.cpp on a command line, whose keys are flags."""
+
+    def from_words(self, values: Values) -> Values:
+        return {key: value for flag, given in values.items() for key, value in _key(flag, given)}
+
+    def to_words(self, values: Values) -> Values:
+        names = {key: flag for flag, key in FLAGS.items()}
+        return {names[key]: _flag_value(key, value) for key, value in values.items()}
+
+    def text(self, values: Values) -> str:
+        words = []
+        for flag, value in values.items():
+            for item in value if isinstance(value, list) else [value]:
+                words.append(f"{flag} {shlex.quote(str(item))}")
+        return " ".join(words) + "\n"
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Return the flags of a command line, with or without the program in front.
+
+    Example:
+        >>> parsed("llama-cli --temp 0.7 -l 5-1 -l 6+2 --mlock # as yesterday")
+        {'--temp': 0.7, '--logit-bias': ['5-1', '6+2'], '--mlock': True}
+    """
+    try:
+        words = shlex.split(text.replace("\\\n", " "), comments=True)
+    except ValueError as error:
+        raise SettingsError(f"the flags cannot be read: {error}") from None
+    found: dict[str, Any] = {}
+    flag = ""
+    for word in words:
+        if _is_flag(word):
+            flag = SPELLINGS.get(word, word)
+            found.setdefault(flag, [] if flag in REPEATED else True)
+        elif flag in REPEATED:
+            found[flag].append(word)
+        elif flag and found[flag] is True:  # the value of a flag that was seen without one
+            found[flag] = number(word)
+        elif flag in FLAGS:
+            raise SettingsError(f"the flag {flag} has several values: {shown(word)} after another")
+    return found
+
+
+def _is_flag(word: str) -> bool:
+    # -1 is a value, as in `--repeat-last-n -1`.
+    return word.startswith("-") and not isinstance(number(word), (int, float))
+
+
+def number(word: str) -> Any:
+    """Return a word as a number if it is one, else the word."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def _key(flag: str, value: Any) -> Iterator[tuple[str, Any]]:
+    flag = SPELLINGS.get(flag, flag)
+    if flag in REPEATED and value is not None:
+        value = value if isinstance(value, list) else [value]
+    if flag == "--samplers" and isinstance(value, str):
+        names = [name for name in value.split(";") if name]
+        # `--sampler-seq kpt` is spelled like one name; a name has letters beyond these.
+        is_letters = len(names) == 1 and set(names[0]) <= set(llama_cpp.LETTERS)
+        value = names[0] if is_letters else names
+    elif flag == "--dry-sequence-breaker" and value:
+        value = [] if value == [NONE] else [_unescaped(item) for item in value]
+    elif flag == "--logit-bias" and value:
+        value = [_bias(item) for item in value]
+    yield FLAGS.get(flag, flag), value
+
+
+def _bias(item: Any) -> tuple[int, float]:
+    match = _BIAS.fullmatch(item) if isinstance(item, str) else None
+    try:
+        return int(match[1]), float(match[2])  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"--logit-bias must be an id and a number such as 15043-1, not {shown(item)}"
+        ) from None
+
+
+def _flag_value(key: str, value: Any) -> Any:
+    if key == "samplers":
+        return ";".join(value)
+    if key == "dry_sequence_breakers":
+        return [_escaped(item) for item in value] or [NONE]
+    if key == "logit_bias":
+        return [f"{i}-inf" if bias is False else f"{i}{bias:+}" for i, bias in value]
+    return value
+
+
+def _escaped(text: str) -> str:
+    """Return a text with escapes that llama.cpp replaces, such as backslash n.
+
+    Raises:
+        SettingsError: a control character beyond ASCII, which has no escape there.
+    """
+    escaped = "".join(c.encode("unicode_escape").decode() if c.isascii() else c for c in text)
+    if printable(escaped) != escaped:
+        raise SettingsError(f"a flag cannot hold the control characters in {shown(text)}")
+    return escaped
+
+
+def _unescaped(text: Any) -> Any:
+    """Return a text with its escapes, such as backslash n, replaced."""
+    if not isinstance(text, str):
+        return text
+    pairs = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
+    return re.sub(
+        r"\\(?:x([0-9a-fA-F]{2})|(.))",
+        lambda m: chr(int(m[1], 16)) if m[1] else pairs.get(m[2], m[0]),
+        text,
+    )
+
+
+_SERVER = llama_cpp.ENGINE
+ENGINE = LlamaCppFlags(
+    name="llama.cpp-cli",
+    settings=tuple(
+        llama_cpp.dry(may_be_empty=True) if setting.sampler == "dry" else setting
+        for setting in _SERVER.settings
+    ),
+    unsupported=_SERVER.unsupported,
+    other=f"{_SERVER.other} model n_ctx",
+    list_key=_SERVER.list_key,
+    list_spellings=_SERVER.list_spellings,
+)

@@ -1,0 +1,154 @@
+"""The settings of OpenAI's requests, and of vLLM and mlx-lm, whose servers take them too.
+
+Source: the reference of OpenAI's API, "Create chat completion" and "Create completion". Both
+penalties count the tokens that were drawn. The order is vLLM's: OpenAI doesn't publish its own.
+
+vLLM in 2026, `SamplingParams` in vllm/sampling_params.py, and vllm/v1/sample/sampler.py. The
+repetition penalty counts the prompt, the other two do not.
+
+mlx-lm 0.32, `make_logits_processors` and `make_sampler` in sample_utils.py, and server.py. A
+repetition penalty of 0 is off; a context size of 0 is the whole context.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corelm_presets.engine_settings import biases
+from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, plain
+
+LARGEST_BIAS = 100
+
+
+def _write_biases(stage: Any) -> Values:
+    numbers = {str(i): stage.bias[i] for i in biases.ids(stage.bias)}
+    if any(abs(number) > LARGEST_BIAS for number in numbers.values()):
+        raise NoCounterpartError(f"a bias is between -{LARGEST_BIAS} and {LARGEST_BIAS} there")
+    return {"logit_bias": numbers}
+
+
+LOGIT_BIAS = Setting(
+    "logit_bias", {"logit_bias": ()}, {}, biases.finite, _write_biases, "logit_bias"
+)
+PENALTIES = (
+    plain("frequency_penalty", "penalty", "frequency_penalty", 0.0, fixed={"skip_prompt": True}),
+    plain("presence_penalty", "penalty", "presence_penalty", 0.0, fixed={"skip_prompt": True}),
+)
+TEMPERATURE = plain("temperature", "t", "temperature", 1.0)
+TOP_P = plain("top_p", "p", "top_p", 1.0)
+UNSUPPORTED: Values = {"response_format": None, "best_of": 1}
+OTHER = (
+    "model messages prompt seed stop max_tokens max_completion_tokens n stream stream_options "
+    "logprobs top_logprobs user suffix echo tools tool_choice parallel_tool_calls store metadata "
+    "service_tier reasoning_effort verbosity modalities prediction functions function_call "
+    "prompt_cache_key safety_identifier"
+)
+
+OPENAI = Engine("openai", (LOGIT_BIAS, *PENALTIES, TEMPERATURE, TOP_P), UNSUPPORTED, OTHER)
+
+
+LOWEST = 1e-5
+"""Below this temperature vLLM is greedy."""
+
+VLLM = Engine(
+    "vllm",
+    (
+        plain("min_length", "n", "min_tokens", 0),
+        LOGIT_BIAS,
+        plain("repetition_penalty", "penalty", "repetition_penalty", 1.0),
+        *PENALTIES,
+        Setting(
+            "temperature",
+            {"temperature": 1.0},
+            {"temperature": 1.0},
+            lambda t: {"t": 0 if 0 <= t < LOWEST else t},
+            lambda stage: {"temperature": stage.t},
+        ),
+        plain("min_p", "p", "min_p", 0.0),
+        Setting(
+            "top_k",
+            {"top_k": 0},
+            {"top_k": 0},
+            lambda k: {"k": 0 if k == -1 else k},  # both are off there
+            lambda stage: {"top_k": stage.k},
+        ),
+        TOP_P,
+    ),
+    unsupported={
+        **UNSUPPORTED,
+        "bad_words": (),
+        "allowed_token_ids": None,
+        "structured_outputs": None,
+        "guided_json": None,
+        "guided_regex": None,
+        "guided_choice": None,
+        "guided_grammar": None,
+        "ignore_eos": False,
+        "use_beam_search": False,
+        "thinking_token_budget": None,
+        "repetition_detection": None,
+        "extra_args": None,
+        "vllm_xargs": None,
+    },
+    other=OTHER
+    + (
+        " stop_token_ids prompt_logprobs detokenize skip_special_tokens "
+        "spaces_between_special_tokens include_stop_str_in_output output_kind "
+        "truncate_prompt_tokens stream_interval flat_logprobs logprob_token_ids skip_clone "
+        "skip_reading_prefix_cache add_generation_prompt continue_final_message chat_template "
+        "chat_template_kwargs priority length_penalty"
+    ),
+)
+
+
+LAST = 20
+"""Tokens that the penalties of mlx-lm look at."""
+
+
+def _penalty(name: str) -> Setting:
+    key, size = name, name.replace("penalty", "context_size")
+
+    def read(value: float, last: int) -> Values | None:
+        return {"penalty": value, "last": last} if value != 0 else None
+
+    return Setting(
+        name,
+        {key: 0.0, size: LAST},
+        {key: 0.0},
+        read,
+        lambda stage: {key: stage.penalty, size: stage.last},
+    )
+
+
+def _read_top_p(p: float) -> Values | None:
+    return {"p": p} if p != 0 else None  # 0 is off, as 1 is
+
+
+def _write_xtc(stage: Any) -> Values:
+    return {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold}
+
+
+MLX_LM = Engine(
+    "mlx-lm",
+    (
+        LOGIT_BIAS,
+        # Each penalty has a window of its own, unlike llama.cpp's.
+        _penalty("repetition_penalty"),
+        _penalty("presence_penalty"),
+        _penalty("frequency_penalty"),
+        Setting("top_p", {"top_p": 1.0}, {"top_p": 1.0}, _read_top_p, lambda s: {"top_p": s.p}),
+        plain("min_p", "p", "min_p", 0.0),
+        Setting(
+            "xtc",
+            {"xtc_probability": 0.0, "xtc_threshold": 0.1},
+            {"xtc_probability": 0.0},
+            lambda probability, threshold: {"probability": probability, "threshold": threshold},
+            _write_xtc,
+        ),
+        plain("top_k", "k", "top_k", 0),
+        plain("temperature", "t", "temperature", 1.0, default=0.0),
+    ),
+    unsupported={},
+    other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
+    "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping",
+)

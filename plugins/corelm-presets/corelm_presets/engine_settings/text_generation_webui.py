@@ -1,0 +1,379 @@
+"""The settings of text-generation-webui, presets in YAML, and of SillyTavern, presets in JSON.
+
+Source: text-generation-webui in 2026, modules/presets.py, modules/text_generation.py and
+modules/sampler_hijack.py (its loaders on transformers). The cut-offs are in ten-thousandths; the
+range of the penalties is 0 or -1 for the whole context; a sampler that the list lacks acts first.
+
+SillyTavern, public/scripts/textgen-settings.js: a preset for text completion. SillyTavern passes it
+on to another engine; here it is read as text-generation-webui reads its own, in the order of
+`sampler_priority`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corelm_presets.engine_settings import biases
+from corelm_presets.engine_settings.engine import (
+    ListingEngine,
+    NoCounterpartError,
+    Setting,
+    Values,
+    all_or,
+    check_that_prompt_counts,
+    dry_keys,
+    dry_parameters,
+    dry_values,
+    plain,
+    texts,
+)
+
+from corelm.errors import SettingsError
+from corelm.runs import shown
+
+TEN_THOUSAND = 10_000
+DIGITS = 12
+"""Of a cut-off in ten-thousandths, which 0.003 x 10,000 only nearly is."""
+BREAKERS = '"\\n", ":", "\\"", "*"'
+UNLISTED = (
+    "no_repeat_ngram", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
+    "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "tfs", "top_a",
+    "top_n_sigma", "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat",
+    "temperature",
+)  # fmt: skip
+"""The order in which samplers act that are missing from the list."""
+
+
+def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setting:
+    """Return the setting of a penalty, which looks at a window of the last tokens.
+
+    Args:
+        name: the sampler.
+        key: the key of the penalty.
+        off: the value that switches it off.
+        last: the key of the window.
+        whole: its default.
+    """
+
+    def write(stage: Any) -> Values:
+        check_that_prompt_counts(stage)
+        return {key: stage.penalty, last: stage.last}
+
+    return Setting(
+        name,
+        {key: off, last: whole},
+        {key: off},
+        lambda value, window: {"penalty": value, "last": all_or(window)},
+        write,
+        name,
+    )
+
+
+def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
+    """Return the setting of DRY."""
+
+    def read(factor: float, base: float, allowed: int, window: int, ends: Any) -> Values | None:
+        if factor <= 0:
+            return None
+        return dry_parameters(factor, base, allowed, all_or(window), _breakers(ends))
+
+    def write(stage: Any) -> Values:
+        breakers = json.dumps(texts(stage.sequence_breakers))
+        return dry_values(stage, stage.last, breakers, window=last)
+
+    keys = dry_keys(0.0, 1.75, 2, whole, breakers, window=last)
+    return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
+
+
+def _breakers(value: Any) -> list[str]:
+    """Return the breakers: a list, a list in JSON, or the items of one without its brackets."""
+    if not isinstance(value, str):
+        return texts(value)
+    # The program takes a text in an input field, to which users add no brackets.
+    return texts(json.loads(value if value.lstrip().startswith("[") else f"[{value}]"))
+
+
+def cutoff(sampler: str, key: str) -> Setting:
+    """Return the setting of a cut-off in ten-thousandths."""
+    return Setting(
+        sampler,
+        {key: 0},
+        {key: 0},
+        lambda value: {"epsilon": round(value / TEN_THOUSAND, DIGITS)},
+        lambda stage: {key: round(stage.epsilon * TEN_THOUSAND, DIGITS)},
+        key,
+    )
+
+
+def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Setting:
+    """Return the setting that is off where its first key is 0 or less.
+
+    Args:
+        sampler: the name of the sampler.
+        place: its name in the list of samplers.
+        keys: its keys and the engine's defaults.
+        parameters: the key of each parameter.
+    """
+    first = next(iter(keys))
+
+    def read(*numbers: Any) -> Values | None:
+        values = dict(zip(keys, numbers, strict=True))
+        if values[first] <= 0:
+            return None
+        return {parameter: values[key] for parameter, key in parameters.items()}
+
+    def write(stage: Any) -> Values:
+        return {key: getattr(stage, parameter) for parameter, key in parameters.items()}
+
+    return Setting(sampler, keys, {first: 0}, read, write, place)
+
+
+def custom_bans() -> Setting:
+    """Return the setting of banned tokens, ids with commas between them."""
+    return Setting(
+        "ban",
+        {"custom_token_bans": ""},
+        {"custom_token_bans": ""},
+        biases.listed,
+        lambda stage: {"custom_token_bans": ",".join(map(str, biases.ids(stage.words)))},
+    )
+
+
+def mirostat() -> Setting:
+    """Return the setting of mirostat; these engines have version 2."""
+
+    def read(version: int, tau: float, eta: float) -> Values | None:
+        return {"tau": tau, "eta": eta} if version == 2 else None
+
+    return Setting(
+        "mirostat",
+        {"mirostat_mode": 0, "mirostat_tau": 5, "mirostat_eta": 0.1},
+        {"mirostat_mode": 0},
+        read,
+        lambda stage: {"mirostat_mode": 2, "mirostat_tau": stage.tau, "mirostat_eta": stage.eta},
+        "mirostat",
+    )
+
+
+def dynamic(switch: str, low: str, high: str, lowest: float, highest: float) -> Setting:
+    """Return the setting of the dynamic temperature.
+
+    Args:
+        switch: the key that switches it on.
+        low, high: the keys of its ends.
+        lowest, highest: the defaults of the ends.
+    """
+
+    def read(on: bool, t_min: float, t_max: float, exponent: float) -> Values | None:
+        return {"t_min": t_min, "t_max": t_max, "exponent": exponent} if on is True else None
+
+    return Setting(
+        "dynamic_temperature",
+        {switch: False, low: lowest, high: highest, "dynatemp_exponent": 1.0},
+        {switch: False},
+        read,
+        lambda stage: {
+            switch: True,
+            low: stage.t_min,
+            high: stage.t_max,
+            "dynatemp_exponent": stage.exponent,
+        },
+        "dynamic_temperature",
+    )
+
+
+QUADRATIC = above_zero(
+    "quadratic", "quadratic_sampling", {"smoothing_factor": 0.0, "smoothing_curve": 1.0},
+    factor="smoothing_factor", curve="smoothing_curve",
+)  # fmt: skip
+ADAPTIVE = above_zero(
+    "adaptive_p", "adaptive_p", {"adaptive_target": 0.0, "adaptive_decay": 0.9},
+    target="adaptive_target", decay="adaptive_decay",
+)  # fmt: skip
+XTC = above_zero(
+    "xtc", "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1},
+    probability="xtc_probability", threshold="xtc_threshold",
+)  # fmt: skip
+FILTERS = (
+    plain("top_k", "k", "top_k", 0),
+    plain("top_p", "p", "top_p", 1.0),
+    plain("typical", "p", "typical_p", 1.0),
+    cutoff("epsilon", "epsilon_cutoff"),
+    cutoff("eta", "eta_cutoff"),
+    Setting(
+        "tail_free",
+        {"tfs": 1.0},
+        {"tfs": 1.0},
+        lambda z: {"z": z} if 0 <= z < 1 else None,
+        lambda stage: {"tfs": stage.z},
+        "tfs",
+    ),
+    Setting(
+        "top_a",
+        {"top_a": 0.0},
+        {"top_a": 0.0},
+        lambda a: {"a": a} if 0 < a <= 1 else None,
+        lambda stage: {"top_a": stage.a},
+        "top_a",
+    ),
+    plain("min_p", "p", "min_p", 0.0),
+)
+NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
+AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, mirostat(), XTC, NO_REPEAT)
+"""The settings after the temperature, which SillyTavern has under the same keys."""
+LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
+"""The samplers that `temperature_last` puts at the end."""
+
+
+@dataclass(frozen=True, eq=False)
+class PriorityEngine(ListingEngine):
+    """An engine with text-generation-webui's `sampler_priority`."""
+
+    @property
+    def sampler_keys(self) -> frozenset[str]:
+        return super().sampler_keys | {"temperature_last"}
+
+    def names(self, listed: Any) -> list[str]:
+        if isinstance(listed, str):
+            return [
+                name for line in listed.splitlines() for name in line.split(",") if name.strip()
+            ]
+        return texts(listed)
+
+    def acting(self, values: Values) -> Sequence[Setting]:
+        places = self.listed(values)
+        places = self.places if places is None else places
+        last = values.get("temperature_last")
+        if not isinstance(last, bool | None):
+            raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
+        if last:  # overrides the list, in which the temperature may come first
+            places = [*(p for p in places if p not in LATE), *LATE]
+        # An older preset lists fewer samplers than there are now; the others act before it.
+        settings = self.whole([*(p for p in UNLISTED if p not in places), *places])
+        allowed = super().acting(values)
+        return [setting for setting in settings if setting in allowed]
+
+    def arranged(self, used: Sequence[Setting]) -> Values:
+        order = self.listed_order(used)
+        # A sampler that the list lacks acts first, so samplers that are off are listed too.
+        return {self.list_key: [*order, *(p for p in self.places if p not in order)]}
+
+
+@dataclass(frozen=True, eq=False)
+class TextGenerationWebui(PriorityEngine):
+    """text-generation-webui, whose presets are YAML with the list as a text of lines."""
+
+    def to_words(self, values: Values) -> Values:
+        return {**values, self.list_key: "\n".join(values[self.list_key])}
+
+    def text(self, values: Values) -> str:
+        return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
+
+
+WEBUI = TextGenerationWebui(
+    "text-generation-webui",
+    (
+        custom_bans(),
+        penalty("repetition_penalty", "repetition_penalty", 1.0, "repetition_penalty_range", 1024),
+        penalty("presence_penalty", "presence_penalty", 0.0, "repetition_penalty_range", 1024),
+        penalty("frequency_penalty", "frequency_penalty", 0.0, "repetition_penalty_range", 1024),
+        dry("repetition_penalty_range", 1024),
+        above_zero("top_n_sigma", "top_n_sigma", {"top_n_sigma": 0.0}, n="top_n_sigma"),
+        plain("temperature", "t", "temperature", 1.0),
+        dynamic("dynamic_temperature", "dynatemp_low", "dynatemp_high", 1.0, 1.0),
+        *AFTER_TEMPERATURE,
+    ),
+    unsupported={
+        "encoder_repetition_penalty": 1,
+        "penalty_alpha": 0,
+        "guidance_scale": 1,
+        "grammar_string": "",
+        "ban_eos_token": False,
+    },
+    other=(
+        "max_new_tokens max_tokens seed truncation_length stopping_strings "
+        "add_bos_token skip_special_tokens stream auto_max_new_tokens max_tokens_second "
+        "negative_prompt prompt_lookup_num_tokens static_cache preset mode character "
+        "instruction_template messages prompt stop n"
+    ),
+    switch="do_sample",
+    list_key="sampler_priority",
+    foreign=frozenset({"encoder_repetition_penalty"}),
+)
+
+
+SILLYTAVERN_BREAKERS = '["\\n", ":", "\\"", "*"]'
+
+
+def _temperature() -> Setting:
+    """Return the setting of the temperature, which the dynamic one replaces."""
+    return Setting(
+        "temperature",
+        {"temp": 1.0, "dynatemp": False},
+        {"temp": 1.0},
+        # Without this, the chain would apply both temperatures.
+        lambda t, dynamic: None if dynamic is True else {"t": t},
+        lambda stage: {"temp": stage.t},
+        "temperature",
+    )
+
+
+def _read_bans(lines: str) -> Values | None:
+    """Read one ban a line: a list of token ids in JSON, or words in the user's own tokenizer."""
+    ids: list[int] = []
+    for line in filter(None, lines.split("\n")):
+        if not (line.startswith("[") and line.endswith("]")):
+            raise NoCounterpartError("corelm takes lines of token ids here, such as [15, 16]")
+        ids += json.loads(line)
+    return biases.listed(",".join(map(str, ids)))
+
+
+SILLYTAVERN = PriorityEngine(
+    "sillytavern",
+    (
+        Setting(
+            "ban",
+            {"banned_tokens": ""},
+            {"banned_tokens": ""},
+            _read_bans,
+            lambda stage: {"banned_tokens": json.dumps(biases.ids(stage.words))},
+        ),
+        penalty("repetition_penalty", "rep_pen", 1.0, "rep_pen_range"),
+        penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
+        penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
+        dry("dry_penalty_last_n", 0, SILLYTAVERN_BREAKERS),
+        above_zero("top_n_sigma", "top_n_sigma", {"nsigma": 0.0}, n="nsigma"),
+        _temperature(),
+        dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
+        *AFTER_TEMPERATURE,
+    ),
+    unsupported={
+        "encoder_rep_pen": 1,
+        "penalty_alpha": 0,
+        "guidance_scale": 1,
+        "num_beams": 1,
+        "min_length": 0,
+        "skew": 0,
+        "rep_pen_decay": 0,
+        "grammar_string": "",
+        "json_schema": {},
+        "logit_bias": [],
+        "ban_eos_token": False,
+        "ignore_eos_token": False,
+        "min_keep": 0,
+    },
+    other=(
+        "rep_pen_slope rep_pen_size length_penalty "
+        "early_stopping max_tokens_second seed preset add_bos_token stopping_strings "
+        "skip_special_tokens streaming negative_prompt samplers samplers_priorities sampler_order "
+        "spaces_between_special_tokens speculative_ngram type n custom_model genamt max_length "
+        "bypass_status_check openrouter_allow_fallbacks openrouter_providers legacy_api "
+        "server_urls"
+    ),
+    switch="do_sample",
+    list_key="sampler_priority",
+    foreign=frozenset({"encoder_repetition_penalty"}),
+)

@@ -1,0 +1,122 @@
+"""Two reports side by side: which figures differ beyond their interval, and what else differs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from corelm_report.document.content import Document, Entry
+from corelm_report.document.figures import OF_SETS, OF_TEXTS
+from corelm_report.document.header import Header
+from corelm_report.document.lookup import Estimate, estimates
+from corelm_report.document.parts import Json
+from corelm_report.metrics.intervals import independent_difference
+
+SCHEMA = "corelm_report-diff/1"
+LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")
+"""The parts of a header that say nothing about why figures differ."""
+DRAWS = ("model", "prompts", "n", "length", "seed", "seeds", "contexts")
+"""The parts of a header that decide which random numbers and contexts the samplers met."""
+
+
+def comparison(before: Document, after: Document) -> Json:
+    """Compare two reports; return the comparison as a JSON object.
+
+    The interval of a difference is for independent samples (Zou and Donner 2008). Reports with
+    the same seed, prompts and contexts share their random numbers, so that their differences vary
+    less than this interval says.
+
+    Args:
+        before, after: the documents of the reports.
+
+    Returns:
+        `schema`; `shared_draws`, True if they share all that decides the draws; `header`, the
+        parts that differ; `only_before` and `only_after`, entries without a counterpart; `rows`,
+        the figures of the others, each with `before`, `after`, `difference`, `ci95` and `beyond`:
+        True if the interval does not include 0, None if there is no interval.
+    """
+    first, second = _entries(before), _entries(after)
+    left_out = _not_comparable(before.header, after.header)
+    headers = before.header.to_dict(), after.header.to_dict()
+    return {
+        "schema": SCHEMA,
+        "shared_draws": all(headers[0].get(k) == headers[1].get(k) for k in DRAWS),
+        "header": list(_differing(*headers)),
+        "only_before": [name for key, (name, _) in first.items() if key not in second],
+        "only_after": [name for key, (name, _) in second.items() if key not in first],
+        "rows": [
+            {
+                "sampler": name,
+                "sampler_after": second[key][0],
+                "figures": list(_changes(entry, second[key][1], left_out)),
+            }
+            for key, (name, entry) in first.items()
+            if key in second
+        ],
+    }
+
+
+def beyond(compared: Json) -> list[tuple[str, Json]]:
+    """Return the figures that differ beyond their interval, each with the name of its entry."""
+    named = ((entry["sampler"], each) for entry in compared["rows"] for each in entry["figures"])
+    return [(name, each) for name, each in named if each["beyond"]]
+
+
+def same(compared: Json) -> bool:
+    """Return True if no figure differs beyond its interval and no entry lacks its counterpart."""
+    return not (beyond(compared) or compared["only_before"] or compared["only_after"])
+
+
+def _entries(document: Document) -> dict[Any, tuple[str, Entry]]:
+    """Return the entries by what identifies them.
+
+    A matched sampler is identified by its target: the value found may differ between the reports.
+    """
+    found: dict[Any, tuple[str, Entry]] = {}
+    for entry in document.entries:
+        matched = entry.matched
+        found[(matched.open, matched.asked) if matched else entry.label] = entry.label, entry
+    return found
+
+
+def _not_comparable(before: Header, after: Header) -> set[str]:
+    """Return the figures that depend on a number or length of texts that differs."""
+    length = before.length != after.length
+    texts = [header.n * len(header.prompts) for header in (before, after)]
+    left_out = set[str]()
+    if length or texts[0] != texts[1]:
+        # A metric of a plugin may depend on them too, as MAUVE does.
+        left_out = {*OF_SETS, *(metric.name for metric in after.metrics)}
+    return left_out | ({*OF_TEXTS} if length else set())
+
+
+def _differing(before: Json, after: Json) -> Iterator[Json]:
+    for key in dict.fromkeys((*before, *after)):
+        one, other = before.get(key), after.get(key)
+        if key not in LEFT_OUT and one != other:
+            yield {"key": key, "before": one, "after": other}
+
+
+def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:
+    second = {(each.view, each.figure): each for each in estimates(after)}
+    for first in estimates(before):
+        other = second.get((first.view, first.figure))
+        if other is not None and first.figure not in left_out:
+            ends = independent_difference(other.value, other.interval, first.value, first.interval)
+            yield {
+                "view": first.view,
+                "metric": first.figure,
+                "before": first.value,
+                "after": other.value,
+                "difference": other.value - first.value,
+                "ci95": ends,
+                "beyond": _is_beyond(first, other, ends),
+            }
+
+
+def _is_beyond(before: Estimate, after: Estimate, ends: list[float] | None) -> bool | None:
+    # Builds round differently, and an interval may have no width, as with greedy texts.
+    if math.isclose(before.value, after.value, rel_tol=1e-6, abs_tol=1e-9):
+        return False
+    return None if ends is None else not ends[0] <= 0 <= ends[1]

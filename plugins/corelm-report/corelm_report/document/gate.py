@@ -1,0 +1,170 @@
+"""Conditions under which a report fails, such as `temperature(t=0.2).loops > 0.3`.
+
+A condition may be on an end of the 95 % interval (`top_p.loops.high > 0.3`), on the difference from
+the entry compared with (`top_p.surprisal.difference.low > 0`), and on human text (`human.loops`).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from corelm.errors import CorelmError, UsageError
+from corelm.runs import did_you_mean, shown
+from corelm.runs import strategy as read_strategy
+from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
+from corelm_report.document.figures import HUMAN, VIEWS, names
+from corelm_report.document.lookup import Estimate, difference, estimate, short_names
+
+PARTS = ("", "low", "high", "difference", "difference.low", "difference.high")
+"""The parts that a condition may name: the figure, an end of its interval, its difference."""
+OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)
+FORM = (
+    "write SAMPLER.METRIC > NUMBER, such as 'temperature(t=0.2).loops > 0.3'; behind the metric "
+    "there may be .low, .high or .difference"
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that fails a report if it holds.
+
+    Attributes:
+        text: the condition as the user wrote it.
+        sampler: the expression of the entry it is about.
+        metric: the figure of that entry, or the metric of a plugin.
+        operator: a key of `OPERATORS`.
+        bound: the number that the figure is compared with.
+        part: the part of the figure, one of `PARTS`.
+    """
+
+    text: str
+    sampler: str
+    metric: str
+    operator: str
+    bound: float
+    part: str = ""
+
+    def tripped(self, document: Document) -> str:
+        """Explain why the report fails this condition; return "" if it passes.
+
+        A figure that was not measured fails too, because nothing vouches for it.
+        """
+        entry = _entry(document, self.sampler)
+        found = None if entry is None or entry.error else self._found(entry)
+        value = None if found is None else self._value(found)
+        if found is None or value is None:
+            return f"{self.text}: {_reason(entry, self.metric, found)}"
+        if not OPERATORS[self.operator](value, self.bound):
+            return ""
+        interval = (
+            "" if found.low is None else f", 95 % interval {found.low:.4g} to {found.high:.4g}"
+        )
+        return f"{self.text}: it is {found.value:.4g}{interval}"
+
+    def _found(self, entry: Entry) -> Estimate | None:
+        if not self.part.startswith("difference"):
+            return estimate(entry, self.metric)
+        found = (difference(entry, self.metric, view) for view in VIEWS)
+        return next((each for each in found if each), None)
+
+    def _value(self, found: Estimate) -> float | None:
+        end = self.part.rpartition(".")[2]
+        return {"low": found.low, "high": found.high}.get(end, found.value)
+
+
+def condition(
+    text: str, samplers: Sequence[tuple[str, str]], offered: Iterable[str] = ()
+) -> Condition:
+    """Parse a condition, before anything is measured.
+
+    Args:
+        text: such as `temperature(t=0.2).loops > 0.3`.
+        samplers: the expression and the name of every entry of the report.
+        offered: the full names of the metrics of plugins in the report.
+
+    Raises:
+        UsageError: the text is not a condition, or names no entry or no figure of the report.
+
+    Example:
+        >>> samplers = [("greedy", "greedy"), ("temperature(t=0.2)", "temperature")]
+        >>> found = condition("temperature.entropy < 1", samplers)
+        >>> found.sampler, found.metric, found.operator, found.bound
+        ('temperature(t=0.2)', 'entropy', '<', 1.0)
+    """
+    match = _CONDITION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"cannot read the condition {shown(text)}; {FORM}")
+    sampler, metric, part = _parts(match[1], text, _known(offered))
+    try:
+        bound = float(match[3])
+    except ValueError:
+        raise UsageError(f"{match[3]!r} in {shown(text)} is not a number") from None
+    named = HUMAN if sampler == HUMAN else _named(sampler, samplers)
+    return Condition(text.strip(), named, metric, match[2], bound, part)
+
+
+def _known(offered: Iterable[str]) -> dict[str, str]:
+    """Return the names that a condition may use, each with the name in the report."""
+    short = short_names(offered)
+    return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
+
+
+def _reason(entry: Entry | None, metric: str, found: Estimate | None) -> str:
+    """Explain why a figure, or its interval, is missing."""
+    if entry and entry.error:
+        return entry.error.message
+    if found is not None:
+        return "it has no interval"
+    failed = ((entry and entry.failed_metrics) or {}).get(metric)
+    return f"the metric failed: {failed}" if failed else "it was not measured"
+
+
+def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, str]:
+    """Split `sampler.metric.part` at the first point that a metric follows.
+
+    All parts may contain points themselves: `temperature(t=0.2).entropy.mean.difference.low`.
+    """
+    full = {f"{each}.{part}".rstrip("."): (each, part) for each in known for part in PARTS}
+    for point in re.finditer(r"\.", named):
+        if named[point.end() :] in full:
+            metric, part = full[named[point.end() :]]
+            return named[: point.start()].strip(), known[metric], part
+    ends = "|".join(re.escape(part) for part in PARTS if part)
+    word = re.sub(rf"(\.({ends}))+$", "", named).rpartition(".")[2]
+    hint = did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
+    raise UsageError(f"{shown(text)} names no metric{hint}")
+
+
+def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
+    """Return the expression of the one entry that is meant."""
+    try:
+        expression = str(read_strategy(sampler))
+    except CorelmError:
+        expression = sampler  # an entry of an earlier report, whose plugin is not installed here
+    every = [each for each, _ in samplers]
+    exact = list(dict.fromkeys(each for each in every if each in (expression, sampler)))
+    found = exact or [each for each, name in samplers if name == sampler]
+    if len(found) == 1:
+        return found[0]
+    fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
+    raise UsageError(f"{shown(sampler)} matches {fault}: {', '.join(found or every)}")
+
+
+def _entry(document: Document, sampler: str) -> Entry | None:
+    """Return the entry of an expression, or of one whose parameter was found by matching."""
+    if sampler == HUMAN:
+        return document.human
+    entries = document.samplers
+    exact: list[SamplerEntry] = [entry for entry in entries if entry.sampler == sampler]
+    asked = [entry for entry in entries if entry.matched and sampler in _asked(entry.matched)]
+    named = [entry for entry in entries if entry.name == sampler]
+    return next(iter(exact or asked or named), None)
+
+
+def _asked(match: MatchedTo) -> tuple[str, str]:
+    """Return the names that a matched entry has before its parameter is found."""
+    return match.open, f"{match.open} at {match.asked}"

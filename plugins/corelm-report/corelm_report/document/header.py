@@ -1,0 +1,90 @@
+"""The header of a report: the facts about it besides its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from corelm_report.document.parts import IF_GIVEN, Part
+
+
+@dataclass(kw_only=True)
+class ModelName(Part):
+    """The name of a model, and the checksum of its manifest if it has one."""
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(kw_only=True)
+class ContextsSummary(Part):
+    """The contexts of the teacher-forced view; the source is "human" or "model"."""
+
+    source: str
+    description: str
+    texts: int
+    positions: int
+
+
+@dataclass(kw_only=True)
+class FailedPlugin(Part):
+    """An installed plugin that could not be loaded."""
+
+    plugin: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class MetricOfPlugin(Part):
+    """A metric of a plugin, whose figures are in `generated_texts` under its full name."""
+
+    name: str
+    version: str
+    meaning: str
+    source: str = ""
+
+
+@dataclass(kw_only=True)
+class MatchTarget(Part):
+    """A figure that open parameters were matched to: as asked, and as a number."""
+
+    figure: str
+    asked: str
+    target: float
+
+
+@dataclass(kw_only=True)
+class Citation(Part):
+    """A paper, and the figures or intervals that it defines."""
+
+    of: list[str]
+    source: str
+
+
+@dataclass(kw_only=True)
+class Header(Part):
+    """The facts about a report besides its figures."""
+
+    corelm: str
+    python: str | None = field(default=None, metadata=IF_GIVEN)
+    numpy: str | None = field(default=None, metadata=IF_GIVEN)
+    platform: str | None = field(default=None, metadata=IF_GIVEN)
+    processor: str | None = field(default=None, metadata=IF_GIVEN)
+    kernels: bool | None = field(default=None, metadata=IF_GIVEN)
+    vector_width: int | None = None
+    created: str
+    command: str | None
+    model: ModelName
+    scorer: str | None = field(default=None, metadata=IF_GIVEN)
+    second_scorer: ModelName | None = None
+    prompts: list[str]
+    n: int
+    length: int
+    seed: int
+    seeds: list[int] = field(default_factory=list)
+    contexts: ContextsSummary
+    failed_plugins: list[FailedPlugin]
+    settings_tried: dict[str, int] = field(default_factory=dict)
+    metrics: list[MetricOfPlugin] = field(default_factory=list)
+    matched: list[MatchTarget] = field(default_factory=list)
+    ci: str | None = field(default=None, metadata=IF_GIVEN)
+    sources: list[Citation] = field(default_factory=list)

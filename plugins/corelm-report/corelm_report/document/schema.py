@@ -1,0 +1,253 @@
+"""The JSON Schema of a report, and the check of a document against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from corelm.errors import ReportError
+from corelm.runs import shown
+from corelm_report.document.content import SCHEMA
+from corelm_report.document.figures import SHARE, VIEWS, Figure, of_view
+from corelm_report.document.parts import Json
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+
+PACKAGE = "corelm_report.document"
+LARGEST = 1e308
+"""The largest number that a report may hold; a larger integer can be neither drawn nor rounded."""
+
+LONGEST_KEY = 40
+"""Characters of a key that an error message shows."""
+
+EXPECTED = {
+    "null": "null",
+    "boolean": "true or false",
+    "number": "a number",
+    "integer": "an integer",
+    "string": "a string",
+    "array": "an array",
+    "object": "an object",
+}
+
+
+@cache
+def schema() -> Json:
+    """Return the JSON Schema of `corelm.report/4`, with the keys of all declared figures."""
+    content: Json = json.loads(files(PACKAGE).joinpath("schema.json").read_text(encoding="utf-8"))
+    for view in VIEWS:
+        _add_figures(content["$defs"][view], of_view(view))
+    return content
+
+
+def _add_figures(part: Json, figures: Iterable[Figure]) -> None:
+    keys = part["properties"]
+    for figure in figures:
+        kind = "share" if figure.unit == SHARE else "maybe"
+        keys.setdefault(figure.name, {"description": figure.text, "$ref": f"#/$defs/{kind}"})
+        if figure.required:
+            part["required"].append(figure.name)
+
+
+def check(document: Any) -> None:
+    """Raise unless the document is a report.
+
+    Raises:
+        ReportError: names the first fault: its path, what was expected there, what was found.
+    """
+    if not isinstance(document, dict) or "schema" not in document:
+        raise ReportError("it names no schema, so corelm did not write it")
+    if document["schema"] != SCHEMA:
+        raise ReportError(
+            f"it follows {shown(document['schema'])}; this version of corelm reads "
+            f"{schema()['title']}: use the version that wrote it, or make the report again"
+        )
+    wrong = (
+        fault(document)
+        or _fault_of_curve(document["curve"])
+        or _fault_of_texts(document)
+        or impossible(document)
+    )
+    if wrong:
+        raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
+
+
+def fault(value: Any, part: str = "") -> str:
+    """Describe the first fault of a document, or of a part of one; return "" if there is none.
+
+    Args:
+        value: the document or the part.
+        part: a name of the schema's definitions, such as `reference`.
+
+    Example:
+        >>> fault({"type": "SamplerError"}, "error")
+        'message is missing'
+        >>> fault({"type": "SamplerError", "message": 3}, "error")
+        'message: expected a string, got 3'
+    """
+    error = next(_validator(part).iter_errors(value), None)
+    return "" if error is None else _message(error)
+
+
+def _fault_of_curve(curve: Mapping[str, Any]) -> str:
+    """Check that the lists of the curve are equally long, which JSON Schema cannot."""
+    lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
+    return _fault_of_lengths("curve", lists)
+
+
+def _fault_of_texts(document: Mapping[str, Any]) -> str:
+    """Check the lists of tokens, at a hundredth of the time that a JSON Schema would take."""
+    for i, entry in enumerate(document["samplers"]):
+        for j, text in enumerate(entry["texts"]):
+            path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
+            for name, values in lists.items():
+                kind = str if name == "text" else (int, float)
+                if not all(isinstance(value, kind) for value in values):
+                    return (
+                        f"{path}.{_short(name)}: expected {'texts' if kind is str else 'numbers'}"
+                    )
+            if wrong := _fault_of_lengths(path, lists):
+                return wrong
+    return ""
+
+
+def _fault_of_lengths(path: str, lists: Mapping[str, Sequence[Any]]) -> str:
+    lengths = {key: len(values) for key, values in lists.items()}
+    if len(set(lengths.values())) <= 1:
+        return ""
+    found = ", ".join(f"{length} in {_short(key)}" for key, length in lengths.items())
+    return f"{path}: expected lists of the same length, got {found}"
+
+
+@cache
+def _validator(part: str) -> Validator:
+    # jsonschema takes 0.2 s to import, so only a command that has a report at hand imports it.
+    from jsonschema import Draft202012Validator, validators
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": lambda _, value: _is_number(value), "integer": lambda _, value: _is_int(value)}
+    )
+    kind = validators.extend(Draft202012Validator, {"anyOf": _null_or}, type_checker=types)
+    rule = {"$defs": schema()["$defs"], "$ref": f"#/$defs/{part}"} if part else schema()
+    validator: Validator = kind(rule)
+    return validator
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    """Return False for NaN, infinity and integers that no float holds; Python's JSON reads all."""
+    return (_is_int(value) or isinstance(value, float)) and -LARGEST <= value <= LARGEST
+
+
+def _null_or(
+    validator: Validator, branches: Sequence[Any], instance: Any, _: Any
+) -> Iterator[ValidationError]:
+    """Check `anyOf`, whose first branch in this schema is always null.
+
+    jsonschema's own check collects the errors of all branches before it reports one that names
+    none of them. This one reports the fault inside the branch that was meant, and one at a time.
+    """
+    if instance is not None:
+        yield from validator.descend(instance, branches[1], schema_path=1)
+
+
+def _message(error: ValidationError) -> str:
+    """Describe a fault: its place, the expected value, the value found."""
+    path = _path(error)
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"{path}.{missing} is missing".lstrip(".")
+    if error.validator in ("minItems", "maxItems"):
+        return f"{path}: expected {error.validator_value} items, got {len(error.instance)}"
+    return f"{path or 'the report'}: expected {_expected(error)}, got {_shown(error.instance)}"
+
+
+def _path(error: ValidationError) -> str:
+    """Return the keys that lead to the fault, as `samplers[0].generated_texts.loops`."""
+    path = ""
+    for key in error.absolute_path:
+        path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
+    return path.lstrip(".")
+
+
+def _short(key: str) -> str:
+    """Return a key of the schema as it is, and a stranger's key quoted if it is long or odd."""
+    return key if key.isidentifier() and len(key) <= LONGEST_KEY else shown(key)
+
+
+def _expected(error: ValidationError) -> str:
+    value = error.validator_value
+    if error.validator == "type":
+        names = [value] if isinstance(value, str) else value
+        return " or ".join(EXPECTED[name] for name in names)
+    if error.validator in ("minimum", "maximum"):
+        return f"at {'least' if error.validator == 'minimum' else 'most'} {value}"
+    return " or ".join(map(repr, value if error.validator == "enum" else [value]))
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a message of one line."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "an array"
+    return "null" if value is None else shown(value)
+
+
+ROUNDING = 1e-4
+"""The share of a figure, or of 1, that rounding may put it outside its interval."""
+
+
+def impossible(document: Mapping[str, Any]) -> str:
+    """Describe the first contradiction in a document that follows the schema; "" if there is none.
+
+    Example:
+        >>> impossible({"vocabulary": 3, "drawable": 4, "reference": None, "samplers": []})
+        'drawable: expected at most the vocabulary, 3, got 4'
+    """
+    return next(_contradictions(document), "")
+
+
+def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
+    vocabulary, drawable = document["vocabulary"], document["drawable"]
+    if drawable > vocabulary:
+        yield f"drawable: expected at most the vocabulary, {vocabulary}, got {drawable}"
+    entries = {"reference": document["reference"]} if document["reference"] else {}
+    entries |= {f"samplers[{i}]": entry for i, entry in enumerate(document["samplers"])}
+    for path, entry in entries.items():
+        for view in VIEWS:
+            part = entry[view] or {}
+            yield from _of_intervals(f"{path}.{view}", part, part.get("ci95", {}))
+            for name, summary in part.items():
+                if isinstance(summary, dict) and "mean" in summary:
+                    ends = {"mean": summary.get("ci95")}
+                    yield from _of_intervals(f"{path}.{view}.{name}", summary, ends)
+        for view in VIEWS:
+            for name, found in ((entry.get("differences") or {}).get(view) or {}).items():
+                ends = {"value": found["ci95"]}
+                yield from _of_intervals(f"{path}.differences.{view}.{name}", found, ends)
+
+
+def _of_intervals(
+    path: str, values: Mapping[str, Any], intervals: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield each interval that is upside down or does not hold its estimate."""
+    for name, ends in intervals.items():
+        if ends is None:
+            continue
+        low, high = ends
+        value = values.get(name)
+        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{shown(name)}]"
+        if low > high:
+            yield f"{where}: expected an interval whose low end comes first, got {low} to {high}"
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            slack = ROUNDING * max(1.0, abs(value))
+            if not low - slack <= value <= high + slack:
+                yield f"{where}: {value} is outside its own interval, {low} to {high}"

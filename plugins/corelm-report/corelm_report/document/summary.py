@@ -1,0 +1,327 @@
+"""The summary of a report: a few plain sentences, made from its document alone.
+
+Neighbouring settings of a sweep are named as one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from corelm_report.document.content import Document, Interval, SamplerEntry, TemperatureFit
+from corelm_report.document.figures import GENERATED, TEACHER_FORCED
+from corelm_report.document.lookup import Estimate, estimate
+from corelm_report.document.numbers import listed, number, share
+from corelm_report.document.setting_runs import runs, span
+from corelm_report.metrics.estimates import FEWEST
+
+LOOPING = 0.01
+"""The share of texts ending in a loop that a sampler's interval must exceed to be reported; human
+text has 0.003."""
+REPEATING = 0.1
+"""The share of repeated 4-grams that a sampler's interval must exceed to be reported; human text
+has 0.004."""
+NAMED = 8
+"""The largest number of entries or runs of settings that a sentence names."""
+FRONT = 5
+"""The largest number of entries of a Pareto front that are named."""
+MARGIN = 0.1
+"""The difference of surprisal from human text, in nats per token, that counts as equivalent."""
+TAIL = 1.0
+"""The excess of expected surprisal over human text, or over the model itself, that is reported."""
+
+Samplers = Sequence[SamplerEntry]
+
+
+def summary(document: Document) -> str:
+    """Summarise a report: the samplers closest to human text, the repeating, the straying ones."""
+    samplers = [entry for entry in document.samplers if not entry.error]
+    if not samplers:
+        return "Every sampler failed." if document.samplers else "No sampler was measured."
+    parts = (
+        _closest(document, samplers),
+        _calibration(document),
+        _best(document),
+        _front(document),
+        _repeating(samplers),
+        _looping(samplers),
+        _straying(document, samplers),
+        _failed(document),
+    )
+    return " ".join(filter(None, parts))
+
+
+def _closest(document: Document, samplers: Samplers) -> str:
+    """Name the samplers that may be the closest to human text by surprisal."""
+    human = document.human and estimate(document.human, "surprisal", GENERATED)
+    if not human:
+        return ""
+    if not document.closest:
+        return _not_told(document, samplers, human)
+    chosen = [entry for entry in samplers if entry.sampler in document.closest]
+    found = {entry.sampler: estimate(entry, "surprisal", GENERATED) for entry in chosen}
+    values = {name: each.value for name, each in found.items() if each}
+    some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
+    names, own = _named([run.name for run in some]), number(human.value)
+    nats = _named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
+    if len(samplers) == 1:
+        sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
+        sentence += f" {own}."
+    elif len(values) == 1:
+        sentence = (
+            f"Only {names} may be the closest to human text by surprisal: {nats} against "
+            f"{own} nats per token (at 95 %, with the error of human text)."
+        )
+    else:
+        sentence = (
+            f"{names} cannot be told from the closest to human text by surprisal: {nats} "
+            f"against {own} nats per token (at 95 %, with the error of human text)."
+        )
+    parts = (sentence, _left_out(document), _equivalent(document, samplers, chosen))
+    return " ".join(filter(None, parts))
+
+
+def _not_told(document: Document, samplers: Samplers, human: Estimate) -> str:
+    """Say what is missing for a sampler to be called the closest to human text."""
+    if len(samplers) < 2 or not any(estimate(e, "surprisal", GENERATED) for e in samplers):
+        return ""
+    if human.interval is None:
+        return (
+            "Which sampler is the closest to human text cannot be told: that needs at least "
+            f"{FEWEST} different human texts."
+        )
+    if not document.too_few:
+        return ""
+    return (
+        "Which sampler is the closest to human text cannot be told: that needs at least "
+        f"{FEWEST} independent texts of each, or as many prompts."
+    )
+
+
+def _left_out(document: Document) -> str:
+    """Name the samplers with too few texts to be among the closest."""
+    if not document.too_few:
+        return ""
+    return (
+        f"{_named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
+        "this comparison."
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    """List names; of very many the first ones, and the number of the others."""
+    if len(names) <= NAMED + 1:
+        return listed(names)
+    return listed([*names[:NAMED], f"{len(names) - NAMED} others"])
+
+
+def _calibration(document: Document) -> str:
+    """Give the maximum-likelihood temperature of human text, and what it says of the model."""
+    fit = document.human.temperature if document.human else None
+    if fit is None:
+        return ""
+    if fit.t is None:
+        return _beyond(fit, document.curve.t)
+    temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
+    between = ""
+    if fit.t_ci95:
+        low, high = map(number, fit.t_ci95)
+        between = f" (95 % interval {low} to {high})"
+    sentence = f"The {temperature}{number(fit.t)}{between}"
+    if fit.estimated:
+        return f"{sentence}, estimated from human surprisal on other texts."
+    return f"{sentence}{_verdict(fit.t_ci95)}."
+
+
+def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
+    """Say why there is no maximum-likelihood temperature."""
+    if fit.beyond == "undetermined":
+        return (
+            "The maximum-likelihood temperature of human text is not determined: at every "
+            "temperature a drawn token is as surprising to the model."
+        )
+    if fit.beyond == "below":
+        return (
+            "Human text has the likeliest words alone, so its maximum-likelihood temperature is "
+            "not determined: the lower it is, the likelier they are."
+        )
+    return (
+        "Human text is more surprising to the model than a token drawn at a temperature of "
+        f"{number(max(temperatures))}, the highest one that was tried."
+    )
+
+
+def _verdict(ends: list[float] | None) -> str:
+    if ends is None:
+        return ""
+    if ends[0] > 1:
+        return ": the model is overconfident"
+    if ends[1] < 1:
+        return ": the model is underconfident"
+    return ", which includes the model's own, 1"
+
+
+def _best(document: Document) -> str:
+    """Give the best setting of each swept sampler, and its figure after correction."""
+    swept = {entry.name for entry in document.samplers if entry.sweep}
+    sentences = []
+    for best in document.best:
+        if best.name in swept and best.ci95:
+            low, high = map(number, best.ci95)
+            sentences.append(
+                f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
+                f"text in this sample: {number(best.corrected)} nats, corrected for the choice "
+                f"(95 % interval {low} to {high})."
+            )
+    return " ".join(sentences)
+
+
+def _front(document: Document) -> str:
+    """Name the swept samplers that no other one beats in surprisal and diversity, if few."""
+    swept = any(entry.sweep for entry in document.samplers)
+    found = [front.entries for front in document.fronts if front.view == GENERATED]
+    if not swept or not found or len(found[0]) > FRONT:
+        return ""
+    names = listed(found[0])
+    return f"In this sample no other setting is both likelier and more diverse than {names}."
+
+
+def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> str:
+    """Name the closest samplers that differ from human text by less than `MARGIN`, and by more.
+
+    An interval with an end on each side of the margin proves neither. The intervals hold for all
+    samplers of the report at once, as those that are named were chosen among them.
+    """
+    known = {each.sampler: each.ci95 for each in document.simultaneous if each.ci95}
+    ends = {each.sampler: known[each.sampler] for each in closest if each.sampler in known}
+    inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
+    beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
+    unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
+    within = f"human text in mean surprisal within {number(MARGIN)} nats"
+    sentences = []
+    for group, sentence in (
+        (inside, "{names} {is_} equivalent to " + within),
+        (beyond, "{names} {differs} from human text in mean surprisal by more than "
+         f"{number(MARGIN)} nats"),
+        (unclear, "Whether {names} {is_} equivalent to " + within + " cannot be told"),
+    ):  # fmt: skip
+        if group:
+            some = runs(samplers, [each for each in closest if each.sampler in group])
+            text = sentence.format(
+                names=_named([run.name for run in some]),
+                is_=_singular([*group], "is", "are"),
+                differs=_singular([*group], "differs", "differ"),
+            )
+            sentences.append(f"{text} ({_of_differences(group.values(), len(known))}).")
+    return " ".join(sentences)
+
+
+def _of_differences(ends: Collection[Interval], rows: int) -> str:
+    """Give the interval of a difference, or the range of several."""
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    word = _singular(ends, "interval of the difference", "intervals of the differences, together")
+    at_once = f", at 95 % for all {rows} rows at once" if rows > 1 else ", at 95 %"
+    return f"{word}: {number(low)} to {number(high)}{at_once}"
+
+
+def _repeating(samplers: Samplers) -> str:
+    """Name the samplers that often write a phrase of four tokens again."""
+    found = _beyond_chance(samplers, "rep_4", REPEATING)
+    verb = _singular(found or (), "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
+
+
+def _looping(samplers: Samplers) -> str:
+    """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
+    found = _beyond_chance(samplers, "loops", LOOPING)
+    if found is None:
+        return ""
+    if not found:
+        return _rarely_looping(samplers)
+    verb = _singular([*found], "ends", "end")
+    lows = [each.low for each in found.values() if each.low is not None]
+    word = _singular(lows, "the interval begins", "the intervals begin")
+    from_ = f" ({word} at {share(min(lows))})" if lows else ""
+    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops{from_}."
+
+
+def _rarely_looping(samplers: Samplers) -> str:
+    """Give the largest share of looping texts, and how far the intervals of the shares reach."""
+    shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
+    ends = [each.high for each in shares if each.high is not None]
+    word = _singular(ends, "interval", "intervals")
+    reach = f" (95 % {word} up to {share(max(ends))})" if ends else ""
+    largest = max(each.value for each in shares)
+    if not largest:
+        return f"None of the texts ends in a loop{reach}."
+    whose = "the" if len(samplers) == 1 else "a sampler's"
+    return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
+
+
+def _beyond_chance(samplers: Samplers, figure: str, least: float) -> dict[str, Estimate] | None:
+    """Return the samplers with more than this share; None if the figure was not measured at all.
+
+    More than chance: a share of 1 in 64 texts may be far smaller in the next ones, so the interval
+    must be above it. Texts that a sampler always writes the same have none, and are as they are.
+    """
+    found = {entry.sampler: each for entry in samplers if (each := estimate(entry, figure))}
+    if not found:
+        return None
+    return {
+        name: each
+        for name, each in found.items()
+        if (each.value if each.low is None else each.low) >= least
+    }
+
+
+def _listed_shares(samplers: Samplers, shares: Mapping[str, Estimate], of: str) -> str:
+    """Name samplers with their shares, neighbouring settings of a sweep as one."""
+    chosen = [entry for entry in samplers if entry.sampler in shares]
+    return _named(
+        [
+            f"{run.name} ({span(share, [shares[each.sampler].value for each in run.entries])} {of})"
+            for run in runs(samplers, chosen)
+        ]
+    )
+
+
+def _straying(document: Document, samplers: Samplers) -> str:
+    """Name the samplers whose tokens surprise the model much more than human words do.
+
+    Without human text the model's own tokens are the measure.
+    """
+    fit = document.human.temperature if document.human else None
+    usually = "the model's own {}" if fit is None else "human text {}"
+    if fit and fit.estimated:  # converted to these contexts, so not the number in the table
+        usually = "human text about {} on these contexts"
+    drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
+    usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
+    far = [
+        (entry, own)
+        for entry, own in zip(samplers, usual, strict=True)
+        if drawn[entry.sampler] - own > TAIL
+    ]
+    if not far:
+        return ""
+    found = runs(samplers, [entry for entry, _ in far])
+    nats = [span(number, [drawn[each.sampler] for each in run.entries]) for run in found]
+    verb = "samples" if len(far) == 1 else "sample"
+    return (
+        f"{listed([run.name for run in found])} {verb} from the tail "
+        f"(expected surprisal {listed(nats)} nats, {usually.format(number(far[0][1]))})."
+    )
+
+
+def _expected(entry: SamplerEntry) -> tuple[float, float]:
+    """Return the expected surprisal of a drawn token: of the sampler, and of the model itself."""
+    drawn = estimate(entry, "expected_surprisal", TEACHER_FORCED)
+    own = estimate(entry, "model_entropy", TEACHER_FORCED)
+    return (drawn.value, own.value) if drawn and own else (0.0, 0.0)
+
+
+def _failed(document: Document) -> str:
+    failed = [entry.sampler for entry in document.samplers if entry.error]
+    return f"{listed(failed)} failed." if failed else ""
+
+
+def _singular(names: Collection[object], one: str, several: str) -> str:
+    return one if len(names) == 1 else several

@@ -1,0 +1,142 @@
+"""Figures of human text under a model, which its manifest keeps for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.bundles import StoredVocabulary
+from corelm_report.metrics import LENGTH, TEXTS
+from corelm_report.metrics.intervals import mean_interval
+from corelm_report.metrics.sets import figures_of_sets
+from corelm_report.metrics.sums import Sums, along_texts, ratio
+
+PERCENTILES = (5, 50, 95)
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of given tokens under a model; all arrays are (texts, positions), in nats.
+
+    Attributes:
+        targets: the tokens; 0 is padding and never counts.
+        surprisal: of each token under the model's whole distribution.
+        entropy: of the model's distribution over the tokens that can be drawn.
+        kept: log of the total probability of the tokens that can be drawn.
+    """
+
+    targets: NDArray[Any]
+    surprisal: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    kept: NDArray[np.float32]
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean surprisal; [UNK] counts as a word."""
+        return float(np.exp(self.surprisal[self.real].mean(dtype=np.float64)))
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """True at tokens, False at padding."""
+        return np.asarray(self.targets != 0)
+
+    def rows(self, values: NDArray[Any], where: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+        """Return the chosen values of each text."""
+        pairs = zip(values.astype(np.float64), where, strict=True)
+        return [row[chosen] for row, chosen in pairs]
+
+
+def human_figures(
+    scores: Scores, texts: Sequence[str], vocabulary: StoredVocabulary
+) -> dict[str, Any]:
+    """Measure human texts under the model, and by themselves.
+
+    `held_out` has the model's figures for all their tokens. `human` is the row to compare
+    samplers with, under the distribution of the tokens that can be drawn: words that the model
+    does not know are left out of the surprisal and of the texts. Values are in nats; intervals
+    are 95 %.
+
+    - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
+      `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
+      the model sees; intervals by bootstrap over texts.
+    - `distinct_1` to `compression`: means over disjoint sets of texts. `sets` has their number,
+      their `texts` and `length`: such figures depend on the size of a set. Intervals are by the
+      standard error over the sets.
+    - `by_position`: the entropy at each position, 0 for the first token of a text.
+    """
+    unknown = vocabulary.unknown
+    ids = [[i for i in vocabulary.encode(text) if i != unknown] for text in texts]
+    sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
+    entropy = _summary(scores.entropy[scores.real])
+    sums = _sums(scores, unknown, entropy["band"])
+    entropy["ci95"] = mean_interval(*sums.pop("model_entropy"))
+    means = {name: ratio(of_texts) for name, of_texts in sums.items()}
+    ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
+    return {
+        "held_out": _held_out(scores, unknown),
+        "human": _rounded(
+            {
+                **means,
+                "entropy": entropy,
+                **sets.figures,
+                "ci95": {**ci95, **sets.ci95},
+                "sets": {"sets": sets.sets, "texts": sets.texts, "length": sets.length},
+                "by_position": _by_position(scores),
+            }
+        ),
+    }
+
+
+def _held_out(scores: Scores, unknown: int | None) -> dict[str, Any]:
+    tokens = scores.targets[scores.real]
+    return {
+        "perplexity": round(scores.perplexity, 3),
+        "texts": len(scores.targets),
+        "tokens": len(tokens),
+        "first_tokens": scores.targets.shape[1],
+        "unknown_share": round(float(_is(unknown, tokens).mean()), DIGITS),
+    }
+
+
+def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return True where a token has this id; nowhere if it is None."""
+    return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
+
+
+def _sums(scores: Scores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
+    """Return the figures that are quotients of two sums over texts."""
+    known = scores.real & ~_is(unknown, scores.targets)
+    surprisals = scores.rows(scores.surprisal + scores.kept, known)
+    return along_texts(surprisals, scores.rows(scores.entropy, scores.real), (band[0], band[1]))
+
+
+def _summary(values: NDArray[np.float32]) -> dict[str, Any]:
+    low, middle, high = np.percentile(values, PERCENTILES).tolist()
+    return {"mean": float(values.mean(dtype=np.float64)), "median": middle, "band": [low, high]}
+
+
+def _by_position(scores: Scores) -> list[dict[str, Any]]:
+    """Return the entropy at each position, over the texts that are long enough."""
+    columns = zip(scores.entropy.T, scores.real.T, strict=True)
+    values = [entropy[there] for entropy, there in columns if there.any()]
+    return [{"position": i, **_at_one(some)} for i, some in enumerate(values)]
+
+
+def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
+    summary = _summary(values)
+    low, high = summary["band"]
+    return {"n": len(values), "entropy": summary["mean"], "p05": low, "p95": high}
+
+
+def _rounded(value: Any) -> Any:
+    """Return the document with rounded numbers."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, DIGITS) if isinstance(value, float) else value

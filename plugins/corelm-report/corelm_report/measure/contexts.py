@@ -1,0 +1,319 @@
+"""The texts at whose positions samplers are compared, and one pass of the model over them.
+
+The texts are read in step, as many at a time as a batch holds. The model computes each position
+once, however many samplers are measured there, and many positions in one pass if its sessions
+return the logits of several tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
+from corelm.errors import SamplerError, UsageError
+from corelm.runs import (
+    BATCH,
+    Compared,
+    Endings,
+    ModelLogits,
+    ModelRows,
+    Strategy,
+    Texts,
+    apply,
+    built_in,
+    encoded,
+    invalid_result,
+    model_surprisals,
+    nan_if_impossible,
+    read_logits,
+    run_stages,
+    write_in_order,
+)
+
+TextIds = tuple[int, ...]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Texts at whose positions distributions are compared.
+
+    Each token after the prompt of a text has a position: its context is the tokens before it, and
+    the token itself is the next token there.
+
+    Attributes:
+        source: "human" or "model".
+        description: the source of the texts, in words.
+        texts: the token ids of each text, from its beginning.
+        prompt_lengths: the length of each text's prompt in tokens; a prompt has no positions.
+
+    Example:
+        >>> Contexts("human", "two texts", ((5, 6, 7), (8, 9)), prompt_lengths=(1, 1)).positions
+        3
+    """
+
+    source: str
+    description: str
+    texts: tuple[TextIds, ...]
+    prompt_lengths: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """The number of positions in all texts together."""
+        return sum(map(len, self.texts)) - sum(self.prompt_lengths)
+
+    def cut(self, length: int) -> Contexts:
+        """Return the contexts with at most this number of tokens behind each prompt."""
+        pairs = zip(self.texts, self.prompt_lengths, strict=True)
+        cut = tuple(text[: prompt + length] for text, prompt in pairs)
+        return Contexts(self.source, self.description, cut, self.prompt_lengths)
+
+    def some(self, texts: Sequence[int]) -> Contexts:
+        """Return some of the contexts, by index."""
+        chosen = tuple(self.texts[i] for i in texts)
+        lengths = tuple(self.prompt_lengths[i] for i in texts)
+        return Contexts(self.source, self.description, chosen, lengths)
+
+
+def human_contexts(
+    model: LanguageModel, texts: Sequence[str], description: str, prompt_length: int = 0
+) -> Contexts:
+    """Return the beginnings of human texts, as long as the model's context.
+
+    A model that marks the beginning of a text has a distribution of its first token too. A word
+    outside the vocabulary stays in the contexts of the tokens after it.
+
+    Args:
+        model: the model whose vocabulary encodes the texts.
+        texts: the texts; one without a position is left out.
+        description: their source, in words.
+        prompt_length: the tokens at the beginning of each text that are its prompt.
+
+    Raises:
+        UsageError: no text has a position.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> human_contexts(ToyModel(), ["the cat", ""], "a fable")
+        Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
+    """
+    first = 0 if model.vocabulary.start is not None else 1
+    prompt_length = max(prompt_length, first)
+    # Within the model's context no window slides, so one pass over a text measures all positions.
+    encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
+    kept = tuple(ids for ids in encoded if len(ids) > prompt_length)
+    if not kept:
+        raise UsageError(f"{description}: none of its texts has words to measure")
+    return Contexts("human", description, kept, (prompt_length,) * len(kept))
+
+
+def model_contexts(
+    model: LanguageModel, prompts: Sequence[str], n: int, length: int, seed: int
+) -> Contexts:
+    """Draw texts from the model's own distributions: n for each prompt, prompt by prompt.
+
+    They are the texts that `corelm.generate` writes with the sampler `stochastic`, this seed and
+    the index of the prompt. Each includes its prompt, and its end token if it has one.
+
+    Args:
+        model: the language model.
+        prompts: the beginnings of the texts.
+        n: texts for each prompt.
+        length: tokens to draw for each text, at most.
+        seed: the random seed.
+
+    Raises:
+        UsageError: a seed, a number or a length out of range; no position to measure.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> contexts = model_contexts(ToyModel(), ["the cat"], n=2, length=3, seed=1)
+        >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
+        ((2, 2), [(11, 4), (11, 4)])
+    """
+    prompt_ids = [tuple(encoded(model.vocabulary, prompt)) for prompt in prompts]
+    drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
+    parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
+    texts: list[TextIds] = []
+    for ended in write_in_order(model, parts):
+        if ended.error:
+            raise ended.error
+        ids = prompt_ids[ended.texts.prompt_index]
+        texts += [ids + tuple(tokens) for tokens in ended.open_texts.tokens]
+    if not texts or length < 1:
+        raise UsageError("contexts need at least one prompt, one text and one token")
+    prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
+    return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """A batch of texts that are read in step.
+
+    Attributes:
+        texts: (batch,) the index of each text in the contexts.
+        tokens: (batch, time) ids; shorter texts are padded with 0.
+        lengths: (batch,) the length of each text in tokens.
+        prompt_length: the length of their prompts in tokens, the same for all.
+        vocabulary: the vocabulary of the ids.
+        model_surprisal: (batch, time) nats, of each token under the model; nan for tokens of the
+            prompt, tokens that cannot be drawn, and tokens not read yet.
+    """
+
+    texts: tuple[int, ...]
+    tokens: Ids
+    lengths: Ids
+    prompt_length: int
+    vocabulary: Vocabulary
+    model_surprisal: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_surprisal", np.full(self.tokens.shape, np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """The model's distributions at one position of the texts that reach it.
+
+    Attributes:
+        time: the number of tokens before it.
+        step: the number of tokens since the prompt.
+        rows: (rows,) the indices of the texts in the group, or a slice of all of them.
+        tokens: (rows,) the next token of each text.
+        logits: (rows, vocabulary), the model's, with minus infinity for tokens never drawn.
+        past: (rows, time) the tokens before it.
+        model_surprisal: (rows, time) nats, of each earlier token under the model.
+    """
+
+    time: int
+    step: int
+    rows: Ids | slice
+    tokens: Ids
+    logits: Array
+    past: Ids
+    model_surprisal: NDArray[np.float64]
+
+
+def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
+    """Divide the contexts into groups with prompts of the same length.
+
+    Args:
+        model: the model whose vocabulary encodes the texts.
+        contexts: the texts.
+    """
+    # A context has one prompt length for all of its rows.
+    lengths = contexts.prompt_lengths
+    for prompt_length in sorted(set(lengths)):
+        alike = [i for i, length in enumerate(lengths) if length == prompt_length]
+        for first in range(0, len(alike), BATCH):
+            yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
+
+
+def _group(
+    model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
+) -> Group:
+    lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
+    # The padding is never read: `read` drops a text where it ends.
+    tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
+    for row, i in enumerate(texts):
+        tokens[row, : lengths[row]] = contexts.texts[i]
+    return Group(texts, tokens, lengths, prompt_length, model.vocabulary)
+
+
+def read(model: LanguageModel, group: Group) -> Iterator[Position]:
+    """Yield the model's distributions at every position of a group, for all texts at once.
+
+    Raises:
+        ModelOutputError: the model returned logits that no sampler can use.
+    """
+    prepare = ModelLogits(model.vocabulary)
+    lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
+    texts = [ids[:length] for ids, length in lengths]
+    for step, reached, raw in read_logits(model, texts, [group.prompt_length] * len(texts)):
+        time = group.prompt_length + step
+        rows = slice(None) if len(reached) == len(texts) else reached
+        logits = prepare(raw, step)
+        # A column of the table: without this, the kernels would copy it for each sampler.
+        tokens = np.ascontiguousarray(group.tokens[rows, time])
+        group.model_surprisal[rows, time] = nan_if_impossible(model_surprisals(logits, tokens))
+        past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
+        # All samplers get the same arrays: a faulty one must not change the text of the others.
+        for array in past:
+            array.setflags(write=False)
+        yield Position(time, step, rows, tokens, logits, *past)
+
+
+class Reader:
+    """A sampler that reads a group of texts as if it had drawn them.
+
+    Its context has the tokens and their surprisal under the model and under its own
+    distributions, as if the sampler had written the text. A token that it could not have drawn has
+    no surprisal, like a token of the prompt.
+
+    Args:
+        sampler: the sampler.
+        group: the texts.
+    """
+
+    def __init__(self, sampler: Sampler, group: Group) -> None:
+        self._sampler = sampler
+        self._group = group
+        self._surprisal = np.full(group.tokens.shape, np.nan)
+        self._read_only = self._surprisal.view()
+        self._read_only.setflags(write=False)
+
+    def logits(self, position: Position) -> Array:
+        """Return the sampler's logits at a position: (rows, vocabulary).
+
+        Raises:
+            SamplerError: the sampler raised, or did not return distributions.
+            UsageError: the sampler does not fit this model.
+        """
+        return apply(self._sampler, position.logits, self._context(position))
+
+    def compare(self, position: Position, model: ModelRows) -> Compared:
+        """Return the figures of the sampler's distributions at a position.
+
+        Args:
+            position: the position.
+            model: the model's distributions there.
+
+        Raises:
+            SamplerError: the sampler raised, did not return distributions, or restored a token.
+            UsageError: the sampler does not fit this model.
+        """
+        # The comparison validates the last stage's output in the same pass.
+        logits = run_stages(self._sampler, position.logits, self._context(position))
+        found = model.compare(logits, position.tokens)
+        if found is None:
+            raise invalid_result(self._sampler, logits, position.step)
+        if found.restored is not None:
+            raise SamplerError(
+                f"{self._sampler} restored token {found.restored}, which is never drawn, "
+                f"at step {position.step}"
+            )
+        return found
+
+    def _context(self, position: Position) -> Context:
+        return Context(
+            position.past,
+            self._read_only[position.rows, : position.time],
+            position.model_surprisal,
+            self._group.prompt_length,
+            self._group.vocabulary,
+        )
+
+    def store(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+        """Store the surprisal of the next token of each text under the sampler.
+
+        Args:
+            position: the position of the latest logits.
+            surprisal: (rows,) nats, of the next tokens; nan for a token that it could not have
+                drawn.
+        """
+        self._surprisal[position.rows, position.time] = surprisal

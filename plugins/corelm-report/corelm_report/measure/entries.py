@@ -1,0 +1,425 @@
+"""The entries of a report, from measurements: figures, differences, and the settings to prefer.
+
+All samplers are measured on the same contexts, and their generated texts share prompts and random
+numbers. So the difference of two samplers varies less than either figure, and has an interval of
+its own. Human texts are independent of a sampler's texts, unless they continue the same prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.runs import DIVERGENCES
+from corelm_report.document import lookup
+from corelm_report.document.content import (
+    Best,
+    Difference,
+    Differences,
+    EntropySummary,
+    Front,
+    HumanContexts,
+    HumanEntry,
+    SamplerEntry,
+    Simultaneous,
+    TeacherForced,
+)
+from corelm_report.document.figures import (
+    GENERATED,
+    HUMAN,
+    LIMITS,
+    MEAN,
+    TEACHER_FORCED,
+    scale_of,
+)
+from corelm_report.document.lookup import estimate, estimates, value
+from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
+from corelm_report.measure.text_set import LOOPS, PERPLEXITY, SURPRISAL, TextSet
+from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import of_exponential, of_interval
+from corelm_report.metrics.selection import Point, best_of, front
+from corelm_report.metrics.sums import Sums, by_position, total
+
+IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+"""The figures that a report has in bits too."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one sampler: on the contexts, and on its generated texts.
+
+    A decoder has no record. `inference` has the units of the contexts.
+    """
+
+    record: Record
+    texts: TextSet
+    inference: Inference
+
+
+def teacher_forced(
+    record: Record, human: Record | None = None, inference: Inference | None = None
+) -> TeacherForced:
+    """Compute the figures of one sampler on all contexts.
+
+    Means are over positions, with intervals over independent units. Entropies and surprisals are in
+    nats; `bits` has their means in bits.
+
+    Args:
+        record: the sampler's record from `on_contexts.measure`, merged.
+        human: the model's record, if the contexts are human text.
+        inference: the units of the contexts; by default each is one.
+    """
+    own = inference or Inference.of_names(range(len(record["entropy"])))
+    entropy = entropy_summary(record, own)
+    recall = human_recall(record, human) if human else {}
+    # The entropy has a summary of its own.
+    columns = {name: each for name, each in _columns(record).items() if name != "entropy"} | recall
+    figures = {name: _mean(values) for name, values in columns.items()}
+    means = {"entropy": entropy.mean, **figures}
+    return TeacherForced(
+        n=sum(map(len, record["entropy"])),
+        entropy=entropy,
+        figures={
+            # exp of the mean entropy: a few flat distributions would decide the mean of exp H.
+            "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
+            **figures,
+        },
+        bits={name: _in_bits(means[name]) for name in IN_BITS},
+        ci95={name: _interval(name, values, own) for name, values in columns.items()},
+        by_position=by_position(
+            {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
+        ),
+    )
+
+
+def human_recall(record: Record, human: Record) -> Record:
+    """For each human word, return whether the sampler could draw it, and its surprisal.
+
+    Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
+    keep 90 % of the human words if the model were calibrated. The source measures the trade-off of
+    precision and recall by divergences; this share is corelm's own measure.
+
+    Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
+    """
+    pairs = [
+        [nats for nats, under_model in zip(*texts, strict=True) if under_model is not None]
+        for texts in zip(record[TOKEN_SURPRISAL], human["surprisal"], strict=True)
+    ]
+    return {
+        "human_recall": [[float(nats is not None) for nats in text] for text in pairs],
+        "human_surprisal": [[nats for nats in text if nats is not None] for text in pairs],
+    }
+
+
+def model_on_contexts(record: Record, inference: Inference) -> HumanContexts:
+    """Compute the surprisal of the words of human contexts, and the model's entropy there.
+
+    Args:
+        record: the model's record from `on_contexts.measure`, merged.
+        inference: the units of the contexts.
+    """
+    known = [[value for value in text if value is not None] for text in record["surprisal"]]
+    return HumanContexts(
+        n=sum(map(len, record["entropy"])),
+        model_entropy=entropy_summary(record, inference),
+        figures={"surprisal": _mean(known)},
+        ci95={"surprisal": _interval("surprisal", known, inference)},
+        by_position=by_position({"entropy": record["entropy"]}),
+    )
+
+
+def entropy_summary(record: Record, inference: Inference) -> EntropySummary:
+    """Return the mean entropy, its interval, and percentiles over the positions."""
+    values = _flat(record["entropy"])
+    low, middle, high = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
+    return EntropySummary(
+        mean=_mean(record["entropy"]),
+        ci95=_interval("entropy", record["entropy"], inference),
+        median=middle,
+        p05=low,
+        p95=high,
+    )
+
+
+def _flat(texts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.array([value for text in texts for value in text], dtype=np.float64)
+
+
+def _mean(texts: Sequence[Sequence[float]]) -> float | None:
+    values = _flat(texts)
+    return float(values.mean()) if values.size else None
+
+
+def _interval(
+    name: str, texts: Sequence[Sequence[float]], inference: Inference
+) -> list[float] | None:
+    found = inference.estimate(total(texts))
+    if found is None:
+        return None
+    return found.interval(scale=scale_of(name), limits=LIMITS.get(name))
+
+
+def _in_bits(nats: float | None) -> float | None:
+    return None if nats is None else nats / math.log(2)
+
+
+def from_entry(
+    name: str, own: Measured, other: Measured, contexts: Record | None = None
+) -> Differences:
+    """Return the differences of two samplers.
+
+    Args:
+        name: the entry of the second sampler.
+        own: the measurements of the first sampler.
+        other: the measurements of the second one, which are subtracted.
+        contexts: the record of the model, if the contexts are human text.
+    """
+    mine, theirs = (_by_text(each.record, contexts) for each in (own, other))
+    return Differences(
+        against=name,
+        teacher_forced={
+            _key(figure): _difference(total(mine[figure]), total(theirs[figure]), own.inference)
+            for figure in mine
+            if figure in theirs  # a decoder is measured by its texts alone
+        },
+        generated_texts=own.texts.differences(other.texts),
+    )
+
+
+def from_human(
+    entry: SamplerEntry,
+    own: Measured,
+    human: HumanEntry,
+    contexts: Record | None,
+    people: TextSet | None = None,
+) -> Differences:
+    """Return the differences of one sampler from human text.
+
+    On the contexts, only the expected surprisal has one, from the surprisal of human words, if the
+    contexts are human text. Human text has no entropy to compare with, only the model has.
+
+    Args:
+        entry: the sampler's entry with its figures.
+        own: its measurements.
+        human: the human entry.
+        contexts: the record of the model, if the contexts are human text.
+        people: the human texts, if they were measured.
+    """
+    found = Differences(against=HUMAN)
+    # Figures of a whole set compare only at an equal number of texts.
+    unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
+    for mine in estimates(entry):
+        other = estimate(human, mine.figure, GENERATED)
+        comparable = mine.figure not in unequal and mine.figure != "model_entropy"
+        if mine.view == GENERATED and comparable and other is not None:
+            found.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
+    if contexts is not None and own.record:
+        # Both read the same human contexts here, so this difference is paired after all.
+        found.teacher_forced |= _on_human_contexts(own, contexts)
+    return found
+
+
+def _from_people(
+    own: TextSet, mine: lookup.Estimate, other: lookup.Estimate, people: TextSet | None
+) -> Difference:
+    """Return the difference of a figure of texts from the same figure of human texts."""
+    value, name = mine.value - other.value, mine.figure
+    if name == LOOPS:
+        return own.difference_of_loops(other.value, other.interval)
+    if people is not None and mine.interval and other.interval:
+        return replace(own.difference(people, name), value=value)
+    first = own.estimate(name)
+    if first is None or mine.interval is None or other.interval is None:
+        return Difference(value=value, ci95=None)
+    # The manifest of the model has its interval alone.
+    second = of_interval(other.value, other.interval)
+    if name == PERPLEXITY:
+        surprisal = of_interval(
+            math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
+        )
+        second = of_exponential(surprisal)
+    both = first - second
+    return Difference(value=value, ci95=both.interval(), p=both.p_value(), units=first.units)
+
+
+def _set_size(human: HumanEntry) -> int | None:
+    return human.generated_texts.set_size if human.generated_texts else None
+
+
+def _by_text(record: Record, contexts: Record | None) -> Record:
+    """Return the values of each figure on the contexts, text by text."""
+    if not record:
+        return {}
+    found = _columns(record)
+    return found if contexts is None else found | human_recall(record, contexts)
+
+
+def _columns(record: Record) -> Record:
+    """Return the values of each figure of `DIVERGENCES`, text by text, where it is defined."""
+    return {
+        name: [[value for value in text if value is not None] for text in record[name]]
+        for name in DIVERGENCES
+    }
+
+
+def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
+    """Return the paired difference from human text at the positions of words with a surprisal."""
+    pairs = [
+        [pair for pair in zip(*texts, strict=True) if None not in pair]
+        for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
+    ]
+    expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))
+    return {"expected_surprisal": _difference(total(expected), total(words), own.inference)}
+
+
+class Closest(NamedTuple):
+    """The rows that may be the closest to human text by surprisal, and what is said about them.
+
+    Attributes:
+        rows: the rows of which one is the closest, in 95 % of all reports.
+        too_few: the rows with too few independent units to say so.
+        differences: the difference of each other row from human text, with intervals that hold for
+            all of them at once.
+    """
+
+    rows: list[str]
+    too_few: list[str]
+    differences: list[Simultaneous]
+
+
+def closest(
+    measured: Mapping[str, Measured], human: HumanEntry | None, people: TextSet | None = None
+) -> Closest:
+    """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
+
+    There is none if the error of human text is unknown.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        human: the human entry.
+        people: the human texts, if they were measured.
+    """
+    target = _surprisal_of(human, people)
+    if target is None:
+        return Closest([], [], [])
+    found = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
+    # One unit has no variance, and a few may have almost none by chance.
+    settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
+    apart = {name: each - target for name, each in settings.items()}
+    ends = simultaneous(list(apart.values()))
+    differences = [
+        Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, ci95=interval)
+        for (name, each), interval in zip(apart.items(), ends, strict=True)
+    ]
+    too_few = [name for name in measured if name not in settings]
+    return Closest(closest_set(settings, target), too_few, differences)
+
+
+def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate | None:
+    """Return the surprisal of human text; None if its error is unknown."""
+    known = human and estimate(human, SURPRISAL, GENERATED)
+    if not known or known.interval is None:
+        return None
+    return people.estimate(SURPRISAL) if people else of_interval(known.value, known.interval)
+
+
+def best_settings(
+    measured: Mapping[str, Measured], names: Mapping[str, str], human: HumanEntry | None
+) -> list[Best]:
+    """Return the setting closest to human text of each sampler that was tried with several.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        names: the registered name of each sampler, by entry.
+        human: the human entry.
+    """
+    target = value(human, "surprisal", GENERATED)
+    settings: dict[str, list[str]] = {}
+    for entry in measured:
+        settings.setdefault(names[entry], []).append(entry)
+    found = []
+    for name, tried in settings.items():
+        if target is None or len(tried) < 2:
+            continue
+        surprisals = [measured[entry].texts.estimate(SURPRISAL) for entry in tried]
+        known = [each for each in surprisals if each is not None]
+        best = best_of(known, target) if len(known) == len(tried) else None
+        if best is not None:
+            found.append(
+                Best(
+                    name=name,
+                    tried=len(tried),
+                    sampler=tried[best.chosen],
+                    figure="surprisal",
+                    target=target,
+                    corrected=best.value,
+                    ci95=best.ends,
+                )
+            )
+    return found
+
+
+def _difference(own: Sums, other: Sums, inference: Inference) -> Difference:
+    first, second = inference.estimate(own), inference.estimate(other)
+    if first is None or second is None:
+        return Difference(value=None, ci95=None)
+    both = first - second
+    return Difference(value=both.value, ci95=both.interval(), p=both.p_value(), units=both.units)
+
+
+def _key(name: str) -> str:
+    """Return the name of a figure in a report."""
+    return MEAN if name == "entropy" else name
+
+
+class Pair(NamedTuple):
+    """Two figures of a view: one is better if it is larger, the other if it is smaller."""
+
+    view: str
+    larger: str
+    smaller: str
+
+
+PAIRS = (
+    Pair(GENERATED, "diversity", "surprisal"),
+    Pair(TEACHER_FORCED, "human_recall", "mass_kept"),
+)
+
+
+def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
+    """Return the front of each pair of figures that the entries have.
+
+    Example:
+        >>> from corelm_report.document.content import TeacherForced
+        >>> entries = [
+        ...     SamplerEntry(
+        ...         sampler=name,
+        ...         teacher_forced=TeacherForced(
+        ...             figures={"human_recall": recall, "mass_kept": mass}
+        ...         ),
+        ...     )
+        ...     for name, recall, mass in (("a", 0.9, 0.8), ("b", 0.9, 0.9), ("c", 1.0, 1.0))
+        ... ]
+        >>> fronts(entries)[0].entries
+        ['a', 'c']
+    """
+    measured = list(samplers)
+    found = []
+    for pair in PAIRS:
+        points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
+        best = front(points.values())
+        names = [name for name, point in points.items() if point in best]
+        if names:
+            found.append(Front(**pair._asdict(), entries=names))
+    return found
+
+
+def _point(entry: SamplerEntry, pair: Pair) -> Point | None:
+    x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
+    return None if x is None or y is None else (x, y)

@@ -1,0 +1,319 @@
+"""The texts that each sampler writes, with the measurements of each token and the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm import (
+    Array,
+    Generation,
+    HiddenStateSession,
+    LanguageModel,
+    RewindableSession,
+    Sampler,
+    Session,
+    Step,
+    Vocabulary,
+)
+from corelm.errors import SamplerError
+from corelm.runs import (
+    BATCH,
+    ContinuousBatch,
+    ForcedTokens,
+    OpenTexts,
+    Texts,
+    encoded,
+    teacher_forced,
+)
+from corelm_report.document.content import TokenDetails
+from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details
+
+
+def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
+    """Draw some samples of a run with one sampler, and return a record for each.
+
+    A text depends on the seed, the index of its prompt and its own index alone, so a run may be
+    divided in any way.
+
+    Args:
+        model: the language model.
+        texts: the texts of the run.
+        samples: the indices of the texts to draw.
+
+    Raises:
+        SamplerError: the sampler raised, did not return a distribution, or restored a token.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> [record] = draw(ToyModel(), texts, [0])
+        >>> record["text"], record["entropy"]
+        (' cat sat on', [0.0, 0.0, 0.0])
+    """
+    records: list[TextRecord] = []
+    for first in range(0, len(samples), BATCH):
+        some = samples[first : first + BATCH]
+        open_texts = texts.open(model, some, measured=True)
+        drawn = _DrawnTexts(model, texts.strategy.sampler, open_texts)
+        for step in open_texts.take(texts.steps(model, some)):
+            drawn.add(step)
+        records += drawn.records()
+    return records
+
+
+def draw_together(
+    model: LanguageModel, parts: Sequence[tuple[Texts, Sequence[int]]]
+) -> list[TextRecord]:
+    """Draw texts of several prompts in one batch, and return the records of `draw` for each.
+
+    Args:
+        model: the language model.
+        parts: the texts of each prompt, and the samples to draw of these.
+
+    Raises:
+        SamplerError: the sampler raised, did not return a distribution, or restored a token.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, strategy
+        >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
+        >>> [batch] = texts.batches(["the", "the cat"])
+        >>> [record["text"] for record in draw_together(ToyModel(), batch)]
+        [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
+    """
+    batch = ContinuousBatch(model)
+    requests = [batch.add(texts, samples, measured=True) for texts, samples in parts]
+    drawn = {
+        request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts)
+        for request in requests
+    }
+    while batch:
+        for request in batch.step():
+            if request.error:
+                raise request.error
+            if request.step is not None:
+                drawn[request].add(request.step)
+    return [record for request in requests for record in drawn[request].records()]
+
+
+def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
+    """Draw one sample alone, as `draw` does, and count the calls of the model.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> record = draw_counted(ToyModel(), texts, 0)
+        >>> record["model_calls"], record["tokens_read"]
+        (3, 3)
+    """
+    counted = CountedModel(model, len(encoded(model.vocabulary, texts.prompt)))
+    [record] = draw(counted, texts, [sample])
+    record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
+    return record
+
+
+def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
+    """Yield the model's logits before each token of some texts, after the prompt and without end.
+
+    Without a start token, the first token of a text without a prompt has no distribution.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=2, n=3, seed=1, endings=Endings())
+        >>> records = draw(ToyModel(), texts, range(3))
+        >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]
+        [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
+    """
+    vocabulary = model.vocabulary
+    prompts = [encoded(vocabulary, record["prompt"]) for record in records]
+    texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
+    least = 0 if vocabulary.start is not None else 1
+    yield from teacher_forced(model, texts, [max(len(prompt), least) for prompt in prompts])
+
+
+class _DrawnTexts:
+    """Growing texts, with the details of their tokens.
+
+    Args:
+        model: the language model.
+        sampler: the sampler.
+        texts: the texts, measured.
+    """
+
+    def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
+        self.texts = texts
+        self._sampler, self._vocabulary = sampler, model.vocabulary
+        self._prompt = encoded(model.vocabulary, texts.prompt)
+        self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
+
+    def add(self, step: Step) -> None:
+        """Add the details of a step that the texts have taken.
+
+        Raises:
+            SamplerError: a token that the model itself never draws.
+        """
+        # One infinite surprisal would make the mean of the whole sampler infinite.
+        if not np.isfinite(step.model_surprisal).all():
+            raise SamplerError(
+                f"{self._sampler} restored a token that is never drawn at step {step.position}"
+            )
+        for row, sample in enumerate(step.samples.tolist()):
+            if sample < DETAILED:
+                at = self.texts.samples.index(sample)
+                past = [*self._prompt, *self.texts.tokens[at][:-1]]
+                token = self.texts.records[at][-1]
+                self._details[at].append(details(step, row, token, past, self._vocabulary))
+
+    def records(self) -> list[TextRecord]:
+        """Return the records of the texts."""
+        texts = zip(self.texts.generations(), self._details, strict=True)
+        return [_record(text, self._prompt, tokens, self._vocabulary) for text, tokens in texts]
+
+
+def _record(
+    text: Generation, prompt: list[int], tokens: list[TokenDetails], vocabulary: Vocabulary
+) -> TextRecord:
+    # The end token is measured, but it is not a word of the text: all texts would repeat it.
+    ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
+    return TextRecord(
+        prompt=text.prompt,
+        seed=text.seed,
+        sample=text.sample,
+        text=text.text,
+        tokens=text.tokens[:-1] if ended else text.tokens,
+        end=text.tokens[-1] if ended else None,
+        finish_reason=text.finish_reason,
+        unknown=sum(token == vocabulary.unknown for token in text.tokens),
+        bytes=count_bytes(vocabulary, prompt, text.tokens[:-1] if ended else text.tokens),
+        words=[step.text for step in text.steps],
+        surprisal=[step.model_surprisal for step in text.steps],
+        sampler_surprisal=[step.surprisal for step in text.steps],
+        entropy=[step.entropy for step in text.steps],
+        model_entropy=[step.model_entropy for step in text.steps],
+        constraint_cost=text.constraint_cost,
+        model_calls=None,
+        tokens_read=None,
+        details=tokens,
+    )
+
+
+class CountedModel:
+    """A language model that counts its calls and the tokens that it reads.
+
+    Args:
+        model: the model.
+        prompt_length: the number of tokens of the prompt, which count as one.
+
+    Attributes:
+        calls: how often the model ran, whatever the batch.
+        tokens_read: the tokens that it read, of all texts together.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> model = CountedModel(ToyModel(), prompt_length=2)
+        >>> session = model.start([[11, 4]])
+        >>> session.select([0, 0])
+        >>> session.extend(np.array([9, 7]))
+        >>> model.calls, model.tokens_read
+        (2, 3)
+    """
+
+    def __init__(self, model: LanguageModel, prompt_length: int) -> None:
+        self._model = model
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.context_length: int = model.context_length
+        self._prompt_length = prompt_length
+        self.calls = self.tokens_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        # A model may have optional methods, which decoders look for; they are not counted.
+        return getattr(self._model, name)
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return the distribution of the model."""
+        self._count_texts(np.asarray(tokens))
+        return self._model.next_token_distribution(tokens)
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """Start a session of the model that counts too."""
+        self._count_texts(np.asarray(tokens))
+        session = self._model.start(tokens)
+        # Decoders test what a session can do, so the counted one can do that and no more.
+        kind = KINDS[
+            isinstance(session, RewindableSession), isinstance(session, HiddenStateSession)
+        ]
+        return kind(session, self)
+
+    def _count_texts(self, tokens: NDArray[Any]) -> None:
+        texts, time = tokens.shape
+        self.calls += 1
+        self.tokens_read += texts * max(time - self._prompt_length, 1)
+
+
+class CountedSession:
+    """A session whose steps a model counts.
+
+    Args:
+        session: the model's own session.
+        counts: the model that counts.
+    """
+
+    def __init__(self, session: Any, counts: CountedModel) -> None:
+        self._session, self._counts = session, counts
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        logits: Array = self._session.next_logits()
+        return logits
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens, and count them."""
+        self._counts.calls += 1
+        self._counts.tokens_read += tokens.size
+        self._session.extend(tokens)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        self._session.select(rows)
+
+
+class _Rewindable(CountedSession):
+    """A counted session that can drop tokens."""
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        logits: Array = self._session.last_logits(count)
+        return logits
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._session.rewind(count)
+
+
+class _HiddenStates(CountedSession):
+    """A counted session with access to hidden states."""
+
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        states: Array = self._session.hidden_states(count)
+        return states
+
+
+class _RewindableHiddenStates(_Rewindable, _HiddenStates):
+    """A counted session that can drop tokens and has hidden states."""
+
+
+KINDS = {
+    (False, False): CountedSession,
+    (True, False): _Rewindable,
+    (False, True): _HiddenStates,
+    (True, True): _RewindableHiddenStates,
+}
+"""The class of a session by what the model's can do: rewind, and return hidden states."""

@@ -1,0 +1,222 @@
+"""A journal of the finished units of a report, from which an interrupted report resumes.
+
+A report is made in units of work, each of which depends on the settings alone. A finished unit is
+one line of the journal: a checksum, then JSON. The checksum covers the settings too, so that a
+line from a different report is rejected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from corelm.errors import UsageError
+from corelm.runs import atomic_files, differences, home, try_lock
+
+FOLDER = "reports"
+DIGITS = 16
+"""The length of a checksum in hexadecimal digits."""
+logger = logging.getLogger("corelm")
+
+Settings = Mapping[str, Any]
+
+
+class Journal:
+    """The finished units of a report, by name. Without a file, new ones are not stored.
+
+    Args:
+        done: the results of units that are finished already.
+        file: the file to which each unit is appended when it is finished.
+        key: the checksum of the settings.
+
+    Example:
+        >>> journal = Journal({"a unit": [1, 2]})
+        >>> "a unit" in journal, journal.take("a unit")
+        (True, [1, 2])
+        >>> journal.keep("a second unit", "[3, 4]")
+        [3, 4]
+    """
+
+    def __init__(
+        self, done: dict[str, Any] | None = None, file: IO[bytes] | None = None, key: bytes = b""
+    ) -> None:
+        self._done = dict(done or {})
+        self._file = file
+        self._key = key
+
+    def __contains__(self, unit: str) -> bool:
+        return unit in self._done
+
+    def take(self, unit: str) -> Any:
+        """Return the result of a finished unit, once: it may be large."""
+        return self._done.pop(unit)
+
+    def keep(self, unit: str, result: str) -> Any:
+        """Store the result of a unit, given as JSON, and return its value."""
+        # Read back from the text, so that a resumed report gets exactly the same value.
+        self._append(_line(self._key, f"[{json.dumps(unit)}, {result}]".encode()))
+        return json.loads(result)
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            reason = atomic_files.error_reason(error)
+            logger.warning("finished work can no longer be saved: %s", reason)
+            self._file = None
+
+
+@contextmanager
+def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
+    """Open the journal of a report; remove it at the end unless something fails.
+
+    Only one process at a time writes the journal of the same settings. A second one keeps its
+    units in memory.
+
+    Args:
+        settings: everything that the report depends on, as JSON can hold it.
+        resume: True to start from the journal that is there; False to replace it.
+
+    Raises:
+        UsageError: to resume, and the journal is damaged or has other settings; or it isn't a file.
+    """
+    # Through JSON and back: as they will be read, with lists in place of tuples.
+    header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
+    key = _checksum(b"", header)
+    path = home() / FOLDER / f"{key.decode()}.jsonl"
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
+    done = _kept(path, header, key) if resume else {}
+    if resume and not path.exists():
+        _refuse_other_settings(path.parent, json.loads(header))
+    with _locked(path) as alone:
+        file = _started(path, header, key, done) if alone else None
+        try:
+            yield Journal(done, file, key)
+        finally:
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
+        # Reached only if nothing was raised: an interrupted report keeps its journal.
+        if file is not None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def lock_path(path: Path) -> Path:
+    """Return the file that a process locks while it writes a journal."""
+    return path.with_suffix(".lock")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock a journal; yield False if another process writes it or the folder cannot be made."""
+    with ExitStack() as stack:
+        alone = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(try_lock(lock_path(path), remove=True))
+        except OSError as error:
+            _warn_not_saved(path, error)
+        else:
+            if not alone:
+                logger.warning(
+                    "another process is making the same report, so this one cannot be resumed"
+                )
+        yield alone
+
+
+def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
+    """Write the journal up to here and open it to append; return None if that fails."""
+    # Rewritten, because the last line of the old file may be torn.
+    units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
+    try:
+        atomic_files.write_file(b"".join([_line(b"", header), *units]), path)
+        return open(path, "ab")
+    except OSError as error:
+        _warn_not_saved(path, error)
+        return None
+
+
+def _warn_not_saved(path: Path, error: OSError) -> None:
+    reason = atomic_files.error_reason(error)
+    logger.warning("the report cannot be resumed if interrupted: %s: %s", path.parent, reason)
+
+
+def _line(key: bytes, body: bytes) -> bytes:
+    return b"%s %s\n" % (_checksum(key, body), body)
+
+
+def _checksum(key: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(key + body).hexdigest()[:DIGITS].encode()
+
+
+def _body(key: bytes, line: bytes) -> bytes | None:
+    """Return the JSON of a line, or None if the line is not whole or not of this journal."""
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    return body if line.endswith(b"\n") and checksum == _checksum(key, body) else None
+
+
+def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
+    """Read the units of a journal; leave out a last line that a killed process left torn.
+
+    Raises:
+        UsageError: a damaged line in front of others.
+    """
+    done: dict[str, Any] = {}
+    damaged = 0
+    with suppress(OSError), open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            # A kill during a write tears the last line only: a bad line before others is damage.
+            if damaged:
+                raise UsageError(
+                    f"line {damaged} of the journal {str(path)!r} is damaged or of another report; "
+                    "leave out --resume to start again"
+                )
+            body = _body(key if number > 1 else b"", line)
+            if number == 1:
+                damaged = int(body != header)
+            elif (unit := _unit(body)) is None:
+                damaged = number
+            else:
+                done[unit[0]] = unit[1]
+    return done
+
+
+def _unit(body: bytes | None) -> tuple[str, Any] | None:
+    """Return the unit and its result in the JSON of a line; None if it is something else."""
+    with suppress(ValueError, RecursionError):
+        match json.loads(body or b""):
+            case [str(unit), result]:
+                return unit, result
+    return None
+
+
+def _refuse_other_settings(folder: Path, settings: Settings) -> None:
+    """Raise if there is an interrupted report with other settings, and name the difference.
+
+    Raises:
+        UsageError: there is such a report.
+    """
+    with suppress(OSError):
+        for path in sorted(folder.glob("*.jsonl"), key=os.path.getmtime, reverse=True):
+            if not path.is_file():
+                continue
+            with open(path, "rb") as file:
+                header = _body(b"", file.readline())
+            if header is not None:
+                raise UsageError(
+                    "the interrupted report has other settings: "
+                    f"{differences(json.loads(header), settings)}; give the same ones, or leave "
+                    "out --resume"
+                )
+    logger.info("no interrupted report to resume: starting from the beginning")

@@ -1,0 +1,258 @@
+"""Matching: parameter values that give a figure a target value on the same contexts.
+
+Samplers then compare at equal entropy, or at equal recall of human words. The figure that must
+match is the mean over all positions, but the search runs on a part of them, which is cheaper. The
+error of the value found, measured on all positions, shifts the target of the next search, until
+all positions agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import LanguageModel, Sampler, surprisals
+from corelm.errors import UnreachableError
+from corelm.filters import min_and_shannon_entropy
+from corelm.runs import DIVERGENCES, ModelRows, built_in, nan_if_impossible
+from corelm_report.document.figures import MATCHED, NATS
+from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
+from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
+
+PART, PART_OF_WORDS = 400, 4000
+"""The number of positions on which the search runs: more for recall, which moves in steps of one
+word.
+"""
+
+KEPT = 2**26
+"""The number of logits kept in memory; with more, the model reads the texts again each time."""
+
+CORRECTIONS = 6
+"""The largest number of searches on a part, each aimed by the error of the one before."""
+HALVINGS = 40
+"""The largest number of values that one search tries."""
+
+_PositionAndModel = tuple[Position, ModelRows]
+Mean = Callable[[float], float]
+"""From a value of the parameter to the mean of the figure."""
+
+
+class Matcher:
+    """A search for parameter values that give a figure a target value on some contexts.
+
+    Args:
+        model: the language model.
+        contexts: all positions of the report.
+    """
+
+    def __init__(self, model: LanguageModel, contexts: Contexts) -> None:
+        self._model = model
+        self._whole = _Positions(model, contexts)
+        self._parts: dict[int, _Positions] = {}
+
+    def model_entropy(self) -> float:
+        """Return the mean entropy of the model's own distributions, in nats."""
+        return self._whole.mean(built_in("stochastic"), "entropy")
+
+    def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
+        """Return the sampler whose figure is close to the target: within 0.01 nats, for one.
+
+        Args:
+            expression: a sampler that leaves one number open: the bare name of a sampler with one
+                such parameter, such as `top_p`, or an expression that gives all but one, such as
+                `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
+            figure: a key of `MATCHED`.
+            target: the value to match.
+            of_words: True to average at the positions of human words that the model can draw
+                alone, as the human figure does; by default at all positions, as a report does.
+
+        Raises:
+            UnreachableError: no value gives the target; the message has the range of the figure.
+            UsageError: the expression leaves no number open, or several.
+            SamplerError: the sampler failed.
+
+        Example:
+            >>> from corelm_report.measure.contexts import human_contexts
+            >>> from corelm.testing import ToyModel
+            >>> texts = human_contexts(ToyModel(), ["the cat sat on the mat"], "a fable")
+            >>> Matcher(ToyModel(), texts).match("temperature", "entropy", 0.5)
+            Temperature(t=0.344)
+        """
+        free = FreeParameter.of(expression)
+        some = self._part(figure)
+        part = cache(lambda value: some.mean(free.at(value), figure, of_words))
+        whole = cache(lambda value: self._whole.mean(free.at(value), figure, of_words))
+        tolerance, close = precision(figure, target, self._whole.contexts.positions)
+        aim, found = target, dict[float, float]()
+        for _ in range(CORRECTIONS):
+            value = _solve(part, free, aim, close)
+            if value in found:  # the search has come back: it would only repeat itself
+                break
+            found[value] = whole(value)
+            if abs(found[value] - target) <= close:
+                break
+            # The part differs from the whole by about as much at the next value as at this one.
+            aim = part(value) + target - found[value]
+        nearest = min(found, key=lambda value: abs(found[value] - target))
+        if not abs(found[nearest] - target) <= tolerance:  # true for nan too
+            raise UnreachableError(_unreachable(free, figure, target, part, whole, nearest))
+        return free.at(nearest)
+
+    def _part(self, figure: str) -> _Positions:
+        """Return enough texts to search on; all of them if they are few."""
+        wanted = PART
+        if figure in OF_HUMAN_WORDS:
+            # No more than memory holds: the model would read the texts again at each value.
+            wanted = max(PART, min(PART_OF_WORDS, KEPT // len(self._model.vocabulary)))
+        part = _spread(self._whole.contexts, wanted)
+        if part is self._whole.contexts:
+            return self._whole
+        return self._parts.setdefault(wanted, _Positions(self._model, part))
+
+
+def _unreachable(
+    free: FreeParameter, figure: str, target: float, part: Mean, whole: Mean, nearest: float
+) -> str:
+    values = [*free.values(), nearest]
+    low, high = (whole(end(values, key=part)) for end in (min, max))
+    words, unit = MATCHED[figure].matched, MATCHED[figure].unit
+    nats = f" {unit}" if unit.startswith(NATS) else ""
+    return (
+        f"no {free.parameter.name} gives {free.expression} a {words} of {target:.4g}{nats}: on "
+        f"these contexts it ranges from {low:.3f} to {high:.3f}, and {free.at(nearest)} comes "
+        f"closest with {whole(nearest):.3f}"
+    )
+
+
+def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
+    """Return the value closest to a mean, rounded as far as that costs nothing."""
+    values = free.values()
+    between = _around(mean, free, values, aim)
+    if between is None:  # out of reach; the caller reports the nearest
+        return min(values, key=lambda value: abs(mean(value) - aim))
+    (a, b), tried = between, [*between]
+    # A line through both ends meets the aim quickly, but where the mean jumps it may crawl: every
+    # other turn halves the interval.
+    for turn in range(HALVINGS):
+        value = free.between(a, b, _share(mean(a), mean(b), aim) if turn % 2 else 0.5)
+        if value is None:
+            break
+        tried.append(value)
+        if abs(mean(value) - aim) <= close / 4:
+            break
+        a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
+    # Prefer 0.7 to 0.7003814: a value that is easy to type, where it costs nothing.
+    best = min(tried, key=lambda value: abs(mean(value) - aim))
+    # A figure that moves in steps, such as recall, may come no closer than the best one has.
+    good = max(close / 2, abs(mean(best) - aim))
+    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= good)
+    return next(short, best)
+
+
+def _around(
+    mean: Mean, free: FreeParameter, values: list[float], aim: float
+) -> tuple[float, float] | None:
+    """Return two neighbouring values with the aim between their means, or None."""
+    low, high = 0, len(values) - 1
+    if _opposite(mean, values[low], values[high], aim):
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _opposite(mean, values[low], values[middle], aim):
+                high = middle
+            else:
+                low = middle
+        return values[low], values[high]
+    # Both ends lie on one side: the mean falls and rises, or jumps where a filter switches off.
+    for a, b in pairwise(values):
+        if _opposite(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
+            return a, b
+    return None
+
+
+def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
+    """Return True if the aim is between the means of two values, or is one of them."""
+    return (mean(a) - aim) * (mean(b) - aim) <= 0
+
+
+def _share(at_a: float, at_b: float, aim: float) -> float:
+    """Return the share of the way from a to b at which a straight line meets the aim.
+
+    It stays off both ends, so that every step shortens the interval. Every other step halves it
+    instead, which bounds the number of steps where the line is a bad guess.
+    """
+    return min(max((aim - at_a) / (at_b - at_a), 0.05), 0.95) if at_a != at_b else 0.5
+
+
+def _spread(contexts: Contexts, positions: int) -> Contexts:
+    """Return enough texts, spread evenly; the contexts themselves if all of them are needed."""
+    texts = len(contexts.texts)
+    count = -(-positions * texts // contexts.positions)
+    if count >= texts:
+        return contexts
+    return contexts.some([i * texts // count for i in range(count)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Positions:
+    """The means of figures on some contexts; the model reads them once if that fits."""
+
+    model: LanguageModel
+    contexts: Contexts
+
+    def mean(self, sampler: Sampler, figure: str, of_words: bool = False) -> float:
+        """Return the mean of a figure over all positions, or over words that can be drawn.
+
+        nan if no position has the figure.
+        """
+        total, count = 0.0, 0
+        for group, positions in self._kept or self._read():
+            reader = Reader(sampler, group)
+            for position, rows in positions:
+                values = _values(reader, figure, group, position, rows)
+                if of_words:
+                    values = values[_can_be_drawn(group, position)]
+                values = values[~np.isnan(values)]
+                total, count = total + float(values.sum()), count + len(values)
+        return total / count if count else math.nan
+
+    @cached_property
+    def _kept(self) -> list[tuple[Group, list[_PositionAndModel]]]:
+        """All distributions of the model; empty if they are too many to keep."""
+        if self.contexts.positions * len(self.model.vocabulary) > KEPT:
+            return []
+        return [(group, list(positions)) for group, positions in self._read()]
+
+    def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
+        ends = self.model.vocabulary.ends
+        for group in groups(self.model, self.contexts):
+            read_positions = read(self.model, group)
+            yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
+
+
+def _values(
+    reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
+) -> NDArray[np.float64]:
+    """Return the figure of a sampler at a position for each text; nan where it is undefined."""
+    if figure == "entropy":  # alone, it costs less than all figures
+        logits = reader.logits(position)
+        reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
+        return min_and_shannon_entropy(logits)[1]
+    found = reader.compare(position, rows)
+    reader.store(position, found.surprisal)
+    if figure in DIVERGENCES:
+        return found.figures[:, DIVERGENCES.index(figure)]
+    # As in the report, words that the model itself cannot draw do not count.
+    drawn = found.surprisal[_can_be_drawn(group, position)]
+    possible = ~np.isnan(drawn)
+    return possible.astype(np.float64) if figure == "human_recall" else drawn[possible]
+
+
+def _can_be_drawn(group: Group, position: Position) -> NDArray[np.bool_]:
+    """Return True for texts whose next word the model can draw: (rows,)."""
+    return ~np.isnan(group.model_surprisal[position.rows, position.time])

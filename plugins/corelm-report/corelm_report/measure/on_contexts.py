@@ -1,0 +1,362 @@
+"""Every sampler on the model's distributions at the same positions, in one pass of the model.
+
+The same pass measures the curve: entropy and expected surprisal at each temperature. A unit of
+work is some of the texts. Its result is a plain document; the documents of all units merge into
+one, from which figures are computed, so they are the same however the work was divided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, LanguageModel, Sampler
+from corelm.errors import SamplerError, UsageError
+from corelm.runs import DIVERGENCES, LEAST, ModelRows, moments, temperature_of, without_tokens
+from corelm_report.document.content import Curve
+from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
+
+Record = dict[str, Any]
+"""Measurements of some texts: their indices under `text`, and a list as long under each key."""
+
+TOKEN_SURPRISAL = "token_surprisal"
+"""The key of the surprisal of each position's next token under the sampler, in nats."""
+
+
+def measure(
+    model: LanguageModel,
+    contexts: Contexts,
+    samplers: Sequence[Sampler],
+    temperatures: Sequence[float] = (),
+) -> Record:
+    """Measure samplers at every position of the contexts.
+
+    Args:
+        model: the language model, which computes each position once.
+        contexts: the texts.
+        samplers: the samplers to measure.
+        temperatures: the temperatures of the curve.
+
+    Returns:
+        A plain document: `model` has the record of the model's own distributions and of the next
+        token of each position; `samplers` has a record of each sampler, or {"error": {"type",
+        "message"}} if it failed; `curve` has the record that the function
+        `curve` reads.
+
+    Raises:
+        ModelOutputError: the model returned logits that no sampler can use.
+
+    Example:
+        >>> import corelm
+        >>> from corelm_report.measure.contexts import human_contexts
+        >>> from corelm.testing import ToyModel
+        >>> texts = human_contexts(ToyModel(), ["the cat sat"], "a fable")
+        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")])
+        >>> unit["samplers"][0]["entropy"]
+        [[0.0, 0.0, 0.0]]
+    """
+    return merge(
+        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts)]
+    )
+
+
+def merge(units: Sequence[Record]) -> Record:
+    """Merge the documents of some texts each into one, in the order of the texts.
+
+    A sampler that failed on any of the texts failed.
+    """
+    samplers = zip(*(unit["samplers"] for unit in units), strict=True)
+    return {
+        "model": _merged([unit["model"] for unit in units]),
+        "samplers": [_merged(records) for records in samplers],
+        "curve": _merged([unit["curve"] for unit in units]),
+    }
+
+
+def numbered_from(first: int, unit: Record) -> Record:
+    """Return the document of a unit with indices that begin at the first one of its texts.
+
+    Args:
+        first: the index of this text among all texts.
+        unit: from `measure` on texts that were numbered from 0.
+    """
+    records = [unit["model"], *unit["samplers"], unit["curve"]]
+    for record in records:
+        if "error" not in record:
+            record["text"] = [first + text for text in record["text"]]
+    return unit
+
+
+def failure(error: Exception) -> Record:
+    """Return the record of a sampler that failed; the report goes without its figures only."""
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def _merged(records: Sequence[Record]) -> Record:
+    failed = [record for record in records if "error" in record]
+    if failed:
+        return failed[0]
+    # Groups hold texts of one prompt length. In the order of the texts, sums round alike however
+    # the work was divided.
+    order = sorted(
+        (text, at, row)
+        for at, record in enumerate(records)
+        for row, text in enumerate(record["text"])
+    )
+    return {key: [records[at][key][row] for _, at, row in order] for key in records[0]}
+
+
+def _measure(
+    model: LanguageModel, group: Group, samplers: Sequence[Sampler], temperatures: Sequence[float]
+) -> Record:
+    own = _Columns(group, ("entropy", "surprisal"))
+    curve = CurveSums(group, temperatures)
+    runs = [_SamplerRun(sampler, group) for sampler in samplers]
+    for position in read(model, group):
+        # All samplers share the entropies and weights of the model's rows.
+        rows = ModelRows(position.logits, model.vocabulary.ends)
+        surprisal = group.model_surprisal[position.rows, position.time]
+        own.add(position, np.column_stack([rows.entropy, surprisal]))
+        curve.add(position, surprisal)
+        for run in runs:
+            run.measure(position, rows)
+    return {
+        "model": own.record,
+        "samplers": [run.record for run in runs],
+        "curve": curve.record,
+    }
+
+
+class _Columns:
+    """A growing record: the values at the positions of each text of a group."""
+
+    def __init__(self, group: Group, names: Sequence[str]) -> None:
+        self._group = group
+        self._names = names
+        self._values = np.full((*group.tokens.shape, len(names)), np.nan)
+
+    def add(self, position: Position, values: NDArray[np.float64]) -> None:
+        """Store (rows, names) values."""
+        self._values[position.rows, position.time] = values
+
+    @property
+    def record(self) -> Record:
+        """The record so far; missing values are None."""
+        group = self._group
+        texts = [
+            _plain(values[group.prompt_length : length].T)
+            for values, length in zip(self._values, group.lengths.tolist(), strict=True)
+        ]
+        columns = zip(*texts, strict=True)
+        return {"text": list(group.texts)} | dict(zip(self._names, map(list, columns), strict=True))
+
+
+def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
+    plain: list[list[float | None]] = values.tolist()
+    # JSON has no nan; `tolist` is fast, and missing values are few.
+    for row, column in np.argwhere(np.isnan(values)).tolist():
+        plain[row][column] = None
+    return plain
+
+
+class _SamplerRun:
+    """The run of one sampler over a group; it stops at the first failure."""
+
+    def __init__(self, sampler: Sampler, group: Group) -> None:
+        self._reader = Reader(sampler, group)
+        self._columns = _Columns(group, (*DIVERGENCES, TOKEN_SURPRISAL))
+        self._error: Record | None = None
+
+    @property
+    def record(self) -> Record:
+        """The record so far, or the error."""
+        return self._error or self._columns.record
+
+    def measure(self, position: Position, model: ModelRows) -> None:
+        """Measure the sampler at one position, on the model's distributions there."""
+        if self._error is not None:
+            return
+        try:
+            found = self._reader.compare(position, model)
+        except (SamplerError, UsageError) as error:
+            self._error = failure(error)
+            return
+        self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
+        self._reader.store(position, found.surprisal)
+
+
+Floats = NDArray[np.float64]
+
+GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
+"""The temperatures of a curve: dense in the usual range, sparse towards uniform."""
+
+COLDEST = 0.01
+"""The lowest temperature of a curve; below it no plot can tell it from greedy."""
+
+
+def temperatures(samplers: Iterable[Sampler]) -> list[float]:
+    """Return the temperatures of a curve: the grid, and samplers that are a temperature.
+
+    Example:
+        >>> import corelm
+        >>> 0.33 in temperatures([corelm.sampler("temperature(t=0.33)")])
+        True
+    """
+    own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
+    return sorted({COLDEST, *GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
+
+
+class CurveSums:
+    """A growing record of the curve: for each text, sums over its positions.
+
+    It also has the sums over the words that the model can draw, to compare with human words.
+
+    Args:
+        group: the texts.
+        temperatures: the temperatures of the curve; none for no curve.
+    """
+
+    def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
+        self._temperatures, self._ends = temperatures, group.vocabulary.ends
+        self._texts = group.texts
+        self._positions, self._without_end = np.zeros((2, len(group.texts)), dtype=np.int64)
+        self._sums = np.zeros((len(group.texts), 4, len(temperatures)))
+        self._of_words = self._sums.copy()
+
+    def add(self, position: Position, surprisal: Floats) -> None:
+        """Add a position, and the surprisal of the token there; nan if it cannot be drawn."""
+        self._positions[position.rows] += 1
+        if self._temperatures:
+            found = at_temperatures(position.logits, self._temperatures, self._ends)
+            self._without_end[position.rows] += ~np.isnan(found[:, 2, 0])
+            found = np.nan_to_num(found)
+            self._sums[position.rows] += found
+            found[np.isnan(surprisal)] = 0
+            self._of_words[position.rows] += found
+
+    @property
+    def record(self) -> Record:
+        """The record so far."""
+        return {
+            "text": list(self._texts),
+            "positions": self._positions.tolist(),
+            "entropy": self._sums[:, 0].tolist(),
+            "slope": self._sums[:, 1].tolist(),
+            "positions_without_end": self._without_end.tolist(),
+            "surprisal": self._sums[:, 2].tolist(),
+            "surprisal_slope": self._sums[:, 3].tolist(),
+            "word_surprisal": self._of_words[:, 2].tolist(),
+            "word_surprisal_slope": self._of_words[:, 3].tolist(),
+        }
+
+
+def curve(record: Record, temperatures: Sequence[float]) -> Curve:
+    """Return the mean entropy over all positions at each temperature, its slope, and surprisal.
+
+    Args:
+        record: the part `curve` of `on_contexts.measure`, merged.
+        temperatures: the temperatures of the measurement.
+    """
+    return Curve(
+        t=list(temperatures),
+        entropy=curve_mean(record, "entropy").tolist(),
+        slope=curve_mean(record, "slope").tolist(),
+        surprisal=curve_mean(record, "surprisal").tolist(),
+    )
+
+
+def curve_mean(record: Record, name: str) -> Floats:
+    """Return the mean of a column of the record at each temperature: (temperatures,).
+
+    Surprisal is over the positions where a token that ends no text can be drawn.
+    """
+    count = record["positions_without_end" if name.startswith("surprisal") else "positions"]
+    total: Floats = np.sum(record[name], axis=0).reshape(-1)
+    return total / max(sum(count), 1)
+
+
+class _Weights(NamedTuple):
+    """The weights exp(logit / t) of some tokens at each temperature: (rows, temperatures).
+
+    Attributes:
+        log_sum: the logarithm of their sum.
+        mean: of the logits under these weights.
+        variance: of the logits under these weights.
+    """
+
+    log_sum: Floats
+    mean: Floats
+    variance: Floats
+
+
+def at_temperatures(
+    logits: Array, temperatures: Sequence[float], ends: Collection[int] = ()
+) -> Floats:
+    """Return the entropy at each temperature, the expected surprisal, and their derivatives.
+
+    The derivative of the entropy is the variance of the logits under the distribution at that
+    temperature, over the temperature cubed. It is never below 0, so the entropy never falls. The
+    expected surprisal is the mean surprisal under the model of a token drawn at this temperature
+    that ends no text; its derivative is the variance of the logits over the temperature squared.
+
+    Args:
+        logits: (rows, vocabulary), the model's.
+        temperatures: above 0.
+        ends: the tokens that end a text.
+
+    Returns:
+        (rows, 4, temperatures): the entropy in nats and its derivative, then the surprisal and its
+        derivative, which are nan where only an end can be drawn.
+
+    Example:
+        >>> even = np.log([[0.25] * 4])
+        >>> at_temperatures(even, [0.5, 2.0], ends=[0]).round(4).tolist()
+        [[[1.3863, 1.3863], [0.0, 0.0], [1.3863, 1.3863], [0.0, 0.0]]]
+    """
+    t = np.array([*temperatures, 1.0], dtype=np.float64)
+    largest = logits.max(axis=1).astype(np.float64)
+    if not ends:
+        others = every = _weights(logits, largest, t)
+    else:
+        at = np.array(list(ends), dtype=np.int64)
+        without = without_tokens(logits, at)
+        only_ends = without.max(axis=1) == -np.inf
+        without[only_ends] = LEAST  # weights of 0 next to the weights of the ends
+        others = _weights(without, largest, t)
+        every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
+        others.mean[only_ends] = np.nan
+    # ln p of a token is its logit less the logarithm of the sum of all weights at t = 1.
+    surprisal, slope = every.log_sum[:, -1:] - others.mean, others.variance / t**2
+    entropy = every.log_sum - every.mean / t
+    return np.stack([entropy, every.variance / t**3, surprisal, slope], axis=1)[:, :, :-1]
+
+
+def _weights(logits: Array, largest: Floats, t: Floats) -> _Weights:
+    """Return the weights of all tokens of these rows.
+
+    Args:
+        logits: (rows, tokens).
+        largest: (rows,) the logit that all of them are relative to.
+        t: (temperatures,).
+    """
+    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
+    mean, square = first / (1 + rest), second / (1 + rest)
+    top = (logits.max(axis=1) - largest)[:, None]
+    # A variance: rounding may take a tiny one below 0.
+    return _Weights(top / t + np.log1p(rest), top + mean, np.maximum(square - mean**2, 0.0))
+
+
+def _union(one: _Weights, other: _Weights) -> _Weights:
+    """Return the weights of two sets of tokens together."""
+    log_sum = np.logaddexp(one.log_sum, other.log_sum)
+    shares = [np.exp(each.log_sum - log_sum) for each in (one, other)]
+    mean = shares[0] * one.mean + shares[1] * other.mean
+    # The law of total variance: inside both sets, and between their means.
+    variance = sum(
+        share * (each.variance + (each.mean - mean) ** 2)
+        for share, each in zip(shares, (one, other), strict=True)
+    )
+    return _Weights(log_sum, mean, np.asarray(variance))

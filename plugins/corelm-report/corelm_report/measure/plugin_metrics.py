@@ -1,0 +1,224 @@
+"""The figures that plugins add to a set of texts; one that fails leaves the others alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import LanguageModel, Metric
+from corelm.errors import PluginError
+from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
+from corelm_report.metrics.text_figures import Groups, left_out
+
+Function = Callable[[Sequence[int]], Any]
+TokensAndText = tuple[tuple[int, ...], str]
+"""The token ids of a text, and the text; neither can be changed by a plugin."""
+
+
+@dataclass(frozen=True)
+class PluginFigures:
+    """The figures of one set of texts, by the full name of the metric.
+
+    Attributes:
+        values: the figures; None if undefined or failed.
+        left_out: the figures of the set without each of its parts, as `left_out` returns them.
+        noise: the variance of each figure that its own random numbers cause.
+        failures: the reason of each metric that failed.
+    """
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    left_out: dict[str, list[float | None]] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FiguresOfTexts:
+    """The metrics that are means over texts, by their full names.
+
+    Attributes:
+        values: for each metric, (texts,) its value for each text; nan if a text has none.
+        failures: the reason of each metric that failed.
+    """
+
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HumanTexts:
+    """The human texts that texts are compared with, and the model that reads both.
+
+    Attributes:
+        texts: the human texts.
+        scorer: the model that reads both.
+    """
+
+    texts: Sequence[str]
+    scorer: LanguageModel
+
+
+def measure(
+    metrics: Sequence[Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    human: HumanTexts | None = None,
+    groups: Groups | None = None,
+) -> PluginFigures:
+    """Measure a set of texts with the metrics of plugins.
+
+    Args:
+        metrics: the metrics, as plugins offer them.
+        tokens: the token ids of each text.
+        written: the same texts as text.
+        human: for metrics that compare with human texts, which are undefined without it.
+        groups: (texts,) the group of each text, which is left out as a whole; by default each text.
+
+    Example:
+        >>> from corelm import Metric
+        >>> from corelm.registry.offers import Source
+        >>> count = Metric("the number of tokens", lambda tokens, texts: sum(map(len, tokens)))
+        >>> offer = Offer("count", count, Source("corelm-count", "1", "count"))
+        >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
+        >>> figures.values, figures.left_out
+        ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
+    """
+    # Tuples: a plugin cannot change the texts of the next one.
+    texts = list(zip(map(tuple, tokens), written, strict=True))
+    every, found = range(len(texts)), PluginFigures()
+    for offer in metrics:
+        if offer.value.of_text is not None:
+            continue
+        name = offer.full_name
+        found.values[name], found.left_out[name] = None, []
+        try:
+            with plugin_errors():
+                figure = partial(_repetitions, _figure(offer.value, texts, human))
+                parts = [_mean(each) for each in left_out(figure, every, groups)]
+                whole = figure(every)
+            found.values[name], found.left_out[name] = _mean(whole), parts
+            found.noise[name] = _noise(whole)
+        except PluginError as error:
+            found.failures[name] = str(error)
+    return found
+
+
+def of_texts(
+    metrics: Sequence[Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    logits: Iterable[ForcedTokens] | None = None,
+) -> FiguresOfTexts:
+    """Measure each text with the metrics that are means over texts.
+
+    Args:
+        metrics: the metrics, as plugins offer them; the others are left out.
+        tokens: the token ids of each text.
+        written: the same texts as text.
+        logits: the model's, before each token of the texts; metrics of them are undefined without.
+
+    Example:
+        >>> from corelm import Metric
+        >>> from corelm.registry.offers import Source
+        >>> length = Metric("tokens of a text", of_text=lambda tokens, text: len(tokens) or None)
+        >>> offer = Offer("length", length, Source("corelm-count", "1", "length"))
+        >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
+        {'corelm-count:length': array([ 2., nan])}
+    """
+    found = FiguresOfTexts()
+    numbers = _of_tokens(metrics, len(tokens), logits, found.failures)
+    for offer in metrics:
+        name, figure = offer.full_name, offer.value.of_text
+        if figure is None:
+            continue
+        found.values[name] = np.full(len(tokens), np.nan)
+        if name in found.failures or (logits is None and offer.value.of_token is not None):
+            continue
+        try:
+            with plugin_errors():
+                values = [
+                    _mean(_checked(figure(tuple(each), text)))
+                    for each, text in zip(numbers.get(name, tokens), written, strict=True)
+                ]
+            found.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
+        except PluginError as error:
+            found.failures[name] = str(error)
+    return found
+
+
+def _of_tokens(
+    metrics: Sequence[Offer],
+    texts: int,
+    logits: Iterable[ForcedTokens] | None,
+    failures: dict[str, str],
+) -> dict[str, list[list[float]]]:
+    """Return the numbers that metrics give the tokens of each text; the model reads them once."""
+    functions = {o.full_name: o.value.of_token for o in metrics if o.value.of_token is not None}
+    found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
+    for some in logits if logits is not None and functions else ():
+        some.logits.setflags(write=False)  # a plugin cannot change them for the next one
+        for name in functions.keys() - failures.keys():
+            try:
+                with plugin_errors():
+                    numbers = _one_a_row(functions[name](some.logits), len(some.texts))
+            except PluginError as error:
+                failures[name] = str(error)
+                continue
+            for text, number in zip(some.texts.tolist(), numbers, strict=True):
+                found[name][text].append(number)
+    return found
+
+
+def _one_a_row(value: Any, rows: int) -> list[float]:
+    """Return what a metric returned for the rows of a step; raise unless they are finite."""
+    numbers = np.asarray(value)
+    if (
+        numbers.shape != (rows,)
+        or numbers.dtype.kind not in "fiu"
+        or not np.isfinite(numbers).all()
+    ):
+        raise PluginError(f"of_token returned {shown(value)}; expected {rows} finite numbers")
+    return [float(number) for number in numbers]
+
+
+def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | None) -> Function:
+    """Return the function from the indices of some texts to the metric's value."""
+    figure, compare = metric.figure, metric.compare
+    if compare is None:
+        return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
+    if human is None:
+        return lambda rows: None
+    return compare([text for _, text in texts], list(human.texts), human.scorer)
+
+
+def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
+    """Return the figure of some texts, one value for each repetition; of none it is undefined."""
+    return _checked(figure(rows)) if rows else None
+
+
+def _checked(value: Any) -> list[float] | None:
+    """Return the values that a metric returned; raise unless they are finite numbers."""
+    if value is None:
+        return None
+    values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
+    for each in values:
+        if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
+            raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+    return [float(each) for each in values]
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return None if values is None else math.fsum(values) / len(values)
+
+
+def _noise(values: Sequence[float] | None) -> float:
+    """Return the variance of the mean over repetitions."""
+    several = values is not None and len(values) > 1
+    return float(np.var(values, ddof=1)) / len(values) if several and values else 0.0

@@ -1,0 +1,346 @@
+"""The parts of a report besides its figures: versions, plugins, papers, warnings, a playground."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corelm import Decoder, LanguageModel, Sampler, explain
+from corelm.runs import (
+    END,
+    Offer,
+    Parameterized,
+    Strategy,
+    built_in,
+    machine,
+    parts,
+    registry,
+    temperature_of,
+)
+from corelm.runs import source_of as source_of_docstring
+from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
+from corelm_report.document.figures import FIGURES, MEAN
+from corelm_report.document.header import (
+    Citation,
+    ContextsSummary,
+    FailedPlugin,
+    Header,
+    MatchTarget,
+    MetricOfPlugin,
+    ModelName,
+)
+from corelm_report.document.lookup import estimates
+from corelm_report.document.numbers import listed
+from corelm_report.measure.contexts import Contexts
+from corelm_report.metrics import intervals
+from corelm_report.metrics.estimates import FEWEST, Estimate, discoveries
+from corelm_report.metrics.inference import Inference
+from corelm_report.plan.candidates import source_of
+from corelm_report.plan.targets import Target
+
+if TYPE_CHECKING:
+    from corelm_report.plan.plan import NamedModel, Plan
+
+FEW = 30
+"""The number of positions below which a report warns that its figures say little."""
+SAMPLED = 1000
+"""The number of tokens by which two vocabularies are compared."""
+INTERVALS = (
+    "95 %: Student's t over independent units, from the figure without each of them in turn "
+    "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
+    "says where that is further. The units are the prompts if there are 8 or more: then "
+    "it is about prompts like these; else the units are the texts of one seed and sample, and it "
+    "is about these prompts. None where fewer than 8 units differ from the others. Wilson's score "
+    "interval for the share of texts that end in loops; self-BLEU has none where fewer than 8 "
+    "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
+    "samplers are paired by unit, and so are those from human continuations of the same prompts; "
+    "those from other human texts are not, but for expected surprisal at their positions; each has "
+    "a p-value over the same units, and those marked on the page have a false discovery rate of 5 %"
+)
+PAPERS_OF_INTERVALS = {
+    Estimate.interval: "intervals",
+    Estimate.of_left_out: "errors over units",
+    Inference.of_design: "independent units",
+    intervals.share_interval: "intervals of shares",
+    discoveries: "marked differences",
+}
+
+
+def header(
+    plan: Plan,
+    tried: Iterable[str],
+    targets: Mapping[Target, float],
+    contexts: Contexts,
+    entries: Iterable[Entry],
+) -> Header:
+    """Return the facts about a report besides its figures; the command line fills in `command`.
+
+    Args:
+        plan: the plan of the report.
+        tried: the registered name of each sampler, once for each setting.
+        targets: the targets of matching with their values.
+        contexts: the contexts of the samplers.
+        entries: the entries of the samplers.
+    """
+    here = machine()
+    return Header(
+        corelm=version("corelm"),
+        python=here["python"],
+        numpy=here["numpy"],
+        platform=here["platform"],
+        processor=here["processor"],
+        kernels=here["kernels"],
+        vector_width=here["vector_width"],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=None,
+        model=ModelName(name=plan.model_name, sha256=plan.sha256),
+        scorer=plan.model_name,
+        second_scorer=None if plan.scorer is None else _model_name(plan.scorer),
+        prompts=list(plan.prompts),
+        n=plan.n,
+        length=plan.length,
+        seed=plan.seeds[0],
+        seeds=list(plan.seeds),
+        contexts=ContextsSummary(
+            source=contexts.source,
+            description=contexts.description,
+            texts=len(contexts.texts),
+            positions=contexts.positions,
+        ),
+        failed_plugins=failed_plugins(),
+        settings_tried=dict(Counter(tried)),
+        metrics=[
+            MetricOfPlugin(
+                name=offer.full_name,
+                version=offer.source.version,
+                meaning=offer.value.meaning,
+                source=source_of_docstring(
+                    offer.value.figure or offer.value.compare or offer.value.of_text
+                ),
+            )
+            for offer in plan.metrics
+        ],
+        matched=[
+            MatchTarget(figure=target.figure, asked=str(target), target=value)
+            for target, value in targets.items()
+        ],
+        ci=INTERVALS,
+        sources=citations(entries),
+    )
+
+
+def _model_name(model: NamedModel) -> ModelName:
+    return ModelName(name=model.name, sha256=model.sha256)
+
+
+def warnings(
+    plan: Plan,
+    contexts: Contexts,
+    entries: Iterable[Entry],
+    of_one_text: Iterable[str],
+) -> Iterator[str]:
+    """Yield the reasons why the figures prove less than they seem to.
+
+    Args:
+        plan: the plan of the report.
+        contexts: the contexts of the samplers.
+        entries: the entries of the samplers.
+        of_one_text: the entries of decoders that write the same text each time.
+    """
+    yield from plan.warnings
+    if contexts.positions < FEW:
+        yield (
+            f"the samplers were compared at {contexts.positions} positions only, which is too few "
+            "for a conclusion; write more texts (--samples) or longer ones (--length)"
+        )
+    # The number of units follows from the design alone: prompts, seeds and samples.
+    texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
+    if len(Inference.of_design(texts)) < FEWEST:
+        yield (
+            f"intervals need at least {FEWEST} texts of each prompt (--samples), or as "
+            "many prompts (--prompts)"
+        )
+    if plan.human and len(plan.human.texts) < plan.set_size:
+        yield (
+            f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
+            f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
+            f"human texts, fewer than the {plan.set_size} of each sampler"
+            f"{'; --samples 1 writes as many' if plan.human_prompt_length else ''}"
+        )
+    if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
+        yield (
+            f"the second scorer, {plan.scorer.name}, is of the same family as {plan.model_name}, "
+            "whose vocabulary it has, and likes what that likes; choose one that was trained apart"
+        )
+    for name in of_one_text if plan.n > 1 else ():
+        yield (
+            f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
+            "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
+            "distinct-n, are compared with no other"
+        )
+    yield from undefined(entries, plan.metrics)
+
+
+def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
+    """Return True if two models have the same tokens, by a sample of them.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> have_one_vocabulary(ToyModel(), ToyModel()), have_one_vocabulary(
+        ...     ToyModel(), ToyModel(["the", "cat"])
+        ... )
+        (True, False)
+    """
+    sizes = len(first.vocabulary), len(second.vocabulary)
+    if sizes[0] != sizes[1]:
+        return False
+    ids = range(0, sizes[0], max(sizes[0] // SAMPLED, 1))
+    return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
+
+
+def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:
+    """Yield a sentence for each metric of a plugin that could not be measured for some entries."""
+    measured = [entry for entry in entries if not entry.error and entry.generated_texts]
+    for name in (offer.full_name for offer in metrics):
+        lacking = [
+            entry.label
+            for entry in measured
+            if entry.generated_texts
+            and entry.generated_texts.figures.get(name) is None
+            and name not in (entry.failed_metrics or {})
+        ]
+        if lacking:
+            yield (
+                f"{name} could not be measured for {listed(lacking)}: it is undefined for these "
+                "texts, which may be too short or too few"
+            )
+
+
+def failed_plugins() -> list[FailedPlugin]:
+    """Return the installed plugins that could not be loaded, each with the reason."""
+    # Plugins load on demand: only loading them all shows which ones fail.
+    registry().load_all()
+    failures = registry().failures.items()
+    return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
+
+
+def citations(entries: Iterable[Entry]) -> list[Citation]:
+    """Return the papers of the figures that some entries have, and of the intervals."""
+    measured = {each.figure for entry in entries if not entry.error for each in estimates(entry)}
+    by_function: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        if figure.source:
+            name = MEAN if figure.name == "entropy" else figure.name
+            by_function.setdefault(figure.source, []).append(name)
+    found = [
+        Citation(
+            of=[name for name in names if name in measured],
+            source=source_of_docstring(resolve_name(function)),
+        )
+        for function, names in by_function.items()
+    ]
+    found += [
+        Citation(of=[name], source=source_of_docstring(function))
+        for function, name in PAPERS_OF_INTERVALS.items()
+    ]
+    return [each for each in found if each.of and each.source and measured]
+
+
+def described(strategy: Strategy) -> SamplerEntry:
+    """Return the entry of a strategy without figures; a chain has the parameters of each stage."""
+    stages = [_stage(stage) for stage in strategy.stages]
+    alone = stages[0] if len(stages) == 1 else None
+    return SamplerEntry(
+        sampler=str(strategy),
+        name=name_of(strategy),
+        params=alone.params if alone else {},
+        plugin=alone.plugin if alone else None,
+        temperature=_temperature(strategy.sampler) if strategy.decoder is None else None,
+        stages=stages,
+    )
+
+
+def name_of(strategy: Strategy) -> str:
+    """Return the registered name; for a chain, the names of its stages with bars between."""
+    return " | ".join(stage.name for stage in strategy.stages)
+
+
+def _temperature(sampler: Sampler) -> float | None:
+    """Return the one temperature of a sampler; None if it has none, or an infinite one."""
+    # JSON has no infinity.
+    t = temperature_of(sampler)
+    return t if t is not None and math.isfinite(t) else None
+
+
+def _stage(sampler: Sampler | Decoder) -> Stage:
+    source = source_of(sampler)
+    return Stage(
+        name=sampler.name,
+        kind="decoder" if isinstance(sampler, Decoder) else sampler.kind,
+        params=parameters(sampler),
+        plugin=Plugin(
+            distribution=source.distribution,
+            version=source.version,
+            entry_point=source.entry_point,
+        ),
+        sources=sources_of(sampler),
+    )
+
+
+def sources_of(thing: Sampler | Decoder) -> list[str]:
+    """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
+    sources = [source_of_docstring(type(part)) for part in parts(thing)]
+    return list(dict.fromkeys(filter(None, sources)))
+
+
+def parameters(thing: Parameterized) -> Parameters:
+    """Return the parameters by name, with values that JSON can hold."""
+    return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it; a value that JSON lacks, such as infinity, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+WORDS = 40
+"""The number of likeliest tokens whose text is kept."""
+LEAST = -1e30
+"""A logit with probability 0 that float32 can still hold."""
+
+
+def try_it(model: LanguageModel, prompt: str) -> TryIt:
+    """Return the model's distribution after a prompt, on which a reader tries samplers.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> found = try_it(ToyModel(), "the")
+        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
+        ([' cat', ' dog'], 11)
+    """
+    explanation = explain(model, prompt, built_in("stochastic"))
+    stage = explanation.stages[0]
+    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
+    # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
+    below = np.maximum(logits - logits[0], LEAST)
+    ends = model.vocabulary.ends
+    words = [
+        END if token in ends else explanation.text_of(token)
+        for token in stage.ranked_tokens[:WORDS].tolist()
+    ]
+    logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")
+    return TryIt(prompt=prompt, logits=logits_in_base64, words=words)

@@ -1,0 +1,362 @@
+"""The run of a report: its units of work, one after the other, and the document they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from corelm import Sampler
+from corelm import sampler as read_sampler
+from corelm.errors import UsageError
+from corelm.runs import Endings, Executor, Strategy, Texts, batches, never_drawn
+from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
+from corelm_report.document.figures import HUMAN
+from corelm_report.measure import on_contexts
+from corelm_report.measure.contexts import Contexts, human_contexts
+from corelm_report.measure.entries import (
+    Measured,
+    best_settings,
+    closest,
+    from_entry,
+    from_human,
+    fronts,
+    teacher_forced,
+)
+from corelm_report.measure.human import (
+    band,
+    fit_on_human_text,
+    fit_on_other_text,
+    from_manifest,
+    from_texts,
+    surprisal_per_entropy,
+    written,
+)
+from corelm_report.measure.journal import Journal
+from corelm_report.measure.on_contexts import curve, temperatures
+from corelm_report.measure.plugin_metrics import HumanTexts
+from corelm_report.measure.provenance import header, name_of, try_it, warnings
+from corelm_report.measure.text_records import (
+    Score,
+    TextRecord,
+    is_kept,
+    kept_texts,
+    without_details,
+)
+from corelm_report.measure.text_set import TextSet
+from corelm_report.measure.units import (
+    DrawContexts,
+    DrawTexts,
+    Match,
+    Matchers,
+    MeasureOnContexts,
+    ModelEntropy,
+    OpenEntry,
+    Part,
+    Progress,
+    Result,
+    ScoreTexts,
+    Stages,
+    parts_of,
+)
+from corelm_report.metrics.inference import Inference
+from corelm_report.plan.human_corpus import HOW_TO_GIVE
+from corelm_report.plan.plan import Plan
+from corelm_report.plan.targets import Target
+
+UNIT = 16
+"""The number of texts in a unit of work on the same contexts."""
+SCORER = 1
+"""The number of the second scorer among the models of an executor."""
+
+
+class ReportRun:
+    """The run of one report.
+
+    Args:
+        plan: what to measure.
+        executor: does the units of work.
+        journal: the units that are finished.
+        progress: called at every unit.
+    """
+
+    def __init__(
+        self, plan: Plan, executor: Executor, journal: Journal, progress: Progress
+    ) -> None:
+        self._plan = plan
+        self._stages = Stages(executor, journal, progress)
+        self._targets: dict[Target, float] = {}
+        self._human_texts: HumanTexts | None = None
+        self._people: TextSet | None = None
+        self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
+
+    def document(self) -> Document:
+        """Run the units that are not finished, and return the document of the report.
+
+        Raises:
+            ModelOutputError: the model returned logits that no sampler can use.
+            UsageError: there is nothing to measure, or nothing to match.
+        """
+        plan = self._plan
+        texts = self._texts()
+        if texts.source == HUMAN:
+            scorer = plan.scorer.model if plan.scorer else plan.model
+            self._human_texts = HumanTexts(written(plan, texts), scorer)
+        # Human text is measured whole, because the human entry compares with as many texts as the
+        # samplers write; the samplers are compared on the first `contexts` of them.
+        contexts = texts.some(range(min(plan.contexts, len(texts.texts))))
+        human = self._human(texts, len(contexts.texts))
+        if plan.against == HUMAN and human is None:
+            raise UsageError(
+                f"there is no human text to compare with: {HOW_TO_GIVE}, or compare "
+                "with one of the samplers"
+            )
+        # Matching comes before all measurements: it decides which samplers there are.
+        matchers = Matchers(contexts)
+        self._targets = self._target_values(human, matchers)
+        self._match(matchers)
+        at = temperatures(e.sampler for e in self._entries if e.candidate.decoder is None)
+        found = self._on_contexts(contexts, at)
+        if human is not None:
+            human.temperature = (
+                fit_on_human_text(found["model"], found["curve"], at, self._inference(contexts))
+                if contexts.source == HUMAN
+                else fit_on_other_text(human, found["curve"], at)
+            )
+        drawn, of_contexts = self._generated_texts(), self._inference(contexts)
+        measured = self._measurements(found["samplers"], drawn, human, of_contexts)
+        words = found["model"] if contexts.source == HUMAN else None
+        entries = list(self._finished(measured, human, words))
+        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+
+    def _assembled(
+        self,
+        contexts: Contexts,
+        human: HumanEntry | None,
+        measured: Mapping[str, Measured],
+        entries: Sequence[SamplerEntry],
+        of_temperature: Curve,
+    ) -> Document:
+        """Return the document of these entries, with everything that follows from them."""
+        plan, vocabulary = self._plan, self._plan.model.vocabulary
+        # Matching has found the parameters, so the names are final only here.
+        names = {entry.name: name_of(entry.strategy) for entry in self._entries}
+        tried = [name_of(entry.strategy) for entry in self._entries]
+        of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
+        drawable = len(vocabulary) - len(never_drawn(vocabulary))
+        near = closest(measured, human, self._people)
+        return Document(
+            header=header(plan, tried, self._targets, contexts, entries),
+            vocabulary=len(vocabulary),
+            drawable=drawable,
+            bounds=Bounds(min=0.0, max=math.log(drawable)),
+            human=human,
+            samplers=list(entries),
+            closest=near.rows,
+            too_few=near.too_few,
+            simultaneous=near.differences,
+            best=best_settings(measured, names, human),
+            fronts=fronts(entries),
+            curve=of_temperature,
+            try_it=try_it(plan.model, plan.prompts[0]),
+            warnings=list(warnings(plan, contexts, entries, of_one_text)),
+        )
+
+    def _texts(self) -> Contexts:
+        """Return the contexts of the samplers, followed by further human texts if there are any."""
+        s = self._plan
+        if s.human is None:
+            # Rounded up, so that every prompt has the same number of contexts.
+            each = min(s.n, -(-s.contexts // len(s.prompts)))
+            unit = DrawContexts(s.prompts, each, s.length, s.seeds[0])
+            found = self._stages.result(unit)
+            texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
+            return Contexts(found["source"], found["description"], texts, lengths)
+        whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
+        # As long as the generated texts: entropy depends on the position.
+        return whole.cut(s.length)
+
+    def _inference(self, contexts: Contexts) -> Inference:
+        """Return the independent units of the contexts."""
+        n, prompts = len(contexts.texts), len(self._plan.prompts)
+        if contexts.source == HUMAN:
+            return Inference.of_texts(contexts.texts)
+        # `DrawContexts` has the first sample of every prompt, then the second.
+        return Inference.of_design([(i % prompts, 0, i // prompts) for i in range(n)])
+
+    def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
+        """Return the human entry, from human texts or else from the manifest of the model."""
+        if texts.source != HUMAN:
+            return from_manifest(self._plan)
+        record = self._measured("human texts", texts, [], ())["model"]
+        entry, measured = from_texts(self._plan, texts, record, some, self._human_scores)
+        self._people = measured
+        return entry
+
+    def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
+        [scores] = self._scores("second scorer, human texts", [texts])
+        return scores
+
+    def _target_values(self, human: HumanEntry | None, matchers: Matchers) -> dict[Target, float]:
+        """Return the value of each target; "human" is converted to these contexts."""
+        return {
+            target: self._human_value(human, matchers) if target.value is None else target.value
+            for target in self._plan.match
+        }
+
+    def _human_value(self, human: HumanEntry | None, matchers: Matchers) -> float:
+        """Return the surprisal that human text would have on these contexts, in nats."""
+        ratio = surprisal_per_entropy(human)
+        if ratio is None:
+            raise UsageError(
+                f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
+            )
+        return float(ratio * self._stages.result(ModelEntropy(matchers))["mean"])
+
+    def _match(self, matchers: Matchers) -> None:
+        """Find the parameters that candidates leave open."""
+        entries, units = [], []
+        for entry in self._entries:
+            open_, target = entry.candidate.open, entry.candidate.target
+            if open_ is not None and target is not None:
+                entry.target = self._targets[target]
+                entries.append(entry)
+                # Human surprisal is known of words that can be drawn: compare at their positions.
+                of_words = target.value is None and self._plan.human is not None
+                units.append(Match(open_, target.figure, entry.target, matchers, of_words))
+        results = self._stages.results("matching", units, len(units)) if units else ()
+        for entry, (_, result) in zip(entries, results, strict=True):
+            found = entry.take(result)
+            entry.sampler = read_sampler(found["value"]) if found else entry.sampler
+
+    def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
+        """Return the result of `on_contexts.measure`, with one of its `samplers` for every entry.
+
+        A decoder has none: its next token depends on its search so far.
+        """
+        entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
+        found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
+        records = {id(entry): each for entry, each in zip(entries, found["samplers"], strict=True)}
+        found["samplers"] = [
+            (entry.take(records[id(entry)]) or {}) if id(entry) in records else {}
+            for entry in self._entries
+        ]
+        return found
+
+    def _measured(
+        self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
+    ) -> Result:
+        """Return the result of `on_contexts.measure` on all texts, one unit after the other."""
+        n, strategies = len(contexts.texts), tuple(map(Strategy, samplers))
+        parts = [range(first, min(first + UNIT, n)) for first in range(0, n, UNIT)]
+        units = [
+            MeasureOnContexts(stage, part[0], contexts.some(part), strategies, tuple(at))
+            for part in parts
+        ]
+        return on_contexts.merge(
+            [result for _, result in self._stages.results(stage, units, len(units))]
+        )
+
+    def _generated_texts(self) -> list[list[TextRecord]]:
+        """Return the texts of each entry; none for a sampler that has failed."""
+        s = self._plan
+        parts = [[*self._parts(entry)] for entry in self._entries]
+        # Lazy: a sampler that fails in one unit gets no further one.
+        units = (
+            DrawTexts(at, number, part, self._is_counted and len(part[0][1]) == 1)
+            for at, entry in enumerate(self._entries)
+            for number, part in enumerate(parts[at])
+            if entry.error is None
+        )
+        found: list[list[TextRecord]] = [[] for _ in self._entries]
+        for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
+            record = self._entries[unit.entry].take(result)
+            found[unit.entry] += [
+                text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
+                for text in (record["value"] if record else [])
+            ]
+        return found
+
+    @property
+    def _is_counted(self) -> bool:
+        """True if the calls of the model are counted, for some texts: next to a decoder."""
+        return any(entry.candidate.decoder for entry in self._entries)
+
+    def _parts(self, entry: OpenEntry) -> Iterator[Part]:
+        """Yield the texts of an entry in the parts that are drawn together, seed by seed."""
+        s = self._plan
+        # A decoder that draws nothing at random writes one text for each prompt, with any seed.
+        seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
+        for seed in seeds:
+            texts = Texts("", entry.strategy, s.length, n, seed, Endings())
+            yield from parts_of(texts, s.prompts, self._is_counted)
+
+    def _measurements(
+        self,
+        records: list[Result],
+        texts: list[list[TextRecord]],
+        human: HumanEntry | None,
+        of_contexts: Inference,
+    ) -> dict[str, Measured]:
+        """Return the measurements by entry, without samplers that have failed."""
+        found: dict[str, Measured] = {}
+        human_band = band(human.teacher_forced) if human else None
+        scored = self._scores("second scorer", texts)
+        columns = zip(self._entries, records, texts, scored, strict=True)
+        for done, (entry, record, drawn, scores) in enumerate(columns):
+            self._stages.progress("figures", done, len(self._entries))
+            if entry.error is None:
+                metrics = self._plan.metrics
+                own = TextSet(
+                    drawn, human_band, metrics, scores, self._human_texts, model=self._plan.model
+                )
+                found[entry.name] = Measured(record, own, of_contexts)
+        self._stages.progress("figures", len(self._entries), len(self._entries))
+        return found
+
+    def _scores(self, stage: str, texts: Sequence[Sequence[TextRecord]]) -> list[list[Score]]:
+        """Return the scores of the texts of each entry under the second scorer, if there is one."""
+        found: list[list[Score]] = [[] for _ in texts]
+        if self._plan.scorer is None:
+            return found
+        units = [
+            ScoreTexts(stage, entry, some.start, tuple((t["prompt"], t["text"]) for t in part))
+            for entry, drawn in enumerate(texts)
+            for some in batches(len(drawn))
+            if (part := drawn[some.start : some.stop])
+        ]
+        for unit, scores in self._stages.results(stage, units, len(units), SCORER):
+            found[unit.entry] += scores
+        return found
+
+    def _finished(
+        self,
+        measured: Mapping[str, Measured],
+        human: HumanEntry | None,
+        contexts: Result | None,
+    ) -> Iterator[SamplerEntry]:
+        """Yield the entry of each sampler.
+
+        Args:
+            measured: the measurements by entry.
+            human: the human entry.
+            contexts: the record of the model on the contexts, if they are human text.
+        """
+        names = {entry.candidate.name: entry.name for entry in self._entries}
+        against = self._plan.against or (HUMAN if human else next(iter(names)))
+        name = names.get(against, against)
+        other = measured.get(name)
+        for each in self._entries:
+            own = None if each.error else measured[each.name]
+            entry = replace(each.described(), failed_metrics={})
+            if own is not None:
+                if own.record:
+                    entry.teacher_forced = teacher_forced(own.record, contexts, own.inference)
+                entry.generated_texts = own.texts.summary()
+                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.texts)
+                entry.failed_metrics = own.texts.failures
+                if human and against == HUMAN:
+                    entry.differences = from_human(entry, own, human, contexts, self._people)
+                elif other and own is not other:
+                    entry.differences = from_entry(name, own, other, contexts)
+            yield entry

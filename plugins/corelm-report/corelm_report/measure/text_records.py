@@ -1,0 +1,343 @@
+"""The record of a text: the measurements of its tokens, and the parts that a report keeps."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, ByteVocabulary, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm.filters import likeliest_tokens
+from corelm.runs import (
+    END,
+    FinishReason,
+    model_surprisals,
+    nan_if_impossible,
+    prompt_and_text,
+    rank,
+    teacher_forced,
+    texts_after,
+)
+from corelm_report.document.content import KeptText, TokenDetails
+from corelm_report.metrics.sums import Band, Sums, along_texts
+from corelm_report.plan import TEXTS
+
+DETAILED = 5
+"""The number of samples of each prompt, the first ones, that have details of every token.
+
+Details take a softmax over the vocabulary for each token, and most of the memory of a record.
+"""
+
+
+class TextRecord(TypedDict):
+    """One text and its measurements; surprisals and entropies in nats, one for each token drawn.
+
+    Keys:
+        prompt: its beginning.
+        seed: the random seed; 0 for a human text.
+        sample: its index; its random numbers depend on the seed and the index alone.
+        text: the text after the prompt.
+        tokens: the ids, without the end token.
+        end: the id of the end token if one was drawn.
+        finish_reason: why it ended, `end` or `length`.
+        unknown: the number of [UNK] tokens.
+        bytes: the bytes that the tokens with a surprisal add to the text, in UTF-8.
+        words: the text that each token drawn added; none for the end token.
+        surprisal: under the model's own distribution.
+        sampler_surprisal: under the distribution drawn from.
+        entropy: of the distribution drawn from.
+        model_entropy: of the model's own distribution.
+        constraint_cost: the cost of the masks, as in a `Generation`.
+        model_calls: the calls of the model that the text took; None if they were not counted.
+        tokens_read: the tokens that the model read for it; None if they were not counted.
+        details: of each token, for the first samples; empty for the others.
+    """
+
+    prompt: str
+    seed: int
+    sample: int
+    text: str
+    tokens: list[int]
+    end: int | None
+    finish_reason: FinishReason
+    unknown: int
+    bytes: int
+    words: list[str]
+    surprisal: Sequence[float]
+    sampler_surprisal: Sequence[float]
+    entropy: Sequence[float]
+    model_entropy: Sequence[float]
+    constraint_cost: float | None
+    model_calls: int | None
+    tokens_read: int | None
+    details: list[TokenDetails]
+
+
+def without_details(record: TextRecord) -> TextRecord:
+    """Return the record of a text that the report does not show, in a fraction of the memory.
+
+    Example:
+        >>> from corelm_report.measure.generated_texts import draw
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, Texts, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> [record] = draw(ToyModel(), texts, [0])
+        >>> without_details(record)["words"], without_details(record)["entropy"]
+        ([], array('d', [0.0, 0.0, 0.0]))
+    """
+    found = record.copy()
+    found["words"], found["sampler_surprisal"], found["details"] = [], [], []
+    for name in ("surprisal", "entropy", "model_entropy"):
+        found[name] = array("d", record[name])
+    return found
+
+
+def without_end(
+    record: TextRecord, name: Literal["surprisal", "entropy", "model_entropy"]
+) -> Sequence[float]:
+    """Return the values of a text's tokens without the value of its end.
+
+    Human text has no end token, so figures that compare with it count none.
+    """
+    values = record[name]
+    return values if record["end"] is None else values[:-1]
+
+
+def are_copies(records: Sequence[TextRecord]) -> bool:
+    """Return True if all texts of each prompt are the same, and there are several of one."""
+    texts = {(record["prompt"], *record["tokens"]) for record in records}
+    prompts = {record["prompt"] for record in records}
+    return len(texts) == len(prompts) < len(records)
+
+
+ALTERNATIVES = 5
+
+
+def details(
+    step: Step, row: int, drawn: TokenRecord, past: list[int], vocabulary: Vocabulary
+) -> TokenDetails:
+    """Return the details of the token drawn in one row of a step.
+
+    Args:
+        step: the step.
+        row: the row.
+        drawn: the token of this row, with its measurements.
+        past: the ids before it.
+        vocabulary: the vocabulary of the ids.
+    """
+    logits = step.model_logits[row]
+    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
+    return {
+        "token": END if drawn.token in vocabulary.ends else drawn.text,
+        "rank": rank(logits, drawn.token),
+        "p": float(p[drawn.token]),
+        "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
+        "entropy": drawn.entropy,
+        "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
+    }
+
+
+def _likeliest(logits: Array) -> list[int]:
+    """Return the ids of the likeliest tokens; ties go to the lowest id."""
+    return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
+
+
+DIGITS = 7
+"""Significant digits of the numbers of a token; the model's logits have no more."""
+IN_NATS = ("surprisal", "sampler_surprisal", "entropy", "model_entropy")
+
+
+FiguresOfText = Callable[[int], dict[str, float | None]]
+"""From the index of a text to its figures."""
+
+
+def kept_texts(
+    records: Sequence[TextRecord], figures_of: FiguresOfText, count: int | None = TEXTS
+) -> list[KeptText]:
+    """Return the first texts of each prompt, of the first seed, with figures of texts and tokens.
+
+    The first samples have the details of each token; every text has a list for each figure of
+    tokens, with their ids and words.
+
+    Args:
+        records: the records of all texts of one sampler.
+        figures_of: returns the figures of a text, by its index.
+        count: the number of samples to keep of each prompt; None for all.
+
+    Example:
+        >>> from corelm_report.measure.generated_texts import draw
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, Texts, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> [text] = kept_texts(draw(ToyModel(), texts, [0]), lambda at: {})
+        >>> text.tokens[0]["token"], text.tokens[0]["rank"], text.tokens[0]["q"]
+        (' cat', 1, 1.0)
+        >>> text.by_token["text"], text.by_token["surprisal"]
+        ([' cat', ' sat', ' on'], [0.8639649, 1.066351, 0.6690496])
+    """
+    return [
+        KeptText(
+            prompt=record["prompt"],
+            seed=record["seed"],
+            sample=record["sample"],
+            text=record["text"],
+            finish_reason=record["finish_reason"],
+            tokens=record["details"],
+            figures=figures_of(at),
+            by_token=_by_token(record),
+        )
+        for at, record in enumerate(records)
+        if is_kept(record, records[0]["seed"], count)
+    ]
+
+
+def is_kept(record: TextRecord, seed: int, count: int | None) -> bool:
+    """Return True if a report keeps a text: one of the first samples, of the first seed.
+
+    Args:
+        record: the record of the text.
+        seed: the first seed.
+        count: the number of samples to keep of each prompt; None for all texts.
+    """
+    return count is None or (record["seed"] == seed and record["sample"] < count)
+
+
+def _by_token(record: TextRecord) -> dict[str, list[Any]]:
+    """Return one list for each figure: a dict for each token would be ten times as long."""
+    end = [] if record["end"] is None else [record["end"]]
+    columns: dict[str, list[Any]] = {"token": [*record["tokens"], *end], "text": record["words"]}
+    return columns | {name: _rounded(record[name]) for name in IN_NATS}  # type: ignore[literal-required]
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def ratios(
+    records: Sequence[TextRecord], human_band: Band | None, scores: Sequence[Score]
+) -> dict[str, Sums]:
+    """Return the figures of texts that are ratios of two sums over them, as the sums.
+
+    Args:
+        records: the records of the texts.
+        human_band: the ends of the human band; None if they are unknown.
+        scores: their scores under the second scorer, if there is one.
+    """
+    surprisals = [without_end(record, "surprisal") for record in records]
+    entropies = [without_end(record, "model_entropy") for record in records]
+    found = along_texts(surprisals, entropies, human_band)
+    drawn = [float(len(record["surprisal"])) for record in records]
+    nats = [math.fsum(each) for each in surprisals]
+    return found | {
+        "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
+        "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
+        "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
+        "model_calls": _where_known(records, "model_calls", drawn),
+        "tokens_read": _where_known(records, "tokens_read", drawn),
+        **(scorer_sums(scores) if scores else {}),
+    }
+
+
+def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
+    """Return the sums of a value per text or token, over the texts that have it."""
+    values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
+    known = [value is not None for value in values]
+    return (
+        [value or 0.0 for value in values],
+        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
+    )
+
+
+class Score(TypedDict):
+    """The score of one text.
+
+    Keys:
+        nats: the sum of the surprisals of its tokens.
+        tokens: their number, without tokens that the model cannot draw.
+        bytes: the bytes that these tokens add to the text, in UTF-8.
+    """
+
+    nats: float
+    tokens: int
+    bytes: int
+
+
+def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]:
+    """Return the score of each text under a model, which may have its own vocabulary.
+
+    Args:
+        model: the scorer.
+        texts: for each text its prompt, which is read but not scored, and the text.
+
+    Raises:
+        ModelOutputError: the model returned logits that are no distribution.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> [found] = score(ToyModel(), [("the", " cat sat")])
+        >>> round(found["nats"], 3), found["tokens"], found["bytes"]
+        (1.93, 2, 8)
+    """
+    vocabulary = model.vocabulary
+    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    nats = [np.full(len(own), np.nan) for _, own in pairs]
+    ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
+    for some in teacher_forced(model, ids, lengths):
+        # A token that the scorer cannot draw would cost infinitely much: it is left out.
+        surprisals = nan_if_impossible(model_surprisals(some.logits, some.tokens))
+        for i, value in zip(some.texts, surprisals, strict=True):
+            nats[i][some.place] = value
+    return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]
+
+
+def _score(
+    vocabulary: Vocabulary, before: list[int], own: list[int], nats: NDArray[np.float64]
+) -> Score:
+    """Return the score of a text with these surprisals; nan for a token that cannot be drawn."""
+    known = ~np.isnan(nats)
+    kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
+    size = count_bytes(vocabulary, before, kept) if own else 0
+    return Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
+
+
+def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:
+    """Return the number of bytes in UTF-8 that ids add to the text of the ids before them.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> vocabulary = ToyModel().vocabulary
+        >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
+        8
+    """
+    if isinstance(vocabulary, ByteVocabulary):  # a token may be a part of a character
+        return sum(len(vocabulary.token_bytes(token)) for token in ids)
+    prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
+    return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))
+
+
+def bits_per_byte(nats: Sequence[float], sizes: Sequence[int]) -> Sums:
+    """Return the sums of bits per byte over texts.
+
+    Args:
+        nats: (texts,) the sum of the surprisals of each text.
+        sizes: (texts,) its bytes.
+    """
+    return [each / math.log(2) for each in nats], list(sizes)
+
+
+def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
+    """Return the figures of texts under the second scorer, as sums.
+
+    Example:
+        >>> scorer_sums([{"nats": 6.0, "tokens": 2, "bytes": 8}])["scorer_surprisal"]
+        ([6.0], [2])
+    """
+    nats = [each["nats"] for each in scores]
+    return {
+        "scorer_surprisal": (nats, [each["tokens"] for each in scores]),
+        "scorer_bits_per_byte": bits_per_byte(nats, [each["bytes"] for each in scores]),
+    }

@@ -1,0 +1,400 @@
+"""The figures of one sampler's texts, and their differences from another sampler's texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import LanguageModel
+from corelm.runs import Offer
+from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
+from corelm_report.document.figures import LIMITS, scale_of
+from corelm_report.measure import plugin_metrics
+from corelm_report.measure.generated_texts import logits_of
+from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
+from corelm_report.metrics import text_figures as metrics
+from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
+from corelm_report.metrics.inference import GENERATED, HUMAN, Inference
+from corelm_report.metrics.intervals import (
+    effective_number,
+    independent_difference,
+    of_exponential,
+    p_of_ends,
+    perplexity,
+    share_interval,
+)
+from corelm_report.metrics.ngrams import sharing
+from corelm_report.metrics.sets import of_sets, of_subsets, subsets
+from corelm_report.metrics.sums import Band, Sums, by_position, ratio
+
+SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "perplexity"
+
+
+class WholeSet:
+    """The figures of the texts of one seed, as a whole set.
+
+    Args:
+        tokens, written: the texts.
+        values: the figures of each of these texts.
+        offered: the metrics of plugins.
+        human: human texts, for metrics that compare with them.
+        inference: the units of these texts.
+
+    Attributes:
+        values: the figures of `metrics.of_set`, and the metrics of plugins.
+        left_out: for a jackknife, the figures that are not means, without each unit.
+        failures: the metrics that failed, with the reason.
+        noise: the variances of metrics of plugins that their own random numbers cause.
+        sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        written: Sequence[str],
+        values: Mapping[str, NDArray[np.float64]],
+        offered: Sequence[Offer],
+        human: plugin_metrics.HumanTexts | None,
+        inference: Inference,
+    ) -> None:
+        self.inference = inference
+        groups = None if inference.of_single_texts else inference.groups
+        of_plugins = plugin_metrics.measure(offered, tokens, written, human, groups)
+        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
+        self.failures, self.noise = of_plugins.failures, of_plugins.noise
+        self.sharing = sharing(tokens)
+        self.left_out = metrics.left_out_of_set(tokens, written, groups) | of_plugins.left_out
+
+
+class TextSet:
+    """The texts of one sampler, or human texts, and their figures.
+
+    A figure that is undefined for these texts is None. With several seeds, means are over all
+    texts, and a figure of a whole set, which depends on the number of texts, is the mean over the
+    sets of each seed.
+
+    Args:
+        records: the records of all texts, one seed after the other.
+        human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
+            positions of human text.
+        offered: the metrics of plugins to measure too.
+        scores: the scores of the texts under a second scorer, if there is one.
+        human: human texts, for metrics that compare with them.
+        set_size: the number of texts for figures of a whole set, by default all of a seed. Of a
+            larger set, such a figure is the mean over random subsets of this size; a smaller one
+            has none.
+        model: the report's model, for metrics of its next-token distributions.
+        source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
+            occurs twice is one unit.
+
+    Attributes:
+        records: the records of all texts.
+        set_size: the number of texts behind a figure of a whole set.
+        ratios: the figures that are ratios of two sums over texts, as the two sums.
+        inference: the independent units of the texts.
+        are_copies: True if a sampler wrote the same text of a prompt each time, as `greedy` does.
+            Copies count once in its own intervals.
+        of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
+        failures: the reason of each metric of a plugin that failed, by full name.
+
+    Example:
+        >>> from corelm_report.measure.generated_texts import draw
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.runs import Endings, Texts, strategy
+        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
+        >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
+        (2, 18, 1.0, 0.0)
+    """
+
+    def __init__(
+        self,
+        records: Sequence[TextRecord],
+        human_band: Band | None = None,
+        offered: Sequence[Offer] = (),
+        scores: Sequence[Score] = (),
+        human: plugin_metrics.HumanTexts | None = None,
+        set_size: int | None = None,
+        model: LanguageModel | None = None,
+        source: str = GENERATED,
+    ) -> None:
+        self.records, self._source = records, source
+        self._tokens = [record["tokens"] for record in records]
+        written = [record["text"] for record in records]
+        self.ratios = ratios(records, human_band, scores)
+        read = logits_of(model, records) if model else None
+        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
+        values = metrics.by_text(self._tokens) | of_plugins.values
+        self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
+        self._parts = _parts([record["seed"] for record in records])
+        self.inference = self._inference(range(len(records)))
+        self.are_copies = are_copies(records)
+        self.set_size = set_size or self._parts[0].stop - self._parts[0].start
+        # Several seeds are sets already; one set that is too large is cut into random subsets.
+        self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
+        self._sets = [
+            WholeSet(
+                [self._tokens[i] for i in some],
+                [written[i] for i in some],
+                {name: each[some] for name, each in values.items()},
+                offered,
+                human,
+                self._inference(some.tolist()),
+            )
+            for some in self._indices()
+        ]
+        failures = [of_plugins.failures, *(each.failures for each in self._sets)]
+        self.failures = {n: why for each in failures for n, why in each.items()}
+        # Figures of a whole set are not comparable if it has fewer texts than the other sets.
+        enough = self.set_size <= len(records)
+        self.of_set = {
+            name: metrics.mean(values[name])
+            if name in values
+            else _mean(self._of_sets(name) if enough else [None])
+            for name in self._sets[0].values
+        }
+        # Figures of a whole set are not means: leaving out one unit at a time shows how much they
+        # vary.
+        self._per_text: dict[str, Sums] = {
+            name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
+            for name, each in values.items()
+        }
+        self._means = self.ratios | self._per_text
+        self._estimates: dict[str, Estimate | None] = {}
+
+    @property
+    def figures_of_sets(self) -> Collection[str]:
+        """The figures that depend on the number of texts: they compare at an equal one only."""
+        return self._sets[0].left_out.keys()
+
+    def _indices(self) -> list[NDArray[np.intp]]:
+        """Return the indices of the texts of each set."""
+        n = len(self.records)
+        if self._are_subsets:
+            return subsets(n, self.set_size)
+        return [np.arange(n)[part] for part in self._parts]
+
+    def _inference(self, texts: Iterable[int]) -> Inference:
+        """Return the units of some of the texts."""
+        some = [self.records[i] for i in texts]
+        if self._source == HUMAN:
+            return Inference.of_texts([tuple(record["tokens"]) for record in some])
+        return Inference.of_design([(r["prompt"], r["seed"], r["sample"]) for r in some])
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Return a figure with the influence of each unit; None if it is undefined."""
+        if name not in self._estimates:
+            self._estimates[name] = self._estimated(name)
+        return self._estimates[name]
+
+    def _estimated(self, name: str) -> Estimate | None:
+        if name == PERPLEXITY:
+            surprisal = self.estimate(SURPRISAL)
+            return surprisal and of_exponential(surprisal)
+        if name in self._means:
+            return self.inference.estimate(self._means[name])
+        if name not in self._sets[0].left_out or self.of_set[name] is None:
+            return None
+        left_out = [each.left_out[name] for each in self._sets]
+        if self._are_subsets:
+            texts = len(self.records) / self.set_size
+            found = of_subsets(self._of_sets(name), left_out, texts)
+        else:
+            parts = [each.inference for each in self._sets]
+            found = of_sets(self.inference, parts, self._of_sets(name), left_out)
+        return found and found.with_noise(self._noise(name))
+
+    def _set_interval(self, name: str) -> Interval | None:
+        """Return the interval of a figure of a whole set."""
+        found = None if self.are_copies else self.estimate(name)
+        if found is None or not self._is_decided(name):
+            return None
+        limits = self._limits.get(name)
+        return self._known(found.interval(scale=scale_of(name, limits), limits=limits))
+
+    def _is_decided(self, name: str) -> bool:
+        """Return False for self-BLEU if its smoothing decides it more than the texts do."""
+        sharing = sum(each.sharing for each in self._sets)
+        # Random subsets hold each text several times.
+        held = len(self._sets) * self.set_size
+        return name != SELF_BLEU or sharing * len(self.records) >= FEWEST * held
+
+    def _noise(self, name: str) -> float:
+        """Return the variance of a figure that random numbers of its own cause."""
+        return math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
+
+    def _of_sets(self, name: str) -> list[float | None]:
+        """Return a figure of a set for the texts of each seed."""
+        return [each.values[name] for each in self._sets]
+
+    def of_text(self, at: int) -> dict[str, float | None]:
+        """Return the figures of one text, without figures of a whole set.
+
+        Drift is left out: it is relative to the mean position of all texts.
+        """
+        sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
+        return {"tokens": len(self.records[at]["surprisal"])} | {
+            name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()
+        }
+
+    def summary(self) -> GeneratedTexts:
+        """Return the figures with their intervals."""
+        means = {name: ratio(sums) for name, sums in self.ratios.items()}
+        ci95 = {name: self._mean_interval(name, sums) for name, sums in self._means.items()}
+        ends, surprisal = ci95[SURPRISAL], means[SURPRISAL]
+        ci95[PERPLEXITY] = ends and [perplexity(end) for end in ends]
+        # A share near 0 or 1 needs an interval with a width there.
+        _, ci95[LOOPS] = self._loops()
+        for name in self._sets[0].left_out:
+            ci95[name] = self._set_interval(name)
+        return GeneratedTexts(
+            n=len(self.records),
+            units=len(self._own_inference),
+            set_size=self.set_size,
+            texts_used=self._texts_used(),
+            tokens=sum(len(record["surprisal"]) for record in self.records),
+            figures={
+                "perplexity": None if surprisal is None else perplexity(surprisal),
+                **means,
+                **self.of_set,
+            },
+            ci95=ci95,
+            by_seed=self._by_seed() if len(self._parts) > 1 else None,
+            by_position=by_position(
+                {
+                    name: [without_end(record, name) for record in self.records]
+                    for name in ("entropy", "model_entropy")
+                }
+            ),
+        )
+
+    def _texts_used(self) -> dict[str, int]:
+        """Return the number of texts that have a figure, for each figure that some texts lack."""
+        used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
+        return {name: n for name, n in used.items() if n < len(self.records)}
+
+    @cached_property
+    def _own_inference(self) -> Inference:
+        """The units for intervals of these texts alone: copies of a text are one."""
+        if not self.are_copies:
+            return self.inference
+        return Inference.of_names([record["prompt"] for record in self.records])
+
+    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
+        own, limits = self._own_inference, self._limits.get(name)
+        found = self.estimate(name) if own is self.inference else own.estimate(sums)
+        ends = (
+            None if found is None else found.interval(scale=scale_of(name, limits), limits=limits)
+        )
+        return self._known(ends) if name in self._per_text else ends
+
+    def _known(self, ends: Interval | None) -> Interval | None:
+        """Return an interval; None if it has no width although the texts differ."""
+        # Texts that all have 0 repetitions may be followed by one that has some.
+        alike = ends is not None and ends[0] == ends[1]
+        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
+
+    def _by_seed(self) -> dict[str, SeedSpread]:
+        """Return the figures of the texts of each seed, and their standard deviation."""
+        found = {
+            name: [ratio((tops[part], bottoms[part])) for part in self._parts]
+            for name, (tops, bottoms) in self.ratios.items()
+        }
+        found["perplexity"] = [n if n is None else perplexity(n) for n in found["surprisal"]]
+        found |= {name: self._of_sets(name) for name in self.of_set}
+        return {
+            name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
+        }
+
+    def differences(self, other: TextSet) -> dict[str, Difference]:
+        """Return each figure minus the figure of a second set, with its interval and p-value.
+
+        Sets whose units have the same names are paired: their texts share a prompt, or a prompt
+        and random numbers. Others, as a decoder's that writes one text, are independent. Figures of
+        a whole set are compared at an equal number of texts only.
+        """
+        names = [*self.ratios, *self.of_set]
+        if self.set_size != other.set_size:
+            names = [name for name in names if name not in self.figures_of_sets]
+        pairs = {name: (self.estimate(name), other.estimate(name)) for name in names}
+        return {
+            name: self.difference(other, name)
+            for name, (own, their) in pairs.items()
+            if own is not None and their is not None
+        }
+
+    def difference(self, other: TextSet, name: str) -> Difference:
+        """Return a figure minus the same figure of a second set, which both have."""
+        own, their = self.estimate(name), other.estimate(name)
+        if own is None or their is None:
+            return Difference(value=None, ci95=None)
+        if name == LOOPS:
+            # Where no text loops, no text differs: combine the score intervals.
+            return self.difference_of_loops(*other._loops())
+        decided = self._is_decided(name) and other._is_decided(name)
+        found = own - their
+        parts = self.inference.parts(self._less(other, name)) if name in self._means else None
+        return Difference(
+            value=found.value,
+            ci95=found.interval() if decided else None,
+            p=found.p_value() if decided else None,
+            units=found.units,
+            between=None if parts is None else parts.between,
+            within=None if parts is None else parts.within,
+        )
+
+    def _less(self, other: TextSet, name: str) -> Sums:
+        """Return the paired differences of a mean over texts; no text if they are not paired."""
+        (tops, bottoms), (others, below) = self._means[name], other._means[name]
+        if self._samples() != other._samples() or not sum(bottoms) or not sum(below):
+            return [], []
+        n, first, second = len(tops), sum(bottoms), sum(below)
+        means = sum(tops) / first, sum(others) / second
+        pairs = zip(tops, bottoms, others, below, strict=True)
+        # Of each text, the deviation of its figure from the mean, to first order.
+        moved = [
+            n * ((a - means[0] * b) / first - (c - means[1] * d) / second) for a, b, c, d in pairs
+        ]
+        return moved, [1.0] * n
+
+    def difference_of_loops(self, share: float | None, ends: Interval | None) -> Difference:
+        """Return the share of looping texts minus a share that has its own score interval."""
+        own, mine = self._loops()
+        if own is None or share is None:
+            return Difference(value=None, ci95=None)
+        found = independent_difference(own, mine, share, ends)
+        units = len(self._own_inference)
+        p = p_of_ends(own - share, found, max(units - 1, 1))
+        return Difference(value=own - share, ci95=found, p=p, units=units)
+
+    def _samples(self) -> list[tuple[str, int, int]]:
+        return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
+
+    def _loops(self) -> tuple[float | None, Interval | None]:
+        share = self.of_set[LOOPS]
+        sums, own = self._per_text[LOOPS], self._own_inference
+        # Texts of few prompts are independent, as the interval is about these prompts.
+        of_prompts = own.about_prompts or self.are_copies
+        n = effective_number(*(own.by_unit(sums) if of_prompts else sums))
+        return share, share_interval(share, n)
+
+
+def _parts(seeds: Sequence[int]) -> list[slice]:
+    """Return the place of the texts of each seed; one place if there are no texts."""
+    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
+    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _deviation(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None

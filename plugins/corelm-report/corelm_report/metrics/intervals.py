@@ -1,0 +1,181 @@
+"""Intervals of shares of texts, of differences of figures that are known by their intervals alone.
+
+Every other interval is that of an `Estimate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from corelm_report.metrics.estimates import NORMAL, Estimate, Interval, student, tails
+from corelm_report.metrics.sums import Sums
+
+LARGEST = 700.0
+"""The largest exponent; `math.exp` overflows beyond 709."""
+
+
+def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
+    """Return the 95 % interval of a mean over the tokens of independent texts.
+
+    None if fewer than 8 texts have any, or differ from the others, unless all are the same.
+
+    Args:
+        sums: (texts,) the sum of the values of each text.
+        counts: (texts,) the number of values of each text.
+
+    Example:
+        >>> mean_interval([2.0] * 8, [1] * 8), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
+        ([2.0, 2.0], None)
+        >>> low, high = mean_interval([1.0, 2.0, 3.0, 4.0] * 2, [1] * 8)
+        >>> 1 < low < 2.5 < high < 4
+        True
+    """
+    found = Estimate.of_ratio("texts", sums, counts)
+    return None if found is None else found.interval()
+
+
+def perplexity(surprisal: float) -> float:
+    """Return the exponential of a surprisal, without overflow."""
+    return math.exp(min(surprisal, LARGEST))
+
+
+def of_exponential(surprisal: Estimate) -> Estimate:
+    """Return the perplexity of a mean surprisal."""
+    value = perplexity(surprisal.value)
+    return surprisal.moved(value, value)
+
+
+def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
+    """Return the number of independent texts that are worth as much as some units for a share.
+
+    Texts of one prompt are alike, so many of them say less. Their likeness is itself measured, and
+    by few units if a few prompts have most of the hits, so the number shrinks by the squared ratio
+    of the normal quantile to Student's. At a share of 0 or 1 their likeness is unknown, so the
+    units are counted.
+
+    Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
+    of positive counts estimated from survey data.
+
+    Args:
+        hits: (units,) the number of texts of each unit that have the property.
+        counts: (units,) the number of its texts.
+
+    Example:
+        >>> round(effective_number([2, 0] * 20, [2] * 40), 1), effective_number([0] * 4, [9] * 4)
+        (37.6, 4.0)
+    """
+    texts, n = float(np.sum(counts)), len(np.ravel(counts))
+    found = Estimate.of_ratio("units", hits, counts)
+    if texts == n or found is None:
+        return texts
+    share, variance = found.value, found.variance
+    if not variance > 0:
+        return texts if 0 < share < 1 else float(n)
+    known = (NORMAL / student(0.975, found.freedom)) ** 2
+    return min(max(share * (1 - share) / variance, float(n)), texts) * known
+
+
+def share_interval(share: float | None, n: float) -> Interval | None:
+    """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
+
+    Up to three texts away from 0 or 1 its inner end is that of Poisson's distribution: one text of
+    eight may well be one of three hundred. None if there is no text.
+
+    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference;
+    Brown, Cai and DasGupta 2001, Interval estimation for a binomial proportion,
+    doi 10.1214/ss/1009213286 (the modified Wilson interval).
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(0, 64)]
+        [0.0, 0.057]
+        >>> [round(end, 3) for end in share_interval(1 / 8, 8)]
+        [0.006, 0.471]
+    """
+    if share is None or n == 0:
+        return None
+    square = NORMAL**2
+    middle = share + square / (2 * n)
+    half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + square / n) for sign in (-1, 1))
+    low, high = min(low, _least(share * n) / n), max(high, 1 - _least((1 - share) * n) / n)
+    return [min(max(end, 0.0), 1.0) for end in (low, high)]
+
+
+POISSON = (0.0, 0.0513, 0.3554, 0.8177)
+"""Half the 5th percentiles of chi-square with 0, 2, 4 and 6 degrees of freedom."""
+
+
+def _least(hits: float) -> float:
+    """Return the least number of hits to expect where up to three were found; more are as found."""
+    return float(np.interp(hits, range(len(POISSON)), POISSON)) if hits < len(POISSON) else hits
+
+
+def independent_difference(
+    first: float | None,
+    first_ends: Interval | None,
+    second: float | None,
+    second_ends: Interval | None,
+) -> Interval | None:
+    """Return the interval of the difference of two figures of different texts.
+
+    None if either figure is undefined or has no interval.
+
+    Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
+    general approach (the method of variance estimates recovery).
+
+    Args:
+        first: the first figure.
+        first_ends: its interval.
+        second: the figure that is subtracted.
+        second_ends: its interval.
+
+    Example:
+        >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
+        [-1.0, 9.0]
+    """
+    if first is None or first_ends is None or second is None or second_ends is None:
+        return None
+    below = math.hypot(first - first_ends[0], second_ends[1] - second)
+    above = math.hypot(first_ends[1] - first, second - second_ends[0])
+    return [first - second - below, first - second + above]
+
+
+def p_of_ends(value: float | None, ends: Interval | None, freedom: float) -> float | None:
+    """Return the p-value of a difference, from the end of its interval nearer to 0.
+
+    It is below 5 % where the interval excludes 0.
+
+    Args:
+        value: the difference.
+        ends: its 95 % interval.
+        freedom: the degrees of freedom of its error.
+
+    Example:
+        >>> round(p_of_ends(1.0, [0.0, 2.0], 9), 3), p_of_ends(0.0, [0.0, 0.0], 9)
+        (0.05, 1.0)
+    """
+    if value is None or ends is None:
+        return None
+    half = value - ends[0] if value > 0 else ends[1] - value
+    if value == 0 or half <= 0:
+        return 1.0 if value == 0 else 0.0
+    return tails(abs(value) / half * student(0.975, freedom), freedom)
+
+
+def of_interval(value: float, ends: Interval) -> Estimate:
+    """Return a figure that is known by its interval alone, as if its error were normal."""
+    return Estimate(value, noise=((ends[1] - ends[0]) / 2 / NORMAL) ** 2)
+
+
+def sums_of(values: Sequence[float | None]) -> Sums:
+    """Return the sums of the mean over the texts that have a value.
+
+    Example:
+        >>> sums_of([2.0, None, 4.0])
+        ([2.0, 0.0, 4.0], [1, 0, 1])
+    """
+    return [value or 0.0 for value in values], [int(value is not None) for value in values]

@@ -1,0 +1,348 @@
+"""Figures of a set of texts: variety, repetition, likeness.
+
+Texts are sequences of token ids without the end token. Most of these figures depend on the amount
+of text: the more there is, the fewer new words it has and the more it repeats. So they compare
+only between sets with the same number of texts of the same length.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.runs import cpu_limit, ends_in_loop
+from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
+
+Floats = NDArray[np.float64]
+T = TypeVar("T")
+Value = TypeVar("Value")
+
+GROUPS = 64
+"""The number of parts of a set that are left out in turn, at most."""
+WINDOW, BEST, RAW = 32_768, 9, -15
+"""The bytes that gzip looks back, the level of `gzip.compress`, and zlib's code for no header."""
+SMALL = 6
+"""The compressed bytes of a part below which the whole bytes and the header of each part, which
+gzip has once for all parts together, would hide how much the parts differ."""
+
+
+def distinct(texts: Texts, n: int) -> float | None:
+    """Return distinct-n: the share of different n-grams over all texts together.
+
+    None if no text has n tokens.
+
+    Source: Li et al. 2016, A diversity-promoting objective function, arXiv 1510.03055.
+
+    Example:
+        >>> distinct([[3, 3, 4], [3, 4]], 1), distinct([[3, 3, 4], [3, 4]], 2)
+        (0.4, 0.6666666666666666)
+    """
+    grams, _ = ngrams(texts, n)
+    return len(np.unique(grams)) / len(grams) if len(grams) else None
+
+
+def repetition(texts: Texts, n: int) -> Floats:
+    """Return rep-n, the share of n-grams that repeat an earlier one of their text: (texts,).
+
+    nan for a text with fewer than n tokens.
+
+    Source: Welleck et al. 2020, Neural text generation with unlikelihood training,
+    arXiv 1908.04319.
+
+    Example:
+        >>> repetition([[3, 4, 3, 4, 3], [3, 4]], 2).tolist()
+        [0.5, 0.0]
+    """
+    grams, owners = ngrams(texts, n)
+    # Make equal n-grams of different texts different, so that one call counts them by text. The
+    # numbers of `ngrams` have gaps and may exceed the number of n-grams.
+    _, first = np.unique(owners * (grams.max(initial=0) + 1) + grams, return_index=True)
+    different = np.bincount(owners[first], minlength=len(texts))
+    everything = np.bincount(owners, minlength=len(texts))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1 - different / everything)
+
+
+def diversity(texts: Texts) -> Floats:
+    """Return the product of 1 - rep-n for n of 2, 3 and 4: (texts,); 1 if nothing repeats.
+
+    nan for a text with fewer than 4 tokens. The source pools the n-grams of all texts for each n
+    and multiplies the three shares; a report has the mean over texts of the product of each text,
+    which has an interval over texts and weighs short texts as much as long ones.
+
+    Source: Su et al. 2022, A contrastive framework for neural text generation,
+    arXiv 2202.06417.
+
+    Example:
+        >>> diversity([[3, 4, 5, 6], [3, 4, 3, 4, 3, 4]]).round(4).tolist()
+        [1.0, 0.1333]
+    """
+    return by_text(texts)["diversity"]
+
+
+def loops(texts: Texts) -> NDArray[np.bool_]:
+    """Return True for texts that end by repeating one phrase three times, `ends_in_loop`: (texts,).
+
+    Example:
+        >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()
+        [True, False, False, True]
+    """
+    return np.array([ends_in_loop(list(text)) for text in texts], dtype=np.bool_)
+
+
+def zipf(texts: Texts) -> float | None:
+    """Return the exponent s of frequency ~ 1 / rank ** s, over all texts together.
+
+    By least squares on the logarithms, each different token once. None for fewer than two.
+
+    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
+    arXiv 1904.09751; Zipf 1949, Human behavior and the principle of least effort.
+
+    Example:
+        >>> round(zipf([[3] * 12 + [4] * 6 + [5] * 4 + [6] * 3]), 4)  # 12 / rank
+        1.0
+    """
+    return _exponent(np.unique(flat(texts), return_counts=True)[1])
+
+
+def _exponent(counts: NDArray[np.int64]) -> float | None:
+    """Return the exponent of `zipf`, from the number of times that each token occurs."""
+    if len(counts) < 2:
+        return None
+    frequencies = np.log(np.sort(counts)[::-1])
+    ranks = np.log(np.arange(1, len(counts) + 1))
+    # Adding 0.0 turns the minus zero of equal frequencies into zero.
+    return -slope(ranks, frequencies) + 0.0
+
+
+def compression(texts: Sequence[str]) -> float | None:
+    """Return the size of all texts together divided by their size after gzip.
+
+    It is high if they repeat each other. None if they are empty.
+
+    Source: Shaib et al. 2024, Standardizing the measurement of text diversity,
+    arXiv 2403.00553.
+
+    Example:
+        >>> compression(["a good film. " * 20]) > compression(["a good film."])
+        True
+    """
+    joined = " ".join(text.strip() for text in texts).encode()
+    return len(joined) / len(gzip.compress(joined, mtime=0)) if joined.strip() else None
+
+
+def slope(x: Floats, y: Floats) -> float:
+    """Return the slope of the line through points, by least squares.
+
+    Args:
+        x: (points,), not all equal.
+        y: (points,).
+
+    Example:
+        >>> slope(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
+        2.0
+    """
+    centred = x - x.mean()
+    return float(centred @ y / (centred @ centred))
+
+
+def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None]:
+    """Return all figures of a set of texts by their names in reports; None if undefined.
+
+    Args:
+        texts: token ids.
+        written: the same texts as text.
+
+    Example:
+        >>> figures = text_figures([[3, 4, 5, 6], [3, 4, 5, 7]], ["a b c d", "a b c e"])
+        >>> figures["distinct_1"], figures["diversity"], figures["loops"]
+        (0.625, 1.0, 0.0)
+    """
+    return of_set(texts, written, by_text(texts))
+
+
+def by_text(texts: Texts) -> dict[str, Floats]:
+    """Return the figures that are means over texts, each for every text: (texts,); nan if none.
+
+    Example:
+        >>> figures = by_text([[3, 4, 3, 4, 3, 4], [3, 4]])
+        >>> figures["rep_2"].tolist(), figures["loops"].tolist()
+        ([0.6, 0.0], [1.0, 0.0])
+    """
+    repeated = {f"rep_{n}": repetition(texts, n) for n in (2, 3, 4)}
+    return {
+        **repeated,
+        "diversity": np.asarray(np.prod([1 - each for each in repeated.values()], axis=0)),
+        "loops": loops(texts).astype(np.float64),
+    }
+
+
+def of_set(
+    texts: Texts, written: Sequence[str], values: Mapping[str, Floats]
+) -> dict[str, float | None]:
+    """Return the figures of `text_figures`, from the figures of `by_text`."""
+    return {
+        **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
+        **{name: mean(each) for name, each in values.items()},
+        "self_bleu_4": self_bleu(texts),
+        "zipf": zipf(texts),
+        "compression": compression(written),
+    }
+
+
+Groups = NDArray[np.intp]
+"""The index of the part of a set, from 0 on, to which each text belongs."""
+
+
+def left_out_of_set(
+    texts: Texts, written: Sequence[str], groups: Groups | None = None
+) -> dict[str, list[float | None]]:
+    """Return the figures that are not means over texts, without each group of texts in turn.
+
+    Args:
+        texts: token ids.
+        written: the same texts as text.
+        groups: (texts,) the group of each text; by default those of `single_texts`.
+    """
+    alone = groups is None
+    return {
+        **{f"distinct_{n}": distinct_left_out(texts, n, groups) for n in (1, 2, 3)},
+        "self_bleu_4": self_bleu_left_out(texts) if alone else left_out(self_bleu, texts, groups),
+        "zipf": zipf_left_out(texts, groups),
+        "compression": compression_left_out(written, groups),
+    }
+
+
+def single_texts(texts: int) -> Groups:
+    """Return the groups of independent texts: each alone, or at most `GROUPS` of them.
+
+    Example:
+        >>> single_texts(3).tolist(), int(single_texts(1000).max())
+        ([0, 1, 2], 63)
+    """
+    return np.arange(texts) % GROUPS
+
+
+def mean(values: Floats) -> float | None:
+    """Return the mean of the values that are not nan; None if there is none.
+
+    Example:
+        >>> mean(np.array([1.0, np.nan, 2.0])), mean(np.array([]))
+        (1.5, None)
+    """
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None
+
+
+def left_out(
+    statistic: Callable[[Sequence[T]], Value], texts: Sequence[T], groups: Groups | None = None
+) -> list[Value]:
+    """Return a figure of a set without each group of texts in turn, for a jackknife.
+
+    Args:
+        statistic: the figure.
+        texts: the set.
+        groups: (texts,) the group of each text; by default those of `single_texts`.
+
+    Example:
+        >>> left_out(lambda texts: distinct(texts, 1), [[3, 3], [3, 4]])
+        [1.0, 0.5]
+    """
+    some = (single_texts(len(texts)) if groups is None else groups).tolist()
+    kept = (
+        [text for text, own in zip(texts, some, strict=True) if own != group]
+        for group in range(max(some, default=-1) + 1)
+    )
+    # A plugin may release the interpreter's lock, so that threads halve the time on two cores.
+    with ThreadPoolExecutor(cpu_limit()) as pool:
+        return list(pool.map(statistic, kept))
+
+
+def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> list[float | None]:
+    """Return distinct-n of a set without each group of texts in turn, as `left_out` does.
+
+    Example:
+        >>> distinct_left_out([[3, 3], [3, 4]], 1)
+        [1.0, 0.5]
+    """
+    some = single_texts(len(texts)) if groups is None else groups
+    count = int(some.max(initial=-1)) + 1
+    grams, owners = ngrams(texts, n)
+    # One count of the whole set serves all groups: without a group, the set loses the n-grams
+    # that occur in that group alone.
+    found, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
+    alone = np.bincount(found)[found] == 1
+    different = len(np.unique(found)) - np.bincount(group[alone], minlength=count)
+    total = len(grams) - np.bincount(some[owners], minlength=count)
+    pairs = zip(different.tolist(), total.tolist(), strict=True)
+    return [some / every if every else None for some, every in pairs]
+
+
+def zipf_left_out(texts: Texts, groups: Groups | None = None) -> list[float | None]:
+    """Return the exponent of `zipf` without each group of texts in turn, as `left_out` does.
+
+    Example:
+        >>> zipf_left_out([[3, 3, 4], [3, 4]]) == left_out(zipf, [[3, 3, 4], [3, 4]])
+        True
+    """
+    some = single_texts(len(texts)) if groups is None else groups
+    tokens, owners = ngrams(texts, 1)
+    whole = np.bincount(tokens)
+    kept = (
+        whole - np.bincount(tokens[some[owners] == group], minlength=len(whole))
+        for group in range(int(some.max(initial=-1)) + 1)
+    )
+    return [_exponent(counts[counts > 0]) for counts in kept]
+
+
+def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> list[float | None]:
+    """Return the compression of a set without each group in turn, to first order.
+
+    Each group is compressed behind the bytes before it, as gzip meets it, and the ratio loses its
+    bytes on both sides. So the set is compressed once instead of once without each group, unless
+    the groups take few bytes.
+
+    Example:
+        >>> texts = ["a good film", "a bad film", "a good film"]
+        >>> first, second, third = compression_left_out(texts)
+        >>> first == third > second
+        False
+    """
+    runs = _runs(len(texts)) if groups is None else groups
+    count = int(runs.max(initial=-1)) + 1
+    whole = compression(texts)
+    if whole is None:
+        return [None] * count
+    parts = _joined(texts, runs, count)
+    ring = b"".join(parts) * 2
+    length, end, sizes = len(ring) // 2, 0, list[int]()
+    for part in parts:
+        start, end = end, end + len(part)
+        # The first part follows the last one: all parts would be compressed alike.
+        before = ring[max(start + length - WINDOW, end) : start + length]
+        deflate = zlib.compressobj(BEST, zlib.DEFLATED, RAW, zdict=before)
+        sizes.append(len(deflate.compress(part)) + len(deflate.flush()))
+    total = sum(sizes)
+    if length < SMALL * whole * len(parts):
+        return left_out(compression, texts, runs)
+    rest = [(length - len(part), total - size) for part, size in zip(parts, sizes, strict=True)]
+    return [whole * (left / size) * (total / length) if left else None for left, size in rest]
+
+
+def _runs(texts: int) -> Groups:
+    """Return the groups of texts: each alone, or at most `GROUPS` runs of neighbours."""
+    return np.arange(texts) * min(texts, GROUPS) // max(texts, 1)
+
+
+def _joined(texts: Sequence[str], groups: Groups, count: int) -> list[bytes]:
+    """Return the texts of each group as bytes."""
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for text, group in zip(texts, groups.tolist(), strict=True):
+        parts[group].append(f"{text.strip()} ")
+    return ["".join(part).encode() for part in parts]

@@ -1,0 +1,272 @@
+"""The samplers of a report: each point of a sweep, with each target of an open parameter.
+
+A sweep is one expression for several settings, such as `top_p(p=0.5,0.8,0.9)`: its values follow
+the name of a parameter, up to the next name. A range such as `0.1..2.0/20` is 20 values, evenly
+spaced, with both ends; `1..5` is five whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import NamedTuple
+
+from corelm import Decoder, Sampler
+from corelm.errors import ExpressionError, UsageError
+from corelm.runs import (
+    DEEPEST,
+    MOST_CHARACTERS,
+    STAGE,
+    Source,
+    Strategy,
+    built_in,
+    parameters_of,
+    parts,
+    registry,
+    shown,
+    split_at,
+)
+from corelm.runs import strategy as read_strategy
+from corelm_report.plan import DEFAULT, MATCHED
+from corelm_report.plan.targets import FreeParameter, Target
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sampler of a report.
+
+    Attributes:
+        sampler: the sampler to measure; before matching, the one with the default parameter.
+        open: the expression that leaves a parameter open to match; None if nothing is matched.
+        target: the target that it is matched to.
+        alone: True if there is one target, so the expression alone names the entry.
+        sweep: the one-parameter sweep that it is a point of, or None.
+        decoder: the decoder around the sampler; None for ancestral sampling.
+    """
+
+    sampler: Sampler
+    open: str | None = None
+    target: Target | None = None
+    alone: bool = True
+    sweep: str | None = None
+    decoder: Decoder | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder."""
+        return Strategy(self.sampler, self.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name of its entry before anything is measured."""
+        if self.open is None:
+            return str(self.strategy)
+        return self.open if self.alone else f"{self.open} at {self.target}"
+
+
+def _candidates(
+    samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
+) -> list[Candidate]:
+    if samplers is None:
+        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
+    given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
+    if not given:
+        raise UsageError("a report needs at least one sampler")
+    return [candidate for each in given for candidate in _points(each, targets)]
+
+
+def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
+    """Return a candidate for each point of a sweep; one for anything else."""
+    if not isinstance(given, str):
+        sampler, decoder = read_strategy(given)
+        return [Candidate(sampler, decoder=decoder)]
+    return [found for point in points_of(given) for found in _matches(point, targets)]
+
+
+def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
+    """Return a candidate for each target if the expression leaves a number open, else one."""
+    expression, sweep = point
+    sampler, decoder = read_strategy(expression)
+    if decoder is not None or not targets or FreeParameter.find(expression) is None:
+        return [Candidate(sampler, sweep=sweep, decoder=decoder)]
+    alone = len(targets) == 1
+    return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
+
+
+def _names(samplers: Iterable[str]) -> list[str]:
+    """Return the names of built-in samplers: full ones where other plugins offer the same."""
+    return [built_in(name).name for name in samplers]
+
+
+def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+    """Return each sampler once, and a warning for each sampler that was named twice."""
+    # Reversed, so that the first of equal ones is kept.
+    kept = {candidate.name: candidate for candidate in reversed(candidates)}
+    names = list(dict.fromkeys(candidate.name for candidate in candidates))
+    several = [name for name in names if sum(c.name == name for c in candidates) > 1]
+    warnings = tuple(f"{name} was named more than once; it is measured once" for name in several)
+    return tuple(kept[name] for name in names), warnings
+
+
+MOST = 1000
+"""The number of settings of a sweep, at most."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
+_RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
+# Two dots after a number are meant as a range, even one that can't be read.
+_LIKE_A_RANGE = re.compile(r"[-+.\d][^\"'(\[{]*\.\.")
+
+
+class SweepPoint(NamedTuple):
+    """One point of a sweep.
+
+    Attributes:
+        expression: a sampler or a chain.
+        sweep: the one-parameter sweep that this point is in, or None. If several parameters are
+            swept, it is the sweep of the last one.
+    """
+
+    expression: str
+    sweep: str | None
+
+
+class _Part(NamedTuple):
+    """A part of an expression as written, and its values: several if it is swept."""
+
+    text: str
+    values: list[str]
+
+
+def points_of(expression: str) -> list[SweepPoint]:
+    """Return every setting of an expression, which may sweep over parameters.
+
+    An expression without a sweep is one setting. Several swept parameters give their product.
+
+    Raises:
+        ExpressionError: a range that cannot be read, or too many settings.
+
+    Example:
+        >>> points_of("top_p(p=0.5,0.9)")[1]
+        SweepPoint(expression='top_p(p=0.9)', sweep='top_p(p=0.5,0.9)')
+        >>> [each.expression for each in points_of("temperature(t=0.1..0.3/3)")]
+        ['temperature(t=0.1)', 'temperature(t=0.2)', 'temperature(t=0.3)']
+    """
+    return _settings(expression.strip(), 0)
+
+
+def numbers_of(text: str) -> list[str]:
+    """Return the numbers of a list with commas and ranges, as text, unread outside ranges.
+
+    Raises:
+        ExpressionError: a range that cannot be read, or has too many numbers.
+
+    Example:
+        >>> numbers_of("1..3, 7")
+        ['1', '2', '3', '7']
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return [number for part in parts for number in (_range(part) if ".." in part else [part])]
+
+
+def _settings(text: str, depth: int) -> list[SweepPoint]:
+    # An expression that is too long or nests too deeply is refused when samplers are read.
+    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
+    swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
+    if not swept:
+        return [SweepPoint(text, None)]
+    _refuse_too_many(text, math.prod(len(part.values) for part in parts))
+    # One curve for each combination of the others: in it, only the last parameter varies.
+    last = swept[-1]
+    return [
+        SweepPoint("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
+        for some in product(*(part.values for part in parts))
+    ]
+
+
+def _parts(text: str, depth: int) -> Iterator[_Part]:
+    """Yield the parts of an expression: the values of its parameters, and the text around them."""
+    for at, stage in enumerate(split_at(text, "|")):
+        yield _fixed(" | " if at else "")
+        match = STAGE.fullmatch(stage.strip())
+        if match is None or not match[2]:
+            yield _fixed(stage.strip())
+            continue
+        for number, (key, texts) in enumerate(_by_name(match[2])):
+            yield _fixed(f"{', ' if number else f'{match[1]}('}{f'{key}=' if key else ''}")
+            yield _parameter(key, texts, depth)
+        yield _fixed(")")
+
+
+def _fixed(text: str) -> _Part:
+    return _Part(text, [text])
+
+
+def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
+    """Return the name of each parameter with its values, which end at the next name."""
+    found: list[tuple[str, list[str]]] = []
+    for key, text in parameters_of(arguments):
+        if not key and found and found[-1][0]:
+            found[-1][1].append(text)
+        else:
+            found.append((key, [text]))
+    return found
+
+
+def _parameter(key: str, texts: list[str], depth: int) -> _Part:
+    values = [value for text in texts for value in _values(text, depth)]
+    if len(values) > 1 and not key:
+        raise ExpressionError(
+            f"{shown(texts[0])} has no name before it; write a sweep behind the name of its "
+            "parameter, such as t=0.1..2.0/20"
+        )
+    return _Part(",".join(texts), values)
+
+
+def _values(text: str, depth: int) -> list[str]:
+    if _LIKE_A_RANGE.match(text):
+        return _range(text)
+    return [setting.expression for setting in _settings(text, depth + 1)]
+
+
+def _range(text: str) -> list[str]:
+    """Return the numbers of a range as text, whole numbers without a point."""
+    match = _RANGE.fullmatch(text)
+    if match is None or not (match[3] or (_is_whole(match[1]) and _is_whole(match[2]))):
+        raise ExpressionError(
+            f"cannot read the range {shown(text)}; write first..last/count, such as 0.1..2.0/20, "
+            "or two whole numbers, such as 1..5"
+        )
+    # Exactly, so that 0.1..2.0/20 has 0.3 and not 0.30000000000000004.
+    first, last = Fraction(match[1]), Fraction(match[2])
+    steps = int(match[3]) - 1 if match[3] else int(abs(last - first))
+    if steps < 1 and first != last:
+        raise ExpressionError(f"a range has at least 2 values, not {shown(text)}")
+    _refuse_too_many(text, steps + 1)
+    whole = _is_whole(match[1]) and _is_whole(match[2])
+    numbers = [first + (last - first) * at / max(steps, 1) for at in range(steps + 1)]
+    return [str(n) if whole and n.denominator == 1 else str(float(n)) for n in numbers]
+
+
+def _is_whole(number: str) -> bool:
+    return number.lstrip("+-").isdigit()
+
+
+def _refuse_too_many(text: str, count: int) -> None:
+    if count > MOST:
+        raise ExpressionError(f"{shown(text)} has {count:,} values; give at most {MOST:,}")
+
+
+def source_of(sampler: Sampler | Decoder) -> Source:
+    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
+    offer = registry().offer_of(type(sampler))
+    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
+
+
+def releases_of(strategy: Strategy) -> list[str]:
+    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
+    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    return [f"{source} {source.version}".strip() for source in sources]

@@ -1,0 +1,146 @@
+"""Human texts to compare with, and prompts that are the beginnings of these texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corelm import LanguageModel
+from corelm.errors import UsageError
+from corelm.runs import Parameter, Rule, counted, home, manifest_of, read_texts
+from corelm_report.metrics.inference import MANY
+
+HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
+PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
+
+
+@dataclass(frozen=True)
+class HumanCorpus:
+    """Human texts: the source of the human entry and the contexts of all samplers.
+
+    Attributes:
+        texts: the texts.
+        description: their source, in words.
+        prompt_length: the number of tokens at the beginning of each text that are the prompt of
+            the samplers; 0 if their prompts are not from these texts.
+    """
+
+    texts: tuple[str, ...]
+    description: str
+    prompt_length: int = 0
+
+
+def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
+    """Return the texts given, or else the reviews that the model has not seen, if fetched.
+
+    Args:
+        given: texts, the path of texts, or None.
+        model: the model.
+        count: the number of texts, at most.
+
+    Raises:
+        UsageError: neither texts nor a path.
+        DataError: the path cannot be read.
+    """
+    if given is None:
+        path = home() / "data" / "aclImdb" / "test"
+        corpus = manifest_of(model).get("training")
+        if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
+            return None
+        return HumanCorpus(
+            tuple(read_texts(path, count)), "IMDB reviews that the model has not seen"
+        )
+    if isinstance(given, (str, Path)):
+        return HumanCorpus(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
+    texts = tuple(given)
+    if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
+        raise UsageError("the reference must be a path of texts, or a list of texts")
+    return HumanCorpus(texts[:count], f"{counted(len(texts[:count]), 'text')} given")
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Prompts that are the beginnings of human texts.
+
+    Attributes:
+        prompts: the prompts, each once.
+        human: the texts, one for each prompt.
+        notes: a note on the texts that were left out, if there are any.
+    """
+
+    prompts: tuple[str, ...]
+    human: HumanCorpus
+    notes: tuple[str, ...]
+
+
+def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
+    """Divide human texts into prompts and their continuations.
+
+    A text is left out if nothing follows its first tokens, if they don't survive decoding and
+    encoding, as with unknown words, or if an earlier text begins with the same tokens.
+
+    Args:
+        model: the model whose vocabulary encodes the texts.
+        human: the texts, or None if there are none.
+        length: the number of tokens of a prompt.
+
+    Raises:
+        UsageError: no texts, or fewer than 8 prompts: there are no paired intervals from fewer.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> words = ToyModel().vocabulary.words[3:]
+        >>> texts = tuple(f"the {word} sat" for word in words)
+        >>> found = beginnings(ToyModel(), HumanCorpus((*texts, "the"), "fables"), 2)
+        >>> found.prompts[:2], found.notes[0][:47]
+        (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
+    """
+    if human is None:
+        raise UsageError(f"prompts_from_reference needs human texts: {HOW_TO_GIVE}")
+    kept, reasons = dict[str, str](), Counter[str]()
+    for text in human.texts:
+        ids = list(model.vocabulary.encode(text))[: model.context_length]
+        prompt = model.vocabulary.decode(ids[:length])
+        if len(ids) <= length:
+            reasons["too short"] += 1
+        elif list(model.vocabulary.encode(prompt)) != ids[:length]:
+            reasons["with unknown or divided words in it"] += 1
+        elif prompt in kept:
+            reasons["with the beginning of an earlier one"] += 1
+        else:
+            kept[prompt] = text
+    if reasons["too short"] == len(human.texts):
+        raise UsageError(
+            f"no human text has more than {counted(length, 'token')} within the model's context of "
+            f"{model.context_length}: take shorter prompts from the reference, or longer texts"
+        )
+    _require_enough(len(kept), len(human.texts), reasons, length)
+    first = "token" if length == 1 else counted(length, "token")
+    description = f"{human.description}, after their first {first}"
+    return Beginnings(
+        prompts=tuple(kept),
+        human=HumanCorpus(tuple(kept.values()), description, length),
+        notes=(_left_out(len(human.texts), reasons, length),) if reasons else (),
+    )
+
+
+def _require_enough(kept: int, texts: int, reasons: Mapping[str, int], length: int) -> None:
+    if kept < MANY:
+        why = f"; {_left_out(texts, reasons, length)}" if reasons else ""
+        raise UsageError(
+            f"paired intervals need at least {MANY} prompts, and the human texts give {kept}{why}; "
+            f"give at least {MANY} such texts as the reference, and as many contexts"
+        )
+
+
+def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
+    """Return a note that counts the texts that were left out, with the reasons."""
+    n = sum(reasons.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
+        f"{counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
+    )

@@ -1,0 +1,321 @@
+"""The plan of a report, checked: everything that its figures depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from corelm import Decoder, LanguageModel, Sampler, notes
+from corelm.errors import UsageError
+from corelm.runs import (
+    Job,
+    Offer,
+    Parameter,
+    Rule,
+    checksum_of,
+    code_settings,
+    default_prompt,
+    digest_of_texts,
+    hashes_of_secrets,
+    identity_of,
+    parts,
+    prompt_notes,
+    registry,
+    shown,
+)
+from corelm.runs import strategy as read_strategy
+from corelm_report.document.figures import HUMAN
+from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm_report.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
+from corelm_report.plan.human_corpus import (
+    HOW_TO_GIVE,
+    PROMPT_LENGTH,
+    HumanCorpus,
+    beginnings,
+    read_corpus,
+)
+from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
+
+NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
+           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A language model and the name that it was loaded by."""
+
+    model: LanguageModel
+    name: str
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum of the model's manifest, or None if it has none."""
+        return checksum_of(self.model)
+
+    def fingerprint(self, prompt: str) -> str:
+        """Return the checksum; without one, hash its distribution after a prompt."""
+        return identity_of(self.model, prompt)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a report; `plan` checks and makes it.
+
+    Attributes:
+        model: the language model.
+        model_name: its name.
+        candidates: the samplers.
+        prompts: the beginnings of the texts.
+        n: texts of each sampler for each prompt.
+        length: tokens of a text, at most.
+        seeds: the random seeds of the texts; contexts from the model use the first one.
+        human: human texts, if there are any.
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: the figures to match.
+        against: the entry that the others are compared with, or "human"; None for human text, or
+            without any for the first sampler.
+        metrics: the metrics of plugins to measure on the texts.
+        texts: the texts of each prompt to keep, the first ones; None for all.
+        scorer: a second model, under which the surprisal of the texts is measured too.
+        warnings: likely mistakes in it.
+    """
+
+    model: LanguageModel
+    model_name: str
+    candidates: tuple[Candidate, ...]
+    prompts: tuple[str, ...]
+    n: int
+    length: int
+    seeds: tuple[int, ...]
+    human: HumanCorpus | None
+    contexts: int
+    match: tuple[Target, ...]
+    against: str | None = None
+    metrics: tuple[Offer, ...] = ()
+    texts: int | None = TEXTS
+    scorer: NamedModel | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum of the model's manifest, or None if it has none."""
+        return checksum_of(self.model)
+
+    @property
+    def set_size(self) -> int:
+        """The number of texts that a sampler writes for one seed."""
+        return self.n * len(self.prompts)
+
+    @property
+    def human_prompt_length(self) -> int:
+        """The tokens of each human text that are a prompt; 0 if the prompts are not from them."""
+        return self.human.prompt_length if self.human else 0
+
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model, and the second scorer if there is one."""
+        return [self.model] if self.scorer is None else [self.model, self.scorer.model]
+
+    def jobs(
+        self,
+        name: str,
+        scorer: str | None,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> list[Job]:
+        """Return what workers need for this report, for each of its models.
+
+        Args:
+            name: the name or path by which the model was loaded.
+            scorer: the name or path of the second scorer.
+            device: the device that the model was loaded with.
+            dtype: the number format that it was loaded with.
+
+        Raises:
+            UsageError: a sampler that they cannot have.
+        """
+        # Workers check that their copy of the model answers this text as ours does.
+        text = self.prompts[0]
+        jobs = [Job.of(name, self.model, text, self._things(), device, dtype)]
+        if self.scorer is not None and scorer is not None:
+            jobs.append(Job.of(scorer, self.scorer.model, text, ()))
+        return jobs
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything that the figures depend on: the identity of the report."""
+        human, scorer = self.human, self.scorer
+        model = NamedModel(self.model, self.model_name)
+        return {
+            "corelm": version("corelm"),
+            "numpy": np.__version__,
+            "model": model.name,
+            "weights of the model": model.fingerprint(self.prompts[0]),
+            "scorer": scorer and scorer.name,
+            "weights of the scorer": scorer and scorer.fingerprint(self.prompts[0]),
+            "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
+            "prompts": list(self.prompts),
+            "texts for each prompt": self.n,
+            "length": self.length,
+            "seeds": list(self.seeds),
+            "reference": human and human.description,
+            "texts of the reference": human and digest_of_texts(human.texts),
+            "prompts_from_reference": human.prompt_length or None if human else None,
+            "contexts": self.contexts,
+            "match": [str(target) for target in self.match],
+            "against": self.against,
+            "values of secrets": hashes_of_secrets(self._things()),
+            "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
+            **code_settings(self._code(), ["corelm_report"]),
+            # Without `texts`: the texts that a report keeps change none of its figures.
+        }
+
+    def _things(self) -> list[Sampler | Decoder]:
+        return [thing for c in self.candidates for thing in c.strategy if thing is not None]
+
+    def _code(self) -> list[object]:
+        """Return everything whose code decides the figures."""
+        metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
+        stages = [part for thing in self._things() for part in parts(thing)]
+        return [*self.models, *stages, *metrics]
+
+
+def plan(
+    model: LanguageModel,
+    model_name: str,
+    samplers: Iterable[str | Sampler | Decoder] | None = None,
+    *,
+    prompts: str | Sequence[str] | None = None,
+    n: int | str = N,
+    length: int | str = LENGTH,
+    seed: int | str | None = None,
+    seeds: str | Iterable[int | str] | None = None,
+    reference: Any = None,
+    prompts_from_reference: int | str | None = None,
+    contexts: int | str = CONTEXTS,
+    match: str | Iterable[str] = (),
+    against: str | Sampler | Decoder | None = None,
+    metrics: str | Iterable[str] = (),
+    texts: int | str = TEXTS,
+    scorer: NamedModel | None = None,
+) -> Plan:
+    """Check what a report shall measure, convert numbers given as text, and fill in defaults.
+
+    Raises:
+        UsageError: the plan cannot be carried out.
+        UnknownNameError, AmbiguousNameError: no such metric, or several.
+        DataError: the reference cannot be read.
+    """
+    targets = _targets(match)
+    candidates, warnings = _once(_candidates(samplers, targets))
+    asked = {"n": n, "length": length, "contexts": contexts}
+    numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
+    if prompts_from_reference is None:
+        starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
+        # Enough human texts for the contexts, and as many as each sampler writes to compare with.
+        wanted = max(numbers["contexts"], numbers["n"] * len(starts))
+        human = read_corpus(reference, model, wanted)
+    elif prompts is not None:
+        raise UsageError("prompts and prompts_from_reference contradict each other; give one")
+    else:
+        prompt_length = PROMPT_LENGTH.convert(prompts_from_reference)
+        human = read_corpus(reference, model, numbers["contexts"])
+        found = beginnings(model, human, prompt_length)
+        starts, human, notes_on_texts = found.prompts, found.human, found.notes
+    _require_human(targets, human)
+    return Plan(
+        model,
+        model_name,
+        candidates,
+        starts,
+        seeds=_seeds(seed, seeds),
+        human=human,
+        match=targets,
+        against=_against(against, candidates),
+        metrics=_metrics(metrics, human),
+        texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
+        scorer=scorer,
+        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
+        **numbers,
+    )
+
+
+def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[str, ...]:
+    """Return the prompts, each once; the model's own if none was given."""
+    if given is None:
+        return (default_prompt(model),)
+    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(item, str) for item in items):
+        raise UsageError(f"prompts are texts, not {shown(given)}")
+    prompts = tuple(dict.fromkeys(items))
+    if not prompts:
+        raise UsageError("a report needs at least one prompt")
+    return prompts
+
+
+def _notes(
+    candidates: Iterable[Candidate], model: LanguageModel, prompts: Sequence[str]
+) -> Iterator[str]:
+    """Return the likely mistakes in the chains and in the prompts."""
+    for candidate in candidates:
+        yield from notes(candidate.sampler)
+    yield from prompt_notes(model, prompts)
+
+
+def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
+    """Return the entry to compare with; any text that reads as the same sampler names it."""
+    if given is None or given == HUMAN:
+        return given
+    names = [candidate.name for candidate in candidates]
+    if isinstance(given, str) and given.strip() in names:
+        return given.strip()
+    strategy = read_strategy(given)
+    found = [c.name for c in candidates if c.open is None and c.strategy == strategy]
+    if not found:
+        raise UsageError(
+            f"{strategy} is not in the report; compare with human, or with one of: "
+            f"{', '.join(names)}"
+        )
+    return found[0]
+
+
+def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> tuple[int, ...]:
+    """Return the random seeds, each once; one of them unless several were asked for."""
+    if seed is not None and seeds is not None:
+        raise UsageError("seed and seeds contradict each other; give one of them")
+    given: Iterable[int | str] = [SEED if seed is None else seed]
+    if seeds is not None:
+        given = numbers_of(seeds) if isinstance(seeds, str) else seeds
+    found = tuple(dict.fromkeys(NUMBERS["seed"].convert(each) for each in given))
+    if not found:
+        raise UsageError("a report needs at least one seed")
+    return found
+
+
+def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Offer, ...]:
+    """Return the metrics of these names, each once."""
+    names = [given] if isinstance(given, str) else list(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(name)}")
+    offers = [registry().find("corelm_metrics", name) for name in names]
+    for offer in offers:
+        if human is None and offer.value.compare is not None:
+            how = f"{HOW_TO_GIVE}, or leave the metric out"
+            raise UsageError(f"{offer.name} compares with human text: {how}")
+    return tuple({offer.full_name: offer for offer in offers}.values())
+
+
+def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
+    """Read the figures to match, each once."""
+    texts = [match] if isinstance(match, str) else list(match)
+    return tuple(dict.fromkeys(Target.read(text) for text in texts))
+
+
+def _require_human(targets: Iterable[Target], human: HumanCorpus | None) -> None:
+    for target in targets:
+        if human is None and target.figure in OF_HUMAN_WORDS:
+            raise UsageError(f"{target.figure} needs human contexts: {HOW_TO_GIVE}")

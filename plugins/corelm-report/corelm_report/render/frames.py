@@ -1,0 +1,237 @@
+"""A report as tidy CSV, and as the columns of a data frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from corelm.errors import ReportError
+from corelm.runs import one_line
+from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
+from corelm_report.document.figures import GENERATED, OF_SETS, VIEWS
+from corelm_report.document.lookup import Estimate, difference, estimates
+from corelm_report.document.parts import Json
+from corelm_report.render.significance import permutation_tests
+
+Columns = dict[str, list[Any]]
+Block = tuple[Mapping[str, Any], Mapping[str, list[Any]]]
+"""Some lines of a data frame: the values that all of them share, and the columns of the others.
+
+Without such columns it is one line.
+"""
+
+
+def columns(document: Document, level: str) -> Columns:
+    """Return the columns of a data frame, each by its name.
+
+    Args:
+        document: the report.
+        level: a key of `LEVELS`; "figure" has the lines of the CSV.
+
+    Raises:
+        ReportError: there is no such level, or the report has no figures of texts, or tests need
+            texts that it has not kept.
+    """
+    if level not in LEVELS:
+        raise ReportError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    empty: Columns = {name: [] for name in HEADER} if level == "figure" else {}
+    return _joined(LEVELS[level](document)) or empty
+
+
+def _of_figures(document: Document) -> Iterator[Block]:
+    yield from ((line, {}) for line in _lines(document))
+
+
+def _lines(document: Document) -> Iterator[Json]:
+    """Yield every figure of an entry, then the same figure of the texts of each seed."""
+    empty = dict.fromkeys(HEADER)
+    for entry in document.entries:
+        for each in estimates(entry):
+            line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
+            own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
+            size = {"set_size": _set_size(entry, each)}
+            yield {**empty, **line, **own, **size, **_difference(entry, each)}
+            for seed, value in _by_seed(document, entry, each):
+                yield {**empty, **line, "value": value, "seed": seed}
+
+
+def _set_size(entry: Entry, of: Estimate) -> int | None:
+    """Return the number of texts in a set, if the figure depends on it: `n` may be larger."""
+    texts = entry.generated_texts
+    return texts.set_size if texts and of.view == GENERATED and of.figure in OF_SETS else None
+
+
+def _difference(entry: Entry, of: Estimate) -> Json:
+    found = difference(entry, of.figure, of.view)
+    if found is None or entry.differences is None:
+        return {}
+    ends = {"difference_low": found.low, "difference_high": found.high}
+    return {"against": entry.differences.against, "difference": found.value, **ends}
+
+
+def _by_seed(document: Document, entry: Entry, of: Estimate) -> Iterator[tuple[int, float | None]]:
+    """Yield each seed with the figure of its texts, if there are several seeds."""
+    texts = entry.generated_texts
+    if of.view == GENERATED and texts and texts.by_seed and of.figure in texts.by_seed:
+        # A decoder that draws nothing at random has the first seed alone.
+        yield from zip(document.header.seeds, texts.by_seed[of.figure].values, strict=False)
+
+
+def _of_differences(document: Document) -> Iterator[Block]:
+    for entry in document.samplers:
+        if entry.error is None and entry.differences is not None:
+            known = {**_identity(document, entry), "against": entry.differences.against}
+            for view in VIEWS:
+                for figure, each in entry.differences.of(view).items():
+                    low, high = each.ci95 or (None, None)
+                    own = {"value": each.value, "low": low, "high": high}
+                    yield {**known, "view": view, "metric": figure, **own}, {}
+
+
+def _of_tests(document: Document) -> Iterator[Block]:
+    by_name = {entry.label: entry for entry in document.samplers}
+    for test in permutation_tests(document):
+        yield {**_identity(document, by_name[test.sampler]), **test.as_json()}, {}
+
+
+def _of_seeds(document: Document) -> Iterator[Block]:
+    several = document.header.seeds or [document.header.seed]
+    for entry in document.samplers:
+        texts = entry.generated_texts
+        by_seed = (texts and texts.by_seed) or {}
+        for at, seed in enumerate(several if by_seed else []):
+            figures = {name: each.values[at] for name, each in by_seed.items()}
+            yield {**_identity(document, entry), "seed": seed, **figures}, {}
+
+
+def _of_samplers(document: Document) -> Iterator[Block]:
+    for entry in document.entries:
+        values: Json = {"sampler": entry.label, "name": entry.label}
+        if isinstance(entry, SamplerEntry):
+            values = _identity(document, entry)
+        for each in estimates(entry):
+            values[f"{each.view}.{each.figure}"] = each.value
+            if each.low is not None:
+                ends = {"low": each.low, "high": each.high}
+                values |= {f"{each.view}.{each.figure}.{end}": at for end, at in ends.items()}
+        yield values, {}
+
+
+def _of_texts(document: Document) -> Iterator[Block]:
+    for known, text, _ in _texts(document):
+        own = {"text": text.text, "finish_reason": text.finish_reason}
+        yield known | own | (text.figures or {}), {}
+
+
+def _of_tokens(document: Document) -> Iterator[Block]:
+    for known, _, by_token in _texts(document):
+        yield known, {"position": list(range(len(by_token["token"]))), **by_token}
+
+
+LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
+    "figure": _of_figures,
+    "difference": _of_differences,
+    "test": _of_tests,
+    "sampler": _of_samplers,
+    "seed": _of_seeds,
+    "text": _of_texts,
+    "token": _of_tokens,
+}
+
+
+def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[Any]]]]:
+    """Yield the texts that the report keeps, each with its identity and its lists by token."""
+    for entry in document.samplers:
+        known = _identity(document, entry)
+        for text in entry.texts:
+            if text.by_token is None:
+                raise ReportError("an earlier version of corelm made it, without figures of texts")
+            own = {"prompt": text.prompt, "seed": text.seed, "sample": text.sample}
+            own = {key: each for key, each in own.items() if each is not None}
+            yield known | own, text, text.by_token
+
+
+def _identity(document: Document, entry: SamplerEntry) -> Json:
+    """Return the sampler, every parameter of its stages, its target and the seed if there is one.
+
+    Figures of several seeds together have none.
+    """
+    matched = entry.matched
+    return {
+        "sampler": entry.sampler,
+        "name": entry.name,
+        **_parameters(entry),
+        "matched": matched and matched.asked,
+        "target": matched and matched.target,
+        "seed": document.header.seed if len(document.header.seeds) <= 1 else None,
+    }
+
+
+def _parameters(entry: SamplerEntry) -> Json:
+    """Return the parameters by stage and name, such as `top_p.p`, or `top_p_2.p` for a second."""
+    found: Json = {}
+    seen = Counter[str]()
+    for stage in entry.stages:
+        seen[stage.name] += 1
+        prefix = stage.name if seen[stage.name] == 1 else f"{stage.name}_{seen[stage.name]}"
+        found |= {f"{prefix}.{key}": value for key, value in stage.params.items()}
+    return found
+
+
+def _joined(blocks: Iterable[Block]) -> Columns:
+    """Put blocks one after the other; a column that a block lacks is None there."""
+    joined: Columns = {}
+    order: list[str] = []
+    lines = 0
+    for shared, lists in blocks:
+        count = max(map(len, lists.values()), default=1)
+        block = {name: [value] * count for name, value in shared.items()}
+        block.update(lists)
+        before = -1
+        for name in block:
+            if name not in joined:
+                joined[name] = [None] * lines
+                order.insert(before + 1, name)  # next to its neighbour in this block
+            before = order.index(name)
+        for name, column in joined.items():
+            column += block.get(name, [None] * count)
+        lines += count
+    return {name: joined[name] for name in order}
+
+
+HEADER = (
+    "sampler", "view", "metric", "value", "low", "high", "n", "set_size", "seed", "against",
+    "difference", "difference_low", "difference_high",
+)  # fmt: skip
+"""The columns of the level "figure". A line with a seed is the figure of its texts alone."""
+FORMULA = ("=", "+", "-", "@")
+"""The characters that a spreadsheet takes for the start of a formula."""
+
+
+def to_csv(document: Document, level: str = "figure") -> str:
+    """Render a level of a report as CSV: by default every figure with its interval and its n."""
+    named = columns(document, level)
+    return as_csv(named, zip(*named.values(), strict=True))
+
+
+def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Write rows as CSV, with no cell that a spreadsheet runs."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(map(_harmless, header))
+    table.writerows(map(_cell, row) for row in rows)
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: numbers as they are, and texts that no spreadsheet runs."""
+    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
+
+
+def _harmless(name: str) -> str:
+    """Put a name on one line that no spreadsheet runs as a formula."""
+    line = one_line(name)
+    return f"'{line}" if line.startswith(FORMULA) else line

@@ -1,0 +1,341 @@
+"""The overview of a report: the columns of its tables, and the sentences below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from corelm.runs import counted, one_line
+from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.figures import (
+    ENTROPY,
+    FIGURES,
+    GENERATED,
+    HUMAN,
+    MATCHED,
+    NATS,
+    SHARE,
+    TEACHER_FORCED,
+    VARIETY,
+    Figure,
+)
+from corelm_report.document.header import Header
+from corelm_report.document.lookup import (
+    Estimate,
+    against,
+    difference,
+    estimate,
+    plugin_metrics,
+    spread,
+    value,
+)
+from corelm_report.document.numbers import (
+    MINUS,
+    interval,
+    interval_of_difference,
+    listed,
+    number,
+    share,
+    signed,
+)
+from corelm_report.document.setting_runs import runs
+
+NOTHING = "-"
+"""The text of a cell whose figure was not measured."""
+SMALL = 0.1
+"""The target below which two decimals say too little."""
+LAST = 10
+"""A number above the priority of any column."""
+ASKED_FOR = 4
+"""The priority of the metrics of plugins: the user asked for them."""
+BARS = 3
+"""The priority of the bars that the terminal draws next to the entropies."""
+TARGET = Figure(
+    name="matched", view=TEACHER_FORCED, table=ENTROPY, title="matched to", compared=False,
+    text="The target that the open parameter of the sampler was chosen for.",
+    meaning="what its open parameter was chosen for", priority=9,
+)  # fmt: skip
+"""The column of targets; if samplers were matched to different ones, it comes first."""
+
+
+def all_columns(document: Document) -> list[Figure]:
+    """Return the figures that have a column: corelm's own, and the metrics of plugins."""
+    return [*_targets(document), *(each for each in FIGURES if each.table), *_offered(document)]
+
+
+def _targets(document: Document) -> list[Figure]:
+    """Return the column of the targets, if there are any."""
+    targets = {entry.matched and in_short(entry.matched) for entry in document.samplers} - {None}
+    return [replace(TARGET, priority=1) if len(targets) > 1 else TARGET] if targets else []
+
+
+def _offered(document: Document) -> Iterator[Figure]:
+    """Yield the declarations of the metrics of plugins in a report."""
+    short = plugin_metrics(document)
+    titles = {figure.title for figure in FIGURES}
+    for each in document.header.metrics:
+        version = f", version {each.version}" if each.version else ""
+        yield Figure(
+            name=each.name,
+            view=GENERATED,
+            table=VARIETY,
+            title=one_line(each.name if short[each.name] in titles else short[each.name]),
+            text=f"{each.meaning}: a metric of a plugin{version}.",
+            meaning=one_line(each.meaning),
+            priority=ASKED_FOR,
+        )
+
+
+def columns_of(table: str, document: Document) -> list[Figure]:
+    """Return the columns of a table of the page."""
+    return [figure for figure in all_columns(document) if figure.table == table]
+
+
+def in_short(match: MatchedTo) -> str:
+    """Return the target of a sampler for a cell of a table.
+
+    Example:
+        >>> in_short(MatchedTo(open="top_p", figure="human_recall", asked="", target=0.95))
+        'human recall 95.0%'
+    """
+    words = match.figure.removeprefix("expected_").replace("_", " ")
+    return f"{words} {amount(match.figure, match.target)}"
+
+
+def amount(figure: str, value: float) -> str:
+    """Format a value of a figure that was matched, without its unit."""
+    if figure in MATCHED and MATCHED[figure].unit == SHARE:
+        return share(value)
+    return number(value) if value == 0 or value >= SMALL else f"{value:.3g}"
+
+
+def text_of(column: Figure, entry: Entry) -> str | None:
+    """Return the text of a cell of targets; None in every other column."""
+    if column.name != TARGET.name:
+        return None
+    return in_short(entry.matched) if entry.matched else ""
+
+
+@dataclass(frozen=True)
+class OverviewColumn:
+    """A column of the overview: a figure, or its differences from the entry compared with.
+
+    Attributes:
+        figure: the figure.
+        against: the entry that the differences are from; empty for the figure itself.
+        with_interval: show the 95 % interval behind each number.
+        with_spread: show the standard deviation over several seeds behind the interval.
+    """
+
+    figure: Figure
+    against: str = ""
+    with_interval: bool = False
+    with_spread: bool = True
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        if not self.against:
+            return self.figure.title
+        return "to human" if self.against == HUMAN else "difference"
+
+    @property
+    def priority(self) -> int:
+        """Its place among the columns when there is not room for all; 1 is the first."""
+        if not self.against:
+            return self.figure.priority
+        # Readers compare with human text first, and look up a difference from a sampler.
+        return self.figure.difference + (0 if self.against == HUMAN else LAST)
+
+    def cell(self, entry: Entry) -> str:
+        """Return the text of its cell for an entry."""
+        figure = self.figure
+        text = text_of(figure, entry)
+        if text is not None:
+            return text or NOTHING
+        lookup = difference if self.against else estimate
+        found = lookup(entry, figure.looked_up, figure.view)
+        if found is None:
+            return NOTHING
+        if not self.against:
+            return self._with_interval(figure.form(found.value), found, spread_text(figure, entry))
+        return self._with_interval(signed(figure.form, found.value, minus="-"), found)
+
+    def _with_interval(self, text: str, found: Estimate, spread_of: str = "") -> str:
+        if not self.with_interval or found.low is None or found.high is None:
+            return text
+        written = interval_of_difference if self.against else interval
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
+        return f"{text} ({inside})" if inside else text
+
+
+def spread_text(column: Figure, entry: Entry) -> str:
+    """Return the standard deviation of a figure over the seeds in words; empty if it has none."""
+    found = spread(entry, column.name) if column.view == GENERATED else None
+    return "" if found is None else f"sd {column.form(found)} over seeds"
+
+
+def overview_columns(document: Document, intervals: bool = False) -> list[OverviewColumn]:
+    """Return the columns of the overview, without figures that no entry has.
+
+    Args:
+        document: the report.
+        intervals: show the 95 % intervals.
+    """
+    chosen: list[OverviewColumn] = []
+    measured = document.entries
+    for figure in all_columns(document):
+        found = any(estimate(entry, figure.looked_up, figure.view) for entry in measured)
+        if measured and not found and figure.name != TARGET.name:
+            continue
+        if figure.priority:
+            chosen.append(OverviewColumn(figure, with_interval=intervals))
+        if figure.difference and any(
+            difference(entry, figure.looked_up, figure.view) for entry in measured
+        ):
+            chosen.append(OverviewColumn(figure, against(document), intervals))
+    return chosen
+
+
+def overview(document: Document, intervals: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the cells of each entry, the human one first, but no failed sampler."""
+    columns = overview_columns(document, intervals)
+    for entry in document.entries:
+        yield entry.label, [column.cell(entry) for column in columns]
+
+
+PROMPTS = 3
+"""The number of prompts that are quoted."""
+
+
+def failures(document: Document) -> list[tuple[str, str]]:
+    """Return the samplers that failed and the metrics that failed on one, with the reasons."""
+    failed = [(each.sampler, each.error.message) for each in document.samplers if each.error]
+    return failed + failed_metrics(document)
+
+
+def failed_metrics(document: Document) -> list[tuple[str, str]]:
+    """Return the metrics of plugins that failed, as `SAMPLER.METRIC`, each with the reason."""
+    return [
+        (f"{entry.label}.{metric}", reason)
+        for entry in document.entries
+        for metric, reason in (entry.failed_metrics or {}).items()
+    ]
+
+
+def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
+    """Describe how the columns of a table were measured, in a few sentences."""
+    header = document.header
+    contexts = header.contexts
+    prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
+    more = len(header.prompts) - PROMPTS
+    n = header.n * len(header.prompts) * len(header.seeds or [1])
+    on_contexts, on_texts = _titles(columns)
+    parts = [
+        f"{on_contexts}: means over the same {counted(contexts.positions, 'position')} of "
+        f"{counted(contexts.texts, 'text')} ({contexts.description})."
+    ]
+    if on_texts:
+        parts.append(
+            f"{on_texts}: from {counted(n, 'text')} of at most {counted(header.length, 'token')} "
+            f"that each sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
+            f"{seeds(header)}{_units(document, n)}."
+        )
+    if on_texts and (fewer := _of_one_text(document, n)):
+        parts.append(
+            f"{listed(fewer)} wrote one text for each prompt, since nothing is drawn at random."
+        )
+    if matched := targets(document):
+        parts.append(f"Open parameters were matched to {matched}.")
+    parts.append(f"Model: {header.model.name}.")
+    if header.second_scorer:
+        parts.append(f"Second scorer: {header.second_scorer.name}.")
+    return " ".join(parts)
+
+
+def _of_one_text(document: Document, n: int) -> list[str]:
+    """Return the decoders that draw nothing at random, and so wrote fewer than n texts."""
+    prompts = len(document.header.prompts)
+    texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
+    return [name for name, each in texts.items() if each and each.n == prompts < n]
+
+
+def _units(document: Document, n: int) -> str:
+    """Return the number of independent units as a clause, if they are fewer than the texts."""
+    texts = (entry.generated_texts for entry in document.samplers)
+    most = max((each.units or 0 for each in texts if each), default=0)
+    return f", {most:,} independent units for intervals" if 0 < most < n else ""
+
+
+def seeds(header: Header) -> str:
+    """Name the random seeds, such as "seed 1" or "seeds 1, 2 and 7"."""
+    several = header.seeds or [header.seed]
+    return f"seed{'s' if len(several) > 1 else ''} {listed([*map(str, several)])}"
+
+
+def targets(document: Document) -> str:
+    """List the targets of matching in words; return "" if nothing was matched."""
+    return listed([in_words(each.figure, each.target) for each in document.header.matched])
+
+
+def in_words(figure: str, value: float) -> str:
+    """Return the value of a figure in words.
+
+    Example:
+        >>> in_words("entropy", 3.0), in_words("mass_kept", 0.9)
+        ('a mean entropy of 3.00 nats', 'a mean mass kept of 90.0%')
+    """
+    known = MATCHED.get(figure)
+    words, unit = (known.matched, known.unit) if known else (figure, "")
+    return f"a {words} of {amount(figure, value)}{f' {unit}' if unit.startswith(NATS) else ''}"
+
+
+def front_in_words(document: Document, front: Front) -> str:
+    """Name the entries of a report that are on a Pareto front, and the others.
+
+    If all are on it, the sentence explains that instead of naming them.
+    """
+    measured = [entry for entry in document.samplers if on_view(entry, front)]
+    best = [entry for entry in measured if entry.sampler in front.entries]
+    if len(best) == len(measured):
+        return (
+            f"in this sample none of the {len(measured)} rows beats another in both: every gain in "
+            f"{front.larger} has its price in {front.smaller}"
+        )
+    names = listed([run.name for run in runs(measured, best)])
+    beaten = [entry for entry in measured if entry not in best]
+    others = listed([run.name for run in runs(measured, beaten)])
+    return (
+        f"in this sample no other row has both a larger {front.larger} and a smaller "
+        f"{front.smaller} than {names}; beaten in both: {others}"
+    )
+
+
+def on_view(entry: SamplerEntry, front: Front) -> bool:
+    """Return True if both figures of a front were measured of an entry."""
+    return None not in (value(entry, each, front.view) for each in (front.larger, front.smaller))
+
+
+def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
+    """Return the titles of both views as lists: teacher-forced, and of generated texts."""
+    views: dict[bool, list[str]] = {True: [], False: []}
+    for each in columns:
+        if not each.against and each.figure.name != TARGET.name:
+            views[each.figure.view == TEACHER_FORCED].append(each.title)
+    first, second = (listed(titles) for titles in views.values())
+    return _capitalised(first), _capitalised(second)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def legend(columns: Sequence[OverviewColumn]) -> str:
+    """Define the columns of a table in one paragraph."""
+    meanings = {each.title: each.figure.meaning for each in columns if not each.against}
+    for each in columns:
+        if each.against:
+            of = "human text" if each.against == HUMAN else each.against
+            meanings[each.title] = f"the difference from {of}"
+    return f"{'; '.join(f'{title}: {meaning}' for title, meaning in meanings.items())}."

@@ -1,0 +1,274 @@
+"""The parts that all plots share: colours, letters, empty axes, their ends and their ticks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corelm_report.document.numbers import MINUS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+WIDTH, HEIGHT = 440.0, 330.0
+"""The size of a plot in points: half a page, and readable on a telephone."""
+COLUMN = 238.0
+"""The width of a plot in a paper's column in points: 3.3 inches."""
+SHRUNK = 0.68
+"""The share of their size that letters and marks have in a column: letters have 7.5 points."""
+
+LEFT, BOTTOM, TOP, RIGHT = 54.0, 46.0, 12.0, 16.0
+GAP = 20.0
+"""The room between two axes of one picture, in points."""
+BACKEND = "MPLBACKEND"
+SMALL = 11.0
+LINE = 14.0
+"""The height of one line of small letters."""
+
+INK, MUTED, FAINT, PAPER = "#1d2b2e", "#5b6b6e", "#dde4e4", "#ffffff"
+TEAL, HUMAN, BAND = "#00796b", "#b3470b", "#f6e3d5"
+LINES = ("#46578f", "#2f6f98", "#14808a", "#2f8b62", "#6f8726", "#93752b")
+"""The colours of samplers, from the least to the greatest entropy."""
+
+MARK: dict[str, Any] = {"ms": 7, "mec": PAPER, "mew": 1.2}
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+TICKS: dict[str, Any] = {"labelsize": SMALL, "pad": 3.5, "width": 0.8, "grid_linewidth": 0.8}
+"""The sizes of ticks and their labels, in points."""
+
+COLOURS = {
+    INK: "ink",
+    MUTED: "muted",
+    FAINT: "faint",
+    PAPER: "paper",
+    TEAL: "teal",
+    HUMAN: "human",
+    BAND: "band",
+    **{colour: f"line-{number}" for number, colour in enumerate(LINES)},
+}
+"""The name that the page has for each colour of a plot; dark mode maps it to a different one."""
+
+STYLE: dict[Any, Any] = {
+    "figure.figsize": (WIDTH / 72, HEIGHT / 72),
+    "font.family": ["DejaVu Sans"],
+    "font.size": SMALL,
+    "axes.labelsize": SMALL,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "text.color": INK,
+    "text.parse_math": False,  # the name of a sampler is not a formula
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "svg.hashsalt": "corelm",
+}
+
+
+@contextmanager
+def style(**more: Any) -> Iterator[None]:
+    """Draw with the settings of reports instead of the user's settings of matplotlib."""
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE | more)
+        yield
+
+
+def import_matplotlib() -> ModuleType:
+    """Import matplotlib, whatever backend the environment names: plots are drawn into files.
+
+    A notebook passes its own backend on to the commands that it runs, and the import would fail
+    where they don't have it.
+    """
+    backend = os.environ.pop(BACKEND, None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ[BACKEND] = backend
+    return matplotlib
+
+
+def width() -> float:
+    """Return the width of a picture in points, a setting of `style`."""
+    import matplotlib
+
+    return float(matplotlib.rcParams["figure.figsize"][0]) * 72
+
+
+def canvas(right: float, height: float = HEIGHT, axes: Axes | None = None) -> tuple[Figure, Axes]:
+    """Return an empty picture and its axes, with room to the right of them, in points.
+
+    Axes that are given stay in their figure, whose units must be points, as in `in_points`.
+    """
+    if axes is None:
+        axes = empty(height).add_axes(area(right, height))
+    else:
+        narrow(axes, max(right - RIGHT, 0))
+    axes.grid(axis="y", color=FAINT)
+    shorten_ticks(axes)
+    return figure_of(axes), axes
+
+
+@contextmanager
+def in_points(figure: Figure) -> Iterator[None]:
+    """Draw in a figure whose units are points for now, as labels are placed in."""
+    dots = figure.dpi
+    figure.set_dpi(72)
+    try:
+        yield
+    finally:
+        figure.set_dpi(dots)
+
+
+def narrow(axes: Axes, by: float) -> None:
+    """Take room from the right of axes, in points."""
+    box = axes.get_position()
+    share = by / (figure_of(axes).get_figwidth() * 72)
+    axes.set_position((box.x0, box.y0, max(box.width - share, box.width / 4), box.height))
+
+
+def empty(height: float, wide: float | None = None) -> Figure:
+    """Return a picture of this size in points, without axes."""
+    from corelm_report.render.plots.picture import Picture
+
+    return Picture(figsize=((wide or width()) / 72, height / 72), dpi=72)
+
+
+def panels(
+    figure: Figure, left: float, top: float, across: int, up: int, between: float = GAP
+) -> list[list[Axes]]:
+    """Divide a picture into rows of equal axes; the axes of a row share heights.
+
+    Args:
+        figure: the picture.
+        left, top: the room around all of them, in points; that below is `BOTTOM`.
+        across: the number of axes in a row.
+        up: the number of rows.
+        between: the room between two rows, in points.
+    """
+    height = figure.get_figheight() * 72
+    whole, wide = width(), panel_width(left, across)
+    high = (height - top - BOTTOM - between * (up - 1)) / up
+    rows: list[list[Axes]] = []
+    for row in range(up):
+        bottom = BOTTOM + (up - 1 - row) * (high + between)
+        rows.append([])
+        for column in range(across):
+            place = (left + column * (wide + GAP)) / whole, bottom / height
+            shared = rows[row][0] if column else None
+            axes = figure.add_axes((*place, wide / whole, high / height), sharey=shared)
+            axes.tick_params(labelleft=column == 0)
+            shorten_ticks(axes)
+            rows[row].append(axes)
+    return rows
+
+
+def panel_width(left: float, across: int) -> float:
+    """Return the width of one of some panels next to each other, in points."""
+    return (width() - left - RIGHT - GAP * (across - 1)) / across
+
+
+def area(right: float, height: float) -> tuple[float, float, float, float]:
+    whole = width()
+    size = (whole - LEFT - right) / whole, (height - BOTTOM - TOP) / height
+    return LEFT / whole, BOTTOM / height, *size
+
+
+def extent(axes: Axes, axis: int) -> tuple[float, float]:
+    """Return the range of all lines and marks, from left to right (0) or from top to bottom (1)."""
+    drawn = np.concatenate([np.asarray(line.get_xydata())[:, axis] for line in axes.lines])
+    return float(drawn.min()), float(drawn.max())
+
+
+def write(axes: Axes, x: float, y: float, text: str, **how: Any) -> Text:
+    """Write text at a point of the data, moved by `offset` points."""
+    offset = how.pop("offset", (0, 0))
+    options: dict[str, Any] = {"fontsize": SMALL, "va": "center"} | how
+    return axes.annotate(text, (x, y), offset, textcoords="offset points", **options)
+
+
+def size_of(figure: Figure, text: str) -> tuple[float, float]:
+    """Return the width and the height of a small label, in points."""
+    written = figure.text(0, 0, text, fontsize=SMALL)
+    box = written.get_window_extent()
+    written.remove()
+    return box.width, LINE
+
+
+def widest(texts: Sequence[str]) -> float:
+    """Return the width of the widest small label, in points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=72)
+    return max((size_of(figure, text)[0] for text in texts), default=0.0)
+
+
+def to_points(axes: Axes, places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Convert places in the data to places in the picture, in points."""
+    return [tuple(axes.transData.transform(place)) for place in places]
+
+
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure of axes."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
+    """Return the ends of an axis that shows a range with some room at both sides.
+
+    Example:
+        >>> padded(1.0, 2.0, 0.5), padded(0.0, 0.0)
+        ((0.5, 2.5), (-0.06, 0.06))
+    """
+    size = max(abs(low), abs(high), 1)
+    span = high - low if high - low > 1e-6 * size else size
+    return low - share * span, high + share * span
+
+
+def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of an axis, moved to where values can be if they are beyond it.
+
+    Example:
+        >>> within(0, 1, (0.5, 1.03)), within(0, 1, (2.0, 3.0))
+        ((0.5, 1), (2.0, 3.0))
+    """
+    low, high = max(ends[0], least), min(ends[1], most)
+    return (low, high) if low < high else ends
+
+
+def shorten_ticks(axes: Axes) -> None:
+    """Write the ticks of both axes with the fewest digits: 0, 0.5, 1."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: tick(value))
+
+
+def tick(value: float) -> str:
+    """Return the text of a tick.
+
+    Example:
+        >>> tick(-0.50), tick(3 * 0.1), tick(1500.0)
+        ('\N{MINUS SIGN}0.5', '0.3', '1500')
+    """
+    return f"{value:.6g}".replace("-", MINUS)

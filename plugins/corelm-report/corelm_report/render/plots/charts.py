@@ -1,0 +1,269 @@
+"""The charts of a report, in the order of its page, and the numbers behind each as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from corelm_report.document.content import Document
+from corelm_report.document.figures import GENERATED, TEACHER_FORCED
+from corelm_report.document.lookup import estimate
+from corelm_report.document.numbers import number
+from corelm_report.render.frames import as_csv
+from corelm_report.render.overview import targets
+from corelm_report.render.plots.curves import (
+    entropy_by_position,
+    has_cuts,
+    has_positions,
+    mass_kept_by_position,
+    surprisal_against_temperature,
+)
+from corelm_report.render.plots.entries import sweeps
+from corelm_report.render.plots.panels import (
+    COMPARED,
+    SWEPT,
+    figures_of_sweeps,
+    has_figures,
+    matched_samplers,
+)
+from corelm_report.render.plots.scatter import (
+    has_recall,
+    has_texts,
+    positions,
+    recall_against_mass_kept,
+    surprisal_against_diversity,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart of a report.
+
+    Attributes:
+        name: the name of its files, and the anchor on the page.
+        title: its heading.
+        short: the title in a list of links.
+        draw: draws it from a document.
+        caption: how to read it.
+        label: its description for readers who cannot see it.
+        data: its numbers as CSV.
+    """
+
+    name: str
+    title: str
+    short: str
+    draw: Callable[[Document], Figure]
+    caption: str
+    label: str
+    data: Callable[[Document], str]
+
+
+def charts(document: Document) -> Iterator[Chart]:
+    """Yield the charts of a report; matched and swept samplers come first."""
+    first = [_matched(document)] if document.header.matched and has_figures(document) else []
+    first += [_sweep(document)] if sweeps(document) else []
+    yield from first
+    # The page shows the first two above its tables.
+    surprisal = [_surprisal(document)] if has_texts(document) else []
+    temperature = [_temperature(document)] if document.curve.t else []
+    yield from surprisal + temperature if first else temperature + surprisal
+    if has_recall(document):
+        yield _recall(document)
+    if has_positions(document):
+        yield _ENTROPY
+    if has_cuts(document):
+        yield _MASS
+
+
+def _matched(document: Document) -> Chart:
+    return Chart(
+        "matched-samplers",
+        "Matched samplers",
+        "Matched",
+        matched_samplers,
+        f"The open parameters give {targets(document)}, so that other figures compare fairly. The "
+        "line through a dot is its 95 % interval."
+        + _of_human(document, "The upright line and band show human text."),
+        "Figures of each matched sampler with their intervals. The table has the figures.",
+        lambda document: csv_of_figures(document, *COMPARED),
+    )
+
+
+def _sweep(document: Document) -> Chart:
+    return Chart(
+        "figures-of-sweeps",
+        "Along the sweep",
+        "Sweep",
+        figures_of_sweeps,
+        "Each dot is one setting. The band around a line is the 95 % interval."
+        + _of_human(document, "The dashed level is human text."),
+        "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
+        "figures.",
+        lambda document: csv_of_figures(document, *SWEPT),
+    )
+
+
+def _of_human(document: Document, sentence: str) -> str:
+    """Return a sentence about human text, if the report has any."""
+    return f" {sentence}" if document.human else ""
+
+
+def _temperature(document: Document) -> Chart:
+    return Chart(
+        "surprisal-against-temperature",
+        "Expected surprisal against temperature",
+        "Temperature",
+        surprisal_against_temperature,
+        "The curve is the surprisal under the model to be expected of a token drawn at each "
+        "temperature. Every other sampler is placed where the curve has the same expected "
+        "surprisal." + _crossing(document),
+        "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
+        "table Teacher-forced has the figures.",
+        csv_of_curve,
+    )
+
+
+def _crossing(document: Document) -> str:
+    """Explain the band of human text, if the report has one."""
+    fit = document.human.temperature if document.human else None
+    if fit is None:
+        return ""
+    band = (
+        " The band is the surprisal of human words with its 95 % interval"
+        + (", measured on other texts and converted to these" if fit.estimated else "")
+        + "."
+    )
+    if fit.t is None:
+        return band
+    where = f"{'about ' * fit.estimated}{number(fit.t)}{_between(fit.t_ci95)}"
+    return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
+
+
+def _between(ends: list[float] | None) -> str:
+    return f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
+
+
+def _surprisal(document: Document) -> Chart:
+    return Chart(
+        "surprisal-against-diversity",
+        "Surprisal against diversity",
+        "Surprisal",
+        surprisal_against_diversity,
+        "Texts further up are more likely to the model, texts further right are more diverse; thin "
+        f"crosses are 95 % intervals. {_front(document)}",
+        "Surprisal under the model against diversity for the texts of each sampler. The table "
+        "Generated texts has the figures.",
+        lambda document: csv_of_figures(document, DIVERSITY, SURPRISAL),
+    )
+
+
+def _front(document: Document) -> str:
+    """Explain the line, which says little if it joins all samplers."""
+    drawn = [name for front in document.fronts if front.view == GENERATED for name in front.entries]
+    if len(drawn) < len([entry for entry in document.samplers if not entry.error]):
+        return (
+            "The line joins the samplers whose dots no other one beats in both: the Pareto front "
+            "of this sample."
+        )
+    return (
+        "In this sample no sampler beats another in both: along the line, diversity has its price "
+        "in surprisal."
+    )
+
+
+def _recall(document: Document) -> Chart:
+    return Chart(
+        "recall-against-mass-kept",
+        "Human recall against mass kept",
+        "Recall",
+        recall_against_mass_kept,
+        f"The share of the words at these {positions(document):,} positions that each sampler "
+        "could still have drawn, against the model's probability that it keeps; thin crosses are "
+        "95 % intervals. On the dashed diagonal the two are equal: below it a sampler loses more "
+        "of the words than the model expects.",
+        "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
+        lambda document: csv_of_figures(document, MASS, RECALL),
+    )
+
+
+_ENTROPY = Chart(
+    "entropy-by-position",
+    "Entropy by position",
+    "Positions",
+    entropy_by_position,
+    "Mean entropy of the distribution drawn from, on the same contexts.",
+    "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
+    "means.",
+    lambda document: csv_by_position(document, "entropy"),
+)
+
+
+_MASS = Chart(
+    "mass-kept-by-position",
+    "Mass kept by position",
+    "Mass",
+    mass_kept_by_position,
+    "Mean share of the model's probability that is left to draw from, on the same contexts.",
+    "Mean share of the model's probability that each sampler keeps, at each position in the text.",
+    lambda document: csv_by_position(document, "mass_kept"),
+)
+
+
+DIGITS = 6
+"""The significant digits of a number: more than a chart shows, and half the bytes of them all."""
+
+View = tuple[str, str]
+"""A figure and its view."""
+SURPRISAL, DIVERSITY = ("surprisal", GENERATED), ("diversity", GENERATED)
+MASS, RECALL = ("mass_kept", TEACHER_FORCED), ("human_recall", TEACHER_FORCED)
+EXPECTED = ("expected_surprisal", TEACHER_FORCED)
+
+
+def csv_of_figures(document: Document, *figures: View) -> str:
+    """Return a line for each entry with some of its figures and their 95 % intervals."""
+    header = [f"{name}{end}" for name, _ in figures for end in ("", "_low", "_high")]
+    return as_csv(["sampler", *header], _figures(document, figures))
+
+
+def _figures(document: Document, figures: Sequence[View]) -> Iterator[list[Any]]:
+    for entry in document.entries:
+        found = [estimate(entry, *figure) for figure in figures]
+        if any(found):
+            cells = [(each.value, each.low, each.high) if each else (None,) * 3 for each in found]
+            yield [entry.label, *(_short(each) for cell in cells for each in cell)]
+
+
+def csv_of_curve(document: Document) -> str:
+    """Return the curve of expected surprisal, then the value and the interval of each sampler."""
+    curve = document.curve
+    lines = [
+        ["", _short(t), _short(nats)] for t, nats in zip(curve.t, curve.surprisal, strict=False)
+    ]
+    marks = [[name, None, *rest] for name, *rest in _figures(document, [EXPECTED])]
+    header = ["sampler", "temperature", "expected_surprisal"]
+    ends = [f"{header[-1]}_low", f"{header[-1]}_high"]
+    return as_csv([*header, *ends], [[*line, None, None] for line in lines] + marks)
+
+
+def csv_by_position(document: Document, figure: str) -> str:
+    """Return a line for each position, with a column for each sampler."""
+    columns = {
+        entry.sampler: {place["position"]: place.get(figure) for place in part.by_position}
+        for entry in document.samplers
+        if (part := entry.teacher_forced) and part.by_position
+    }
+    positions = sorted({place for column in columns.values() for place in column})
+    rows = [
+        [place + 1, *(_short(column.get(place)) for column in columns.values())]
+        for place in positions
+    ]
+    return as_csv(["position", *columns], rows)
+
+
+def _short(value: Any) -> Any:
+    """Round a number; a value that was not measured stays None."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,254 @@
+"""Curves: expected surprisal against temperature; entropy and mass kept by position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
+from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.lookup import value
+from corelm_report.render.plots import canvas, labels
+from corelm_report.render.plots.canvas import (
+    BAND,
+    DASHED,
+    DOTTED,
+    HUMAN,
+    INK,
+    LINES,
+    MARK,
+    MUTED,
+    TEAL,
+    extent,
+)
+from corelm_report.render.plots.entries import (
+    ALL,
+    Labelled,
+    Point,
+    ends_of_sweeps,
+    mass,
+    name_of_rest,
+    named,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+
+LEAST_RANGE = 2.0
+"""The temperature to which the plot reaches at least, unless it shows a part of the curve."""
+
+ZOOM = 0.15
+"""The temperatures around the marks that a plot of a part of the curve shows at least."""
+
+SAME = 0.01
+"""Nats by which a sampler's surprisal may differ from the curve's at its own temperature."""
+
+FIGURE = "expected_surprisal"
+
+
+def surprisal_against_temperature(document: Document) -> Figure:
+    """Draw the curve, the band of human surprisal, and every sampler as a mark on the curve."""
+    t, surprisal = _curve(document)
+    places = {
+        label: place for label, entry in named(document) if (place := _place(entry, t, surprisal))
+    }
+    drawing, axes = canvas.canvas(right=18)
+    fit = document.human.temperature if document.human else None
+    _frame(axes, document, list(places.values()), fit)
+    end = axes.get_xlim()[1]
+    axes.set_xlabel("temperature")
+    axes.set_ylabel("expected surprisal (nats)")
+    axes.plot(t, surprisal, color=TEAL, zorder=3)
+    for x, y in places.values():
+        kind = ">" if x > end else "o"
+        axes.plot(min(x, end), y, kind, color=TEAL, zorder=5, clip_on=False, **MARK)
+    dropped = None if fit is None else _draw_human_level(axes, fit)
+    shown = ends_of_sweeps(document, places)
+    marks = [(min(places[label][0], end), places[label][1]) for label in shown]
+    labels.name_marks(axes, marks, shown)
+    if dropped is not None:
+        _end_below_leaders(axes, dropped)
+    if fit is not None:
+        _name_human(axes, fit, None if dropped is None else fit.t)
+    return drawing
+
+
+def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None:
+    """Name the human level and its temperature: both at the level, or the one at the axis."""
+    about = "about " if fit.estimated else ""
+    name, bottom = f"human text: {about}{fit.surprisal:.2f}", axes.get_ylim()[0]
+    short = labels.along_level(axes, fit.surprisal, name)
+    if crossing is None:
+        labels.write_clear(axes, short, HUMAN)
+        return
+    t = f"t = {crossing:.2f}"
+    long = labels.along_level(axes, fit.surprisal, f"{name} ({t})")
+    if labels.write_clear(axes, [*long, *short], HUMAN).name == name:
+        labels.write_clear(axes, [labels.Place(t, (crossing, bottom), (5, 9))], HUMAN)
+
+
+def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the curve, extended to temperature 0, where it is flat."""
+    curve = document.curve
+    return [0.0, *curve.t], [*(curve.surprisal[:1] or [0.0]), *curve.surprisal]
+
+
+def _place(entry: SamplerEntry, t: Sequence[float], surprisal: Sequence[float]) -> Point | None:
+    """Place a sampler on the curve: at its own temperature, or where the curve has its surprisal.
+
+    Where the curve is flat, many temperatures have the sampler's surprisal, so a temperature goes
+    to its own one, provided that the curve agrees with it there.
+    """
+    mean = value(entry, FIGURE, TEACHER_FORCED)
+    if mean is None or not surprisal:
+        return None
+    own = entry.temperature
+    if own is not None and (own > t[-1] or abs(np.interp(own, t, surprisal) - mean) <= SAME):
+        return float(own), mean
+    if mean > surprisal[-1]:
+        return math.inf, mean
+    return float(np.interp(mean, surprisal, t)), mean
+
+
+def _frame(
+    axes: Axes, document: Document, places: Sequence[Point], fit: TemperatureFit | None
+) -> None:
+    """Set the limits: the whole curve, or for matched samplers the part of it around them."""
+    t, surprisal = _curve(document)
+    end = _last_temperature(t, places)
+    human = [] if fit is None else [fit.surprisal]
+    heights = [*(y for _, y in places), *human, *np.interp([end], t, surprisal)]
+    low, high, bottom, top = 0.0, end, 0.0, 1.1 * max(heights, default=0) or 1
+    if document.header.matched and places:
+        crossing = [] if fit is None or fit.t is None else [fit.t]
+        at = [x for x in (*(x for x, _ in places), *crossing) if x <= end] or [end]
+        low, high = max(min(at) - ZOOM, 0), min(max(at) + ZOOM, end)
+        heights = [*np.interp([low, high], t, surprisal), *(y for _, y in places)]
+        bottom, top = max(min(heights), 0), max(heights) or 1
+    axes.set(xlim=(low, high), ylim=(bottom, top))
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= top])
+
+
+def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
+    """Return the end of the axis: a little beyond the last mark on the curve."""
+    last = max((x for x, _ in places if x <= t[-1]), default=0.0)
+    return max(LEAST_RANGE, min(1.25 * last, t[-1]))
+
+
+def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
+    """Draw the human level and its band; return the line from where the curve meets it down."""
+    (start, end), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    if fit.ci95 is not None:
+        low, high = np.clip(fit.ci95, bottom, top)
+        axes.axhspan(low, high, color=BAND, lw=0, zorder=0)
+    axes.axhline(fit.surprisal, color=HUMAN, lw=1.2, ls=DASHED, zorder=2)
+    if fit.t is None or not start < fit.t < end:
+        return None
+    ends = [fit.t, fit.t], [bottom, fit.surprisal]
+    [dropped] = axes.plot(*ends, color=HUMAN, lw=1, ls=DOTTED, zorder=2)
+    return dropped
+
+
+def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
+    """Shorten a line so that it ends below every line from a name to its mark."""
+    ends = np.asarray(dropped.get_xydata(), dtype=np.float64)
+    (across, least), (_, most) = canvas.to_points(axes, ends.tolist())
+    lowest = [
+        box.bottom
+        for box in labels.leaders(axes)
+        if box.left < across < box.right and box.bottom < most
+    ]
+    if lowest:
+        end = max(min(lowest) - canvas.LINE / 2, least)
+        dropped.set_ydata([ends[0, 1], axes.transData.inverted().transform((across, end))[1]])
+
+
+def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
+    """Draw the mean entropy at each position."""
+    entries = named(document)
+    drawing, axes = _positions([label for label, _ in entries], axes)
+    axes.set_ylabel("mean entropy (nats)")
+    ends = _draw_lines(axes, entries, "entropy", _colours(entries))
+    if axes.lines:
+        axes.set_ylim(*canvas.padded(*extent(axes, 1)))
+    _name_ends(axes, ends)
+    return drawing
+
+
+def mass_kept_by_position(document: Document) -> Figure:
+    """Draw the mean share of the model's probability that can still be drawn, by position."""
+    entries = named(document)
+    cut = [(label, entry) for label, entry in entries if (mass(entry) or 1) < ALL]
+    whole = [(label, entry) for label, entry in entries if (mass(entry) or 0) >= ALL]
+    # All lines at 1 are the same line, so one of them is drawn for all.
+    rest = name_of_rest([label for label, _ in whole], others=bool(cut))
+    one_of_them = [(rest, entry) for _, entry in whole[:1]]
+    shown = cut + one_of_them
+    drawing, axes = _positions([label for label, _ in shown])
+    axes.set_ylabel("mass kept (share of the model's)")
+    colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
+    ends = _draw_lines(axes, shown, "mass_kept", colours)
+    if axes.lines:
+        axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
+    _name_ends(axes, ends)
+    return drawing
+
+
+def has_positions(document: Document) -> bool:
+    """Return True if the entropy of a sampler was measured by position."""
+    return any(
+        entry.teacher_forced and entry.teacher_forced.by_position for _, entry in named(document)
+    )
+
+
+def has_cuts(document: Document) -> bool:
+    """Return True if a sampler removes a part of the model's probability."""
+    masses = [mass(entry) for _, entry in named(document)]
+    return has_positions(document) and any(each is not None and each < ALL for each in masses)
+
+
+def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, Axes]:
+    """Return empty axes over positions, with room on the right for the names of lines."""
+    height, right = labels.height_for(len(names)), labels.NAMES + canvas.widest(names)
+    drawing, axes = canvas.canvas(right, height, axes)
+    axes.set_xlabel("position in the text (tokens)")
+    return drawing, axes
+
+
+def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
+    """Return a colour for each sampler, in the order of their entropies."""
+    rising = sorted(entries, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
+    return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
+
+
+def _draw_lines(
+    axes: Axes, entries: Sequence[Labelled], key: str, colours: Mapping[str, str]
+) -> dict[str, Point]:
+    """Draw a line for each sampler, and return the ends of these lines by label."""
+    ends: dict[str, Point] = {}
+    for label, entry in entries:
+        places = entry.teacher_forced.by_position if entry.teacher_forced else []
+        line = [(place["position"] + 1, place[key]) for place in places if _is_number(place, key)]
+        if line:
+            axes.plot(
+                *zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3, clip_on=False
+            )
+            ends[label] = line[-1]
+    last = max((x for x, _ in ends.values()), default=2)
+    axes.set_xlim(1, max(last, 2))
+    return ends
+
+
+def _name_ends(axes: Axes, ends: Mapping[str, Point]) -> None:
+    labels.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
+
+
+def _is_number(place: Mapping[str, Any], key: str) -> bool:
+    return isinstance(place.get(key), int | float)

@@ -1,0 +1,185 @@
+"""The names of marks and lines in a plot, written where they cover nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from corelm_report.render.plots.canvas import (
+    HEIGHT,
+    INK,
+    LINE,
+    MUTED,
+    area,
+    figure_of,
+    narrow,
+    size_of,
+    to_points,
+    widest,
+    width,
+    write,
+)
+from corelm_report.render.plots.placement import (
+    NEAR,
+    Box,
+    clear,
+    pieces,
+    place_labels,
+    shared,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+ABOVE, BELOW = 8.0, -9.0
+"""The distances of a name from the line under it or over it, in points."""
+MANY = 14
+"""Names that may be next to their marks, at most."""
+STEPS = 8
+"""The places along a line where its name may be, less one."""
+NAMES = 22.0
+"""The room between a plot and the names to the right of it, and behind these, in points."""
+
+LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
+TO_MARK = LEADER | {"shrinkB": 4}
+TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
+
+
+def name_marks(
+    axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool = False
+) -> bool:
+    """Write the name of each mark near it, clear of everything drawn and written already.
+
+    A thin line leads to the mark from a name that had to move away. If one name has no such place,
+    or if there are many, all of them go to a column to the right of the plot, for which the
+    picture grows unless its size is `fixed`.
+
+    Returns:
+        True if the names are near their marks.
+    """
+    if len(names) > MANY:
+        _name_in_margin(axes, marks, names, fixed)
+        return False
+    frame = axes.get_window_extent()
+    inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
+    points = to_points(axes, marks)
+    sizes = [size_of(figure_of(axes), name) for name in names]
+    written, drawn = _written(axes), _drawn(axes)
+    places = place_labels(points, sizes, inside, written, drawn)
+    if not clear([_letters(box) for box in places], inside, [*written, *drawn]):
+        _name_in_margin(axes, marks, names, fixed)
+        return False
+    for mark, point, name, box in zip(marks, points, names, places, strict=True):
+        across, up = box.middle[0] - point[0], box.middle[1] - point[1]
+        away = max(abs(across) - (box.right - box.left) / 2, abs(up) - LINE / 2)
+        how: dict[str, Any] = {"arrowprops": TO_MARK} if away > NEAR else {}
+        write(axes, *mark, name, offset=(across, up), ha="center", **how)
+    return True
+
+
+def _name_in_margin(
+    axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool
+) -> None:
+    """Write the names to the right of a plot, which gets narrower, and higher for many names."""
+    figure, height, room = figure_of(axes), height_for(len(names)), NAMES + widest(names)
+    if fixed:
+        narrow(axes, room)
+    else:
+        figure.set_size_inches(width() / 72, height / 72)
+        axes.set_position(area(room, height))
+    name_lines(axes, marks, names)
+
+
+def height_for(names: int) -> float:
+    """Return the height of a picture with this number of names in a column, in points."""
+    return max(HEIGHT, LINE * (names + 6))
+
+
+class Place(NamedTuple):
+    """A name, its left end as a point of the data, and how far it is moved, in points."""
+
+    name: str
+    at: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def along_level(axes: Axes, level: float, name: str) -> list[Place]:
+    """Return the places for the name of a horizontal line: above it and below it, left to right."""
+    room = max(axes.get_window_extent().width - size_of(figure_of(axes), name)[0] - 10, 0)
+    at = axes.get_xlim()[0], level
+    across = [6 + room * step / STEPS for step in range(STEPS + 1)]
+    return [Place(name, at, (x, up)) for x in across for up in (ABOVE, BELOW)]
+
+
+def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
+    """Write a name at the first place where it covers nothing, or else where it covers least.
+
+    Do it after everything else is drawn and written.
+    """
+    sizes = {place.name: size_of(figure_of(axes), place.name) for place in places}
+    points = to_points(axes, [place.at for place in places])
+    boxes = []
+    for (x, y), place in zip(points, places, strict=True):
+        width, height = sizes[place.name]
+        middle = x + place.offset[0] + width / 2, y + place.offset[1]
+        boxes.append(_letters(Box.around(*middle, width, height)))
+    covered = shared(boxes, [*_written(axes), *_drawn(axes), *leaders(axes)])
+    chosen = places[int(covered.argmin())]
+    write(axes, *chosen.at, chosen.name, offset=chosen.offset, color=color)
+    return chosen
+
+
+def _letters(box: Box) -> Box:
+    """Return the part of a label that its letters fill."""
+    return Box(box.left, box.bottom + 2, box.right, box.top - 2)
+
+
+def _written(axes: Axes) -> list[Box]:
+    """Return the texts of a plot as rectangles, without the lines to their marks."""
+    from matplotlib.text import Text
+
+    for text in axes.texts:
+        text.get_window_extent()  # puts it where it belongs
+    return [Box(*Text.get_window_extent(text).extents) for text in axes.texts]
+
+
+def leaders(axes: Axes) -> list[Box]:
+    """Return the lines from texts to their marks, as small rectangles."""
+    from matplotlib.text import Annotation
+
+    ends = zip(_written(axes), axes.texts, strict=True)
+    named = [
+        (box, text.xy)
+        for box, text in ends
+        if isinstance(text, Annotation) and text.arrow_patch is not None
+    ]
+    marks = to_points(axes, [xy for _, xy in named])
+    lines = zip(named, marks, strict=True)
+    return [piece for (box, _), mark in lines for piece in pieces([box.middle, mark], 8, 1)]
+
+
+def _drawn(axes: Axes) -> list[Box]:
+    """Return the marks and the lines of a plot, as small rectangles."""
+    boxes = []
+    for line in axes.lines:
+        points = line.get_transform().transform(line.get_xydata())
+        boxes += pieces(points.tolist(), 8, thick=10 if len(points) == 1 else 3)
+    return boxes
+
+
+def name_lines(
+    axes: Axes,
+    ends: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    colours: Sequence[str] = (),
+) -> None:
+    """Write the name of each line to the right of its end, and move it where two would overlap."""
+    frame = axes.get_window_extent()
+    points = to_points(axes, ends)
+    heights = spread([y for _, y in points], LINE, frame.y0, frame.y1)
+    inks = colours or [INK] * len(names)
+    for (x, y), at, height, name, ink in zip(ends, points, heights, names, inks, strict=True):
+        offset = (frame.x1 + 14 - at[0], height - at[1])
+        write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE, color=ink)

@@ -1,0 +1,179 @@
+"""p-values of the differences of a report, corrected for their number.
+
+The page marks the differences that are more than chance, at a false discovery rate of 5 %; their
+p-values are of the same units as their intervals. Data frames and CSV have paired permutation tests
+too, from the texts that a report keeps. Two samplers share prompts, seeds and random numbers, so
+their units are pairs: prompts if there are 8 or more, else texts. If both had the same
+distribution, each pair could as well be the other way round: the p-value is the share of such
+exchanges in which the mean difference is at least as large as the one found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import ReportError
+from corelm_report.document import content
+from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.document.figures import HUMAN, TABLES, Figure
+from corelm_report.document.lookup import against, declared_difference
+from corelm_report.document.parts import Json
+from corelm_report.metrics.estimates import discoveries, holm
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import sums_of
+from corelm_report.render.overview import columns_of
+
+EXACT = 12
+"""Pairs up to which every exchange is tried."""
+DRAWS = 9999
+"""Random exchanges of more pairs."""
+BLOCK = 2**22
+"""Signs in memory at a time, at most."""
+COUNTS = ("tokens",)
+"""The figures of a text that say nothing about its sampler."""
+
+Pair = tuple[str, int | None, int]
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """The paired permutation test of one figure of two samplers.
+
+    Attributes:
+        sampler, against: the two samplers.
+        metric: the figure of a text.
+        difference: the mean over the pairs of texts, the first sampler minus the other.
+        n: the number of pairs of texts in which both have the figure.
+        units: the number of independent units that are exchanged.
+        p: the two-sided p-value.
+        p_holm: the p-value with Holm's correction for all tests of the report.
+    """
+
+    sampler: str
+    against: str
+    metric: str
+    difference: float
+    n: int
+    units: int
+    p: float
+    p_holm: float = 1.0
+
+    def as_json(self) -> Json:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def permutation_tests(document: Document) -> list[PermutationTest]:
+    """Return the test of every figure of texts, for each sampler and the one compared with.
+
+    Raises:
+        ReportError: the differences are from human text, which no report keeps, or the report has
+            not kept every text.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    other = next((e for e in document.samplers if e.label == against(document)), None)
+    if other is None:
+        name = HUMAN if document.human else "nothing"
+        raise ReportError(
+            f"permutation tests need pairs of texts, and the differences are from {name}: compare "
+            "with one of the samplers (--against)"
+        )
+    entries = [each for each in document.samplers if each is not other and each.error is None]
+    found = [test for each in entries for test in _tests(each, other)]
+    adjusted = holm([test.p for test in found])
+    return [replace(test, p_holm=p) for test, p in zip(found, adjusted, strict=True)]
+
+
+def _tests(entry: SamplerEntry, other: SamplerEntry) -> Iterator[PermutationTest]:
+    first, second = _figures_of_texts(entry), _figures_of_texts(other)
+    pairs = [pair for pair in first if pair in second]
+    inference = Inference.of_design([(prompt, seed or 0, i) for prompt, seed, i in pairs])
+    names = list(first[pairs[0]]) if pairs else []
+    for name in names:
+        both = [(first[pair].get(name), second[pair].get(name)) for pair in pairs]
+        apart = [None if a is None or b is None else a - b for a, b in both]
+        tops, counts = inference.by_unit(sums_of(apart))
+        units = np.array([top for top, count in zip(tops, counts, strict=True) if count])
+        if len(units) and name not in COUNTS:
+            yield PermutationTest(
+                entry.label, other.label, name, float(units.sum() / sum(counts)),
+                int(sum(counts)), len(units), p_value(units),
+            )  # fmt: skip
+
+
+def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
+    """Return the figures of every text of an entry, by what pairs it."""
+    written = entry.generated_texts
+    if written is None or written.n != len(entry.texts):
+        raise ReportError(
+            f"permutation tests need every text, and the report keeps {len(entry.texts)} of "
+            f'{entry.label}: make it with texts="all" (--texts all)'
+        )
+    return {(text.prompt, text.seed, text.sample): text.figures or {} for text in entry.texts}
+
+
+def p_value(differences: NDArray[np.float64]) -> float:
+    """Return the two-sided p-value of a paired permutation test.
+
+    With up to 12 pairs it is exact; with more, it is from 9,999 random exchanges and the pairs as
+    they are, which count as one.
+
+    Args:
+        differences: (pairs,) of the two samplers' figures, one for each independent unit.
+
+    Example:
+        >>> p_value(np.array([1.0, 2.0, 3.0])), p_value(np.zeros(5))
+        (0.25, 1.0)
+    """
+    n = len(differences)
+    found = abs(differences.sum())
+    tolerance = 1e-9 * np.abs(differences).sum()  # sums in a different order round differently
+    if n <= EXACT:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float(np.mean(np.abs(signs @ differences) >= found - tolerance))
+    random = np.random.default_rng(0)
+    reached, left = 1, DRAWS
+    while left:
+        rows = min(left, max(1, BLOCK // n))
+        signs = 1 - 2 * random.integers(0, 2, size=(rows, n), dtype=np.int8)
+        reached += int(np.sum(np.abs(signs @ differences) >= found - tolerance))
+        left -= rows
+    return reached / (DRAWS + 1)
+
+
+class Place(NamedTuple):
+    """The place of a difference: the name of its entry, its view, its figure."""
+
+    entry: str
+    view: str
+    figure: str
+
+
+def clear_differences(document: Document) -> set[Place]:
+    """Return the differences that are more than chance, of all that the tables of the page have."""
+    found = dict(p_values(document))
+    largest = discoveries(found.values())
+    return {place for place, p in found.items() if p <= largest}
+
+
+def p_values(document: Document) -> Iterator[tuple[Place, float]]:
+    """Yield every difference on the page that has an interval, with its p-value."""
+    columns = [column for table in TABLES for column in columns_of(table, document)]
+    for entry in document.samplers:
+        for column in columns:
+            found = _compared(entry, column)
+            if found is not None and found.p is not None:
+                yield Place(entry.label, column.view, column.looked_up), found.p
+
+
+def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
+    """Return the difference in a cell."""
+    if entry.error or not column.compared:
+        return None
+    return declared_difference(entry, column.looked_up, column.view)

@@ -1,0 +1,309 @@
+"""The two public names of this package: `corelm.compare`, and the `Report` that it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from corelm import Decoder, LanguageModel, Sampler, load
+from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
+from corelm.runs import Displayed, Job, as_model, atomic_files, choose, counted, label, loaded_name
+from corelm_report.document.content import Document
+from corelm_report.document.schema import check
+from corelm_report.document.summary import summary
+from corelm_report.measure.journal import Journal
+from corelm_report.measure.run import ReportRun
+from corelm_report.measure.units import Progress
+from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
+from corelm_report.plan.plan import NamedModel, plan
+from corelm_report.render import bibtex, markdown
+from corelm_report.render.frames import columns, to_csv
+from corelm_report.render.overview import failures
+
+LARGEST = 2**28
+"""The size in bytes of the largest report that is read."""
+
+
+class Report(Displayed):
+    """An entropy comparison report.
+
+    Every form of it is made from one document, which follows the schema `corelm.report/4`.
+
+    Args:
+        document: the content, as `to_dict` returns it.
+
+    Raises:
+        ReportError: the document does not follow the schema.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> report = corelm.compare(ToyModel(), ["greedy", "uniform"], prompts="the", n=2, length=4)
+        >>> corelm.Report(report.to_dict()).to_csv() == report.to_csv()
+        True
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        check(document)
+        self._store(document)
+
+    @classmethod
+    def of_run(cls, document: Mapping[str, Any]) -> Report:
+        """Return the report of a document that a run has just made.
+
+        It follows the schema by construction; checking that again would take half a second.
+        """
+        report = cls.__new__(cls)
+        report._store(document)
+        return report
+
+    def _store(self, document: Mapping[str, Any]) -> None:
+        try:
+            self._json = _as_json(document)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ReportError(f"it holds a value that JSON cannot: {error}") from error
+        self._document = Document.from_dict(self.to_dict())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Report:
+        """Read a report from a JSON file, as `to_json` writes it.
+
+        Raises:
+            ReportError: the file is missing, damaged or something else; the message says which.
+        """
+        try:
+            return cls(atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST)))
+        except (ModelFileError, ReportError) as error:
+            raise ReportError(f"{str(path)!r} is not a report: {error}") from error
+
+    @property
+    def summary(self) -> str:
+        """A few sentences: which sampler is closest to human text, which loop, which stray."""
+        return summary(self._document)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The samplers that failed and the metrics that failed on one, each with the reason."""
+        return dict(failures(self._document))
+
+    @property
+    def bibtex(self) -> str:
+        """The methods of the report as BibTeX: corelm, its samplers, its figures."""
+        return bibtex.to_bibtex(self._document)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document: dicts, lists, strings, numbers and None."""
+        document: dict[str, Any] = json.loads(self._json)
+        return document
+
+    def to_json(self) -> str:
+        """Return the document as strict JSON."""
+        return self._json
+
+    def to_csv(self, level: str = "figure") -> str:
+        """Return a level of `to_pandas` as CSV; by default every figure with its difference."""
+        return to_csv(self._document, level)
+
+    def to_markdown(self) -> str:
+        """Return the summary, the table and how it was measured."""
+        return markdown.to_markdown(self._document)
+
+    def to_latex(self) -> str:
+        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs."""
+        from corelm_report.render.latex import to_latex
+
+        return to_latex(self._document)
+
+    def to_html(self) -> str:
+        """Return the whole page, in one file that loads nothing."""
+        from corelm_report.render.html.page import page
+
+        return page(self._document)
+
+    def to_pandas(self, level: str = "figure") -> Any:
+        """Return a data frame.
+
+        Args:
+            level: what a line is. "figure": one figure of a sampler with its interval and its
+                difference, or of one of several seeds. "difference": one difference from the entry
+                compared with, paired by text. "test": such a difference with the p-value of a
+                paired permutation test, and Holm's correction over all lines; it needs all texts.
+                "sampler": a sampler with all its figures, or human text. "seed": a sampler with the
+                figures of one seed, if there are several. "text" and "token": one that the report
+                keeps, which are all with `texts="all"`. Except for "figure", the parameters of the
+                samplers, the target of matching, the seed, the prompt and the index of the sample
+                are columns of their own.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            ReportError: there is no such level, an earlier version made the report without
+                figures of texts, or it has not kept the texts that tests need.
+
+        Example:
+            >>> import corelm
+            >>> from corelm.testing import ToyModel
+            >>> report = corelm.compare(ToyModel(), ["top_k(k=2)"], prompts="the", n=2, length=3)
+            >>> frame = report.to_pandas("token")
+            >>> frame[["top_k.k", "sample", "text", "entropy"]].round(3).values.tolist()[:2]
+            [[2, 0, ' cat', 0.687], [2, 0, ' sat', 0.643]]
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"to_pandas needs pandas ({error}); install it with: pip install pandas"
+            ) from error
+        return pandas.DataFrame(columns(self._document, level))
+
+    def __repr__(self) -> str:
+        samplers = counted(len(self._document.samplers), "sampler")
+        return f"<corelm report of {samplers}: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """Return the summary and the table, for a notebook."""
+        from corelm_report.render.markdown import to_notebook
+
+        return to_notebook(self._document)
+
+    def _repr_text_(self) -> str:
+        """Return the summary and the table, for a terminal."""
+        from corelm_report.render.markdown import to_text
+
+        return to_text(self._document)
+
+
+def compare(
+    model: LanguageModel | str | os.PathLike[str],
+    samplers: Iterable[str | Sampler | Decoder] | None = None,
+    *,
+    prompts: str | Sequence[str] | None = None,
+    n: int = N,
+    length: int = LENGTH,
+    seed: int | None = None,
+    seeds: str | Sequence[int] | None = None,
+    reference: str | Path | Sequence[str] | None = None,
+    prompts_from_reference: int | None = None,
+    contexts: int = CONTEXTS,
+    match: str | Sequence[str] = (),
+    against: str | Sampler | Decoder | None = None,
+    metrics: str | Sequence[str] = (),
+    texts: int | str = TEXTS,
+    scorer: LanguageModel | str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Report:
+    """Compare samplers on one model.
+
+    Every sampler is measured twice: exactly, on the model's distributions at the same positions,
+    and on texts of its own, which all samplers draw with the same random numbers. A sampler that
+    fails has an entry with the reason.
+
+    Args:
+        model: the language model, or the name of one.
+        samplers: samplers, registered names or expressions, which may sweep over parameters as in
+            `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. By default, a set that shows
+            the range from greedy to uniform.
+        prompts: the beginning of the texts, or several beginnings. By default, the prompt of the
+            model.
+        n: texts of each sampler for each prompt.
+        length: tokens to draw for each text, at most.
+        seed: the random seed of all texts; by default 1.
+        seeds: several seeds instead, such as `[1, 2, 3]` or "1..3". Every sampler writes its n
+            texts for each of them, and `by_seed` has the figures of each.
+        reference: human texts to compare with, or the path of a file or a folder of them. By
+            default, the IMDB reviews that the model has not seen, provided that they were fetched
+            and the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
+        prompts_from_reference: the number of tokens at the beginning of each human text that are a
+            prompt, instead of `prompts`; human text is their continuations, so differences from it
+            are paired by prompt. There are at most `contexts` prompts, and at least 8.
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
+            "surprisal=human", or several. A sampler that leaves one parameter open, such as
+            `top_p`, gets the value at which the figure on the same contexts is this one, in an
+            entry for each target. "human" is the surprisal of human words; if the contexts are not
+            human text, it is scaled to these: model entropy here x (human surprisal / model entropy
+            on human text).
+        against: the sampler that every other one is compared with, one of `samplers`, or "human".
+            By default human text if there is any, otherwise the first sampler.
+        metrics: names of metrics that plugins offer, to measure on the texts too.
+        texts: the number of texts of each prompt that the report keeps, or "all".
+        scorer: a second language model, or the name of one, under which the surprisal of the texts
+            is measured too. Bits per byte compare models with different vocabularies.
+        progress: called with a stage, its finished units of work and its total.
+        workers: the number of workers of a Dask cluster to start on this machine. The report is the
+            same. Workers load the models themselves, so they need their names.
+        scheduler: the address of the scheduler of a Dask cluster. Without workers and scheduler,
+            the work is done in this process.
+
+    Raises:
+        UsageError: the report cannot be made as asked.
+        ExecutorError: workers that die, that cannot be reached, or that have other versions.
+        UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
+        DataError: the reference cannot be read.
+        ModelOutputError: the model returned logits that no sampler can use.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> report = corelm.compare(
+        ...     ToyModel(), ["greedy", "temperature(t=0.5)"], prompts="the", n=4, length=8
+        ... )
+        >>> [entry["sampler"] for entry in report.to_dict()["samplers"]]
+        ['greedy', 'temperature(t=0.5)']
+    """
+    own = _named(model)
+    asked = plan(
+        own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
+        seeds=seeds,
+        reference=reference, prompts_from_reference=prompts_from_reference,
+        contexts=contexts, match=match, against=against, metrics=metrics,
+        texts=texts, scorer=None if scorer is None else _named(scorer),
+    )  # fmt: skip
+
+    def jobs() -> list[Job]:
+        return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
+
+    with choose(workers, scheduler).opened(asked.models, jobs) as opened:
+        run = ReportRun(asked, opened, Journal(), progress or _silent)
+        return Report.of_run(run.document().to_dict())
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    """Return the document as JSON with each text on one line.
+
+    With a line for each number of a token, as elsewhere, it would be more than twice as long.
+    """
+    mark, texts = uuid4().hex, list[str]()
+
+    def held(text: Any) -> str:
+        texts.append(json.dumps(text, allow_nan=False))
+        return f"{mark}{len(texts) - 1}"
+
+    samplers = document["samplers"]
+    entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
+    whole = atomic_files.dump_json({**document, "samplers": entries}).decode()
+    return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
+
+
+def _named(model: LanguageModel | str | os.PathLike[str]) -> NamedModel:
+    if isinstance(model, str | os.PathLike):
+        return NamedModel(load(model), label(os.fspath(model)))
+    return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
+
+
+def _loadable(model: LanguageModel | str | os.PathLike[str]) -> str:
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    raise UsageError(
+        f"workers load the models themselves: give the name, not a {type(model).__name__}"
+    )
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""

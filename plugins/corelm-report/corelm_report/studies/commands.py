@@ -1,0 +1,124 @@
+"""`corelm study`: run a study from a file, show and compare results, plan its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corelm import hookimpl
+from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
+from corelm.runs import Parameter, Rule
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
+Place = Annotated[
+    str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
+]
+
+DIFFERENCE = Parameter("difference", float, None, Rule(gt=0))
+POWER = Parameter("power", float, 0.8, Rule(gt=0, lt=1))
+PILOT = Parameter("pilot", int, 16, Rule(ge=2))
+FIGURE = "surprisal"
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    short_help = "Run a study from a file, and compare results."
+    group = typer.Typer(
+        rich_markup_mode=None, cls=TextGroup, short_help=short_help, no_args_is_help=True
+    )
+    group.callback()(study)
+    group.command(cls=TextCommand, short_help="Measure and write a study.")(run)
+    group.command(cls=TextCommand, short_help="Show the results of a study.")(show)
+    group.command(cls=TextCommand, short_help="Compare two results.")(diff)
+    group.command(cls=TextCommand, short_help="Say how many texts a difference needs.")(plan)
+    return {"study": group}
+
+
+def study() -> None:
+    """Run studies: reports on several models, described in a file.
+
+    \b
+    corelm study run study.toml
+    corelm study show study.toml
+    corelm study diff before after
+    corelm study plan study.toml --difference 0.1
+    """
+
+
+def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> int:
+    """Measure a study, and write its reports, tables, pictures and how to repeat it.
+
+    What an earlier run has measured is not measured again, so an interrupted study continues, and
+    after a change in the file only what it concerns is measured.
+
+    \b
+    corelm study run study.toml
+    corelm study run study.toml --workers 4
+    """
+    from corelm.runs import choose
+    from corelm_report.studies.study_file import read_study
+    from corelm_report.studies.study_output import run_study
+
+    with product() as out:
+        return run_study(read_study(Path(file)), choose(workers, scheduler), out)
+
+
+def show(place: Place) -> int:
+    """Show the tables of a study that was run, and what made them."""
+    from corelm_report.studies.study_output import result_at, show_result
+
+    with product() as out:
+        return show_result(result_at(Path(place)), out)
+
+
+def diff(before: Place, after: Place) -> int:
+    """Say which figures of two results differ beyond their interval, and what else differs.
+
+    The exit code is 1 if any figure does, or if a model or a sampler is missing.
+    """
+    from corelm_report.studies.study_output import diff_results, result_at
+
+    with product() as out:
+        return diff_results(result_at(Path(before)), result_at(Path(after)), out)
+
+
+def plan(
+    file: File,
+    *,
+    difference: Annotated[
+        str, typer.Option(metavar="NUMBER", help="The difference to find, in units of the figure.")
+    ],
+    figure: Annotated[
+        str, typer.Option(metavar="FIGURE", help="A figure of texts, such as surprisal or rep_4.")
+    ] = FIGURE,
+    power: Annotated[
+        str, typer.Option(metavar="NUMBER", help="The probability of finding it.")
+    ] = str(POWER.default),
+    pilot: Annotated[
+        str,
+        typer.Option(metavar="INTEGER", help="Texts of each sampler for each prompt in the pilot."),
+    ] = str(PILOT.default),
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> int:
+    """Say how many texts a study needs to find a difference of a given size.
+
+    A pilot with few texts measures how much the paired differences of texts vary. The study names
+    the sampler that the others are compared with as `against`.
+
+    \b
+    corelm study plan study.toml --difference 0.1
+    corelm study plan study.toml --difference 0.02 --figure rep_4 --power 0.9
+    """
+    from corelm.runs import choose
+    from corelm_report.studies.study_file import read_study
+    from corelm_report.studies.study_output import plan_study
+
+    size, chance = DIFFERENCE.convert(difference), POWER.convert(power)
+    with product() as out:
+        study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
+        return plan_study(study, figure, size, chance, choose(workers, scheduler), out)

@@ -1,0 +1,229 @@
+"""The file of a study, in TOML; every key is checked before anything is measured."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import ModelFileError, UsageError
+from corelm.runs import MODEL, atomic_files, did_you_mean, label, shown
+from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
+
+LARGEST = 2**20
+"""Bytes of a study at most."""
+FORMS = ("json", "html", "csv", "markdown", "latex", "bibtex", "p_values")
+PLOTS = ("pdf", "png", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """The measurements of a study, and the files that it writes.
+
+    Attributes:
+        file: the file that it was read from.
+        title: its title; by default the name of the file.
+        models: the names or paths of the models.
+        samplers: the samplers, sweeps and decoders, as expressions.
+        prompts: the beginnings of the texts; None for the prompt of each model.
+        prompts_from_reference: the tokens of each human text that are a prompt, in their place.
+        samples: texts of each sampler for each prompt and seed.
+        length: tokens of a text, at most.
+        seeds: the random seeds.
+        reference: a file or folder of human texts; None for the model's own.
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: the figures to match.
+        against: the entry that the others are compared with.
+        metrics: the metrics of plugins.
+        scorer: the second scorer.
+        device, dtype: how the models are loaded.
+        texts: the texts of each prompt that a report keeps, or "all".
+        fail_if: the conditions under which the study fails.
+        folder: the folder of its results.
+        forms: the forms of each report.
+        plots: the formats of its pictures.
+    """
+
+    file: Path
+    title: str
+    models: tuple[str, ...] = (label(MODEL),)
+    samplers: tuple[str, ...] = ()
+    prompts: tuple[str, ...] | None = None
+    prompts_from_reference: int | None = None
+    samples: int = N
+    length: int = LENGTH
+    seeds: tuple[int, ...] | str = (1,)
+    reference: Path | None = None
+    contexts: int = CONTEXTS
+    match: tuple[str, ...] = ()
+    against: str | None = None
+    metrics: tuple[str, ...] = ()
+    scorer: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    texts: int | str = TEXTS
+    fail_if: tuple[str, ...] = ()
+    folder: Path
+    forms: tuple[str, ...] = FORMS[:-1]
+    plots: tuple[str, ...] = PLOTS[:1]
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything but the places on this machine, as JSON can hold it."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        del named["file"], named["folder"]
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in named.items()}
+        return plain | {"reference": self.reference and self.reference.name}
+
+
+def read_study(path: Path) -> Study:
+    """Read a study.
+
+    Raises:
+        UsageError: a file that cannot be read, or a key or a value that no study has; the message
+            has the line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "small.toml"
+        ...     _ = file.write_text('samplers = ["greedy", "top_p(p=0.5,0.9)"]')
+        ...     study = read_study(file)
+        >>> study.title, study.models, study.samplers
+        ('small', ('imdb',), ('greedy', 'top_p(p=0.5,0.9)'))
+    """
+    try:
+        text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
+        content = tomllib.loads(text)
+    except (ModelFileError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read the study {str(path)!r}: {error}") from error
+    checked = _checked(content, _Place(path, text))
+    written = checked.pop("write", {})
+    decoders = checked.pop("decoders", ())
+    samplers = (*checked.pop("samplers", ()), *decoders)
+    if not samplers:
+        raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
+    folder = path.parent / written.pop("folder", path.stem)
+    given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
+    if "p_values" in given.get("forms", ()):
+        given["texts"] = "all"  # the tests need every text
+    return Study(file=path, **given)
+
+
+class _Place:
+    """The text of a study, to name the line of a key."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self._lines = text.splitlines()
+
+    def of(self, key: str) -> str:
+        """Return the file, and the line where the key is written, if that is found."""
+        written = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*(=|\]|\.)")
+        found = [number for number, line in enumerate(self._lines, 1) if written.match(line)]
+        return f"{self.path}, line {found[0]}" if found else str(self.path)
+
+
+Reader = Callable[[Any, _Place], Any]
+"""Returns the value of a key, or raises a `ValueError` with what it should be."""
+
+
+def _checked(content: Mapping[str, Any], place: _Place, table: str = "") -> dict[str, Any]:
+    readers = TABLES[table]
+    found = {}
+    for key, value in content.items():
+        name = f"{table}.{key}" if table else key
+        if key not in readers:
+            hint = did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
+            raise UsageError(f"{place.of(key)}: a study has no key {name!r}{hint}")
+        try:
+            found[key] = readers[key](value, place)
+        except ValueError as error:
+            raise UsageError(
+                f"{place.of(key)}: {name} must be {error}, not {shown(value)}"
+            ) from None
+    return found
+
+
+def _text(value: Any, place: _Place) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text in quotation marks")
+    return value
+
+
+def _texts(value: Any, place: _Place) -> tuple[str, ...]:
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list) or not several:
+        raise ValueError("a list of texts")
+    return tuple(_text(each, place) for each in several)
+
+
+def _count(value: Any, place: _Place) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("a whole number, at least 1")
+    return value
+
+
+def _seeds(value: Any, place: _Place) -> tuple[int, ...] | str:
+    if isinstance(value, str):
+        return value
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(type(each) is int and each >= 0 for each in several):
+        raise ValueError('a list of whole numbers, or a text such as "1..5"')
+    return tuple(several)
+
+
+def _kept(value: Any, place: _Place) -> int | str:
+    if value != "all" and (type(value) is not int or value < 0):
+        raise ValueError('a whole number or "all"')
+    return int(value) if value != "all" else "all"
+
+
+def _prompts(value: Any, place: _Place) -> tuple[str, ...]:
+    """Return the prompts of a list, or those in a file next to the study, one a line."""
+    if isinstance(value, list):
+        return _texts(value, place)
+    file = place.path.parent / _text(value, place)
+    try:
+        lines = atomic_files.decode_text(atomic_files.read_file(file, LARGEST)).splitlines()
+    except ModelFileError as error:
+        raise ValueError(f"a list of texts or a file ({error})") from None
+    return tuple(line for line in lines if line.strip())
+
+
+def _path(value: Any, place: _Place) -> Path:
+    path = place.path.parent / _text(value, place)
+    if not path.exists():
+        raise ValueError("a file or folder that is there")
+    return path
+
+
+def _among(choices: tuple[str, ...]) -> Reader:
+    def read(value: Any, place: _Place) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(each in choices for each in value):
+            raise ValueError(f"a list of some of: {', '.join(choices)}")
+        return tuple(value)
+
+    return read
+
+
+def _write(value: Any, place: _Place) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("a table: [write]")
+    return _checked(value, place, "write")
+
+
+TABLES: Mapping[str, Mapping[str, Reader]] = {
+    "": {
+        "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
+        "prompts": _prompts, "prompts_from_reference": _count, "samples": _count,
+        "length": _count, "seeds": _seeds,
+        "reference": _path, "contexts": _count, "match": _texts, "against": _text,
+        "metrics": _texts, "scorer": _text, "device": _text, "dtype": _text, "texts": _kept,
+        "fail_if": _texts, "write": _write,
+    },
+    "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},
+}  # fmt: skip
+"""The keys of each table, with their readers."""

@@ -1,0 +1,286 @@
+"""The reports of a study: measured where the cache has nothing, written, and read again.
+
+A file locks what made them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from corelm import LanguageModel, load
+from corelm.errors import ModelFileError, ReportError
+from corelm.runs import (
+    SAME_BITS,
+    ExecutorChoice,
+    atomic_files,
+    code_of,
+    differences,
+    label,
+    machine,
+    parts,
+    plugin_of,
+)
+from corelm_report.document.content import Document
+from corelm_report.document.parts import Json
+from corelm_report.measure.journal import Journal
+from corelm_report.measure.run import ReportRun
+from corelm_report.measure.units import Progress
+from corelm_report.plan.plan import NamedModel, Plan, plan
+from corelm_report.report import Report
+from corelm_report.studies.study_file import Study
+from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
+
+
+@dataclass(frozen=True)
+class PlannedReport:
+    """The report of a study on one of its models.
+
+    Attributes:
+        study: the study.
+        model: the name of the model, as the study has it.
+        plan: what to measure.
+    """
+
+    study: Study
+    model: str
+    plan: Plan
+
+    def document(self, cache: UnitCache, executor: ExecutorChoice, progress: Progress) -> Json:
+        """Return the document of the report, from the cache if nothing has changed."""
+        key = digest(["report", self.settings()])
+        stored = cache.get(key)
+        if stored is not None:
+            found: Json = json.loads(stored)
+            return found
+        made = self._measured(cache, executor, progress)
+        if all(entry["error"] is None for entry in made["samplers"]):
+            cache.put(key, json.dumps(made))
+        return made
+
+    def _measured(self, cache: UnitCache, choice: ExecutorChoice, progress: Progress) -> Json:
+        plan, study = self.plan, self.study
+        executor = choice.opened(
+            plan.models, lambda: plan.jobs(self.model, study.scorer, study.device, study.dtype)
+        )
+        with executor as workers:
+            cached = CachingExecutor(workers, cache, self._scopes())
+            # The cache replaces the journal: it keeps each unit at once.
+            document = ReportRun(plan, cached, Journal(), progress).document()
+        document.header.command = f"corelm study run {study.file.name}"
+        return document.to_dict()
+
+    def settings(self) -> Json:
+        """Return everything that the report depends on."""
+        named = {"device": self.study.device, "dtype": self.study.dtype, "texts": self.plan.texts}
+        return {**self.plan.as_json(), **here(), **named, "file": self.study.file.name}
+
+    def _scopes(self) -> list[str]:
+        names = [self.model, self.study.scorer]
+        loading = [self.study.device, self.study.dtype]
+        return [
+            digest([here(), *_identified(name, model, self.plan.prompts[0]), *loading])
+            for name, model in zip(names, self.plan.models, strict=False)
+        ]
+
+
+def here() -> Json:
+    """Return the versions and the facts about this machine that decide the bits of a result."""
+    facts = machine()
+    return {
+        "corelm": version("corelm"),
+        "numpy": version("numpy"),
+        **{name: facts[name] for name in SAME_BITS},
+    }
+
+
+def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
+    """Return the identity of a model, and the digests of corelm's code and of the model's."""
+    plugin = plugin_of(name) if name else None
+    code = code_of([model], [plugin.value] if plugin else ())
+    return [NamedModel(model, name or "").fingerprint(prompt), code]
+
+
+def planned(study: Study) -> Iterator[PlannedReport]:
+    """Load the models of a study, one after the other, and yield the report on each.
+
+    Raises:
+        UsageError: a report that cannot be made as asked.
+        UnknownNameError, AmbiguousNameError: no such model, sampler or metric, or several.
+        DataError: the reference cannot be read.
+    """
+    scorer = None
+    if study.scorer is not None:
+        scorer = NamedModel(load(study.scorer), label(study.scorer))
+    for name in study.models:
+        model = load(name, device=study.device, dtype=study.dtype)
+        asked = plan(
+            model, label(name), study.samplers, prompts=study.prompts, n=study.samples,
+            length=study.length, seeds=study.seeds, reference=study.reference,
+            contexts=study.contexts, match=study.match, against=study.against,
+            metrics=study.metrics, texts=study.texts, scorer=scorer,
+            prompts_from_reference=study.prompts_from_reference,
+        )  # fmt: skip
+        yield PlannedReport(study, name, asked)
+
+
+SCHEMA = "corelm.study/1"
+LOCK, REPEAT = "study.json", "repeat.md"
+LARGEST = 2**22
+"""Bytes of a lock at most."""
+FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
+    "json": ("report.json", Report.to_json),
+    "html": ("report.html", Report.to_html),
+    "csv": ("figures.csv", Report.to_csv),
+    "markdown": ("table.md", Report.to_markdown),
+    "latex": ("table.tex", Report.to_latex),
+    "p_values": ("p_values.csv", lambda report: report.to_csv("test")),
+    "bibtex": ("references.bib", lambda report: report.bibtex),
+}
+"""The name of each form's file, and how it is made."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The reports of a study, and the lock of what made them.
+
+    Attributes:
+        folder: the folder of the results.
+        lock: the settings, versions and digests.
+    """
+
+    folder: Path
+    lock: Json
+
+    @classmethod
+    def read(cls, place: Path) -> StudyResult:
+        """Read the results in a folder.
+
+        Raises:
+            ReportError: there are none.
+        """
+        file = place / LOCK if place.is_dir() else place
+        try:
+            lock = atomic_files.parse_json(atomic_files.read_file(file, LARGEST))
+        except ModelFileError as error:
+            raise ReportError(f"{str(place)!r} has no results of a study: {error}") from error
+        if lock.get("schema") != SCHEMA:
+            raise ReportError(
+                f"{str(file)!r} is not the {LOCK} of this version of corelm, {SCHEMA}; run the "
+                "study again"
+            )
+        return cls(file.parent, lock)
+
+    def reports(self) -> Iterator[tuple[str, Report]]:
+        """Yield the name of each model with its report.
+
+        Raises:
+            ReportError: a report that is missing or damaged, or was changed since.
+        """
+        for model in self.lock["models"]:
+            path = self.folder / model["folder"] / FILES["json"][0]
+            report = Report.read(path)
+            if atomic_files.sha256(report.to_json().encode()) != model["report"]:
+                raise ReportError(
+                    f"{str(path)!r} was changed after the study wrote it (by {LOCK}); "
+                    "run the study again"
+                )
+            yield model["name"], report
+
+    def changes(self, other: StudyResult) -> str:
+        """Return the settings, versions and digests that differ, in words; empty if none do."""
+        first, second = (_flat(each.lock) for each in (self, other))
+        return differences(first, second)
+
+
+def _flat(lock: Json) -> Json:
+    models = {f"model {each['name']}": each["sha256"] for each in lock["models"]}
+    code = {f"code of {name}": each for name, each in lock["code"].items()}
+    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models}
+
+
+def folder_of(model: str) -> str:
+    """Return the name of a model's folder.
+
+    Example:
+        >>> folder_of("corelm:imdb"), folder_of("transformers:Qwen/Qwen3-0.6B")
+        ('imdb', 'transformers-Qwen-Qwen3-0.6B')
+    """
+    return re.sub(r"[^\w.]+", "-", label(model)).strip("-.") or "model"
+
+
+def write_report(study: Study, model: str, report: Report) -> Path:
+    """Write the forms and the pictures of a report; return its folder."""
+    folder = study.folder / folder_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    for form in dict.fromkeys(("json", *study.forms)):  # the results are read from the JSON
+        name, made = FILES[form]
+        atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
+    if study.plots:
+        from corelm_report.render.plots.files import plots
+
+        for name, picture in plots(Document.from_dict(report.to_dict())).items():
+            if name.rpartition(".")[2] in study.plots:
+                atomic_files.write_file(picture, folder / name)
+    return folder
+
+
+def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
+    """Write what made the reports, and how to repeat them."""
+    strategies = [c.strategy for planned, _ in reports for c in planned.plan.candidates]
+    things = [thing for each in strategies for thing in each if thing is not None]
+    stages = [part for thing in things for part in parts(thing)]
+    models = [model for planned, _ in reports for model in planned.plan.models]
+    facts = machine()
+    lock: dict[str, Any] = {
+        "schema": SCHEMA,
+        "title": study.title,
+        "settings": study.settings(),
+        "versions": {**here(), "python": facts["python"], "processor": facts["processor"]},
+        "plugins": dict(sorted({p for _, report in reports for p in _plugins(report)})),
+        "code": code_of([*models, *stages], ["corelm_report"]),
+        "models": [
+            {
+                "name": label(planned.model),
+                "sha256": planned.plan.sha256,
+                "folder": folder_of(planned.model),
+                "report": atomic_files.sha256(report.to_json().encode()),
+            }
+            for planned, report in reports
+        ],
+    }
+    atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
+    atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
+    atomic_files.write_file(_repeat(study, lock).encode(), study.folder / REPEAT)
+    return StudyResult(study.folder, lock)
+
+
+def _plugins(report: Report) -> Iterator[tuple[str, str]]:
+    for entry in Document.from_dict(report.to_dict()).samplers:
+        for stage in entry.stages:
+            if stage.plugin and stage.plugin.version:
+                yield stage.plugin.distribution, stage.plugin.version
+
+
+def _repeat(study: Study, lock: Json) -> str:
+    plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
+    packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
+    models = [f"- {m['name']}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    versions = [f"- {name}: {each}" for name, each in lock["versions"].items()]
+    code = [f"- {name}: {each}" for name, each in lock["code"].items()]
+    return "\n".join(
+        [
+            f"# How to repeat: {study.title}", "",
+            "```", f"pip install {packages} numpy=={lock['versions']['numpy']}",
+            f"corelm study run {study.file.name}", "```", "",
+            "On the same platform, with the same versions, the figures are the same to the last "
+            "bit. `corelm study diff` compares two results.", "",
+            "Models:", "", *models, "", "Versions:", "", *versions, "", "Digests of the code:", "",
+            *code, "",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,340 @@
+"""A cache of finished units of work by their content, which studies and their reports share.
+
+A unit's result depends on the unit, the model and the code alone, so its key is a digest of these.
+An interrupted study finds its finished units here, and a study that was edited finds everything
+that the edit leaves as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Self
+
+from corelm.runs import (
+    Endings,
+    Executor,
+    Strategy,
+    Unit,
+    code_of,
+    hashes_of_secrets,
+    home,
+    parts,
+    strategy,
+)
+from corelm_report.measure.units import Match, MeasureOnContexts
+from corelm_report.plan.candidates import releases_of
+
+FOLDER, NAME = "studies", "units.sqlite"
+MOST = 4 * 2**30
+"""Bytes of stored results; beyond them the oldest eighth of the results goes."""
+PATIENCE = 60
+"""Seconds to wait while another process writes."""
+logger = logging.getLogger("corelm")
+
+
+class UnitCache:
+    """The stored results, as JSON, by key; without a file it stores nothing.
+
+    Args:
+        path: the file, which is made where it is missing.
+        most: the bytes from which it forgets the oldest results.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with UnitCache(Path(folder) / "units.sqlite") as cache:
+        ...         cache.put("a key", "[1, 2]")
+        ...         cache.get("a key"), cache.get("another"), cache.hits
+        ('[1, 2]', None, 1)
+    """
+
+    def __init__(self, path: Path | None = None, most: int = MOST) -> None:
+        self.path, self._most = path or home() / FOLDER / NAME, most
+        self.hits = self.misses = 0
+        self._database: sqlite3.Connection | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = _opened(self.path)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("finished work is not stored: %s: %s", self.path, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def get(self, key: str) -> str | None:
+        """Return the result of a key, or None if there is none."""
+        found = self._stored(key)
+        self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
+        return found
+
+    def _stored(self, key: str) -> str | None:
+        if self._database is None:
+            return None
+        # A damaged result is measured again.
+        with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError):
+            rows = self._database.execute("SELECT result FROM units WHERE key = ?", (key,))
+            for (result,) in rows:
+                return zlib.decompress(result).decode()
+        return None
+
+    def put(self, key: str, result: str) -> None:
+        """Store a result at once, so that it survives if the process is killed."""
+        if self._database is None:
+            return
+        packed = zlib.compress(result.encode(), level=1)
+        try:
+            with self._database:
+                self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?)", (key, packed))
+            if _bytes(self._database) > self._most:
+                _forget_oldest(self._database)
+        except sqlite3.Error as error:
+            logger.warning("finished work is no longer stored: %s: %s", self.path, error)
+            self._database.close()
+            self._database = None
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the stored results: the file keeps the room of forgotten ones."""
+    pages, free, size = (
+        int(database.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
+
+
+def _forget_oldest(database: sqlite3.Connection) -> None:
+    with database:
+        database.execute(
+            "DELETE FROM units WHERE rowid IN (SELECT rowid FROM units ORDER BY rowid LIMIT "
+            "(SELECT count(*) / 8 + 1 FROM units))"
+        )
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the file; replace one that is no database, as a power cut may leave it."""
+    for last in (False, True):
+        database = sqlite3.connect(path, timeout=PATIENCE)
+        try:
+            # A lost unit is measured again, so nothing has to wait for the disk.
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, result BLOB NOT NULL)"
+            )
+            return database
+        except sqlite3.DatabaseError as error:
+            database.close()
+            if last or isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning("%s is damaged; it is started again", path)
+            path.unlink()
+    raise AssertionError("unreachable")
+
+
+AHEAD = 64
+"""Stored results in memory at most, while others are measured."""
+FAILED = '{"error"'
+"""The beginning of a result that is not stored: the next run tries again."""
+
+
+@dataclass
+class _Work:
+    """A unit, the keys of its pieces, and the pieces that are known."""
+
+    pieces: Whole | OnContexts
+    keys: Sequence[str]
+    known: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> Unit:
+        return self.pieces.unit
+
+    @property
+    def missing(self) -> list[int]:
+        return [at for at in range(len(self.keys)) if at not in self.known]
+
+    def result(self) -> tuple[Unit, str]:
+        return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
+
+
+class CachingExecutor:
+    """Takes results from a cache, and gives what is missing to another executor.
+
+    Args:
+        executor: measures what is missing.
+        cache: the results of earlier runs.
+        scopes: for each model of the executor, a digest of the model and of the code that is not
+            the samplers'.
+    """
+
+    def __init__(self, executor: Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
+        self._executor, self._cache, self._scopes = executor, cache, scopes
+
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+        """Yield each unit with its result, stored or measured, in any order."""
+        works = (self._work(unit, model) for unit in units if unit is not None)
+        # Stored results come at once; the first missing one starts the executor, which takes the
+        # units after it from the same generator.
+        for work in works:
+            if work.missing:
+                yield from self._measured(chain([work], works), model)
+            else:
+                yield work.result()
+
+    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[Unit, str]]:
+        """Measure units until many stored ones wait, or to the end."""
+        open_: dict[str, _Work] = {}
+        stored: deque[_Work] = deque()
+
+        def missing() -> Iterator[Unit]:
+            for work in works:
+                if work.missing:
+                    open_[work.unit.name] = work
+                    yield work.pieces.rest(work.missing)
+                else:
+                    stored.append(work)
+                if len(stored) >= AHEAD:
+                    return
+
+        for unit, result in self._executor.run(missing(), model):
+            yield self._finished(open_.pop(unit.name), result)
+            while stored:
+                yield stored.popleft().result()
+        yield from (work.result() for work in stored)
+
+    def _work(self, unit: Unit, model: int) -> _Work:
+        pieces = pieces_of(unit)
+        keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
+        work = _Work(pieces, keys)
+        for at, key in enumerate(keys):
+            found = self._cache.get(key)
+            if found is not None:
+                work.known[at] = found
+        return work
+
+    def _finished(self, work: _Work, result: str) -> tuple[Unit, str]:
+        for at, piece in work.pieces.split(result, work.missing).items():
+            work.known[at] = piece
+            if not piece.startswith(FAILED):
+                self._cache.put(work.keys[at], piece)
+        return work.result()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._executor.close()
+
+
+PLACES = {"stage", "entry", "number"}
+"""The fields that say where in a report a unit belongs; its result does not depend on them."""
+
+
+def digest(content: Any) -> str:
+    """Return the digest of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def content(value: Any) -> Any:
+    """Return the content of a value of a unit, as JSON can hold it."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Integral):  # of NumPy
+        return int(value)
+    if isinstance(value, Strategy):
+        return _of_strategy(str(value))
+    if isinstance(value, Endings):
+        return [[name, content(each)] for name, each in value.settings.items()]
+    if isinstance(value, (list, tuple, range)):
+        return [content(each) for each in value]
+    named: list[Any] = [type(value).__qualname__]
+    if is_dataclass(value):
+        kept = [each.name for each in fields(value) if each.name not in PLACES]
+        named += [[name, content(getattr(value, name))] for name in kept]
+        return named + ([content(strategy(value.expression))] if isinstance(value, Match) else [])
+    return [*named, content(value.__reduce__()[1])]  # what a copy elsewhere would be made from
+
+
+@lru_cache(maxsize=4096)
+def _of_strategy(expression: str) -> list[Any]:
+    """Return the expression of a sampler, the versions and digests of its code, its secrets."""
+    found = strategy(expression)
+    things = [thing for thing in found if thing is not None]
+    code = code_of((part for thing in things for part in parts(thing)), ["corelm_report"])
+    return [expression, releases_of(found), code, hashes_of_secrets(things)]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A unit whose result is stored as a whole."""
+
+    unit: Unit
+
+    def contents(self) -> list[Any]:
+        """Return the content of each piece of the result."""
+        return [content(self.unit)]
+
+    def rest(self, missing: Sequence[int]) -> Unit:
+        """Return the unit that measures the missing pieces."""
+        return self.unit
+
+    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
+        """Return the missing pieces by index, from the result of `rest`."""
+        return {0: result}
+
+    def joined(self, pieces: Sequence[str]) -> str:
+        """Return the result of the whole unit."""
+        return pieces[0]
+
+
+@dataclass(frozen=True)
+class OnContexts:
+    """Samplers on the same contexts: a further sampler does not measure the others again.
+
+    The pieces are the model's own record, the temperature curve, and each sampler's.
+    """
+
+    unit: MeasureOnContexts
+
+    def contents(self) -> list[Any]:
+        """Return the content of each piece of the result."""
+        unit, first = self.unit, self.unit.first
+        contexts = digest(content(unit.contexts))
+        kinds: list[Any] = ["model", ["curve", list(unit.temperatures)]]
+        return [[kind, contexts, first] for kind in [*kinds, *map(content, unit.samplers)]]
+
+    def rest(self, missing: Sequence[int]) -> Unit:
+        """Return the unit that measures the missing pieces; the model's record comes with it."""
+        samplers = tuple(self.unit.samplers[at - 2] for at in missing if at >= 2)
+        at = self.unit.temperatures if 1 in missing else ()
+        return replace(self.unit, samplers=samplers, temperatures=at)
+
+    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
+        """Return the missing pieces by index, from the result of `rest`."""
+        found = json.loads(result)
+        samplers = dict(zip((at for at in missing if at >= 2), found["samplers"], strict=True))
+        pieces = {0: found["model"], 1: found["curve"]} | samplers
+        return {at: json.dumps(pieces[at]) for at in missing}
+
+    def joined(self, pieces: Sequence[str]) -> str:
+        """Return the result of the whole unit."""
+        model, curve, *samplers = pieces
+        return f'{{"model": {model}, "samplers": [{", ".join(samplers)}], "curve": {curve}}}'
+
+
+def pieces_of(unit: Unit) -> Whole | OnContexts:
+    """Return a unit with the pieces in which its result is stored."""
+    return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)

@@ -1,0 +1,185 @@
+"""Human text against an over- and an underconfident model, whose true temperatures are known.
+
+People write the texts of one model at a temperature of 2 or of 0.5, so that is the temperature at
+which a report must find them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from corelm_report.document.content import Document
+from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.lookup import difference
+from corelm_report.measure.human import fit_on_human_text
+from corelm_report.measure.on_contexts import GRID
+from corelm_report.render.plots.charts import charts
+
+import corelm
+from corelm.errors import UsageError
+from corelm.testing import ToyModel
+
+pytestmark = pytest.mark.slow
+
+MODEL = ToyModel(end=False)
+PEOPLE = {"overconfident": 2.0, "underconfident": 0.5}
+
+
+def _texts(t, n=128, seed=9):
+    sampler = corelm.sampler("temperature", t=t)
+    texts = corelm.generate(MODEL, "", sampler=sampler, length=40, n=n, seed=seed)
+    return [text.text for text in texts]
+
+
+def _report(t, samplers=("temperature(t=0.5)", "stochastic", "temperature(t=2)"), **options):
+    return corelm.compare(
+        MODEL,
+        list(samplers),
+        prompts="",
+        n=64,
+        length=40,
+        contexts=128,
+        reference=_texts(t),
+        **options,
+    )
+
+
+@dataclass
+class Case:
+    """A report and its truth."""
+
+    kind: str
+    t: float
+    document: Document
+    summary: str
+
+
+@pytest.fixture(scope="module", params=PEOPLE)
+def case(request):
+    t = PEOPLE[request.param]
+    report = _report(t)
+    return Case(request.param, t, Document.from_dict(report.to_dict()), report.summary)
+
+
+def test_human_text_crosses_at_its_own_temperature(case):
+    fit = case.document.human.temperature
+    assert fit.t == pytest.approx(case.t, rel=0.08)
+    low, high = fit.t_ci95
+    assert low < case.t < high
+    assert high - low < 0.25 * case.t
+    assert not fit.estimated
+
+
+def test_the_temperature_makes_the_human_words_likeliest(case):
+    def loss(t):
+        sampler = corelm.sampler("temperature", t=t)
+        report = corelm.compare(
+            MODEL, [sampler], prompts="", n=1, length=40, contexts=128, reference=_texts(case.t)
+        )
+        return report.to_dict()["samplers"][0]["teacher_forced"]["human_surprisal"]
+
+    t = case.document.human.temperature.t
+    best = loss(t)
+    assert best < min(loss(0.95 * t), loss(1.05 * t))
+
+
+def test_the_summary_is_true_of_both_models(case):
+    fit = case.document.human.temperature
+    low, high = fit.t_ci95
+    expected = (
+        f"The maximum-likelihood temperature of human text is {fit.t:.2f} (95 % interval "
+        f"{low:.2f} to {high:.2f}): the model is {case.kind}."
+    )
+    assert expected in case.summary
+    # People use the tail of an overconfident model: no temperature here goes beyond them.
+    tail = "temperature(t=2.0) samples from the tail (expected surprisal 2.28 nats, human text "
+    if case.kind == "overconfident":
+        assert "tail" not in case.summary
+    else:
+        assert f"{tail}{fit.surprisal:.2f})." in case.summary
+
+
+def test_the_sampler_that_writes_like_people_differs_in_no_figure_of_surprisal(case):
+    entries = {entry.temperature: entry for entry in case.document.samplers if entry.temperature}
+    found = difference(entries[case.t], "expected_surprisal", TEACHER_FORCED)
+    assert found.low < 0 < found.high
+    for t, entry in entries.items():
+        if t != case.t:
+            found = difference(entry, "expected_surprisal", TEACHER_FORCED)
+            assert not found.low < 0 < found.high
+    assert case.document.closest == [f"temperature(t={case.t})"]
+
+
+def test_no_entropy_is_compared_with_human_text(case):
+    document = case.document.to_dict()
+    for row in document["samplers"]:
+        assert list(row["differences"]["teacher_forced"]) == ["expected_surprisal"]
+        assert "model_entropy" not in row["differences"]["generated_texts"]
+    assert "entropy" not in document["reference"]["teacher_forced"]
+
+
+def test_the_picture_names_the_crossing(case):
+    drawn = {chart.name: chart for chart in charts(case.document)}
+    chart = drawn["surprisal-against-temperature"]
+    t = case.document.human.temperature.t
+    assert f"at the maximum-likelihood temperature: {t:.2f} (95 % interval" in chart.caption
+    texts = [text.get_text() for text in chart.draw(case.document).axes[0].texts]
+    assert any(f"t = {t:.2f}" in text for text in texts)
+    assert not any("t = 1.00" in text for text in texts)
+
+
+def test_surprisal_is_matched_to_human_text(case):
+    report = _report(case.t, ["temperature"], match="surprisal=human").to_dict()
+    [row] = report["samplers"]
+    assert row["params"]["t"] == pytest.approx(report["reference"]["temperature"]["t"], rel=0.01)
+
+
+def test_entropy_cannot_be_matched_to_human_text():
+    with pytest.raises(UsageError, match=r"has no entropy under a model.*use surprisal=human"):
+        corelm.compare(MODEL, ["temperature"], match="entropy=human", reference=["the cat"])
+
+
+def test_the_interval_holds_the_temperature_of_people():
+    """Of 100 studies with 12 texts each, 95 should hold it; fewer than 88 once in 700 times."""
+    held = 0
+    for seed in range(100):
+        report = _small_fit(_texts(2.0, n=12, seed=seed))
+        held += report.t_ci95 is not None and report.t_ci95[0] <= 2.0 <= report.t_ci95[1]
+    assert held >= 88
+
+
+def _small_fit(texts):
+    from corelm_report.measure.contexts import human_contexts
+    from corelm_report.measure.on_contexts import measure
+
+    contexts = human_contexts(MODEL, texts, "people")
+    cut = contexts.some(range(len(texts)))
+    record = measure(MODEL, cut, [], GRID)
+    return fit_on_human_text(record["model"], record["curve"], GRID)
+
+
+def test_human_text_above_every_temperature_has_none():
+    texts = [[5.0] * 4] * 8  # nats
+    words = np.full((8, len(GRID)), 4.0)
+    curve = {
+        "word_surprisal": words.tolist(),
+        "word_surprisal_slope": np.zeros_like(words).tolist(),
+    }
+    fit = fit_on_human_text({"surprisal": texts}, curve, GRID)
+    assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
+
+
+def test_a_match_to_human_text_averages_where_human_words_have_a_surprisal():
+    """Behind "the" all words are unknown here, and the model is less certain than elsewhere."""
+    texts = [re.sub(r"\bthe \w+", "the zzz", text) for text in _texts(1.0)]
+    document = corelm.compare(
+        MODEL, ["temperature"], prompts="", n=8, length=40, reference=texts, match="surprisal=human"
+    ).to_dict()
+    [row] = document["samplers"]
+    assert row["differences"]["teacher_forced"]["expected_surprisal"]["value"] == pytest.approx(
+        0, abs=0.01
+    )
+    assert row["params"]["t"] == pytest.approx(document["reference"]["temperature"]["t"], rel=0.02)

@@ -1,0 +1,42 @@
+"""A sampler that writes one text again and again has one text for each prompt."""
+
+from __future__ import annotations
+
+from corelm_report.document.figures import VARIETY
+from corelm_report.metrics.intervals import share_interval
+from corelm_report.render.html import tables
+from documents import TEXTS, compare, typed
+
+
+def test_identical_texts_count_once_a_prompt():
+    greedy, drawn = compare(["greedy", "stochastic"], n=16, reference=TEXTS)["samplers"]
+    own = greedy["generated_texts"]
+    assert own["ci95"]["loops"] == share_interval(own["loops"], 1)
+    assert {name: ends for name, ends in own["ci95"].items() if ends and name != "loops"} == {}
+    assert drawn["generated_texts"]["ci95"]["surprisal"] is not None
+
+
+def test_the_difference_of_a_fixed_text_from_others_varies_as_these_do():
+    _, drawn = compare(["greedy", "stochastic"], n=16)["samplers"]
+    found = drawn["differences"]["generated_texts"]["surprisal"]
+    low, high = found["ci95"]
+    own = drawn["generated_texts"]["ci95"]["surprisal"]
+    assert high - low > 0
+    assert abs((high - low) - (own[1] - own[0])) < 1e-9
+
+
+def test_prompts_are_the_units():
+    words = ["the", "a", "the cat", "on", "sat", "saw"]
+    prompts = [*words, *(f"the cat sat {word}" for word in words)]
+    greedy, _ = compare(["greedy", "stochastic"], n=4, prompts=prompts)["samplers"]
+    own = greedy["generated_texts"]
+    assert own["ci95"]["loops"] == share_interval(own["loops"], len(prompts))
+    assert own["units"] == len(prompts)
+
+
+def test_the_number_of_units_is_shown():
+    document = compare(["greedy", "stochastic"], n=4)
+    units = [each["generated_texts"]["units"] for each in document["samplers"]]
+    assert units == [1, 4]
+    lines = [line.n for line in tables.lines(typed(document), VARIETY)]
+    assert lines == ["4 (1 independent)", "4"]

@@ -1,0 +1,126 @@
+"""The figures of human text: small examples, calculated by hand."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corelm_report.human_baseline import Scores, human_figures
+from corelm_report.metrics import LENGTH, TEXTS
+
+import corelm
+from corelm.models import bundle
+from corelm.models.word_vocabulary import WordVocabulary
+
+SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
+VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "a", "b"], "symbols")
+
+
+def scores(**changes):
+    fields = {
+        "targets": np.array([[3, 4, 1, 0]]),
+        "surprisal": np.array([[1.0, 2.0, 3.0, 99.0]], np.float32),
+        "entropy": np.array([[0.5, 1.0, 1.5, 99.0]], np.float32),
+        "kept": np.array([[-0.5, -0.5, -0.5, 99.0]], np.float32),
+    }
+    return Scores(**{**fields, **changes})
+
+
+def test_perplexity_counts_the_unknown_word_and_leaves_padding_out():
+    assert math.isclose(scores().perplexity, math.exp((1 + 2 + 3) / 3))
+
+
+def test_surprisal_is_under_what_can_be_drawn_and_leaves_the_unknown_word_out():
+    figures = human_figures(scores(), ["a b c"], VOCABULARY)
+    assert figures["human"]["surprisal"] == (0.5 + 1.5) / 2
+
+
+def test_entropy_has_its_mean_and_its_band():
+    entropy = human_figures(scores(), ["a b c"], VOCABULARY)["human"]["entropy"]
+    assert entropy == {"mean": 1.0, "median": 1.0, "band": [0.55, 1.45], "ci95": None}
+
+
+TWO = {
+    "targets": np.array([[3, 4, 1, 0], [3, 3, 0, 0]]),
+    "surprisal": np.array([[1.0, 2.0, 3.0, 99.0], [3.0, 4.0, 99.0, 99.0]], np.float32),
+    "entropy": np.array([[0.5, 1.0, 1.5, 99.0], [1.5, 2.0, 99.0, 99.0]], np.float32),
+    "kept": np.array([[-0.5, -0.5, -0.5, 99.0], [0.0, 0.0, 99.0, 99.0]], np.float32),
+}
+
+
+def test_means_have_intervals_over_texts():
+    human = human_figures(scores(**TWO), ["a b c", "a a"], VOCABULARY)["human"]
+    assert human["surprisal"] == 2.25  # of 0.5, 1.5, 3 and 4
+    assert human["ci95"]["surprisal"] is None  # of two texts
+    assert human["entropy"]["mean"] == 1.3
+    assert human["entropy"]["ci95"] is None
+
+
+def test_entropy_along_the_texts():
+    human = human_figures(scores(**TWO), ["a b c", "a a"], VOCABULARY)["human"]
+    slope = np.polyfit([0, 1, 2, 0, 1], [0.5, 1.0, 1.5, 1.5, 2.0], 1)[0]
+    assert math.isclose(human["entropy_drift"], slope, abs_tol=1e-5)
+    assert human["outside_human_band"] == 0.4  # the least and the largest of five
+    assert human["by_position"] == [
+        {"position": 0, "n": 2, "entropy": 1.0, "p05": 0.55, "p95": 1.45},
+        {"position": 1, "n": 2, "entropy": 1.5, "p05": 1.05, "p95": 1.95},
+        {"position": 2, "n": 1, "entropy": 1.5, "p05": 1.5, "p95": 1.5},
+    ]
+
+
+def test_the_measured_figures_are_reported():
+    held_out = human_figures(scores(), ["a b c"], VOCABULARY)["held_out"]
+    assert (held_out["texts"], held_out["tokens"], held_out["first_tokens"]) == (1, 3, 4)
+    assert held_out["unknown_share"] == 0.33333
+
+
+def test_distinct_is_over_all_texts_and_repetition_inside_each():
+    # a a a | a b: words a a a a b, 2 of 5 differ; pairs aa aa ab, 2 of 3 differ
+    figures = human_figures(scores(), ["a a a", "a b"], VOCABULARY)["human"]
+    assert figures["distinct_1"] == 0.4
+    assert figures["distinct_2"] == 0.66667
+    # pairs of the first text: aa aa, half repeat; of the second: ab, none
+    assert figures["rep_2"] == 0.25
+    assert figures["rep_4"] is None  # no text has four words
+
+
+def test_unknown_words_are_left_out_of_the_texts():
+    figures = human_figures(scores(), ["a b", "a c b"], VOCABULARY)["human"]
+    assert figures["distinct_2"] == 0.5  # a b twice
+    assert figures["self_bleu_4"] > 0
+
+
+def test_figures_of_texts_are_those_of_sets_as_large_as_a_report():
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(2 * TEXTS + 5)]
+    figures = human_figures(scores(), texts, VOCABULARY)["human"]
+    assert figures["sets"] == {"sets": 2, "texts": 64, "length": 100}
+    assert figures["distinct_1"] == round(2 / 6400, 5)
+    low, high = figures["ci95"]["compression"]
+    assert low < figures["compression"] < high
+
+
+def test_json_can_hold_them():
+    for texts in (["a b c"], [""]):
+        figures = human_figures(scores(), texts, VOCABULARY)
+        assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+@pytest.mark.skipif(not SHIPPED_MODEL.exists(), reason="the shipped model is not in this checkout")
+def test_the_shipped_model_has_all_figures():
+    figures = bundle.describe(SHIPPED_MODEL).manifest["figures"]
+    of_scores = human_figures(scores(), ["a b c"], VOCABULARY)
+    assert figures.keys() == of_scores.keys()
+    human = figures["human"]
+    assert human.keys() == of_scores["human"].keys()
+    assert None not in human.values()
+    assert human["sets"] == {"sets": 39, "texts": TEXTS, "length": LENGTH}
+    assert math.isclose(human["outside_human_band"], 0.1, abs_tol=1e-4)
+    assert len(human["by_position"]) == 100
+    weighted = [row["n"] * row["entropy"] for row in human["by_position"]]
+    assert sum(row["n"] for row in human["by_position"]) == figures["held_out"]["tokens"]
+    mean = sum(weighted) / figures["held_out"]["tokens"]
+    assert math.isclose(mean, human["entropy"]["mean"], abs_tol=1e-4)
+    for name, ends in human["ci95"].items():
+        assert ends[0] <= human[name] <= ends[1], name

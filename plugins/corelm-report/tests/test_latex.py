@@ -1,0 +1,126 @@
+"""The table of a paper: whole, harmless, and accepted by TeX."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from corelm_report.render.latex import GAP, WIDTH, escaped, to_latex
+from documents import BACKWARDS, EVIL, TEXTS, compare, typed
+
+MINIMAL = r"""\documentclass[twocolumn]{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs}
+\begin{document}
+%s
+\end{document}
+"""
+COMMANDS = {
+    "begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule", "texttt",
+    "multicolumn", "dagger", "textbackslash", "textasciitilde", "textasciicircum", "textbar",
+    "textless", "textgreater", "textquotedbl", "textasciigrave", "textquotesingle", "infty",
+    "times", "dots", "usepackage", "footnotesize", "setlength", "tabcolsep",
+}  # fmt: skip
+"""Every command that a table may have."""
+LETTERS = "".join(map(chr, range(32, 127))) + "éßŁ−∞–—×…中\u202e😀"  # noqa: RUF001
+
+
+@pytest.fixture(scope="module")
+def report():
+    """With human text, several seeds, a chain, and a sampler that no one can tell from another."""
+    return compare(
+        ["greedy", "top_k(k=3) | temperature(t=0.9)", "temperature(t=0.95)"],
+        n=6, seeds=[1, 2], reference=TEXTS * 3,
+    )  # fmt: skip
+
+
+def rows(table: str) -> list[str]:
+    body = table.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    return [line for line in body.splitlines() if line.endswith(r"\\")]
+
+
+def check(table: str) -> None:
+    """Check that rows have equally many cells, brackets close, and no other command is there."""
+    columns = len(re.search(r"\\begin\{tabular\}\{(l r*|lr*)\}", table)[1])
+    for row in rows(table):
+        wide = re.search(r"\\multicolumn\{(\d+)\}", row)
+        cells = len(re.findall(r"(?<!\\)&", row)) + 1
+        assert cells + (int(wide[1]) - 1 if wide else 0) == columns
+    assert set(re.findall(r"\\([a-zA-Z]+)", table)) <= COMMANDS
+    plain = re.sub(r"\\[&%$#_{}\\]", "", table)
+    assert plain.count("{") == plain.count("}")
+    assert plain.count("$") % 2 == 0
+    assert not re.search(r"(?<!\\)#", table)
+
+
+def test_a_table_has_every_entry_with_its_intervals(report):
+    table = to_latex(typed(report))
+    check(table)
+    assert len(rows(table)) == 1 + 1 + 3
+    assert rows(table)[1].startswith("human & ")
+    assert rows(table)[2].startswith(r"\texttt{greedy}")
+    low, high = report["samplers"][2]["generated_texts"]["ci95"]["surprisal"]
+    assert f"{low:.2f}" in rows(table)[4]
+    assert f"{high:.2f}" in rows(table)[4]
+
+
+def test_the_confidence_set_is_marked(report):
+    marked = [row for row in rows(to_latex(typed(report))) if r"$^{\dagger}$" in row]
+    assert [any(name in row.replace("\\_", "_") for row in marked) for name in report["closest"]]
+    assert len(marked) == len([name for name in report["closest"] if name != "human"]) > 0
+
+
+def test_a_sampler_that_failed_has_its_reason():
+    document = compare(["greedy", "uniform"])
+    document["samplers"][1] |= {"error": {"type": "E", "message": "50 % of {it} & #1"},
+                                "teacher_forced": None, "generated_texts": None}  # fmt: skip
+    table = to_latex(typed(document))
+    check(table)
+    assert r"{failed: 50 \% of \{it\} \& \#1}" in table
+
+
+@pytest.mark.parametrize("name", [EVIL, BACKWARDS, LETTERS, r"\input{/etc/passwd}", "^^41"])
+def test_no_name_is_a_command(name):
+    document = compare(["greedy"])
+    document["samplers"][0]["sampler"] = name
+    check(to_latex(typed(document)))
+
+
+def test_it_is_as_wide_as_a_page():
+    """With decoders, targets and differences there are 11 columns; the most important ones stay."""
+    document = compare(
+        ["top_p(p=0.9)", "typical", "beam(width=2)"], match="entropy=0.5", against="top_p(p=0.9)",
+        n=8, seeds=[1, 2], reference=TEXTS * 2,
+    )  # fmt: skip
+    table = to_latex(typed(document))
+    check(table)
+    cells = [re.split(r" (?<!\\)& ", row.removesuffix(r" \\")) for row in rows(table)]
+    plain = [[re.sub(r"\\texttt|\$\^.*?\$|[{}\\]", "", each) for each in row] for row in cells]
+    widths = [
+        max(len(each.replace("--", "-")) for each in column) for column in zip(*plain, strict=True)
+    ]
+    assert sum(widths) + GAP * (len(widths) - 1) <= WIDTH
+    assert cells[0][:3] == ["sampler", "entropy", "surprisal"]
+    assert "seeds" not in "".join(rows(table))
+
+
+def test_text_is_escaped():
+    assert escaped("a_b^2 ~ 5%") == r"a\_b\textasciicircum{}2 \textasciitilde{} 5\%"
+    assert escaped("中") == "[U+4E2D]"
+
+
+@pytest.mark.parametrize("engine", ["pdflatex", "tectonic", "lualatex", "xelatex"])
+def test_tex_accepts_it(engine: str, report, tmp_path: Path):
+    if not shutil.which(engine):
+        pytest.skip(f"{engine} is not installed")
+    hostile = compare(["greedy"])
+    hostile["samplers"][0]["sampler"] = LETTERS
+    tables = [to_latex(typed(each)) for each in (report, hostile)]
+    (tmp_path / "paper.tex").write_text(MINIMAL % "\n".join(tables), encoding="utf-8")
+    options = [] if engine == "tectonic" else ["-halt-on-error", "-interaction=nonstopmode"]
+    done = subprocess.run([engine, *options, "paper.tex"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")

@@ -1,0 +1,55 @@
+"""The settings of a report: what tells one report from another, and what workers are given."""
+
+from __future__ import annotations
+
+import pytest
+from corelm_report.plan.plan import NamedModel, plan
+
+from corelm.testing import ToyModel
+
+SAMPLERS = ["greedy", "top_k(k=3)"]
+
+
+def of(**changes):
+    return plan(ToyModel(), "toy", **{"samplers": SAMPLERS, "prompts": ["the cat"]} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({"prompts": ["the cat", "a"]}, "prompts", ["the cat", "a"]),
+        ({"n": 7}, "texts for each prompt", 7),
+        ({"length": 9}, "length", 9),
+        ({"seeds": "3..5"}, "seeds", [3, 4, 5]),
+        ({"contexts": 11}, "contexts", 11),
+        ({"match": "entropy=1.5"}, "match", ["entropy=1.5"]),
+        ({"against": "top_k(k=3)"}, "against", "top_k(k=3)"),
+        ({"scorer": NamedModel(ToyModel(end=False), "other")}, "scorer", "other"),
+        ({"reference": ["the cat sat"]}, "reference", "1 text given"),
+        ({"samplers": ["greedy"]}, "samplers", None),
+    ],
+)
+def test_a_report_with_other_settings_is_another_report(changes, name, value):
+    before, after = of().as_json(), of(**changes).as_json()
+    changed = {key for key in before if before[key] != after[key]}
+    assert name in changed
+    # A scorer brings its weights, and human texts their digest.
+    assert changed - {f"weights of the {name}", f"texts of the {name}"} <= {name}
+    assert after[name] == value or value is None
+
+
+def test_a_report_that_keeps_more_texts_is_the_same():
+    assert of(texts=1).as_json() == of(texts="all").as_json()
+
+
+def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "corelm_report.plan.plan.Job.of", lambda *parts: given.append(parts) or parts
+    )
+    other = NamedModel(ToyModel(end=False), "other")
+    of(scorer=other).jobs("toy", "other", "cpu", "float32")
+    own, scorer = given
+    assert (own[0], own[2], own[4:]) == ("toy", "the cat", ("cpu", "float32"))
+    assert scorer == ("other", other.model, "the cat", ())
+    assert len(of().jobs("toy", None)) == 1

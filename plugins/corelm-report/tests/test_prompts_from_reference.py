@@ -1,0 +1,240 @@
+"""Prompts that are the beginnings of human texts: differences from human text are paired."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_report.metrics.estimates import Estimate, closest_set
+from corelm_report.metrics.intervals import independent_difference
+from corelm_report.plan.human_corpus import HumanCorpus, beginnings
+from documents import compare
+
+import corelm
+from corelm.errors import UsageError
+from corelm.models.word_vocabulary import WordVocabulary
+from corelm.testing import ToyModel
+
+TOPICS, WORDS, LENGTH = 16, 6, 12
+
+
+def chain():
+    """A chain whose texts keep to the topic of their prompt, and a prompt of each topic.
+
+    The topics differ in surprisal: their words are from nearly certain to equally likely.
+    """
+    rng, size = np.random.default_rng(5), TOPICS * WORDS
+    logits = np.full((size + 2, size + 2), -40.0)
+    for topic in range(TOPICS):
+        block = slice(2 + topic * WORDS, 2 + (topic + 1) * WORDS)
+        logits[block, block] = rng.normal(0, 3 * topic / TOPICS, (WORDS, WORDS))
+    words = [f"w{i}" for i in range(size)]
+    return ToyModel(words, logits, end=False), words[::WORDS]
+
+
+def written(model, prompts, seed, sampler="stochastic"):
+    """A text for each prompt that a sampler wrote, with its prompt."""
+    return [
+        prompt + text.text
+        for index, prompt in enumerate(prompts)
+        for text in corelm.generate(
+            model, prompt, sampler=sampler, length=LENGTH, seed=seed, prompt_index=index
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def model_and_prompts():
+    return chain()
+
+
+def continued(model_and_prompts, samplers=("stochastic",), human_seed=7, **asked):
+    """A report on human texts that are the model's own."""
+    model, prompts = model_and_prompts
+    given = {"n": 2, "length": LENGTH, "prompts": None, "prompts_from_reference": 1, **asked}
+    given.setdefault("reference", written(model, prompts, human_seed))
+    return compare(samplers, model=model, **given)
+
+
+# A known truth: human texts that the model itself has written
+
+
+@pytest.mark.slow
+def test_the_difference_from_the_models_own_texts_is_paired_by_prompt(model_and_prompts):
+    report = continued(model_and_prompts)
+    [entry], human = report["samplers"], report["reference"]["generated_texts"]
+    own, found = entry["generated_texts"], entry["differences"]["generated_texts"]["surprisal"]
+    assert found["value"] == pytest.approx(own["surprisal"] - human["surprisal"])
+    low, high = found["ci95"]
+    assert low < 0 < high
+    unpaired = independent_difference(
+        own["surprisal"], own["ci95"]["surprisal"], human["surprisal"], human["ci95"]["surprisal"]
+    )
+    assert high - low < (unpaired[1] - unpaired[0]) / 2
+
+
+@pytest.mark.slow
+def test_a_sampler_that_is_not_the_source_is_told_from_it(model_and_prompts):
+    report = continued(model_and_prompts, ["temperature(t=0.5)", "stochastic"], n=8)
+    low, high = report["samplers"][0]["differences"]["generated_texts"]["surprisal"]["ci95"]
+    assert low < high < 0
+    assert report["closest"] == ["stochastic"]
+
+
+@pytest.mark.slow
+def test_the_paired_intervals_hold_the_truth(model_and_prompts):
+    """Of 40 intervals with a coverage of 95 %, fewer than 33 hold the truth once in 1,500 times."""
+    held = 0
+    for study in range(40):
+        report = continued(model_and_prompts, n=1, seed=study, human_seed=1000 + study)
+        differences = report["samplers"][0]["differences"]["generated_texts"]
+        low, high = differences["surprisal"]["ci95"]
+        held += low <= 0 <= high
+    assert held >= 33
+
+
+# The prompts and the human row
+
+
+def test_human_text_is_what_follows_the_prompts(model_and_prompts):
+    report = continued(model_and_prompts, n=1)
+    header, human = report["header"], report["reference"]
+    assert header["prompts"] == model_and_prompts[1]
+    assert header["contexts"]["positions"] == TOPICS * LENGTH
+    assert header["contexts"]["description"] == "16 texts given, after their first token"
+    assert (human["generated_texts"]["n"], human["generated_texts"]["units"]) == (TOPICS, TOPICS)
+    assert human["generated_texts"]["tokens"] == TOPICS * LENGTH
+    assert report["warnings"] == []
+
+
+@pytest.mark.slow
+def test_a_sampler_that_writes_the_human_texts_has_their_figures(model_and_prompts):
+    """Greedy human texts without their prompts equal those of `greedy`, figure by figure."""
+    model, prompts = model_and_prompts
+    report = continued(
+        model_and_prompts, ["greedy"], n=1, reference=written(model, prompts, 1, "greedy")
+    )
+    found = report["samplers"][0]["differences"]["generated_texts"]
+    assert {"surprisal", "rep_2", "distinct_2", "self_bleu_4", "bits_per_byte"} <= set(found)
+    values = {name: each["value"] for name, each in found.items()}
+    assert values == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_figures_of_sets_are_compared_at_an_equal_number_of_texts(model_and_prompts):
+    one, two = (continued(model_and_prompts, n=n)["samplers"][0] for n in (1, 2))
+    assert one["differences"]["generated_texts"]["distinct_2"]["ci95"] is not None
+    assert "distinct_2" not in two["differences"]["generated_texts"]
+    assert "rep_2" in two["differences"]["generated_texts"]
+
+
+@pytest.mark.slow
+def test_several_seeds_and_decoders_are_paired_too(model_and_prompts):
+    report = continued(model_and_prompts, ["stochastic", "beam(width=2)"], n=1, seeds=[1, 2])
+    for entry in report["samplers"]:
+        found = entry["differences"]["generated_texts"]["surprisal"]
+        assert found["value"] is not None
+        assert found["ci95"] is not None
+
+
+@pytest.mark.slow
+def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_and_prompts):
+    """The topics differ much more than the texts of one topic: pairing makes intervals narrow."""
+    report = continued(model_and_prompts, n=1, seeds=[1, 2, 3])
+    [entry], human = report["samplers"], report["reference"]["generated_texts"]
+    own, differences = entry["generated_texts"], entry["differences"]["generated_texts"]
+    for name, most in (("perplexity", 0.5), ("distinct_1", 0.9)):
+        found = differences[name]
+        assert found["value"] == pytest.approx(own[name] - human[name])
+        low, high = found["ci95"]
+        assert low <= 0 <= high, name
+        ends = own["ci95"][name], human["ci95"][name]
+        apart = independent_difference(own[name], ends[0], human[name], ends[1])
+        assert high - low < most * (apart[1] - apart[0]), name
+
+
+@pytest.mark.slow
+def test_a_second_scorer_reads_the_prompt_and_scores_what_follows(model_and_prompts):
+    model, _ = model_and_prompts
+    report = continued(model_and_prompts, scorer=model)
+    human = report["reference"]["generated_texts"]
+    assert human["scorer_surprisal"] == pytest.approx(human["surprisal"])
+    assert "scorer_surprisal" in report["samplers"][0]["differences"]["generated_texts"]
+
+
+# Texts that give no prompt
+
+
+def corpus(*more):
+    words = ToyModel().vocabulary.words[3:]
+    return HumanCorpus((*(f"the {word} sat" for word in words), *more), "fables")
+
+
+def test_texts_without_a_prompt_of_their_own_are_left_out_and_counted():
+    found = beginnings(ToyModel(), corpus("the cat", "the cat ran", "the", "the dog saw"), 2)
+    assert len(found.prompts) == len(found.human.texts) == len(corpus().texts)
+    assert found.notes == (
+        "4 of 14 human texts give no prompt of 2 tokens and are left out (2 too short, "
+        "2 with the beginning of an earlier one)",
+    )
+
+
+def test_a_prompt_that_text_does_not_bring_back_is_left_out(model_and_prompts):
+    model = ToyModel()
+    words = [*model.vocabulary.words]
+    model.vocabulary = WordVocabulary(words, "words+punctuation")
+    found = beginnings(model, corpus("zebra the cat", "the mat zebra sat"), 2)
+    assert found.notes == (
+        "2 of 12 human texts give no prompt of 2 tokens and are left out (1 with unknown or "
+        "divided words in it, 1 with the beginning of an earlier one)",
+    )
+
+
+@pytest.mark.slow
+def test_the_report_counts_the_texts_that_are_left_out(model_and_prompts):
+    model, prompts = model_and_prompts
+    report = continued(model_and_prompts, reference=[*written(model, prompts, 7), "w0"])
+    assert report["warnings"][0].startswith("1 of 17 human texts gives no prompt of 1 token and is")
+
+
+def test_contexts_are_the_most_prompts(model_and_prompts):
+    assert len(continued(model_and_prompts, contexts=9)["header"]["prompts"]) == 9
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"reference": None}, "prompts_from_reference needs human texts: give some as the ref"),
+        ({"prompts": "w0"}, "prompts and prompts_from_reference contradict each other; give one"),
+        ({"prompts_from_reference": 0}, "prompts_from_reference must be at least 1, not 0"),
+        ({"prompts_from_reference": 1.5}, "prompts_from_reference must be a whole number, not 1.5"),
+        (
+            {"prompts_from_reference": 13},
+            "no human text has more than 13 tokens within the model's context of 100",
+        ),
+        ({"contexts": 7}, "paired intervals need at least 8 prompts, and the human texts give 7;"),
+        ({"reference": ["w0 w1"] * 9}, "the human texts give 1; 8 of 9 human texts give no prompt"),
+    ],
+)
+def test_wrong_use_is_refused(model_and_prompts, asked, says, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path))  # without data
+    with pytest.raises(UsageError) as refused:
+        continued(model_and_prompts, **asked)
+    assert says in str(refused.value)
+
+
+# The closest set
+
+
+def test_the_errors_that_the_target_shares_with_the_settings_cancel():
+    """Each unit has a level of its own, which both settings and the target have."""
+    level = np.random.default_rng(1).normal(0, 3, 64)
+
+    def at(value, sample="prompts"):
+        return Estimate.of_ratio(sample, level + value, np.ones(64))
+
+    settings = {"near": at(0.1), "far": at(1.0)}
+    assert closest_set(settings, at(0.0, "other")) == ["near", "far"]
+    assert closest_set(settings, at(0.0)) == ["near"]

@@ -1,0 +1,101 @@
+"""Every form can be made of any valid report: none raises, none passes markup on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+from typing import Any
+
+import pytest
+from corelm_report.cli.terminal import report_table
+from corelm_report.document import gate
+from corelm_report.document.schema import fault
+from documents import typed
+from rich.console import Console
+
+import corelm
+
+NUMBERS = [None, 0, -1, -0.0, 1e-300, 0.5, 1.0, 1e6, -1e308, 1e308, 10**300]
+TEXTS = ["", "a | b", "`", "<script>x</script>", "=1+1", "\x1b]0;x\x07", "a\nb\r\n", "\ud800", "🎬"]
+
+
+def shortened(value: Any) -> Any:
+    """A copy with no list longer than two."""
+    if isinstance(value, dict):
+        return {key: shortened(part) for key, part in value.items()}
+    return [shortened(part) for part in value[:2]] if isinstance(value, list) else value
+
+
+def places(value: Any, path: str = ""):
+    """The container, the key and the path of every number and text of a document.
+
+    The elements of a list have the same path, since the schema says the same of each.
+    """
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in list(items):
+        inner = f"{path}/{key if isinstance(value, dict) else ''}"
+        if isinstance(part, (dict, list)):
+            yield from places(part, inner)
+        else:
+            yield value, key, inner
+
+
+def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
+    """The other values that the schema allows there."""
+    before, values = holder[key], []
+    for value in TEXTS if isinstance(before, str) else NUMBERS:
+        holder[key] = value
+        values += [] if fault(document) else [value]
+    holder[key] = before
+    return values
+
+
+def forms(document: dict[str, Any]) -> str:
+    """Every light form of a report, one after the other."""
+    report = corelm.Report.of_run(document)
+    condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
+    console = Console(file=io.StringIO(), width=80, markup=False)
+    console.print(*report_table(typed(document), 80))
+    console.print(*report_table(typed(document), 30, unicode=False))
+    table = list(csv.reader(io.StringIO(report.to_csv())))
+    assert len({len(line) for line in table}) == 1
+    lines = report.to_markdown().splitlines()
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")]
+    assert len(set(cells)) == 1
+    shown = report._repr_html_()
+    assert "<script" not in shown
+    return "".join(
+        [report.summary, condition.tripped(typed(document)), console.file.getvalue(), *lines]
+    )
+
+
+@pytest.mark.slow
+def test_any_number_and_any_text(document):
+    """All at once, in ten mixtures."""
+    document = shortened({**document, "samplers": document["samplers"][::4]})
+    for text in document["samplers"][0]["texts"]:  # what only data frames have
+        del text["figures"], text["by_token"]
+    choices, values_at = [], {}
+    for holder, key, path in places(document):
+        place = path, isinstance(holder[key], str)
+        if place not in values_at:
+            values_at[place] = allowed(document, holder, key)
+        choices.append((holder, key, values_at[place]))
+    rng = random.Random(0)
+    for _ in range(10):
+        for holder, key, values in choices:
+            if values and rng.random() < 0.5:
+                holder[key] = rng.choice(values)
+        assert fault(document) == ""
+        forms(document)
+    assert sum(len(values) > 5 for _, _, values in choices) > 100
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_any_set_of_samplers(document, left):
+    document["samplers"] = document["samplers"][-left:] if left else []
+    for reference in (document["reference"], None):
+        document["reference"] = reference
+        assert forms(document)

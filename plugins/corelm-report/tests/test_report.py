@@ -1,0 +1,155 @@
+"""A report and its forms: one document, read back as it was written."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import jsonschema
+import pytest
+from corelm_report.document.schema import schema
+
+import corelm
+from corelm.errors import MissingDependencyError, ReportError
+
+
+@pytest.fixture
+def report(made):
+    return corelm.Report(made)
+
+
+@pytest.mark.slow
+def test_it_is_written_and_read_as_it_was(report, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(report.to_json(), encoding="utf-8")
+    again = corelm.Report.read(file)
+    assert again.to_json() == report.to_json()
+    for form in ("to_csv", "to_markdown", "to_html", "_repr_html_"):
+        assert getattr(again, form)() == getattr(report, form)()
+
+
+@pytest.mark.slow
+def test_the_json_is_strict_and_follows_the_schema(report):
+    document = json.loads(report.to_json(), parse_constant=pytest.fail)
+    jsonschema.validate(document, schema())
+    assert document == report.to_dict()
+
+
+def test_it_cannot_be_changed_from_outside(made):
+    mine = dict(made)
+    report = corelm.Report(mine)
+    before = report.to_json()
+    report.to_dict()["samplers"].clear()
+    mine["samplers"] = []
+    assert report.to_json() == before
+
+
+def test_wrong_documents_are_refused(made):
+    with pytest.raises(ReportError, match="curve is missing"):
+        corelm.Report({key: value for key, value in made.items() if key != "curve"})
+    with pytest.raises(ReportError, match=r"bounds\.max: expected a number, got nan"):
+        corelm.Report(made | {"bounds": {"min": 0.0, "max": float("nan")}})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it isn't JSON"),
+        (b"not json", "it isn't JSON"),
+        (b"\xff\xfe", "it is not UTF-8"),
+        (b"[]", "it isn't a JSON object"),
+        (b'{"schema": NaN}', "it isn't JSON"),
+        (b'{"schema": 1e999}', "it isn't JSON"),
+        (b"[" * 200_000, "it isn't JSON"),
+        (b'{"a":' * 200_000, "it isn't JSON"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "it isn't JSON"),
+        (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
+        (
+            b'{"schema": "corelm.report/1"}',
+            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/4: use the "
+            "version that wrote it, or make the report again",
+        ),
+        (b'{"schema": "corelm.report/4"}', "it does not follow corelm.report/3: header is missing"),
+        (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path, content, reason):
+    file = tmp_path / "report.json"
+    file.write_bytes(content)
+    with pytest.raises(ReportError) as refused:
+        corelm.Report.read(file)
+    message = str(refused.value)
+    assert message.startswith(f"{str(file)!r} is not a report: {reason}")
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_truncated_file_is_refused(report, tmp_path):
+    whole = report.to_json().encode()
+    file = tmp_path / "report.json"
+    for at in range(0, len(whole) - 2, len(whole) // 50):
+        file.write_bytes(whole[:at])
+        with pytest.raises(ReportError, match="is not a report: it isn't JSON"):
+            corelm.Report.read(file)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ReportError, match="is not a report: it is missing"):
+        corelm.Report.read(tmp_path / "no.json")
+    with pytest.raises(ReportError, match="is not a report: it isn't a regular file"):
+        corelm.Report.read(tmp_path)
+
+
+def test_a_report_with_further_keys_is_read(made):
+    more = made | {"more": {"of": ["anything", json.loads("[" * 200 + "]" * 200)]}}
+    assert corelm.Report(more).to_dict()["more"] == more["more"]
+
+
+@pytest.mark.slow
+def test_values_that_json_cannot_hold_are_refused(made):
+    for value in ({1, 2}, float("inf"), endless()):
+        with pytest.raises(ReportError, match="it holds a value that JSON cannot"):
+            corelm.Report(made | {"more": value})
+
+
+def endless():
+    """A list that holds itself."""
+    value = []
+    value.append(value)
+    return value
+
+
+def test_pandas_gets_the_lines_of_the_csv(report):
+    frame = report.to_pandas()
+    assert list(frame.columns) == [
+        "sampler", "view", "metric", "value", "low", "high", "n", "set_size", "seed", "against",
+        "difference", "difference_low", "difference_high",
+    ]  # fmt: skip
+    assert len(frame) == len(report.to_csv().splitlines()) - 1
+    entropy = frame[frame.metric == "entropy.mean"].set_index("sampler").value
+    assert entropy["greedy"] == 0
+    assert entropy["uniform"] == pytest.approx(2.3978953)
+
+
+def test_without_pandas_it_says_how_to_get_it(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="install it with: pip install pandas"):
+        report.to_pandas()
+
+
+def test_a_notebook_shows_an_escaped_table(document):
+    document["samplers"][0]["sampler"] = "<script>alert(1)</script>"
+    document["samplers"][3]["error"]["message"] = "<img src=x onerror=alert(1)>"
+    document["header"]["prompts"] = ['"><b>']
+    shown = corelm.Report(document)._repr_html_()
+    assert "<table>" in shown
+    assert "&lt;script&gt;" in shown
+    for tag in ("<script", "<img", "<b>"):
+        assert tag not in shown
+    assert shown.count("<tr>") == 5
+
+
+def test_failures_are_reported(report):
+    assert list(report.failed) == ["breaks(at=5)"]
+    assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
+    assert repr(report).startswith("<corelm report of 4 samplers: greedy and temperature(t=0.5) ")

@@ -1,0 +1,188 @@
+"""The schema of a report, and the check of documents against it."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from itertools import islice
+from typing import Any
+
+import jsonschema
+import pytest
+from corelm_report.document.schema import check, fault, schema
+
+from corelm.errors import ReportError
+
+VALUES = [None, True, "text", -1, [], ...]
+
+
+def test_it_is_a_json_schema():
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_a_report_follows_it(document):
+    jsonschema.validate(document, schema())
+    check(document)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()):
+    """The path to every value in a document."""
+    yield path
+    items = enumerate(value) if isinstance(value, list) else ()
+    for key, part in value.items() if isinstance(value, dict) else items:
+        yield from paths(part, (*path, key))
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of the document with another value at a path; `...` removes the key."""
+    if not path:
+        return value
+    copied = copy.copy(document)
+    if len(path) == 1 and value is ...:
+        del copied[path[0]]
+    else:
+        copied[path[0]] = changed(copied[path[0]], path[1:], value)
+    return copied
+
+
+def shortened(value: Any) -> Any:
+    """A copy with at most one element in each list."""
+    if isinstance(value, dict):
+        return {key: shortened(part) for key, part in value.items()}
+    pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, float))
+    return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("step", [16, pytest.param(1, marks=pytest.mark.slow)])
+def test_it_agrees_with_jsonschema(made, step):
+    """For reports with any one value replaced or removed, at every place or at some."""
+    validator = jsonschema.Draft202012Validator(schema())
+    document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
+    document["samplers"] += shortened(made["samplers"][:1])
+    [text] = document["samplers"][1]["texts"]
+    for part in ("figures", "by_token"):  # whose values are alike
+        text[part] = dict(list(text[part].items())[:2])
+    faults = 0
+    for number, path in islice(enumerate(paths(document)), 0, None, step):
+        for value in VALUES[number % 3 :: 3] if path else ():  # two of the six at each place
+            other = changed(document, path, value)
+            assert validator.is_valid(other) == (fault(other) == ""), (path, value)
+            faults += fault(other) != ""
+    assert faults > 500 // step
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("units",), "bits", "units: expected 'nats', got 'bits'"),
+        (
+            ("samplers", 0, "generated_texts", "loops"),
+            "x",
+            "samplers[0].generated_texts.loops: expected a number or null, got 'x'",
+        ),
+        (("samplers", 1), ..., ""),
+        (("curve",), ..., "curve is missing"),
+        (
+            ("samplers", 0, "texts", 0, "tokens", 0, "alternatives", 0),
+            ["a"],
+            "samplers[0].texts[0].tokens[0].alternatives[0]: expected 2 items, got 1",
+        ),
+        (("header", "n"), -1, "header.n: expected at least 0, got -1"),
+        (
+            ("header", "contexts", "source"),
+            "x",
+            "header.contexts.source: expected 'human' or 'model', got 'x'",
+        ),
+        (("bounds", "max"), 10**400, "bounds.max: expected a number, got "),
+        (("bounds", "max"), float("nan"), "bounds.max: expected a number, got nan"),
+        (("reference",), [], "reference: expected an object, got an array"),
+    ],
+)  # fmt: skip
+def test_the_first_fault_is_named(document, path, value, message):
+    found = fault(changed(document, path, value))
+    assert found.startswith(message) if message else found == ""
+
+
+def test_a_value_that_names_no_schema():
+    for value in ([], "report", None, {}, {"samplers": []}):
+        with pytest.raises(ReportError, match="it names no schema, so corelm did not write it"):
+            check(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("generated_texts", "loops"),
+            1.2,
+            "generated_texts.loops: expected at most 1.000001, got",
+        ),
+        (("generated_texts", "distinct_1"), -0.1, "distinct_1: expected at least 0, got -0.1"),
+        (("teacher_forced", "mass_kept"), 2, "teacher_forced.mass_kept: expected at most 1.000001"),
+        (("generated_texts", "n"), -1, "generated_texts.n: expected at least 0, got -1"),
+        (("generated_texts", "set_size"), -1, "generated_texts.set_size: expected at least 0"),
+        (("texts", 0, "tokens", 0, "p"), 1.5, "p: expected at most 1.000001, got 1.5"),
+        (
+            ("generated_texts", "ci95", "surprisal"),
+            [90.0, 91.0],
+            r"generated_texts.surprisal: \d.* is outside its own interval, 90.0 to 91.0",
+        ),
+        (
+            ("generated_texts", "ci95", "surprisal"),
+            [9.0, 0.0],
+            "expected an interval whose low end comes first, got 9.0 to 0.0",
+        ),
+        (
+            ("teacher_forced", "entropy", "ci95"),
+            [90.0, 91.0],
+            "entropy.mean: .* is outside its own",
+        ),
+        (
+            ("differences", "generated_texts", "surprisal", "ci95"),
+            [90.0, 91.0],
+            r"samplers\[2\].differences.generated_texts.surprisal.value: .* is outside its own",
+        ),
+    ],
+)
+def test_impossible_values_are_refused(document, path, value, message):
+    with pytest.raises(ReportError, match=message):
+        check(changed(document, ("samplers", 2, *path), value))
+
+
+def test_more_tokens_than_the_vocabulary_cannot_be_drawn(document):
+    with pytest.raises(ReportError, match="drawable: expected at most the vocabulary, 13, got 14"):
+        check({**document, "drawable": 14})
+
+
+def test_the_lists_of_a_curve_have_one_length(document):
+    document["curve"]["slope"].pop()
+    expected = r"curve: expected lists of the same length, got 26 in t, 26 in entropy, 25 in slope"
+    with pytest.raises(ReportError, match=expected):
+        check(document)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("entropy", [1.0], r"by_token: expected lists of the same length, got 12 in token"),
+        ("entropy", ["a"] * 12, r"samplers\[0\].texts\[0\].by_token.entropy: expected numbers"),
+        ("text", [1] * 12, r"by_token.text: expected texts"),
+    ],
+)
+def test_the_columns_of_a_text_fit_together(document, column, values, message):
+    document["samplers"][0]["texts"][0]["by_token"][column] = values
+    with pytest.raises(ReportError, match=message):
+        check(document)
+
+
+@pytest.mark.slow
+def test_sampling_does_not_import_the_validator():
+    """It takes 0.2 s to import, which only a report is worth."""
+    code = (
+        "import sys; from corelm.cli import main\n"
+        "main(['sample', 'This movie', '--length', '1', '--seed', '1'])\n"
+        "sys.exit('jsonschema' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

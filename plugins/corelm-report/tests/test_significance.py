@@ -1,0 +1,213 @@
+"""Differences beyond chance: permutation tests, and the false discovery rate of a page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_report.document.figures import TABLES
+from corelm_report.metrics.estimates import discoveries, holm, tails
+from corelm_report.render.html import tables
+from corelm_report.render.html.page import page
+from corelm_report.render.significance import (
+    Place,
+    clear_differences,
+    p_value,
+    p_values,
+    permutation_tests,
+)
+from documents import TEXTS, compare, typed
+from long_programs import long_program
+from scipy import stats
+
+import corelm
+from corelm.errors import ReportError
+from corelm.testing import ToyModel
+
+
+@pytest.fixture(scope="module")
+def report():
+    return corelm.compare(
+        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.3)", "temperature(t=0.99)"],
+        prompts=["the", "the cat"], n=10, length=8, seeds=[1, 2], texts="all",
+        against="temperature(t=1.0)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [3, 5, 12])
+def test_a_small_p_value_is_exact(n):
+    differences = np.random.default_rng(n).normal(0.5, size=n)
+    found = stats.permutation_test(
+        (differences, np.zeros(n)), lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples", n_resamples=np.inf, vectorized=True,
+    )  # fmt: skip
+    assert p_value(differences) == pytest.approx(found.pvalue)
+
+
+def test_a_large_one_is_near_the_t_test():
+    differences = np.random.default_rng(8).normal(0.15, size=200)
+    expected = stats.ttest_1samp(differences, 0).pvalue
+    assert 0.0005 < expected < 0.5
+    assert p_value(differences) == pytest.approx(expected, abs=0.01)
+
+
+def test_without_a_difference_five_of_a_hundred_are_below_5_percent():
+    random = np.random.default_rng(3)
+    found = np.array([p_value(random.normal(size=10)) for _ in range(400)])
+    assert 0.03 < np.mean(found <= 0.05) < 0.075
+
+
+def test_holm_is_that_of_statsmodels_definition():
+    assert holm([]) == []
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.04, 0.001, 0.02]) == pytest.approx([0.04, 0.003, 0.04])
+
+
+def test_a_report_has_a_test_of_each_figure(report):
+    frame = report.to_pandas("test").set_index(["sampler", "metric"])
+    cold = frame.loc["temperature(t=0.3)", "surprisal"]
+    assert cold.n == 40
+    assert cold.difference < 0
+    assert cold.p_holm < 0.01
+    same = frame.loc["temperature(t=0.99)", "surprisal"]
+    assert same.p_holm > 0.5
+    assert set(frame.against) == {"temperature(t=1.0)"}
+    assert report.to_csv("test").splitlines()[0].startswith("sampler,name,temperature.t,")
+
+
+def test_differences_and_seeds_are_lines_too(report):
+    document = report.to_dict()
+    frame = report.to_pandas("difference").set_index(["sampler", "metric"])
+    own = document["samplers"][1]["differences"]["generated_texts"]["surprisal"]
+    found = frame.loc["temperature(t=0.3)", "surprisal"]
+    assert [found.value, found.low, found.high] == [own["value"], *own["ci95"]]
+    seeds = report.to_pandas("seed")
+    assert seeds.seed.tolist() == [1, 2] * 3
+    by_seed = document["samplers"][1]["generated_texts"]["by_seed"]["surprisal"]["values"]
+    assert seeds[seeds.sampler == "temperature(t=0.3)"].surprisal.tolist() == by_seed
+    assert report.to_pandas("sampler").seed.tolist() == [None] * 3
+    lines = report.to_pandas()
+    lines = lines[(lines.sampler == "temperature(t=0.3)") & (lines.metric == "surprisal")]
+    assert lines.seed.tolist()[1:] == [1, 2]
+    assert lines.value.tolist()[1:] == by_seed
+    assert lines.difference.tolist()[0] == own["value"]
+    assert lines.difference_low.tolist()[0] == own["ci95"][0]
+    assert lines.against.tolist()[0] == "temperature(t=1.0)"
+
+
+def test_tests_need_every_text():
+    report = corelm.compare(ToyModel(), ["greedy", "uniform"], n=7, length=3, texts=2)
+    with pytest.raises(ReportError, match=r'keeps 2 of uniform: make it with texts="all"'):
+        report.to_pandas("test")
+
+
+def test_tests_need_pairs():
+    report = corelm.compare(
+        ToyModel(), ["greedy"], n=2, length=3, texts="all", reference=["the cat sat"]
+    )
+    with pytest.raises(ReportError, match="the differences are from human"):
+        report.to_pandas("test")
+
+
+@pytest.fixture(scope="module")
+def document():
+    return compare(
+        ["temperature(t=0.5)", "uniform"],
+        reference=[f"{a} {b}" for a in TEXTS for b in TEXTS],
+        n=12,
+        length=10,
+    )
+
+
+def with_differences(document, figures):
+    """The report with these differences of its first sampler's texts, and no others."""
+    first, *_ = document["samplers"]
+    differences = {"against": "human", "teacher_forced": {}, "generated_texts": figures}
+    return typed({**document, "samplers": [{**first, "differences": differences}]})
+
+
+def z(value, freedom=10**9):
+    """A difference whose p-value is that of this value of Student's t."""
+    return {"value": 1.0, "ci95": [0.5, 1.5], "p": tails(value, freedom), "units": 9}
+
+
+def test_a_difference_just_beyond_its_interval_is_bold_alone_only(document):
+    [place] = clear_differences(with_differences(document, {"surprisal": z(2.0)}))
+    assert place == Place("temperature(t=0.5)", "generated_texts", "surprisal")
+    chance = {name: z(0.5) for name in ("loops", "rep_2", "rep_3", "rep_4", "diversity")}
+    assert clear_differences(with_differences(document, {"surprisal": z(2.0), **chance})) == set()
+    strong = clear_differences(with_differences(document, {"surprisal": z(4.0), **chance}))
+    assert strong == {place}
+
+
+def test_differences_without_a_p_value_are_not_bold(document):
+    unknown = {"value": 1.0, "ci95": None, "p": None, "units": 3}
+    found = with_differences(document, {"surprisal": z(9.0), "rep_2": unknown})
+    assert {place.figure for place in dict(p_values(found))} == {"surprisal"}
+    assert {place.figure for place in clear_differences(found)} == {"surprisal"}
+
+
+def test_the_procedure_of_benjamini_and_hochberg():
+    """A p-value may be above its own bound if a larger one is below its own."""
+    assert discoveries([0.9, 0.0125, 0.0374, 0.03]) == 0.0374
+    assert discoveries([0.03, 0.9]) == -1.0
+    assert discoveries([]) == -1.0
+
+
+# Prompts are the units: a known truth, equal samplers on prompts that differ
+
+
+@pytest.fixture(scope="module")
+def equal_samplers():
+    """Reports of samplers that write alike, with 8 prompts of 16 texts each."""
+    statements = long_program("statements")
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(12):
+        some = statements._prompts("unlike", 8, rng)
+        write = statements._texts("unlike", some, 16, rng)
+        found.append(statements._document([write("temperature(t=1.0)") for _ in range(6)]))
+    return found
+
+
+@pytest.mark.slow
+def test_no_difference_of_equal_samplers_is_bold(equal_samplers):
+    """With texts as units 18 % to 19 % of such reports had a bold one; 4 of 12 are 1 in 1,000."""
+    assert sum(bool(clear_differences(each)) for each in equal_samplers) <= 3
+
+
+@pytest.mark.slow
+def test_their_p_values_are_those_of_chance(equal_samplers):
+    """With texts as units 15 % were below 5 %; prompts are exchanged, and there are 8."""
+    tests = [test for each in equal_samplers for test in permutation_tests(each)]
+    surprisal = [test for test in tests if test.metric == "surprisal"]
+    assert {(test.n, test.units) for test in surprisal} == {(128, 8)}
+    assert np.mean([test.p < 0.05 for test in surprisal]) < 0.12
+    assert min(test.p for test in surprisal) >= 2 / 2**8
+
+
+@pytest.mark.slow
+def test_p_values_agree_with_the_intervals(equal_samplers):
+    for document in equal_samplers:
+        for entry in document.samplers[1:]:
+            for name, each in entry.differences.generated_texts.items():
+                if each.ci95 and each.ci95[0] < each.ci95[1]:
+                    outside = not each.ci95[0] <= 0 <= each.ci95[1]
+                    assert outside == (each.p < 0.05), name
+                    assert each.units == 8 or name == "loops", name
+
+
+@pytest.mark.slow
+def test_the_page_marks_them_says_how_and_leaves_unknown_words_out(document):
+    found = typed(document)
+    cells = [
+        cell
+        for table in TABLES
+        for line in tables.lines(found, table)
+        for cell in line.cells
+        if cell.difference
+    ]
+    assert sum(cell.clear for cell in cells) == len(clear_differences(found)) > 0
+    assert "[UNK]" not in {cell.title for cell in cells}
+    said = page(found)
+    assert f"of the {len(dict(p_values(found)))} on this page" in said
+    assert "the false discovery rate, by Benjamini and Hochberg" in said

@@ -1,0 +1,299 @@
+"""The summary of a report is right for any set of samplers."""
+
+from __future__ import annotations
+
+import pytest
+from corelm_report.document.summary import summary
+from documents import typed
+
+HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
+HUMAN_WITH_INTERVAL = {
+    "teacher_forced": None,
+    "generated_texts": {"surprisal": 4.2, "ci95": {"surprisal": [4.0, 4.4]}},
+}
+FAILED = {
+    "error": {"type": "SamplerError", "message": "x"},
+    "teacher_forced": None,
+    "generated_texts": None,
+}
+
+
+def figures(**own):
+    """A row with these figures of its own texts and nothing else."""
+    return {"error": None, "teacher_forced": None, "generated_texts": own}
+
+
+def on_contexts(expected, model=4.0, **own):
+    """A row with these figures on the same contexts."""
+    same = {"expected_surprisal": expected, "model_entropy": model}
+    return {"error": None, "teacher_forced": same, "generated_texts": own}
+
+
+def with_closest(document, **ends):
+    """The report with these rows closest, and these ends of their differences from human text."""
+    document["closest"] = [name for name, each in ends.items() if each is not None]
+    document["simultaneous"] = [
+        {"sampler": name, "figure": "surprisal", "value": 0.0, "ci95": each}
+        for name, each in ends.items()
+    ]
+    return typed(document)
+
+
+AT_95 = "(at 95 %, with the error of human text)"
+EQUIVALENT = "equivalent to human text in mean surprisal within 0.10 nats"
+
+
+def test_the_closest_to_human_text(rows):
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    assert summary(with_closest(document, a=None, b=[-0.3, -0.12])) == (
+        f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
+        f"{AT_95}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
+        "the difference: -0.30 to -0.12, at 95 %)."
+    )
+
+
+def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
+    """Each has its number, even if two are the same."""
+    document = rows(
+        HUMAN,
+        **{n: figures(surprisal=x) for n, x in zip("abcd", (4.1, 4.25, 4.1, 9), strict=False)},
+    )
+    ends = {"a": [-0.2, -0.05], "b": [-0.02, 0.09], "c": [-0.3, 0.1]}
+    assert summary(with_closest(document, **ends)) == (
+        "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
+        f"4.10 against 4.20 nats per token {AT_95}. b is {EQUIVALENT} (interval of the difference: "
+        "-0.02 to 0.09, at 95 % for all 3 rows at once). Whether a and c are "
+        f"{EQUIVALENT} cannot be told (intervals of the differences, together: -0.30 to 0.10, at "
+        "95 % for all 3 rows at once)."
+    )
+
+
+def test_beyond_the_margin_and_unclear_are_different_statements(rows):
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in "abc"})
+    ends = {"a": [-0.3, -0.11], "b": [0.101, 0.3], "c": [-0.2, -0.1]}
+    said = summary(with_closest(document, **ends))
+    assert "a and b differ from human text in mean surprisal by more than 0.10 nats" in said
+    assert f"Whether c is {EQUIVALENT} cannot be told (interval of the difference" in said
+
+
+def test_one_row_alone_is_not_called_the_closest(rows):
+    document = rows(HUMAN, a=figures(surprisal=4.1))
+    assert summary(with_closest(document, a=[-0.09, 0.05])) == (
+        "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
+        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 95 %)."
+    )
+
+
+def test_a_hundred_settings_are_named_as_one_run(rows):
+    """Before, 100 names of up to 16 digits each."""
+    settings = [t * 0.01 + 0.5 for t in range(100)]
+    names = [f"temperature(t={t})" for t in settings]
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
+    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    assert said.startswith(
+        "temperature(t=0.5 to 1.49) cannot be told from the closest to human text by surprisal: "
+        "4.10 against 4.20"
+    )
+    assert f"temperature(t=0.5 to 1.49) are {EQUIVALENT} (intervals of the differences" in said
+    assert len(said) < 500
+
+
+def test_of_many_unlike_names_the_first_ones_are_listed(rows):
+    names = [f"s{chr(97 + i)}" for i in range(20)]
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
+    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    assert said.startswith("sa, sb, sc, sd, se, sf, sg, sh and 12 others cannot be told")
+
+
+def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
+    document = rows(HUMAN_WITH_INTERVAL, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    document["too_few"] = ["a", "b"]
+    assert summary(typed(document)) == (
+        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
+        "independent texts of each, or as many prompts."
+    )
+    document["too_few"] = ["a"]
+    said = summary(with_closest(document, b=[-0.3, 0.3]))
+    assert "a wrote fewer than 8 independent texts, too few for this comparison." in said
+
+
+def test_too_few_human_texts_are_a_sentence(rows):
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    assert summary(typed(document)) == (
+        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
+        "different human texts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("beyond", "says"),
+    [
+        ("above", "more surprising to the model than a token drawn at a temperature of 10.00, the "
+                  "highest one that was tried."),
+        ("below", "the likeliest words alone, so its maximum-likelihood temperature is not "
+                  "determined"),
+        ("undetermined", "is not determined: at every temperature a drawn token is as surprising"),
+    ],
+)  # fmt: skip
+def test_a_temperature_that_the_curve_does_not_have(rows, beyond, says):
+    document = rows(HUMAN | {"temperature": {"surprisal": 4.0, "beyond": beyond}}, a=figures())
+    document["curve"] = {"t": [0.5, 10.0], "entropy": [], "slope": [], "surprisal": []}
+    assert says in summary(typed(document))
+
+
+def test_without_human_text_nothing_is_closest(rows):
+    assert (
+        summary(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
+        == "None of the texts ends in a loop."
+    )
+
+
+def test_repetition_and_loops(rows):
+    document = rows(
+        None,
+        a=figures(rep_4=0.5, loops=0.735),
+        b=figures(rep_4=0.1, loops=0.0),
+        c=figures(rep_4=0.02, loops=0.015),
+        d=figures(rep_4=0.0, loops=0.009),
+    )
+    assert summary(typed(document)) == (
+        "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
+        "a (73.5% of texts) and c (1.5% of texts) end in loops."
+    )
+
+
+def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
+    """One looping text of 64 has an interval from 0.3 %, which people's texts have."""
+    document = rows(None, a=figures(loops=1 / 64, rep_4=0.2), b=figures(loops=0.5, rep_4=0.3))
+    for row, loops, repeated in zip(
+        document["samplers"], ([0.003, 0.083], [0.38, 0.62]), ([0.05, 0.4], [0.2, 0.4]), strict=True
+    ):
+        row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
+    assert summary(typed(document)) == (
+        "b (30.0% of 4-grams) repeats itself. "
+        "b (50.0% of texts) ends in loops (the interval begins at 38.0%)."
+    )
+
+
+def test_when_nothing_loops(rows):
+    """A few texts may: "none ends in a loop" was said of 0.31 %."""
+    document = rows(None, a=figures(rep_4=0.0, loops=0.0031), b=figures(rep_4=0.0, loops=0.0))
+    assert summary(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
+    document["samplers"][1]["generated_texts"]["ci95"] = {"loops": [0.0, 0.057]}
+    assert summary(typed(document)) == (
+        "At most 0.31% of a sampler's texts end in a loop (95 % interval up to 5.7%)."
+    )
+
+
+def test_sampling_from_the_tail(rows):
+    document = rows(
+        None, a=on_contexts(4.0), b=on_contexts(5.0), c=on_contexts(5.01), d=on_contexts(9)
+    )
+    assert summary(typed(document)) == (
+        "c and d sample from the tail (expected surprisal 5.01 and 9.00 nats, the model's own "
+        "4.00)."
+    )
+
+
+def swept(rows, front):
+    document = rows(None, **{name: figures(surprisal=1.0) for name in "abcdef"})
+    for row in document["samplers"]:
+        row.update(name="temperature", sweep="temperature(t=1..6/6)")
+    pair = {"larger": "diversity", "smaller": "surprisal"}
+    document["fronts"] = [
+        pair | {"view": "teacher_forced", "rows": ["f"]},
+        pair | {"view": "generated_texts", "rows": front},
+    ]
+    return document
+
+
+def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
+    settings = {
+        f"temperature(t={t / 10})": {
+            "teacher_forced": {"expected_surprisal": t / 2, "model_entropy": 3.0},
+            "generated_texts": {"rep_4": 0.5 / t, "loops": 0.0},
+        }
+        for t in range(1, 21)
+    }
+    said = summary(typed(rows(**settings)))
+    assert "temperature(t=0.1 to 0.5) (10.0% to 50.0% of 4-grams) repeat themselves." in said
+    assert (
+        "temperature(t=0.9 to 2.0) sample from the tail (expected surprisal 4.50 to 10.00" in said
+    )
+    assert said.count("temperature(") == 2
+
+
+def test_a_setting_between_them_divides_a_run(rows):
+    settings = {
+        f"top_k(k={k}) | temperature(t=1.0)": {"generated_texts": {"rep_4": share, "loops": 0.0}}
+        for k, share in ((1, 0.5), (2, 0.4), (5, 0.3), (9, 0.0), (20, 0.2), (50, 0.2))
+    }
+    said = summary(typed(rows(**settings)))
+    assert "top_k(k=1 to 5) | temperature(t=1.0) (30.0% to 50.0% of 4-grams), " in said
+    assert "top_k(k=20) | temperature(t=1.0) (20.0% of 4-grams) and top_k(k=50)" in said
+
+
+@pytest.mark.parametrize(
+    ("front", "says"),
+    [
+        (
+            ["a", "b"],
+            "In this sample no other setting is both likelier and more diverse than a and b.",
+        ),
+        (
+            list("abcde"),
+            "In this sample no other setting is both likelier and more diverse than a, b, c, d "
+            "and e.",
+        ),
+        (list("abcdef"), ""),
+    ],
+)
+def test_a_front_of_a_sweep_is_named_if_it_is_short(rows, front, says):
+    document = swept(rows, front)
+    assert summary(typed(document)) == says
+    document["samplers"] = [{**row, "sweep": None} for row in document["samplers"]]
+    assert summary(typed(document)) == ""
+
+
+def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
+    document = swept(rows, list("abcdef"))
+    best = {"name": "temperature", "sampler": "c", "tried": 6, "corrected": 4.126,
+            "figure": "surprisal", "target": 4.2,
+            "ci95": [4.0, 4.251]}  # fmt: skip
+    document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
+    assert summary(typed(document)) == (
+        "Of 6 settings of temperature, c comes nearest to human text in this sample: 4.13 nats, "
+        "corrected for the choice (95 % interval 4.00 to 4.25)."
+    )
+
+
+def test_one_alone_is_in_the_singular(rows):
+    document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
+    assert summary(typed(document)) == (
+        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a samples from "
+        "the tail (expected surprisal 9.00 nats, the model's own 4.00). b failed."
+    )
+
+
+@pytest.mark.parametrize(
+    ("samplers", "says"),
+    [
+        ({}, "No sampler was measured."),
+        ({"a": FAILED}, "Every sampler failed."),
+        ({"a": FAILED, "b": FAILED}, "Every sampler failed."),
+        ({"a": figures(surprisal=None, loops=None, rep_4=None)}, ""),
+    ],
+)
+def test_reports_without_figures(rows, samplers, says):
+    assert summary(typed(rows(HUMAN, **samplers))) == says
+    assert summary(typed(rows(None, **samplers))) == says
+
+
+def test_the_summary_of_a_whole_report(made):
+    text = summary(typed(made))
+    few = "greedy and temperature(t=0.5) cannot be told from the closest to human text"
+    assert text.startswith(few)
+    assert text.endswith("breaks(at=5) failed.")
+    assert [entry.label for entry in typed(made).entries] == [
+        "human", "greedy", "temperature(t=0.5)", "uniform",
+    ]  # fmt: skip

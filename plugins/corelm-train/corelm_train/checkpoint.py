@@ -1,0 +1,274 @@
+"""A training run on disk: its checkpoint, and the lock of its output folder.
+
+A checkpoint is one safetensors file, written whole or not at all. It holds the weights, the
+optimizer's state, the best epoch's weights, the losses and the identity of the run, so that none
+can be there without the others. The position in the data follows from the optimizer's count of
+steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from corelm.errors import TrainingError
+from corelm.runs import error_reason, try_lock, write_file
+from corelm_train.progress import LossHistory
+
+KEY = "corelm"
+
+EPOCHS = "epochs"
+"""The one part of an identity that may grow from a run to its continuation."""
+
+
+Shapes = Sequence[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """The metadata of a checkpoint.
+
+    Attributes:
+        identity: settings, vocabulary and data of the run.
+        seconds: time spent on training.
+        losses: the losses of the epochs so far.
+        sha256: the checksum of the arrays.
+    """
+
+    identity: dict[str, Any]
+    seconds: float
+    losses: LossHistory
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class SavedRun:
+    """The content of a checkpoint that was verified.
+
+    Attributes:
+        seconds: time spent on training.
+        losses: the losses of the epochs so far.
+        variables: the values of the network's and the optimizer's variables.
+        best: the weights of the best epoch; empty before the end of the first.
+    """
+
+    seconds: float
+    losses: LossHistory
+    variables: list[NDArray[Any]]
+    best: list[NDArray[Any]]
+
+
+class Checkpoint:
+    """The checkpoint of one run.
+
+    Args:
+        path: the file.
+        identity: settings, vocabulary and data of the run; only the same run may resume it, or
+            one with more epochs.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        self._identity = identity
+
+    def save(
+        self,
+        variables: Sequence[Any],
+        seconds: float,
+        losses: LossHistory | None = None,
+        best: Sequence[Any] = (),
+    ) -> None:
+        """Write the state of a run.
+
+        Args:
+            variables: Keras variables.
+            seconds: the time that they took.
+            losses: the losses of the epochs so far.
+            best: the weights of the best epoch.
+
+        Raises:
+            TrainingError: a full disk, a read-only folder; an earlier checkpoint stays.
+        """
+        arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate([*variables, *best])}
+        state = json.dumps(
+            {
+                "identity": self._identity,
+                "seconds": seconds,
+                "losses": asdict(losses or LossHistory()),
+                "sha256": _digest(arrays.values()),
+            }
+        )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(save(arrays, {KEY: state}), self.path)
+        except OSError as error:
+            way_out = "make room, then start again"
+            if self.path.exists():
+                way_out = "the earlier one is unchanged: make room, then continue with --resume"
+            raise TrainingError(
+                f"the checkpoint {str(self.path)!r} could not be written: {error_reason(error)}; "
+                + way_out
+            ) from error
+
+    def check_room(self, size: int) -> None:
+        """Raise if the disk is too full for a checkpoint, before the training is lost.
+
+        Args:
+            size: its bytes; an earlier one is kept until a new one is whole.
+
+        Raises:
+            TrainingError: fewer bytes are free.
+        """
+        free = shutil.disk_usage(self.path.parent).free
+        if free < size:
+            raise TrainingError(
+                f"the checkpoint {str(self.path)!r} needs {size / 1e6:,.1f} MB, where "
+                f"{free / 1e6:,.1f} MB are free; make room, or choose another --out"
+            )
+
+    def load(self, shapes: Shapes, best_shapes: Shapes = ()) -> SavedRun:
+        """Read a checkpoint.
+
+        Args:
+            shapes: the shapes of the variables.
+            best_shapes: the shapes of the best epoch's weights.
+
+        Raises:
+            TrainingError: no checkpoint, a damaged one, or one of another run.
+        """
+        state, arrays = self._read()
+        self._refuse_other(state.identity)
+        if state.sha256 != _digest(arrays):
+            raise self._damaged("its weights differ from its checksum")
+        best = best_shapes if state.losses.epochs else ()
+        if [a.shape for a in arrays] != [*shapes, *best]:
+            raise TrainingError(f"the checkpoint {self.path.name} holds another network")
+        count = len(shapes)
+        return SavedRun(state.seconds, state.losses, arrays[:count], arrays[count:])
+
+    def saved_precision(self) -> str | None:
+        """Return the precision of the saved run; None if none is readable."""
+        try:
+            precision = self._read(arrays=False)[0].identity.get("precision")
+        except TrainingError:  # `load` reports it
+            return None
+        return precision if isinstance(precision, str) else None
+
+    def delete(self) -> None:
+        """Remove the file, if there is one."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self, arrays: bool = True) -> tuple[SavedState, list[NDArray[Any]]]:
+        if not self.path.is_file():
+            raise TrainingError(
+                f"there is nothing to resume: no {self.path.name} next to the output; "
+                "to train a finished model further, give it with --from"
+            )
+        try:
+            with safe_open(self.path, "numpy") as file:
+                state = _parse_state((file.metadata() or {})[KEY])
+                names = sorted(file.keys()) if arrays else []
+                return state, [file.get_tensor(name) for name in names]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, reason: object) -> TrainingError:
+        return TrainingError(
+            f"the checkpoint {self.path.name} is damaged: {reason}; "
+            "delete it, and start again without --resume"
+        )
+
+    def _refuse_other(self, saved: dict[str, Any]) -> None:
+        now = json.loads(json.dumps(self._identity))
+        differing = [
+            f"{name} was {saved.get(name)!r} and is {value!r}"
+            for name, value in now.items()
+            if saved.get(name) != value and not (name == EPOCHS and _grew(saved.get(name), value))
+        ]
+        if differing:
+            raise TrainingError("the checkpoint is of another run: " + "; ".join(differing))
+
+
+def _grew(saved: Any, now: Any) -> bool:
+    return type(saved) is int and type(now) is int and saved < now
+
+
+def _parse_state(text: str) -> SavedState:
+    """Read the metadata, whose every type may be wrong.
+
+    Raises:
+        ValueError, TypeError, KeyError: metadata that `Checkpoint.save` did not write.
+    """
+    state = json.loads(text)
+    if not isinstance(state, dict) or not isinstance(state["identity"], dict):
+        raise TypeError("it has other metadata than a training run's")
+    seconds, sha256 = state["seconds"], state["sha256"]
+    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"its seconds are {seconds!r}")
+    if not isinstance(sha256, str):
+        raise TypeError("its checksum is not a text")
+    return SavedState(state["identity"], float(seconds), _parse_losses(state["losses"]), sha256)
+
+
+def _parse_losses(losses: Any) -> LossHistory:
+    training, held_out = losses["training"], losses["held_out"]
+    finite = all(type(x) is float and math.isfinite(x) for x in held_out)
+    lists = isinstance(training, list) and isinstance(held_out, list)
+    if not (lists and finite and len(training) == len(held_out)):
+        raise ValueError("its losses are not two lists of the same length")
+    if not all(x is None or type(x) is float for x in training):
+        raise TypeError("its losses are not numbers")
+    return LossHistory(training, held_out)
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return the path of the checkpoint of a run that writes to this folder."""
+    return out.with_name(out.name + ".checkpoint")
+
+
+def lock_path(out: Path) -> Path:
+    """Return the file that a run locks while it writes to an output folder."""
+    return out.with_name(f".{out.name}.lock")
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold the lock of an output folder, which the system releases when the process ends.
+
+    The lock file `.NAME.lock` stays next to the folder: removing it could let two runs hold two
+    files of one name.
+
+    Raises:
+        TrainingError: another run holds it, or the lock file cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(try_lock(lock_path(out)))
+        except OSError as error:
+            reason = error_reason(error)
+            raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
+        if not alone:
+            raise TrainingError(
+                f"another run is writing to {str(out)!r}; wait for it, or choose another folder"
+            )
+        yield

@@ -1,0 +1,236 @@
+"""`corelm train`: train a model on texts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corelm import hookimpl
+from corelm import sampler as read_sampler
+from corelm.bundles import TOKENS
+from corelm.commands import (
+    Options,
+    application,
+    extended,
+    flag,
+    messages,
+    model_names,
+    product,
+    text_argument,
+)
+from corelm.errors import UsageError
+from corelm.runs import Parameter, Rule, home
+from corelm_train.keras_import import needs_keras
+from corelm_train.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
+
+IMDB = "imdb"
+DEFAULTS = TrainingSettings(data=IMDB, out=Path())
+SHORT_HELP = "Train a model on texts."
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    return {"train": application(command(), SHORT_HELP, word="--data")}
+
+
+def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
+    default = None if name == "preset" else getattr(DEFAULTS, name)
+    return Parameter(name, kind, default, Rule(help, **rule), item)
+
+
+def _each(entries: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {help}" for name, help in entries.items())
+
+
+PRESET_HELP = {name: preset.help for name, preset in PRESETS.items()}
+
+SETTINGS = (
+    _setting("preset", str, "the network and its training recipe; the default is `default`, or "
+             f"`small` for less than {LITTLE_TEXT_BYTES // 1000} kB of text. {_each(PRESET_HELP)}",
+             choices=tuple(PRESETS)),
+    _setting("epochs", int, "the number of passes over the data", ge=1),
+    _setting("patience", int, "stop after this many epochs without a better held-out loss; the "
+             "best epoch's weights are kept", ge=1),
+    _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
+    _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
+             "default is a frequent beginning of the data"),
+    _setting("length", int, "the number of tokens in each of these texts", ge=0),
+    _setting("seed", int, "the random seed of the first weights and of the order of the data",
+             ge=0),
+    _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
+             f"{_each(TOKENS)}", choices=tuple(TOKENS)),
+    _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
+    _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
+    _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
+             "for little text", ge=1),
+    _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
+    _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
+    _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
+             choices=("auto", "float32", "mixed_bfloat16")),
+    _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
+    _setting("distribute", str, "share every batch among the devices of this machine "
+             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
+)  # fmt: skip
+
+
+def _train(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="imdb|PATH",
+            help="The reviews of `corelm data imdb`, or a folder or a file of texts.",
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER",
+            help="A name for `corelm sample --model NAME`, or a folder. Default: a name made of "
+            "the data and the preset, such as imdb-book.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing model.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted training.")
+    ] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|FOLDER",
+            autocompletion=model_names,
+            help="Train this model further, with its network, vocabulary and weights.",
+        ),
+    ] = None,
+    context: typer.Context,
+    built: Mapping[str, Any],
+) -> None:
+    """Train a model on texts, and write a text at each temperature after every epoch.
+
+    The preset decides each option that shows no default. After the last epoch the two losses are
+    drawn as a curve, and the model gets the weights of the epoch with the lowest held-out loss.
+    Ctrl-C keeps a checkpoint, and --resume
+    continues from it, with more --epochs if you like. At the end the folder of the model is
+    printed.
+
+    \b
+    corelm train --data imdb --preset book --epochs 20
+    corelm train --data notes.txt --tokens symbols --prompt "C4 E4" --out notes
+    """
+    values = dict(built["settings"])
+    source = _existing(data)
+    if values.get("preset") is None:
+        values["preset"] = _preset_for(source, from_)
+    folder = _folder(out or f"{_stem(source)}-{values['preset']}")
+    _refuse_to_replace(folder, overwrite or resume)
+    if "prompt" in values:
+        values["prompt"] = text_argument(values["prompt"])
+    start = None if from_ is None else _model_folder(from_)
+    settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
+    settings.resolve()
+    for t in settings.temperatures:
+        read_sampler("temperature", t=t)
+    _check_target(settings.out)
+    with product() as stdout:
+        stdout.text(f"{_run(settings, resume, context.obj)}\n")
+
+
+def _check_target(out: Path) -> None:
+    """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
+    from corelm.bundles import check_target
+    from corelm_train.checkpoint import only_run
+
+    with only_run(out):
+        check_target(out)
+
+
+def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
+    """Train; after Ctrl-C, say how to continue."""
+    from corelm_train.cli.output import training_report
+
+    with training_report() as report:
+        try:
+            return _trainer()(settings, report, resume)
+        except KeyboardInterrupt:
+            if report.checkpoint is None:
+                messages.tell("stopped before the first step; no checkpoint was saved")
+            else:
+                messages.tell(f"continue with: {_resuming(words)}")
+            raise
+
+
+def _resuming(words: Sequence[str]) -> str:
+    """Return the command line that continues a training."""
+    own = [word for word in words if word not in ("--overwrite", "--resume")]
+    return shlex.join(["corelm", *own, "--resume"])
+
+
+def command() -> Callable[..., Any]:
+    """Return the command with its settings as options."""
+    names = {parameter.name: [flag(parameter.name)] for parameter in SETTINGS}
+    called = extended(_train, [Options("settings", SETTINGS, names)])
+    called.__name__ = "train"
+    return called
+
+
+def _existing(data: str | None) -> str:
+    if data is None:
+        raise UsageError("give the texts to train on: --data imdb, or a folder or a file")
+    if data != IMDB and not Path(data).exists():
+        raise UsageError(f"there is no file or folder {data}")
+    return data
+
+
+def _preset_for(data: str, start: str | None) -> str:
+    """Return the preset for the amount of text; a model to start from has its own network."""
+    if data == IMDB or start is not None:
+        return DEFAULTS.preset
+    path = Path(data)
+    if not path.is_dir() and not path.is_file():  # a pipe has no size
+        return DEFAULTS.preset
+    files = path.rglob("*.txt") if path.is_dir() else [path]
+    return preset_for(sum(file.stat().st_size for file in files if file.is_file()))
+
+
+def _model_folder(name: str) -> Path:
+    """Return the folder of the model to train further."""
+    from corelm.runs import list_models
+
+    found = [model.path for model in list_models() if name in (model.name, model.source)]
+    if len(found) == 1 and found[0] is not None:
+        return found[0]
+    if Path(name).is_dir():
+        return Path(name)
+    raise UsageError(f"there is no model folder {name!r}; `corelm models` lists the models")
+
+
+def _stem(data: str) -> str:
+    return Path(data).resolve().stem if data != IMDB else IMDB
+
+
+def _folder(out: str) -> Path:
+    """Return the folder of the model; a bare name is a folder in corelm's home."""
+    bare = Path(out).name == out and out not in (os.curdir, os.pardir)
+    return home() / "models" / out if bare else Path(out)
+
+
+def _refuse_to_replace(folder: Path, allowed: bool) -> None:
+    if folder.exists() and not allowed:
+        raise UsageError(
+            f"{folder} already exists; choose another --out, or replace it with --overwrite"
+        )
+
+
+def _trainer() -> Callable[..., Path]:
+    with needs_keras("training"):
+        from corelm_train.run import train
+
+        return train

@@ -1,0 +1,185 @@
+"""Read and write a `.keras` file: weights and the configuration of layers, never code.
+
+A file with a class that is neither Keras's nor corelm's is rejected before Keras opens it. Keras
+then reads it in safe mode. The vocabulary is in two members that `write_keras` adds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from corelm.bundles import StoredVocabulary, bundle, read_vocabulary
+from corelm.errors import MissingDependencyError, ModelFileError, UsageError
+from corelm.runs import atomic_files
+from corelm_train.keras_import import import_keras
+from corelm_train.keras_model import KerasLanguageModel
+
+TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
+"""Members with the style of tokens, the context length and the prompt; and with the tokens."""
+
+LIMIT = 2**26
+"""Bytes; a larger text member is refused unread."""
+
+CODE = ("Lambda", "__lambda__", "TFSMLayer")
+
+
+def read_keras(path: Path) -> KerasLanguageModel:
+    """Read the model of a `.keras` file that has its vocabulary.
+
+    Raises:
+        ModelFileError: a file that is missing or damaged, has code or foreign classes, or has no
+            vocabulary.
+        MissingDependencyError: Keras is not installed, or too old.
+    """
+    import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
+    if not path.is_file():
+        raise ModelFileError(f"there is no file at {str(path)!r}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse_code(json.loads(_member(archive, "config.json")))
+            vocabulary, context_length, prompt = _text_side(archive)
+        model = KerasLanguageModel(_network(path), vocabulary, context_length)
+        model.default_prompt = prompt
+        return model
+    except MissingDependencyError:
+        raise
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(path)!r}: {error}") from error
+    except Exception as error:  # Keras passes on any exception of its layers
+        raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
+
+
+def write_keras(
+    model: bundle.Bundle, target: str | os.PathLike[str], *, overwrite: bool = False
+) -> Path:
+    """Write a bundle as a `.keras` file, whole or not at all.
+
+    Args:
+        model: a bundle from `bundle.read`.
+        target: the file; its name ends with `.keras`.
+        overwrite: replace an existing file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UsageError: a name without `.keras`, or a file that exists.
+        ModelFileError: a full disk, a read-only folder.
+        MissingDependencyError: Keras is not installed, or too old.
+    """
+    path = Path(target)
+    if path.suffix != ".keras":
+        raise UsageError(f"the name of a Keras file must end with .keras, not {str(path)!r}")
+    atomic_files.check_free(path, overwrite)
+    import_keras("writing a .keras file")
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save_network(model, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return path
+
+
+def _save_network(model: bundle.Bundle, path: Path) -> None:
+    from corelm_train.keras_layers import build
+
+    network = build(model.architecture)
+    bundle.set_weights(network, model.weights)
+    with warnings.catch_warnings():  # Keras's own, with NumPy 2
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        network.save(path)
+    text_side: dict[str, Any] = {
+        "tokens": model.vocabulary.style,
+        "context_length": model.architecture.context_length,
+    }
+    if model.default_prompt is not None:
+        text_side["prompt"] = model.default_prompt
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(TEXT, atomic_files.dump_json(text_side))
+        archive.writestr(VOCABULARY, model.vocabulary.dumps())
+
+
+def _network(path: Path) -> Any:
+    return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
+    if TEXT not in archive.namelist():
+        raise ModelFileError(
+            "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
+            "corelm_train.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
+        )
+    text_side = atomic_files.parse_json(_member(archive, TEXT))
+    tokens, context_length = text_side.get("tokens"), text_side.get("context_length")
+    prompt = text_side.get("prompt")
+    if not isinstance(tokens, str) or type(context_length) is not int:
+        raise ModelFileError(f"its {TEXT} must have tokens and context_length")
+    if not isinstance(prompt, str | None):
+        raise ModelFileError(f"the prompt in its {TEXT} is not a text")
+    words = atomic_files.decode_text(_member(archive, VOCABULARY))
+    return read_vocabulary(words, tokens), context_length, prompt
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as file:
+            content = file.read(LIMIT + 1)
+    except KeyError:
+        raise ModelFileError(f"it has no {name}") from None
+    if len(content) > LIMIT:
+        raise ModelFileError(f"{name} in it has more than {LIMIT} bytes")
+    return content
+
+
+def _refuse_code(config: Any) -> None:
+    """Raise if a class is neither Keras's nor corelm's."""
+    if not isinstance(config, dict):
+        raise ModelFileError("its configuration isn't a JSON object")
+    # The optimizer and the losses are not loaded, so their classes don't matter.
+    for entry in _entries({**config, "compile_config": None}):
+        name, module = str(entry["class_name"]), str(entry.get("module"))
+        if name in CODE:
+            raise ModelFileError(
+                f"it holds a {name}, which is code, and corelm runs none from a file"
+            )
+        of_keras = module == "keras" or module.startswith("keras.") or "module" not in entry
+        of_corelm = str(entry.get("registered_name")).startswith("corelm>")
+        if not (of_keras or of_corelm or (module, name) == ("builtins", "function")):
+            raise ModelFileError(
+                f"it needs the class {name!r}, which is neither Keras's nor corelm's; load it "
+                "yourself and wrap it with corelm_train.keras_model.KerasLanguageModel"
+            )
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    """Yield all entries of a configuration that name a class."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first sentence of the innermost error; Keras's own may fill pages."""
+    innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
+    return innermost.split("\n")[0].split(". ")[0][:300] or type(error).__name__

@@ -1,0 +1,269 @@
+"""Settings of a training run, and the presets that they start from.
+
+They need no Keras, so that the command line can check them at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from corelm.bundles import TOKENS, Architecture
+from corelm.errors import UsageError
+from corelm.runs import processor_flags
+
+STEPS_PER_EPOCH = 16
+"""Steps in an epoch of little text, if it has as many rows."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of a training run.
+
+    Attributes:
+        optimizer: `rmsprop` (the chapter's) or `muon`.
+        learning_rate: constant for rmsprop, the peak of a warm-up and cosine for muon.
+        batch: rows per step.
+        tokens: the style of tokens, a key of `corelm.models.vocabularies.TOKENS`.
+        packed: True to train on every token of every text in full rows, False for one text a
+            row, cut or padded.
+    """
+
+    optimizer: str
+    learning_rate: float
+    batch: int
+    tokens: str
+    packed: bool
+
+    def for_rows(self, rows: int) -> Recipe:
+        """Return the recipe with a batch that gives `STEPS_PER_EPOCH` steps, or the recipe's.
+
+        Example:
+            >>> recipe = Recipe("muon", 0.007, 64, "words", packed=True)
+            >>> recipe.for_rows(100).batch, recipe.for_rows(100_000).batch
+            (6, 64)
+        """
+        return replace(self, batch=max(1, min(self.batch, rows // STEPS_PER_EPOCH)))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and its recipe."""
+
+    architecture: Architecture
+    recipe: Recipe
+    help: str
+
+
+PRESETS = {
+    "book": Preset(
+        Architecture("book"),
+        Recipe("rmsprop", 0.001, 256, "words", packed=False),
+        "the chapter's network and recipe, 9.8 million weights",
+    ),
+    "default": Preset(
+        Architecture("default", dense=1024, heads=4, blocks=3),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "pre-norm blocks, tied embeddings, Muon: better and faster",
+    ),
+    "small": Preset(
+        Architecture("default", width=64, dense=256, blocks=2),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "`default` with a quarter of its width, for little text",
+    ),
+    "gpt2": Preset(
+        Architecture("gpt2", 4096, 256, width=128, dense=512, heads=4, blocks=4),
+        Recipe("muon", 0.007, 32, "byte-pairs", packed=True),
+        "GPT-2's architecture and tokens, small; it can be exported to other engines",
+    ),
+    "rnn": Preset(
+        Architecture("rnn", dense=512, heads=1),
+        Recipe("rmsprop", 0.001, 64, "words", packed=False),
+        "a recurrent network (GRU)",
+    ),
+}
+
+LITTLE_TEXT_BYTES = 300_000
+"""Bytes; for less text `small` is about as good as `default`, and learns several times faster."""
+
+
+def preset_for(size: int) -> str:
+    """Return the name of the preset for this many bytes of text."""
+    return "small" if size < LITTLE_TEXT_BYTES else "default"
+
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+"""Instructions that multiply bfloat16 on x86 (the first two) and on ARM (the last)."""
+
+DATA = "data"
+"""The one way to distribute a training: each device computes an equal share of every batch."""
+
+LARGEST_SIZE = 2**24
+LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
+
+LEAST = {
+    "epochs": 1,
+    "patience": 1,
+    "vocabulary_size": 3,
+    "context_length": 1,
+    "batch": 1,
+    "checkpoint_steps": 1,
+}
+"""The smallest value of each size."""
+
+OF_THE_MODEL = ("tokens", "vocabulary_size", "context_length")
+"""Settings that a model to start from has already decided."""
+
+LISTED_APART = {
+    *("data", "preset", "epochs", "seed"),  # always listed, and first
+    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # the weights ignore these
+    "start_from",
+}
+"""Settings that `TrainingSettings.command` leaves out of its list of differences."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training run. `None` leaves the choice to the preset.
+
+    Attributes:
+        data: `imdb`, or a folder or file of texts.
+        out: the folder to write the model to.
+        preset: a key of `corelm_train.settings.PRESETS`.
+        epochs: passes through the data.
+        seed: decides the first weights and the order of the rows; below 2 ** 32.
+        prompt: the beginning of the texts written after each epoch, and the model's default
+            prompt; None takes a frequent beginning of the corpus.
+        temperatures, length: of the texts written after each epoch; length in tokens.
+        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's; the
+            preset's batch is smaller where there is little text.
+        patience: epochs without a better held-out loss after which training stops.
+        held_out: share of the texts to hold out, where the data has no test half.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
+            instructions for it.
+        checkpoint_steps: steps between two checkpoints.
+        start_from: the folder of a model to train further; its network, vocabulary and weights
+            are the first ones of the run.
+        distribute: `data` shares every batch among the devices of this machine; None uses one.
+    """
+
+    data: str
+    out: Path
+    preset: str = "default"
+    epochs: int = 1
+    seed: int = 0
+    prompt: str | None = None
+    temperatures: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0, 1.5)
+    length: int = 50
+    tokens: str | None = None
+    vocabulary_size: int | None = None
+    context_length: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    patience: int = 5
+    held_out: float = 0.05
+    precision: str = "auto"
+    checkpoint_steps: int = 500
+    start_from: Path | None = None
+    distribute: str | None = None
+
+    def resolve(self) -> tuple[Architecture, Recipe]:
+        """Return the preset's architecture and recipe with the settings that replace parts.
+
+        Raises:
+            UsageError: an unknown preset or style of tokens, a size or seed out of range, or a
+                setting that the model to start from has decided.
+            ModelFileError: no readable model at `start_from`.
+        """
+        self._check_names()
+        self._check_numbers()
+        preset = self._preset()
+        architecture = replace(
+            preset.architecture, **self._replaced(("vocabulary_size", "context_length"))
+        )
+        recipe = replace(preset.recipe, **self._replaced(("tokens", "batch", "learning_rate")))
+        return architecture, recipe
+
+    def command(self, corpus: str) -> str:
+        """Return the command line that trains the same model on a corpus of this name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LISTED_APART}
+        default = {f.name: f.default for f in fields(self)}
+        options = [
+            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in values.items()
+            if value != default[name]
+        ]
+        if self.start_from is not None:
+            options.append(f"--from {shlex.quote(str(self.start_from))}")
+        preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
+        return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
+
+    def _check_names(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+        if self.tokens is not None and self.tokens not in TOKENS:
+            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.distribute not in (None, DATA):
+            raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
+
+    def _check_numbers(self) -> None:
+        for name, least in LEAST.items():
+            size = getattr(self, name)
+            words = name.replace("_", " ")
+            if size is not None and size < least:
+                raise UsageError(f"{words} is too small: {size}")
+            if size is not None and size > LARGEST_SIZE and name != "checkpoint_steps":
+                raise UsageError(f"{words} must be at most {LARGEST_SIZE}, not {size}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
+
+    def _preset(self) -> Preset:
+        """Return the preset; with a model to start from, its kind's preset with its sizes."""
+        if self.start_from is None:
+            return PRESETS[self.preset]
+        for name in OF_THE_MODEL:
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
+                    f"leave --{option} out, or train a new model without --from"
+                )
+        from corelm.bundles import describe  # `corelm train --help` does without it
+
+        model = describe(self.start_from)
+        preset = PRESETS[model.architecture.kind]  # presets are named after kinds
+        recipe = replace(preset.recipe, tokens=model.tokens)
+        return replace(preset, architecture=model.architecture, recipe=recipe)
+
+    def _replaced(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def choose_precision(wanted: str, kept: str | None = None) -> str:
+    """Return the Keras dtype policy of a run.
+
+    A choice by stopwatch would give one command two models on a busy machine, and refuse its own
+    checkpoint. So `auto` depends on the processor alone, and a resumed run keeps its first choice.
+
+    Args:
+        wanted: `float32`, `mixed_bfloat16` or `auto`.
+        kept: the precision of the checkpoint that is resumed.
+
+    Raises:
+        UsageError: any other name.
+
+    Example:
+        >>> choose_precision("auto", kept="float32")
+        'float32'
+    """
+    if wanted in PRECISIONS:
+        return wanted
+    if wanted != "auto":
+        raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
+    if kept in PRECISIONS:
+        return str(kept)
+    return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"

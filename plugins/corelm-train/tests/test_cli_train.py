@@ -1,0 +1,210 @@
+"""`corelm train`."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corelm_train.checkpoint import only_run
+
+from corelm.cli import main
+
+SMALL = (
+    "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",
+    "--temperatures", "0,1.5", "--length", "3", "--precision", "float32",
+)  # fmt: skip
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of texts, and a home for what is made of it."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    words = ["the", "cat", "sat", "on", "a", "mat"]
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(words, k=20)) for _ in range(40)]
+    file = tmp_path / "notes.txt"
+    file.write_text("\n\n".join(texts))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "give the texts to train on: --data imdb, or a folder or a file"),
+        (("own texts.txt",), "'own texts.txt' has no option: did you mean --data 'own texts.txt'?"),
+        (("--data", "no/such/file"), "there is no file or folder no/such/file"),
+        (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
+        (("--data", "{notes}", "--patience", "0"), "patience must be at least 1, not 0"),
+        (("--data", "{notes}", "--epochs", "x"), "epochs must be a whole number, not 'x'"),
+        (("--data", "{notes}", "--temperatures", "1,x"), "temperatures must be a list"),
+        (("--data", "{notes}", "--temperatures", "1,-1"), "t must be at least 0, not -1.0"),
+        (("--data", "{notes}", "--held-out", "1"), "held_out must be above 0 and below 1, not 1.0"),
+        (
+            ("--data", "{notes}", "--preset", "big"),
+            "preset must be one of book, default, small, gpt2, rnn, not 'big'",
+        ),
+        (
+            ("--data", "{notes}", "--tokens", "runes"),
+            "tokens must be one of words, words+punctuation, characters, symbols, byte-pairs, not",
+        ),
+        (("--data", "{notes}", "--precision", "half"), "precision must be one of auto, float32"),
+        (("--data", "{notes}", "--out", "{folder}"), "{folder} already exists; "),
+    ],
+)
+def test_wrong_usage_is_refused_before_heavy_imports(
+    notes: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+) -> None:
+    filled = [word.format(notes=notes, folder=notes.parent) for word in words]
+    assert main(["train", *filled]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith(f"error: {sentence.format(folder=notes.parent)}")
+    assert written.err.count("\n") == 1
+
+
+def test_help_names_the_presets_and_the_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "book: the chapter's network" in text
+    assert "words+punctuation: " in text
+    assert "[default: 0.2,0.5,0.7,1.0,1.5]" in text
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    assert main(["train", "--data", str(notes), *SMALL]) == 0
+    written = capsys.readouterr()
+    folder = notes.parent / "home" / "models" / "notes-book"
+    assert written.out == f"{folder}\n"
+    lines = written.err.splitlines()
+    assert lines[0] == f"reading {notes} ..."
+    assert any(
+        re.match(
+            r"training [\d,]+ weights in float32 on [\d,]+ tokens of \d+ texts: 1 x 5 steps", line
+        )
+        for line in lines
+    )
+    assert any(line.startswith("step 1 of 5, loss ") for line in lines)
+    assert any(line.startswith("epoch 1: held-out perplexity ") for line in lines)
+    assert [line.split(": the cat ")[0] for line in lines[-2:]] == ["t=0", "t=1.5"]
+    assert main(["sample", "the cat", "--model", "notes-book", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.startswith("the cat ")
+    assert main(["train", "--data", str(notes), *SMALL]) == 2
+    assert "replace it with --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    words = ["--epochs", "40", "--patience", "2", "--temperatures", "", *SMALL[2:8]]
+    assert main(["train", "--data", str(notes), *words, "--precision", "float32"]) == 0
+    written = capsys.readouterr()
+    assert written.out == f"{notes.parent / 'home' / 'models' / 'notes-small'}\n"
+    assert written.err.replace("\n", "").isprintable()
+    lines = written.err.splitlines()
+    assert any(re.match(r"training .* steps \(preset small\)$", line) for line in lines)
+    assert any(line.startswith("warning: this is little text (") for line in lines)
+    assert any(line.startswith("warning: only 2 texts are held out") for line in lines)
+    legend = lines.index("loss by epoch, in nats per token: o held-out, . training, * kept")
+    assert re.fullmatch(r" +\d+\.\d\d \|[o.* ]+", lines[legend + 1])
+    assert re.fullmatch(r" +1 +\d+", lines[legend + 10])
+    assert lines[-2] == "stopped, because the held-out loss has not improved for 2 epochs"
+    assert re.match(r"kept the weights of epoch \d+, with a held-out perplexity of ", lines[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
+def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    command = [sys.executable, "-m", "corelm", "train", "--data", str(notes), *SMALL]
+    command += ["--epochs", "3", "--out", str(notes.parent / "model")]
+    endless = [*command, "--length", "1000000"]  # it cannot end before it is interrupted
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr
+        assert training.stderr.readline() == f"reading {notes} ...\n"  # nothing of TensorFlow's
+        for line in training.stderr:
+            if line.startswith("step 2 "):
+                training.send_signal(signal.SIGINT)
+                break
+        rest = training.stderr.read()
+    lines = rest.splitlines()
+    assert "stopping; this may take a moment ..." in lines
+    assert any(
+        re.match(r"stopped after step \d+ of 15; kept .*model\.checkpoint$", x) for x in lines
+    )
+    assert lines[-1].startswith("continue with: corelm train --data ")
+    assert lines[-1].endswith(" --resume")
+    assert training.returncode == 130
+    assert "Traceback" not in rest
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert (resumed.returncode, resumed.stdout) == (0, f"{notes.parent / 'model'}\n")
+    assert resumed.stderr.startswith(f"reading {notes} ...\n")
+    first = next(line for line in resumed.stderr.splitlines() if line.startswith("step "))
+    assert int(first.split()[1]) >= 3
+
+
+def test_a_second_run_into_one_folder_is_refused_without_importing_keras(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    out = notes.parent / "model"
+    with only_run(out):
+        assert main(["train", "--data", str(notes), "--out", str(out)]) == 1
+    written = capsys.readouterr()
+    assert written.err == (
+        f"error: another run is writing to '{out}'; wait for it, or choose another folder\n"
+    )
+
+
+def test_a_place_that_cannot_be_written_is_refused_without_importing_keras(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    folder = notes.parent / "mine"
+    folder.mkdir()
+    (folder / "notes.md").write_text("mine")
+    assert main(["train", "--data", str(notes), "--out", str(folder), "--overwrite"]) == 1
+    assert "the folder also holds 'notes.md'; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_tensorflow_it_says_what_it_needs(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "tensorflow.py").write_text("raise ImportError('it is not here')")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    command = [sys.executable, "-m", "corelm", "train", "--data", str(notes)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: training needs Keras 3.15.1 or later and TensorFlow (it is not here); "
+        'install them with: pip install "corelm[train]"\n'
+    )
+
+
+def test_a_second_run_into_the_same_folder_is_refused(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    filelock = pytest.importorskip("filelock", reason="pip install filelock")
+    folder = notes.parent / "model"
+    with filelock.FileLock(notes.parent / ".model.lock"):
+        assert main(["train", "--data", str(notes), *SMALL, "--out", str(folder)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: another run is writing to {str(folder)!r}; wait for it, or choose another folder"
+    )
+    assert not folder.exists()

@@ -1,0 +1,111 @@
+"""The Keras networks: sizes, causality, masks, serialisation."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="pip install keras")
+
+from corelm_train.keras_layers import (  # noqa: E402
+    Gpt2Block,
+    PositionalEmbedding,
+    PreNormBlock,
+    TransformerDecoder,
+    build,
+)
+from corelm_train.settings import PRESETS  # noqa: E402
+
+from corelm.models.networks import Architecture  # noqa: E402
+
+SMALL = {
+    "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),
+    "default": Architecture("default", 20, 6, width=8, dense=16, heads=2, blocks=2),
+    "gpt2": Architecture("gpt2", 20, 6, width=8, dense=16, heads=2, blocks=2),
+    "rnn": Architecture("rnn", 20, 6, width=8, dense=12, heads=1),
+}
+
+
+@pytest.fixture(params=SMALL)
+def network(request):
+    keras.utils.set_random_seed(0)
+    network = build(SMALL[request.param])
+    for variable in network.trainable_variables:  # so that no layer is silent from its zeros
+        variable.assign(np.random.default_rng(1).normal(0, 0.5, variable.shape))
+    return network
+
+
+@pytest.mark.slow
+def test_the_book_network_has_the_chapters_number_of_weights():
+    assert build(PRESETS["book"].architecture).count_params() == 9_825_176
+
+
+@pytest.mark.slow
+def test_the_default_network_ties_its_embeddings():
+    # tokens 15,000 x 256, positions 100 x 256, per block 256 x (768 + 256 + 1024 + 1024) and
+    # two scales of 256, and the last scale of 256
+    expected = 15_000 * 256 + 100 * 256 + 3 * (256 * 3072 + 2 * 256) + 256
+    assert build(PRESETS["default"].architecture).count_params() == expected
+
+
+@pytest.mark.slow
+def test_scores_have_one_row_per_position(network):
+    assert network(np.ones((3, 5), "int32")).shape == (3, 5, 20)
+
+
+@pytest.mark.slow
+def test_no_position_sees_a_later_one(network):
+    first = np.array([[3, 4, 5, 6, 7, 8]], "int32")
+    other = np.array([[3, 4, 5, 9, 10, 11]], "int32")
+    before, after = np.asarray(network(first)), np.asarray(network(other))
+    np.testing.assert_allclose(before[:, :3], after[:, :3], atol=1e-6)
+    assert np.abs(before[:, 3:] - after[:, 3:]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_padding_on_the_right_changes_nothing_before_it(network):
+    text = np.array([[3, 4, 5]], "int32")
+    padded = np.array([[3, 4, 5, 0, 0, 0]], "int32")
+    np.testing.assert_allclose(network(text), network(padded)[:, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["book", "rnn"])
+def test_the_chapters_networks_give_probabilities(kind):
+    scores = np.asarray(build(SMALL[kind])(np.ones((2, 4), "int32")))
+    np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_network_comes_back_from_a_keras_file(network, tmp_path):
+    path = tmp_path / "network.keras"
+    network.save(path)
+    again = keras.saving.load_model(path, safe_mode=True)
+    tokens = np.array([[3, 4, 5, 0]], "int32")
+    np.testing.assert_array_equal(network(tokens), again(tokens))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        PositionalEmbedding(6, 20, 8),
+        TransformerDecoder(8, 16, 2),
+        PreNormBlock(8, 16, 2),
+        Gpt2Block(8, 16, 2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_comes_back_from_its_config(layer):
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config
+
+
+def test_the_books_second_attention_does_not_see_padding():
+    keras.utils.set_random_seed(0)
+    layer = TransformerDecoder(8, 16, 2)
+    x = np.random.default_rng(0).normal(size=(1, 4, 8)).astype("float32")
+    mask = np.array([[True, False, True, True]])
+    changed = x.copy()
+    encoder = x.copy()
+    encoder[:, 1] += 5  # what stands behind the padding
+    plain = np.asarray(layer(x, x, inputs_mask=mask))
+    masked = np.asarray(layer(changed, encoder, inputs_mask=mask))
+    np.testing.assert_allclose(plain, masked, atol=1e-6)
+    assert np.abs(np.asarray(layer(x, encoder)) - plain).max() > 1e-3

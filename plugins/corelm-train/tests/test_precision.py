@@ -1,0 +1,44 @@
+"""The number format of training: by the processor, not by a stopwatch."""
+
+import pytest
+from corelm_train import settings
+from corelm_train.settings import choose_precision
+
+from corelm import machine
+from corelm.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ("fpu avx2 avx512f", "float32"),
+        ("fpu avx512_bf16", "mixed_bfloat16"),
+        ("fpu amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("asimd bf16 i8mm", "mixed_bfloat16"),
+        ("", "float32"),
+    ],
+)
+def test_auto_is_what_the_processor_has_instructions_for(monkeypatch, flags, chosen):
+    monkeypatch.setattr(settings, "processor_flags", lambda: frozenset(flags.split()))
+    assert [choose_precision("auto") for _ in range(3)] == [chosen] * 3
+    assert choose_precision("float32") == "float32"
+
+
+def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
+    monkeypatch.setattr(settings, "processor_flags", frozenset)
+    assert choose_precision("auto", kept="mixed_bfloat16") == "mixed_bfloat16"
+    assert choose_precision("float32", kept="mixed_bfloat16") == "float32"
+    assert choose_precision("auto", kept="nonsense") == "float32"
+
+
+def test_another_name_is_refused():
+    with pytest.raises(UsageError, match=r"precision is auto, .*, not 'half'"):
+        choose_precision("half")
+
+
+def test_flags_are_read_where_linux_lists_them(monkeypatch):
+    lines = ["processor : 0", "flags\t\t: fpu avx512_bf16", "processor : 1", "flags\t\t: fpu"]
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: lines)
+    assert machine.processor_flags() == {"fpu", "avx512_bf16"}
+    monkeypatch.setattr(machine, "_cpuinfo", list)
+    assert machine.processor_flags() == frozenset()

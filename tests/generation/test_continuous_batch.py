@@ -1,0 +1,244 @@
+"""Texts of several requests in one session: each is the text that it is alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_models import SMALL, small_model
+
+import corelm
+from corelm.errors import SamplerError, UsageError
+from corelm.generation.continuous_batch import PIECE, ContinuousBatch
+from corelm.generation.endings import Endings
+from corelm.generation.generate import Texts
+from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.registry.strategies import Strategy, strategy
+from corelm.testing import ToyModel
+
+GPT2 = small_model(SMALL["gpt2"], end=True)
+CHAINS = (
+    "greedy", "stochastic", "temperature(t=0.7)", "top_p(p=0.9) | temperature(t=1.3)",
+    "repetition_penalty(penalty=1.3) | top_k(k=5)", "mirostat", "dry | min_p(p=0.05)",
+)  # fmt: skip
+
+
+class Alone(corelm.Decoder):
+    """An ordinary decoder of another class: it gets a session of its own."""
+
+    def __call__(self, task):
+        assert isinstance(task.start().session, corelm.RewindableSession)
+        return corelm.Ancestral()(task)
+
+
+def request(prompt="w1 w2", chain="stochastic", length=20, n=1, seed=1, **endings):
+    return Texts(prompt, strategy(chain), length, n, seed, Endings.of(**endings))
+
+
+def alone(model, texts):
+    """Return the texts that `generate` writes."""
+    return corelm.generate(
+        model, texts.prompt, sampler=texts.strategy.sampler, decoder=texts.strategy.decoder,
+        length=texts.length, n=texts.n, seed=texts.seed, unknown=texts.unknown,
+        **{name: value for name, value in texts.endings.settings.items() if value},
+    )  # fmt: skip
+
+
+def finished(batch):
+    """Write all texts; returns the requests in the order in which they ended."""
+    ended = []
+    while batch:
+        ended += [request for request in batch.step() if request.is_finished]
+    return ended
+
+
+def random_request(rng):
+    words = [f"w{i}" for i in rng.integers(0, 27, rng.integers(0, 30))]
+    stop = {"stop": "w7"} if rng.random() < 0.2 else {}
+    return request(
+        " ".join(words), rng.choice(CHAINS), int(rng.integers(0, 40)), int(rng.integers(1, 4)),
+        int(rng.integers(0, 1000)), **stop,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SMALL)
+def test_64_requests_that_come_and_go_write_the_texts_of_each_alone(kind):
+    model, rng = small_model(SMALL[kind], end=True), np.random.default_rng(1)
+    batch, waiting = ContinuousBatch(model, rows=24), [random_request(rng) for _ in range(64)]
+    added, cancelled = [], set()
+    while batch or waiting:
+        for _ in range(min(rng.integers(0, 4), len(waiting))):
+            added.append(batch.add(waiting.pop(), measured=True))
+        for one in batch.step():
+            if not one.is_finished and rng.random() < 0.02:
+                one.finish()
+                cancelled.add(one)
+    assert len(added) == 64
+    assert 0 < len(cancelled) < 32
+    for one in added:
+        assert one.error is None
+        expected = alone(model, one.texts)
+        found = one.open_texts.generations()
+        if one in cancelled:
+            for text, whole in zip(found, expected, strict=True):
+                assert whole.tokens[: len(text.tokens)] == text.tokens
+        else:
+            assert found == expected
+
+
+@pytest.mark.parametrize("samples", [[0], [2, 5], range(70)])
+def test_samples_have_the_random_numbers_of_their_index(samples):
+    texts = request(n=70)
+    batch = ContinuousBatch(GPT2)
+    one = batch.add(texts, samples, measured=True)
+    finished(batch)
+    expected = alone(GPT2, texts)
+    assert one.open_texts.generations() == [expected[sample] for sample in samples]
+
+
+def test_other_decoders_have_a_session_of_their_own():
+    texts = replace(request(), strategy=Strategy(corelm.sampler("stochastic"), Alone()))
+    batch = ContinuousBatch(GPT2)
+    requests = [batch.add(one, measured=True) for one in (request(seed=2), texts, request(seed=3))]
+    finished(batch)
+    assert [one.open_texts.generations() for one in requests] == [
+        alone(GPT2, one.texts) for one in requests
+    ]
+
+
+def test_a_step_of_all_texts_is_one_call(monkeypatch):
+    batch, rows = ContinuousBatch(GPT2), []
+    for seed in range(5):
+        batch.add(request("w1 " * (seed + 1), length=6, seed=seed))
+    batch.step()
+    original = type(GPT2.start([[3]])).next_logits
+
+    def counted(session):
+        logits = original(session)
+        rows.append(len(logits))
+        return logits
+
+    monkeypatch.setattr(type(GPT2.start([[3]])), "next_logits", counted)
+    batch.step()
+    assert rows == [5]
+
+
+def test_models_whose_sessions_cannot_be_joined_write_the_same():
+    class Plain(ToyModel):
+        def start(self, tokens):
+            session = super().start(tokens)
+            session.join = None
+            session.__class__ = PLAIN
+            return session
+
+    class PLAIN(type(ToyModel().start([[3]]))):
+        join = None
+
+    batch = ContinuousBatch(Plain())
+    requests = [batch.add(request("the cat", seed=seed), measured=True) for seed in range(3)]
+    finished(batch)
+    for one in requests:
+        assert one.open_texts.generations() == alone(ToyModel(), one.texts)
+
+
+def test_requests_wait_until_there_are_rows():
+    batch = ContinuousBatch(GPT2, rows=4)
+    requests = [batch.add(request(n=n, length=3, chain="top_k(k=3)")) for n in (3, 2, 9, 1)]
+    assert batch.step() == requests[:1]
+    assert finished(batch) == requests  # also the one that is larger than the batch
+
+
+class Raises(corelm.Sampler):
+    def __call__(self, logits, context):
+        if context.step == 2:
+            raise RuntimeError("out of tea")
+        return logits
+
+
+def test_an_error_ends_its_own_request():
+    batch = ContinuousBatch(GPT2)
+    good = batch.add(request(), measured=True)
+    bad = batch.add(replace(request(), strategy=Strategy(Raises())))
+    finished(batch)
+    assert good.open_texts.generations() == alone(GPT2, good.texts)
+    assert isinstance(bad.error, SamplerError)
+    assert "out of tea" in str(bad.error)
+    assert [len(tokens) for tokens in bad.open_texts.tokens] == [2]
+
+
+def test_a_prompt_that_the_model_cannot_continue_ends_its_own_request():
+    model = small_model(SMALL["gpt2"])  # without a start token
+    batch = ContinuousBatch(model)
+    good, bad = batch.add(request(), measured=True), batch.add(request(""))
+    finished(batch)
+    assert isinstance(bad.error, UsageError)
+    assert good.open_texts.generations() == alone(model, good.texts)
+
+
+class LongToy(ToyModel):
+    context_length = 10_000
+
+
+def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others():
+    batch = ContinuousBatch(LongToy(end=False))
+    short = batch.add(request("the", length=10))
+    long = batch.add(request("the cat " * PIECE, length=10), measured=True)
+    changes = [batch.step() for _ in range(4)]
+    assert changes == [[short], [short], [short, long], [short, long]]
+    finished(batch)
+    assert long.open_texts.generations() == alone(ToyModel(end=False), long.texts)
+
+
+def test_a_prompt_beyond_the_context_is_read_at_once():
+    batch = ContinuousBatch(GPT2, piece=4)
+    long = batch.add(request("w1 w2 w3 " * 40, length=10), measured=True)
+    assert batch.step() == [long]
+    finished(batch)
+    assert long.open_texts.generations() == alone(GPT2, long.texts)
+
+
+def test_ids_are_a_prompt_too():
+    texts = request("w1 w2 w3")
+    ids = GPT2.vocabulary.encode(texts.prompt)
+    batch = ContinuousBatch(GPT2)
+    one = batch.add(replace(texts, prompt="", ids=ids))
+    finished(batch)
+    [text] = one.open_texts.generations()
+    assert text.tokens == alone(GPT2, texts)[0].tokens
+
+
+def test_nothing_to_write_is_no_error():
+    batch = ContinuousBatch(GPT2)
+    assert not batch
+    assert batch.step() == []
+    one = batch.add(request(length=0))
+    assert finished(batch) == [one]
+    assert (one.step, one.error, one.open_texts.texts[0].value) == (None, None, "")
+
+
+def test_a_finished_request_is_dropped_before_the_next_step():
+    batch = ContinuousBatch(GPT2)
+    first, second = batch.add(request()), batch.add(request(seed=2))
+    batch.step()
+    first.finish()
+    assert batch.step() == [second]
+
+
+def test_a_view_takes_one_token_of_each_row_in_a_step():
+    shared = SharedSession()
+    view = SessionView(shared, GPT2.start([[3]]))
+    view.select([0, 0])
+    for wrong in (np.array([[3], [4]]), np.array([3])):
+        with pytest.raises(UsageError, match="one token of each row"):
+            view.extend(wrong)
+    with pytest.raises(UsageError, match="needs a token of each row"):
+        shared.advance([view])
+    view.extend(np.array([3, 4]))
+    with pytest.raises(UsageError, match="before its next step"):
+        view.next_logits()
+    with pytest.raises(UsageError, match="drops rows before"):
+        view.select([0])
+    with pytest.raises(UsageError, match="one token of each row"):
+        view.extend(np.array([3, 4]))

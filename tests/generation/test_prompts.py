@@ -1,0 +1,128 @@
+"""The default prompt of a model, the words it does not know, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+import corelm
+from corelm.errors import UsageError
+from corelm.generation.prompts import (
+    default_prompt,
+    encoded,
+    prompt_notes,
+    unknown_words_note,
+)
+from corelm.models.identity import identity_of
+from corelm.runs import prompt_and_text
+from corelm.testing import ToyModel
+
+
+@pytest.mark.parametrize(
+    ("words", "stated", "prompt"),
+    [
+        (["This", "movie", "film"], None, "This movie"),
+        (["7", "?", "film", "movie"], None, "film"),  # the first word that is a word
+        (["7", "?"], None, "This movie"),
+        (["film"], "Dear reader", "Dear reader"),
+        (["film"], "", ""),
+        (["film"], 3, "film"),
+    ],
+)
+def test_the_default_prompt(words, stated, prompt):
+    model = ToyModel(words)
+    if stated is not None:
+        model.default_prompt = stated
+    assert default_prompt(model) == prompt
+
+
+def test_the_default_prompt_of_a_vocabulary_that_refuses_unknown_text():
+    class Letters:
+        unknown = None
+
+        def __len__(self):
+            return 4
+
+        def encode(self, text):
+            if set(text) - set(" .ab"):
+                raise UsageError("there are four letters")
+            return [" .ab".index(letter) for letter in text]
+
+        def decode(self, ids):
+            return "".join(" .ab"[i] for i in ids)
+
+    model = ToyModel()
+    model.vocabulary = Letters()
+    assert default_prompt(model) == "a"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "named"),
+    [
+        (["the cat", "the dog"], ""),
+        ([], ""),
+        (["the zebra", "the gnu and the zebra"], "'zebra', 'gnu'"),
+        (["a b c d e f g h"], "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'"),
+        (["a b c d e f g h", " ".join(f"w{i}" for i in range(1200))],
+         "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h' and 1,200 more"),
+    ],
+)  # fmt: skip
+def test_unknown_words_are_named_once(prompts, named):
+    note = unknown_words_note(ToyModel().vocabulary, prompts)
+    assert note == (
+        f"the model does not know {named}; it reads unknown words as [UNK]" if named else ""
+    )
+
+
+@pytest.mark.parametrize(("words", "seen"), [(99, None), (100, 51), (149, 100), (999, 100)])
+def test_a_note_says_how_much_of_a_long_prompt_the_model_sees(words, seen):
+    note = f"the prompt has {words:,} tokens, and the model sees the last {seen} of them"
+    notes = [*prompt_notes(ToyModel(), ["the cat", "the " * words])]
+    assert notes == ([f"{note}: its context is 100"] if seen else [])
+
+
+def test_a_model_without_a_known_context_gets_no_note():
+    class Boundless(ToyModel):
+        context_length = None
+
+    assert [*prompt_notes(Boundless(), ["the " * 1000])] == []
+
+
+def test_a_model_without_a_checksum_is_identified_by_its_distribution():
+    model = ToyModel()
+    after = model.next_token_distribution([model.vocabulary.encode("the cat")])
+    assert identity_of(model, "the cat") == hashlib.sha256(after.tobytes()).hexdigest()
+    assert identity_of(model, "the dog") != identity_of(model, "the cat")
+    model.manifest = {"checksum": "0" * 64}
+    assert identity_of(model, "the cat") == "0" * 64
+    model.manifest = {"checksum": 3}
+    assert identity_of(model, "the cat") != 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [([2, 11, 4], [11, 4]), ("[end] the cat", [11, 4]), ([2], []), ("[end]", []), ([], []),
+     ([2, 2, 11], [2, 11]), ([11, 2], [11, 2])],
+)  # fmt: skip
+def test_a_start_token_in_a_prompt_is_left_to_the_model(prompt, ids):
+    """The model puts one there itself, and a second one makes another text."""
+    started, bare = ToyModel(), ToyModel(end=False)
+    assert encoded(started.vocabulary, prompt) == ids
+    if isinstance(prompt, list):
+        assert encoded(bare.vocabulary, prompt) == prompt
+    texts = [
+        corelm.generate(started, each, sampler="dry | stochastic", seed=1, n=3, length=8)
+        for each in (prompt, ids)
+    ]
+    assert [text.tokens for text in texts[0]] == [text.tokens for text in texts[1]]
+    distributions = [
+        corelm.explain(started, each, "stochastic").stages[0].distribution for each in (prompt, ids)
+    ]
+    assert (distributions[0] == distributions[1]).all()
+
+
+def test_a_scored_text_after_a_start_token():
+    vocabulary = ToyModel().vocabulary
+    assert prompt_and_text(vocabulary, "[end] the", " cat") == ([11], [4])
+    assert prompt_and_text(vocabulary, "[end]", " the cat") == ([], [11, 4])

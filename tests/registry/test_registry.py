@@ -1,0 +1,958 @@
+"""Installed plugins: found by their entry points, each able to fail alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import corelm_samplers
+import pytest
+
+import corelm
+from corelm import hookimpl
+from corelm.cli.plugin_checks import shadowing_parameters
+from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.params import renamed
+from corelm.registry.entry_points import EntryPoint
+from corelm.registry.expressions import built_in
+from corelm.registry.offers import (
+    Offer,
+    Source,
+    distinct,
+    offers_by_name,
+)
+from corelm.registry.registry import Registry
+from corelm.testing import ToyModel
+
+HEAD = "import corelm\n"
+SAMPLER = """
+class {cls}(corelm.Sampler):
+    def __call__(self, logits, context):
+        return logits
+"""
+OFFER = """
+@corelm.hookimpl
+def corelm_samplers():
+    return {offers}
+"""
+
+
+def module(head: str = "", **classes: str) -> str:
+    """The source of a plugin that offers samplers: names and their classes."""
+    body = "".join(SAMPLER.format(cls=cls) for cls in dict.fromkeys(classes.values()))
+    offers = ", ".join(f"'{name}': {cls}" for name, cls in classes.items())
+    return HEAD + head + body + OFFER.format(offers="{" + offers + "}")
+
+
+def failure(registry: Registry, distribution: str) -> str:
+    """Return the reason why a plugin was set aside."""
+    [reason] = [r for source, r in registry.failures.items() if source.distribution == distribution]
+    return reason
+
+
+def names(offers) -> list[str]:
+    return [offer.full_name for offer in offers]
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Let no plugin load but corelm's own and those named."""
+
+    def restrict(*distributions: str) -> None:
+        monkeypatch.setenv("CORELM_PLUGINS", ",".join(distributions))
+
+    restrict()
+    return restrict
+
+
+# Finding
+
+
+def test_the_built_in_samplers_and_decoder_are_found(only):
+    registry = Registry()
+    four = {"corelm:greedy", "corelm:stochastic", "corelm:temperature", "corelm:uniform"}
+    assert four <= set(names(registry.samplers()))
+    assert "corelm:ancestral" in names(registry.decoders())
+
+
+def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
+    files = {path.stem for path in Path(corelm_samplers.__file__).parent.glob("*.py")} - {
+        "__init__"
+    }
+    offered = {o.name for o in Registry().samplers() if o.source.distribution == "corelm"}
+    assert offered == files
+
+
+def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, only):
+    only("corelm-nucleus")
+    installed_plugin("corelm-nucleus", {"top_q": "corelm_nucleus"}, module(top_q="TopQ"))
+    assert str(corelm.sampler("top_q")) == "top_q"
+    assert str(corelm.sampler("corelm-nucleus:top_q")) == "corelm-nucleus:top_q"
+    [offer] = [o for o in Registry().samplers() if o.name == "top_q"]
+    assert offer.full_name == "corelm-nucleus:top_q"
+    assert (offer.source.version, offer.source.value) == ("1.0", "corelm_nucleus")
+
+
+def test_listing_the_names_imports_nothing(installed_plugin):
+    installed_plugin("corelm-bomb", {"boom": "corelm_bomb"}, "raise RuntimeError('imported')")
+    registry = Registry()
+    assert "corelm-bomb:boom" in [str(source) for source in registry.sources()]
+    assert "corelm_bomb" not in sys.modules
+    assert registry.failures == {}
+
+
+def test_a_name_imports_the_module_of_that_name_alone(installed_plugin):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+    Registry().sampler("one")
+    assert "corelm_one" in sys.modules
+    assert "corelm_two" not in sys.modules
+
+
+def test_a_full_name_imports_nothing_of_others(installed_plugin):
+    installed_plugin("corelm-one", {"plugin": "corelm_one"}, module(shared="One"))
+    installed_plugin("corelm-two", {"plugin": "corelm_two"}, module(shared="Two"))
+    assert Registry().sampler("corelm-one:shared").__name__ == "One"
+    assert "corelm_two" not in sys.modules
+
+
+def test_a_name_that_no_entry_point_has_is_found_inside_the_others(installed_plugin, only):
+    only("corelm-many")
+    installed_plugin("corelm-many", {"many": "corelm_many"}, module(first="A", second="B"))
+    assert Registry().sampler("second").__name__ == "B"
+
+
+def test_two_entry_points_may_name_one_module(installed_plugin, only):
+    only("corelm-pair")
+    points = {"first": "corelm_pair", "second": "corelm_pair"}
+    installed_plugin("corelm-pair", points, module(first="A", second="B", third="C"))
+    registry = Registry()
+    assert registry.sampler("first").__name__ == "A"
+    assert registry.sampler("second").__name__ == "B"
+    assert registry.sampler("third").__name__ == "C"
+    mine = [name for name in names(registry.samplers()) if name.startswith("corelm-pair")]
+    assert mine == ["corelm-pair:first", "corelm-pair:second", "corelm-pair:third"]
+    assert "corelm-pair" not in {source.distribution for source in registry.failures}
+
+
+def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("temprature")
+    message = str(caught.value)
+    assert message.startswith(
+        "there is no sampler 'temprature'; did you mean 'temperature'? (there"
+    )
+    assert "greedy" in message
+    with pytest.raises(UnknownNameError, match="there is no decoder 'x'"):
+        Registry().decoder("x")
+    with pytest.raises(UnknownNameError, match="there is no model 'x'"):
+        Registry().find("corelm_models", "x")
+
+
+def test_a_message_lists_the_first_of_20_000_names(installed_plugin, only):
+    only("corelm-many")
+    many = OFFER.format(offers="{f'other_{i}': One for i in range(20_000)}")
+    code = HEAD + SAMPLER.format(cls="One") + many
+    installed_plugin("corelm-many", {"many": "corelm_many"}, code)
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("othr_19999")
+    message = str(caught.value)
+    assert message.startswith("there is no sampler 'othr_19999'; did you mean 'other_19999'? (")
+    assert re.search(r" and 19,8\d\d more\)$", message)
+    assert len(message) < 4000
+
+
+def test_an_unknown_name_comes_with_every_known_name():
+    registry = Registry(points=[])
+    with pytest.raises(UnknownNameError) as caught:
+        registry.find("corelm_models", "x")
+    assert str(caught.value) == "there is no model 'x' (there are: none)"
+    models = hookimpl(lambda: {"second": ToyModel, "first": ToyModel})
+    registry.register(SimpleNamespace(corelm_models=models))
+    with pytest.raises(UnknownNameError) as caught:
+        registry.find("corelm_models", "x")
+    assert str(caught.value) == "there is no model 'x' (there are: first, second)"
+
+
+def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(installed_plugin):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    registry = Registry()
+    offer = registry.offer_of(type(corelm.sampler("greedy")))
+    assert offer.full_name == "corelm:greedy"
+    assert "corelm_one" not in sys.modules
+
+
+def test_a_class_made_in_this_process_has_no_offer():
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    assert Registry(points=[]).offer_of(Mine) is None
+
+
+@pytest.mark.parametrize("name", ["", ":", "corelm:", ":greedy-not", "nobody:greedy", "a:b:c"])
+def test_odd_names_are_unknown(name, only):
+    with pytest.raises(UnknownNameError):
+        Registry().sampler(name)
+
+
+def test_models_and_decoders_are_found(installed_plugin, only):
+    only("corelm-more")
+    code = HEAD + (
+        "from corelm.testing import ToyModel\n"
+        "class Mine(corelm.Decoder):\n"
+        "    def __call__(self, task):\n"
+        "        return iter(())\n"
+        "@corelm.hookimpl\n"
+        "def corelm_models(): return {'toy': ToyModel}\n"
+        "@corelm.hookimpl\n"
+        "def corelm_decoders(): return {'mine': Mine}\n"
+    )
+    installed_plugin("corelm-more", {"toy": "corelm_more"}, code)
+    registry = Registry()
+    assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
+    assert registry.decoder("mine").__name__ == "Mine"
+    assert "corelm-more:toy" in names(registry.models())
+
+
+def test_a_plugin_can_be_registered_by_hand():
+    registry = Registry(points=[])
+
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": Mine})))
+    assert registry.sampler("mine") is Mine
+    assert names(registry.samplers()) == ["this process:mine"]
+
+
+def test_a_plugin_registered_by_hand_says_where_it_comes_from():
+    registry = Registry(points=[])
+    module = ModuleType("mine")
+    module.corelm_models = hookimpl(lambda: {"toy": ToyModel})
+    registry.register(module, "notebook")
+    registry.register(SimpleNamespace(corelm_models=hookimpl(lambda: {"second": ToyModel})))
+    assert [offer.source for offer in registry.models()] == [
+        Source("this process", "", "SimpleNamespace"),
+        Source("notebook", "", "mine"),
+    ]
+
+
+def test_a_bad_plugin_cannot_be_registered_by_hand():
+    registry = Registry(points=[])
+    with pytest.raises(PluginError, match=r"not a sampler: x is 5, not a class"):
+        registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"x": 5})))
+    assert registry.samplers() == []
+
+
+# 1. A plugin that cannot be imported
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "import a_module_that_is_not_there",
+            "ModuleNotFoundError: No module named 'a_module_that",
+        ),
+        ("from corelm import nonsense", "ImportError: cannot import name 'nonsense' from 'corelm'"),
+        ("def broken(:\n    pass", "SyntaxError: invalid syntax (corelm_bad.py, line 1)"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise Exception('two\\nlines')", "Exception: two"),
+        ("raise Exception('\\x1b[2J\\x07bell')", "Exception: [2Jbell"),
+        (b"\xff\xfe", "SyntaxError: "),
+        ("class Deep:\n  def __init__(self): Deep()\nDeep()", "RecursionError: "),
+        ("class Stop(BaseException): pass\nraise Stop('now')", "Stop: now"),
+        ("raise GeneratorExit('odd')", "GeneratorExit"),
+        (
+            "class Mute(Exception):\n  def __str__(self): 1 / 0\nraise Mute",
+            "Mute: (no message: ZeroDivisionError in its __str__)",
+        ),
+        (
+            "import corelm\nclass Mute(corelm.CorelmError):\n  def __str__(self): 1 / 0\n"
+            "raise Mute",
+            "(no message: ZeroDivisionError in its __str__)",
+        ),
+    ],
+)
+def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog, code, reason):
+    only("corelm-bad", "corelm-good")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, code)
+    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+    registry = Registry()
+    with caplog.at_level(logging.WARNING, "corelm"):
+        assert "corelm-good:good" in names(registry.samplers())
+    assert failure(registry, "corelm-bad").startswith(reason)
+    warnings = [r.message for r in caplog.records if "corelm-bad" in r.message]
+    assert warnings == [f"plugin corelm-bad:bad was left out: {failure(registry, 'corelm-bad')}"]
+    assert "\n" not in warnings[0]
+
+
+def test_it_is_tried_once(installed_plugin, only, caplog):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    registry = Registry()
+    with caplog.at_level(logging.WARNING, "corelm"):
+        for _ in range(3):
+            registry.samplers()
+            registry.models()
+    assert len([r for r in caplog.records if "corelm-bad" in r.message]) == 1
+
+
+def test_asking_for_a_failed_plugin_gives_the_reason(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("bad")
+    assert str(caught.value) == (
+        "the sampler 'bad' cannot be used: plugin corelm-bad:bad failed: "
+        "ZeroDivisionError: division by zero"
+    )
+    with pytest.raises(UnknownNameError, match="the sampler 'corelm-bad:bad' cannot be used: pl"):
+        Registry().sampler("corelm-bad:bad")
+
+
+def test_an_interruption_is_not_a_failure_of_the_plugin(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry().samplers()
+
+
+def test_an_entry_point_to_nowhere(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad:nowhere"}, HEAD)
+    registry = Registry()
+    registry.load_all()
+    assert "has no attribute 'nowhere'" in failure(registry, "corelm-bad")
+
+
+# 2. A plugin that offers the wrong kind of thing
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "",
+            "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are",
+        ),
+        (
+            "def corelm_samplers(): return {}",
+            "not a plugin: no function in it is marked with @corelm.hookimpl",
+        ),
+        (OFFER.format(offers="None"), "not a plugin: corelm_samplers returned None, not a mapping"),
+        (OFFER.format(offers="[1]"), "not a plugin: corelm_samplers returned [1], not a mapping"),
+        (OFFER.format(offers="{'x': 5}"), "not a sampler: x is 5, not a class"),
+        (
+            OFFER.format(offers="{'x': print}"),
+            "not a sampler: x is <built-in function print>, not a",
+        ),
+        (OFFER.format(offers="{'x': int}"), "not a sampler: int does not inherit corelm.Sampler"),
+        (
+            OFFER.format(offers="{'x': corelm.Ancestral}"),
+            "not a sampler: Ancestral does not inherit corelm.Sampler",
+        ),
+        (
+            OFFER.format(offers="{'a b': corelm.Chain}"),
+            "the name 'a b' cannot be typed; use letters",
+        ),
+        (OFFER.format(offers="{5: corelm.Chain}"), "the name 5 cannot be typed; use letters"),
+        (
+            "class Name(str):\n    def __repr__(self): raise SystemExit(5)\n"
+            "    __str__ = __repr__\n" + OFFER.format(offers="{Name('x'): corelm.Chain}"),
+            "the name a Name (SystemExit in its __repr__) cannot be typed; use letters",
+        ),
+        (OFFER.format(offers="{}[1]"), "KeyError: 1"),
+        (
+            "class X(corelm.Sampler): pass\n" + OFFER.format(offers="{'x': X}"),
+            "not a sampler: X has no __call__",
+        ),
+        (
+            "class X(corelm.Sampler):\n    t = corelm.param(1.0)\n",
+            "not a sampler: X.t has no type; write `t: float = param(...)`",
+        ),
+        (
+            "class X(corelm.Sampler):\n    t: object = corelm.param(1.0)\n"
+            "    def __call__(self, logits, context): return logits\n"
+            + OFFER.format(offers="{'x': X}"),
+            "not a sampler: X.t has the type <class 'object'>; a parameter is one of float, int,",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_sampler(): return {}\n",
+            "not a plugin: unknown hook 'corelm_sampler' in plugin",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_samplers(model): return {}\n",
+            "PluginValidationError: Plugin 'corelm-bad:bad' for hook 'corelm_samplers'",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_decoders(): return {'x': corelm.Chain}\n",
+            "not a decoder: Chain does not inherit corelm.Decoder",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_models(): return {'m': 5}\n",
+            "not a model: m is 5, not a function that loads one",
+        ),
+        (
+            "class Mute:\n    def __repr__(self): 1 / 0\n" + OFFER.format(offers="Mute()"),
+            "not a plugin: corelm_samplers returned a Mute (ZeroDivisionError in its __repr__), no",
+        ),
+        (
+            "class Odd(corelm.Sampler):\n    kind = 'sampler'\n",
+            "not a sampler: Odd.kind must be one of temperature, filter, penalty, mask, other, not",
+        ),
+    ],
+)
+def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, code, reason):
+    only("corelm-bad", "corelm-good")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, HEAD + code)
+    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+    registry = Registry()
+    assert "corelm-good:good" in names(registry.samplers())
+    assert not any(name.startswith("corelm-bad") for name in names(registry.samplers()))
+    assert failure(registry, "corelm-bad").startswith(reason)
+
+
+def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin(
+        "corelm-bad", {"bad": "corelm_bad"}, HEAD + "@corelm.hookimpl\ndef corelm_sampler(): ...\n"
+    )
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-bad").endswith(
+        "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, "
+        "corelm_commands, corelm_leftovers, corelm_next_token"
+    )
+
+
+def test_a_plugin_that_was_set_aside_observes_nothing(installed_plugin, only):
+    only("corelm-bad")
+    code = HEAD + (
+        "@corelm.hookimpl\ndef corelm_next_token(step): raise SystemExit('seen')\n"
+        "@corelm.hookimpl\ndef corelm_samplers(): return {'x': 5}\n"
+    )
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    registry = Registry()
+    registry.load_observers()
+    assert "not a sampler" in failure(registry, "corelm-bad")
+    registry.observe(None)
+
+
+# 3. Two plugins with one name
+
+
+def test_full_names_distinguish_two_plugins_with_one_name(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    with pytest.raises(AmbiguousNameError) as caught:
+        corelm.sampler("same")
+    assert str(caught.value) == (
+        "2 plugins offer 'same'; say which one: corelm-one:same or corelm-two:same"
+    )
+    assert type(corelm.sampler("corelm-one:same")).__name__ == "One"
+    assert type(corelm.sampler("corelm-two:same")).__name__ == "Two"
+    mine = [o.full_name for o in Registry().samplers() if o.name == "same"]
+    assert mine == ["corelm-one:same", "corelm-two:same"]
+
+
+def test_the_expression_of_a_full_name_is_read_back(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    chain = corelm.sampler("corelm-one:same | corelm-two:same")
+    assert str(chain) == "corelm-one:same | corelm-two:same"
+    assert corelm.sampler(str(chain)) == chain
+
+
+def test_a_built_in_keeps_its_name_with_one_warning(installed_plugin, only, caplog):
+    only("corelm-rival")
+    installed_plugin("corelm-rival", {"greedy": "corelm_rival"}, module(greedy="Rival"))
+    plugins = Registry()
+    for _ in range(2):
+        assert plugins.sampler("greedy").__module__ == "corelm_samplers.greedy"
+    assert plugins.sampler("corelm-rival:greedy").__name__ == "Rival"
+    assert caplog.messages == ["greedy is corelm's own; the other is corelm-rival:greedy"]
+
+
+def test_a_failure_to_load_is_reported_once(installed_plugin, only, caplog):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, "1 / 0")
+    plugins = Registry()
+    with pytest.raises(UnknownNameError, match="plugin corelm-one:same failed: ZeroDivision"):
+        plugins.sampler("same")
+    assert caplog.messages == []
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    assert Registry().sampler("same").__name__ == "Two"
+    assert caplog.messages == [
+        "plugin corelm-one:same was left out: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_two_names_inside_others_are_ambiguous_too(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(hidden="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(hidden="Two"))
+    with pytest.raises(AmbiguousNameError, match="corelm-one:hidden or corelm-two:hidden"):
+        Registry().sampler("hidden")
+
+
+def test_looking_a_sampler_up_by_its_full_name_leaves_the_class_as_it_is(only):
+    made_before = corelm.sampler("temperature", t=0.5)
+    by_full_name = corelm.sampler("corelm:temperature(t=0.5)")
+    assert str(made_before) == str(type(made_before)(t=0.5)) == "temperature(t=0.5)"
+    assert str(by_full_name) == "corelm:temperature(t=0.5)"
+    assert type(made_before).name == "temperature"
+    assert by_full_name == made_before
+    assert hash(by_full_name) == hash(made_before)
+    assert str(by_full_name | made_before) == "corelm:temperature(t=0.5) | temperature(t=0.5)"
+
+
+def test_a_class_has_the_first_name_that_it_is_registered_under():
+    registry = Registry(points=[])
+
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    assert str(Mine()) == "mine"
+    offers = {"our": Mine, "other": Mine}
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: offers)))
+    assert str(Mine()) == "our"
+    assert registry.sampler("other") is Mine
+    assert str(Mine()) == "our"
+    assert str(renamed(Mine(), "other")) == "other"
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": Mine})), "again")
+    assert str(Mine()) == "our"
+    assert registry.offer_of(Mine).full_name == "this process:our"
+
+
+# A plugin that offers names of corelm's own
+
+RIVAL = (
+    HEAD
+    + """
+class Rival(corelm.Sampler):
+    def __call__(self, logits, context):
+        return logits
+class Decoder(corelm.Decoder):
+    def __call__(self, task):
+        return iter(())
+@corelm.hookimpl
+def corelm_samplers(): return {'temperature': Rival, 'top_k': Rival, 'stochastic': Rival}
+@corelm.hookimpl
+def corelm_decoders(): return {'ancestral': Decoder}
+@corelm.hookimpl
+def corelm_models(): return {'imdb': Rival}
+"""
+)
+
+
+@pytest.fixture
+def rival(installed_plugin, only):
+    only("corelm-rival")
+    names = ("temperature", "top_k", "stochastic", "ancestral", "imdb")
+    installed_plugin("corelm-rival", dict.fromkeys(names, "corelm_rival"), RIVAL)
+
+
+def test_models_and_decoders_keep_their_names_despite_a_rival(rival):
+    plugins = Registry()
+    assert plugins.decoder("ancestral") is corelm.Ancestral
+    assert plugins.find("corelm_models", "imdb").full_name == "corelm:imdb"
+    assert plugins.decoder("corelm-rival:ancestral").__name__ == "Decoder"
+
+
+def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
+    chain = corelm.preset("keras-hub")
+    assert {type(stage).__module__.split(".")[0] for stage in chain.stages} == {"corelm_samplers"}
+    # what is printed can be read back
+    assert str(chain) == "temperature(t=1.0) | top_k(k=5)"
+    assert corelm.sampler(str(chain)) == chain
+
+
+def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only):
+    assert str(built_in("temperature(t=0.5) | top_k(k=3)")) == "temperature(t=0.5) | top_k(k=3)"
+    with pytest.raises(UnknownNameError, match="there is no sampler 'corelm:mine'"):
+        built_in("mine")
+
+
+def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
+    report = corelm.compare(ToyModel(), prompts="the", n=2, length=4)
+    rows = report.to_dict()["samplers"]
+    assert [row["sampler"] for row in rows][:2] == ["greedy", "temperature(t=0.2)"]
+    assert not any(row["error"] for row in rows)
+    assert {row["plugin"]["distribution"] for row in rows} == {"corelm"}
+
+
+@pytest.mark.slow
+def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
+    command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
+    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["sampler"] == "temperature(t=0.7)"
+    assert document["model"] == "imdb"
+    for words in (["--sampler", "top_k"], ["--decoder", "ancestral"], ["--model", "imdb"]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert f"{words[1]} is corelm's own; the other is corelm-rival:" in done.stderr
+
+
+# 4. Made for another version of the contract
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+def test_one_made_for_another_version_is_refused_with_both(installed_plugin, only, version):
+    only("corelm-old")
+    code = module(f"CORELM_API_VERSION = {version}\n", old="Old")
+    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-old") == (
+        f"made for version {version} of the plugin contract, this corelm has version 1; "
+        "install a release of the two that match"
+    )
+
+
+@pytest.mark.parametrize("version", ["1", None, 1.0])
+def test_a_version_that_is_not_a_number_is_refused(installed_plugin, only, version):
+    only("corelm-old")
+    code = module(f"CORELM_API_VERSION = {version!r}\n", old="Old")
+    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-old") == (
+        f"CORELM_API_VERSION must be a whole number such as 1, not {version!r}"
+    )
+
+
+def test_one_made_for_this_version_is_welcome(installed_plugin, only):
+    only("corelm-new")
+    installed_plugin(
+        "corelm-new", {"new": "corelm_new"}, module("CORELM_API_VERSION = 1\n", new="New")
+    )
+    assert Registry().sampler("new").__name__ == "New"
+
+
+# 6 and 7. A sampler that answers nonsense or writes into its input
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("None", "returned NoneType instead of an array at step 2"),
+        ("0.5", "returned float instead of an array at step 2"),
+        ("logits[:, :2]", "returned the shape (3, 2) instead of (3, 13) at step 2"),
+        ("logits.astype('float64')", "returned float64 instead of float32 at step 2"),
+        ("logits * float('nan')", "returned NaN at step 2, row 0"),
+        ("logits - logits.min(axis=-1, keepdims=True)", "returned NaN at step 2, row 0"),
+        ("logits.clip(None, -float('inf'))", "returned a row in which every token is impossible "),
+        ("logits.__setitem__(0, 0)", "failed at step 2: ValueError: assignment destination is re"),
+        ("1 / 0", "failed at step 2: ZeroDivisionError: division by zero"),
+        ("exit(3)", "failed at step 2: SystemExit: 3"),
+        ("stop()", "failed at step 2: Stop: now"),
+        ("mute()", "failed at step 2: Mute: (no message: ZeroDivisionError in its __str__)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, answer, message):
+    only("corelm-odd")
+    code = HEAD + (
+        "from sys import exit\n"
+        "class Stop(BaseException): pass\n"
+        "class Mute(Exception):\n"
+        "    def __str__(self): 1 / 0\n"
+        "def stop(): raise Stop('now')\n"
+        "def mute(): raise Mute\n"
+        "class Odd(corelm.Sampler):\n"
+        "    def __call__(self, logits, context):\n"
+        f"        return logits if context.step < 2 else {answer}\n"
+    )
+    installed_plugin(
+        "corelm-odd", {"odd": "corelm_odd"}, code + OFFER.format(offers="{'odd': Odd}")
+    )
+    with pytest.raises(corelm.CorelmError) as caught:
+        corelm.generate(ToyModel(), "the", sampler="greedy | odd", n=3, seed=1)
+    assert str(caught.value).startswith(f"odd {message}")
+
+
+# 8. Prints at import
+
+
+CHATTY = "print('hello from the plugin')\n"
+
+
+def test_the_output_of_a_plugin_goes_to_stderr(installed_plugin, only, capfd):
+    only("corelm-chatty")
+    code = module(CHATTY, chatty="Chatty").replace("    return {", f"    {CHATTY}    return {{")
+    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, code)
+    corelm.sampler("chatty")
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == "hello from the plugin\n" * 2
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process, which finds the installed plugins through PYTHONPATH."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plugin, only):
+    only("corelm-chatty", "corelm-bad")
+    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, module(CHATTY, chatty="Chatty"))
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise SystemExit('no')")
+    done = run(
+        "import json\nfrom corelm.registry.registry import Registry\n"
+        "print(json.dumps([o.full_name for o in Registry().samplers()]))"
+    )
+    assert done.returncode == 0
+    assert "corelm-chatty:chatty" in json.loads(done.stdout)
+    assert [line for line in done.stderr.splitlines() if "plugin corelm:" not in line] == [
+        "plugin corelm-bad:bad was left out: SystemExit: no",
+        "hello from the plugin",
+    ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.write(1, b'loud\\n')\n",
+        "import sys\nsys.__stdout__.write('loud\\n')\n",
+        "import sys\nprint('loud', file=sys.__stdout__, flush=True)\n",
+        "import subprocess\nsubprocess.run(['echo', 'loud'])\n",
+        "import os\n@corelm.hookimpl\ndef corelm_models(): return os.write(1, b'loud\\n') and {}\n",
+    ],
+)
+def test_no_way_of_printing_while_loading_reaches_stdout(installed_plugin, only, code):
+    only("corelm-loud")
+    installed_plugin("corelm-loud", {"loud": "corelm_loud"}, module(code, loud="Loud"))
+    done = run(
+        "import corelm, sys\nprint('before')\n"
+        "print(corelm.sampler('loud'))\nprint('after', flush=True)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "before\nloud\nafter\n"
+    assert done.stderr.count("loud") == 1
+
+
+def test_without_a_standard_output_plugins_load(installed_plugin, only):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    done = run("import corelm, os, sys\nos.close(1)\nsys.stderr.write(str(corelm.sampler('one')))")
+    assert done.stderr == "one"
+
+
+def test_a_parameter_that_shadows_an_option_is_listed():
+    class Long(corelm.Sampler):
+        length: int = corelm.param(1)
+        top_n: int = corelm.param(1)
+        t: float = corelm.param(1.0)
+
+        def __call__(self, logits, context):
+            return logits
+
+    offer = Offer("long", Long, Source("corelm-long", "1.0", "long"))
+    shadowing = shadowing_parameters([offer], ["--length", "--top-n", "--seed"])
+    assert shadowing == [(offer, "length"), (offer, "top_n")]
+
+
+def test_two_things_under_one_full_name_are_both_kept():
+    source = Source("a", "1", "x")
+    first, second = (Offer("mine", value, source) for value in (corelm.Chain, corelm.Sampler))
+    assert distinct([first, second, first]) == [first, second]
+
+
+def test_an_entry_point_without_a_distribution_has_an_unknown_source():
+    point = EntryPoint(name="greedy", value="corelm_samplers.greedy", group="corelm")
+    assert Registry(points=[point]).sources() == [
+        Source("unknown", "", "greedy", "corelm_samplers.greedy")
+    ]
+
+
+class Broken(io.StringIO):
+    def flush(self):
+        raise OSError("no space left")
+
+
+@pytest.mark.parametrize("stream", [None, Broken()])
+def test_a_plugin_loads_where_standard_output_cannot_be_flushed(
+    installed_plugin, only, monkeypatch, stream
+):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    registry = Registry()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "__stdout__", stream)
+        assert registry.sampler("one").__name__ == "One"
+    assert registry.failures == {}
+
+
+def test_a_plugin_loads_where_standard_output_is_closed(installed_plugin, only, monkeypatch):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    closed = io.StringIO()
+    closed.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "__stdout__", closed)
+        assert Registry().sampler("one").__name__ == "One"
+
+
+def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
+    with pytest.raises(PluginError) as caught:
+        Registry(points=[]).register(SimpleNamespace())
+    assert str(caught.value) == (
+        "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are "
+        "corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, corelm_commands, "
+        "corelm_leftovers, corelm_next_token"
+    )
+
+
+def test_offers_are_grouped_by_name_in_their_order():
+    first, second = (Offer("top_q", corelm.Chain, Source(name, "1", "x")) for name in "ab")
+    other = Offer("mine", corelm.Chain, Source("a", "1", "x"))
+    grouped = offers_by_name([first, other, second])
+    assert list(grouped.items()) == [("top_q", [first, second]), ("mine", [other])]
+
+
+# The two settings
+
+
+def test_the_setting_restricts_what_loads(installed_plugin, monkeypatch):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+
+    def found(setting: str) -> set[str]:
+        monkeypatch.setenv("CORELM_PLUGINS", setting)
+        return {s.entry_point for s in Registry().sources()} & {"one", "two", "greedy"}
+
+    assert found("") == {"greedy"}
+    assert found("corelm-one") == {"one", "greedy"}
+    assert found("one, corelm-two") == {"one", "two", "greedy"}
+    assert found("corelm-two:two") == {"two", "greedy"}
+    assert found("corelm-two:one") == {"greedy"}
+    monkeypatch.delenv("CORELM_PLUGINS")
+    assert {s.entry_point for s in Registry().sources()} >= {"one", "two", "greedy"}
+
+
+@pytest.mark.parametrize(("setting", "strict"), [("1", True), ("0", False), ("", False)])
+def test_strict_makes_a_failure_fatal(installed_plugin, only, monkeypatch, setting, strict):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    monkeypatch.setenv("CORELM_STRICT_PLUGINS", setting)
+    registry = Registry()
+    if strict:
+        message = "plugin corelm-bad:bad was left out: ZeroDivisionError: division by zero"
+        with pytest.raises(PluginError, match=message):
+            registry.samplers()
+    else:
+        registry.samplers()
+    assert failure(registry, "corelm-bad") == "ZeroDivisionError: division by zero"
+
+
+def test_strict_mode_is_also_an_argument():
+    point = EntryPoint("bad", "a_module_that_is_not_there", "corelm")
+    assert Registry([point], strict=False).samplers() == []
+    with pytest.raises(PluginError, match="unknown:bad was left out: ModuleNotFoundError"):
+        Registry([point], strict=True).samplers()
+
+
+# Observers
+
+OBSERVER = HEAD + (
+    "seen = []\n"
+    "@corelm.hookimpl\n"
+    "def corelm_next_token(step):\n"
+    "    seen.append((step.position, step.tokens.tolist()))\n"
+)
+
+
+def test_an_observer_sees_every_step(installed_plugin, only):
+    only("corelm-watch")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, n=2, seed=1)
+    assert sys.modules["corelm_watch"].seen == [(0, [4, 4]), (1, [9, 9]), (2, [7, 7])]
+
+
+def test_several_observers_see_the_same(installed_plugin, only):
+    only("corelm-watch", "corelm-look")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    installed_plugin("corelm-look", {"corelm_next_token": "corelm_look"}, OBSERVER)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
+    assert sys.modules["corelm_watch"].seen == sys.modules["corelm_look"].seen != []
+
+
+def test_other_plugins_are_not_loaded_to_observe(installed_plugin, only):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=1, seed=1)
+    assert "corelm_one" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit('stop')", "SystemExit: stop"),
+        ("step.tokens[0] = 3", "ValueError: assignment destination is read-only"),
+    ],
+)
+def test_an_observer_that_raises_is_set_aside(installed_plugin, only, caplog, fault, reason):
+    only("corelm-watch", "corelm-bad")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    code = OBSERVER + f"    if step.position == 1: {fault}\n"
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    with caplog.at_level(logging.WARNING, "corelm"):
+        [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=4, seed=1)
+    assert text.text == " cat sat on the"
+    assert len(sys.modules["corelm_bad"].seen) == 2
+    assert len(sys.modules["corelm_watch"].seen) == 4
+    assert [record.message for record in caplog.records] == [
+        f"plugin corelm-bad:corelm_next_token was left out: at step 1: {reason}"
+    ]
+
+
+def test_it_keeps_the_samplers_that_it_offers(installed_plugin, only):
+    only("corelm-both")
+    code = module(both="Both") + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
+    installed_plugin("corelm-both", {"corelm_next_token": "corelm_both"}, code)
+    corelm.generate(ToyModel(), "the", sampler="both", length=2, seed=1)
+    assert str(corelm.sampler("both")) == "both"
+
+
+def test_in_strict_mode_it_is_fatal(installed_plugin, only, monkeypatch):
+    only("corelm-bad")
+    monkeypatch.setenv("CORELM_STRICT_PLUGINS", "1")
+    code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    with pytest.raises(PluginError, match="corelm_next_token was left out: at step 0: ZeroDivis"):
+        corelm.generate(ToyModel(), "the", sampler="greedy", seed=1)
+
+
+def test_an_observer_may_take_no_argument(installed_plugin, only):
+    only("corelm-watch")
+    code = HEAD + "seen = []\n@corelm.hookimpl\ndef corelm_next_token(): seen.append(1)\n"
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
+    assert sys.modules["corelm_watch"].seen == [1, 1, 1]
+
+
+def test_the_output_of_an_observer_goes_to_stderr(installed_plugin, only, capfd):
+    only("corelm-watch")
+    code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): print(step.position)\n"
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=2, seed=1)
+    assert capfd.readouterr() == ("", "0\n1\n")

@@ -1,0 +1,121 @@
+"""Shared by all tests: the same surroundings for each, and packages that are really installed."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from tiers import mark_engines
+
+from corelm.registry.registry import registry
+
+settings.register_profile("corelm", settings(), deadline=None)  # no test depends on the clock
+settings.register_profile("fast", settings.get_profile("corelm"), max_examples=25)
+
+Install = Callable[..., Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Surround tests, and the processes they start, alike wherever pytest was started."""
+    # All tests, which `.ci/run` runs, try the usual 100 examples.
+    settings.load_profile("fast" if "not slow" in config.option.markexpr else "corelm")
+    if "CORELM_PASSED" in os.environ:
+        config.pluginmanager.import_plugin("once")
+    # Programs that a shell starts in the background ignore Ctrl-C, and so do their children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("COLUMNS", "LINES", "CORELM_PLUGINS", "CORELM_STRICT_PLUGINS"):
+        os.environ.pop(name, None)
+        # readline, which pytest imports, sets the first two behind the back of os.environ.
+        os.unsetenv(name)
+    # Each core has a worker of its own, and tiny networks compile for longer than they run.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without garbage collection, which would pass over all engines again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()  # what was imported stays
+
+
+LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
+VARIANTS = pytest.StashKey[Counter[str]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of engines, and count the variants of each test before any is deselected."""
+    for item in items:
+        mark_engines(item)
+    # Long ones first, or a worker has one alone at the end. The sort keeps the order of the others.
+    items.sort(key=lambda item: not item.name.startswith(LONG))
+    config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)
+
+
+@pytest.fixture
+def variants(pytestconfig: pytest.Config) -> Counter[str]:
+    """The number of variants of each test of this session, by `path::name`."""
+    return pytestconfig.stash[VARIANTS]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home for each worker, instead of the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORELM_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logger() -> None:
+    """Start with the logger that an import makes; commands and workers of a cluster change it."""
+    logger = logging.getLogger("corelm")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers = []
+
+
+@pytest.fixture
+def installed_plugin(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Install]:
+    """A function that installs a package of one module, found here and in subprocesses.
+
+    `installed_plugin("corelm-nucleus", {"top_p": "corelm_nucleus"}, "...the module...")`
+    """
+    modules: list[str] = []
+
+    def install(
+        name: str, points: Mapping[str, str], code: str | bytes, group: str = "corelm"
+    ) -> Path:
+        site = tmp_path_factory.mktemp("site")
+        modules.append(name.replace("-", "_"))
+        text = code.encode() if isinstance(code, str) else code
+        (site / f"{modules[-1]}.py").write_bytes(text)
+        metadata = site / f"{modules[-1]}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [f"[{group}]", *(f"{point} = {value}" for point, value in points.items()), ""]
+        (metadata / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(str(site))
+        inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *inherited]))
+        registry.cache_clear()
+        return site
+
+    yield install
+    registry.cache_clear()
+    for module in modules:
+        sys.modules.pop(module, None)
