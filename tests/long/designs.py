@@ -205,7 +205,8 @@ class Study:
         difference = truths[0]["surprisal"] - truths[1]["surprisal"]
         own = {name: of.estimate(first[name]) for name in ("surprisal", "rep_2")}
         other = of.estimate(second["surprisal"])
-        assert own["surprisal"] is not None and other is not None
+        assert own["surprisal"] is not None
+        assert other is not None
         yield "surprisal", truths[0]["surprisal"], own["surprisal"].interval()
         repetition = own["rep_2"] and own["rep_2"].interval(
             scale=scale_of("rep_2"), limits=LIMITS["rep_2"]
@@ -291,7 +292,8 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
                 units.estimate((each[some].tolist(), counts[some].tolist()))
                 for each in (expected, human)
             )
-            assert own is not None and other is not None
+            assert own is not None
+            assert other is not None
             held["to human"].append(_holds((own - other).interval(), truth))
         yield _row(name, f"{n} human texts", n, held)
 

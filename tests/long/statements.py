@@ -41,9 +41,15 @@ Records = list[TextRecord]
 _EMPTY = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=2).to_dict()
 
 
-def false_statements(chain: str, design: Design, reports: int) -> list[float | None]:
-    """Return the share of the reports with a false statement of each kind; None without any."""
-    found = [_of_report(chain, design, seed) for seed in range(reports)]
+def false_statements(some: Sequence[str], design: Design, reports: int) -> list[float | None]:
+    """Return the share of the reports with a false statement of each kind; None without any.
+
+    Args:
+        some: the chains.
+        design: the prompts, and the texts of each.
+        reports: the number of reports of each chain.
+    """
+    found = [_of_report(chain, design, seed) for seed in range(reports) for chain in some]
     columns = [[each for each in column if each is not None] for column in zip(*found, strict=True)]
     return [float(np.mean(column)) if column else None for column in columns]
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from corelm.runs import (
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
+from corelm_report.measure.provenance import described
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
 from corelm_report.plan.plan import NamedModel, Plan, plan
@@ -129,8 +131,8 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         yield PlannedReport(study, name, asked)
 
 
-SCHEMA = "corelm.study/1"
-LOCK, REPEAT = "study.json", "repeat.md"
+SCHEMA = "corelm.study/2"
+LOCK, REPEAT, REGISTRATION = "study.json", "repeat.md", "registration.json"
 LARGEST = 2**22
 """Bytes of a lock at most."""
 FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
@@ -197,11 +199,72 @@ class StudyResult:
         first, second = (_flat(each.lock) for each in (self, other))
         return differences(first, second)
 
+    def edits(self, study: Study) -> str:
+        """Return the settings of a study that are others now, in words; empty if none are."""
+        return differences(self.lock["settings"], study.settings())
+
+    @property
+    def registration(self) -> str:
+        """Whether the results are as registered, in a sentence; empty if nothing was."""
+        found = self.lock.get("registered")
+        if not found:
+            return ""
+        if not found["changes"]:
+            return f"As registered on {found['created']}."
+        return f"Not as registered on {found['created']}: {found['changes']}."
+
+
+DIGESTS = ("human texts", "prompts", "model", "scorer")
+"""The digests of the data of each model's report."""
+
 
 def _flat(lock: Json) -> Json:
-    models = {f"model {each['name']}": each["sha256"] for each in lock["models"]}
+    data = {
+        f"{name} of {each['name']}": each["digests"].get(name)
+        for each in lock["models"]
+        for name in DIGESTS
+    }
     code = {f"code of {name}": each for name, each in lock["code"].items()}
-    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models}
+    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **data}
+
+
+def digests_of(plan: Plan) -> Json:
+    """Return the digests of the data of a report: what it reads, not what that is called.
+
+    Human texts of the same file, or a model of the same name, may have changed.
+    """
+    asked = plan.as_json()
+    return {
+        "human texts": asked["texts of the reference"],
+        "prompts": digest(list(plan.prompts)),
+        "model": asked["weights of the model"],
+        "scorer": asked["weights of the scorer"],
+    }
+
+
+def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
+    """Write the digests of everything that decides the results of a study; return the file."""
+    made = _made_of(study, plans) | {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "plugins": _releases(plans),
+    }
+    path = study.folder / REGISTRATION
+    study.folder.mkdir(parents=True, exist_ok=True)
+    atomic_files.write_file(atomic_files.dump_json(made), path)
+    return path
+
+
+def _registered(study: Study, lock: Json) -> Json | None:
+    """Return when a study was registered, and what has changed since; None if it was not."""
+    path = study.folder / REGISTRATION
+    if not path.exists():
+        return None
+    try:
+        before = atomic_files.parse_json(atomic_files.read_file(path, LARGEST))
+        changes = differences(_flat(before), _flat(lock))
+    except (ModelFileError, KeyError, TypeError, AttributeError) as error:
+        raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
+    return {"created": str(before.get("created")), "changes": changes}
 
 
 def folder_of(model: str) -> str:
@@ -230,47 +293,63 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     return folder
 
 
-def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
-    """Write what made the reports, and how to repeat them."""
-    strategies = [c.strategy for planned, _ in reports for c in planned.plan.candidates]
+def _made_of(study: Study, plans: Sequence[PlannedReport]) -> Json:
+    """Return everything that decides the results of a study."""
+    strategies = [c.strategy for planned in plans for c in planned.plan.candidates]
     things = [thing for each in strategies for thing in each if thing is not None]
     stages = [part for thing in things for part in parts(thing)]
-    models = [model for planned, _ in reports for model in planned.plan.models]
+    models = [model for planned in plans for model in planned.plan.models]
     facts = machine()
-    lock: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "title": study.title,
         "settings": study.settings(),
         "versions": {**here(), "python": facts["python"], "processor": facts["processor"]},
-        "plugins": dict(sorted({p for _, report in reports for p in _plugins(report)})),
         "code": code_of([*models, *stages], ["corelm_report"]),
         "models": [
-            {
-                "name": label(planned.model),
-                "sha256": planned.plan.sha256,
-                "folder": folder_of(planned.model),
-                "report": atomic_files.sha256(report.to_json().encode()),
-            }
-            for planned, report in reports
+            {"name": label(planned.model), "digests": digests_of(planned.plan)} for planned in plans
         ],
     }
+
+
+def _releases(plans: Sequence[PlannedReport]) -> dict[str, str]:
+    """Return the versions of the plugins that the samplers of a study come from."""
+    found = {}
+    for planned in plans:
+        for candidate in planned.plan.candidates:
+            for stage in described(candidate.strategy).stages:
+                if stage.plugin and stage.plugin.version:
+                    found[stage.plugin.distribution] = stage.plugin.version
+    return dict(sorted(found.items()))
+
+
+def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
+    """Write what made the reports, and how to repeat them."""
+    plans = [planned for planned, _ in reports]
+    lock = _made_of(study, plans) | {"plugins": _releases(plans)}
+    for entry, (planned, report) in zip(lock["models"], reports, strict=True):
+        entry |= {
+            "sha256": planned.plan.sha256,
+            "folder": folder_of(planned.model),
+            "report": atomic_files.sha256(report.to_json().encode()),
+        }
+    lock["registered"] = _registered(study, lock)
     atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
     atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
     atomic_files.write_file(_repeat(study, lock).encode(), study.folder / REPEAT)
     return StudyResult(study.folder, lock)
 
 
-def _plugins(report: Report) -> Iterator[tuple[str, str]]:
-    for entry in Document.from_dict(report.to_dict()).samplers:
-        for stage in entry.stages:
-            if stage.plugin and stage.plugin.version:
-                yield stage.plugin.distribution, stage.plugin.version
-
-
 def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
     models = [f"- {m['name']}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    data = [
+        f"- {name} of {m['name']}: {each}"
+        for m in lock["models"]
+        for name, each in m["digests"].items()
+        if each
+    ]
     versions = [f"- {name}: {each}" for name, each in lock["versions"].items()]
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
@@ -280,7 +359,8 @@ def _repeat(study: Study, lock: Json) -> str:
             f"corelm study run {study.file.name}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
-            "Models:", "", *models, "", "Versions:", "", *versions, "", "Digests of the code:", "",
+            "Models:", "", *models, "", "Digests of the data:", "", *data, "",
+            "Versions:", "", *versions, "", "Digests of the code:", "",
             *code, "",
         ]
     )  # fmt: skip
