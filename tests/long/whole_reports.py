@@ -5,7 +5,7 @@
 
 The texts are those of `chains.py`, whose truth is known. Every study draws its own texts, and with
 8 prompts or more its own prompts, because its intervals are about prompts like these; with fewer
-the prompts stay. The truth of a mean over tokens or texts is that of 32,000 further texts; the
+the prompts stay. The truth of a mean over tokens or texts is that of 16,000 further texts; the
 truth of a figure of a whole set is its mean over the studies.
 
 Prints two Markdown tables. The first has for each figure the share of the studies whose interval
@@ -35,7 +35,7 @@ MANY = 8
 """The number of prompts from which they are the units."""
 SAMPLERS = ("temperature(t=0.8)", "min_p(p=0.1)")
 BAND = (0.5, 1.5)
-FIXED, TRUTH = 77, 32_000
+FIXED, TRUTH = 77, 16_000
 """The random seed of prompts that stay, and the texts that the truth is from."""
 Design = tuple[int, int]
 Held = dict[str, list[bool | None]]

@@ -69,7 +69,7 @@ def test_wrong_documents_are_refused(made):
             "it follows 'corelm.report/1'; this version of corelm reads corelm.report/4: use the "
             "version that wrote it, or make the report again",
         ),
-        (b'{"schema": "corelm.report/4"}', "it does not follow corelm.report/3: header is missing"),
+        (b'{"schema": "corelm.report/4"}', "it does not follow corelm.report/4: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )
