@@ -12,7 +12,7 @@ from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
-from corelm.decoding.step import Distributions, Step
+from corelm.decoding.step import NextLogits, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.generate import generate, stream
@@ -39,15 +39,15 @@ from corelm.numerics.distributions import (
     apply_temperature,
     draw,
     entropy,
-    keep,
     log_softmax,
+    mask_logits,
     softmax,
     surprisals,
 )
 from corelm.params import param, renamed
 from corelm.registry.expressions import sampler
 from corelm.registry.models import load
-from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
+from corelm.sampler import Chain, Mask, Sampler, Switch, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset, presets
@@ -56,7 +56,7 @@ if typing.TYPE_CHECKING:
     from corelm_report.report import Report, compare
 
     from corelm.explanation import Explanation, Stage, TokenTrace, explain
-    from corelm.linting import notes
+    from corelm.linting import lint
     from corelm.numerics.reshaping import reweight_distribution
 
 __all__ = [
@@ -66,14 +66,12 @@ __all__ = [
     "ByteVocabulary",
     "Chain",
     "ChatVocabulary",
-    "Choice",
     "Context",
     "ContextualVocabulary",
     "CorelmError",
     "Decoder",
     "Decoding",
     "DecodingTask",
-    "Distributions",
     "EngineSettings",
     "Explanation",
     "ForkableSession",
@@ -84,6 +82,7 @@ __all__ = [
     "Mask",
     "Metric",
     "ModelScheme",
+    "NextLogits",
     "ParameterError",
     "RandomStream",
     "Report",
@@ -92,6 +91,7 @@ __all__ = [
     "Session",
     "Stage",
     "Step",
+    "Switch",
     "TextPatterns",
     "TokenRecord",
     "TokenTrace",
@@ -104,10 +104,10 @@ __all__ = [
     "from_settings",
     "generate",
     "hookimpl",
-    "keep",
+    "lint",
     "load",
     "log_softmax",
-    "notes",
+    "mask_logits",
     "param",
     "preset",
     "presets",
@@ -125,7 +125,7 @@ __all__ = [
 
 _LATER = {
     "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
-    "corelm.linting": ("notes",),
+    "corelm.linting": ("lint",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""

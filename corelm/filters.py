@@ -4,23 +4,26 @@ Functions on logits take arrays of NumPy, torch, JAX or any other library that f
 standard, and return arrays of the same library. A sampler made of them and of operators is portable
 in the same way. Where it needs a function of the library, `array_namespace(logits)` has it.
 
-The functions that read or change single tokens (`past_tokens` and those below it) work on NumPy
-arrays, as the context does.
+The functions that read single tokens, such as `past_tokens`, return NumPy arrays, as the context
+is; `in_library_of` takes such an array to the library of the logits.
 """
 
-from corelm.numerics.arrays import array_namespace, first_true, last_true, positions, widen
+from corelm.numerics.arrays import (
+    array_namespace,
+    first_true,
+    in_library_of,
+    last_true,
+    positions,
+    widen,
+)
 from corelm.numerics.distributions import (
-    apply_temperature,
     entropy_of_logits,
     greedy,
     is_likeliest,
-    keep,
-    log_softmax,
     min_and_shannon_entropy,
     min_entropy,
-    softmax,
     subtract_max,
-    surprisal,
+    surprisal_of_probability,
 )
 from corelm.numerics.filters import (
     at_least,
@@ -50,7 +53,6 @@ from corelm.token_texts import find_in_turn
 
 __all__ = [
     "allow_all_but",
-    "apply_temperature",
     "array_namespace",
     "at_least",
     "change_logits",
@@ -61,12 +63,11 @@ __all__ = [
     "first_tokens",
     "first_true",
     "greedy",
+    "in_library_of",
     "is_likeliest",
-    "keep",
     "known_tokens",
     "last_true",
     "likeliest_tokens",
-    "log_softmax",
     "logit_std",
     "min_and_shannon_entropy",
     "min_entropy",
@@ -74,9 +75,8 @@ __all__ = [
     "positions",
     "quadratic",
     "remove_tokens",
-    "softmax",
     "subtract_max",
-    "surprisal",
+    "surprisal_of_probability",
     "token_counts",
     "token_id",
     "token_sequence",

@@ -28,7 +28,7 @@ from corelm.stages import apply
 Stages = Sequence[Sampler]
 
 
-def notes(sampler: Sampler) -> list[str]:
+def lint(sampler: Sampler) -> list[str]:
     """Return one sentence for each likely mistake in a sampler; none for most.
 
     Args:
@@ -36,7 +36,7 @@ def notes(sampler: Sampler) -> list[str]:
 
     Example:
         >>> import corelm
-        >>> corelm.notes(corelm.sampler("temperature(t=0.7) | greedy"))
+        >>> corelm.lint(corelm.sampler("temperature(t=0.7) | greedy"))
         ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
 anyway; leave it out']
     """

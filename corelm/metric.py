@@ -69,3 +69,9 @@ class Metric:
     of_text: Callable[[Sequence[int], str], float | None] | None = None
     limits: tuple[float, float] | None = None
     of_token: Callable[[Array], Array] | None = None
+
+    @property
+    def functions(self) -> list[Callable[..., object]]:
+        """The functions that compute it."""
+        own = (self.figure, self.compare, self.of_text, self.of_token)
+        return [each for each in own if each is not None]

@@ -7,13 +7,12 @@ and the `repr`.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -232,6 +231,12 @@ class Parameterized:
             value = parameter.convert(getattr(self, parameter.name))
             object.__setattr__(self, parameter.name, value)
 
+    # What a class derives from its parameters may be a secret, or larger than they are.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Describe a copy, in this process or another: it is made from the parameters."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return _made, (type(self), values, self.name)
+
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return the declared parameters in the order of their declaration.
@@ -285,13 +290,18 @@ class Parameterized:
         return self.expression
 
 
+P = TypeVar("P", bound=Parameterized)
+
+
 def register_as(cls: type[Parameterized], name: str) -> None:
     """Set a class's name to the name that a plugin offers; the first one counts."""
     if not cls._is_registered:
         cls.name, cls._is_registered = name, True
 
 
-P = TypeVar("P", bound=Parameterized)
+def _made(cls: type[P], values: Mapping[str, Any], name: str) -> P:
+    """Return the value with these fields, under this registered name."""
+    return renamed(cls(**values), name)
 
 
 def renamed(value: P, name: str) -> P:
@@ -306,8 +316,8 @@ def renamed(value: P, name: str) -> P:
     """
     if name == value.name:
         return value
-    copied = copy.copy(value)
-    object.__setattr__(copied, "name", name)  # no field, so equality ignores it
+    copied = object.__new__(type(value))
+    vars(copied).update(vars(value), name=name)  # no field, so equality ignores it
     return copied
 
 

@@ -96,8 +96,9 @@ from corelm.registry.registry import registry as registry
 from corelm.registry.strategies import Strategy as Strategy
 from corelm.registry.strategies import parts as parts
 from corelm.registry.strategies import strategy as strategy
+from corelm.scaling.code_digests import as_settings as as_settings
 from corelm.scaling.code_digests import code_of as code_of
-from corelm.scaling.code_digests import code_settings as code_settings
+from corelm.scaling.code_digests import loader_of as loader_of
 from corelm.scaling.executor import Executor as Executor
 from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
 from corelm.scaling.executor import Unit as Unit
@@ -155,6 +156,7 @@ __all__ = [
     "Written",
     "apply",
     "as_model",
+    "as_settings",
     "atomic_files",
     "batches",
     "build",
@@ -162,7 +164,6 @@ __all__ = [
     "checksum_of",
     "choose",
     "code_of",
-    "code_settings",
     "counted",
     "cpu_limit",
     "default_prompt",
@@ -180,6 +181,7 @@ __all__ = [
     "label",
     "list_models",
     "loaded_name",
+    "loader_of",
     "local_models",
     "machine",
     "manifest_of",

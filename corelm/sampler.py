@@ -2,7 +2,7 @@
 
 A sampler is a frozen dataclass with `__call__(logits, context) -> logits`. It draws nothing,
 keeps nothing and changes nothing; the core draws once, from the logits that it returns.
-`a | b` is a sampler too. A `Mask` returns the tokens that are possible, a `Choice` the parameter
+`a | b` is a sampler too. A `Mask` returns the tokens that are possible, a `Switch` the parameter
 that acts in each row; the core does the rest for both.
 """
 
@@ -164,15 +164,15 @@ class Mask(Sampler):
         return _run(self, logits, context)
 
 
-class Choice(Sampler):
+class Switch(Sampler):
     """A sampler that lets one of its parameters act, chosen by the context.
 
     A subclass writes `choose`. A mask that is chosen acts like one in the chain itself.
 
     Example:
         >>> import corelm
-        >>> from corelm import Choice, Sampler, param, sampler
-        >>> class GreedyAtFirst(Choice):
+        >>> from corelm import Sampler, Switch, param, sampler
+        >>> class GreedyAtFirst(Switch):
         ...     '''Take the most likely token first, then let another sampler act.'''
         ...     reads = frozenset({"step"})
         ...     then: Sampler = param(sampler("stochastic"), "acts later")

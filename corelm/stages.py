@@ -6,7 +6,7 @@ of constraints read that trace, so that no stage is called a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.numerics.masks import apply_mask
 from corelm.printable import message_of
-from corelm.sampler import Choice, Mask, Sampler
+from corelm.sampler import Mask, Sampler, Switch
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
@@ -126,7 +126,7 @@ class _Run:
         return logits
 
     def _stage(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
-        if isinstance(stage, Choice):
+        if isinstance(stage, Switch):
             return self._choice(stage, logits, rows, branch)
         allowed: NDArray[np.bool_] | None = None
         fell_back: Rows | None = None
@@ -140,13 +140,27 @@ class _Run:
             self._trace.append(StageResult(stage, logits, rows, branch, allowed, fell_back))
         return logits
 
-    def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Run the samplers that a choice names, each for its own rows."""
-        context = self._context_of(stage)
-        chosen = self._guarded(stage, stage.choose, context)
+    def masks(self, sampler: Sampler) -> Iterator[NDArray[np.bool_]]:
+        """Yield what each mask allows, without a call of the other stages; the batch is one row."""
+        for stage in sampler.active_stages:
+            if isinstance(stage, Switch):
+                yield from self.masks(self._chosen(stage)[0])
+            elif isinstance(stage, Mask):
+                allowed = self._allowed(stage, self._model_logits)
+                if allowed is not None:
+                    yield allowed
+
+    def _chosen(self, stage: Switch) -> Sequence[Sampler]:
+        """Return the sampler that a choice names for each row."""
+        chosen = self._guarded(stage, stage.choose, self._context_of(stage))
         wanted = self._context.batch
         if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
+        return chosen
+
+    def _choice(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Run the samplers that a choice names, each for its own rows."""
+        chosen = self._chosen(stage)
         distinct = list(dict.fromkeys(chosen))
         if len(distinct) == 1:
             return self.chain(distinct[0], logits, rows, _extended(branch, stage, distinct[0]))
@@ -207,7 +221,7 @@ def _is_built_in(stage: Sampler) -> bool:
     return type(stage).__module__.startswith(BUILT_IN)
 
 
-def _extended(branch: str, stage: Choice, chosen: Sampler) -> str:
+def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:
     names = (name for name, nested in stage.nested.items() if nested is chosen)
     path = f"{stage.name} {next(names, '')}".strip()
     return f"{branch}, {path}" if branch else path
@@ -258,13 +272,32 @@ def rows_that_fell_back(trace: Iterable[StageResult], batch: int) -> Rows:
     return fell_back
 
 
-def masks_in(sampler: Sampler, context: Context) -> Iterator[Mask]:
-    """Yield the masks that act in a context of one row."""
-    for stage in sampler.active_stages:
-        if isinstance(stage, Mask):
-            yield stage
-        elif isinstance(stage, Choice):
-            yield from masks_in(stage.choose(context)[0], context)
+def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bool_]:
+    """Return the tokens that all masks of a sampler allow next, without a call of other stages.
+
+    Args:
+        sampler: a sampler or a chain.
+        context: the past of one row.
+        size: the number of logits in a row.
+
+    Returns:
+        (vocabulary,), True for these tokens.
+
+    Raises:
+        SamplerError, UsageError: a mask or a choice failed, as for `apply`.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> context = corelm.Context.of([[3, 4]], vocabulary=ToyModel().vocabulary, prompt_length=1)
+        >>> allowed_next(corelm.sampler("min_length(n=2)"), context, 13).tolist()[:4]
+        [True, True, False, True]
+    """
+    no_logits = np.broadcast_to(np.float32(0), (1, size))
+    allowed = np.ones(size, dtype=np.bool_)
+    for each in _Run(no_logits, context, None).masks(sampler):
+        allowed &= each[0]
+    return allowed
 
 
 # ---- checks ----

@@ -1,7 +1,8 @@
 """Read and change single tokens: past tokens, tokens named by a word, and their logits.
 
-For samplers that read the context. The functions touch only the tokens concerned; the rest of a
-row costs one copy.
+For samplers that read the context. The context is NumPy's; logits may be of any array library, and
+gradients flow through the functions that change them. The functions touch only the tokens
+concerned; the rest of a row costs one copy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array
+from corelm.numerics.arrays import array_namespace, in_library_of, replace_entries, widen
+from corelm.numerics.distributions import Array, is_likeliest, mask_logits
 
 Ids = NDArray[np.int64]
 
@@ -91,17 +93,20 @@ def change_logits(
     the largest number of that type, and minus infinity stays.
 
     Args:
-        logits: (batch, vocabulary).
+        logits: (batch, vocabulary), of any array library.
         rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
         ids: the id of each token, (tokens,). A repeated pair is changed once.
-        change: maps their logits, (tokens,) in float64, to the new ones.
+        change: maps their logits, (tokens,) in float64 where the library has it, to the new ones.
+            Numbers of its own go through `in_library_of(logit, numbers)`.
 
     Example:
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
         [[1.0, 1.5]]
     """
-    result = np.array(logits, order="C")  # so that `reshape` below returns a view
     at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
+    if array_namespace(logits) is not np:
+        return _change_elsewhere(logits, at, change)
+    result = np.array(logits, order="C")  # so that `reshape` below returns a view
     flat = result.reshape(-1)
     before = flat.take(at).astype(np.float64)
     limits = np.finfo(logits.dtype)  # an infinite logit would be invalid, or remove the token
@@ -112,13 +117,34 @@ def change_logits(
     return result
 
 
+def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
+    """Return `change_logits` for arrays of another library than NumPy; gradients flow through it.
+
+    Args:
+        logits: (batch, vocabulary).
+        at: the places in the flattened logits, of any shape.
+        change: as for `change_logits`.
+    """
+    xp, limits = array_namespace(logits), array_namespace(logits).finfo(logits.dtype)
+    flat = xp.reshape(logits, (-1,))
+    before = widen(xp.take(flat, in_library_of(logits, at.ravel()), axis=0))
+    after = change(xp.reshape(before, at.shape))
+    after = xp.reshape(xp.clip(after, limits.min, limits.max), (-1,))
+    after = xp.astype(xp.where(before > -np.inf, after, -np.inf), logits.dtype)
+    # A repeated place would get the gradient of its one result twice.
+    places, first = np.unique(at, return_index=True)
+    after = xp.take(after, in_library_of(logits, first), axis=0)
+    result: Array = xp.reshape(replace_entries(flat, places, after), logits.shape)
+    return result
+
+
 def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     """Return a copy of the logits in which some tokens are impossible.
 
     A row that would be left empty keeps its most likely token, the lowest id on ties.
 
     Args:
-        logits: (batch, vocabulary).
+        logits: (batch, vocabulary), of any array library.
         rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
         ids: the id of each token, (tokens,).
 
@@ -126,6 +152,8 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
         >>> remove_tokens(np.array([[1.0, 2.0], [3.0, 0.0]]), [0, 1, 1], [1, 0, 1]).tolist()
         [[1.0, -inf], [3.0, -inf]]
     """
+    if array_namespace(logits) is not np:
+        return _remove_elsewhere(logits, rows, ids)
     result = logits.copy()
     result[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = -np.inf
     # Few calls empty a row, so a look at its beginning usually saves a pass over the vocabulary.
@@ -135,6 +163,17 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     likeliest = logits[emptied].argmax(axis=-1)
     result[emptied, likeliest] = logits[emptied, likeliest]
     return result
+
+
+def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
+    """Return `remove_tokens` for arrays of another library than NumPy."""
+    allowed = np.ones(logits.shape, dtype=bool)
+    allowed[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = False
+    xp = array_namespace(logits)
+    result = mask_logits(logits, in_library_of(logits, allowed))
+    emptied = xp.max(result, axis=-1, keepdims=True) == -np.inf
+    kept: Array = xp.where(emptied & is_likeliest(logits), logits, result)
+    return kept
 
 
 def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[np.bool_]:

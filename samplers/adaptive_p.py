@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
+from corelm import Array, Context, Sampler, hookimpl, mask_logits, param, softmax
+from corelm.filters import array_namespace, in_library_of
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
 """The shape of the new logits: height at the target, steepness, scale of the distances."""
@@ -47,11 +48,11 @@ class AdaptiveP(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.target < 0:
             return logits
-        aim = self._aim(context.model_surprisal).astype(logits.dtype)
-        distance = np.abs(softmax(logits) - aim[:, None]) / logits.dtype.type(WIDTH)
+        xp, aim = array_namespace(logits), in_library_of(logits, self._aim(context.model_surprisal))
+        distance = xp.abs(softmax(logits) - xp.astype(aim, logits.dtype)[:, None]) / WIDTH
         near = PEAK - SHARPNESS * distance**2 / (1 + distance)
         # A token that was removed has a distance too; it must not come back.
-        return keep(near, logits > -np.inf)
+        return mask_logits(near, logits > -np.inf)
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the moved target: (batch,)."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, find_tokens, past_tokens, token_id
+from corelm.filters import change_logits, find_tokens, in_library_of, past_tokens, token_id
 
 
 class Dry(Sampler):
@@ -57,12 +57,14 @@ class Dry(Sampler):
         if not found or self.multiplier == 0:  # 0 * inf is not a penalty
             return logits
         rows, ids, lengths = np.array(found).T
-        return change_logits(logits, rows, ids, lambda logit: logit - self._penalty(lengths))
+        penalty = self._penalty(lengths)
+        return change_logits(logits, rows, ids, lambda logit: logit - in_library_of(logit, penalty))
 
     def _breakers(self, context: Context, size: int) -> set[int]:
         breakers = find_tokens(self.sequence_breakers, context.vocabulary)
         return {token_id(breaker, context.vocabulary, size) for breaker in breakers}
 
+    @np.errstate(over="ignore")  # an infinite penalty becomes the largest number
     def _penalty(self, lengths: Array) -> Array:
         return self.multiplier * self.base ** (lengths - self.allowed_length).astype(np.float64)
 

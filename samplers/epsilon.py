@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import min_entropy, surprisal, within_nats
+from corelm.filters import min_entropy, surprisal_of_probability, within_nats
 
 
 class Epsilon(Sampler):
@@ -34,7 +34,7 @@ class Epsilon(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         # p >= epsilon, as a distance from the likeliest token, whose surprisal is the min-entropy.
-        return within_nats(logits, surprisal(self.epsilon) - min_entropy(logits))
+        return within_nats(logits, surprisal_of_probability(self.epsilon) - min_entropy(logits))
 
 
 @hookimpl

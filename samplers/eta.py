@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import array_namespace, min_and_shannon_entropy, surprisal, within_nats
+from corelm.filters import (
+    array_namespace,
+    min_and_shannon_entropy,
+    surprisal_of_probability,
+    within_nats,
+)
 
 
 class Eta(Sampler):
@@ -37,7 +42,7 @@ class Eta(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         least, entropy = min_and_shannon_entropy(logits)
-        nats = surprisal(self.epsilon)  # -ln eta is max(nats, nats / 2 + H)
+        nats = surprisal_of_probability(self.epsilon)  # -ln eta is max(nats, nats / 2 + H)
         bar = array_namespace(logits).maximum(nats / 2 + entropy, nats)
         return within_nats(logits, bar - least)
 

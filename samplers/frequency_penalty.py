@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, past_tokens, token_counts
+from corelm.filters import change_logits, in_library_of, past_tokens, token_counts
 
 
 class FrequencyPenalty(Sampler):
@@ -43,7 +45,9 @@ class FrequencyPenalty(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         past = past_tokens(context, self.last, self.skip_prompt)
         rows, ids, counts = token_counts(past, logits.shape[-1])
-        return change_logits(logits, rows, ids, lambda logit: logit - self.penalty * counts)
+        with np.errstate(over="ignore"):  # an infinite penalty becomes the largest number
+            penalty = self.penalty * counts
+        return change_logits(logits, rows, ids, lambda logit: logit - in_library_of(logit, penalty))
 
 
 @hookimpl

@@ -46,7 +46,7 @@ class LengthBias(Sampler):
         late = context.step - self.start
         if not ends or late <= 0:
             return logits
-        rows = np.arange(len(logits))[:, None]  # broadcasts: every row has the same end tokens
+        rows = np.arange(logits.shape[0])[:, None]  # broadcasts: every row has the same end tokens
         return change_logits(logits, rows, ends, lambda logit: logit + self.weight * late)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm import Array, Context, ParameterError, Sampler, hookimpl, param
-from corelm.filters import change_logits, remove_tokens, token_id
+from corelm.filters import change_logits, in_library_of, remove_tokens, token_id
 
 
 class LogitBias(Sampler):
@@ -53,12 +53,15 @@ class LogitBias(Sampler):
             biases[token_id(token, context.vocabulary, logits.shape[-1])] += bias
         if not any(biases.values()):
             return logits
-        rows = np.arange(len(logits))[:, None]
+        rows = np.arange(logits.shape[0])[:, None]
         ids = np.array([*biases])
         numbers = np.array([*biases.values()], dtype=np.float64)
         # Adding minus infinity could leave a row without tokens; removing keeps the likeliest.
         finite = numbers > -np.inf
-        biased = change_logits(logits, rows, ids[finite], lambda logit: logit + numbers[finite])
+        added = numbers[finite]
+        biased = change_logits(
+            logits, rows, ids[finite], lambda logit: logit + in_library_of(logit, added)
+        )
         return remove_tokens(biased, rows, ids[~finite])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import surprisal, within_nats
+from corelm.filters import surprisal_of_probability, within_nats
 
 
 class MinP(Sampler):
@@ -33,7 +33,7 @@ class MinP(Sampler):
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return within_nats(logits, surprisal(self.p))
+        return within_nats(logits, surprisal_of_probability(self.p))
 
 
 @hookimpl

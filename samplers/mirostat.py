@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import min_entropy, within_nats
+from corelm.filters import in_library_of, min_entropy, within_nats
 
 STEEPEST = 1e300
 """A larger learning rate moves mu no further: beyond all surprisals, either way."""
@@ -45,7 +45,7 @@ class Mirostat(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         nats = self._mu(context.surprisal) * math.log(2)  # the paper counts in bits
-        return within_nats(logits, nats - min_entropy(logits))
+        return within_nats(logits, in_library_of(logits, nats) - min_entropy(logits))
 
     @np.errstate(over="ignore")  # an infinite mu keeps all tokens
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from corelm_samplers.stochastic import Stochastic
 
-from corelm import Choice, Context, Sampler, hookimpl, param
+from corelm import Context, Sampler, Switch, hookimpl, param
 from corelm.filters import find_in_turn
 
 
-class Phase(Choice):
+class Phase(Switch):
     """Let one sampler act after the start of a phase and before its end, and another elsewhere.
 
     The start and the end are texts or token ids, such as `<think>` and `</think>`, in the

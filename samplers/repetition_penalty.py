@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from corelm import Array, Context, Sampler, hookimpl, log_softmax, param
-from corelm.filters import change_logits, known_tokens, past_tokens
+from corelm.filters import array_namespace, change_logits, known_tokens, past_tokens
 
 
 class RepetitionPenalty(Sampler):
@@ -61,7 +59,7 @@ class RepetitionPenalty(Sampler):
         return change_logits(logits, rows, ids, self._penalised)
 
     def _penalised(self, logit: Array) -> Array:
-        return np.where(logit > 0, logit / self.penalty, logit * self.penalty)
+        return array_namespace(logit).where(logit > 0, logit / self.penalty, logit * self.penalty)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from typing import Any
 
 from corelm_samplers.stochastic import Stochastic
 
-from corelm import Array, Chain, Choice, Context, Sampler, hookimpl, log_softmax, param, renamed
+from corelm import Array, Chain, Context, Sampler, Switch, hookimpl, log_softmax, param, renamed
 from corelm.filters import array_namespace
 
 SHAPES: Mapping[str, Callable[[float], float]] = {
@@ -20,7 +20,7 @@ SHAPES: Mapping[str, Callable[[float], float]] = {
 """The weight of the last sampler after a share of the way; it is 1 at the end."""
 
 
-class Schedule(Choice):
+class Schedule(Switch):
     """Go from a first sampler to a last one over a number of drawn tokens.
 
     At token i the last sampler has the weight w = shape(i / over): linear is i / over itself,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import min_entropy, surprisal, within_nats
+from corelm.filters import min_entropy, surprisal_of_probability, within_nats
 
 
 class TopA(Sampler):
@@ -36,7 +36,7 @@ class TopA(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         # p >= a max^2 is -ln p <= -ln a - 2 ln max, and the distance from the largest logit is
         # -ln p less the largest token's own surprisal.
-        return within_nats(logits, surprisal(self.a) + min_entropy(logits))
+        return within_nats(logits, surprisal_of_probability(self.a) + min_entropy(logits))
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tiers import mark_engines
+from tiers import imports_a_missing_package, mark_engines, skip_without_packages
 
 from corelm.registry.registry import registry
 
@@ -51,6 +51,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()  # what was imported stays
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the test modules that import a package where the heart is installed alone."""
+    return True if imports_a_missing_package(collection_path) else None
+
+
 LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
 VARIANTS = pytest.StashKey[Counter[str]]()
 
@@ -60,6 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the tests of engines, and count the variants of each test before any is deselected."""
     for item in items:
         mark_engines(item)
+        skip_without_packages(item)
     # Long ones first, or a worker has one alone at the end. The sort keeps the order of the others.
     items.sort(key=lambda item: not item.name.startswith(LONG))
     config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)

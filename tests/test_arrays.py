@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import corelm
+from corelm import filters
 from corelm.errors import UsageError
 from corelm.numerics import arrays
 from corelm.numerics.arrays import (
@@ -79,3 +81,21 @@ def test_the_first_and_the_last_true_value_of_each_row():
 
 def test_positions_are_the_ids_of_the_tokens():
     assert positions(np.array([[0.5, -np.inf, 0.5], [0.0, 1.0, 2.0]])).tolist() == [[0, 1, 2]] * 2
+
+
+@pytest.mark.parametrize("value", [[[0.0, 1.0]], None, "01", 2.5])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: corelm.draw(value, [0.5]),
+        lambda value: filters.top_k(value, 1),
+        lambda value: filters.top_p(value, 0.5),
+        lambda value: filters.within_nats(value, 1.0),
+        lambda value: filters.likeliest_tokens(value, 1),
+        lambda value: filters.top_h(value, 0.5),
+        lambda value: corelm.softmax(value),
+    ],
+)
+def test_what_is_no_array_is_refused_by_every_function_of_logits(call, value):
+    with pytest.raises(UsageError, match=f"^expected an array, not {type(value).__name__}$"):
+        call(value)

@@ -157,7 +157,7 @@ def test_the_sampler_sees_the_vocabulary():
     class NeverTheEnd(Sampler):
         def __call__(self, logits, context):
             ids = np.arange(logits.shape[-1])
-            return corelm.keep(logits, ids != context.vocabulary.start)
+            return corelm.mask_logits(logits, ids != context.vocabulary.start)
 
     drawn = steps(sampler=NeverTheEnd(), samples=range(20), length=20)
     assert len(drawn) == 20

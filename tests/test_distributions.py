@@ -18,8 +18,8 @@ from corelm.numerics.distributions import (
     entropy,
     entropy_of_logits,
     greedy,
-    keep,
     log_softmax,
+    mask_logits,
     mask_tokens,
     min_and_shannon_entropy,
     min_entropy,
@@ -257,7 +257,7 @@ def test_there_is_one_token_for_each_row(dtype):
 
 @BOTH
 def test_keep(dtype):
-    kept = keep(np.array([[1.0, 2.0, 3.0]], dtype), np.array([[True, False, True]]))
+    kept = mask_logits(np.array([[1.0, 2.0, 3.0]], dtype), np.array([[True, False, True]]))
     assert kept.tolist() == [[1.0, -INF, 3.0]]
     assert kept.dtype == dtype
 

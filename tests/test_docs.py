@@ -165,6 +165,7 @@ def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:
     assert examples.differences(page) == []
 
 
+@pytest.mark.packages
 def test_a_source_that_changed_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     source = "<!-- source: corelm/decoder.py {} -->\n```python\n{}\n```\n"
@@ -327,6 +328,7 @@ def test_every_public_name_is_documented() -> None:
     assert public <= set(documented) <= public | second
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("page", reference.pages(), ids=name_of)
 def test_the_reference_is_what_the_docstrings_say(page: Path) -> None:
     shown = page.read_text("utf-8")
@@ -347,6 +349,7 @@ def test_every_law_is_documented() -> None:
     assert table == [law.__name__ for law in (*LAWS, *DECODER_LAWS, *MODEL_LAWS)]
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     "name",
     [

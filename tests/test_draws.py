@@ -62,7 +62,9 @@ def test_a_temperature_five_percent_off_is_caught(t, wrong):
 def test_a_token_that_is_left_out_is_caught():
     class AllButOne(Sampler):
         def __call__(self, logits, context):
-            return corelm.keep(np.zeros_like(logits), (logits > -INF) & (logits < logits.max()))
+            return corelm.mask_logits(
+                np.zeros_like(logits), (logits > -INF) & (logits < logits.max())
+            )
 
     logits = example_logits()
     counts = draws_of(AllButOne(), logits, seed=5)
@@ -76,7 +78,7 @@ def test_a_filter_off_by_one_token_is_caught(right):
 
         def __call__(self, logits, context):
             kept = corelm.sampler(right)(logits, context)
-            return corelm.keep(kept, kept > np.where(kept > -INF, kept, INF).min())
+            return corelm.mask_logits(kept, kept > np.where(kept > -INF, kept, INF).min())
 
     logits = example_logits()
     counts = draws_of(WithoutTheLast(), logits, seed=5)

@@ -16,6 +16,7 @@ NAMES = (
     "corelm_models",
     "corelm_metrics",
     "corelm_commands",
+    "corelm_leftovers",
     "corelm_next_token",
 )
 

@@ -6,18 +6,18 @@ import math
 
 import pytest
 
-from corelm import Sampler, keep, param, sampler
+from corelm import Sampler, mask_logits, param, sampler
 from corelm.linting import (
     compares_probabilities,
     flattens,
     has_effect,
     leaves_one_token,
-    notes,
+    lint,
 )
 
 
 def said(expression):
-    return notes(sampler(expression))
+    return lint(sampler(expression))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,9 @@ class MaxRatio(Sampler):
     share: float = param(0.5)
 
     def __call__(self, logits, context):
-        return keep(logits, logits - logits.max(axis=-1, keepdims=True) >= math.log(self.share))
+        return mask_logits(
+            logits, logits - logits.max(axis=-1, keepdims=True) >= math.log(self.share)
+        )
 
 
 class Heat(Sampler):
@@ -282,22 +284,22 @@ class Lower(Sampler):
 
 def test_a_plugins_filter_gets_every_note():
     half = "max_ratio(share=0.5)"
-    assert notes(Heat() | MaxRatio()) == [HEAT.format("heat(heat=2)", half, "s")]
-    assert notes(sampler("uniform") | MaxRatio()) == [
+    assert lint(Heat() | MaxRatio()) == [HEAT.format("heat(heat=2)", half, "s")]
+    assert lint(sampler("uniform") | MaxRatio()) == [
         f"uniform makes all tokens equally likely, so {half} after it can only choose by token id; "
         "put uniform last"
     ]
-    assert notes(MaxRatio() | Lower()) == [
+    assert lint(MaxRatio() | Lower()) == [
         f"lower after {half} cannot bring back tokens that the filter removed; put it first"
     ]
-    assert notes(MaxRatio() | sampler("greedy")) == [
+    assert lint(MaxRatio() | sampler("greedy")) == [
         f"{half} changes nothing before greedy, which takes the most likely token anyway; "
         "leave it out"
     ]
-    assert notes(sampler("min_p(p=0.6)") | MaxRatio()) == [
+    assert lint(sampler("min_p(p=0.6)") | MaxRatio()) == [
         f"{half} never removes a token after min_p(p=0.6); leave it out"
     ]
-    assert notes(MaxRatio() | sampler("min_p(p=0.6)")) == [
+    assert lint(MaxRatio() | sampler("min_p(p=0.6)")) == [
         f"{half} makes no difference before min_p(p=0.6); leave it out"
     ]
 
@@ -315,7 +317,7 @@ def test_a_sampler_that_fails_or_reads_the_past_gets_no_warning():
         assert not leaves_one_token(unknown)
         assert not compares_probabilities(unknown)
         assert not flattens(unknown)
-        assert notes(Heat() | unknown | sampler("min_p(p=0.9)")) == [
+        assert lint(Heat() | unknown | sampler("min_p(p=0.9)")) == [
             HEAT.format("heat(heat=2)", "min_p(p=0.9)", "s")
         ]
 
@@ -326,8 +328,8 @@ def test_a_sampler_that_declares_no_kind_gets_few_notes():
             return logits
 
     chain = sampler("top_k(k=40)") | Stranger() | sampler("top_p(p=0.9)")
-    assert notes(chain) == []
-    assert notes(sampler("greedy") | Stranger()) == [
+    assert lint(chain) == []
+    assert lint(sampler("greedy") | Stranger()) == [
         "greedy leaves one token, so stranger after it can change nothing; leave it out"
     ]
 
@@ -335,5 +337,5 @@ def test_a_sampler_that_declares_no_kind_gets_few_notes():
 def test_a_mask_after_a_stage_that_leaves_one_token_still_acts():
     """It leaves the model's likeliest allowed token, so there is nothing to note but the order."""
     assert all(
-        "can change nothing" not in note for note in notes(sampler("greedy | ban(words=[1])"))
+        "can change nothing" not in note for note in lint(sampler("greedy | ban(words=[1])"))
     )

@@ -111,6 +111,7 @@ def things():
     return [text, chain, corelm.explain(ToyModel(), "the", chain), corelm.load("imdb"), report]
 
 
+@pytest.mark.packages
 def test_a_notebook_gets_html_and_a_terminal_text():
     for thing in things():
         bundle = thing._repr_mimebundle_()

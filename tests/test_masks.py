@@ -147,6 +147,7 @@ def test_all_of_the_mass_is_exactly_one():
         assert mass_of(np.ones(size, dtype=bool), distribution) == 1.0
 
 
+@pytest.mark.packages
 def test_a_report_has_the_cost():
     document = corelm.compare(
         MODEL, [Only(ids=(B,), until=1), corelm.sampler("greedy")], prompts="a", n=2, length=3
@@ -277,7 +278,7 @@ def test_a_mask_that_is_none(allowed, fault):
 
 
 def test_a_choice_that_does_not_choose():
-    class Nobody(corelm.Choice):
+    class Nobody(corelm.Switch):
         def choose(self, context):
             return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import pickle
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import corelm
 from corelm import Decoder, Sampler, param
 from corelm.errors import ParameterError, PluginError
 from corelm.params import Rule, refuse_local, register_as, renamed
+from corelm.registry.registry import registry
 
 
 class AllKinds(Sampler):
@@ -596,3 +599,42 @@ def test_a_local_parameter_is_refused_where_strangers_write_expressions():
         with pytest.raises(ParameterError, match="source names something of the machine"):
             _Opens(source="a file")
     assert _Opens(source="a file").source == "a file"
+
+
+class Secretive(corelm.Sampler):
+    """Keep what it derived from its parameters outside them."""
+
+    key: str = corelm.param("env:SECRETIVE", "the name of a variable")
+    inside: corelm.Sampler = corelm.param(corelm.sampler("temperature(t=0.5)"), "acts first")
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "_secret", os.environ[self.key.removeprefix("env:")])
+
+    def __call__(self, logits, context):
+        return logits * len(self._secret)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_is_made_from_the_parameters(monkeypatch, again):
+    monkeypatch.setenv("SECRETIVE", "in a variable")
+    value = renamed(Secretive(key="env:SECRETIVE") | corelm.sampler("greedy"), "chain")
+    alone = renamed(value.stages[0], "my-package:secretive")
+    for each in (value, alone):
+        assert b"in a variable" not in pickle.dumps(each)
+        assert again(each) == each
+        assert (str(again(each)), again(each).name) == (str(each), each.name)
+    monkeypatch.setenv("SECRETIVE", "another")
+    assert again(alone)._secret == "another"
+
+
+def test_every_sampler_and_decoder_survives_a_copy():
+    plugins = registry()
+    values = []
+    for offer in (*plugins.samplers(), *plugins.decoders()):
+        with contextlib.suppress(ParameterError):  # one that needs a value
+            values.append(offer.value())
+    assert len(values) > 25
+    for value in values:
+        found = pickle.loads(pickle.dumps(value))
+        assert (found, str(found)) == (value, str(value))

@@ -10,18 +10,22 @@ import pytest
 import corelm
 from corelm import Sampler
 from corelm.errors import MissingDependencyError
-from corelm.filters import array_namespace
+from corelm.filters import array_namespace, change_logits, remove_tokens
 from corelm.numerics.portability import is_portable
 from corelm.registry.registry import registry
 
-READ_LOGITS_ONLY = {
+PORTABLE = {
     "dynamic_temperature",
     "edt",
     "epsilon",
     "eta",
+    "frequency_penalty",
     "greedy",
     "min_p",
+    "mirostat",
+    "presence_penalty",
     "quadratic",
+    "repetition_penalty",
     "stochastic",
     "tail_free",
     "temperature",
@@ -36,19 +40,55 @@ READ_LOGITS_ONLY = {
 }
 
 
-def test_the_built_in_samplers_that_read_logits_only_are_portable():
+def test_the_built_in_samplers_that_are_portable_as_they_come():
     built_in = {
         offer.name
         for offer in registry().samplers()
         if offer.value.__module__.startswith("corelm_s")
     }
     found = {name for name in built_in if is_portable(corelm.sampler(name))}
-    assert found == READ_LOGITS_ONLY
+    assert found == PORTABLE
 
 
 def test_a_chain_is_portable_if_every_stage_is():
     assert is_portable(corelm.sampler("temperature(t=0.5) | top_p(p=0.9)"))
-    assert not is_portable(corelm.sampler("temperature(t=0.5) | repetition_penalty(penalty=2)"))
+    assert is_portable(corelm.sampler("temperature(t=0.5) | repetition_penalty(penalty=2)"))
+    assert not is_portable(corelm.sampler("temperature(t=0.5)") | InNumPy())
+
+
+def test_penalties_biases_and_the_adaptive_target_are_portable_where_they_act():
+    acting = (
+        "repetition_penalty(penalty=2, normalised=True)",
+        "presence_penalty(penalty=0.5)",
+        "frequency_penalty(penalty=0.5)",
+        "dry(multiplier=1.0, allowed_length=1)",
+        "logit_bias(bias={0: 1.5, 1: -1e999})",
+        "adaptive_p(target=0.4)",
+        "mirostat(tau=0.5)",
+    )
+    assert [each for each in acting if not is_portable(corelm.sampler(each))] == []
+
+
+@pytest.mark.engines("torch")
+def test_a_gradient_flows_through_a_changed_logit_once():
+    import torch
+
+    logits = torch.tensor([[4.0, -1.0, 2.0], [-np.inf, 1.0, 3.0]], requires_grad=True)
+    changed = change_logits(logits, [0, 0, 0, 1], [0, 1, 0, 0], lambda logit: logit * 2)
+    assert changed.tolist() == [[8.0, -2.0, 2.0], [-np.inf, 1.0, 3.0]]
+    changed[changed > -np.inf].sum().backward()
+    assert logits.grad.tolist() == [[2.0, 2.0, 1.0], [0.0, 1.0, 1.0]]
+
+
+@pytest.mark.engines("jax")
+def test_logits_of_jax_are_changed_and_removed_as_numpys_are():
+    import jax.numpy as jnp
+
+    logits = np.array([[4.0, -1.0, 2.0], [-np.inf, 1.0, -np.inf]], dtype=np.float32)
+    removed = remove_tokens(jnp.asarray(logits), [0, 1], [0, 1])
+    assert removed.tolist() == remove_tokens(logits, [0, 1], [0, 1]).tolist()
+    changed = change_logits(jnp.asarray(logits), [0], [1], lambda logit: logit - 1)
+    assert changed.tolist() == [[4.0, -2.0, 2.0], [-np.inf, 1.0, -np.inf]]
 
 
 class Halves(Sampler):

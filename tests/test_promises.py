@@ -8,6 +8,8 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 
@@ -43,6 +45,7 @@ def test_the_page_is_that_of_the_promises() -> None:
     assert text == promises.page(promises.counts_on_the_page()), WRITE_IT
 
 
+@pytest.mark.packages
 def test_the_page_counts_the_variants_that_are_tried(variants: Counter[str]) -> None:
     """Of the tests that this session has collected: all of them in a run of the whole suite."""
     stated = promises.counts_on_the_page()

@@ -44,7 +44,7 @@ IMPORTED_LATER = {
     "compare",
     "explain",
     "from_settings",
-    "notes",
+    "lint",
     "preset",
     "presets",
     "reweight_distribution",
@@ -103,8 +103,8 @@ def test_no_other_name_is_public():
 def test_every_promised_name_is_public():
     promised = (
         "load sampler generate stream sampling_distribution entropy reweight_distribution "
-        "Sampler Mask Choice Chain param Context Decoder Ancestral Step LanguageModel hookimpl "
-        "API_VERSION keep draw log_softmax"
+        "Sampler Mask Switch Chain param Context Decoder Ancestral Step LanguageModel hookimpl "
+        "API_VERSION mask_logits draw log_softmax"
     )
     assert set(promised.split()) <= set(corelm.__all__)
 

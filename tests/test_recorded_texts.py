@@ -90,6 +90,7 @@ def recorded() -> dict[str, str]:
     return found
 
 
+@pytest.mark.packages
 @pytest.mark.skipif(native.kernels is None, reason="the set is that of builds with kernels")
 @pytest.mark.parametrize("decoder", ["ancestral", *DECODERS])
 def test_the_texts_are_the_recorded_ones(model, recorded, decoder):

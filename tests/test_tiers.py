@@ -7,6 +7,7 @@ from programs import load_program
 from tiers import PROJECTS, ROOT, dependencies, engine_plugins, mark_engines
 
 
+@pytest.mark.packages
 def test_plugins_txt_lists_every_plugin_without_an_engine() -> None:
     lines = (ROOT / "tests" / "plugins.txt").read_text("utf-8").splitlines()
     listed = [line for line in lines if line.startswith("./")]

@@ -277,7 +277,7 @@ def test_a_mask_and_a_choice_cannot_change_the_context(write):
         def allowed(self, context):
             write(context.tokens)
 
-    class Chooses(corelm.Choice):
+    class Chooses(corelm.Switch):
         inner: Sampler = param(COLD)
 
         def choose(self, context):

@@ -61,6 +61,29 @@ def dependencies(project: Path) -> set[str]:
     return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in listed}
 
 
+PACKAGES = ("corelm_bench", "corelm_presets", "corelm_report", "corelm_train")
+"""The other packages in corelm's wheel; the heart alone does without."""
+
+
+@cache
+def missing_packages() -> frozenset[str]:
+    """Return the packages of the wheel that are missing: all where the heart is alone."""
+    return frozenset(name for name in PACKAGES if find_spec(name) is None)
+
+
+def imports_a_missing_package(file: Path) -> bool:
+    """Return True if a test module imports a package that is not installed."""
+    text = file.read_text("utf-8") if missing_packages() and file.suffix == ".py" else ""
+    return any(re.search(rf"^(import|from) {name}\b", text, re.M) for name in missing_packages())
+
+
+def skip_without_packages(item: pytest.Item) -> None:
+    """Skip a test with the marker `packages` where the heart is installed alone."""
+    if missing_packages() and item.get_closest_marker("packages"):
+        reason = f"not installed: {', '.join(sorted(missing_packages()))}"
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def mark_engines(item: pytest.Item) -> None:
     """Mark a test of a plugin that depends on an engine; skip a test whose engine is missing."""
     if not engine_plugins().isdisjoint(item.path.parents):

@@ -47,6 +47,7 @@ PACKAGES = {
     "power": "corelm-power",
     "regex": "corelm-grammar",
     "play": "corelm-serve",
+    "probe": "corelm-probe",
     "self_certainty": "corelm-best-of",
     "serve": "corelm-serve",
     "speculative": "corelm-speculative",

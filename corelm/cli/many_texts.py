@@ -31,7 +31,7 @@ from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
 from corelm.registry.strategies import parts
-from corelm.scaling.code_digests import code_settings
+from corelm.scaling.code_digests import as_settings, code_of
 from corelm.scaling.executor import Executor, ExecutorChoice, choose
 from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
@@ -83,7 +83,7 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            **code_settings([model, *(part for thing in things for part in parts(thing))]),
+            **as_settings(code_of([model, *(part for thing in things for part in parts(thing))])),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)
@@ -230,15 +230,25 @@ def _check(path: Path) -> None:
     for place in (path, part):  # reading a device never ends
         if place.exists() and not place.is_file():
             raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
+    for work in (part, _settings_of(path), _lock_of(part)):
+        if work.is_symlink():  # whoever made it chose the file that would be overwritten
+            raise UsageError(
+                f"{str(work)!r} is a link, and unfinished texts are written into files of their "
+                "own; delete it"
+            )
     if not path.parent.is_dir():
         raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
     if path.suffix == SUFFIX:
         _check_pyarrow()
 
 
+def _lock_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.lock")
+
+
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
-    lock = FileLock(part.with_name(f"{part.name}.lock"))
+    lock = FileLock(_lock_of(part))
     try:
         lock.acquire(blocking=False)
     except Timeout:

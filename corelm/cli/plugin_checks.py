@@ -26,11 +26,13 @@ Called = Callable[[Offer], str]
 
 def misnamed(registry: Registry) -> Iterator[str]:
     """Yield a fault for each entry point that isn't named after anything that it offers."""
-    offers = [offer for hook in registry.checks for offer in registry.offers(hook)]
+    offered_by: dict[tuple[str, str], set[str]] = {}
+    for offer in (offer for hook in registry.checks for offer in registry.offers(hook)):
+        offered_by.setdefault(_module(offer.source), set()).add(offer.name)
     for source in registry.sources():
         if source.entry_point == "corelm_next_token" or source in registry.failures:
             continue
-        names = sorted({offer.name for offer in offers if _is_of(offer, source)})
+        names = sorted(offered_by.get(_module(source), ()))
         if source.entry_point not in names:
             offered = listed(names) if names else "nothing"
             yield (
@@ -39,9 +41,9 @@ def misnamed(registry: Registry) -> Iterator[str]:
             )
 
 
-def _is_of(offer: Offer, source: Source) -> bool:
-    """Return True if an offer comes from the module of an entry point."""
-    return (offer.source.distribution, offer.source.value) == (source.distribution, source.value)
+def _module(source: Source) -> tuple[str, str]:
+    """Return the distribution of an entry point, and the module that it names."""
+    return source.distribution, source.value
 
 
 def failing(registry: Registry) -> Iterator[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Distributions, Step, model_surprisals
+from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
 from corelm.language_model import (
     LanguageModel,
@@ -90,7 +90,7 @@ class Decoding:
             "model_surprisal" in stage.reads for stage in sampler.active_stages
         )
         self._has_masks = has_masks(sampler)
-        self._last: Distributions | None = None  # of next or draw
+        self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
 
@@ -99,7 +99,7 @@ class Decoding:
         """The tokens so far, and their surprisals."""
         return self._builder.context
 
-    def next(self, scores: Array | None = None) -> Distributions:
+    def next(self, scores: Array | None = None) -> NextLogits:
         """Return the next-token distribution of each row, before and after the sampler.
 
         Args:
@@ -147,13 +147,13 @@ class Decoding:
         """
         return self._drawn_step(tokens, self._surprisal_of(tokens))
 
-    def _distributions(self, scores: Array | None) -> Distributions:
+    def _distributions(self, scores: Array | None) -> NextLogits:
         """Compute the next distributions; the caller validates the sampler's rows."""
         context = self.context  # built first, while the session may still work in the background
         model_logits = self.model_logits(scores)
         trace: Trace | None = [] if self._has_masks else None
         logits = run_stages(self._sampler, model_logits, context, trace)
-        self._last = Distributions.of(model_logits, logits, trace)
+        self._last = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
         return self._last
 

@@ -130,7 +130,7 @@ def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.flo
 
 
 @dataclass(frozen=True, eq=False)
-class Distributions:
+class NextLogits:
     """The next-token distributions of a batch, before and after the sampler.
 
     Attributes:
@@ -157,14 +157,14 @@ class Distributions:
     fell_back: NDArray[np.bool_] | None = None
 
     @classmethod
-    def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> Distributions:
+    def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> NextLogits:
         """Return the distributions, with the allowed tokens that the sampler's trace records."""
         if trace is None:
             return cls(model_logits, logits)
         allowed = allowed_tokens(trace, logits.shape)
         return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
 
-    def select(self, rows: NDArray[np.int64]) -> Distributions:
+    def select(self, rows: NDArray[np.int64]) -> NextLogits:
         """Return the distributions of some rows, in this order."""
         parts = (self.model_logits, self.logits, self.allowed, self.fell_back)
-        return Distributions(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+        return NextLogits(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]

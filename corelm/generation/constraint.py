@@ -20,7 +20,7 @@ from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
-from corelm.stages import masks_in
+from corelm.stages import allowed_next
 
 
 def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
@@ -55,6 +55,7 @@ class ConstrainedText:
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
         self._sampler, self._vocabulary = sampler, vocabulary
         self._prompt_length, self._tokens = len(prompt), list(prompt)
+        self._width = len(vocabulary)
         # A choice may read the surprisals to decide which mask acts.
         self._surprisals: list[tuple[float, float]] = [(math.nan, math.nan)] * len(prompt)
         self.masses: list[float] = []
@@ -77,21 +78,25 @@ class ConstrainedText:
             mass = mass_of(step.allowed[row], step.model_distribution[row])
         self.masses.append(mass)
         self.fallbacks += step.fell_back is not None and bool(step.fell_back[row])
+        self._width = step.model_logits.shape[-1]  # of some engines more than there are tokens
         self._tokens.append(int(step.tokens[row]))
         self._surprisals.append((float(step.surprisal[row]), float(step.model_surprisal[row])))
         return mass
 
     def is_cut_off(self) -> bool:
-        """Return True if the model has end tokens, and the masks allow none of them now."""
+        """Return True if the model has end tokens, and the masks allow none of them now.
+
+        Raises:
+            SamplerError: a mask failed.
+        """
         # No step has this answer: nothing was drawn after the last token.
-        ends, context = list(self._vocabulary.ends), self._context()
+        ends = list(self._vocabulary.ends)
         if not ends:
             return False
         try:
-            allowed = [mask.allowed(context) for mask in masks_in(self._sampler, context)]
+            return not allowed_next(self._sampler, self._context(), self._width)[ends].any()
         except UsageError:  # no token at all continues the text
             return True
-        return any(each is not None and not each[0, ends].any() for each in allowed)
 
     def _context(self) -> Context:
         surprisals = np.array(self._surprisals).reshape(-1, 2)

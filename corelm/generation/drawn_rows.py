@@ -21,7 +21,7 @@ from corelm.generation.shared_session import SessionView, SharedSession, neighbo
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.registry.registry import registry
-from corelm.sampler import Choice, Mask, Sampler
+from corelm.sampler import Mask, Sampler, Switch
 from corelm.stages import invalid_result, run_stages
 
 ALL = slice(None)
@@ -156,7 +156,7 @@ def treats_rows_alone(sampler: Sampler) -> bool:
     """Return True if rows of several requests can be drawn together with a sampler."""
     return all(
         not stage.reads
-        and not isinstance(stage, (Choice, Mask))
+        and not isinstance(stage, (Switch, Mask))
         and type(stage).__module__.startswith(OWN)
         for stage in sampler.active_stages
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.generation.patterns import TextPatterns
-from corelm.printable import shown
+from corelm.generation.patterns import TextPatterns, texts_in
 
 REPEATS, SHORTEST = 3, 2
 """In a loop, a phrase occurs at least this often, and has at least this many tokens."""
@@ -21,7 +20,7 @@ class Endings:
     Attributes:
         stop: strings that end a text, which excludes them.
         stop_regex: regular expressions that end it in the same way.
-        stop_on_loop: the number of repeats of a text's last phrase that end it, or None.
+        stop_loop: the number of repeats of a text's last phrase that end it, or None.
 
     Example:
         >>> Endings.of("and", r"d\\w+g", 3).stop
@@ -30,14 +29,14 @@ class Endings:
 
     stop: tuple[str, ...] = ()
     stop_regex: TextPatterns = field(default_factory=TextPatterns)
-    stop_on_loop: int | None = None
+    stop_loop: int | None = None
 
     @classmethod
     def of(
         cls,
         stop: Sequence[str] | str = (),
         stop_regex: Sequence[str] | str = (),
-        stop_on_loop: int | None = None,
+        stop_loop: int | None = None,
     ) -> Endings:
         """Return the endings for these arguments of `generate`.
 
@@ -45,17 +44,13 @@ class Endings:
             UsageError: a string that is empty or no text, an invalid pattern, or a number of
                 repeats below 2.
         """
-        strings = (
-            (stop,) if isinstance(stop, str) or not isinstance(stop, Iterable) else tuple(stop)
-        )
-        if odd := [string for string in strings if not isinstance(string, str)]:
-            raise UsageError(f"a stop string is a text, not {shown(odd[0])}")
+        strings = texts_in("a stop string", stop)
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
-        repeats = stop_on_loop
+        repeats = stop_loop
         # Every text ends in one occurrence of its last phrase.
         if repeats is not None and (type(repeats) is not int or repeats < 2):
-            raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
+            raise UsageError(f"stop_loop must be a whole number, at least 2, not {repeats!r}")
         return cls(strings, TextPatterns(patterns=stop_regex), repeats)
 
     @property
@@ -64,12 +59,12 @@ class Endings:
         return {
             "stop": list(self.stop),
             "stop_regex": list(self.stop_regex.patterns),
-            "stop_on_loop": self.stop_on_loop,
+            "stop_loop": self.stop_loop,
         }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
         """Return True if a text of these ids has come to a loop that ends it."""
-        return self.stop_on_loop is not None and ends_in_loop(tokens, self.stop_on_loop)
+        return self.stop_loop is not None and ends_in_loop(tokens, self.stop_loop)
 
 
 def ends_in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:

@@ -183,7 +183,7 @@ def stream(
     decoder: Decoder | None = None,
     stop: Sequence[str] | str = (),
     stop_regex: Sequence[str] | str = (),
-    stop_on_loop: int | None = None,
+    stop_loop: int | None = None,
     unknown: bool = False,
     prompt_index: int = 0,
 ) -> Iterator[Step]:
@@ -201,7 +201,7 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    endings = Endings.of(stop, stop_regex, stop_on_loop)
+    endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
@@ -221,7 +221,7 @@ def generate(
     decoder: Decoder | None = None,
     stop: Sequence[str] | str = (),
     stop_regex: Sequence[str] | str = (),
-    stop_on_loop: int | None = None,
+    stop_loop: int | None = None,
     unknown: bool = False,
     prompt_index: int = 0,
 ) -> list[Generation]:
@@ -241,7 +241,7 @@ def generate(
         stop: strings that end a text, which excludes them, or one such string.
         stop_regex: regular expressions of the package `regex` that end a text in the same way;
             after each token, the first match in the text so far counts.
-        stop_on_loop: end a text when its last phrase, of at least two tokens, has occurred this
+        stop_loop: end a text when its last phrase, of at least two tokens, has occurred this
             many times in a row, at least 2; the repeats stay in the text. None for never.
         unknown: allow [UNK] to be sampled.
         prompt_index: the index of the prompt in a run of several prompts, as a report has it:
@@ -264,7 +264,7 @@ def generate(
     """
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
-    endings = Endings.of(stop, stop_regex, stop_on_loop)
+    endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)
     model = as_model(model)
@@ -274,9 +274,9 @@ def generate(
         try:
             for _ in open_texts.take(texts.steps(model, samples)):
                 pass
+            written += open_texts.generations()
         except (Exception, KeyboardInterrupt) as error:
             # Complete texts of earlier batches are worth keeping too.
             error.generations = written + error.generations  # type: ignore[union-attr]
             raise
-        written += open_texts.generations()
     return written

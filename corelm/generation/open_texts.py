@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from corelm.decoding.step import FinishReason, Step
+from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
@@ -287,7 +288,20 @@ class OpenTexts:
         return "length" if len(self.tokens[at]) >= self._length else None
 
     def generations(self) -> list[Generation]:
-        """Return the texts so far."""
+        """Return the texts so far.
+
+        Raises:
+            SamplerError: a mask failed after the last token of a text; it has an attribute
+                `generations`, as an exception of the steps has.
+        """
+        try:
+            return self._generations()
+        except SamplerError as error:
+            self._failed = True
+            error.generations = self._generations()  # type: ignore[attr-defined]
+            raise
+
+    def _generations(self) -> list[Generation]:
         texts = [self._generation(at) for at in range(len(self.samples))]
         if not self._constrained:
             return texts
@@ -296,10 +310,18 @@ class OpenTexts:
                 text,
                 constraint_cost=constrained.cost,
                 fallbacks=constrained.fallbacks,
-                is_cut_off=text.finish_reason in CUT_OFF and constrained.is_cut_off(),
+                is_cut_off=text.finish_reason in CUT_OFF and self._is_cut_off(constrained),
             )
             for text, constrained in zip(texts, self._constrained, strict=True)
         ]
+
+    def _is_cut_off(self, text: ConstrainedText) -> bool:
+        try:
+            return text.is_cut_off()
+        except SamplerError:
+            if self._failed:  # this error, or an earlier one, is on its way
+                return False
+            raise
 
     def _generation(self, at: int) -> Generation:
         return Generation(

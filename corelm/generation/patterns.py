@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
@@ -49,10 +49,8 @@ class TextPatterns:
         *,
         ignore_case: bool = False,
     ) -> None:
-        self.strings: tuple[str, ...] = (strings,) if isinstance(strings, str) else tuple(strings)
-        self.patterns: tuple[str, ...] = (
-            (patterns,) if isinstance(patterns, str) else tuple(patterns)
-        )
+        self.strings: tuple[str, ...] = texts_in("a string to search for", strings)
+        self.patterns: tuple[str, ...] = texts_in("a pattern", patterns)
         if "" in self.strings:
             raise UsageError("a string to search for needs at least one character")
         self._fold = _folded if ignore_case else str
@@ -87,6 +85,23 @@ class TextPatterns:
             matches += [position for position in positions if position >= 0]
             begun += [_beginning(string, folded, start) for string in self._folded_strings]
         return min(matches, default=None), min([*matches, *begun], default=len(text))
+
+
+def texts_in(thing: str, given: Sequence[str] | str) -> tuple[str, ...]:
+    """Return one text or several as a tuple.
+
+    Raises:
+        UsageError: something else; the message begins with `thing`.
+
+    Example:
+        >>> texts_in("a pattern", "c.t"), texts_in("a pattern", ["c.t", "d.g"])
+        (('c.t',), ('c.t', 'd.g'))
+    """
+    alone = isinstance(given, (str, bytes)) or not isinstance(given, Iterable)
+    texts: tuple[Any, ...] = (given,) if alone else tuple(given)
+    if odd := [text for text in texts if not isinstance(text, str)]:
+        raise UsageError(f"{thing} is a text, not {shown(odd[0])}")
+    return texts
 
 
 def _folded(text: str) -> str:

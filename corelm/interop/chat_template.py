@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
+from corelm.interop.requirements import requires
 from corelm.printable import reason_of
 
 LARGEST = 2**18
@@ -79,6 +80,7 @@ class ChatTemplate:
         return "".join(written)
 
 
+@requires("jinja2", "3.1.6")
 def _environment() -> Any:
     """Return a sandbox with the functions that templates of transformers may call."""
     from datetime import datetime

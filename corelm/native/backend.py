@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
+from corelm.errors import UsageError
 from corelm.native.rows import Rows
 
 BLOCK = 2**17
@@ -56,6 +57,8 @@ def kernel(
 
         @wraps(definition)
         def serve(logits: Array, /, *arguments: P.args, **named: P.kwargs) -> R:
+            if type(logits) is not np.ndarray and not hasattr(logits, "shape"):
+                raise UsageError(f"expected an array, not {type(logits).__name__}")
             if check is not None:
                 check(logits, *arguments, **named)
             if (

@@ -72,6 +72,29 @@ def in_library_of(array: Any, values: NDArray[Any]) -> Any:
     return xp.asarray(values, device=device)
 
 
+def replace_entries(flat: Any, places: NDArray[np.int64], values: Any) -> Any:
+    """Return a copy of a one-dimensional array with other values at some places.
+
+    Args:
+        flat: (size,), of any library.
+        places: (n,), each once.
+        values: (n,), of the library of `flat`.
+
+    Example:
+        >>> replace_entries(np.array([1.0, 2.0]), np.array([1]), np.array([5.0])).tolist()
+        [1.0, 5.0]
+    """
+    xp = array_namespace(flat)
+    if hasattr(flat, "at"):  # JAX
+        return flat.at[places].set(values)
+    if hasattr(flat, "index_copy"):  # torch
+        return flat.index_copy(0, in_library_of(flat, places), values)
+    # The standard has no scatter: look up each entry among the old and the new ones.
+    source = np.arange(flat.shape[0])
+    source[places] = flat.shape[0] + np.arange(len(places))
+    return xp.take(xp.concat([flat, values]), in_library_of(flat, source), axis=0)
+
+
 def wide_float(xp: Any) -> Any:
     """Return the type that sums are taken in: float64, or float32 where the library has no other.
 

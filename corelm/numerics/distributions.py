@@ -83,7 +83,7 @@ def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     return rows_are_valid(logits)
 
 
-def keep(logits: Array, mask: Array) -> Array:
+def mask_logits(logits: Array, mask: Array) -> Array:
     """Return the logits where the mask is true, minus infinity elsewhere.
 
     Args:
@@ -91,7 +91,7 @@ def keep(logits: Array, mask: Array) -> Array:
         mask: of the same shape.
 
     Example:
-        >>> keep(np.array([1.0, 2.0]), np.array([False, True])).tolist()
+        >>> mask_logits(np.array([1.0, 2.0]), np.array([False, True])).tolist()
         [-inf, 2.0]
     """
     return array_namespace(logits).where(mask, logits, -np.inf)
@@ -117,7 +117,7 @@ def greedy(logits: Array) -> Array:
         >>> greedy(np.array([[1.0, 3.0, 3.0]])).tolist()
         [[-inf, 0.0, -inf]]
     """
-    return keep(array_namespace(logits).zeros_like(logits), is_likeliest(logits))
+    return mask_logits(array_namespace(logits).zeros_like(logits), is_likeliest(logits))
 
 
 @np.errstate(over="ignore")
@@ -159,7 +159,7 @@ def apply_temperature(logits: Array, t: float | Array) -> Array:
     if t == 1:
         return logits
     if t == np.inf:
-        return keep(array_namespace(logits).zeros_like(logits), logits > -np.inf)
+        return mask_logits(array_namespace(logits).zeros_like(logits), logits > -np.inf)
     return _divide(logits, t)
 
 
@@ -193,7 +193,12 @@ def _quotient(logits: Array, t: Any) -> Array:
     # In the type of the result: a quotient may fit into float64 and overflow float32.
     fits = xp.isfinite(xp.astype(largest / t, logits.dtype))
     shifted = wide - xp.where(fits, 0.0, largest)
-    return xp.astype(shifted / t, logits.dtype)
+    if isinstance(t, float):
+        return xp.astype(shifted / t, logits.dtype)
+    # The derivative of minus infinity by a temperature would be nan, though nothing depends on it.
+    in_play = shifted > -np.inf
+    quotient = xp.where(in_play, xp.where(in_play, shifted, 0.0) / t, -np.inf)
+    return xp.astype(quotient, logits.dtype)
 
 
 # ---- probabilities ----
@@ -298,11 +303,11 @@ def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
     return nats, nats - moment / (1 + rest)
 
 
-def surprisal(probability: float) -> float:
+def surprisal_of_probability(probability: float) -> float:
     """Return -ln of one probability, in nats: infinity for 0.
 
     Example:
-        >>> surprisal(1.0), surprisal(0.0)
+        >>> surprisal_of_probability(1.0), surprisal_of_probability(0.0)
         (0.0, inf)
     """
     return 0.0 - math.log(probability) if probability > 0 else math.inf

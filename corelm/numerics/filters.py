@@ -20,7 +20,7 @@ from corelm.numerics.checks import is_number, is_one_number
 from corelm.numerics.distributions import (
     Array,
     is_likeliest,
-    keep,
+    mask_logits,
     min_and_shannon_entropy,
     subtract_max,
 )
@@ -112,7 +112,7 @@ def first_tokens(logits: Array, last: Array, count: int | Array) -> Array:
     # and only ties at the cut have to be counted.
     above, tied = logits > last, logits == last
     room = count - running_count(above)[..., -1:]
-    return keep(logits, above | (tied & (running_count(tied) <= room)))
+    return mask_logits(logits, above | (tied & (running_count(tied) <= room)))
 
 
 # ---- the filters ----
@@ -200,7 +200,7 @@ def within_nats(logits: Array, nats: Any) -> Array:
         nats = xp.astype(nats, wide.dtype)[:, None]
     # In nats the tolerance is absolute: a relative one of a probability is the same factor there.
     near = wide >= xp.max(wide, axis=-1, keepdims=True) - nats - SLACK
-    return keep(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
+    return mask_logits(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
 
 
 @kernel(rows.typical, check=_check_positive_share)
@@ -245,7 +245,7 @@ def typical(logits: Array, p: float) -> Array:
     tied_weights = xp.where(tied, weights, 0.0)
     before = xp.cumulative_sum(tied_weights, axis=-1) - tied_weights
     before = before + xp.sum(xp.where(nearer, weights, 0.0), axis=-1, keepdims=True)
-    return keep(logits, nearer | (tied & ~at_least(before, target)))
+    return mask_logits(logits, nearer | (tied & ~at_least(before, target)))
 
 
 @kernel(rows.top_h, check=_check_entropy_share)
@@ -343,7 +343,7 @@ def likeliest_tokens(row: Array, k: int) -> Tokens:
         >>> likeliest_tokens(np.array([1.0, 3.0, 2.0, 2.0]), 2).tolist()
         [1, 2]
     """
-    kept = top_k(row, min(k, len(row)))
+    kept = top_k(row, min(k, np.size(row)))
     return in_falling_order(row, np.flatnonzero(kept > -np.inf))
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, in_library_of
-from corelm.numerics.distributions import Array, greedy, keep
+from corelm.numerics.distributions import Array, greedy, mask_logits
 
 
 def apply_mask(
@@ -42,9 +42,9 @@ def apply_mask(
 def _masked(logits: Array, allowed: Array, model_logits: Array) -> tuple[Array, Array]:
     """Return `apply_mask`, all arrays of the library of the logits."""
     xp = array_namespace(logits)
-    kept = keep(logits, allowed)
+    kept = mask_logits(logits, allowed)
     emptied = xp.max(kept, axis=-1, keepdims=True) == -np.inf
-    possible = keep(model_logits, allowed)
+    possible = mask_logits(model_logits, allowed)
     impossible = xp.max(possible, axis=-1, keepdims=True) == -np.inf
     likeliest = greedy(xp.where(impossible, model_logits, possible))
     return xp.where(emptied, likeliest, kept), emptied[:, 0]

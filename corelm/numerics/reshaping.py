@@ -18,11 +18,11 @@ from corelm.numerics.arrays import array_namespace, as_floats, last_true, positi
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
-    keep,
+    mask_logits,
     min_entropy,
     softmax,
     subtract_max,
-    surprisal,
+    surprisal_of_probability,
 )
 from corelm.numerics.filters import within_nats
 
@@ -75,7 +75,7 @@ def quadratic(logits: Array, factor: float, curve: float) -> Array:
     bent = -factor * below * below
     if curve > 1:
         bent = bent * ((3 - curve) / 2 - (curve - 1) / 2 * below)
-    return keep(xp.astype(subtract_max(bent), logits.dtype), in_play)
+    return mask_logits(xp.astype(subtract_max(bent), logits.dtype), in_play)
 
 
 @kernel(rows.xtc, check=_check_shares, by_row=False)
@@ -109,18 +109,18 @@ def xtc(
     """
     xp = array_namespace(logits)
     least = min_entropy(logits)
-    good = within_nats(logits, surprisal(threshold) - least) > -np.inf
+    good = within_nats(logits, surprisal_of_probability(threshold) - least) > -np.inf
     for token in protected:
         good = good & (positions(logits) != token)
     # The last good token stays; on ties the one with the highest id.
     lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)
     dropped = good & ~last_true(good & (logits == lowest))
-    rest = keep(logits, ~dropped)
+    rest = mask_logits(logits, ~dropped)
     rest_least = min_entropy(rest)
     # ln m, from the largest logits and the min-entropies before and after.
     apart = widen(xp.max(rest, axis=-1)) - widen(xp.max(logits, axis=-1))
     ln_mass = apart + rest_least - least
-    cut, uncut = -surprisal(probability), -surprisal(1 - probability)
+    cut, uncut = -surprisal_of_probability(probability), -surprisal_of_probability(1 - probability)
     # Among the kept tokens a probability is 1 / m times as large, which turns the factor of the
     # docstring into probability + m (1 - probability): no division by a mass that may be tiny.
     stays = xp.logaddexp(xp.zeros_like(ln_mass) + cut, ln_mass + uncut) - rest_least

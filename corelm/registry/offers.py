@@ -82,12 +82,11 @@ def check_metric(offer: Offer) -> None:
     if not isinstance(value.meaning, str) or not value.meaning.strip():
         raise PluginError(f"not a metric: {name} has no meaning; define it in a few words")
     offered = (value.figure, value.compare, value.of_text)
-    functions = [each for each in offered if each is not None]
-    if len(functions) != 1:
+    if sum(each is not None for each in offered) != 1:
         raise PluginError(f"not a metric: {name} needs one of figure, compare and of_text")
     if value.of_token is not None and value.of_text is None:
         raise PluginError(f"not a metric: {name} needs of_text with of_token")
-    if not all(map(callable, [*functions, value.of_token or len])):
+    if not all(map(callable, value.functions)):
         raise PluginError(f"not a metric: the figure of {name} is not a function")
 
 

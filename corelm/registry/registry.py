@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -31,7 +31,15 @@ from corelm.registry.loading import (
     stdout_to_stderr,
     wanted_points,
 )
-from corelm.registry.offers import CHECKS, Check, Offer, Source, check_name, distinct
+from corelm.registry.offers import (
+    CHECKS,
+    Check,
+    Offer,
+    Source,
+    check_name,
+    distinct,
+    offers_by_name,
+)
 from corelm.sampler import Sampler
 
 OBSERVER = "corelm_next_token"
@@ -70,7 +78,15 @@ class Registry:
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
         self._points = wanted_points(entry_points(self.group) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
+        self._sources = sorted(self._points, key=str)
+        self._named: dict[str, list[Source]] = {}
+        for source in self._sources:
+            self._named.setdefault(source.entry_point, []).append(source)
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
+        # A package may offer thousands: nothing that is asked for each of them looks at all.
+        self._by_name: dict[Source, dict[str, Mapping[str, list[Offer]]]] = {}
+        self._by_class: dict[type[Parameterized], Offer] = {}
+        self._by_hand: list[Source] = []
         self._silenced: set[str] = set()
         self._warned: set[str] = set()
         self.failures: dict[Source, str] = {}
@@ -80,12 +96,13 @@ class Registry:
 
     def sources(self) -> list[Source]:
         """Return every installed plugin, loaded or not."""
-        return sorted(self._points, key=str)
+        return [*self._sources]
 
     def register(self, plugin: Any, name: str = "this process") -> None:
         """Add an object with hooks by hand, as a notebook or a test does."""
         source = Source(name, "", getattr(plugin, "__name__", type(plugin).__name__))
         self._admit(source, plugin)
+        self._by_hand.append(source)
 
     def load(self, source: Source, warn: bool = True) -> bool:
         """Load one plugin, once; return False if it failed, with the reason in `failures`."""
@@ -153,9 +170,8 @@ class Registry:
 
     def load_observers(self) -> bool:
         """Load the entry points named `corelm_next_token`; return True if there are observers."""
-        for source in self.sources():
-            if source.entry_point == OBSERVER:
-                self.load(source)
+        for source in self._named.get(OBSERVER, ()):
+            self.load(source)
         return bool(self._manager.hook.corelm_next_token.get_hookimpls())
 
     def find(self, hook: str, name: str) -> Offer:
@@ -180,14 +196,15 @@ class Registry:
             name: a name, or a full name such as `corelm-nucleus:top_p`.
         """
         distribution, _, short = name.rpartition(":")
-        mine = [s for s in self.sources() if distribution in ("", s.distribution)]
         # An import is slow and may fail: try the entry points of that very name first.
-        named = [s for s in mine if s.entry_point == short]
+        named = _of_distribution(distribution, self._named.get(short, ()))
         quiet = [s for s in named if s not in self.failures and not self.load(s, warn=False)]
         offers = [o for hook in hooks for o in self._offers(hook, short, named)]
-        offers = offers or [o for hook in hooks for o in self._offers(hook, short, mine)]
-        by_hand = [o for hook in hooks for o in self._by_hand(hook)]
-        offers += [o for o in by_hand if o.name == short and not distribution]
+        if not offers:
+            mine = _of_distribution(distribution, self._sources)
+            offers = [o for hook in hooks for o in self._offers(hook, short, mine)]
+        if not distribution:
+            offers += [o for hook in hooks for o in self._offers(hook, short, self._by_hand)]
         offers = distinct(offers)
         # Without an offer, the error has the reason of the first failure.
         for source in quiet[0 if offers else 1 :]:
@@ -214,30 +231,20 @@ class Registry:
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
         """Return the offer of a sampler or decoder class; None for one made in this process."""
         # A class that a program imported itself may belong to a plugin that isn't loaded yet.
-        for source in self.sources():
-            if source.entry_point == value.name:
-                self.load(source)
-        offers = (
-            o for offered in self._offered.values() for each in offered.values() for o in each
-        )
-        return next((offer for offer in offers if offer.value is value), None)
+        for source in self._named.get(value.name, ()):
+            self.load(source)
+        return self._by_class.get(value)
 
     def is_contested(self, offer: Offer) -> bool:
         """Return True if the bare name means another offer, or none, because of its entry point."""
         if offer.source.distribution == OWN:
             return False
         # By the entry points alone: no module is imported for the sake of a name.
-        others = (s for s in self._points if s.distribution != offer.source.distribution)
-        return any(source.entry_point == offer.name for source in others)
+        same_name = self._named.get(offer.name, ())
+        return any(source.distribution != offer.source.distribution for source in same_name)
 
     def _offers(self, hook: str, name: str, sources: list[Source]) -> list[Offer]:
-        return [
-            o for s in sources if self.load(s) for o in self._offered[s][hook] if o.name == name
-        ]
-
-    def _by_hand(self, hook: str) -> list[Offer]:
-        sources = [source for source in self._offered if source not in self._points]
-        return [offer for source in sources for offer in self._offered[source][hook]]
+        return [o for s in sources if self.load(s) for o in self._by_name[s][hook].get(name, ())]
 
     def _admit(self, source: Source, plugin: Any) -> None:
         # Two entry points may name one module: register it once, and offer it under both.
@@ -254,9 +261,11 @@ class Registry:
                 self._manager.unregister(plugin)  # or its observer would run all the same
             raise
         self._offered[source] = offered
+        self._by_name[source] = {hook: offers_by_name(each) for hook, each in offered.items()}
         for hook in ("corelm_samplers", "corelm_decoders"):
             for offer in offered.get(hook, ()):
                 register_as(offer.value, offer.name)
+                self._by_class.setdefault(offer.value, offer)
 
     def _check_hooks(self, plugin: Any) -> None:
         try:
@@ -307,6 +316,11 @@ class Registry:
         names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
         return f"there is no {kind} {name!r}{hint} (there are: {listed(names)})"
+
+
+def _of_distribution(distribution: str, sources: Iterable[Source]) -> list[Source]:
+    """Return the sources of a distribution; of any if it is empty."""
+    return [source for source in sources if distribution in ("", source.distribution)]
 
 
 def _ambiguous(name: str, offers: Sequence[Offer]) -> str:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
+from corelm.errors import UnknownNameError
+from corelm.language_model import LanguageModel
 from corelm.registry import loading
+from corelm.registry.models import loaded_name, plugin_of
+from corelm.registry.offers import Source
 from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
@@ -26,29 +32,34 @@ MISSING = "none"
 def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
     """Return the digest of each package that computes, by name.
 
-    All modules of a plugin take part, as one may compute with the functions of another.
+    All modules of a plugin take part, as one may compute with the functions of another; so does
+    the plugin that loaded a model.
 
     Args:
         things: the models, samplers, decoders and functions that take part besides corelm itself.
-        modules: modules that take part too, such as the one that loads a model.
+        modules: modules that take part too, such as the one that offers a metric.
 
     Example:
         >>> import corelm
         >>> sorted(code_of([corelm.sampler("greedy")]))
         ['corelm', 'corelm_samplers']
     """
-    named = {re.split(r"[.:]", module)[0] for module in modules} - {""}
+    named = {_package(module) for module in modules} - {""}
     packages = {*named, *(package for thing in things for package in _packages(thing))}
     return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
 
-def code_settings(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
-    """Return the digests as settings, by which unfinished work of other code is not continued.
+def as_settings(code: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests as settings, by which unfinished work of other code is not continued."""
+    return {f"code of {package}": digest for package, digest in code.items()}
 
-    Args:
-        things, modules: as for `code_of`.
-    """
-    return {f"code of {package}": digest for package, digest in code_of(things, modules).items()}
+
+def loader_of(model: object) -> Source | None:
+    """Return the plugin that loaded a model; None if it was made otherwise or is a file's."""
+    name = loaded_name(cast(LanguageModel, model))
+    with suppress(UnknownNameError):  # a relative path, and the current folder has changed
+        return None if name is None else plugin_of(name)
+    return None
 
 
 def digests(packages: Iterable[str]) -> dict[str, str]:
@@ -57,12 +68,19 @@ def digests(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _packages(thing: object) -> Iterator[str]:
-    """Yield the top-level packages that define a function, or a value's class and its bases."""
+    """Yield the top-level packages of a function, of a value's class and its bases, of a loader."""
     classes = [thing] if hasattr(thing, "__module__") and callable(thing) else []
     for each in (*classes, *type(thing).__mro__):
         package = (each.__module__ or "").partition(".")[0]
         if package and package not in sys.stdlib_module_names:
             yield package
+    if loader := loader_of(thing):
+        yield _package(loader.value)
+
+
+def _package(module: str) -> str:
+    """Return the top-level package of a module, or of the value of an entry point."""
+    return re.split(r"[.:]", module)[0]
 
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:

@@ -77,6 +77,7 @@ class Job:
         things: Iterable[Sampler | Decoder],
         device: str | None = None,
         dtype: str | None = None,
+        modules: Iterable[str] = (),
     ) -> Job:
         """Return the job of a model that is loaded here.
 
@@ -87,6 +88,7 @@ class Job:
             things: the samplers and decoders that the units have.
             device: the device that the model was loaded with.
             dtype: the number format that it was loaded with.
+            modules: modules that the units are made of, besides corelm's.
 
         Raises:
             UsageError: a sampler or decoder that others cannot make from its expression.
@@ -94,7 +96,7 @@ class Job:
         things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
-        code = code_of([model, *_parts(things)], [plugin.value] if plugin else ())
+        code = code_of([model, *_parts(things)], [*modules, *([plugin.value] if plugin else [])])
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())

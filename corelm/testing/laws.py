@@ -90,7 +90,7 @@ def is_a_distribution(sampler: Sampler, ask: Ask) -> Complaints:
     yield from ()
 
 
-@_law("Work on a copy: use `keep`, `np.where`, or `logits.copy()`.")
+@_law("Work on a copy: use `mask_logits`, `np.where`, or `logits.copy()`.")
 def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
     """Leave the given logits unchanged."""
     for case in ask(*ALL):
@@ -162,7 +162,9 @@ def _names_tokens(stage: Sampler) -> bool:
     return named or one or any(map(_names_tokens, inner))
 
 
-@_law("Minus infinity means never: pass the result through `keep(result, logits > -np.inf)`.")
+@_law(
+    "Minus infinity means never: pass the result through `mask_logits(result, logits > -np.inf)`."
+)
 def never_restores_a_token(sampler: Sampler, ask: Ask) -> Complaints:
     """Leave tokens of probability zero at probability zero."""
     for case in ask(holes, point_mass):

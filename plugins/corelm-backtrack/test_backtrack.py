@@ -119,7 +119,7 @@ def test_a_sampler_that_leaves_no_token_gives_the_place_up():
         """Keep the token a."""
 
         def __call__(self, logits, context):
-            return corelm.keep(logits, np.arange(logits.shape[-1]) == 2)
+            return corelm.mask_logits(logits, np.arange(logits.shape[-1]) == 2)
 
     [text] = texts(Backtrack(banned=("a",)), ToyModel(["a", "b"], end=False), sampler=OnlyA())
     assert text.text == " a a a a a a"

@@ -14,7 +14,7 @@ class Vote(Decoder):
     The answer of a text is the last match of a pattern; texts without one have no vote. Votes are
     `equal`, as in self-consistency; or the `score` of each text, as in DeepConf; or by `rank`, as
     in self-certainty: (n - r + 1) ** power for the text with the r-th highest score of n. With
-    `keep` below 1 only the texts with the highest scores vote. Of the texts with the winning
+    `mask_logits` below 1 only the texts with the highest scores vote. Of the texts with the winning
     answer, the one with the highest score is kept; the first one on ties. If no text has an
     answer, the score alone decides. Sample i has the candidates of `best_of`.
 

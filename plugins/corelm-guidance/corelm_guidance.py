@@ -11,9 +11,9 @@ from corelm import (
     LanguageModel,
     ParameterError,
     hookimpl,
-    keep,
     load,
     log_softmax,
+    mask_logits,
     param,
     same_vocabulary,
     softmax,
@@ -34,7 +34,7 @@ def contrastive(expert, amateur, alpha=0.1):
     """
     with np.errstate(divide="ignore"):
         bar = expert.max(axis=1, keepdims=True) + np.log(alpha)
-    return keep(expert - amateur, expert >= bar)
+    return mask_logits(expert - amateur, expert >= bar)
 
 
 def classifier_free(conditional, unconditional, weight=1.5):
@@ -234,7 +234,7 @@ class GuidedSession:
             logits[:, self._never] = -np.inf
         # Log-probabilities, because raw logits of two models have different constants.
         nats = (np.maximum(log_softmax(r.astype(np.float64)), LOWEST) for r in readings)
-        return keep(self._combine(*nats), readings[0] > -np.inf).astype(readings[0].dtype)
+        return mask_logits(self._combine(*nats), readings[0] > -np.inf).astype(readings[0].dtype)
 
     def extend(self, tokens):
         """Append tokens of shape (batch,) or (batch, time) to the rows."""

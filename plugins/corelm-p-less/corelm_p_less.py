@@ -1,7 +1,7 @@
 """p-less sampling: a filter without a number to choose."""
 
-from corelm import Sampler, hookimpl, param
-from corelm.filters import apply_temperature, array_namespace, min_entropy, within_nats
+from corelm import Sampler, apply_temperature, hookimpl, param
+from corelm.filters import array_namespace, min_entropy, within_nats
 
 
 class PLess(Sampler):

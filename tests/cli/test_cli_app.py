@@ -25,6 +25,7 @@ COMMANDS = (
 """The guests' are found by their entry points."""
 
 
+@pytest.mark.packages
 def test_help_lists_every_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +37,7 @@ def test_help_lists_every_command(
     )
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("command", [*COMMANDS, "models show", "models export", "data imdb"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--help", "-h"):
@@ -46,6 +48,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         assert max(map(len, written.out.splitlines())) <= 80
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_names_its_own_help_when_used_wrongly(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -47,6 +47,7 @@ def files(home: Path) -> set[str]:
     return {str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()}
 
 
+@pytest.mark.packages
 def test_what_was_left_is_listed_and_removed_on_request(run: Run, home: Path) -> None:
     listed = run("clean")
     assert listed.code == 0
@@ -61,6 +62,7 @@ def test_what_was_left_is_listed_and_removed_on_request(run: Run, home: Path) ->
     assert run("clean").err == f"nothing to remove in {home}\n"
 
 
+@pytest.mark.packages
 def test_what_is_young_or_in_use_stays(run: Run, home: Path) -> None:
     set_age(home / "models" / "mine.checkpoint", 29)
     set_age(home / "models" / ".mine.checkpoint.0123abcd.new", 0)

@@ -63,6 +63,7 @@ def test_other_shells_pass_the_line_up_to_the_word(shell: Run, line: str, words:
     assert shell(_CORELM_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=line) == words
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     ("names", "some"),
     [

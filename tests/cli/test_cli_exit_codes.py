@@ -89,6 +89,7 @@ def test_an_unknown_name_that_a_package_offers_names_the_package(
     assert capsys.readouterr() == ("", f"error: {message}{hint}\n")
 
 
+@pytest.mark.packages
 def test_every_name_that_a_package_of_the_repository_offers_is_known() -> None:
     """An unknown sampler, decoder, model or command says which package to install."""
     offered = {}

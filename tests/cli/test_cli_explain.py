@@ -84,6 +84,7 @@ def test_a_stage_that_changes_nothing_has_no_column(run: Run) -> None:
     assert text.count("temperature") == 1
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("columns", ["80", "40", "20"])
 def test_it_fits_its_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -211,6 +212,7 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
     assert run(*TOY, "--unknown", "--json").json["stages"][0]["kept"] == 12
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -28,6 +28,7 @@ def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     ("words", "file"),
     [

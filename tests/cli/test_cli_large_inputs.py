@@ -28,6 +28,7 @@ COMMANDS = {
 """By what it reads: a command without its input."""
 
 
+@pytest.mark.packages
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
 @pytest.mark.parametrize("source", ["zeros", "sparse"])
 @pytest.mark.parametrize("reads", COMMANDS)

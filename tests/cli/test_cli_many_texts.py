@@ -144,3 +144,22 @@ def test_what_cannot_be_written_is_refused(folder, run, words, message):
     result = run("sample", "the", "--model", "cats", "--seed", "1", *words)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("name", ["", ".json", ".lock"])
+@pytest.mark.parametrize("dangles", [False, True])
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_link_in_place_of_an_unfinished_file_is_refused(folder, run, name, dangles, resume):
+    """Whoever may write into the folder would choose the file that is overwritten."""
+    (folder / "killed").touch()
+    precious = folder / "precious"
+    if not dangles:
+        precious.write_text("precious")
+    link = folder / f"o.jsonl.part{name}"
+    link.symlink_to(precious)
+    result = run(*WORDS, "o.jsonl", *resume)
+    assert result.code == 2
+    assert f"error: '{link.name}' is a link, and " in result.err
+    assert precious.exists() != dangles
+    assert dangles or precious.read_text() == "precious"
+    assert not (folder / "o.jsonl").exists()

@@ -201,6 +201,7 @@ def test_a_command_in_the_group_of_samplers_is_refused(
     )
 
 
+@pytest.mark.packages
 def test_no_plugin_replaces_a_command_of_corelm(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:

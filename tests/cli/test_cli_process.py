@@ -47,6 +47,7 @@ def test_the_version(spawn: Run) -> None:
     assert result.out.startswith("corelm 0.")
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -271,7 +271,7 @@ def test_json_holds_the_endings(run: Run) -> None:
     words = ("--stop", "zebra", "--stop-regex", "x+", "--stop-loop", "the")
     document = run(*GREEDY, *words, "--length", "20", "--json").json
     assert (document["stop"], document["stop_regex"]) == (["zebra"], ["x+"])
-    assert (document["stop_on_loop"], document["prompt"]) == (3, "the")
+    assert (document["stop_loop"], document["prompt"]) == (3, "the")
     assert document["texts"][0]["finish_reason"] == "loop"
 
 
@@ -300,7 +300,7 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
         "length": 2,
         "stop": [],
         "stop_regex": [],
-        "stop_on_loop": None,
+        "stop_loop": None,
     }
     assert (text["sample"], text["text"], text["finish_reason"]) == (0, " cat sat", "length")
     assert [token["text"] for token in text["tokens"]] == [" cat", " sat"]

@@ -30,9 +30,9 @@ def streamed(sampler="greedy", **options):
         ({"stop_regex": "(?<=sat)"}, " cat sat", "stop", 2),
         ({"stop_regex": "t.*m"}, CYCLE * 2, "length", 8),
         ({"stop_regex": "on", "stop": " sat"}, " cat", "stop", 2),
-        ({"stop_on_loop": 2}, CYCLE * 2, "loop", 8),
-        ({"stop_on_loop": 3}, CYCLE * 2, "length", 8),
-        ({"stop_on_loop": 2, "stop": "cat on"}, CYCLE * 2, "loop", 8),
+        ({"stop_loop": 2}, CYCLE * 2, "loop", 8),
+        ({"stop_loop": 3}, CYCLE * 2, "length", 8),
+        ({"stop_loop": 2, "stop": "cat on"}, CYCLE * 2, "loop", 8),
     ],
 )
 def test_where_a_text_ends_and_why(endings, expected, reason, tokens):
@@ -56,7 +56,7 @@ def test_a_stream_holds_back_what_a_pattern_may_take_away():
 
 @pytest.mark.parametrize(
     "endings",
-    [{"stop_regex": r"\b(\w)\w+ \1"}, {"stop_on_loop": 2}, {"stop_regex": "a. .a", "stop": "ran"}],
+    [{"stop_regex": r"\b(\w)\w+ \1"}, {"stop_loop": 2}, {"stop_regex": "a. .a", "stop": "ran"}],
 )
 def test_a_stream_is_the_text_of_any_batch(endings):
     texts = generate("stochastic", n=30, length=12, **endings)
@@ -69,15 +69,15 @@ def test_a_stream_is_the_text_of_any_batch(endings):
 
 def test_the_prompt_is_no_part_of_a_loop_or_a_match():
     [text] = corelm.generate(
-        MODEL, "the cat sat on the", sampler="greedy", length=4, stop_on_loop=2, stop_regex="the c"
+        MODEL, "the cat sat on the", sampler="greedy", length=4, stop_loop=2, stop_regex="the c"
     )
     assert (text.text, text.finish_reason) == (CYCLE, "length")
 
 
 @pytest.mark.parametrize("repeats", [1, 0, -3, 2.0, "3", True])
 def test_any_other_number_of_repeats_is_refused(repeats):
-    with pytest.raises(UsageError, match="stop_on_loop must be a whole number, at least 2, not"):
-        generate(stop_on_loop=repeats)
+    with pytest.raises(UsageError, match="stop_loop must be a whole number, at least 2, not"):
+        generate(stop_loop=repeats)
 
 
 def test_a_search_that_takes_too_long_keeps_the_text(monkeypatch):
@@ -87,3 +87,12 @@ def test_a_search_that_takes_too_long_keeps_the_text(monkeypatch):
         corelm.generate(model, "", sampler="greedy", stop_regex="(a|aa)+$", seed=1)
     [text] = caught.value.generations
     assert (text.text, text.tokens, text.finish_reason) == ("yes", [2], "error")
+
+
+@pytest.mark.parametrize("value", [b"a", [b"a"], 5, None, [None], {3: 4}])
+@pytest.mark.parametrize(
+    ("option", "thing"), [("stop", "a stop string"), ("stop_regex", "a pattern")]
+)
+def test_what_is_no_text_ends_none(option, thing, value):
+    with pytest.raises(UsageError, match=f"^{thing} is a text, not "):
+        corelm.generate(ToyModel(), "the", sampler="greedy", length=2, **{option: value})

@@ -503,6 +503,7 @@ def test_a_stream_names_its_sample():
     assert [step.samples.tolist() for step in steps] == [[7], [7]]
 
 
+@pytest.mark.packages
 def test_arguments_of_a_wrong_type_are_named():
     with pytest.raises(UsageError, match=r"a decoder is an object such as .*, not 'beam'"):
         generate(decoder="beam")

@@ -9,6 +9,8 @@ from corelm.interop import ChatTemplate, vocabulary_of
 from corelm.language_model import ChatVocabulary
 from corelm.runs import render_chat
 
+pytest.importorskip("jinja2", reason='pip install "corelm[report]"')
+
 CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"

@@ -227,6 +227,7 @@ def test_an_unknown_format_is_refused(tiny, tmp_path):
         export(read(tiny), "onnx", tmp_path / "out")
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize(
     ("to", "library", "command"),
     [

@@ -76,6 +76,7 @@ def assert_same_ids(vocabulary, texts):
 # The same ids as Keras
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("style", STYLES)
 def test_nasty_texts_have_the_ids_that_keras_gives(style):
     texts = list(NASTY.values())

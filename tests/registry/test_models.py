@@ -127,6 +127,7 @@ def test_malformed_names_are_unknown(name):
         load(name)
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("path", ["./nothing", "nothing/", "nothing.keras", "~/nothing", ".."])
 def test_a_path_with_nothing_there(path):
     with pytest.raises(ModelFileError, match=r"there is no|manifest\.json': it is missing"):
@@ -192,12 +193,14 @@ USES = [
 ]
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("use", USES)
 def test_a_path_is_a_model_wherever_a_name_is(tmp_path, use):
     write(tmp_path / "model")
     assert use(tmp_path / "model")
 
 
+@pytest.mark.packages
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("other", [None, 5, ["imdb"]])
 def test_something_that_is_not_a_model_is_refused(use, other):

@@ -114,6 +114,7 @@ def test_samplers_that_flatten():
     assert holding(flattens, *hot, *cold) == hot
 
 
+@pytest.mark.packages
 def test_samplers_that_compare_probabilities():
     yes = ["top_p(p=0.9)", "min_p(p=0.1)", "typical(p=0.9)", "epsilon(epsilon=0.01)"]
     yes += ["eta(epsilon=0.002)", "top_h(h=0.5)", "p_less"]

@@ -573,6 +573,7 @@ def test_models_and_decoders_keep_their_names_despite_a_rival(rival):
     assert plugins.decoder("corelm-rival:ancestral").__name__ == "Decoder"
 
 
+@pytest.mark.packages
 def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
     chain = corelm.preset("keras-hub")
     assert {type(stage).__module__.split(".")[0] for stage in chain.stages} == {"corelm_samplers"}
@@ -587,6 +588,7 @@ def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only)
         built_in("mine")
 
 
+@pytest.mark.packages
 def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
     report = corelm.compare(ToyModel(), prompts="the", n=2, length=4)
     rows = report.to_dict()["samplers"]
@@ -956,3 +958,29 @@ def test_the_output_of_an_observer_goes_to_stderr(installed_plugin, only, capfd)
     installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
     corelm.generate(ToyModel(), "the", sampler="greedy", length=2, seed=1)
     assert capfd.readouterr() == ("", "0\n1\n")
+
+
+class Counted(list):
+    """A list that counts how often it is read from end to end."""
+
+    reads = 0
+
+    def __iter__(self):
+        type(self).reads += 1
+        return super().__iter__()
+
+
+def test_a_name_is_found_without_a_look_at_all_others(monkeypatch):
+    """`plugins --check` asks for each of 20,000 names, and was quadratic."""
+    cls = type("Many", (corelm.Sampler,), {"__doc__": "Change nothing.", "__call__": lambda *_: _[1]})
+    many = {f"many_{i}": type(f"Many{i}", (cls,), {"__doc__": "."}) for i in range(50)}
+    plugins = Registry([])
+    hook = corelm.hookimpl(lambda: many)
+    plugins.register(SimpleNamespace(corelm_samplers=hook), "my-package")
+    for source, offered in plugins._offered.items():
+        plugins._offered[source] = {hook: Counted(each) for hook, each in offered.items()}
+    monkeypatch.setattr(Counted, "reads", 0)
+    for name, value in many.items():
+        assert plugins.find("corelm_samplers", name).value is value
+        assert plugins.offer_of(value).name == name
+    assert Counted.reads == 0

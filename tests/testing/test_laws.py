@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Sampler, keep, param, softmax
+from corelm import Sampler, mask_logits, param, softmax
 from corelm.errors import UsageError
 from corelm.testing import LAWS, ToyModel, is_portable, obeys_the_laws
 from corelm.testing.cases import cases, distinct, eighths
@@ -33,7 +33,7 @@ class Good(Sampler):
     """Drop the least likely tokens: exact, stateless, row by row."""
 
     def __call__(self, logits, context):
-        return keep(logits, logits >= logits.max(axis=-1, keepdims=True) - 2)
+        return mask_logits(logits, logits >= logits.max(axis=-1, keepdims=True) - 2)
 
 
 # Bad samplers, each with one fault
@@ -64,7 +64,7 @@ class GlobalRandomness(Sampler):
 class MeanOverTheBatch(Sampler):
     def __call__(self, logits, context):
         p = softmax(logits)
-        return keep(logits, (p >= p.mean(axis=0)) | (p == p.max(axis=-1, keepdims=True)))
+        return mask_logits(logits, (p >= p.mean(axis=0)) | (p == p.max(axis=-1, keepdims=True)))
 
 
 class WritesIntoItsInput(Sampler):
@@ -83,7 +83,7 @@ class RemovesTheOnlyToken(Sampler):
 
     def __call__(self, logits, context):
         p = softmax(logits)
-        return keep(logits, p < 1)
+        return mask_logits(logits, p < 1)
 
 
 class MovesTokens(Sampler):
@@ -121,7 +121,7 @@ class NoArray(Sampler):
 
 class EmptyRow(Sampler):
     def __call__(self, logits, context):
-        return keep(logits, softmax(logits) > 0.9)
+        return mask_logits(logits, softmax(logits) > 0.9)
 
 
 class Raises(Sampler):
@@ -145,7 +145,7 @@ class SaysThatItIsOrderless(Sampler):
 
     def __call__(self, logits, context):
         even = np.arange(logits.shape[-1]) % 2 == 0
-        return keep(logits, even | (logits == logits.max(axis=-1, keepdims=True)))
+        return mask_logits(logits, even | (logits == logits.max(axis=-1, keepdims=True)))
 
 
 class ShiftsByTheLowest(Sampler):
@@ -316,7 +316,7 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
         (repeats_itself, GlobalRandomness(), "a coin before the draw is a mixture"),
         (treats_rows_alone, MeanOverTheBatch(), "axis=-1"),
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
-        (never_restores_a_token, RestoresTokens(), "keep(result, logits > -np.inf)"),
+        (never_restores_a_token, RestoresTokens(), "mask_logits(result, logits > -np.inf)"),
         (ignores_a_constant, NeedsRawLogits(), "is_shift_invariant = False"),
         (treats_tokens_alike, SaysThatItIsOrderless(), "keep 'vocabulary' in `reads`"),
         (keeps_the_most_likely_token, Inverts(), "`is_argmax_invariant = False`"),

@@ -118,13 +118,13 @@ Color = Annotated[
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
-    from corelm.linting import notes  # few commands need it
+    from corelm.linting import lint  # few commands need it
 
     if preset is not None:
         chosen: Sampler = package_object(NAMES, "preset")(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
-    for text in notes(chosen):
+    for text in lint(chosen):
         messages.tell(f"note: {text}")
     return chosen
 

@@ -12,6 +12,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.words import WordTable, share, style_of
 from corelm.decoding.step import Step
+from corelm.errors import SamplerError
 from corelm.generation.generate import Texts, batches
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
@@ -193,7 +194,11 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
     """
     complete = 0
     for texts, failure in _written(request, measured):
-        yield from texts.generations()
+        try:
+            written = texts.generations()
+        except SamplerError as error:  # of a mask, after the last token
+            written, failure = error.generations, error  # type: ignore[attr-defined]
+        yield from written
         complete += sum(reason is not None for reason in texts.finish_reasons)
         if isinstance(failure, Exception) and complete:
             raise PartialError(failure, f"{complete} of {request.total} texts are complete")

@@ -72,7 +72,7 @@ class Ends(corelm.Sampler):
 
     def __call__(self, logits, context):
         ids = np.arange(logits.shape[1]) == context.vocabulary.start
-        return corelm.keep(logits, np.broadcast_to(ids, logits.shape))
+        return corelm.mask_logits(logits, np.broadcast_to(ids, logits.shape))
 
 
 def test_texts_that_end_at_once_cannot_be_measured():

@@ -146,8 +146,11 @@ def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
     [
         (("--batch", "0"), "batch must be at least 1 and at most 1048576, not 0"),
         (("--batch", "all"), "batch must be a whole number, not 'all'"),
-        (("--length", "1"), "length must be at least 2, not 1"),
-        (("--seconds", "-1"), "seconds must be at least 0, not -1.0"),
+        (("--length", "1"), "length must be at least 2 and at most 100000, not 1"),
+        (("--length", "99999999999"),
+         "length must be at least 2 and at most 100000, not 99999999999"),
+        (("--seconds", "1e400"), "seconds must be at least 0 and at most 86400, not inf"),
+        (("--seconds", "-1"), "seconds must be at least 0 and at most 86400, not -1.0"),
         (("--seconds", "nan"), "seconds must be a number, not nan"),
         (("--sampler", "greedy", "--t", "1"),
          "there is no option --t: the sampler greedy has no parameters"),

@@ -15,7 +15,7 @@ from corelm_keras_hub import KerasHubModel, as_sampler
 from keras import ops
 
 import corelm
-from corelm import Sampler, keep, param, softmax
+from corelm import Sampler, mask_logits, param, softmax
 
 PROMPTS = ["the", "the cat", "a cat and the cat"]
 LENGTH = 18
@@ -28,7 +28,7 @@ class TopA(Sampler):
 
     def __call__(self, logits, context):
         p = softmax(logits)
-        return keep(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
+        return mask_logits(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
 
 
 def full_pass(network, texts):

@@ -9,7 +9,7 @@ import pytest
 import corelm
 import corelm.interop.testing
 import corelm.testing
-from corelm import Sampler, keep, param, softmax
+from corelm import Sampler, mask_logits, param, softmax
 from corelm.errors import CorelmError, SamplerError, UsageError
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
@@ -42,7 +42,7 @@ class TopA(Sampler):
 
     def __call__(self, logits, context):
         p = softmax(logits)
-        return keep(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
+        return mask_logits(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
 
 
 class Fails(Sampler):
@@ -241,7 +241,7 @@ class Letters(Sampler):
         kept = np.array([bool(word) and word.isalpha() and word.islower() for word in words])
         if context.step:
             kept[list(vocabulary.ends)] = True
-        return keep(logits, np.broadcast_to(kept, logits.shape))
+        return mask_logits(logits, np.broadcast_to(kept, logits.shape))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

@@ -290,7 +290,7 @@ def test_a_plugin_of_ten_lines_runs_unchanged():
 
         def __call__(self, logits, context):
             p = corelm.softmax(logits)
-            return corelm.keep(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
+            return corelm.mask_logits(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
 
     processor = as_logits_processor(TopA(), seed=3)
     found = tokens("the", 12, logits_processors=[processor])

@@ -10,7 +10,7 @@ from corelm_presets.engine_presets import ENGINES
 
 from corelm import preset, presets, sampler, sampling_distribution
 from corelm.errors import UnknownNameError
-from corelm.linting import notes
+from corelm.linting import lint
 
 INF = float("inf")
 
@@ -103,7 +103,7 @@ def test_a_preset_is_printed_read_back_and_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_preset_gets_no_warning(name):
-    assert notes(preset(name)) == []
+    assert lint(preset(name)) == []
 
 
 def test_dry_can_be_switched_on_in_the_expression():

@@ -16,6 +16,7 @@ from corelm.runs import Displayed, Job, as_model, atomic_files, choose, counted,
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
+from corelm_report.extra import check_extra
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
@@ -261,6 +262,7 @@ def compare(
         >>> [entry["sampler"] for entry in report.to_dict()["samplers"]]
         ['greedy', 'temperature(t=0.5)']
     """
+    check_extra("a report")
     own = _named(model)
     asked = plan(
         own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,

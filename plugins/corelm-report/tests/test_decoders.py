@@ -105,6 +105,21 @@ def test_the_cost_of_a_token(document, name, calls, read):
     assert sum(value is not None for value in known) == 2  # the first text of each prompt
 
 
+def test_the_cost_counts_the_texts_that_it_was_measured_on(document):
+    report = corelm.Report(document)
+    own = rows(document)["stochastic"]["generated_texts"]
+    assert own["n"] == 12
+    counted = {"model_calls", "tokens_read"}
+    lines = [line.split(",") for line in report.to_csv().splitlines()]
+    used = {
+        line[2]: int(line[6]) for line in lines if line[:2] == ["stochastic", "generated_texts"]
+    }
+    assert {name for name, n in used.items() if n == 2} == counted  # the first of each prompt
+    assert {used[name] for name in used.keys() - counted} == {12}
+    assert {own["texts_used"][name] for name in counted} == {2}
+    assert "of 2 texts" in report.to_html()
+
+
 def test_without_decoders_nothing_is_counted():
     report = corelm.compare(ToyModel(), "greedy", prompts="the", n=1, length=5)
     assert report.to_dict()["samplers"][0]["generated_texts"]["tokens_read"] is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.plan.plan import NamedModel, plan
+from corelm_report.plan.plan import OWN, NamedModel, plan
 
 from corelm.testing import ToyModel
 
@@ -45,11 +45,11 @@ def test_a_report_that_keeps_more_texts_is_the_same():
 def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
     given = []
     monkeypatch.setattr(
-        "corelm_report.plan.plan.Job.of", lambda *parts: given.append(parts) or parts
+        "corelm_report.plan.plan.Job.of", lambda *parts, **named: given.append(parts) or parts
     )
     other = NamedModel(ToyModel(end=False), "other")
     of(scorer=other).jobs("toy", "other", "cpu", "float32")
     own, scorer = given
-    assert (own[0], own[2], own[4:]) == ("toy", "the cat", ("cpu", "float32"))
+    assert (own[0], own[2], own[4:]) == ("toy", "the cat", ("cpu", "float32", OWN))
     assert scorer == ("other", other.model, "the cat", ())
     assert len(of().jobs("toy", None)) == 1

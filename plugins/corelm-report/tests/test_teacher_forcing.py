@@ -140,7 +140,7 @@ class Spy(Sampler):
 
     def __call__(self, logits, context):
         heard.append(context)
-        return corelm.keep(logits, np.arange(logits.shape[1]) < self.bound)
+        return corelm.mask_logits(logits, np.arange(logits.shape[1]) < self.bound)
 
 
 heard: list[corelm.Context] = []

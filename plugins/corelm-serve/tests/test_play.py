@@ -226,7 +226,7 @@ def test_settings_of_an_engine(client):
 def test_notes_on_likely_mistakes(client):
     chain = "temperature(t=0.7) | greedy"
     found = client.post("/api/chain", json={"sampler": chain}).json()
-    assert found["notes"] == corelm.notes(corelm.sampler(chain)) != []
+    assert found["notes"] == corelm.lint(corelm.sampler(chain)) != []
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_prompts_of_all_kinds(client):
         ({"stop": " cat"}, {"stop": " cat"}),
         ({"stop": [" cat", " dog"]}, {"stop": [" cat", " dog"]}),
         ({"stop_regex": "d.g"}, {"stop_regex": "d.g"}),
-        ({"stop_loop": 3}, {"stop_on_loop": 3}),
+        ({"stop_loop": 3}, {"stop_loop": 3}),
     ],
 )
 def test_what_ends_a_text(client, fields, options):

@@ -5,6 +5,7 @@ They need no Keras, so that the command line can check them at once.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -181,6 +182,11 @@ class TrainingSettings:
         """
         self._check_names()
         self._check_numbers()
+        if self.out.name in ("", os.pardir):
+            raise UsageError(
+                f"a model needs a folder with a name of its own, such as "
+                f"{self.out / 'my-model'}, not {str(self.out)!r}"
+            )
         preset = self._preset()
         architecture = replace(
             preset.architecture, **self._replaced(("vocabulary_size", "context_length"))

@@ -54,6 +54,12 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (("--data", "{notes}", "--precision", "half"), "precision must be one of auto, float32"),
         (("--data", "{notes}", "--out", "{folder}"), "{folder} already exists; "),
+        (
+            ("--data", "{notes}", "--out", "/", "--overwrite"),
+            "a model needs a folder with a name of",
+        ),
+        (("--data", "{notes}", "--out", ".", "--resume"), "a model needs a folder with a name of"),
+        (("--data", "{notes}", "--out", "{folder}/.."), "a model needs a folder with a name of it"),
     ],
 )
 def test_wrong_usage_is_refused_before_heavy_imports(

@@ -207,7 +207,7 @@ def test_a_text_ends_with_any_of_the_end_tokens(tmp_path):
     *others, last = list(stream)
     assert last.finish_reason == "end"
     assert {step.finish_reason for step in others} == {None}
-    [looped] = corelm.generate(model, "the", sampler="greedy", length=60, stop_on_loop=3, seed=1)
+    [looped] = corelm.generate(model, "the", sampler="greedy", length=60, stop_loop=3, seed=1)
     assert looped.finish_reason == "loop"
 
 

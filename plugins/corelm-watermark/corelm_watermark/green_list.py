@@ -3,6 +3,7 @@
 import numpy as np
 
 from corelm import ParameterError, hookimpl, param
+from corelm.filters import array_namespace, in_library_of
 from corelm_watermark.keys import context_seeds, mix, secret
 from corelm_watermark.watermark import Watermark
 
@@ -58,7 +59,8 @@ class GreenList(Watermark):
             return logits
         size = logits.shape[1]
         green = self.green(last, np.arange(size)[None], size) & (last >= 0).all(-1, keepdims=True)
-        return np.where(green, logits + logits.dtype.type(self.delta), logits)
+        green = in_library_of(logits, green)
+        return array_namespace(logits).where(green, logits + self.delta, logits)
 
     def green(self, contexts, ids, size):
         """Return True for each token that is green.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from corelm import ParameterError, hookimpl, param, softmax
+from corelm.filters import array_namespace, in_library_of, widen
 from corelm_watermark.keys import secret
 from corelm_watermark.watermark import Watermark
 
@@ -69,10 +70,11 @@ class SynthID(Watermark):
         now, before = hashes[:, -1:], hashes[:, max(step - self.history, 0) : step]
         repeated = (before == now).any(axis=-1, keepdims=True)
         cells = _next_hash(now.astype(np.uint16), np.arange(logits.shape[1])[None])
-        factors = tournament(softmax(logits.astype(np.float64)), cells, self._numbers)
+        xp, p = array_namespace(logits), softmax(widen(logits))
+        play = tournament if xp is np else tournament_by_layer
         with np.errstate(divide="ignore"):  # a token that always loses
-            changed = logits + np.log(factors)
-        return np.where(repeated, logits, changed).astype(logits.dtype)
+            changed = logits + xp.log(play(p, cells, self._numbers))
+        return xp.astype(xp.where(in_library_of(logits, repeated), logits, changed), logits.dtype)
 
     def marks(self, grams, size):
         return g_values(self._numbers)[:, _hash(grams).astype(np.uint16)].T
@@ -155,6 +157,19 @@ def tournament(probabilities, cells, numbers):
         )
         layers = min(8, len(numbers) - 8 * block)
         factors *= _play(masses.reshape(batch, 256), layers).ravel()[patterns]
+    return factors
+
+
+def tournament_by_layer(probabilities, cells, numbers):
+    """Return `tournament` for an array of any library, as its formula reads.
+
+    Gradients flow through it, which they can't through the counts of patterns.
+    """
+    xp, factors = array_namespace(probabilities), probabilities * 0 + 1
+    for bits in g_values(numbers):
+        g = xp.astype(in_library_of(probabilities, bits[cells]), factors.dtype)
+        zeros = xp.sum(probabilities * factors * (1 - g), axis=-1, keepdims=True)
+        factors = factors * (g + zeros)
     return factors
 
 

@@ -228,3 +228,18 @@ def test_values_that_are_refused(expression, message):
 def test_keys_from_a_command_line_are_numbers():
     assert corelm.sampler("synthid", keys="654,400") == SynthID(keys=[654, 400])
     assert SynthID(keys=EIGHT, depth=2)._numbers == (654, 400)
+
+
+@pytest.mark.parametrize("expression", ["green_list(key='env:WK')", "synthid(keys='env:WK')",
+                                        "gumbel_max(key='env:WK')"])  # fmt: skip
+def test_no_secret_of_a_variable_is_pickled(monkeypatch, expression):
+    monkeypatch.setenv("WK", "31415926535")
+    value = corelm.sampler(f"top_k(k=5) | {expression}")
+    derived = {name: kept for name, kept in vars(value.stages[1]).items() if name[0] == "_"}
+    assert derived
+    pickled = pickle.dumps(value)
+    assert b"31415926535" not in pickled
+    assert not any(name.encode() in pickled for name in derived)
+    found = pickle.loads(pickled)
+    assert found == value
+    assert derived.keys() <= vars(found.stages[1]).keys()

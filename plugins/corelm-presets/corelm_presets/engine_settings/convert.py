@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corelm import Chain, Sampler
+from corelm import sampler as read_sampler
+from corelm.errors import SettingsError, UnknownNameError, UsageError
+from corelm.runs import did_you_mean, shown
 from corelm_presets.engine_settings import (
     files,
     koboldcpp,
@@ -19,11 +23,6 @@ from corelm_presets.engine_settings import (
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
 from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
-
-from corelm import Chain, Sampler
-from corelm import sampler as read_sampler
-from corelm.errors import SettingsError, UnknownNameError, UsageError
-from corelm.runs import did_you_mean, shown
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine

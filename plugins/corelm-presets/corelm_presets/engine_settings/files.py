@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from corelm_presets.engine_settings import llama_cpp_flags, ollama
-
 from corelm.errors import SettingsError
 from corelm.runs import one_line, open_input, shown
+from corelm_presets.engine_settings import llama_cpp_flags, ollama
 
 LARGEST_FILE = 2**20
 """Bytes; a larger file is refused."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from corelm.errors import SettingsError
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
     Engine,
@@ -26,8 +27,6 @@ from corelm_presets.engine_settings.engine import (
     plain,
     texts,
 )
-
-from corelm.errors import SettingsError
 
 LAST = 64
 DIGITS = 9

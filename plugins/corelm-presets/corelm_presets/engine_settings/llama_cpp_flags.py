@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corelm_presets.engine_settings import llama_cpp
-from corelm_presets.engine_settings.engine import Values
-
 from corelm.errors import SettingsError
 from corelm.runs import printable, shown
+from corelm_presets.engine_settings import llama_cpp
+from corelm_presets.engine_settings.engine import Values
 
 FLAGS = {
     "--temp": "temperature",

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from corelm.errors import SettingsError
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings.engine import Engine, Setting, Values, plain
 from corelm_presets.engine_settings.llama_cpp_flags import number
-
-from corelm.errors import SettingsError
 
 OPTIONS = "options"
 COMMANDS = (

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.errors import SettingsError
+from corelm.runs import shown
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
     ListingEngine,
@@ -30,9 +32,6 @@ from corelm_presets.engine_settings.engine import (
     plain,
     texts,
 )
-
-from corelm.errors import SettingsError
-from corelm.runs import shown
 
 TEN_THOUSAND = 10_000
 DIGITS = 12

@@ -221,9 +221,11 @@ def report(
     """
     from corelm.runs import choose
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
+    from corelm_report.extra import check_extra
     from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
+        check_extra("a report")
         files = {
             "json": json, "csv": csv, "markdown": markdown, "html": html, "latex": latex,
             "p_values": p_values, "bibtex": bibtex,

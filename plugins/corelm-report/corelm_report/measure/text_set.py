@@ -275,7 +275,9 @@ class TextSet:
 
     def _texts_used(self) -> dict[str, int]:
         """Return the number of texts that have a figure, for each figure that some texts lack."""
-        used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
+        both = self.ratios | self._per_text
+        used = {name: sum(map(bool, counts)) for name, (_, counts) in both.items()}
+        used["perplexity"] = used["surprisal"]
         return {name: n for name, n in used.items() if n < len(self.records)}
 
     @cached_property

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Decoder, LanguageModel, Sampler, notes
+from corelm import Decoder, LanguageModel, Sampler, lint
 from corelm.errors import UsageError
 from corelm.runs import (
     Job,
     Offer,
     Parameter,
     Rule,
+    as_settings,
     checksum_of,
-    code_settings,
+    code_of,
     default_prompt,
     digest_of_texts,
     hashes_of_secrets,
     identity_of,
+    loader_of,
     parts,
     prompt_notes,
     registry,
@@ -30,7 +32,14 @@ from corelm.runs import (
 from corelm.runs import strategy as read_strategy
 from corelm_report.document.figures import HUMAN
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
-from corelm_report.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
+from corelm_report.plan.candidates import (
+    Candidate,
+    _candidates,
+    _once,
+    numbers_of,
+    releases_of,
+    source_of,
+)
 from corelm_report.plan.human_corpus import (
     HOW_TO_GIVE,
     PROMPT_LENGTH,
@@ -40,6 +49,8 @@ from corelm_report.plan.human_corpus import (
 )
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
+OWN = ("corelm_report",)
+"""The package whose code takes part in every report."""
 NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
@@ -140,9 +151,9 @@ class Plan:
         """
         # Workers check that their copy of the model answers this text as ours does.
         text = self.prompts[0]
-        jobs = [Job.of(name, self.model, text, self._things(), device, dtype)]
+        jobs = [Job.of(name, self.model, text, self._things(), device, dtype, OWN)]
         if self.scorer is not None and scorer is not None:
-            jobs.append(Job.of(scorer, self.scorer.model, text, ()))
+            jobs.append(Job.of(scorer, self.scorer.model, text, (), modules=OWN))
         return jobs
 
     def as_json(self) -> dict[str, Any]:
@@ -169,18 +180,33 @@ class Plan:
             "against": self.against,
             "values of secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
-            **code_settings(self._code(), ["corelm_report"]),
+            **as_settings(self.code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
 
     def _things(self) -> list[Sampler | Decoder]:
         return [thing for c in self.candidates for thing in c.strategy if thing is not None]
 
-    def _code(self) -> list[object]:
-        """Return everything whose code decides the figures."""
-        metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
-        stages = [part for thing in self._things() for part in parts(thing)]
-        return [*self.models, *stages, *metrics]
+    def weights(self) -> dict[str, str]:
+        """Return the identity of the model and of the second scorer, by name."""
+        named = [NamedModel(self.model, self.model_name), *([self.scorer] if self.scorer else [])]
+        return {each.name: each.fingerprint(self.prompts[0]) for each in named}
+
+    def _parts(self) -> list[Sampler | Decoder]:
+        return [part for thing in self._things() for part in parts(thing)]
+
+    def code(self) -> dict[str, str]:
+        """Return the digest of each package whose code decides the figures, by name."""
+        functions = [each for offer in self.metrics for each in offer.value.functions]
+        modules = [*OWN, *(offer.source.value for offer in self.metrics)]
+        return code_of([*self.models, *self._parts(), *functions], modules)
+
+    def plugins(self) -> dict[str, str]:
+        """Return the version of each package that offers a part of the report, by name."""
+        loaders = [loader for model in self.models if (loader := loader_of(model))]
+        of_metrics = [offer.source for offer in self.metrics]
+        sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
+        return {each.distribution: each.version for each in sources if each.version}
 
 
 def plan(
@@ -261,7 +287,7 @@ def _notes(
 ) -> Iterator[str]:
     """Return the likely mistakes in the chains and in the prompts."""
     for candidate in candidates:
-        yield from notes(candidate.sampler)
+        yield from lint(candidate.sampler)
     yield from prompt_notes(model, prompts)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from corelm import Explanation, Generation, Report
-from corelm.errors import MissingDependencyError, UsageError
+from corelm.errors import UsageError
 from corelm_report.document.content import Document
 from corelm_report.document.numbers import share, visible
+from corelm_report.extra import check_extra
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import FAINT, INK, MUTED, TEAL
 from corelm_report.render.plots.curves import entropy_by_position, has_positions
@@ -21,12 +22,8 @@ from corelm_report.render.plots.entries import shortened
 from corelm_report.render.plots.files import drawable
 from corelm_report.render.plots.scatter import has_texts, surprisal_against_diversity
 
-try:
-    canvas.import_matplotlib()
-except ImportError as error:
-    raise MissingDependencyError(
-        f"corelm.plot needs matplotlib ({error}); install it with: pip install matplotlib"
-    ) from error
+check_extra("corelm.plot")
+canvas.import_matplotlib()
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

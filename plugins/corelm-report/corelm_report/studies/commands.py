@@ -13,6 +13,7 @@ from corelm import hookimpl
 from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
 from corelm.errors import UsageError
 from corelm.runs import Parameter, Rule
+from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
 Place = Annotated[
@@ -68,6 +69,7 @@ def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> 
     from corelm_report.studies.study_output import run_study
 
     with product() as out:
+        check_extra("a study")
         return run_study(read_study(Path(file)), choose(workers, scheduler), out)
 
 
@@ -78,6 +80,7 @@ def show(place: Place) -> int:
 
     path = Path(place)
     with product() as out:
+        check_extra("a study")
         study = read_study(path) if path.suffix == ".toml" else None
         return show_result(result_at(path), out, study)
 
@@ -90,6 +93,7 @@ def diff(before: Place, after: Place) -> int:
     from corelm_report.studies.study_output import diff_results, result_at
 
     with product() as out:
+        check_extra("a study")
         return diff_results(result_at(Path(before)), result_at(Path(after)), out)
 
 
@@ -104,6 +108,7 @@ def freeze(file: File) -> int:
     from corelm_report.studies.study_output import freeze_study
 
     with product() as out:
+        check_extra("a study")
         return freeze_study(read_study(Path(file)), out)
 
 
@@ -153,5 +158,6 @@ def plan(
     else:
         goal = Goal(WIDTH.convert(width) / 2, None)
     with product() as out:
+        check_extra("a study")
         study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
         return plan_study(study, figure, goal, choose(workers, scheduler), out)

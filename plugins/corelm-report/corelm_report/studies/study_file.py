@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -195,9 +196,10 @@ def _prompts(value: Any, place: _Place) -> tuple[str, ...]:
 
 def _path(value: Any, place: _Place) -> Path:
     path = place.path.parent / _text(value, place)
-    if not path.exists():
-        raise ValueError("a file or folder that is there")
-    return path
+    with suppress(OSError):  # a name that is too long for the system
+        if path.exists():
+            return path
+    raise ValueError("a file or folder that is there")
 
 
 def _among(choices: tuple[str, ...]) -> Reader:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,16 +25,14 @@ from corelm.runs import (
     differences,
     label,
     machine,
-    parts,
-    plugin_of,
+    one_line,
 )
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
-from corelm_report.measure.provenance import described
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
-from corelm_report.plan.plan import NamedModel, Plan, plan
+from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
 from corelm_report.report import Report
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
@@ -103,8 +102,7 @@ def here() -> Json:
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
     """Return the identity of a model, and the digests of corelm's code and of the model's."""
-    plugin = plugin_of(name) if name else None
-    code = code_of([model], [plugin.value] if plugin else ())
+    code = code_of([model], OWN)
     return [NamedModel(model, name or "").fingerprint(prompt), code]
 
 
@@ -214,40 +212,33 @@ class StudyResult:
         return f"Not as registered on {found['created']}: {found['changes']}."
 
 
-DIGESTS = ("human texts", "prompts", "model", "scorer")
+DIGESTS = ("human texts", "prompts")
 """The digests of the data of each model's report."""
 
 
 def _flat(lock: Json) -> Json:
+    models = {f"model {each['name']}": each.get("sha256") for each in lock["models"]}
     data = {
         f"{name} of {each['name']}": each["digests"].get(name)
         for each in lock["models"]
         for name in DIGESTS
     }
+    weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
     code = {f"code of {name}": each for name, each in lock["code"].items()}
-    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **data}
+    parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def digests_of(plan: Plan) -> Json:
-    """Return the digests of the data of a report: what it reads, not what that is called.
-
-    Human texts of the same file, or a model of the same name, may have changed.
-    """
-    asked = plan.as_json()
-    return {
-        "human texts": asked["texts of the reference"],
-        "prompts": digest(list(plan.prompts)),
-        "model": asked["weights of the model"],
-        "scorer": asked["weights of the scorer"],
-    }
+    """Return the digests of the texts that a report reads; a file of this name may have changed."""
+    human = plan.as_json()["texts of the reference"]
+    return {"human texts": human, "prompts": digest(list(plan.prompts))}
 
 
 def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
     """Write the digests of everything that decides the results of a study; return the file."""
-    made = _made_of(study, plans) | {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "plugins": _releases(plans),
-    }
+    made = _made_of(study, plans)
+    made["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     path = study.folder / REGISTRATION
     study.folder.mkdir(parents=True, exist_ok=True)
     atomic_files.write_file(atomic_files.dump_json(made), path)
@@ -293,46 +284,34 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     return folder
 
 
-def _made_of(study: Study, plans: Sequence[PlannedReport]) -> Json:
+def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
     """Return everything that decides the results of a study."""
-    strategies = [c.strategy for planned in plans for c in planned.plan.candidates]
-    things = [thing for each in strategies for thing in each if thing is not None]
-    stages = [part for thing in things for part in parts(thing)]
-    models = [model for planned in plans for model in planned.plan.models]
-    facts = machine()
+    plans, facts = [each.plan for each in planned], machine()
     return {
         "schema": SCHEMA,
         "title": study.title,
         "settings": study.settings(),
         "versions": {**here(), "python": facts["python"], "processor": facts["processor"]},
-        "code": code_of([*models, *stages], ["corelm_report"]),
+        "plugins": _merged(plan.plugins() for plan in plans),
+        "code": _merged(plan.code() for plan in plans),
+        "weights": _merged(plan.weights() for plan in plans),
         "models": [
-            {"name": label(planned.model), "digests": digests_of(planned.plan)} for planned in plans
+            {
+                "name": label(each.model),
+                "sha256": each.plan.sha256,
+                "digests": digests_of(each.plan),
+            }
+            for each in planned
         ],
     }
 
 
-def _releases(plans: Sequence[PlannedReport]) -> dict[str, str]:
-    """Return the versions of the plugins that the samplers of a study come from."""
-    found = {}
-    for planned in plans:
-        for candidate in planned.plan.candidates:
-            for stage in described(candidate.strategy).stages:
-                if stage.plugin and stage.plugin.version:
-                    found[stage.plugin.distribution] = stage.plugin.version
-    return dict(sorted(found.items()))
-
-
 def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
     """Write what made the reports, and how to repeat them."""
-    plans = [planned for planned, _ in reports]
-    lock = _made_of(study, plans) | {"plugins": _releases(plans)}
+    lock = _made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
-        entry |= {
-            "sha256": planned.plan.sha256,
-            "folder": folder_of(planned.model),
-            "report": atomic_files.sha256(report.to_json().encode()),
-        }
+        entry["folder"] = folder_of(planned.model)
+        entry["report"] = atomic_files.sha256(report.to_json().encode())
     lock["registered"] = _registered(study, lock)
     atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
     atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
@@ -340,12 +319,17 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
     return StudyResult(study.folder, lock)
 
 
+def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Return the values of all reports by name, sorted."""
+    return dict(sorted(item for each in of_reports for item in each.items()))
+
+
 def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
-    models = [f"- {m['name']}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    models = [f"- {one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
     data = [
-        f"- {name} of {m['name']}: {each}"
+        f"- {name} of {one_line(m['name'])}: {each}"
         for m in lock["models"]
         for name, each in m["digests"].items()
         if each
@@ -354,13 +338,12 @@ def _repeat(study: Study, lock: Json) -> str:
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
         [
-            f"# How to repeat: {study.title}", "",
+            f"# How to repeat: {one_line(study.title)}", "",
             "```", f"pip install {packages} numpy=={lock['versions']['numpy']}",
-            f"corelm study run {study.file.name}", "```", "",
+            f"corelm study run {one_line(shlex.quote(study.file.name))}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
             "Models:", "", *models, "", "Digests of the data:", "", *data, "",
-            "Versions:", "", *versions, "", "Digests of the code:", "",
-            *code, "",
+            "Versions:", "", *versions, "", "Digests of the code:", "", *code, "",
         ]
     )  # fmt: skip

@@ -35,6 +35,7 @@ from corelm.runs import (
 )
 from corelm_report.measure.units import Match, MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
+from corelm_report.plan.plan import OWN
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30
@@ -273,7 +274,7 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return the expression of a sampler, the versions and digests of its code, its secrets."""
     found = strategy(expression)
     things = [thing for thing in found if thing is not None]
-    code = code_of((part for thing in things for part in parts(thing)), ["corelm_report"])
+    code = code_of((part for thing in things for part in parts(thing)), OWN)
     return [expression, releases_of(found), code, hashes_of_secrets(things)]
 
 

@@ -52,6 +52,7 @@ def test_the_title_and_the_folder_are_the_files(read, tmp_path):
         ("length = 1.5", r"line 2: length must be a whole number, at least 1, not 1\.5"),
         ("seeds = [-1]", r"line 2: seeds must be a list of whole numbers"),
         ("prompts = 'gone.txt'", r"line 2: prompts must be a list of texts or a file"),
+        (f"reference = '{5000 * 'x'}'", r"line 2: reference must be a file or folder that is the"),
         ("reference = 'gone'", r"line 2: reference must be a file or folder that is there"),
         ("texts = 'some'", r"""line 2: texts must be a whole number or "all", not 'some'"""),
         ("[write]\nforms = ['pdf']", r"line 3: write\.forms must be a list of some of: json"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import CorelmError, Sampler, Vocabulary, notes, presets
+from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.runs import Strategy, Trace, apply, steps, texts_after
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
@@ -39,7 +39,7 @@ def chain(body: Any) -> dict[str, Any]:
     request = ChainRequest.read(body)
     try:
         found = chain_of(request)
-        return _about(found) | {"notes": notes(found), "error": None}
+        return _about(found) | {"notes": lint(found), "error": None}
     except ApiError as error:
         return {"error": error.message}
 

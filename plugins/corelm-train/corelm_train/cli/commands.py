@@ -130,12 +130,12 @@ def _train(
     if values.get("preset") is None:
         values["preset"] = _preset_for(source, from_)
     folder = _folder(out or f"{_stem(source)}-{values['preset']}")
-    _refuse_to_replace(folder, overwrite or resume)
     if "prompt" in values:
         values["prompt"] = text_argument(values["prompt"])
     start = None if from_ is None else _model_folder(from_)
     settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
     settings.resolve()
+    _refuse_to_replace(folder, overwrite or resume)
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
     _check_target(settings.out)

@@ -1,0 +1,188 @@
+"""The interface of an engine to probe, and the draws that are asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Sampler
+from corelm.errors import CorelmError
+from corelm_probe.evidence import Evidence, Texts, distribution, reads_history
+from corelm_probe.models import SIZE, ProbeModel
+
+Settings = Mapping[str, Any]
+LENGTH = 100
+"""Tokens of the long texts: a chain without history needs no new text for each draw."""
+SHORT = 2
+"""Tokens after a prompt with a chain that reads the history: contexts repeat often enough to count
+the second one too, which sees a drawn token."""
+
+
+class EngineError(CorelmError):
+    """An engine that cannot be reached, or answers with something other than the model's tokens."""
+
+
+class Engine(Protocol):
+    """An engine with one of the models.
+
+    Attributes:
+        name: with the version, for people.
+        format: the engine's name in `corelm.from_settings`, whose keys its settings have; None if
+            the settings are a chain's own, under the key `sampler`.
+        reports_logprobs: True if `logprobs` works.
+    """
+
+    name: str
+    format: str | None
+    reports_logprobs: bool
+
+    def draw(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> Any:
+        """Return the ids of n texts after a prompt, (n, length), drawn independently."""
+
+    def draw_batch(
+        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
+    ) -> Any:
+        """Return the ids of a text after each prompt, (prompts, length), drawn at the same time."""
+
+    def logprobs(
+        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
+    ) -> tuple[list[int], list[float]]:
+        """Return the ids of one text, and the log-probabilities that are reported with them."""
+
+
+@dataclass
+class CallableEngine:
+    """A function of this process as an engine.
+
+    Args:
+        function: called with a prompt's ids, the settings, the number of texts, a seed and their
+            length; returns ids, (texts, length).
+        name: for people.
+        format: as in `Engine`.
+
+    Example:
+        >>> import numpy
+        >>> def always_one(prompt, settings, n, seed, length):
+        ...     return numpy.ones((n, length), dtype=int)
+        >>> CallableEngine(always_one).draw([1], {}, 2, 0, 3).tolist()
+        [[1, 1, 1], [1, 1, 1]]
+    """
+
+    function: Callable[[Sequence[int], Settings, int, int, int], Any]
+    name: str = "a function"
+    format: str | None = None
+    reports_logprobs: bool = False
+
+    def draw(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> Any:
+        return self.function(prompt, settings, n, seed, length)
+
+    def draw_batch(
+        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
+    ) -> Any:
+        return np.concatenate([self.draw(prompt, settings, 1, seed, length) for prompt in prompts])
+
+    def logprobs(
+        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
+    ) -> tuple[list[int], list[float]]:
+        raise EngineError("a function reports no log-probabilities")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Texts to ask for: n of a length, after a prompt."""
+
+    prompt: tuple[int, ...]
+    n: int
+    length: int
+
+
+def requests_for(chain: Sampler, model: ProbeModel, draws: int) -> list[Request]:
+    """Return the requests whose draws show most about a chain, after a short and a long prompt."""
+    short, long = (_ranked(model)[1],), prompt_with_history(model)
+    if reads_history(chain):
+        n = max(1, draws // (2 * SHORT))
+        return [Request(short, n, SHORT), Request(long, n, SHORT)]
+    few = draws // 10  # single tokens: they cost an engine without batches more than long texts
+    texts = max(1, (draws - few) // LENGTH)
+    return [Request(short, texts, LENGTH), Request(long, max(1, few), 1)]
+
+
+def prompt_with_history(model: ProbeModel) -> tuple[int, ...]:
+    """Return a prompt of 300 tokens that tells the windows of penalties apart.
+
+    Likely tokens occur only in the last 20, only in the 21st to 64th last, in the 65th to 256th, or
+    before; every second of them twice. Among the last 20 are also tokens of low logits, for
+    penalties that depend on the sign.
+    """
+    ranked = _ranked(model)
+    low = ranked[-40:-31]
+    groups = [ranked[place:24:4] for place in range(4)]  # the likeliest tokens in turn
+    windows = zip((20, 44, 192, 44), (low, [], [], []), groups, strict=True)
+    parts = []
+    for size, more, group in windows:
+        part = [*more, *group, *group[::2]]
+        parts.append([ranked[-1]] * (size - len(part)) + part)
+    return tuple(token for part in reversed(parts) for token in part)
+
+
+def _ranked(model: ProbeModel) -> list[int]:
+    """Return the ids by falling logit after token 1."""
+    ids = np.argsort(-model.logits([[1]])[0], kind="stable")
+    return [int(i) for i in ids if i != 0]
+
+
+def collect(
+    engine: Engine, model: ProbeModel, settings: Settings, requests: Sequence[Request], seed: int
+) -> Evidence:
+    """Draw the texts of requests, each with a seed of its own.
+
+    Raises:
+        EngineError: the engine fails, or returns other ids or another number of texts.
+    """
+    texts = []
+    for i, request in enumerate(requests):
+        drawn = engine.draw(request.prompt, settings, request.n, seed + i, request.length)
+        shape = (request.n, request.length)
+        texts.append(Texts(request.prompt, checked(drawn, shape, engine.name)))
+    return Evidence(model, texts)
+
+
+def checked(drawn: Any, shape: tuple[int, int], name: str) -> NDArray[np.int64]:
+    """Return the ids as an array; raise if they are not ids of this shape."""
+    tokens = np.asarray(drawn)
+    if tokens.shape != shape or tokens.dtype.kind not in "iu":
+        raise EngineError(
+            f"{name} must return whole numbers of shape {shape}, not {tokens.dtype} of "
+            f"{tokens.shape}"
+        )
+    if tokens.size and not (tokens.min() >= -1 and tokens.max() < SIZE):
+        raise EngineError(
+            f"{name} returned the token {int(tokens.max())}; the model has {SIZE}: is it one of "
+            "`corelm probe models`?"
+        )
+    return tokens.astype(np.int64)
+
+
+def equal_texts(evidence: Evidence) -> int:
+    """Return how many texts are copies of another that was asked for in the same request.
+
+    Only long texts count, which are never equal by chance unless nearly every token is certain.
+    """
+    copies = 0
+    for texts in evidence.texts:
+        if texts.tokens.shape[1] >= LENGTH:
+            copies += len(texts.tokens) - len(np.unique(texts.tokens, axis=0))
+    return copies
+
+
+def is_random(chain: Sampler, model: ProbeModel) -> bool:
+    """Return True if two long texts of a chain are practically never equal."""
+    return bool(distribution(chain, model, np.array([[1]])).max() < 0.9)

@@ -1,0 +1,263 @@
+"""Servers: the APIs of OpenAI, llama.cpp, KoboldCpp and Ollama.
+
+A request goes to the URL that the user gives and nowhere else: no redirect is followed, and no
+proxy of the environment is used.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import UsageError
+from corelm.runs import did_you_mean, one_line
+from corelm_probe.engine import EngineError, Settings
+from corelm_probe.models import CHARACTERS, MODELS
+
+CONNECTIONS, TIMEOUT = 8, 120.0
+LARGEST = 1 << 25
+"""Bytes of an answer."""
+SEEDS = 999_983
+"""Seeds are below this prime: KoboldCpp allows six digits."""
+PER_REQUEST = 8
+"""Texts of one request, where an API has a number of texts: llama.cpp allows its slots."""
+
+Body = dict[str, Any]
+TEXT = MODELS["flat"]
+"""Any of the models, for its vocabulary."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """How to ask a server for texts.
+
+    Attributes:
+        path: of the requests.
+        format: the engine's name in `corelm.from_settings`.
+        body: the model's name, a prompt's ids, the number of texts, a seed and their length.
+        texts: the ids of each text in an answer.
+        several: True if a request can have more than one text.
+        logprobs: reads the log-probabilities of the first text; None if the API has none.
+        ask_logprobs: the keys that ask for them.
+    """
+
+    path: str
+    format: str
+    body: Callable[[str, Sequence[int], int, int, int], Body]
+    texts: Callable[[Any], list[list[int]]]
+    several: bool = False
+    logprobs: Callable[[Any], list[float]] | None = None
+    ask_logprobs: Mapping[str, Any] | None = None
+
+
+def _openai(served: str, prompt: Sequence[int], n: int, seed: int, length: int) -> Body:
+    body = {"prompt": TEXT.decode(list(prompt)), "n": n, "seed": seed, "max_tokens": length}
+    return body | ({"model": served} if served else {})
+
+
+def _llama_cpp(served: str, prompt: Sequence[int], n: int, seed: int, length: int) -> Body:
+    return {"prompt": [*prompt], "seed": seed, "n_predict": length, "return_tokens": True}
+
+
+def _koboldcpp(served: str, prompt: Sequence[int], n: int, seed: int, length: int) -> Body:
+    text = TEXT.decode(list(prompt))
+    return {"prompt": text, "sampler_seed": seed + 1, "max_length": length, "quiet": True}
+
+
+def _ollama(served: str, prompt: Sequence[int], n: int, seed: int, length: int) -> Body:
+    text, options = TEXT.decode(list(prompt)), {"seed": seed, "num_predict": length}
+    return {"model": served, "prompt": text, "raw": True, "stream": False, "options": options}
+
+
+APIS: Mapping[str, Api] = {
+    "openai": Api(
+        "/v1/completions",
+        "openai",
+        _openai,
+        lambda answer: [_ids(choice["text"]) for choice in answer["choices"]],
+        several=True,
+        logprobs=lambda answer: answer["choices"][0]["logprobs"]["token_logprobs"],
+        ask_logprobs={"logprobs": 1},
+    ),
+    "llama.cpp": Api(
+        "/completion",
+        "llama.cpp",
+        _llama_cpp,
+        lambda answer: [answer["tokens"]],
+        logprobs=lambda answer: [one["logprob"] for one in answer["completion_probabilities"]],
+        ask_logprobs={"n_probs": 1},
+    ),
+    "koboldcpp": Api(
+        "/api/v1/generate",
+        "koboldcpp",
+        _koboldcpp,
+        lambda answer: [_ids(result["text"]) for result in answer["results"]],
+    ),
+    "ollama": Api("/api/generate", "ollama", _ollama, lambda answer: [_ids(answer["response"])]),
+}
+"""The APIs by name."""
+
+
+def _ids(text: str) -> list[int]:
+    unknown = sorted(set(text) - set(CHARACTERS))
+    if unknown:
+        raise EngineError(
+            f"the server wrote {unknown[0]!r}, which is no token: does it run one of "
+            "`corelm probe models`?"
+        )
+    return TEXT.encode(text)
+
+
+class HttpEngine:
+    """A server.
+
+    Args:
+        url: its address, such as `http://localhost:8080`; a path in it stands before the API's.
+        api: one of `APIS`.
+        served: the model's name in requests; without one, openai's have none.
+        format: the names of the settings, as in `corelm.from_settings`; by default the API's.
+            None sends `sampler`, an expression, as corelm's server reads it.
+
+    Raises:
+        UsageError: no such API, or no such URL.
+    """
+
+    def __init__(
+        self, url: str, api: str = "openai", served: str = "", format: str | None = ""
+    ) -> None:
+        if api not in APIS:
+            hint = did_you_mean(api, APIS)
+            raise UsageError(f"there is no API {api!r}{hint}: {', '.join(APIS)}")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"expected a URL such as http://localhost:8080, not {url!r}")
+        self.name = f"{url} ({api})"
+        self.format = APIS[api].format if format == "" else format
+        self.reports_logprobs = APIS[api].logprobs is not None
+        self._api, self._served, self._url = APIS[api], served, parts
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(CONNECTIONS)
+        self._open: list[HTTPConnection] = []
+
+    def __enter__(self) -> HttpEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown()
+        for connection in self._open:
+            connection.close()
+
+    def draw(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> NDArray[np.int64]:
+        """Return texts, (n, length), from requests with a seed each, several at the same time."""
+        size = PER_REQUEST if self._api.several else 1
+        found: list[list[int]] = []
+        number = seed * 7919
+        while len(found) < n:
+            missing = n - len(found)
+            sizes = [min(size, missing - i) for i in range(0, missing, size)]
+            jobs = [(prompt, settings, k, number + i, length) for i, k in enumerate(sizes)]
+            answers = list(self._pool.map(lambda job: self._texts(*job), jobs))
+            found += [text for texts in answers for text in texts]
+            number += len(jobs)
+            if size > 1 and len(answers[0]) == 1:
+                size = 1  # a server that ignores the number of texts
+        return _padded(found[:n], length)
+
+    def draw_batch(
+        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
+    ) -> NDArray[np.int64]:
+        """Return a text after each prompt, from requests at the same time with the same seed."""
+        jobs = [(prompt, settings, 1, seed, length) for prompt in prompts]
+        return _padded([t[0] for t in self._pool.map(lambda job: self._texts(*job), jobs)], length)
+
+    def logprobs(
+        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
+    ) -> tuple[list[int], list[float]]:
+        """Return the ids of a text, and the log-probabilities that the server reports."""
+        if self._api.logprobs is None:
+            raise EngineError(f"{self.name} reports no log-probabilities")
+        asked = {**settings, **(self._api.ask_logprobs or {})}
+        answer = self._answer(prompt, asked, 1, seed, length)
+        return self._read(lambda a: (self._api.texts(a)[0], self._api.logprobs(a)), answer)  # type: ignore[misc]
+
+    def _texts(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> list[list[int]]:
+        texts: list[list[int]] = self._read(
+            self._api.texts, self._answer(prompt, settings, n, seed, length)
+        )
+        return texts
+
+    def _read(self, read: Callable[[Any], Any], answer: Any) -> Any:
+        try:
+            return read(answer)
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineError(
+                f"{self.name} answers otherwise than this API: {error!r} is missing; is it another?"
+            ) from error
+
+    def _answer(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> Any:
+        body = self._api.body(self._served, prompt, n, seed % SEEDS, length)
+        own = {key: value for key, value in settings.items() if value is not None}
+        if "options" in body:  # Ollama's settings are a level deeper
+            body["options"] = {**own.pop("options", {}), **own, **body["options"]}
+            own = {}
+        return self._post({**own, **body})
+
+    def _post(self, body: Body) -> Any:
+        path = self._url.path.rstrip("/") + self._api.path
+        data = json.dumps(body).encode()
+        for attempt in (1, 2):
+            connection = self._connection()
+            try:
+                connection.request("POST", path, data, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                content = response.read(LARGEST)
+                break
+            except (OSError, HTTPException) as error:
+                connection.close()
+                # A server may close a kept connection at any time; a new one is tried once.
+                if attempt == 2:
+                    raise EngineError(f"{self.name} cannot be reached: {error}") from error
+        if response.status != 200:
+            text = one_line(content[:300].decode("utf-8", "replace"))
+            raise EngineError(f"{self.name} answers {response.status}: {text}")
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise EngineError(f"{self.name} answers with something other than JSON") from error
+
+    def _connection(self) -> HTTPConnection:
+        """Return this thread's connection, which stays open between requests."""
+        if not hasattr(self._local, "connection"):
+            make = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+            host = str(self._url.hostname)
+            self._local.connection = make(host, self._url.port, timeout=TIMEOUT)
+            self._open.append(self._local.connection)
+        connection: HTTPConnection = self._local.connection
+        return connection
+
+
+def _padded(texts: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
+    """Return texts as one array, with -1 after the end of a shorter one."""
+    array = np.full((len(texts), length), -1, dtype=np.int64)
+    for row, text in zip(array, texts, strict=True):
+        row[: len(text)] = text[:length]
+    return array

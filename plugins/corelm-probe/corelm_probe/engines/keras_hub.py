@@ -1,0 +1,79 @@
+"""KerasHub in this process: `generate` of a GPT2CausalLM with its own samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras_hub
+import numpy as np
+from numpy.typing import NDArray
+
+import corelm
+from corelm_probe.engine import EngineError, Settings
+
+BATCH = 256
+
+
+class KerasHubEngine:
+    """A model's folder in KerasHub, on the backend of KERAS_BACKEND.
+
+    Its settings are a chain: a temperature, or one before `top_k` or `top_p`, as its samplers have.
+    """
+
+    format: str | None = None
+    reports_logprobs = False
+
+    def __init__(self, folder: str) -> None:
+        self.name = f"KerasHub {keras_hub.__version__}"
+        self._model: Any = keras_hub.models.GPT2CausalLM.from_preset(folder, dtype="float32")
+        self._model.preprocessor = None  # ids in, ids out
+
+    def draw(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> NDArray[np.int64]:
+        self._model.compile(sampler=sampler_of(corelm.sampler(settings["sampler"]), seed))
+        rows = [[*prompt]] * n
+        parts = [self._generate(rows[i : i + BATCH], length) for i in range(0, n, BATCH)]
+        return np.concatenate(parts)
+
+    def draw_batch(
+        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
+    ) -> NDArray[np.int64]:
+        self._model.compile(sampler=sampler_of(corelm.sampler(settings["sampler"]), seed))
+        return self._generate([[*prompt] for prompt in prompts], length)
+
+    def logprobs(
+        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
+    ) -> tuple[list[int], list[float]]:
+        raise EngineError("KerasHub reports no log-probabilities")
+
+    def _generate(self, rows: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
+        start = len(rows[0])
+        ids = np.zeros((len(rows), start + length), dtype="int32")
+        ids[:, :start] = rows
+        mask = np.zeros_like(ids)
+        mask[:, :start] = 1
+        inputs = {"token_ids": ids, "padding_mask": mask}
+        out = self._model.generate(inputs, stop_token_ids=None)
+        return np.asarray(out["token_ids"], dtype=np.int64)[:, start:]
+
+
+def sampler_of(chain: corelm.Sampler, seed: int) -> Any:
+    """Return KerasHub's sampler of a chain.
+
+    Raises:
+        EngineError: it has none.
+    """
+    stages: list[Any] = [*chain.active_stages]
+    named = {type(stage).__name__: stage for stage in stages}
+    t = named["Temperature"].t if "Temperature" in named else 1.0
+    samplers, last = keras_hub.samplers, stages[-1] if stages else None
+    if not set(named) - {"Temperature"}:
+        return samplers.RandomSampler(seed=seed, temperature=t)
+    if len(stages) == len(named) <= 2 and stages[-1] is last:
+        if set(named) <= {"Temperature", "TopK"} and type(last).__name__ == "TopK":
+            return samplers.TopKSampler(k=last.k, seed=seed, temperature=t)
+        if set(named) <= {"Temperature", "TopP"} and type(last).__name__ == "TopP":
+            return samplers.TopPSampler(p=last.p, seed=seed, temperature=t)
+    raise EngineError(f"KerasHub has no sampler {chain}")

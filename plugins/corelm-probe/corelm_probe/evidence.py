@@ -1,0 +1,232 @@
+"""The tokens that an engine drew, and how likely a chain makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Context, Sampler, log_softmax, softmax
+from corelm_probe.models import SIZE, ProbeModel
+
+HISTORY = frozenset({"tokens", "step", "surprisal", "model_surprisal"})
+"""What a chain reads if its distribution depends on more than the logits."""
+
+STAGES = ("first tokens", "later tokens")
+
+
+def reads_history(sampler: Sampler) -> bool:
+    """Return True if the distribution of a chain depends on the tokens so far."""
+    return not HISTORY.isdisjoint(sampler.reads)
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts that an engine drew after one prompt.
+
+    Attributes:
+        prompt: its ids.
+        tokens: (texts, length) ids; -1 after the end of a text that is shorter.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """The draws at one position of texts with one prompt.
+
+    Attributes:
+        contexts: (rows, time) ids before the draw, the prompt first.
+        drawn: (rows,) ids.
+        probabilities: (rows, tokens) of a chain.
+    """
+
+    contexts: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Draws that have the same distribution under a chain, counted.
+
+    Attributes:
+        label: where they were drawn, in words.
+        stage: draws of one stage are independent of each other, given the stages before.
+        counts: (tokens,) how often each token was drawn.
+        probabilities: (tokens,) of the chain.
+    """
+
+    label: str
+    stage: str
+    counts: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All draws of one setting of an engine.
+
+    Attributes:
+        model: the model that the engine ran.
+        texts: the texts of each prompt.
+    """
+
+    model: ProbeModel
+    texts: Sequence[Texts]
+
+    @property
+    def draws(self) -> int:
+        """The number of tokens drawn."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each token was drawn, (tokens,)."""
+        drawn = np.concatenate([texts.tokens.ravel() for texts in self.texts])
+        return np.bincount(drawn[drawn >= 0], minlength=SIZE)
+
+    @cached_property
+    def transitions(self) -> Mapping[str, NDArray[np.int64]]:
+        """How often each token was drawn after each last token, (tokens, tokens), by stage."""
+        tables = {stage: np.zeros((SIZE, SIZE), np.int64) for stage in STAGES}
+        for steps in self._steps:
+            for i, (contexts, drawn) in enumerate(steps):
+                np.add.at(tables[STAGES[min(i, 1)]], (contexts[:, -1], drawn), 1)
+        return tables
+
+    @cached_property
+    def _steps(self) -> list[list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+        """The contexts and the tokens drawn after them at each position, by prompt."""
+        return [list(_steps(texts)) for texts in self.texts]
+
+    def log_likelihood(self, sampler: Sampler) -> float:
+        """Return the log-probability of all draws under a chain, in nats."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if not reads_history(sampler):
+                table = sum(self.transitions.values())
+                return float(np.where(table, table * np.log(self._rows(sampler)), 0.0).sum())
+            return float(
+                sum(
+                    np.log(part.probabilities[np.arange(len(part.drawn)), part.drawn]).sum()
+                    for part in self.positions(sampler)
+                )
+            )
+
+    def positions(self, sampler: Sampler) -> Iterator[Position]:
+        """Yield the draws of each position, with their probabilities under a chain."""
+        rows = None if reads_history(sampler) else self._rows(sampler)
+        for texts, steps in zip(self.texts, self._steps, strict=True):
+            if rows is None:
+                yield from self._followed(sampler, texts, steps)
+                continue
+            for contexts, drawn in steps:
+                yield Position(contexts, drawn, rows[contexts[:, -1]])
+
+    def divergence(self, chain: Sampler, other: Sampler) -> float:
+        """Return the mean Kullback-Leibler divergence of a draw under two chains, in nats.
+
+        A token that the other chain never draws counts with its probability: one is enough.
+        """
+        if reads_history(chain) or reads_history(other):
+            pairs = zip(self.positions(chain), self.positions(other), strict=True)
+            total = sum(
+                float(_divergences(a.probabilities, b.probabilities).sum()) for a, b in pairs
+            )
+        else:
+            times = sum(self.transitions.values()).sum(axis=1)
+            total = float(times @ _divergences(self._rows(chain), self._rows(other)))
+        return max(total / max(self.draws, 1), 0.0)
+
+    def cells(self, sampler: Sampler) -> list[Cell]:
+        """Group the draws that have the same distribution under a chain."""
+        if reads_history(sampler):
+            return list(self._cells_of_contexts(sampler))
+        return list(self._cells_of_last_tokens(self._rows(sampler)))
+
+    def _rows(self, sampler: Sampler) -> NDArray[np.float64]:
+        """Return the distribution after each last token, (tokens, tokens)."""
+        last = np.arange(SIZE)[:, None]
+        if self.model.is_constant:
+            p = distribution(sampler, self.model, last[:1])
+            return np.broadcast_to(p, (SIZE, SIZE))
+        return distribution(sampler, self.model, last)
+
+    def _followed(
+        self,
+        sampler: Sampler,
+        texts: Texts,
+        steps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ) -> Iterator[Position]:
+        """Yield the positions under a chain that reads the history, surprisals included."""
+        length = len(texts.prompt)
+        shape = (len(texts.tokens), length + texts.tokens.shape[1])
+        surprisal, model_surprisal = np.full(shape, np.nan), np.full(shape, np.nan)
+        kept = np.arange(len(texts.tokens))
+        for i, (contexts, drawn) in enumerate(steps):
+            kept = kept[texts.tokens[kept, i] >= 0]
+            logits = self.model.logits(contexts)
+            now = length + i
+            context = Context.of(
+                contexts,
+                prompt_length=length,
+                surprisal=surprisal[kept, :now],
+                model_surprisal=model_surprisal[kept, :now],
+            )
+            p = softmax(np.asarray(sampler(logits, context), dtype=np.float64))
+            rows = np.arange(len(drawn))
+            with np.errstate(divide="ignore"):
+                surprisal[kept, now] = -np.log(p[rows, drawn])
+            model_surprisal[kept, now] = -log_softmax(logits)[rows, drawn]
+            yield Position(contexts, drawn, p)
+
+    def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[Cell]:
+        for stage, table in self.transitions.items():
+            if self.model.is_constant:
+                table = table.sum(axis=0, keepdims=True)
+            for last in np.flatnonzero(table.any(axis=1)).tolist():
+                after = "" if self.model.is_constant else f" after {self.model.words[last]!r}"
+                yield Cell(stage + after, stage, table[last], rows[last])
+
+    def _cells_of_contexts(self, sampler: Sampler) -> Iterator[Cell]:
+        for number, (texts, steps) in enumerate(zip(self.texts, self._steps, strict=True), 1):
+            where = f"the prompt of {len(texts.prompt)} tokens"
+            for i, part in enumerate(self._followed(sampler, texts, steps), 1):
+                _, first, group = np.unique(
+                    part.contexts, axis=0, return_index=True, return_inverse=True
+                )
+                for j, row in enumerate(first.tolist()):
+                    counts = np.bincount(part.drawn[group.ravel() == j], minlength=SIZE)
+                    after = self.model.decode(part.contexts[row, len(texts.prompt) :].tolist())
+                    label = where + (f" and {after!r}" if after else "")
+                    stage = f"token {i} after prompt {number}"
+                    yield Cell(label, stage, counts, part.probabilities[row])
+
+
+def distribution(
+    sampler: Sampler, model: ProbeModel, contexts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return a chain's distribution of the next token after prompts, (rows, tokens)."""
+    logits = model.logits(contexts)
+    return np.asarray(softmax(np.asarray(sampler(logits, Context.of(contexts)), dtype=np.float64)))
+
+
+def _divergences(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the divergence of each row."""
+    possible = (p > 0) & (q > 0)
+    ratios = np.log(np.divide(p, q, where=possible, out=np.ones_like(p)))
+    return np.asarray((p * ratios + np.where(q == 0, p, 0)).sum(axis=1))
+
+
+def _steps(texts: Texts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the contexts, (rows, time), and the tokens drawn after them, of each position."""
+    prompt = np.broadcast_to(np.int64(texts.prompt), (len(texts.tokens), len(texts.prompt)))
+    whole = np.concatenate([prompt, texts.tokens], axis=1)
+    for now in range(len(texts.prompt), whole.shape[1]):
+        open_rows = whole[whole[:, now] >= 0]
+        yield open_rows[:, :now], open_rows[:, now]

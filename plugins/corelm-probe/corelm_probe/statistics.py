@@ -1,0 +1,162 @@
+"""Tests of counts against an exact distribution: likelihood-ratio tests, exact for small counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm_probe.evidence import Cell
+
+ENOUGH = 20.0
+"""The expected count of every token from which the chi-square distribution fits well enough."""
+SIMULATIONS = 19_999
+EXCEEDANCES = 20
+"""Simulations as extreme as the counts after which a test ends: the p-value is large anyway."""
+AT_ONCE = 2_000_000
+"""Simulated counts in memory at once."""
+
+
+@dataclass(frozen=True)
+class StageTest:
+    """The test of the draws of one stage.
+
+    Attributes:
+        stage: the draws, in words.
+        draws: their number.
+        contexts: the number of different distributions they have.
+        p_value: the probability of counts that are no closer, before a correction.
+        exact: True if it was simulated, False if it is a chi-square probability.
+        worst: the draws that fit worst, in words: the token and its counts.
+    """
+
+    stage: str
+    draws: int
+    contexts: int
+    p_value: float
+    exact: bool
+    worst: str
+
+
+def stage_tests(cells: Iterable[Cell], words: Sequence[str], seed: int) -> list[StageTest]:
+    """Test the draws of each stage against the distributions of a chain.
+
+    Args:
+        cells: the draws with equal distributions; cells of one stage follow each other.
+        words: the text of each token, for `worst`.
+        seed: decides the simulations.
+    """
+    rng = np.random.default_rng([seed, 0x9B0BE])
+    return [
+        _test_stage(stage, list(group), words, rng)
+        for stage, group in groupby(cells, lambda cell: cell.stage)
+    ]
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's method.
+
+    The probability that any of them is at most the level is then at most the level, whatever the
+    dependence between the tests.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+
+    Example:
+        >>> corrected([0.01, 0.5, 0.02])
+        [0.03, 0.5, 0.04]
+    """
+    order = np.argsort(p_values)
+    found = np.ones(len(p_values))
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        found[i] = largest
+    return [float(p) for p in found]
+
+
+def _test_stage(
+    stage: str, cells: Sequence[Cell], words: Sequence[str], rng: np.random.Generator
+) -> StageTest:
+    counts = np.stack([cell.counts for cell in cells])
+    p = np.stack([cell.probabilities for cell in cells])
+    p_value, exact = g_test(counts, p, rng)
+    worst = _worst(cells, counts, p, words)
+    return StageTest(stage, int(counts.sum()), len(cells), p_value, exact, worst)
+
+
+def g_test(
+    counts: NDArray[np.int64], p: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, bool]:
+    """Return the p-value of a likelihood-ratio test, and True if it is exact.
+
+    With small counts the p-value is that of simulated multinomial counts, which is exact: at most
+    the level as often as the level says. Simulating ends early where the p-value is large.
+
+    Source: Besag and Clifford 1991, Sequential Monte Carlo p-values.
+
+    Args:
+        counts: (rows, tokens).
+        p: (rows, tokens), the probabilities; those of a row sum to 1.
+        rng: of the simulations.
+    """
+    if counts[p == 0].any():
+        return 0.0, True  # an impossible token
+    p = p / p.sum(axis=1, keepdims=True)
+    n = counts.sum(axis=1)
+    expected = n[:, None] * p
+    g = _statistic(counts, expected)
+    if expected[p > 0].min() >= ENOUGH:
+        from scipy.stats import chi2
+
+        freedom = np.count_nonzero(p) - len(p)
+        return float(chi2.sf(g, freedom)) if freedom else 1.0, False
+    return _simulated(g, n, p, expected, rng), True
+
+
+def _simulated(
+    g: float,
+    n: NDArray[np.int64],
+    p: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> float:
+    """Return the share of simulated counts with a statistic of at least `g`."""
+    done = as_extreme = 0
+    block = 50
+    while done < SIMULATIONS:
+        size = min(block, SIMULATIONS - done, max(1, AT_ONCE // p.size))
+        found = _statistic(rng.multinomial(n, p, size=(size, len(n))), expected)
+        # The tolerance counts equal statistics as equal, whatever order they were summed in.
+        extreme = np.cumsum(found >= g * (1 - 1e-9) - 1e-9)
+        if as_extreme + extreme[-1] >= EXCEEDANCES:
+            last = int(np.searchsorted(extreme, EXCEEDANCES - as_extreme))
+            return EXCEEDANCES / (done + last + 1)
+        as_extreme += int(extreme[-1])
+        done += size
+        block *= 4
+    return (as_extreme + 1) / (done + 1)
+
+
+def _statistic(
+    counts: NDArray[np.int64], expected: NDArray[np.float64]
+) -> NDArray[np.float64] | float:
+    """Return 2 sum c ln(c / expected) over the last two axes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(counts > 0, counts * np.log(counts / expected), 0.0)
+    return 2 * parts.sum(axis=(-2, -1))
+
+
+def _worst(
+    cells: Sequence[Cell], counts: NDArray[np.int64], p: NDArray[np.float64], words: Sequence[str]
+) -> str:
+    """Return the token that is furthest from its expected count, in words."""
+    expected = counts.sum(axis=1, keepdims=True) * p
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.abs(counts - expected) / np.sqrt(expected * (1 - p))
+    z = np.where(expected > 0, np.nan_to_num(z), np.where(counts > 0, 1e6 + counts, 0.0))
+    row, token = np.unravel_index(int(np.argmax(z)), z.shape)
+    count, mean = int(counts[row, token]), expected[row, token]
+    return f"{words[token]!r} {count:,} times, expected {mean:,.1f} ({cells[row].label})"

@@ -1,0 +1,287 @@
+"""Probe an engine: test its draws, find the chain that explains them, name the setting at fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import corelm
+from corelm import Sampler
+from corelm.errors import CorelmError, SettingsError
+from corelm_probe.engine import (
+    Engine,
+    Settings,
+    collect,
+    equal_texts,
+    is_random,
+    requests_for,
+)
+from corelm_probe.evidence import Evidence
+from corelm_probe.hypotheses import (
+    Hypothesis,
+    chain_of,
+    fitted_temperature,
+    hypotheses,
+    name_of,
+    pairs_of_deviations,
+)
+from corelm_probe.models import ProbeModel
+from corelm_probe.statistics import StageTest, corrected, stage_tests
+
+DRAWS, LEVEL = 20_000, 0.001
+SAME = 1e-6
+"""Nats of all draws: chains that differ by less have one distribution."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A chain against the draws.
+
+    Attributes:
+        chain: the chain.
+        tests: the test of each stage of the draws.
+        p_value: the smallest p-value, corrected for the number of tests.
+    """
+
+    chain: Sampler
+    tests: Sequence[StageTest]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A chain that the draws do not rule out.
+
+    Attributes:
+        hypothesis: the chain, and what it does otherwise.
+        draws: how many would rule it out at the level; inf if it has the same distribution here.
+    """
+
+    hypothesis: Hypothesis
+    draws: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of a probe.
+
+    Attributes:
+        engine: its name.
+        model: the name of the model.
+        settings: the settings that were sent.
+        draws: the number of tokens.
+        level: the probability of finding a deviation in a correct engine.
+        fit: the chain of the settings against the draws.
+        equal_texts: texts that are copies of another of the same request.
+        explanation: the hypothesis that explains the draws; None if the settings do, or none does.
+        explained: the explanation against fresh draws, which it was not chosen by.
+        nearest: the likeliest hypothesis if none explains the draws.
+        tried: the number of hypotheses.
+        fault: the first setting that does not do what it says, or `no setting` if it deviates
+            with every sampler off; empty if it is not known.
+        alternatives: chains that these draws cannot tell from the one that explains them.
+        unsupported: settings that corelm has no counterpart for, and that were not tested.
+        checks: other facts, by question.
+    """
+
+    engine: str
+    model: str
+    settings: Settings
+    draws: int
+    level: float
+    fit: Fit
+    equal_texts: int = 0
+    explanation: Hypothesis | None = None
+    explained: Fit | None = None
+    nearest: Hypothesis | None = None
+    tried: int = 0
+    fault: str = ""
+    alternatives: Sequence[Alternative] = ()
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def consistent(self) -> bool:
+        """True if the draws are consistent with the settings."""
+        return self.fit.p_value > self.level and not self.equal_texts
+
+
+def probe(
+    engine: Engine,
+    settings: Settings,
+    model: ProbeModel,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Verdict:
+    """Compare what an engine draws with what its settings say.
+
+    Args:
+        engine: an engine that runs the model.
+        settings: in the engine's own keys, as `corelm.from_settings` reads them; or, for an engine
+            without a format, `{"sampler": expression}`.
+        model: the model that it runs.
+        draws: the number of tokens.
+        seed: of the first request; the engine gets another for each request.
+        level: the probability of finding a deviation in a correct engine.
+
+    Raises:
+        EngineError: the engine cannot be reached, or returns something other than tokens.
+        SettingsError: settings that cannot be read.
+
+    Example:
+        >>> from corelm_probe import CallableEngine, MODELS
+        >>> def uniform(prompt, settings, n, seed, length):
+        ...     return np.random.default_rng(seed).integers(1, 95, size=(n, length))
+        >>> probe(CallableEngine(uniform), {"sampler": "top_k(k=0)"}, MODELS["flat"]).consistent
+        True
+        >>> verdict = probe(CallableEngine(uniform), {"sampler": "top_k(k=40)"}, MODELS["flat"])
+        >>> verdict.consistent, verdict.explanation.about
+        (False, 'top_k is ignored')
+    """
+    chain, unsupported = chain_of_settings(settings, engine.format)
+    evidence = collect(engine, model, settings, requests_for(chain, model, draws), seed)
+    fit = fitted(evidence, chain, seed)
+    copies = equal_texts(evidence) if is_random(chain, model) else 0
+    common: dict[str, Any] = {
+        "engine": engine.name,
+        "model": model.name,
+        "settings": settings,
+        "draws": evidence.draws,
+        "level": level,
+        "fit": fit,
+        "equal_texts": copies,
+        "unsupported": unsupported,
+    }
+    if fit.p_value > level or copies:
+        tried = hypotheses(chain, evidence)
+        alike = alternatives(tried[0], tried, evidence, level)
+        return Verdict(**common, alternatives=alike, tried=len(tried))
+    found = _explained(engine, settings, chain, evidence, draws, seed, level)
+    fault = first_fault(engine, settings, chain, model, draws, seed, level)
+    return Verdict(**common, **found, fault=fault)
+
+
+def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, Mapping[str, str]]:
+    """Return the chain that settings stand for, and the settings without a counterpart."""
+    if engine is None:
+        return corelm.sampler(settings["sampler"]), {}
+    read = corelm.from_settings(settings, engine)
+    return read.sampler, read.unsupported
+
+
+def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:
+    """Test draws against a chain."""
+    tests = stage_tests(evidence.cells(chain), evidence.model.words, seed)
+    return Fit(chain, tests, min(corrected([test.p_value for test in tests])))
+
+
+def _explained(
+    engine: Engine,
+    settings: Settings,
+    chain: Sampler,
+    evidence: Evidence,
+    draws: int,
+    seed: int,
+    level: float,
+) -> dict[str, Any]:
+    """Find the likeliest hypothesis, and test it on fresh draws.
+
+    Pairs of deviations are tried if no single one passes.
+    """
+    found = hypotheses(chain, evidence)
+    result: dict[str, Any] = {}
+    for more in ([], pairs_of_deviations(chain, evidence)):
+        found += more
+        best = _likeliest(found, chain, evidence)
+        fit = fitted(evidence, best.sampler, seed)
+        result = {"nearest": best, "explained": fit, "tried": len(found)}
+        if fit.p_value <= level:
+            continue
+        seed += len(evidence.texts)
+        requests = requests_for(best.sampler, evidence.model, draws)
+        fresh = collect(engine, evidence.model, settings, requests, seed)
+        fit = fitted(fresh, best.sampler, seed)
+        if fit.p_value > level:
+            alike = alternatives(best, found, fresh, level)
+            kept = {"explanation": best, "explained": fit, "alternatives": alike}
+            return {**kept, "tried": len(found)}
+        evidence = Evidence(evidence.model, [*evidence.texts, *fresh.texts])
+    return result
+
+
+def _likeliest(found: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
+    """Return the likeliest hypothesis, the first of equals, with its temperature fitted."""
+    scores = [round(evidence.log_likelihood(one.sampler), 6) for one in found]
+    best = found[scores.index(max(scores))]
+    return _finer(best, chain, evidence) or best
+
+
+def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis | None:
+    """Return the likeliest temperature in the order of the best hypothesis; None if not better."""
+    base = chain if best.fault == "temperature" else best.sampler
+    finer = fitted_temperature(base, evidence)
+    if finer is None:
+        return None
+    gain = evidence.log_likelihood(finer.sampler) - evidence.log_likelihood(best.sampler)
+    return finer if gain > 3 else None  # a fitted number is worth some nats by chance
+
+
+def alternatives(
+    best: Hypothesis, others: Iterable[Hypothesis], evidence: Evidence, level: float
+) -> list[Alternative]:
+    """Return the hypotheses that draws do not rule out, those with the same distribution first.
+
+    A hypothesis is ruled out if the draws are 1 / level times likelier under the best one.
+    """
+    least = evidence.log_likelihood(best.sampler) + math.log(level)
+    found: dict[str, Alternative] = {}
+    for other in others:
+        if other.sampler == best.sampler or str(other.sampler) in found:
+            continue
+        if evidence.log_likelihood(other.sampler) >= least:
+            nats = evidence.divergence(best.sampler, other.sampler)
+            needed = math.inf if nats * evidence.draws < SAME else -math.log(level) / nats
+            found[str(other.sampler)] = Alternative(other, needed)
+    return sorted(found.values(), key=lambda alternative: -alternative.draws)
+
+
+def first_fault(
+    engine: Engine,
+    settings: Settings,
+    chain: Sampler,
+    model: ProbeModel,
+    draws: int,
+    seed: int,
+    level: float,
+) -> str:
+    """Return the first setting that does not do what it says.
+
+    The samplers of the chain are switched on one after the other, in the engine's order, until the
+    draws deviate: first with none of them.
+    """
+    stages = chain.active_stages
+    for count in range(len(stages) + 1):
+        part = chain_of(stages[:count])
+        try:
+            request = settings_for(part, settings, engine.format)
+        except SettingsError:
+            continue
+        try:
+            evidence = collect(engine, model, request, requests_for(part, model, draws), seed + 100)
+        except CorelmError:
+            continue  # an engine that refuses this part of the settings
+        if fitted(evidence, part, seed).p_value <= level:
+            return name_of(stages[count - 1]) if count else "no setting"
+    return ""
+
+
+def settings_for(chain: Sampler, settings: Settings, engine: str | None) -> dict[str, Any]:
+    """Write a chain in an engine's settings, with the other keys of `settings` as they are."""
+    if engine is None:
+        return {"sampler": str(chain)}
+    others = corelm.from_settings(settings, engine).other
+    return {**others, **corelm.to_settings(chain, engine)}

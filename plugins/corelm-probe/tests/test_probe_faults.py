@@ -1,0 +1,214 @@
+"""Each planted fault is found and named, and a correct engine passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from corelm_probe import MODELS, CallableEngine, probe
+from corelm_probe.checks import NEIGHBOURS, SEED, run_checks
+from corelm_probe.engine import collect, requests_for
+from corelm_probe.variants import TopKTies
+from corelm_probe.verdict import fitted
+from planted import drawn, engine_of
+
+import corelm
+
+SLOPE, TIES = MODELS["slope"], MODELS["ties"]
+
+
+def probed(engine, chain, model=SLOPE, **options):
+    return probe(engine, {"sampler": chain}, model, **options)
+
+
+def explanation(engine, chain, model=SLOPE, **options):
+    verdict = probed(engine, chain, model, **options)
+    assert not verdict.consistent
+    assert verdict.explanation is not None, verdict.nearest
+    return verdict.explanation.about, verdict.fault
+
+
+@pytest.mark.slow
+def test_a_wrong_order_is_named():
+    reverse = engine_of(SLOPE, change=lambda stages: stages[::-1])
+    about, fault = explanation(reverse, "top_p(p=0.8) | temperature(t=0.7)", draws=5000)
+    assert about == "the order is temperature | top_p"
+    assert fault == "temperature"  # with top_p alone the draws are right
+
+
+@pytest.mark.slow
+def test_ties_that_are_kept_are_named():
+    def with_ties(stages):
+        return [TopKTies(k=s.k) if type(s).__name__ == "TopK" else s for s in stages]
+
+    engine = engine_of(TIES, change=with_ties)
+    about, fault = explanation(engine, "top_k(k=7) | temperature(t=0.8)", TIES, draws=2000)
+    assert about == "top_k keeps all tokens that tie at the cut"
+    assert fault == "top_k"
+
+
+@pytest.mark.slow
+def test_other_tokens_of_a_tie_are_named():
+    def highest_first(stages):
+        ids = tuple(range(94, -1, -1))
+        return [TopKTies(k=s.k, first=ids) if type(s).__name__ == "TopK" else s for s in stages]
+
+    engine = engine_of(TIES, change=highest_first)
+    about, fault = explanation(engine, "top_k(k=7)", TIES, draws=2000)
+    assert (about, fault) == ("top_k keeps other tokens of those that tie at the cut", "top_k")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_a_temperature_that_is_5_percent_off_is_named(factor):
+    def warmer(stages):
+        return [
+            replace(s, t=s.t * factor) if type(s).__name__ == "Temperature" else s for s in stages
+        ]
+
+    engine = engine_of(SLOPE, change=warmer)
+    about, fault = explanation(engine, "temperature(t=0.8) | top_k(k=40)")
+    found = float(about.removeprefix("temperature is ").partition(",")[0])
+    assert found == pytest.approx(0.8 * factor, rel=0.01)
+    assert fault == "temperature"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_penalty_with_another_window_is_named(counts):
+    def other(stages):
+        return [
+            replace(s, skip_prompt=not counts) if type(s).__name__ == "RepetitionPenalty" else s
+            for s in stages
+        ]
+
+    engine = engine_of(SLOPE, change=other)
+    chain = f"repetition_penalty(penalty=1.3, skip_prompt={counts}) | temperature(t=0.8)"
+    about, fault = explanation(engine, chain, draws=4000)
+    verb = "counts" if counts else "doesn't count"
+    assert about == f"repetition_penalty {verb} the prompt"
+    assert fault == "repetition_penalty"
+
+
+@pytest.mark.slow
+def test_a_hidden_top_k_is_named():
+    engine = engine_of(SLOPE, change=lambda stages: [*stages, corelm.sampler("top_k(k=40)")])
+    about, fault = explanation(engine, "temperature(t=0.9)", draws=4000)
+    assert about.startswith("a hidden top_k(k=40)")
+    assert fault == "no setting"
+
+
+@pytest.mark.slow
+def test_two_deviations_are_named():
+    def both(stages):
+        return [corelm.sampler("repetition_penalty(penalty=1.2, last=64)"), *stages[::-1]]
+
+    engine = engine_of(SLOPE, change=both)
+    about, _ = explanation(engine, "top_p(p=0.8) | temperature(t=0.7)", draws=5000)
+    assert about.startswith(
+        "the order is temperature | top_p; a hidden repetition_penalty(penalty=1.2, last=64)"
+    )
+
+
+def test_an_ignored_seed_is_named():
+    state = np.random.default_rng(3)
+
+    def ignores_seed(prompt, settings, n, seed, length):
+        return drawn(corelm.sampler("stochastic"), SLOPE, prompt, n, state, length)
+
+    found = checked_facts(CallableEngine(ignores_seed))
+    assert found[SEED].startswith("no: the seed is ignored")
+    assert found[NEIGHBOURS].startswith("no: 5 of 5 texts differ, and the same batch")
+
+
+def test_one_text_for_all_seeds_is_named():
+    def one_seed(prompt, settings, n, seed, length):
+        return drawn(corelm.sampler("stochastic"), SLOPE, prompt, n, 3, length)
+
+    assert checked_facts(CallableEngine(one_seed))[SEED] == "no: every seed gives the same text"
+
+
+def test_a_batch_that_changes_texts_is_named():
+    class SharedState(CallableEngine):
+        def draw_batch(self, prompts, settings, seed, length):
+            rng = np.random.default_rng(seed)
+            chain = corelm.sampler("stochastic")
+            return np.concatenate([drawn(chain, SLOPE, p, 1, rng, length) for p in prompts])
+
+    found = checked_facts(SharedState(engine_of(SLOPE).function))
+    assert found[SEED] == "yes"
+    assert found[NEIGHBOURS] == "no: 4 of 5 texts differ from those drawn alone"
+
+
+def test_copies_in_one_request_are_named():
+    def copies(prompt, settings, n, seed, length):
+        return np.repeat(drawn(corelm.sampler("stochastic"), SLOPE, prompt, 1, seed, length), n, 0)
+
+    verdict = probed(CallableEngine(copies), "temperature(t=1)", draws=2000)
+    assert (verdict.consistent, verdict.equal_texts) == (False, 17)
+
+
+@pytest.mark.parametrize(
+    ("stages", "owner"),
+    [
+        (0, "the model's"),
+        (2, "the sampler's, after all settings"),
+        (1, "those after top_k, before temperature"),
+    ],
+)
+def test_the_owner_of_logprobs_is_named(stages, owner):
+    chain = "top_k(k=20) | temperature(t=0.5)"
+
+    class Reporting(CallableEngine):
+        reports_logprobs = True
+
+        def logprobs(self, prompt, settings, seed, length):
+            text = self.draw(prompt, settings, 1, seed, length)[0].tolist()
+            row = SLOPE.logits([prompt])
+            for stage in corelm.sampler(chain).stages[:stages]:
+                row = stage(row, corelm.Context.of([prompt]))
+            return text, corelm.log_softmax(row)[0, text].tolist()
+
+    engine = Reporting(engine_of(SLOPE).function)
+    engine.reports_logprobs = True
+    found = run_checks(engine, {"sampler": chain}, corelm.sampler(chain), SLOPE, 1)
+    assert found["reported log-probabilities"] == owner
+
+
+def checked_facts(engine):
+    return run_checks(engine, {"sampler": "stochastic"}, corelm.sampler("stochastic"), SLOPE, 1)
+
+
+CHAINS = (
+    ("top_k(k=20) | temperature(t=0.8)", "slope"),
+    ("top_k(k=7)", "ties"),
+    ("typical(p=0.9)", "peaked"),
+    ("temperature(t=0.7)", "last"),
+    ("repetition_penalty(penalty=1.2) | min_p(p=0.05)", "slope"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("chain", "name"), CHAINS)
+def test_false_alarms_are_at_most_the_level(chain, name):
+    """Of 100 correct engines at most as many fail at the level 0.05 as chance allows."""
+    model, sampler = MODELS[name], corelm.sampler(chain)
+    requests, engine = requests_for(sampler, model, 600), engine_of(model, sampler)
+    p_values = [
+        fitted(collect(engine, model, {}, requests, 10 * seed), sampler, seed).p_value
+        for seed in range(100)
+    ]
+    assert sum(p <= 0.05 for p in p_values) <= 14  # 5 are expected, with a standard error of 2.2
+
+
+@pytest.mark.slow
+def test_a_correct_engine_passes_and_its_limits_are_named():
+    verdict = probed(engine_of(SLOPE), "top_k(k=20) | temperature(t=0.8)")
+    assert verdict.consistent
+    assert verdict.draws == 20_000
+    same = {a.hypothesis.about for a in verdict.alternatives if np.isinf(a.draws)}
+    assert "the order is temperature | top_k" in same
+    assert "top_k keeps all tokens that tie at the cut" in same
+    abouts = {a.hypothesis.about for a in verdict.alternatives}
+    assert not any("temperature is" in about for about in abouts)  # 5 % would have been seen

@@ -1,0 +1,166 @@
+"""Servers on the loopback interface, each with one of the APIs, and an engine of exact draws."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from corelm_probe import MODELS, EngineError, probe
+from corelm_probe.engines import open_engine
+from corelm_probe.engines.http import HttpEngine
+from planted import drawn
+
+import corelm
+from corelm.errors import UsageError
+
+SLOPE = MODELS["slope"]
+CHAIN = "top_k(k=20) | temperature(t=0.8)"
+
+
+def openai(body):
+    texts = draw(body, body["prompt"], body["seed"], body["max_tokens"], body["n"])
+    logprobs = {"token_logprobs": [-1.0] * body["max_tokens"]}
+    return {"choices": [{"text": SLOPE.decode(t), "logprobs": logprobs} for t in texts]}
+
+
+def llama_cpp(body):
+    [text] = draw(body, SLOPE.decode(body["prompt"]), body["seed"], body["n_predict"])
+    return {"tokens": text, "completion_probabilities": [{"logprob": -1.0}] * len(text)}
+
+
+def koboldcpp(body):
+    [text] = draw(body, body["prompt"], body["sampler_seed"], body["max_length"])
+    return {"results": [{"text": SLOPE.decode(text)}]}
+
+
+def ollama(body):
+    options = body["options"]
+    assert not body["stream"]
+    assert body["raw"]
+    [text] = draw(options, body["prompt"], options["seed"], options["num_predict"])
+    return {"response": SLOPE.decode(text)}
+
+
+PATHS = {
+    "/v1/completions": openai,
+    "/completion": llama_cpp,
+    "/api/v1/generate": koboldcpp,
+    "/api/generate": ollama,
+}
+
+
+def draw(settings, prompt, seed, length, n=1):
+    """Return texts from the distribution of a request's settings, as lists of ids."""
+    engine = settings.pop("format")
+    chain = corelm.sampler(CHAIN) if engine == "openai" else None
+    if chain is None:
+        own = {"options": settings} if engine == "ollama" else settings
+        chain = corelm.from_settings(own, engine).sampler
+    return drawn(chain, SLOPE, SLOPE.encode(prompt), n, seed, length).tolist()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.startswith("/moved"):
+            self.answer(307, b"", Location="/v1/completions")
+        elif self.path.startswith("/like"):
+            self.answer(200, b'{"text": "AB"}')
+        elif self.path not in PATHS:
+            self.answer(404, b"not here")
+        else:
+            names = dict(zip(PATHS, ("openai", "llama.cpp", "koboldcpp", "ollama"), strict=True))
+            body.get("options", body)["format"] = names[self.path]
+            self.answer(200, json.dumps(PATHS[self.path](body)).encode())
+
+    def answer(self, status, content, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def url():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["openai", "llama.cpp", "koboldcpp", "ollama"])
+def test_each_api_sends_the_settings_and_reads_the_texts(url, api):
+    with HttpEngine(url, api, served="slope") as engine:
+        if api == "openai":
+            engine.format, settings = None, {"sampler": CHAIN}
+        else:
+            settings = corelm.to_settings(CHAIN, api)
+        verdict = probe(engine, settings, SLOPE, draws=1000)
+        assert verdict.consistent, verdict.fit
+        assert str(verdict.fit.chain) == CHAIN
+        batch = engine.draw_batch([[1], [2]], settings, 3, 4)
+        assert batch.shape == (2, 4)
+        assert np.array_equal(batch[:1], engine.draw_batch([[1]], settings, 3, 4))
+
+
+def test_a_request_has_several_texts_where_the_api_has_a_number(url):
+    with HttpEngine(url, "openai") as engine:
+        found = engine.draw([1], {}, 120, 1, 20)
+        tokens, logprobs = engine.logprobs([1], {}, 1, 3)
+    assert len(np.unique(found, axis=0)) > 100
+    assert (len(tokens), logprobs) == (3, [-1.0] * 3)
+
+
+def test_a_redirect_is_an_error_and_is_not_followed(url):
+    with (
+        HttpEngine(f"{url}/moved", "openai") as engine,
+        pytest.raises(EngineError, match="answers 307"),
+    ):
+        engine.draw([1], {}, 1, 1, 1)
+
+
+def test_a_path_that_is_not_there_and_a_closed_port_are_errors(url):
+    with (
+        HttpEngine(f"{url}/elsewhere", "ollama") as engine,
+        pytest.raises(EngineError, match="answers 404: not here"),
+    ):
+        engine.draw([1], {}, 1, 1, 1)
+    with (
+        HttpEngine("http://127.0.0.1:9", "openai") as engine,
+        pytest.raises(EngineError, match="cannot be reached"),
+    ):
+        engine.draw([1], {}, 1, 1, 1)
+
+
+def test_an_answer_of_another_api_is_an_error(url):
+    with (
+        HttpEngine(f"{url}/like", "ollama") as engine,
+        pytest.raises(EngineError, match="answers otherwise than this API"),
+    ):
+        engine.draw([1], {}, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("ftp://x", {}, "is no engine"),
+        ("http://x", {"api": "ollma"}, "did you mean"),
+        ("http:///x", {}, "expected a URL"),
+        ("llama_cpp:/nowhere.gguf", {}, "does not exist"),
+    ],
+)
+def test_a_target_that_is_none_is_refused(target, options, message):
+    with pytest.raises(UsageError, match=message):
+        open_engine(target, **options)

@@ -1,0 +1,188 @@
+"""Why a trainer's log-probabilities differ from those of the rollout, token by token."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import corelm
+from corelm import Chain
+from corelm_replay.layout import Layout, as_numpy
+from corelm_replay.logprobs import chain_logprobs
+
+CAUSES = {
+    "temperature": "temperature",
+    "filter": "lost mass",
+    "penalty": "penalties",
+    "mask": "masks",
+    "other": "other stages",
+}
+"""The causes of a difference, by the kind of the stage."""
+
+STOCHASTIC = corelm.sampler("stochastic")
+
+NEAR = 0.9, 1.1
+"""Importance ratios outside these are counted, as the threads about it do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """How a trainer's log-probabilities differ from the recorded ones.
+
+    Attributes:
+        chain: the sampler.
+        tokens: the number of tokens.
+        differences: for each cause (tokens,) nats that it adds to the recorded log-probability,
+            beside the trainer's plain log-softmax; `rounding` is what is left with the chain.
+        outside_set: (tokens,) True for a token that the trainer's chain could not have drawn. They
+            count in no cause.
+    """
+
+    chain: str
+    tokens: int
+    differences: dict[str, np.ndarray]
+    outside_set: np.ndarray
+
+    @property
+    def plain_ratios(self):
+        """(tokens,) the importance ratios without replay."""
+        return np.exp(-sum(self.differences.values()))
+
+    @property
+    def replayed_ratios(self):
+        """(tokens,) the importance ratios with replay; 0 outside the kept set."""
+        return np.where(self.outside_set, 0.0, np.exp(-self.differences["rounding"]))
+
+    def figures(self):
+        """Return the figures of the table, by the names that `--fail-if` takes."""
+        inside = ~self.outside_set
+        named = {
+            "tokens": float(self.tokens),
+            "ratios_outside": outside_share(self.plain_ratios),
+            "replayed_outside": outside_share(self.replayed_ratios),
+            "outside_set": float(self.outside_set.mean()) if self.tokens else 0.0,
+        }
+        for cause, nats in self.differences.items():
+            mean = float(np.abs(nats[inside]).mean()) if inside.any() else 0.0
+            named[cause.replace(" ", "_")] = mean
+        return named
+
+    def table(self):
+        """Return the lines of the table."""
+        figures, inside = self.figures(), ~self.outside_set
+        lines = [
+            f"{self.tokens} tokens under {self.chain}",
+            f"ratios outside {NEAR[0]} to {NEAR[1]}   {figures['ratios_outside']:.1%} without "
+            f"replay, {figures['replayed_outside']:.1%} with it",
+            f"outside the kept set       {figures['outside_set']:.2%}",
+            f"{'cause':<18}{'mean |nats|':>12}{'mean nats':>12}{'largest':>12}",
+        ]
+        for cause, nats in self.differences.items():
+            mine = nats[inside] if inside.any() else np.zeros(1)
+            largest = float(np.abs(mine).max())
+            mean = np.abs(mine).mean()
+            lines.append(f"{cause:<18}{mean:>12.2g}{mine.mean():>12.2g}{largest:>12.2g}")
+        return lines
+
+
+def audit(
+    chain, logits, tokens, recorded, *, prompt_length, mask=None, surprisal=None,
+    model_surprisal=None, vocabulary=None,
+):  # fmt: skip
+    """Split the difference between recorded and plain log-probabilities into its causes.
+
+    Stages are added one after the other; each adds the nats by which it changes the log-probability
+    of the token. What then differs from the record is rounding of the engine, or another model.
+
+    Args:
+        chain: the sampler that drew.
+        logits: (batch, time, vocabulary) the trainer's raw logits.
+        tokens, prompt_length, mask, surprisal, model_surprisal, vocabulary: as for
+            `chain_logprobs`.
+        recorded: (batch, time) the log-probabilities that the rollout recorded under the chain.
+
+    Example:
+        >>> logits = np.log([[[0.5, 0.3, 0.2]]])
+        >>> found = audit("top_k(k=2)", logits, [[0, 1]], [[np.log(0.375)]], prompt_length=1)
+        >>> found.plain_ratios.round(4).tolist(), found.replayed_ratios.round(4).tolist()
+        ([0.8], [1.0])
+    """
+    sampler = corelm.sampler(chain)
+    options = {
+        "prompt_length": prompt_length, "mask": mask, "surprisal": surprisal,
+        "model_surprisal": model_surprisal, "vocabulary": vocabulary,
+    }  # fmt: skip
+    valid = Layout(logits.shape, tokens, prompt_length, mask).valid
+    stages = sampler.active_stages
+    before = [Chain((STOCHASTIC, *stages[:count])) for count in range(len(stages) + 1)]
+    paths = [as_numpy(chain_logprobs(each, logits, tokens, **options))[valid] for each in before]
+    return split(sampler, np.array(paths, np.float64), as_numpy(recorded)[valid])
+
+
+def split(sampler, paths, recorded):
+    """Return the `Audit` of log-probabilities after each stage.
+
+    Args:
+        sampler: the chain.
+        paths: (stages + 1, tokens) the trainer's, before the first stage and after each.
+        recorded: (tokens,) the rollout's.
+    """
+    outside = (paths == -np.inf).any(axis=0)
+    whole = recorded - paths[0]
+    paths[:, outside] = recorded[outside]  # nothing to split where the chain has no probability
+    differences = {}
+    for stage, change in zip(sampler.active_stages, np.diff(paths, axis=0), strict=True):
+        cause = CAUSES[stage.kind]
+        differences[cause] = differences.get(cause, 0) + change
+    differences["rounding"] = recorded - paths[-1]
+    differences["tokens outside the set"] = np.where(outside, whole, 0.0)
+    return Audit(str(sampler), len(recorded), differences, outside)
+
+
+def outside_share(ratios):
+    """Return the share of importance ratios outside `NEAR`.
+
+    Example:
+        >>> outside_share(np.array([1.0, 0.8]))
+        0.5
+    """
+    return float(((ratios < NEAR[0]) | (ratios > NEAR[1])).mean()) if len(ratios) else 0.0
+
+
+def picture(found, path):
+    """Save a picture of an audit: the ratios without and with replay, and the causes.
+
+    Args:
+        found: an `Audit`.
+        path: a file of matplotlib's formats, such as `.svg` or `.png`.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    from corelm.errors import MissingDependencyError
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the picture needs matplotlib; run: pip install matplotlib"
+        ) from error
+    figure = Figure(figsize=(7.5, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bins = np.linspace(0, 2, 81)
+    for ratios, name, colour in (
+        (found.plain_ratios, "without replay", "#c2703d"),
+        (found.replayed_ratios, "with replay", "#1b7f79"),
+    ):
+        left.hist(ratios.clip(0, 2), bins, label=name, color=colour, alpha=0.7)
+    for edge in NEAR:
+        left.axvline(edge, color="#888", linewidth=0.8, linestyle=":")
+    left.set(xlabel="importance ratio (2: 2 or more)", ylabel="tokens", yscale="symlog")
+    left.legend(frameon=False)
+    inside = ~found.outside_set
+    causes = [*reversed(found.differences)]
+    shares = [float(np.abs(found.differences[cause]).mean()) for cause in causes]
+    right.barh(causes, shares, color="#1b7f79")
+    right.set(xlabel=f"mean |nats| of {inside.size} tokens")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)

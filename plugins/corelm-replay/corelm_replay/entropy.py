@@ -1,0 +1,111 @@
+"""Exact entropy of rollouts over training: a collapse is seen before the reward shows it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+FALL = 0.5
+"""A run collapses, by this measure, when the entropy falls below this share of its beginning."""
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """Means over the drawn tokens of one step of training, in nats but for the two shares.
+
+    Attributes:
+        step: the number of the step.
+        entropy, model_entropy: of what was drawn from, and of the model.
+        kept_mass: the model's probability of the tokens that could be drawn.
+        surprisal: of the drawn tokens under the chain.
+        certain: the share of tokens drawn from one token alone.
+        reward: the mean reward; None if the trainer gave none.
+    """
+
+    step: int
+    entropy: float
+    model_entropy: float
+    kept_mass: float
+    surprisal: float
+    certain: float
+    reward: float | None = None
+
+
+class EntropyLog:
+    """A log of `TrainingStep`s, one line of JSON each.
+
+    Args:
+        path: the file, to which lines are added; None keeps them in memory alone.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm_replay import record
+        >>> log = EntropyLog()
+        >>> rollouts = record(ToyModel(), ["the"], sampler="top_k(k=1)", length=3, seed=1)
+        >>> log.add(0, rollouts).certain
+        1.0
+    """
+
+    def __init__(self, path=None):
+        self.path = None if path is None else Path(path)
+        self.steps = []
+
+    def add(self, step, rollouts, reward=None):
+        """Measure the rollouts of a step, log and return the `TrainingStep`.
+
+        Args:
+            step: its number.
+            rollouts: `Rollouts` of `record` or `record_logits`, with at least one token.
+            reward: the mean reward.
+        """
+        drawn = rollouts.drawn
+        means = {name: float(getattr(rollouts, name)[drawn].mean())
+                 for name in ("entropy", "model_entropy", "kept_mass")}  # fmt: skip
+        surprisal = float(-rollouts.logprobs[drawn].mean())
+        certain = float((rollouts.kept_size[drawn] == 1).mean())
+        entry = TrainingStep(step, **means, surprisal=surprisal, certain=certain, reward=reward)
+        self.steps.append(entry)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(entry), allow_nan=False) + "\n")
+        return entry
+
+    @classmethod
+    def read(cls, path):
+        """Return the log of a file."""
+        log = cls()
+        lines = Path(path).read_text("utf-8").splitlines()
+        log.steps = [TrainingStep(**json.loads(line)) for line in lines if line.strip()]
+        return log
+
+    def collapse(self):
+        """Return the first step at which the model's entropy is half of the beginning's, or None.
+
+        The beginning is the mean of the first tenth of the steps.
+        """
+        nats = np.array([step.model_entropy for step in self.steps])
+        if not len(nats):
+            return None
+        start = nats[: max(len(nats) // 10, 1)].mean()
+        below = np.flatnonzero(nats < FALL * start)
+        return self.steps[below[0]].step if len(below) else None
+
+    def table(self, lines=12):
+        """Return the lines of a report: about `lines` steps, and whether the entropy collapsed."""
+        every = max(len(self.steps) // lines, 1)
+        rows = [f"{'step':>6}{'entropy':>9}{'model':>8}{'kept mass':>11}{'surprisal':>11}"
+                f"{'certain':>9}{'reward':>9}"]  # fmt: skip
+        for step in self.steps[::every]:
+            reward = "" if step.reward is None else f"{step.reward:.3f}"
+            rows.append(
+                f"{step.step:>6}{step.entropy:>9.3f}{step.model_entropy:>8.3f}"
+                f"{step.kept_mass:>11.3f}{step.surprisal:>11.3f}{step.certain:>9.1%}{reward:>9}"
+            )
+        at = self.collapse()
+        rows.append(
+            "the model's entropy stays above half of its beginning"
+            if at is None
+            else f"the model's entropy is below half of its beginning at step {at}"
+        )
+        return rows

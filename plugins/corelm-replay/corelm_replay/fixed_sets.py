@@ -1,0 +1,143 @@
+"""Chains whose kept sets are constants, so that temperature and penalties alone are differentiated.
+
+A stage that only removes tokens at the values at hand is replaced by the set that it kept. That is
+its exact derivative where the set does not change, and its set comes from corelm's kernels or from
+NumPy, which know no gradient.
+"""
+
+import numpy as np
+
+from corelm import Chain, Switch, Mask, Sampler, mask_logits, surprisals
+from corelm.errors import UsageError
+from corelm.filters import array_namespace, in_library_of, widen
+from corelm_replay.layout import as_numpy
+
+
+class FixedSet(Sampler):
+    """One stage of a chain: it decides on a set, then keeps it as a constant.
+
+    With a recorded set, the first stage that removes tokens keeps the recorded ones, and the other
+    stages that only remove tokens do nothing.
+    """
+
+    @classmethod
+    def around(cls, stage, owner):
+        """Return a stage for the chain of an owner, a `FixedSets`."""
+        made = cls()
+        vars(made).update(stage=stage, owner=owner, kept=None, reads=stage.reads)
+        return made
+
+    def __call__(self, logits, context):
+        if self.owner.deciding:
+            return self._decide(logits, context)
+        if self.kept is not None:
+            return mask_logits(logits, self.kept)
+        result = call(self.stage, logits, context)
+        if result is None:
+            raise UsageError(
+                f"{self.stage} has no gradient on these arrays: it neither runs on their library "
+                "nor only removes tokens"
+            )
+        return result
+
+    def _decide(self, logits, context):
+        result = call(self.stage, logits, context)
+        if result is None:
+            result = in_library_of(logits, self.stage(as_numpy(logits), context))
+        if not self.owner.differentiated and self.owner.recorded is None:
+            return result
+        removes = only_removes(logits, result)
+        recorded = self.owner.recorded if removes else None
+        if recorded is None:
+            vars(self)["kept"] = (result > -np.inf) if removes else None
+            return result
+        acts = not self.owner.applied and bool((result != logits).any())
+        self.owner.applied |= acts
+        vars(self)["kept"] = recorded if acts else logits > -np.inf
+        return mask_logits(logits, self.kept)
+
+
+def call(stage, logits, context):
+    """Return a stage's result on an array of any library; None if it cannot run there."""
+    if isinstance(logits, np.ndarray):
+        return stage(logits, context)
+    try:
+        result = stage(logits, context)
+    except UsageError:  # such as an unknown word
+        raise
+    except Exception:  # such as a function of NumPy that gets another array
+        return None
+    return result if hasattr(result, "shape") and type(result) is not np.ndarray else None
+
+
+def only_removes(logits, result):
+    """Return True if every logit stayed as it was or became minus infinity."""
+    return bool(((result == logits) | (result == -np.inf)).all())
+
+
+def on_processor(logits):
+    """Return True for logits in the processor's memory that need no gradient and no library."""
+    if isinstance(logits, np.ndarray):
+        return True
+    return not getattr(logits, "requires_grad", True) and logits.device.type == "cpu"
+
+
+class FixedSets:
+    """A chain in two runs: `decide` on the kept sets of a block, then `apply` with them.
+
+    Args:
+        chain: the sampler.
+    """
+
+    def __init__(self, chain):
+        self.deciding, self.applied, self.recorded = False, False, None
+        self.differentiated = True
+        stages = [
+            stage if isinstance(stage, (Mask, Switch)) else FixedSet.around(stage, self)
+            for stage in chain.active_stages
+        ]
+        self._chain = Chain(tuple(stages)) if stages else None
+        self._sampler = chain
+
+    def decide(self, logits, context, recorded=None, differentiated=True):
+        """Return the chain's logits for a block that needs no gradient; remember the sets.
+
+        Args:
+            logits: (n, vocabulary) with values to look at, which a compiler's tracer has not.
+            context: n rows.
+            recorded: (n, vocabulary) the tokens to keep; None for those that the chain keeps.
+            differentiated: `apply` follows, so the sets are remembered.
+        """
+        self.differentiated = differentiated
+        self.deciding, self.applied, self.recorded = True, False, recorded
+        if recorded is None and isinstance(logits, np.ndarray):  # nothing to work around
+            return self._sampler(logits, context)
+        return self._run(logits, context)
+
+    def apply(self, logits, context):
+        """Return the chain's logits with the sets of `decide`; gradients flow through it."""
+        self.deciding = False
+        return self._run(logits, context)
+
+    def _run(self, logits, context):
+        result = logits if self._chain is None else self._chain(logits, context)
+        if self.recorded is not None and not self.applied:
+            result = mask_logits(result, self.recorded)
+        return result
+
+
+def token_logprobs(logits, tokens):
+    """Return ln p of one token of each row, in float64 where the library has it: (n,).
+
+    Args:
+        logits: (n, vocabulary), of any library.
+        tokens: (n,) ids, of NumPy.
+    """
+    if on_processor(logits):  # in one pass
+        return -surprisals(logits, tokens)
+    xp = array_namespace(logits)
+    largest = xp.max(logits, axis=-1, keepdims=True)
+    total = xp.sum(widen(xp.exp(logits - largest)), axis=-1)
+    places = in_library_of(logits, tokens[:, None])
+    drawn = xp.take_along_axis(logits, places, axis=-1) - largest
+    return widen(drawn)[:, 0] - xp.log(total)

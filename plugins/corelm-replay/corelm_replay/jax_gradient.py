@@ -1,0 +1,46 @@
+"""Replay on JAX, by a gradient of its own, so that no block stays in memory."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def replayed(logits, work):
+    """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
+    function = jax.custom_vjp(partial(_values, work=work))
+    function.defvjp(
+        lambda logits: (_values(logits, work), logits),
+        lambda logits, gradient: (_gradient(logits, gradient, work),),
+    )
+    return function(logits)
+
+
+def _values(logits, work):
+    if not isinstance(logits, jax.core.Tracer):
+        return jnp.asarray(work.values(logits))
+    result = jnp.zeros(logits.shape[:2], jnp.promote_types(logits.dtype, np.float32))
+    for block in work.blocks():
+        found = work.traced(work.rows(logits, block), block)
+        result = result.at[block.rows, block.columns].set(found)
+    return result
+
+
+def _gradient(logits, gradient, work):
+    result = jnp.zeros_like(logits)
+    for block in work.blocks():
+        rows, value = work.rows(logits, block), work.traced
+        if not isinstance(rows, jax.core.Tracer):
+            work.decide(rows, block)
+            value = work.logprobs
+        _, pull = jax.vjp(partial(value, block=block), rows)
+        (change,) = pull(gradient[block.rows, block.columns].astype(rows.dtype))
+        result = _put(result, block.rows, block.columns, change)
+    return result
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(result, rows, columns, values):
+    """Write into the gradient, whose memory is given away instead of copied for each block."""
+    return result.at[rows, columns].set(values.astype(result.dtype))

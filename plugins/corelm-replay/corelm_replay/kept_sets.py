@@ -1,0 +1,163 @@
+"""The tokens that could be drawn at each position, and the formats in which engines send them."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from corelm.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class KeptSets:
+    """The sets of tokens that were in play at the drawn tokens of a batch.
+
+    Attributes:
+        token_ids: (ids,) the ids of all sets, one after the other.
+        offsets: (batch, time + 1) where the set of each position starts in `token_ids`, and ends.
+            An empty set says that nothing was recorded there.
+
+    Source: CSR arrays as in vLLM's SamplingMask, pull request 49577.
+
+    Example:
+        >>> kept = KeptSets.of([[[1, 2], [3]]])
+        >>> kept.ids(0, 0).tolist(), kept.lists()
+        ([1, 2], [[[1, 2], [3]]])
+    """
+
+    token_ids: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, sets):
+        """Return the sets of texts: for each text, a list of ids at each of its positions.
+
+        Texts may differ in length; positions after the last one of a text have no set.
+        """
+        time = max(map(len, sets), default=0)
+        sizes = np.zeros((len(sets), time), np.int64)
+        for row, text in enumerate(sets):
+            sizes[row, : len(text)] = [len(ids) for ids in text]
+        flat = [i for text in sets for ids in text for i in ids]
+        totals = sizes.sum(axis=1)
+        first = (totals.cumsum() - totals)[:, None]
+        offsets = np.concatenate([first, first + sizes.cumsum(axis=1)], axis=1)
+        return cls(np.array(flat, np.int32), offsets)
+
+    @classmethod
+    def from_vllm(cls, outputs):
+        """Return the sets of vLLM's completions.
+
+        Args:
+            outputs: for each text its `CompletionOutput`, a choice of `/inference/v1/generate`, or
+                the `sampling_mask` of either: lists of ids, or CSR `token_ids` and `offsets`.
+
+        Source: vLLM, docs/features/sampling_mask.md, and pull request 49577.
+        """
+        return cls.of([_vllm_sets(output) for output in outputs])
+
+    @classmethod
+    def from_sglang(cls, outputs):
+        """Return the sets of SGLang's outputs, or of their `meta_info`.
+
+        Source: SGLang pull requests 27408 and 33593: `output_token_sampling_mask`.
+        """
+        found = []
+        for output in outputs:
+            meta = output.get("meta_info", output)
+            if "output_token_sampling_mask" not in meta:
+                raise UsageError("no output_token_sampling_mask; request return_sampling_mask=True")
+            found.append(meta["output_token_sampling_mask"] or [])
+        return cls.of(found)
+
+    def to_vllm(self):
+        """Return for each text the `sampling_mask` of vLLM's HTTP answer: lists of ids."""
+        return [{"sampling_mask": text} for text in self.lists()]
+
+    def to_sglang(self, logprobs):
+        """Return for each text the fields of SGLang's `meta_info`.
+
+        Args:
+            logprobs: (batch, time) of the drawn tokens under the chain.
+        """
+        return [
+            {
+                "output_token_sampling_mask": text,
+                "output_token_sampling_logprobs": [float(x) for x in row[: len(text)]],
+                "output_token_sampling_mask_length": len(text),
+            }
+            for text, row in zip(self.lists(), logprobs, strict=True)
+        ]
+
+    def lists(self):
+        """Return the sets as lists, without the positions after the last set of a text."""
+        found = []
+        for row in range(len(self.offsets)):
+            text = [self.ids(row, at).tolist() for at in range(self.time)]
+            while text and not text[-1]:
+                text.pop()
+            found.append(text)
+        return found
+
+    @property
+    def time(self):
+        """The number of positions."""
+        return self.offsets.shape[1] - 1
+
+    @property
+    def sizes(self):
+        """(batch, time) the number of tokens in each set."""
+        return np.diff(self.offsets, axis=1)
+
+    def ids(self, row, at):
+        """Return the ids of one set."""
+        return self.token_ids[self.offsets[row, at] : self.offsets[row, at + 1]]
+
+    def check(self, layout):
+        """Raise if the sets do not fit the drawn tokens of a batch.
+
+        Raises:
+            UsageError: another number of texts or too few positions, an id outside the
+                vocabulary, or a drawn token that is not in its set.
+        """
+        batch, _time, size = layout.shape
+        if len(self.offsets) != batch:
+            raise UsageError(f"kept has the sets of {len(self.offsets)} texts, not of {batch}")
+        if self.token_ids.size and not 0 <= self.token_ids.min() <= self.token_ids.max() < size:
+            raise UsageError(f"kept holds an id outside the vocabulary of {size} logits")
+        for row in range(batch):
+            places = np.flatnonzero(layout.valid[row])
+            if len(places) > self.time:
+                raise UsageError(f"kept has {self.time} positions, row {row} has {len(places)}")
+            drawn = layout.tokens[row, layout.first + places]
+            for at, token in enumerate(drawn.tolist()):
+                ids = self.ids(row, at)
+                if ids.size and not (ids == token).any():
+                    raise UsageError(f"token {token} of row {row}, position {at} isn't in its set")
+
+    def allowed(self, block, size):
+        """Return the sets of a block's positions as truth values: (n, vocabulary)."""
+        places = block.places
+        first = self.offsets[block.rows, places]
+        counts = self.offsets[block.rows, places + 1] - first
+        allowed = np.zeros((len(places), size), bool)
+        allowed[counts == 0] = True
+        row = np.arange(len(places)).repeat(counts)
+        inside = np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
+        allowed[row, self.token_ids[first.repeat(counts) + inside]] = True
+        return allowed
+
+
+def _vllm_sets(output):
+    mask = output.get("sampling_mask", output) if isinstance(output, dict) else output
+    mask = getattr(mask, "sampling_mask", mask)
+    if mask is None:
+        raise UsageError("no sampling_mask; start vLLM with --return-sampling-mask")
+    ids, offsets = _field(mask, "token_ids"), _field(mask, "offsets")
+    if offsets is None:
+        return mask if ids is None else ids
+    return [list(ids[a:b]) for a, b in itertools.pairwise(offsets)]
+
+
+def _field(mask, name):
+    return mask.get(name) if isinstance(mask, dict) else getattr(mask, name, None)

@@ -1,0 +1,152 @@
+"""The log-probability of each drawn token under a chain, for trainers."""
+
+import sys
+
+import numpy as np
+
+import corelm
+from corelm.errors import UsageError
+from corelm.filters import array_namespace, in_library_of
+from corelm_replay.fixed_sets import FixedSets, token_logprobs
+from corelm_replay.layout import BLOCK, Layout, as_numpy
+
+HISTORY = frozenset({"surprisal", "model_surprisal"})
+"""What a context holds of earlier draws, which is computed on the way."""
+
+
+def chain_logprobs(
+    chain, logits, tokens, *, prompt_length, mask=None, kept=None, surprisal=None,
+    model_surprisal=None, vocabulary=None, block=BLOCK,
+):  # fmt: skip
+    """Return the log-probability of each drawn token under a chain.
+
+    Gradients flow through temperatures, penalties and mixtures; the sets that filters and masks
+    keep are constants. A token outside the kept set has minus infinity. The logits are read in
+    blocks, forwards and backwards, so beside the gradient there is never another copy of them.
+
+    Args:
+        chain: a sampler, a registered name or an expression.
+        logits: (batch, time, vocabulary) of torch, JAX or NumPy, raw as the model returns them;
+            `logits[:, i]` is the distribution of the i-th of the last `time` tokens. From a
+            model's output for all tokens, drop the last position: `logits[:, :-1]`.
+        tokens: (batch, length) ids, prompt and drawn tokens.
+        prompt_length: columns of `tokens` that are prompt, padding included: a number, or (batch,).
+        mask: (batch, length) 0 for padding, anywhere, such as the attention mask.
+        kept: `KeptSets` of a rollout, which take the place of the chain's own filters.
+        surprisal, model_surprisal: (batch, time) nats that the rollout recorded, for samplers that
+            read them, such as mirostat; by default they are computed from these logits.
+        vocabulary: for samplers that name words, and grammars.
+        block: the largest number of logits in a block; at least one row.
+
+    Returns:
+        (batch, time) in the logits' type, float32 for narrower ones; 0 at prompts and padding.
+
+    Raises:
+        UsageError: shapes that do not fit; a stage without a gradient on these arrays; a compiled
+            function (`jax.jit`) whose chain reads surprisals that are not given.
+        CorelmError: no such sampler, or one that failed.
+
+    Source: the kept sets as constants are the sampling masks of DeepSeek-AI 2025, DeepSeek-V3.2,
+    arXiv 2512.02556, section 3.1.
+
+    Example:
+        >>> logits = np.log([[[0.5, 0.3, 0.2]]])
+        >>> chain_logprobs("top_k(k=2)", logits, [[0, 1]], prompt_length=1).round(4).tolist()
+        [[-0.9808]]
+    """
+    layout = Layout(logits.shape, tokens, prompt_length, mask, vocabulary)
+    layout.set_history(surprisal, model_surprisal)
+    given = {"surprisal": surprisal, "model_surprisal": model_surprisal}
+    recorded = frozenset(name for name, values in given.items() if values is not None)
+    work = Replay(corelm.sampler(chain), layout, kept, recorded, block)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(logits, torch.Tensor):
+        from corelm_replay.torch_gradient import replayed
+    elif "jax" in sys.modules and isinstance(logits, sys.modules["jax"].Array):
+        from corelm_replay.jax_gradient import replayed
+    else:
+        return work.values(np.asarray(logits))
+    return replayed(logits, work)
+
+
+class Replay:
+    """A chain on the drawn tokens of a batch, block by block.
+
+    Args:
+        chain: a sampler.
+        layout: where the tokens are.
+        kept: `KeptSets` of a rollout, or None.
+        recorded: the names of the surprisals that the layout already has.
+        block: the largest number of logits in a block.
+    """
+
+    def __init__(self, chain, layout, kept=None, recorded=frozenset(), block=BLOCK):
+        self.chain, self.layout = chain, layout
+        self._kept, self._size = kept, block
+        self._sets = FixedSets(chain)
+        self._missing = (chain.reads & HISTORY) - recorded
+        if kept is not None:
+            kept.check(layout)
+
+    @property
+    def reads_history(self):
+        """True if contexts need surprisals that only earlier blocks can give."""
+        return bool(self._missing)
+
+    def blocks(self):
+        """Yield the blocks in an order in which each comes after its past."""
+        return self.layout.blocks(self.chain.reads, self._size)
+
+    def rows(self, logits, block):
+        """Return the logits of a block, (n, vocabulary) in float32 or float64."""
+        rows, columns = (in_library_of(logits, each) for each in (block.rows, block.columns))
+        return as_wide(logits[rows, columns])
+
+    def decide(self, rows, block, differentiated=True):
+        """Return the chain's logits for a block; remember the kept sets for `apply`."""
+        recorded = None
+        if self._kept is not None:
+            recorded = in_library_of(rows, self._kept.allowed(block, self.layout.shape[2]))
+        out = self._sets.decide(rows, block.context, recorded, differentiated)
+        if self._missing:
+            drawn = as_numpy(token_logprobs(out, block.tokens))
+            model = as_numpy(token_logprobs(rows, block.tokens))
+            self.layout.remember(block, np.where(drawn > -np.inf, -drawn, np.inf), -model)
+        return out
+
+    def apply(self, rows, block):
+        """Return the chain's logits for a block, with the sets of `decide` as constants."""
+        return self._sets.apply(rows, block.context)
+
+    def logprobs(self, rows, block):
+        """Return ln p of a block's tokens, (n,), with the sets of `decide` as constants."""
+        out = self.apply(rows, block)
+        return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
+
+    def traced(self, rows, block):
+        """Return ln p of a block's tokens where a compiler traces, so that no value is known."""
+        if self.reads_history or self._kept is not None:
+            raise UsageError(
+                f"{self.chain} needs the values of these logits, which jax.jit hides: pass the "
+                "recorded surprisals, leave out kept, or call chain_logprobs outside of jit"
+            )
+        out = self.chain(rows, block.context)
+        return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
+
+    def values(self, logits):
+        """Return (batch, time) log-probabilities of logits that need no gradient."""
+        result = None
+        for block in self.blocks():
+            rows = self.rows(logits, block)
+            out = self.decide(rows, block, differentiated=False)
+            found = as_numpy(token_logprobs(out, block.tokens))
+            if result is None:
+                result = np.zeros(self.layout.shape[:2], as_numpy(rows[:0]).dtype)
+            result[block.rows, block.columns] = found
+        return np.zeros(self.layout.shape[:2], np.float32) if result is None else result
+
+
+def as_wide(rows):
+    """Return rows in float32, or as they are in float32 and float64."""
+    xp = array_namespace(rows)
+    return rows if rows.dtype in (xp.float32, xp.float64) else xp.astype(rows, xp.float32)

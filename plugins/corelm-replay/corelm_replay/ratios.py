@@ -1,0 +1,62 @@
+"""Importance ratios of a model's own rollouts under many chains, without and with replay."""
+
+import numpy as np
+
+from corelm.runs import teacher_forced
+from corelm_replay.audit import audit
+from corelm_replay.recording import record
+
+CHAINS = (
+    "stochastic",
+    "temperature(t=0.7)",
+    "temperature(t=1.3)",
+    "top_k(k=20)",
+    "top_p(p=0.8) | top_k(k=1024)",
+    "top_p(p=0.95)",
+    "min_p(p=0.05)",
+    "temperature(t=0.7) | top_p(p=0.9)",
+    "top_k(k=50) | top_p(p=0.95) | temperature(t=0.8)",
+    "typical(p=0.9)",
+    "eta(epsilon=0.002)",
+    "top_n_sigma(n=1)",
+    "top_h(h=0.6)",
+    "tail_free(z=0.95)",
+    "dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "xtc(probability=0.5, threshold=0.1)",
+    "repetition_penalty(penalty=1.2) | top_p(p=0.9)",
+    "frequency_penalty(penalty=0.5) | min_p(p=0.05)",
+    "dry(multiplier=0.8) | min_p(p=0.05)",
+    "mirostat(tau=5)",
+)
+"""The chains of the table in the documentation."""
+
+
+def own_audit(model, chain, *, prompt, texts, length, seed, scorer=None):
+    """Draw texts of a model, and audit them with its own logits, read as a trainer reads them.
+
+    Args:
+        model: a corelm model.
+        chain: an expression.
+        prompt, length, seed: as for `record`; `texts` is its n.
+        scorer: the trainer's model; by default the same.
+    """
+    rollouts = record(model, [prompt], sampler=chain, length=length, n=texts, seed=seed)
+    logits = trainer_logits(scorer or model, rollouts)
+    return audit(
+        chain, logits, rollouts.tokens, rollouts.logprobs,
+        prompt_length=rollouts.prompt_length, mask=rollouts.mask, vocabulary=model.vocabulary,
+    )  # fmt: skip
+
+
+def trainer_logits(model, rollouts):
+    """Return a corelm model's logits of the drawn tokens: (batch, time, vocabulary), float32."""
+    pairs = [rollouts.ids(row) for row in range(len(rollouts.tokens))]
+    shape = (*rollouts.logprobs.shape, len(model.vocabulary))
+    logits = np.zeros(shape, np.float32)
+    texts, firsts = (
+        [before + drawn for before, drawn in pairs],
+        [len(before) for before, _ in pairs],
+    )
+    for forced in teacher_forced(model, texts, firsts):
+        logits[forced.texts, forced.place] = forced.logits
+    return logits

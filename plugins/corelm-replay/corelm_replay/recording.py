@@ -1,0 +1,222 @@
+"""Rollouts with what a trainer needs of each drawn token, from corelm and from other engines."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+import corelm
+from corelm.errors import UsageError
+from corelm.runs import encoded, fresh_seed, steps
+from corelm_replay.fixed_sets import token_logprobs
+from corelm_replay.kept_sets import KeptSets
+from corelm_replay.layout import Layout, as_numpy
+from corelm_replay.logprobs import Replay
+
+FORMAT = "corelm.rollouts/1"
+FIGURES = ("logprobs", "model_logprobs", "kept_mass", "kept_size", "entropy", "model_entropy")
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Drawn texts and the figures of each token, padded with 0 on the right.
+
+    Attributes:
+        chain: the sampler, as an expression.
+        tokens: (batch, length) ids, prompts on the left of column `prompt_length`.
+        mask: (batch, length) 0 for padding.
+        prompt_length: columns of `tokens` that are prompt.
+        logprobs: (batch, time) of the drawn token under the chain: what the draw used.
+        model_logprobs: (batch, time) the same under the model's own distribution.
+        kept_mass: (batch, time) the model's probability of the tokens that could be drawn.
+        kept_size: (batch, time) how many tokens these are.
+        entropy, model_entropy: (batch, time) nats, of what was drawn from, and of the model.
+        kept: the tokens that could be drawn; an empty set where nothing was removed.
+        texts: the text of each row; empty if unknown.
+        seed: of the draws; None if another engine drew.
+    """
+
+    chain: str
+    tokens: np.ndarray
+    mask: np.ndarray
+    prompt_length: int
+    logprobs: np.ndarray
+    model_logprobs: np.ndarray
+    kept_mass: np.ndarray
+    kept_size: np.ndarray
+    entropy: np.ndarray
+    model_entropy: np.ndarray
+    kept: KeptSets
+    texts: list[str] = field(default_factory=list)
+    seed: int | None = None
+
+    @property
+    def drawn(self):
+        """(batch, time) True where a token was drawn."""
+        return self.mask[:, self.prompt_length :] != 0
+
+    def ids(self, row):
+        """Return the ids of a prompt, and the ids drawn after it."""
+        before, after = self.tokens[row], self.mask[row] != 0
+        p = self.prompt_length
+        return before[:p][after[:p]].tolist(), before[p:][after[p:]].tolist()
+
+    def to_json(self):
+        """Return the rollouts as one JSON document."""
+        rows = []
+        for row, sets in enumerate(self._sets()):
+            prompt, drawn = self.ids(row)
+            figures = {name: getattr(self, name)[row, : len(drawn)].tolist() for name in FIGURES}
+            rows.append({"prompt": prompt, "tokens": drawn, "sampling_mask": sets} | figures)
+        whole = {"format": FORMAT, "chain": self.chain, "seed": self.seed, "rollouts": rows}
+        return json.dumps(whole, allow_nan=False)
+
+    def _sets(self):
+        return [[self.kept.ids(row, at).tolist() for at in range(int(self.drawn[row].sum()))]
+                for row in range(len(self.tokens))]  # fmt: skip
+
+    @classmethod
+    def from_json(cls, text):
+        """Return the rollouts of a document of `to_json`.
+
+        Raises:
+            UsageError: another kind of document.
+        """
+        try:
+            whole = json.loads(text)
+            if whole["format"] != FORMAT:
+                raise UsageError(f"expected the format {FORMAT}, not {whole['format']!r}")
+            rows = whole["rollouts"]
+            columns = {name: [row[name] for row in rows] for name in FIGURES}
+            kept = KeptSets.of([row["sampling_mask"] for row in rows])
+            texts = [(row["prompt"], row["tokens"]) for row in rows]
+            return cls._padded(whole["chain"], texts, columns, kept, seed=whole["seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"not rollouts of corelm replay: {error!r}") from None
+
+    @classmethod
+    def _padded(cls, chain, texts, columns, kept, **more):
+        """Return rollouts of lists: prompts move to the right of their columns, texts to the left.
+
+        Args:
+            texts: pairs of prompt and drawn ids.
+            columns: for each figure the lists of the texts.
+        """
+        first = max((len(prompt) for prompt, _ in texts), default=0)
+        time = max((len(drawn) for _, drawn in texts), default=0)
+        tokens = np.zeros((len(texts), first + time), np.int64)
+        mask = np.zeros(tokens.shape, np.int64)
+        for row, (prompt, drawn) in enumerate(texts):
+            span = slice(first - len(prompt), first + len(drawn))
+            tokens[row, span], mask[row, span] = [*prompt, *drawn], 1
+        padded = {name: np.zeros((len(texts), time)) for name in columns}
+        for name, rows in columns.items():
+            for row, numbers in enumerate(rows):
+                padded[name][row, : len(numbers)] = numbers
+        return cls(chain, tokens, mask, first, **padded, kept=kept, **more)
+
+
+def record(model, prompts, *, sampler, length=50, n=1, seed=None):
+    """Draw texts, and record each token's log-probabilities and the set that it was drawn from.
+
+    Args:
+        model: a corelm model, or its name; engines' models are `transformers:PATH`, `gguf:FILE`.
+        prompts: the prompts, texts or lists of ids.
+        sampler: a sampler, a registered name or an expression.
+        length: the largest number of tokens of a text.
+        n: the number of texts of each prompt.
+        seed: decides the random numbers; by default a fresh one.
+
+    Returns:
+        `Rollouts`: the texts of the first prompt, then of the next.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> rollouts = record(ToyModel(), ["the"], sampler="top_k(k=2)", length=3, seed=1)
+        >>> rollouts.kept_size.tolist()
+        [[2.0, 2.0, 2.0]]
+    """
+    model = corelm.load(model) if isinstance(model, str) else model
+    seed, sampler = fresh_seed() if seed is None else seed, corelm.sampler(sampler)
+    texts, rows = [], []
+    for index, prompt in enumerate(prompts):
+        found = [[] for _ in range(n)]
+        walk = steps(model, prompt, sampler=sampler, length=length, samples=range(n), seed=seed,
+                     prompt_index=index)  # fmt: skip
+        for step in walk:
+            figures = figures_of(step.model_logits, step.logits, step.tokens)
+            for at, sample in enumerate(step.samples.tolist()):
+                found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
+        ids = list(encoded(model.vocabulary, prompt))
+        texts += [(ids, [token for token, *_ in one]) for one in found]
+        rows += found
+    columns = {name: [[entry[1 + i] for entry in one] for one in rows]
+               for i, name in enumerate(FIGURES)}  # fmt: skip
+    kept = KeptSets.of([[entry[-1] for entry in one] for one in rows])
+    rollouts = Rollouts._padded(str(sampler), texts, columns, kept, seed=seed)
+    decode = model.vocabulary.decode
+    return replace(rollouts, texts=[decode(drawn) for _, drawn in texts])
+
+
+def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary=None):
+    """Record tokens that another engine drew under a chain, from its raw logits.
+
+    With transformers, `generate(..., output_logits=True, return_dict_in_generate=True)` returns
+    them: `torch.stack(output.logits, 1)`. With a trainer's logits it records what they imply.
+
+    Args:
+        chain: the sampler that drew, a registered name or an expression.
+        logits, tokens, prompt_length, mask, vocabulary: as for `chain_logprobs`; `logits` are
+            those of the tokens after `prompt_length`.
+
+    Returns:
+        `Rollouts`, in which prompts are padded on the left.
+    """
+    layout = Layout(logits.shape, tokens, prompt_length, mask, vocabulary)
+    work = Replay(corelm.sampler(chain), layout)
+    batch = logits.shape[0]
+    found = [{} for _ in range(batch)]
+    for block in work.blocks():
+        rows = work.rows(logits, block)
+        figures = figures_of(*map(as_numpy, (rows, work.decide(rows, block))), block.tokens)
+        for at, (row, place) in enumerate(zip(block.rows, block.places, strict=True)):
+            found[row][int(place)] = [each[at] for each in figures]
+    ordered = [[one[place] for place in sorted(one)] for one in found]
+    columns = {name: [[entry[i] for entry in one] for one in ordered]
+               for i, name in enumerate(FIGURES)}  # fmt: skip
+    texts = [
+        (layout.packed[row, :prompt].tolist(), layout.packed[row, prompt:length].tolist())
+        for row, (prompt, length) in enumerate(zip(layout.prompts, layout.lengths, strict=True))
+    ]
+    kept = KeptSets.of([[entry[-1] for entry in one] for one in ordered])
+    return Rollouts._padded(str(work.chain), texts, columns, kept)
+
+
+def figures_of(model_logits, logits, tokens):
+    """Return the figures of `FIGURES` for one token of each row, and the ids kept there.
+
+    Args:
+        model_logits, logits: (n, vocabulary) of NumPy, the model's and the chain's.
+        tokens: (n,) ids.
+
+    Returns:
+        Six arrays (n,), and a list of n arrays of ids; empty where the chain removed nothing.
+    """
+    kept, possible = logits > -np.inf, model_logits > -np.inf
+    sizes, whole = kept.sum(axis=1), possible.sum(axis=1)
+    mass = np.where(kept, corelm.softmax(model_logits), 0).sum(axis=1, dtype=np.float64)
+    mass = np.where(sizes == whole, 1.0, np.minimum(mass, 1.0))
+    nothing = np.empty(0, np.int64)
+    ids = [
+        np.flatnonzero(row) if size < most else nothing
+        for row, size, most in zip(kept, sizes, whole, strict=True)
+    ]
+    return (
+        token_logprobs(logits, tokens),
+        token_logprobs(model_logits, tokens),
+        mass,
+        sizes,
+        corelm.entropy(corelm.softmax(logits)),
+        corelm.entropy(corelm.softmax(model_logits)),
+        ids,
+    )

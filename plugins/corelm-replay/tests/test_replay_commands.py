@@ -1,0 +1,69 @@
+"""The commands, in this process."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from corelm_replay import EntropyLog, commands, record
+from typer.testing import CliRunner
+
+from corelm.testing import ToyModel
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("corelm.load", lambda name: ToyModel())
+    apps = commands.corelm_commands()
+
+    def call(name, *arguments):
+        return CliRunner().invoke(apps[name], arguments)
+
+    return call
+
+
+def test_rollouts_are_recorded_and_audited(command):
+    chain = "top_k(k=3) | temperature(t=0.5)"
+    made = command("replay", "record", "the", "--sampler", chain, "--length", "8",
+                   "--output", "r.json")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    shown = command("replay", "audit", "r.json", "--picture", "a.svg")
+    assert "lost mass" in shown.output
+    assert "<svg" in Path("a.svg").read_text("utf-8")
+    figures = json.loads(command("replay", "audit", "r.json", "--json").output)
+    assert figures["replayed_outside"] == 0
+    assert command("replay", "audit", "r.json", "--fail-if", "replayed_outside > 0").exit_code == 0
+    failing = command("replay", "audit", "r.json", "--fail-if", "ratios_outside > 0.01")
+    assert failing.exit_code == 1
+
+
+@pytest.mark.parametrize("condition", ["nothing > 0", "tokens", "tokens > x"])
+def test_a_condition_that_cannot_be_read_is_refused(command, condition):
+    command("replay", "record", "the", "--length", "2", "--output", "r.json")
+    answer = command("replay", "audit", "r.json", "--fail-if", condition)
+    assert isinstance(answer.exception, (Exception, typer.Exit))
+    assert answer.exit_code != 0
+
+
+def test_the_ratios_of_chains_are_a_table(command):
+    shown = command("replay", "ratios", "--sampler", "top_k(k=3)", "--n", "2", "--length", "5")
+    assert shown.output.splitlines()[1].startswith("top_k(k=3)")
+
+
+def test_a_receipt_is_written_and_verified(command):
+    made = command("receipt", "the", "--sampler", "top_p(p=0.8)", "--length", "6")
+    assert made.exit_code == 0, made.output
+    good = command("verify", "receipt.json")
+    assert good.output == "all 6 tokens were drawn as stated\n"
+    document = json.loads(Path("receipt.json").read_text("utf-8")) | {"seed": 7}
+    Path("receipt.json").write_text(json.dumps(document), "utf-8")
+    bad = command("verify", "receipt.json", "--json")
+    assert bad.exit_code == 1
+    assert json.loads(bad.output)["findings"]
+
+
+def test_a_log_of_entropies_is_shown(command):
+    log = EntropyLog("entropy.jsonl")
+    log.add(0, record(ToyModel(), ["the"], sampler="top_k(k=5)", length=4, seed=1), reward=0.5)
+    assert "kept mass" in command("replay", "entropy", "entropy.jsonl").output
