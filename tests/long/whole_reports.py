@@ -9,8 +9,8 @@ the prompts stay. The truth of a mean over tokens or texts is that of 16,000 fur
 truth of a figure of a whole set is its mean over the studies.
 
 Prints two Markdown tables. The first has for each figure the share of the studies whose interval
-holds the truth, the lowest and the highest over the chains, for designs with 8 units and for those
-with more. The second has for each design the share of the reports with a false statement.
+holds the truth, over all chains and designs and in the worst and the best of them, for designs with
+8 units and for those with more. The second has for each design the share of the reports with a false statement.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def study_of_means(chain: str, design: Design, seed: int) -> Figures:
         found[name] = own.value, ends if ends and ends[0] < ends[1] else None
         if name != "loops":
             both = own - other
-            found[f"difference of {name}"] = both.value, both.interval()
+            # As in a report: none where all pairs of texts differ by the same.
+            ends = both.interval() if both.variance else None
+            found[f"difference of {name}"] = both.value, ends
     return found
 
 
@@ -154,17 +156,18 @@ def rows(found: Mapping[tuple[str, Design], Held]) -> Iterator[str]:
     for name in names:
         cells = []
         for few in (True, False):
-            shares = {
-                f"{chain} {design[0]} x {design[1]}": each
+            chosen = {
+                f"{chain} {design[0]} x {design[1]}": held[name]
                 for (chain, design), held in found.items()
-                if (units(design) == MANY) == few
-                and (each := share(held.get(name, []))) is not None
+                if (units(design) == MANY) == few and share(held.get(name, [])) is not None
             }
+            shares = {place: share(held) or 0.0 for place, held in chosen.items()}
             if shares:
+                every = share([each for held in chosen.values() for each in held]) or 0.0
                 least, most = (pick(shares, key=lambda at: shares[at]) for pick in (min, max))
-                cells += [f"{shares[least]:.1%} ({least})", f"{shares[most]:.1%} ({most})"]
+                cells += [f"{every:.1%}", f"{shares[least]:.1%} ({least})", f"{shares[most]:.1%}"]
             else:
-                cells += ["-", "-"]
+                cells += ["-", "-", "-"]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -187,8 +190,8 @@ def main() -> None:
         for design in asked.designs:
             found[chain, design] = coverage(chain, design, asked.studies, asked.sets)
     if found:
-        print("| figure | 8 units: least | most | 16 to 64 units: least | most |")
-        print("| --- | --- | --- | --- | --- |")
+        print("| figure | 8 units: all | least | most | 16 to 64 units: all | least | most |")
+        print("| --- | ---: | --- | ---: | ---: | --- | ---: |")
         print("\n".join(rows(found)), flush=True)
     if asked.reports:
         print("\n| prompts x texts | " + " | ".join(STATEMENTS) + " |")

@@ -338,8 +338,12 @@ class TextSet:
         if name == LOOPS:
             # Where no text loops, no text differs: combine the score intervals.
             return self.difference_of_loops(*other._loops())
-        decided = self._is_decided(name) and other._is_decided(name)
         found = own - their
+        decided = self._is_decided(name) and other._is_decided(name)
+        # Pairs of texts that all differ by the same say nothing about the next pair, unless the
+        # samplers write the same texts each time.
+        fixed = self.are_copies and other.are_copies
+        decided = decided and (found.variance > 0 or fixed)
         parts = self.inference.parts(self._less(other, name)) if name in self._means else None
         return Difference(
             value=found.value,
