@@ -33,7 +33,7 @@ LARGEST = 2**28
 class Report(Displayed):
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/3`.
+    Every form of it is made from one document, which follows the schema `corelm.report/4`.
 
     Args:
         document: the content, as `to_dict` returns it.
@@ -114,11 +114,15 @@ class Report(Displayed):
         """Return the summary, the table and how it was measured."""
         return markdown.to_markdown(self._document)
 
-    def to_latex(self) -> str:
-        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs."""
+    def to_latex(self, label: str | None = None) -> str:
+        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs.
+
+        Args:
+            label: its label; by default one that tables of other models or samplers do not have.
+        """
         from corelm_report.render.latex import to_latex
 
-        return to_latex(self._document)
+        return to_latex(self._document, label)
 
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
