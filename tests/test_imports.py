@@ -38,11 +38,11 @@ LAYERS = (
     {"bounded_calls", "caching", "docstrings", "errors", "machine", "markup", "native", "paths"}
     | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"filters", "sampler", "stages", "token_edits", "token_texts", "validation"},
+    {"filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},
-    {"generation", "explanation", "scoring", "linting"},
+    {"exact", "explanation", "generation", "linting", "scoring"},
     {"models", "scaling"},
     {"testing"},
     {"bundles", "interop", "runs"},
