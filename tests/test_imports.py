@@ -37,7 +37,7 @@ PACKAGES: dict[str, set[str]] = {
 LAYERS = (
     {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"filters", "sampler", "stages", "token_edits", "token_texts", "validation"},
+    {"filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},

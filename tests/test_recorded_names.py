@@ -1,7 +1,7 @@
 """The public names and their signatures are the recorded ones: a change is a decision.
 
-`python tests/test_recorded_names.py` records them again, for a change that is meant. docs/reference/stability.md
-says what else such a change needs.
+`python tests/test_recorded_names.py` records them again, for a change that is meant. The page
+docs/reference/stability.md says what else such a change needs.
 """
 
 from __future__ import annotations

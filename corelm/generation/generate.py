@@ -16,7 +16,7 @@ from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.generation.prompts import encoded
-from corelm.language_model import LanguageModel
+from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
@@ -175,7 +175,7 @@ class Texts:
 
 
 def stream(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,
@@ -213,7 +213,7 @@ def stream(
 
 
 def generate(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,

@@ -243,6 +243,9 @@ def _comment(settings: EngineSettings) -> None:
     if settings.unsupported:
         reasons = [f"{k} ({why})" if why else k for k, why in settings.unsupported.items()]
         messages.warn(f"no counterpart in corelm: {_listed(reasons)}")
+    if settings.inexact:
+        reasons = [f"{key} ({why})" for key, why in settings.inexact.items()]
+        messages.warn(f"not the same in {settings.engine}: {_listed(reasons)}")
     if settings.idle:
         messages.note(f"without effect in {settings.engine} here: {_listed(settings.idle)}")
     if settings.other:
@@ -258,6 +261,7 @@ def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
         "engine": settings.engine,
         "sampler": str(settings.sampler),
         "unsupported": dict(settings.unsupported),
+        "inexact": dict(settings.inexact),
         "idle": list(settings.idle),
         "other": dict(settings.other),
         "unknown": list(settings.unknown),
