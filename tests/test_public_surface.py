@@ -56,7 +56,6 @@ NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
     "ChatVocabulary": "a protocol",
     "ContextualVocabulary": "a protocol",
-    "ChatVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
