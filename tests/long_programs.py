@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -9,5 +10,8 @@ from programs import load_program
 
 
 def long_program(name: str) -> ModuleType:
-    """Return the module of a program."""
-    return load_program(Path(__file__).parent / "long" / f"{name}.py")
+    """Return the module of a program, which may import its neighbours."""
+    folder = Path(__file__).parent / "long"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return load_program(folder / f"{name}.py")

@@ -1,7 +1,7 @@
 """The public names and their signatures are the recorded ones: a change is a decision.
 
-`python tests/test_recorded_names.py` records them again, for a change that is meant. docs/reference/stability.md
-says what else such a change needs.
+`python tests/test_recorded_names.py` records them again, for a change that is meant. The page
+docs/reference/stability.md says what else such a change needs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def signature(value: object) -> str:
     for parameter in inspect.signature(value).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in "".join(parts):
             parts.append("*")
-        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        prefix = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(
+            parameter.kind, ""
+        )
         optional = "" if parameter.default is parameter.empty else "?"
         parts.append(f"{prefix}{parameter.name}{optional}")
     return f"({', '.join(parts)})"

@@ -128,6 +128,11 @@ class TokenizerVocabulary:
         # it is a word, such as one to ban.
         return ids[1:] if len(ids) > 1 and ids[0] == self.start else ids
 
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `<|endoftext|>`; "" for an id without a token."""
+        found = self._tokenizer.convert_ids_to_tokens(int(token))
+        return found if isinstance(found, str) else ""
+
     @property
     def chat_template(self) -> str | None:
         """The tokenizer's chat template; None if it has none."""

@@ -24,7 +24,8 @@ from corelm_report.measure import on_contexts
 from corelm_report.measure.contexts import model_contexts
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.intervals import Interval, difference_interval, mean_interval
+from corelm_report.metrics.estimates import Estimate, Interval
+from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.selection import best_of
 from corelm_report.metrics.sums import total
 
@@ -83,23 +84,25 @@ class Study:
             if (value := summary.figures[name]) is not None
         }
         found |= {
-            f"difference of {name}": Figure(value, ends)
-            for name, (value, ends) in first.differences(second).items()
+            f"difference of {name}": Figure(each.value, each.ci95)
+            for name, each in first.differences(second).items()
+            if each.value is not None
         }
         return found | self._best(model, seed) | self._teacher_forced(model, samplers, seed)
 
     def _best(self, model: ToyModel, seed: int) -> dict[str, Figure]:
         """Return the surprisal of each setting, and that of the best one."""
-        sums = {}
+        found = {}
         for setting in self.settings:
             texts = self._texts(model, corelm.sampler(setting), seed)
-            sums[setting] = texts.by_unit(texts.ratios["surprisal"])
-        means = {name: sum(nats) / sum(tokens) for name, (nats, tokens) in sums.items()}
-        best = best_of(list(sums.values()), TARGET) if sums else None
+            if each := texts.estimate("surprisal"):
+                found[setting] = each
+        means = {name: each.value for name, each in found.items()}
+        best = best_of(list(found.values()), TARGET) if found else None
         if best is None:
             return {}
         name = self.settings[best.chosen]
-        plain = mean_interval(*sums[name])
+        plain = found[name].interval()
         return {f"surprisal of {name}": Figure(mean, None) for name, mean in means.items()} | {
             BEST: Figure(best.value, best.ends, f"surprisal of {name}"),
             UNCORRECTED: Figure(means[name], plain, f"surprisal of {name}"),
@@ -124,11 +127,13 @@ class Study:
         contexts = model_contexts(model, PROMPTS[:1], CONTEXTS, self.length, seed)
         records = on_contexts.measure(model, contexts, samplers)["samplers"]
         found = {}
+        inference = Inference.of_names(range(CONTEXTS))
         for name in ("entropy", "mass_kept", "expected_surprisal"):
-            first, second = (total(record[name]) for record in records)
-            difference = sum(first[0]) / sum(first[1]) - sum(second[0]) / sum(second[1])
-            ends = difference_interval(first, second)
-            found[f"difference of {name}, same contexts"] = Figure(difference, ends)
+            first, second = (inference.estimate(total(record[name])) for record in records)
+            if first and second:
+                both = first - second
+                key = f"difference of {name}, same contexts"
+                found[key] = Figure(both.value, both.interval())
         return found
 
 
@@ -206,9 +211,15 @@ def coverage_of_the_best(
         noise = math.sqrt(shared) * rng.normal(0, 1, texts)
         own = math.sqrt(1 - shared) * rng.normal(0, 1, (len(truth), texts))
         values = np.asarray(truth)[:, None] + noise + own
-        best = best_of([(each, np.ones(texts)) for each in values], 0.0)
+        best = best_of([_mean(each) for each in values], 0.0)
         held += best is not None and best.ends[0] <= truth[best.chosen] <= best.ends[1]
     return held / studies
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    found = Estimate.of_ratio("texts", values, np.ones(len(values)))
+    assert found is not None
+    return found
 
 
 def main() -> None:

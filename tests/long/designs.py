@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import on_contexts
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.generated_texts import draw
@@ -34,14 +35,10 @@ from corelm_report.measure.on_contexts import temperatures
 from corelm_report.measure.text_records import TextRecord, without_details
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
-from corelm_report.metrics.intervals import (
-    Interval,
-    difference_interval,
-    effective_number,
-    mean_interval,
-    share_interval,
-)
-from corelm_report.metrics.sums import Sums, by_unit, units
+from corelm_report.metrics.estimates import Interval
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import effective_number, share_interval
+from corelm_report.metrics.sums import Sums
 
 import corelm
 from corelm import LanguageModel, Sampler
@@ -174,7 +171,7 @@ class Study:
         labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
         # The prompts are the units: then the interval is about prompts like these. That of a
         # figure of a set of several texts of each prompt is about these prompts.
-        random = prompts > 1 and units(labels) == [p for p, _, _ in labels]
+        random = prompts > 1 and Inference.of_design(labels).about_prompts
         random = random and (again or n * seeds == 1)
         chosen = rng.integers(population, size=prompts) if random else np.arange(prompts)
         # The same samples of every prompt; others for a prompt that is drawn again.
@@ -194,7 +191,10 @@ class Study:
 
     def means(self, pool: Pool) -> Iterator[tuple[str, float, Interval | None]]:
         """Yield the figures that are means with the truth and their intervals."""
-        of, everywhere = units(self.labels), slice(None) if self.random else np.unique(self.prompts)
+        of, everywhere = (
+            Inference.of_design(self.labels),
+            slice(None) if self.random else np.unique(self.prompts),
+        )
         pairs = []
         for sums in pool.sums:
             pairs.append({name: self._at(each) for name, each in sums.items()})
@@ -203,17 +203,22 @@ class Study:
             {name: _ratio(each[:, everywhere]) for name, each in sums.items()} for sums in pool.sums
         ]
         difference = truths[0]["surprisal"] - truths[1]["surprisal"]
-        yield "surprisal", truths[0]["surprisal"], mean_interval(*by_unit(first["surprisal"], of))
-        repetition = mean_interval(*by_unit(first["rep_2"], of))
+        own = {name: of.estimate(first[name]) for name in ("surprisal", "rep_2")}
+        other = of.estimate(second["surprisal"])
+        assert own["surprisal"] is not None
+        assert other is not None
+        yield "surprisal", truths[0]["surprisal"], own["surprisal"].interval()
+        repetition = own["rep_2"] and own["rep_2"].interval(
+            scale=scale_of("rep_2"), limits=LIMITS["rep_2"]
+        )
         # As in a report: no interval where no text repeats anything.
         repetition = repetition if repetition and repetition[0] < repetition[1] else None
         yield "rep_2", truths[0]["rep_2"], repetition
-        hits, counts = by_unit(first["loops"], of) if self.random else first["loops"]
+        hits, counts = of.by_unit(first["loops"]) if self.random else first["loops"]
         share = sum(hits) / sum(counts)
         loops = share_interval(share, effective_number(hits, counts))
         yield "loops", truths[0]["loops"], loops
-        both = (by_unit(each["surprisal"], of) for each in (first, second))
-        yield "difference of surprisal", difference, difference_interval(*both)
+        yield "difference of surprisal", difference, (own["surprisal"] - other).interval()
 
     def _at(self, sums: np.ndarray) -> Sums:
         tops, bottoms = sums[:, self.prompts, self.samples]
@@ -228,7 +233,8 @@ class Study:
             if value is not None:
                 yield name, value, ends[name]
         if "distinct_2" in (found := first.differences(second)):
-            yield "difference of distinct_2", *found["distinct_2"]
+            each = found["distinct_2"]
+            yield "difference of distinct_2", each.value or 0.0, each.ci95
 
     def text_set(self, records: Sequence[Sequence[TextRecord]]) -> TextSet:
         """Return the texts of one sampler, labelled as those of a report."""
@@ -281,8 +287,14 @@ def of_human_texts(name: str, studies: int, texts: int, length: int) -> Iterator
             ]
             fit = fit_on_human_text(*parts, t)
             held["temperature"].append(_holds(fit and fit.t_ci95, whole.t or math.nan))
-            sums = [(each[some].tolist(), counts[some].tolist()) for each in (expected, human)]
-            held["to human"].append(_holds(difference_interval(*sums), truth))
+            units = Inference.of_names(range(n))
+            own, other = (
+                units.estimate((each[some].tolist(), counts[some].tolist()))
+                for each in (expected, human)
+            )
+            assert own is not None
+            assert other is not None
+            held["to human"].append(_holds((own - other).interval(), truth))
         yield _row(name, f"{n} human texts", n, held)
 
 
@@ -345,7 +357,7 @@ def main() -> None:
             held = coverage(pool, design, asked.studies, asked.sets)
             prompts, n, seeds = design
             labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
-            row = _row(name, " x ".join(map(str, design)), len(set(units(labels))), held)
+            row = _row(name, " x ".join(map(str, design)), len(Inference.of_design(labels)), held)
             print("| " + " | ".join(row) + " |", flush=True)
         if asked.designs != list(DESIGNS):
             continue

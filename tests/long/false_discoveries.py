@@ -23,7 +23,8 @@ from corelm_report.measure.entries import Measured, from_human
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_records import TextRecord
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.selection import closest_set
+from corelm_report.metrics.estimates import Estimate, closest_set
+from corelm_report.metrics.inference import Inference
 from corelm_report.render.significance import clear_differences, p_values
 from numpy.typing import NDArray
 
@@ -56,12 +57,11 @@ def pool(expression: str, n: int, seed: int) -> Pool:
     )
 
 
-def mean_and_variance(sums: Pool) -> tuple[float, float]:
-    """Return the mean over tokens, and the variance of it over texts."""
-    tops, bottoms = sums
-    mean = tops.sum() / bottoms.sum()
-    influence = (tops - mean * bottoms) / bottoms.sum()
-    return float(mean), float(np.sum(influence**2) * len(tops) / (len(tops) - 1))
+def estimate(sample: str, sums: Pool) -> Estimate:
+    """Return the mean over tokens with the influence of each text."""
+    found = Estimate.of_ratio(sample, *sums)
+    assert found is not None
+    return found
 
 
 class ClosestStudies:
@@ -74,8 +74,8 @@ class ClosestStudies:
     def __init__(self, size: int = POOL) -> None:
         self._rows = {name: pool(name, size, seed=1) for name in ROWS}
         self._human = pool(PEOPLE, size, seed=2)
-        target, _ = mean_and_variance(self._human)
-        far = {name: abs(mean_and_variance(sums)[0] - target) for name, sums in self._rows.items()}
+        target = estimate("human", self._human).value
+        far = {name: abs(estimate(name, each).value - target) for name, each in self._rows.items()}
         self.truth = min(far, key=lambda name: far[name])
 
     def run(self, texts: int, human: int, studies: int) -> tuple[float, float, float]:
@@ -95,9 +95,9 @@ class ClosestStudies:
         rng = np.random.default_rng(seed)
         size = len(self._human[0])
         some, people = rng.integers(0, size, texts), rng.integers(0, size, human)
-        rows = {name: (a[some], b[some]) for name, (a, b) in self._rows.items()}
-        target, variance = mean_and_variance((self._human[0][people], self._human[1][people]))
-        return closest_set(rows, target, variance), closest_set(rows, target, 0.0)
+        rows = {name: estimate("texts", (a[some], b[some])) for name, (a, b) in self._rows.items()}
+        target = estimate("human", (self._human[0][people], self._human[1][people]))
+        return closest_set(rows, target), closest_set(rows, Estimate(target.value))
 
 
 def bold_differences(texts: int, human: int, seed: int) -> tuple[list[int], list[int], int]:
@@ -118,7 +118,12 @@ def bold_differences(texts: int, human: int, seed: int) -> tuple[list[int], list
     for name in (LIKE_PEOPLE, UNLIKE):
         own = TextSet(records(name, texts, 2 * seed + 2), BAND)
         entry = SamplerEntry(sampler=name, generated_texts=own.summary())
-        entries.append(replace(entry, differences=from_human(entry, Measured({}, own), row, None)))
+        entries.append(
+            replace(
+                entry,
+                differences=from_human(entry, Measured({}, own, Inference.of_names([])), row, None),
+            )
+        )
     small = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=2).to_dict()
     document = replace(Document.from_dict(small), human=row, samplers=entries)
     chances, bold = dict(p_values(document)), clear_differences(document)

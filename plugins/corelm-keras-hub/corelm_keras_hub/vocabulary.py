@@ -61,6 +61,11 @@ class KerasHubVocabulary:
         ids: list[int] = np.asarray(self._tokenizer.tokenize(text)).ravel().tolist()
         return ids
 
+    def token_name(self, token: int) -> str:
+        """Return the name of a token; "" for an id without a token."""
+        known = int(token) < self._tokenizer.vocabulary_size()
+        return str(self._tokenizer.id_to_token(int(token))) if known else ""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens, as KerasHub shows a generated text."""
         plain = [int(id) for id in ids if int(id) not in self._special]

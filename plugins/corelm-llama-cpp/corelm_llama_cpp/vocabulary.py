@@ -106,11 +106,11 @@ class LlamaCppVocabulary:
         }
         return ChatTemplate(
             self.chat_template,
-            {name: self._name(token) for name, token in tokens.items() if token >= 0},
+            {name: self.token_name(token) for name, token in tokens.items() if token >= 0},
         )
 
-    def _name(self, token):
-        """Return the name of a special token, as it may be written in a text."""
+    def token_name(self, token):
+        """Return the name of a token; of a special one, as it may be written in a text."""
         return llama.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
 
     def render_chat(self, messages):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corelm import Decoder, LanguageModel, Sampler, load
+from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.runs import Displayed, Job, as_model, atomic_files, choose, counted, label, loaded_name
 from corelm_report.document.content import Document
@@ -33,7 +33,7 @@ LARGEST = 2**28
 class Report(Displayed):
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/3`.
+    Every form of it is made from one document, which follows the schema `corelm.report/4`.
 
     Args:
         document: the content, as `to_dict` returns it.
@@ -114,11 +114,15 @@ class Report(Displayed):
         """Return the summary, the table and how it was measured."""
         return markdown.to_markdown(self._document)
 
-    def to_latex(self) -> str:
-        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs."""
+    def to_latex(self, label: str | None = None) -> str:
+        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs.
+
+        Args:
+            label: its label; by default one that tables of other models or samplers do not have.
+        """
         from corelm_report.render.latex import to_latex
 
-        return to_latex(self._document)
+        return to_latex(self._document, label)
 
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
@@ -179,7 +183,7 @@ class Report(Displayed):
 
 
 def compare(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
     prompts: str | Sequence[str] | None = None,
@@ -194,7 +198,7 @@ def compare(
     against: str | Sampler | Decoder | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
-    scorer: LanguageModel | str | os.PathLike[str] | None = None,
+    scorer: StatelessModel | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -293,13 +297,13 @@ def _as_json(document: Mapping[str, Any]) -> str:
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 
-def _named(model: LanguageModel | str | os.PathLike[str]) -> NamedModel:
+def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
     if isinstance(model, str | os.PathLike):
         return NamedModel(load(model), label(os.fspath(model)))
     return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
 
 
-def _loadable(model: LanguageModel | str | os.PathLike[str]) -> str:
+def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:
     if isinstance(model, str | os.PathLike):
         return os.fspath(model)
     raise UsageError(

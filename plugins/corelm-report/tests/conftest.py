@@ -37,9 +37,11 @@ def made() -> Document:
         prompts=["the", "the cat"],
         n=8,
         length=12,
-        reference=["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
-        * 2,
-    )
+        reference=[
+            "the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat",
+            "the dog ran to the mat", "the cat saw the dog", "a dog sat on the mat", "the cat ran",
+        ],
+    )  # fmt: skip
     return report.to_dict()
 
 

@@ -93,7 +93,8 @@ def test_prompts_that_shared_random_numbers_would_be_noticed(designs):
     held = 0
     for _ in range(100):
         tops, bottoms = pool.sums[0]["surprisal"][:, :, rng.integers(64)]  # one text a prompt
-        low, high = designs.mean_interval(tops, bottoms)
+        found = designs.Inference.of_names(range(len(tops))).estimate((tops, bottoms))
+        low, high = found.interval()
         held += low <= truth[0] / truth[1] <= high
     assert held < 86
 

@@ -165,10 +165,11 @@ def test_the_method_says_which_rows_have_one_text(document):
 
 def test_one_text_is_not_closest_by_chance():
     report = corelm.compare(
-        ToyModel(end=False), ["uniform", Search()], prompts="the", n=4, length=8,
-        reference=["the cat sat on the cat", "the dog", "the cat ran", "the mat"] * 3,
+        ToyModel(end=False), ["uniform", Search()], prompts="the", n=8, length=8,
+        reference=[f"the {a} {b}" for a in ("cat", "dog", "mat") for b in ("sat", "ran", "on")],
     ).to_dict()  # fmt: skip
     assert report["closest"] == ["uniform"]
+    assert report["too_few"] == ["search(rows=3)"]
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_a_line_for_each_text_and_for_each_sampler(report):
     assert samplers["sampler"] == ["human", "greedy", CHAIN]
     own = report.to_dict()["samplers"][1]["generated_texts"]
     assert samplers["generated_texts.distinct_1"][2] == own["distinct_1"]
-    assert samplers["generated_texts.distinct_1.low"][2] == own["ci95"]["distinct_1"][0]
+    assert samplers["generated_texts.loops.low"][2] == own["ci95"]["loops"][0]
     assert samplers["teacher_forced.entropy.mean"][1] == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from documents import TEXTS, carrier, compare
 
 import corelm
-from corelm.errors import DataError
+from corelm.errors import DataError, UsageError
 from corelm.testing import ToyModel
 
 
@@ -20,6 +20,40 @@ def home(tmp_path, monkeypatch):
 
 
 # Human texts
+
+
+def test_human_texts_without_a_known_word_are_refused():
+    with pytest.raises(UsageError, match="the model knows no word of the human texts"):
+        corelm.compare(ToyModel(), ["greedy"], n=2, length=3, reference=["zzz yyy"] * 9)
+
+
+def test_a_text_that_is_there_twice_is_one_unit_and_noted():
+    report = corelm.compare(
+        ToyModel(), ["greedy"], n=2, length=3, reference=["the cat sat", "the dog sat"] * 8
+    ).to_dict()
+    human = report["reference"]
+    assert "only 2 of them are different, and copies of a text are one unit" in human["description"]
+    assert human["generated_texts"]["units"] == 2
+    assert human["generated_texts"]["ci95"]["surprisal"] is None
+
+
+def test_a_uniform_model_has_no_likeliest_temperature():
+    model = ToyModel(["a", "b", "c"], logits=[0.0] * 5, end=False)
+    texts = [f"{x} {y} {z}" for x in "abc" for y in "abc" for z in "abc"]
+    fit = corelm.compare(model, ["stochastic"], n=2, length=3, reference=texts).to_dict()[
+        "reference"
+    ]["temperature"]
+    assert (fit["t"], fit["t_ci95"], fit["beyond"]) == (None, None, "undetermined")
+
+
+def test_texts_of_the_likeliest_words_alone_have_no_likeliest_temperature():
+    """Before, their temperature was said to be 0.65."""
+    model = ToyModel(["a", "b", "c"], logits=[-9.0, -9.0, 3.0, 1.0, 0.0], end=False)
+    texts = ["a " * n for n in range(2, 14)]
+    fit = corelm.compare(model, ["stochastic"], n=2, length=3, reference=texts).to_dict()[
+        "reference"
+    ]["temperature"]
+    assert (fit["t"], fit["beyond"]) == (None, "below")
 
 
 def test_human_texts_are_the_contexts_and_a_row():

@@ -33,7 +33,7 @@ def report():
     """With human text, several seeds, a chain, and a sampler that no one can tell from another."""
     return compare(
         ["greedy", "top_k(k=3) | temperature(t=0.9)", "temperature(t=0.95)"],
-        n=6, seeds=[1, 2], reference=TEXTS * 3,
+        n=6, seeds=[1, 2], reference=[f"{a} {b}" for a in TEXTS for b in TEXTS],
     )  # fmt: skip
 
 
@@ -67,6 +67,30 @@ def test_a_table_has_every_entry_with_its_intervals(report):
     assert f"{high:.2f}" in rows(table)[4]
 
 
+def test_the_caption_is_one_sentence(report):
+    table = to_latex(typed(report))
+    caption = re.search(r"\\caption\{(.*)\}$", table, re.MULTILINE)[1]
+    assert caption == (
+        r"Samplers on ToyModel, from 12 texts of at most 8 tokens each, with 95 \% intervals; "
+        r"$^{\dagger}$ cannot be told from the closest to human text."
+    )
+    # What it meant in several sentences is above the table, for the text of the paper.
+    assert "% entropy: how random the next token is" in table
+
+
+def test_labels_are_unique_and_can_be_chosen(report):
+    other = compare(["greedy"])
+    labels = {re.search(r"\\label\{(.*)\}", to_latex(typed(each)))[1] for each in (report, other)}
+    assert len(labels) == 2
+    assert all(label.startswith("tab:ToyModel-") for label in labels)
+    assert r"\label{tab:mine}" in to_latex(typed(other), label="tab:mine")
+    assert r"\label{a-input}" in to_latex(typed(other), label=r"a}\input{")
+
+
+def test_quotation_marks_open_and_close():
+    assert escaped('"a" and ("b")') == "{``}a{''} and ({``}b{''})"
+
+
 def test_the_confidence_set_is_marked(report):
     marked = [row for row in rows(to_latex(typed(report))) if r"$^{\dagger}$" in row]
     assert [any(name in row.replace("\\_", "_") for row in marked) for name in report["closest"]]
@@ -93,7 +117,7 @@ def test_it_is_as_wide_as_a_page():
     """With decoders, targets and differences there are 11 columns; the most important ones stay."""
     document = compare(
         ["top_p(p=0.9)", "typical", "beam(width=2)"], match="entropy=0.5", against="top_p(p=0.9)",
-        n=8, seeds=[1, 2], reference=TEXTS * 2,
+        n=8, seeds=[1, 2], reference=[f"{a} {b}" for a in TEXTS for b in TEXTS],
     )  # fmt: skip
     table = to_latex(typed(document))
     check(table)

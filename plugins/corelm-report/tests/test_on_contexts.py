@@ -11,6 +11,7 @@ import pytest
 from corelm_report.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm_report.measure.entries import model_on_contexts, teacher_forced
 from corelm_report.measure.on_contexts import curve, measure, merge, numbered_from, temperatures
+from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import mean_interval
 from small_models import SMALL, small_model
 
@@ -76,7 +77,9 @@ def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, context
     [first, second] = unit["model"]["surprisal"]
     assert first[1] is None  # an unknown word cannot be drawn
     assert [first[0], first[2], *second] == pytest.approx([2 * LN2, 3 * LN2, 3 * LN2])
-    figures = model_on_contexts(unit["model"]).to_dict()
+    figures = model_on_contexts(
+        unit["model"], Inference.of_names(range(len(unit["model"]["entropy"])))
+    ).to_dict()
     assert figures["n"] == 4
     assert figures["surprisal"] == pytest.approx(8 / 3 * LN2)
     assert figures["ci95"]["surprisal"] is None  # of two texts

@@ -293,7 +293,19 @@ def test_a_failed_sampler_is_not_drawn(document):
 def kinds(made: Document) -> dict[str, Document]:
     """Reports of default, matched, swept and crowded samplers, and one without human texts."""
     asked: dict[str, Any] = {"prompts": "the", "n": 8, "length": 8}
-    people = asked | {"reference": ["the cat sat on the mat", "a dog ran", "the dog sat"] * 3}
+    people = asked | {
+        "reference": [
+            "the cat sat on the mat",
+            "a dog ran",
+            "the dog sat",
+            "the cat ran",
+            "the mat sat",
+            "a cat saw the dog",
+            "the dog ran to the mat",
+            "a mat",
+            "the dog saw a cat",
+        ]
+    }
     steps = [round(0.05 * i, 2) for i in range(1, 21)]
     found = {
         "default": corelm.compare(ToyModel(), **people),

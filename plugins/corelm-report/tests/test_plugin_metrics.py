@@ -10,7 +10,7 @@ import pytest
 from corelm_report.document.figures import VARIETY
 from corelm_report.document.gate import condition
 from corelm_report.measure import plugin_metrics
-from corelm_report.metrics.intervals import jackknife, widened
+from corelm_report.metrics.estimates import Estimate
 from corelm_report.plan import plan
 from corelm_report.render import overview
 from corelm_report.render.html import tables
@@ -75,7 +75,9 @@ def test_figures_and_intervals_by_full_name(document):
     lengths = [len(text["text"].split()) for text in document["samplers"][1]["texts"]]
     assert own[NAMES[0]] == pytest.approx(np.mean(lengths))
     without = [np.mean(lengths[:i] + lengths[i + 1 :]) for i in range(25)]
-    assert own["ci95"][NAMES[0]] == pytest.approx(jackknife(own[NAMES[0]], without))
+    assert own["ci95"][NAMES[0]] == pytest.approx(
+        Estimate.of_left_out("texts", own[NAMES[0]], without).interval()
+    )
     assert own["loops"] != own["my-package:loops"] == 0.5
     assert own["my-package:undefined"] is None
 
@@ -135,10 +137,9 @@ def test_repetitions_are_averaged_and_widen_the_interval():
     found = plugin_metrics.measure([offered("repeated", metric)], [[3], [4]], ["a", "b"])
     assert found.values == {"p:repeated": 2.0}
     assert found.noise == {"p:repeated": pytest.approx(1 / 3)}
-    assert widened([2.0, 2.0], found.noise["p:repeated"], metric.limits) == [
-        pytest.approx(2 - 1.96 / 3**0.5, abs=1e-4),
-        2.5,
-    ]
+    noisy = Estimate(2.0).with_noise(found.noise["p:repeated"])
+    low, high = noisy.interval(limits=metric.limits)
+    assert (low, high) == (pytest.approx(2 - 1.96 / 3**0.5, abs=1e-4), 2.5)
 
 
 def long_enough(tokens, text):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from corelm_report.metrics.estimates import Estimate, closest_set
 from corelm_report.metrics.intervals import independent_difference
-from corelm_report.metrics.selection import closest_set
 from corelm_report.plan.human_corpus import HumanCorpus, beginnings
 from documents import compare
 
@@ -231,7 +231,10 @@ def test_wrong_use_is_refused(model_and_prompts, asked, says, tmp_path, monkeypa
 def test_the_errors_that_the_target_shares_with_the_settings_cancel():
     """Each unit has a level of its own, which both settings and the target have."""
     level = np.random.default_rng(1).normal(0, 3, 64)
-    sums = {name: ((level + at).tolist(), [1] * 64) for name, at in (("near", 0.1), ("far", 1.0))}
-    target, variance = float(level.mean()), float(level.var()) / 64
-    assert closest_set(sums, target, variance) == ["near", "far"]
-    assert closest_set(sums, target, variance, (level.tolist(), [1] * 64)) == ["near"]
+
+    def at(value, sample="prompts"):
+        return Estimate.of_ratio(sample, level + value, np.ones(64))
+
+    settings = {"near": at(0.1), "far": at(1.0)}
+    assert closest_set(settings, at(0.0, "other")) == ["near", "far"]
+    assert closest_set(settings, at(0.0)) == ["near"]

@@ -66,10 +66,10 @@ def test_wrong_documents_are_refused(made):
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
             b'{"schema": "corelm.report/1"}',
-            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/3: use the "
+            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/4: use the "
             "version that wrote it, or make the report again",
         ),
-        (b'{"schema": "corelm.report/3"}', "it does not follow corelm.report/3: header is missing"),
+        (b'{"schema": "corelm.report/4"}', "it does not follow corelm.report/4: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )

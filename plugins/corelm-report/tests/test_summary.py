@@ -7,6 +7,10 @@ from corelm_report.document.summary import summary
 from documents import typed
 
 HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
+HUMAN_WITH_INTERVAL = {
+    "teacher_forced": None,
+    "generated_texts": {"surprisal": 4.2, "ci95": {"surprisal": [4.0, 4.4]}},
+}
 FAILED = {
     "error": {"type": "SamplerError", "message": "x"},
     "teacher_forced": None,
@@ -25,23 +29,26 @@ def on_contexts(expected, model=4.0, **own):
     return {"error": None, "teacher_forced": same, "generated_texts": own}
 
 
-def surprised(value, *ends):
-    """A row with this surprisal, and these ends of the interval of its difference from people."""
-    difference = {"value": value - 4.2, "ci95": list(ends)}
-    differences = {"teacher_forced": {}, "generated_texts": {"surprisal": difference}}
-    return figures(surprisal=value) | {"differences": {"against": "human", **differences}}
+def with_closest(document, **ends):
+    """The report with these rows closest, and these ends of their differences from human text."""
+    document["closest"] = [name for name, each in ends.items() if each is not None]
+    document["simultaneous"] = [
+        {"sampler": name, "figure": "surprisal", "value": 0.0, "ci95": each}
+        for name, each in ends.items()
+    ]
+    return typed(document)
 
 
 AT_95 = "(at 95 %, with the error of human text)"
+EQUIVALENT = "equivalent to human text in mean surprisal within 0.10 nats"
 
 
 def test_the_closest_to_human_text(rows):
-    document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.12))
-    document["closest"] = ["b"]
-    assert summary(typed(document)) == (
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    assert summary(with_closest(document, a=None, b=[-0.3, -0.12])) == (
         f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
-        f"{AT_95}. b differs from human text by more than 0.10 nats (95 % interval of the "
-        "difference: -0.30 to -0.12)."
+        f"{AT_95}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
+        "the difference: -0.30 to -0.12, at 95 %)."
     )
 
 
@@ -49,46 +56,89 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     """Each has its number, even if two are the same."""
     document = rows(
         HUMAN,
-        a=surprised(4.1, -0.2, -0.05), b=surprised(4.25, -0.02, 0.09), c=surprised(4.1, -0.3, 0.1),
-        d=figures(surprisal=9.0),
-    )  # fmt: skip
-    document["closest"] = ["a", "b", "c"]
-    assert summary(typed(document)) == (
+        **{n: figures(surprisal=x) for n, x in zip("abcd", (4.1, 4.25, 4.1, 9), strict=False)},
+    )
+    ends = {"a": [-0.2, -0.05], "b": [-0.02, 0.09], "c": [-0.3, 0.1]}
+    assert summary(with_closest(document, **ends)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
-        f"4.10 against 4.20 nats per token {AT_95}. b is equivalent to human text within 0.10 nats "
-        "(95 % interval of the difference: -0.02 to 0.09). Whether a and c are within 0.10 nats of "
-        "human text cannot be told (95 % intervals of the differences: -0.20 to -0.05 and -0.30 to "
-        "0.10)."
+        f"4.10 against 4.20 nats per token {AT_95}. b is {EQUIVALENT} (interval of the difference: "
+        "-0.02 to 0.09, at 95 % for all 3 rows at once). Whether a and c are "
+        f"{EQUIVALENT} cannot be told (intervals of the differences, together: -0.30 to 0.10, at "
+        "95 % for all 3 rows at once)."
     )
 
 
 def test_beyond_the_margin_and_unclear_are_different_statements(rows):
-    document = rows(
-        HUMAN,
-        a=surprised(4.1, -0.3, -0.11), b=surprised(4.4, 0.101, 0.3), c=surprised(4.1, -0.2, -0.1),
-    )  # fmt: skip
-    document["closest"] = ["a", "b", "c"]
-    assert summary(typed(document)).endswith(
-        "a and b differ from human text by more than 0.10 nats (95 % intervals of the differences: "
-        "-0.30 to -0.11 and 0.10 to 0.30). Whether c is within 0.10 nats of human text cannot be "
-        "told (95 % interval of the difference: -0.20 to -0.10)."
-    )
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in "abc"})
+    ends = {"a": [-0.3, -0.11], "b": [0.101, 0.3], "c": [-0.2, -0.1]}
+    said = summary(with_closest(document, **ends))
+    assert "a and b differ from human text in mean surprisal by more than 0.10 nats" in said
+    assert f"Whether c is {EQUIVALENT} cannot be told (interval of the difference" in said
 
 
 def test_one_row_alone_is_not_called_the_closest(rows):
-    document = rows(HUMAN, a=surprised(4.1, -0.09, 0.05))
-    document["closest"] = ["a"]
-    assert summary(typed(document)) == (
-        "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is equivalent to "
-        "human text within 0.10 nats (95 % interval of the difference: -0.09 to 0.05)."
+    document = rows(HUMAN, a=figures(surprisal=4.1))
+    assert summary(with_closest(document, a=[-0.09, 0.05])) == (
+        "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
+        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 95 %)."
     )
 
 
-def test_differences_from_another_row_say_nothing_of_equivalence(rows):
-    document = rows(HUMAN, a=surprised(4.1, -0.09, 0.05), b=figures(surprisal=9.0))
-    document["closest"] = ["a"]
-    document["samplers"][0]["differences"]["against"] = "b"
-    assert "equivalent" not in summary(typed(document))
+def test_a_hundred_settings_are_named_as_one_run(rows):
+    """Before, 100 names of up to 16 digits each."""
+    settings = [t * 0.01 + 0.5 for t in range(100)]
+    names = [f"temperature(t={t})" for t in settings]
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
+    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    assert said.startswith(
+        "temperature(t=0.5 to 1.49) cannot be told from the closest to human text by surprisal: "
+        "4.10 against 4.20"
+    )
+    assert f"temperature(t=0.5 to 1.49) are {EQUIVALENT} (intervals of the differences" in said
+    assert len(said) < 500
+
+
+def test_of_many_unlike_names_the_first_ones_are_listed(rows):
+    names = [f"s{chr(97 + i)}" for i in range(20)]
+    document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
+    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    assert said.startswith("sa, sb, sc, sd, se, sf, sg, sh and 12 others cannot be told")
+
+
+def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
+    document = rows(HUMAN_WITH_INTERVAL, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    document["too_few"] = ["a", "b"]
+    assert summary(typed(document)) == (
+        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
+        "independent texts of each, or as many prompts."
+    )
+    document["too_few"] = ["a"]
+    said = summary(with_closest(document, b=[-0.3, 0.3]))
+    assert "a wrote fewer than 8 independent texts, too few for this comparison." in said
+
+
+def test_too_few_human_texts_are_a_sentence(rows):
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
+    assert summary(typed(document)) == (
+        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
+        "different human texts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("beyond", "says"),
+    [
+        ("above", "more surprising to the model than a token drawn at a temperature of 10.00, the "
+                  "highest one that was tried."),
+        ("below", "the likeliest words alone, so its maximum-likelihood temperature is not "
+                  "determined"),
+        ("undetermined", "is not determined: at every temperature a drawn token is as surprising"),
+    ],
+)  # fmt: skip
+def test_a_temperature_that_the_curve_does_not_have(rows, beyond, says):
+    document = rows(HUMAN | {"temperature": {"surprisal": 4.0, "beyond": beyond}}, a=figures())
+    document["curve"] = {"t": [0.5, 10.0], "entropy": [], "slope": [], "surprisal": []}
+    assert says in summary(typed(document))
 
 
 def test_without_human_text_nothing_is_closest(rows):
@@ -109,6 +159,19 @@ def test_repetition_and_loops(rows):
     assert summary(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
         "a (73.5% of texts) and c (1.5% of texts) end in loops."
+    )
+
+
+def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
+    """One looping text of 64 has an interval from 0.3 %, which people's texts have."""
+    document = rows(None, a=figures(loops=1 / 64, rep_4=0.2), b=figures(loops=0.5, rep_4=0.3))
+    for row, loops, repeated in zip(
+        document["samplers"], ([0.003, 0.083], [0.38, 0.62]), ([0.05, 0.4], [0.2, 0.4]), strict=True
+    ):
+        row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
+    assert summary(typed(document)) == (
+        "b (30.0% of 4-grams) repeats itself. "
+        "b (50.0% of texts) ends in loops (the interval begins at 38.0%)."
     )
 
 

@@ -118,7 +118,7 @@ def test_the_settings_are_stated(document):
         'prompt "a", "b", "c" and 2 more, seed 1, 8 independent units for intervals. Model: '
         in said
     )
-    assert "over the same 34 positions of 8 texts (8 texts given)" in said
+    assert "over the same 37 positions of 8 texts (8 texts given)" in said
 
 
 # Numbers

@@ -201,7 +201,7 @@ def test_beams_of_drawn_tokens_are_refused(options):
 
 @pytest.mark.parametrize("seed", [None, 1])
 def test_the_loop_refuses_beams(seed):
-    with pytest.raises(CorelmError, match="searches no beams"):
+    with pytest.raises(CorelmError, match="does no beam search"):
         drawn(["the"], custom_generate=corelm_loop, sampler="top_k(k=5)", seed=seed, num_beams=3)
 
 

@@ -1,4 +1,4 @@
-"""The content of a report: one dataclass for each part of the document `corelm.report/3`.
+"""The content of a report: one dataclass for each part of the document `corelm.report/4`.
 
 A field has the name of its key, but for `human`, which is `reference` in the document. What a
 document of an earlier version lacks has a default. `Report.to_dict()` is what users rely on;
@@ -14,7 +14,7 @@ from corelm_report.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm_report.document.header import Header
 from corelm_report.document.parts import IF_GIVEN, OTHERS, Part
 
-SCHEMA = "corelm.report/3"
+SCHEMA = "corelm.report/4"
 Interval = list[float]
 """The lower and the upper end."""
 Values = dict[str, float | None]
@@ -98,6 +98,8 @@ class TemperatureFit(Part):
         ci95: its interval.
         t: the maximum-likelihood temperature; None if it is beyond the end of the curve.
         t_ci95: its interval; None if that reaches above the curve, or if `t` is estimated.
+        beyond: "above" or "below" if `t` is beyond that end of the curve, "undetermined" if every
+            temperature of the curve is as likely.
         estimated: the contexts are not human text, so human surprisal was converted to them.
     """
 
@@ -105,6 +107,7 @@ class TemperatureFit(Part):
     ci95: Interval | None = None
     t: float | None = None
     t_ci95: Interval | None = None
+    beyond: str | None = None
     estimated: bool = False
 
 
@@ -138,10 +141,23 @@ class GeneratedTexts(Part):
 
 @dataclass(kw_only=True)
 class Difference(Part):
-    """A figure minus the same figure of a different entry."""
+    """A figure minus the same figure of a different entry.
+
+    Attributes:
+        value: the difference.
+        ci95: its interval.
+        p: the two-sided p-value of its being 0; below 5 % where the interval excludes 0.
+        units: the number of independent units that it is over.
+        between, within: the variance of the paired difference of a text between prompts and within
+            them; None if the texts are not paired, or each prompt has one text.
+    """
 
     value: float | None
     ci95: Interval | None
+    p: float | None = None
+    units: int | None = None
+    between: float | None = field(default=None, metadata=IF_GIVEN)
+    within: float | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(kw_only=True)
@@ -285,6 +301,19 @@ class Best(Part):
 
 
 @dataclass(kw_only=True)
+class Simultaneous(Part):
+    """The difference of a row's surprisal from human text, with an interval.
+
+    In 95 of 100 reports the intervals of all rows hold the truth at once.
+    """
+
+    sampler: str
+    figure: str
+    value: float
+    ci95: Interval | None
+
+
+@dataclass(kw_only=True)
 class Front(Part):
     """The entries that no other entry beats in two figures at once."""
 
@@ -333,6 +362,8 @@ class Document(Part):
     human: HumanEntry | None = field(default=None, metadata={"key": "reference"})
     samplers: list[SamplerEntry]
     closest: list[str] = field(default_factory=list)
+    too_few: list[str] = field(default_factory=list)
+    simultaneous: list[Simultaneous] = field(default_factory=list)
     best: list[Best] = field(default_factory=list)
     fronts: list[Front] = field(default_factory=list)
     curve: Curve

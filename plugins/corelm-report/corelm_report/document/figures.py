@@ -23,6 +23,7 @@ from corelm_report.document.numbers import (
     per_hundred,
     share,
 )
+from corelm_report.metrics.estimates import IDENTITY, LOGIT, RECIPROCAL, Scale
 
 HUMAN = "human"
 TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
@@ -34,6 +35,8 @@ TABLES = (ENTROPY, DIVERGENCE, LIKELIHOOD, VARIETY)
 NATS, SHARE, TOKENS = "nats", "share", "tokens"
 SET_SIZE, TEXT_LENGTH = "set size", "text length"
 MEAN = "entropy.mean"
+SHARES = (0.0, 1.0)
+"""The least and the largest share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class Figure:
             most important; 0 leaves it out.
         difference: the priority of the column of its difference from human text, or from the
             sampler that the report compares with.
+        scale: the scale on which its error is closer to symmetric; by default the log odds for a
+            share, and else the figure itself.
     """
 
     name: str
@@ -90,6 +95,12 @@ class Figure:
     meaning: str = ""
     priority: int = 0
     difference: int = 0
+    scale: Scale | None = None
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the largest value, where its interval ends; None if there are none."""
+        return SHARES if self.unit == SHARE or self.scale is LOGIT else None
 
     @property
     def looked_up(self) -> str:
@@ -336,7 +347,7 @@ FIGURES = (
     *_DISTINCT,
     Figure(
         name="self_bleu_4", view=GENERATED, table=VARIETY, title="self-BLEU-4",
-        required=True, depends_on=SET_SIZE,
+        required=True, depends_on=SET_SIZE, scale=LOGIT,
         formula="BLEU-4 of each text against all others",
         text="The likeness of the texts to each other, mean over texts: 1 if all are the same.",
         note="With smoothing 1 of Chen and Cherry 2014, by 0.1. No interval where fewer than 8 "
@@ -353,7 +364,7 @@ FIGURES = (
     ),
     Figure(
         name="compression", view=GENERATED, table=VARIETY, title="compression",
-        required=True, depends_on=SET_SIZE,
+        required=True, depends_on=SET_SIZE, scale=RECIPROCAL,
         formula="bytes / bytes after gzip",
         text="Of all texts together: high if they repeat each other.",
         source="corelm_report.metrics.text_figures:compression",
@@ -378,8 +389,23 @@ OF_SETS = tuple(figure.name for figure in FIGURES if figure.depends_on == SET_SI
 """The figures that depend on the number of texts and on their length."""
 OF_TEXTS = tuple(figure.name for figure in FIGURES if figure.depends_on == TEXT_LENGTH)
 """The figures that depend on the length of the texts."""
-LIMITS = {figure.name: (0.0, 1.0) for figure in FIGURES if figure.unit == SHARE}
+LIMITS = {figure.name: figure.limits for figure in FIGURES if figure.limits}
 """The least and the largest value of each share, where its interval ends."""
+SCALES = {figure.name: figure.scale for figure in FIGURES if figure.scale}
+
+
+def scale_of(name: str, limits: tuple[float, float] | None = None) -> Scale:
+    """Return the scale of a figure's interval: by default the log odds for a share.
+
+    Args:
+        name: the figure.
+        limits: its least and its largest value, if it is a metric of a plugin.
+    """
+    if name in SCALES:
+        return SCALES[name]
+    return LOGIT if (limits or LIMITS.get(name)) == SHARES else IDENTITY
+
+
 SUMMARY = ("mean", "median", "p05", "p95")
 """The parts of the entropy that are figures, `entropy.mean` to `entropy.p95`."""
 

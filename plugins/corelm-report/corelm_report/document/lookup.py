@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from corelm_report.document.content import Document, Entry, GeneratedTexts, Interval, TeacherForced
+from corelm_report.document.content import (
+    Difference,
+    Document,
+    Entry,
+    GeneratedTexts,
+    Interval,
+    TeacherForced,
+)
 from corelm_report.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
 
 
@@ -98,12 +105,16 @@ def against(document: Document) -> str:
 
 def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
     """Return the difference of a figure from the entry compared with, if the report has it."""
-    wanted = _full(figure)
-    found = entry.differences.of(view).get(wanted) if entry.differences else None
+    found = declared_difference(entry, figure, view)
     if not found or found.value is None:
         return None
     low, high = found.ci95 or (None, None)
-    return Estimate(view, wanted, found.value, low, high, None)
+    return Estimate(view, _full(figure), found.value, low, high, None)
+
+
+def declared_difference(entry: Entry, figure: str, view: str) -> Difference | None:
+    """Return the difference of a figure as the document has it, with its p-value."""
+    return entry.differences.of(view).get(_full(figure)) if entry.differences else None
 
 
 def plugin_metrics(document: Document) -> dict[str, str]:

@@ -39,7 +39,7 @@ EXPECTED = {
 
 @cache
 def schema() -> Json:
-    """Return the JSON Schema of `corelm.report/3`, with the keys of all declared figures."""
+    """Return the JSON Schema of `corelm.report/4`, with the keys of all declared figures."""
     content: Json = json.loads(files(PACKAGE).joinpath("schema.json").read_text(encoding="utf-8"))
     for view in VIEWS:
         _add_figures(content["$defs"][view], of_view(view))

@@ -1,23 +1,27 @@
 """The summary of a report: a few plain sentences, made from its document alone.
 
-Neighbouring settings of a sweep are named as one run, such as t = 1.3 to 2.0.
+Neighbouring settings of a sweep are named as one run.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
-from corelm_report.document.content import Document, Interval, SamplerEntry
-from corelm_report.document.figures import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.lookup import difference, estimate
-from corelm_report.document.numbers import Format, listed, number, share
+from corelm_report.document.content import Document, Interval, SamplerEntry, TemperatureFit
+from corelm_report.document.figures import GENERATED, TEACHER_FORCED
+from corelm_report.document.lookup import Estimate, estimate
+from corelm_report.document.numbers import listed, number, share
+from corelm_report.document.setting_runs import runs, span
+from corelm_report.metrics.estimates import FEWEST
 
 LOOPING = 0.01
-"""The share of texts ending in a loop from which a sampler is reported; human text has 0.003."""
+"""The share of texts ending in a loop that a sampler's interval must exceed to be reported; human
+text has 0.003."""
 REPEATING = 0.1
-"""The share of repeated 4-grams from which a sampler is reported; human text has 0.004."""
+"""The share of repeated 4-grams that a sampler's interval must exceed to be reported; human text
+has 0.004."""
+NAMED = 8
+"""The largest number of entries or runs of settings that a sentence names."""
 FRONT = 5
 """The largest number of entries of a Pareto front that are named."""
 MARGIN = 0.1
@@ -49,30 +53,65 @@ def summary(document: Document) -> str:
 def _closest(document: Document, samplers: Samplers) -> str:
     """Name the samplers that may be the closest to human text by surprisal."""
     human = document.human and estimate(document.human, "surprisal", GENERATED)
-    named = {entry.sampler: entry for entry in samplers}
-    found = {
-        name: measured.value
-        for name in document.closest
-        if name in named and (measured := estimate(named[name], "surprisal", GENERATED))
-    }
-    if not human or not found:
+    if not human:
         return ""
-    names, own = list(found), number(human.value)
-    values = listed([*map(number, found.values())])
+    if not document.closest:
+        return _not_told(document, samplers, human)
+    chosen = [entry for entry in samplers if entry.sampler in document.closest]
+    found = {entry.sampler: estimate(entry, "surprisal", GENERATED) for entry in chosen}
+    values = {name: each.value for name, each in found.items() if each}
+    some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
+    names, own = _named([run.name for run in some]), number(human.value)
+    nats = _named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
     if len(samplers) == 1:
-        sentence = f"The texts of {names[0]} have {values} nats of surprisal per token, human text"
+        sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
         sentence += f" {own}."
-    elif len(names) == 1:
+    elif len(values) == 1:
         sentence = (
-            f"Only {names[0]} may be the closest to human text by surprisal: {values} against "
+            f"Only {names} may be the closest to human text by surprisal: {nats} against "
             f"{own} nats per token (at 95 %, with the error of human text)."
         )
     else:
         sentence = (
-            f"{listed(names)} cannot be told from the closest to human text by surprisal: {values} "
+            f"{names} cannot be told from the closest to human text by surprisal: {nats} "
             f"against {own} nats per token (at 95 %, with the error of human text)."
         )
-    return " ".join(filter(None, (sentence, _equivalent([named[name] for name in names]))))
+    parts = (sentence, _left_out(document), _equivalent(document, samplers, chosen))
+    return " ".join(filter(None, parts))
+
+
+def _not_told(document: Document, samplers: Samplers, human: Estimate) -> str:
+    """Say what is missing for a sampler to be called the closest to human text."""
+    if len(samplers) < 2 or not any(estimate(e, "surprisal", GENERATED) for e in samplers):
+        return ""
+    if human.interval is None:
+        return (
+            "Which sampler is the closest to human text cannot be told: that needs at least "
+            f"{FEWEST} different human texts."
+        )
+    if not document.too_few:
+        return ""
+    return (
+        "Which sampler is the closest to human text cannot be told: that needs at least "
+        f"{FEWEST} independent texts of each, or as many prompts."
+    )
+
+
+def _left_out(document: Document) -> str:
+    """Name the samplers with too few texts to be among the closest."""
+    if not document.too_few:
+        return ""
+    return (
+        f"{_named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
+        "this comparison."
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    """List names; of very many the first ones, and the number of the others."""
+    if len(names) <= NAMED + 1:
+        return listed(names)
+    return listed([*names[:NAMED], f"{len(names) - NAMED} others"])
 
 
 def _calibration(document: Document) -> str:
@@ -81,7 +120,7 @@ def _calibration(document: Document) -> str:
     if fit is None:
         return ""
     if fit.t is None:
-        return "Human text is more surprising to the model than a token drawn at any temperature."
+        return _beyond(fit, document.curve.t)
     temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
     between = ""
     if fit.t_ci95:
@@ -91,6 +130,24 @@ def _calibration(document: Document) -> str:
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
     return f"{sentence}{_verdict(fit.t_ci95)}."
+
+
+def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
+    """Say why there is no maximum-likelihood temperature."""
+    if fit.beyond == "undetermined":
+        return (
+            "The maximum-likelihood temperature of human text is not determined: at every "
+            "temperature a drawn token is as surprising to the model."
+        )
+    if fit.beyond == "below":
+        return (
+            "Human text has the likeliest words alone, so its maximum-likelihood temperature is "
+            "not determined: the lower it is, the likelier they are."
+        )
+    return (
+        "Human text is more surprising to the model than a token drawn at a temperature of "
+        f"{number(max(temperatures))}, the highest one that was tried."
+    )
 
 
 def _verdict(ends: list[float] | None) -> str:
@@ -128,64 +185,63 @@ def _front(document: Document) -> str:
     return f"In this sample no other setting is both likelier and more diverse than {names}."
 
 
-def _equivalent(closest: Samplers) -> str:
+def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> str:
     """Name the closest samplers that differ from human text by less than `MARGIN`, and by more.
 
-    An interval with an end on each side of the margin proves neither.
+    An interval with an end on each side of the margin proves neither. The intervals hold for all
+    samplers of the report at once, as those that are named were chosen among them.
     """
-    ends = {
-        entry.sampler: found.interval
-        for entry in closest
-        if (found := difference(entry, "surprisal", GENERATED))
-        and found.interval
-        and entry.differences
-        and entry.differences.against == HUMAN
-    }
+    known = {each.sampler: each.ci95 for each in document.simultaneous if each.ci95}
+    ends = {each.sampler: known[each.sampler] for each in closest if each.sampler in known}
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
     beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
     unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
-    margin = f"{number(MARGIN)} nats"
+    within = f"human text in mean surprisal within {number(MARGIN)} nats"
     sentences = []
-    if inside:
-        verb = _singular([*inside], "is", "are")
-        sentences.append(f"{listed([*inside])} {verb} equivalent to human text within {margin}")
-    if beyond:
-        verb = _singular([*beyond], "differs", "differ")
-        sentences.append(f"{listed([*beyond])} {verb} from human text by more than {margin}")
-    if unclear:
-        whom = listed([*unclear])
-        sentences.append(f"Whether {whom} {_singular([*unclear], 'is', 'are')} within {margin} of "
-                         "human text cannot be told")  # fmt: skip
-    groups = filter(None, (inside, beyond, unclear))
-    return " ".join(
-        f"{sentence} ({_of_differences(group.values())})."
-        for sentence, group in zip(sentences, groups, strict=True)
-    )
+    for group, sentence in (
+        (inside, "{names} {is_} equivalent to " + within),
+        (beyond, "{names} {differs} from human text in mean surprisal by more than "
+         f"{number(MARGIN)} nats"),
+        (unclear, "Whether {names} {is_} equivalent to " + within + " cannot be told"),
+    ):  # fmt: skip
+        if group:
+            some = runs(samplers, [each for each in closest if each.sampler in group])
+            text = sentence.format(
+                names=_named([run.name for run in some]),
+                is_=_singular([*group], "is", "are"),
+                differs=_singular([*group], "differs", "differ"),
+            )
+            sentences.append(f"{text} ({_of_differences(group.values(), len(known))}).")
+    return " ".join(sentences)
 
 
-def _of_differences(ends: Iterable[Interval]) -> str:
-    """Give the intervals of differences."""
-    intervals = [f"{number(low)} to {number(high)}" for low, high in ends]
-    word = _singular(intervals, "interval of the difference", "intervals of the differences")
-    return f"95 % {word}: {listed(intervals)}"
+def _of_differences(ends: Collection[Interval], rows: int) -> str:
+    """Give the interval of a difference, or the range of several."""
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    word = _singular(ends, "interval of the difference", "intervals of the differences, together")
+    at_once = f", at 95 % for all {rows} rows at once" if rows > 1 else ", at 95 %"
+    return f"{word}: {number(low)} to {number(high)}{at_once}"
 
 
 def _repeating(samplers: Samplers) -> str:
     """Name the samplers that often write a phrase of four tokens again."""
-    found = _with_share(samplers, "rep_4", REPEATING)
-    verb = _singular([*(found or {})], "repeats itself", "repeat themselves")
+    found = _beyond_chance(samplers, "rep_4", REPEATING)
+    verb = _singular(found or (), "repeats itself", "repeat themselves")
     return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
 
 
 def _looping(samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
-    found = _with_share(samplers, "loops", LOOPING)
+    found = _beyond_chance(samplers, "loops", LOOPING)
     if found is None:
         return ""
     if not found:
         return _rarely_looping(samplers)
     verb = _singular([*found], "ends", "end")
-    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops."
+    lows = [each.low for each in found.values() if each.low is not None]
+    word = _singular(lows, "the interval begins", "the intervals begin")
+    from_ = f" ({word} at {share(min(lows))})" if lows else ""
+    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops{from_}."
 
 
 def _rarely_looping(samplers: Samplers) -> str:
@@ -201,18 +257,28 @@ def _rarely_looping(samplers: Samplers) -> str:
     return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
 
 
-def _with_share(samplers: Samplers, figure: str, least: float) -> dict[str, float] | None:
-    """Return the samplers with at least this share; None if the figure was not measured at all."""
-    found = {entry.sampler: each.value for entry in samplers if (each := estimate(entry, figure))}
-    return {name: each for name, each in found.items() if each >= least} if found else None
+def _beyond_chance(samplers: Samplers, figure: str, least: float) -> dict[str, Estimate] | None:
+    """Return the samplers with more than this share; None if the figure was not measured at all.
+
+    More than chance: a share of 1 in 64 texts may be far smaller in the next ones, so the interval
+    must be above it. Texts that a sampler always writes the same have none, and are as they are.
+    """
+    found = {entry.sampler: each for entry in samplers if (each := estimate(entry, figure))}
+    if not found:
+        return None
+    return {
+        name: each
+        for name, each in found.items()
+        if (each.value if each.low is None else each.low) >= least
+    }
 
 
-def _listed_shares(samplers: Samplers, shares: Mapping[str, float], of: str) -> str:
+def _listed_shares(samplers: Samplers, shares: Mapping[str, Estimate], of: str) -> str:
     """Name samplers with their shares, neighbouring settings of a sweep as one."""
     chosen = [entry for entry in samplers if entry.sampler in shares]
-    return listed(
+    return _named(
         [
-            f"{run.name} ({span(share, [shares[each.sampler] for each in run.entries])} {of})"
+            f"{run.name} ({span(share, [shares[each.sampler].value for each in run.entries])} {of})"
             for run in runs(samplers, chosen)
         ]
     )
@@ -257,93 +323,5 @@ def _failed(document: Document) -> str:
     return f"{listed(failed)} failed." if failed else ""
 
 
-def _singular(names: Sequence[object], one: str, several: str) -> str:
+def _singular(names: Collection[object], one: str, several: str) -> str:
     return one if len(names) == 1 else several
-
-
-SHORTEST = 3
-"""The least number of neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
-
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Entries that a sentence names together: neighbouring settings, or one entry."""
-
-    name: str
-    entries: Sequence[SamplerEntry]
-
-
-def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[Run]:
-    """Return chosen entries as runs, each in the place of its first entry.
-
-    Entries are neighbours if they differ in one number, and no setting of `among` that was not
-    chosen has a number between theirs.
-
-    Example:
-        >>> every = [SamplerEntry(sampler=f"temperature(t={t})") for t in (0.5, 1.0, 1.5, 2.0)]
-        >>> [run.name for run in runs(every, every[1:])]
-        ['temperature(t=1.0 to 2.0)']
-        >>> [run.name for run in runs(every, every[2:])]
-        ['temperature(t=1.5)', 'temperature(t=2.0)']
-    """
-    names = {entry.sampler for entry in chosen}
-    found: list[Run] = []
-    taken: set[str] = set()
-    for entry in chosen:
-        if entry.sampler not in taken:
-            together = _neighbours(_settings(among, entry), names, entry)
-            found.append(Run(_name_of_run(together), together))
-            taken |= {each.sampler for each in together}
-    return found
-
-
-def span(form: Format, values: Sequence[float]) -> str:
-    """Format the range of the values of a run, or its only value.
-
-    Example:
-        >>> span(str, [3.0, 1.0, 2.0]), span(str, [3.0])
-        ('1.0 to 3.0', '3.0')
-    """
-    low, high = form(min(values)), form(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:
-    """Return the entries that differ from one in a single number, sorted by that number."""
-    alike = [each for each in among if _words(each) == _words(entry)]
-    numbers = [_numbers(each) for each in alike]
-    differing = [place for place, some in enumerate(zip(*numbers, strict=True)) if len({*some}) > 1]
-    if len(differing) != 1:
-        return [entry]
-    return sorted(alike, key=lambda each: float(_numbers(each)[differing[0]]))
-
-
-def _neighbours(
-    settings: Sequence[SamplerEntry], names: set[str], entry: SamplerEntry
-) -> list[SamplerEntry]:
-    """Return the run of chosen settings around one, or that one alone if it is too short."""
-    first = last = next(i for i, each in enumerate(settings) if each.sampler == entry.sampler)
-    while first > 0 and settings[first - 1].sampler in names:
-        first -= 1
-    while last + 1 < len(settings) and settings[last + 1].sampler in names:
-        last += 1
-    run = list(settings[first : last + 1])
-    return run if len(run) >= SHORTEST else [entry]
-
-
-def _name_of_run(run: Sequence[SamplerEntry]) -> str:
-    """Return the expression of the first setting, with the range in the place of its number."""
-    first, last = run[0].sampler, run[-1].sampler
-    ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
-    texts = iter([low if low == high else f"{low} to {high}" for low, high in ends])
-    return _NUMBER.sub(lambda _: next(texts), first)
-
-
-def _words(entry: SamplerEntry) -> list[str]:
-    return _NUMBER.split(entry.sampler)
-
-
-def _numbers(entry: SamplerEntry) -> list[str]:
-    return _NUMBER.findall(entry.sampler)

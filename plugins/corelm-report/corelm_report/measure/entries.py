@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.runs import DIVERGENCES
+from corelm_report.document import lookup
 from corelm_report.document.content import (
     Best,
     Difference,
@@ -25,21 +26,25 @@ from corelm_report.document.content import (
     HumanContexts,
     HumanEntry,
     SamplerEntry,
+    Simultaneous,
     TeacherForced,
 )
-from corelm_report.document.figures import GENERATED, HUMAN, LIMITS, MEAN, TEACHER_FORCED
+from corelm_report.document.figures import (
+    GENERATED,
+    HUMAN,
+    LIMITS,
+    MEAN,
+    TEACHER_FORCED,
+    scale_of,
+)
 from corelm_report.document.lookup import estimate, estimates, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
-from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.intervals import (
-    NORMAL,
-    difference_interval,
-    independent_difference,
-    mean_interval,
-    within,
-)
-from corelm_report.metrics.selection import Point, best_of, closest_set, front
-from corelm_report.metrics.sums import Sums, by_position, by_unit, ratio, total
+from corelm_report.measure.text_set import LOOPS, PERPLEXITY, SURPRISAL, TextSet
+from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import of_exponential, of_interval
+from corelm_report.metrics.selection import Point, best_of, front
+from corelm_report.metrics.sums import Sums, by_position, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 """The figures that a report has in bits too."""
@@ -49,34 +54,29 @@ IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 class Measured:
     """The measurements of one sampler: on the contexts, and on its generated texts.
 
-    A decoder has no record. `units` has the number of the independent unit of each context.
+    A decoder has no record. `inference` has the units of the contexts.
     """
 
     record: Record
     texts: TextSet
-    units: Sequence[int] = ()
-
-    @property
-    def surprisal(self) -> Sums:
-        """The sums of the surprisal of its texts, one for each independent unit."""
-        return self.texts.by_unit(self.texts.ratios["surprisal"])
+    inference: Inference
 
 
 def teacher_forced(
-    record: Record, human: Record | None = None, units: Sequence[int] | None = None
+    record: Record, human: Record | None = None, inference: Inference | None = None
 ) -> TeacherForced:
     """Compute the figures of one sampler on all contexts.
 
-    Means are over positions, with intervals by bootstrap over independent units. Entropies and
-    surprisals are in nats; `bits` has their means in bits.
+    Means are over positions, with intervals over independent units. Entropies and surprisals are in
+    nats; `bits` has their means in bits.
 
     Args:
         record: the sampler's record from `on_contexts.measure`, merged.
         human: the model's record, if the contexts are human text.
-        units: the number of the independent unit of each context; by default each is one.
+        inference: the units of the contexts; by default each is one.
     """
-    units = range(len(record["entropy"])) if units is None else units
-    entropy = entropy_summary(record, units)
+    own = inference or Inference.of_names(range(len(record["entropy"])))
+    entropy = entropy_summary(record, own)
     recall = human_recall(record, human) if human else {}
     # The entropy has a summary of its own.
     columns = {name: each for name, each in _columns(record).items() if name != "entropy"} | recall
@@ -91,10 +91,7 @@ def teacher_forced(
             **figures,
         },
         bits={name: _in_bits(means[name]) for name in IN_BITS},
-        ci95={
-            name: within(_interval(values, units), LIMITS.get(name))
-            for name, values in columns.items()
-        },
+        ci95={name: _interval(name, values, own) for name, values in columns.items()},
         by_position=by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
         ),
@@ -120,30 +117,30 @@ def human_recall(record: Record, human: Record) -> Record:
     }
 
 
-def model_on_contexts(record: Record) -> HumanContexts:
+def model_on_contexts(record: Record, inference: Inference) -> HumanContexts:
     """Compute the surprisal of the words of human contexts, and the model's entropy there.
 
     Args:
         record: the model's record from `on_contexts.measure`, merged.
+        inference: the units of the contexts.
     """
     known = [[value for value in text if value is not None] for text in record["surprisal"]]
-    units = range(len(known))
     return HumanContexts(
         n=sum(map(len, record["entropy"])),
-        model_entropy=entropy_summary(record, units),
+        model_entropy=entropy_summary(record, inference),
         figures={"surprisal": _mean(known)},
-        ci95={"surprisal": _interval(known, units)},
+        ci95={"surprisal": _interval("surprisal", known, inference)},
         by_position=by_position({"entropy": record["entropy"]}),
     )
 
 
-def entropy_summary(record: Record, units: Sequence[int]) -> EntropySummary:
+def entropy_summary(record: Record, inference: Inference) -> EntropySummary:
     """Return the mean entropy, its interval, and percentiles over the positions."""
     values = _flat(record["entropy"])
     low, middle, high = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
     return EntropySummary(
         mean=_mean(record["entropy"]),
-        ci95=_interval(record["entropy"], units),
+        ci95=_interval("entropy", record["entropy"], inference),
         median=middle,
         p05=low,
         p95=high,
@@ -159,8 +156,13 @@ def _mean(texts: Sequence[Sequence[float]]) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _interval(texts: Sequence[Sequence[float]], units: Sequence[int]) -> list[float] | None:
-    return mean_interval(*by_unit(total(texts), units))
+def _interval(
+    name: str, texts: Sequence[Sequence[float]], inference: Inference
+) -> list[float] | None:
+    found = inference.estimate(total(texts))
+    if found is None:
+        return None
+    return found.interval(scale=scale_of(name), limits=LIMITS.get(name))
 
 
 def _in_bits(nats: float | None) -> float | None:
@@ -182,14 +184,11 @@ def from_entry(
     return Differences(
         against=name,
         teacher_forced={
-            _key(figure): _paired(total(mine[figure]), total(theirs[figure]), own.units)
+            _key(figure): _difference(total(mine[figure]), total(theirs[figure]), own.inference)
             for figure in mine
             if figure in theirs  # a decoder is measured by its texts alone
         },
-        generated_texts={
-            figure: Difference(value=value, ci95=ends)
-            for figure, (value, ends) in own.texts.differences(other.texts).items()
-        },
+        generated_texts=own.texts.differences(other.texts),
     )
 
 
@@ -198,7 +197,7 @@ def from_human(
     own: Measured,
     human: HumanEntry,
     contexts: Record | None,
-    continuations: TextSet | None = None,
+    people: TextSet | None = None,
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
@@ -210,31 +209,43 @@ def from_human(
         own: its measurements.
         human: the human entry.
         contexts: the record of the model, if the contexts are human text.
-        continuations: the human texts, if they continue the prompts of the samplers.
+        people: the human texts, if they were measured.
     """
     found = Differences(against=HUMAN)
-    theirs = {each.figure: each for each in estimates(human) if each.view == GENERATED}
     # Figures of a whole set compare only at an equal number of texts.
     unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
-        if mine.view != GENERATED or mine.figure in unequal or mine.figure == "model_entropy":
-            continue
-        other = theirs.get(mine.figure)
-        if other is not None:
-            ends = independent_difference(mine.value, mine.interval, other.value, other.interval)
-            difference = Difference(value=mine.value - other.value, ci95=ends)
-            found.of(mine.view)[mine.figure] = difference
-    if continuations is not None:
-        paired = own.texts.differences_by_prompt(continuations).items()
-        found.generated_texts |= {
-            figure: Difference(value=value, ci95=ends)
-            for figure, (value, ends) in paired
-            if figure in found.generated_texts
-        }
+        other = estimate(human, mine.figure, GENERATED)
+        comparable = mine.figure not in unequal and mine.figure != "model_entropy"
+        if mine.view == GENERATED and comparable and other is not None:
+            found.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
         # Both read the same human contexts here, so this difference is paired after all.
         found.teacher_forced |= _on_human_contexts(own, contexts)
     return found
+
+
+def _from_people(
+    own: TextSet, mine: lookup.Estimate, other: lookup.Estimate, people: TextSet | None
+) -> Difference:
+    """Return the difference of a figure of texts from the same figure of human texts."""
+    value, name = mine.value - other.value, mine.figure
+    if name == LOOPS:
+        return own.difference_of_loops(other.value, other.interval)
+    if people is not None and mine.interval and other.interval:
+        return replace(own.difference(people, name), value=value)
+    first = own.estimate(name)
+    if first is None or mine.interval is None or other.interval is None:
+        return Difference(value=value, ci95=None)
+    # The manifest of the model has its interval alone.
+    second = of_interval(other.value, other.interval)
+    if name == PERPLEXITY:
+        surprisal = of_interval(
+            math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
+        )
+        second = of_exponential(surprisal)
+    both = first - second
+    return Difference(value=value, ci95=both.interval(), p=both.p_value(), units=first.units)
 
 
 def _set_size(human: HumanEntry) -> int | None:
@@ -264,14 +275,27 @@ def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]
         for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
     ]
     expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))
-    return {"expected_surprisal": _paired(total(expected), total(words), own.units)}
+    return {"expected_surprisal": _difference(total(expected), total(words), own.inference)}
+
+
+class Closest(NamedTuple):
+    """The rows that may be the closest to human text by surprisal, and what is said about them.
+
+    Attributes:
+        rows: the rows of which one is the closest, in 95 % of all reports.
+        too_few: the rows with too few independent units to say so.
+        differences: the difference of each other row from human text, with intervals that hold for
+            all of them at once.
+    """
+
+    rows: list[str]
+    too_few: list[str]
+    differences: list[Simultaneous]
 
 
 def closest(
-    measured: Mapping[str, Measured],
-    human: HumanEntry | None,
-    continuations: TextSet | None = None,
-) -> list[str]:
+    measured: Mapping[str, Measured], human: HumanEntry | None, people: TextSet | None = None
+) -> Closest:
     """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
     There is none if the error of human text is unknown.
@@ -279,20 +303,30 @@ def closest(
     Args:
         measured: the measurements of the samplers, by entry.
         human: the human entry.
-        continuations: the human texts, if they continue the prompts of the samplers.
+        people: the human texts, if they were measured.
     """
-    # A deterministic decoder writes one text for each prompt.
-    several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
-    measured = several or measured  # one text of a decoder may be close by chance
-    target = human and estimate(human, "surprisal", GENERATED)
-    if not target or target.interval is None:
-        return []
-    # The standard error behind the interval, as if it were normal.
-    low, high = target.interval
-    error = (high - low) / 2 / NORMAL
-    sums = {name: each.surprisal for name, each in measured.items()}
-    paired = continuations.by_unit(continuations.ratios["surprisal"]) if continuations else None
-    return closest_set(sums, target.value, error**2, paired)
+    target = _surprisal_of(human, people)
+    if target is None:
+        return Closest([], [], [])
+    found = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
+    # One unit has no variance, and a few may have almost none by chance.
+    settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
+    apart = {name: each - target for name, each in settings.items()}
+    ends = simultaneous(list(apart.values()))
+    differences = [
+        Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, ci95=interval)
+        for (name, each), interval in zip(apart.items(), ends, strict=True)
+    ]
+    too_few = [name for name in measured if name not in settings]
+    return Closest(closest_set(settings, target), too_few, differences)
+
+
+def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate | None:
+    """Return the surprisal of human text; None if its error is unknown."""
+    known = human and estimate(human, SURPRISAL, GENERATED)
+    if not known or known.interval is None:
+        return None
+    return people.estimate(SURPRISAL) if people else of_interval(known.value, known.interval)
 
 
 def best_settings(
@@ -313,7 +347,9 @@ def best_settings(
     for name, tried in settings.items():
         if target is None or len(tried) < 2:
             continue
-        best = best_of([measured[entry].surprisal for entry in tried], target)
+        surprisals = [measured[entry].texts.estimate(SURPRISAL) for entry in tried]
+        known = [each for each in surprisals if each is not None]
+        best = best_of(known, target) if len(known) == len(tried) else None
         if best is not None:
             found.append(
                 Best(
@@ -329,11 +365,12 @@ def best_settings(
     return found
 
 
-def _paired(own: Sums, other: Sums, units: Sequence[int]) -> Difference:
-    first, second = ratio(own), ratio(other)
-    value = None if first is None or second is None else first - second
-    ends = difference_interval(by_unit(own, units), by_unit(other, units))
-    return Difference(value=value, ci95=ends)
+def _difference(own: Sums, other: Sums, inference: Inference) -> Difference:
+    first, second = inference.estimate(own), inference.estimate(other)
+    if first is None or second is None:
+        return Difference(value=None, ci95=None)
+    both = first - second
+    return Difference(value=both.value, ci95=both.interval(), p=both.p_value(), units=both.units)
 
 
 def _key(name: str) -> str:

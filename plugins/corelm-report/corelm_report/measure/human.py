@@ -34,8 +34,10 @@ from corelm_report.measure.entries import model_on_contexts
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.intervals import Interval, difference_interval, mean_interval
-from corelm_report.metrics.sums import Band, ratio
+from corelm_report.metrics.estimates import Interval
+from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
+from corelm_report.metrics.inference import HUMAN, Inference
+from corelm_report.metrics.sums import Band
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
@@ -53,24 +55,38 @@ def from_texts(
         some: the number of texts, the first ones, that are the contexts of the samplers.
         scorer: returns the scores of texts under the second scorer, none if there is none.
     """
-    on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
+    on_contexts = model_on_contexts(
+        {key: values[:some] for key, values in record.items()},
+        Inference.of_texts(contexts.texts[:some]),
+    )
     texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
     scores = scorer(_as_scored(plan, contexts, texts))
+    source = FROM_PROMPTS if plan.human_prompt_length else HUMAN
     measured = TextSet(
-        texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model
-    )
+        texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model,
+        source=source,
+    )  # fmt: skip
     # Words that the model does not know have no surprisal, but they are tokens of the text.
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
     of_texts.by_position = []  # the contexts have the entropy by position already
     entry = HumanEntry(
-        description=f"{counted(len(texts), 'text')}: {contexts.description}{_note(plan, of_texts)}",
+        description=f"{counted(len(texts), 'text')}: {contexts.description}"
+        f"{_note_on_copies(contexts)}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
     )
     return entry, measured
+
+
+def _note_on_copies(contexts: Contexts) -> str:
+    """Return a note on texts that are in the reference more than once."""
+    different = len(set(contexts.texts))
+    if different == len(contexts.texts):
+        return ""
+    return f"; only {different} of them are different, and copies of a text are one unit"
 
 
 def _note(plan: Plan, texts: GeneratedTexts) -> str:
@@ -242,9 +258,13 @@ def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
 
 Floats = NDArray[np.float64]
 HALVINGS = 50
+FLAT = 1e-6
+"""The rise of a curve, in nats, below which no temperature is likelier than another."""
 
 
-def fit_on_human_text(model: Record, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
+def fit_on_human_text(
+    model: Record, curve: Record, t: Sequence[float], inference: Inference | None = None
+) -> TemperatureFit | None:
     """Fit the temperature on human contexts.
 
     Words that the model cannot draw are left out on both sides. The interval is over texts: it
@@ -257,24 +277,24 @@ def fit_on_human_text(model: Record, curve: Record, t: Sequence[float]) -> Tempe
         model: the record of the model on the contexts, with the surprisal of the human words.
         curve: the record of the curve there.
         t: the temperatures of the curve.
+        inference: the units of the contexts; by default each is one.
 
     Returns:
         None if there is no word.
     """
     words = [[nats for nats in text if nats is not None] for text in model["surprisal"]]
-    human = [math.fsum(text) for text in words], [len(text) for text in words]
-    surprisal = ratio(human)
-    if surprisal is None:
+    counts = [len(text) for text in words]
+    own = inference or Inference.of_names(range(len(words)))
+    human = own.estimate(([math.fsum(text) for text in words], counts))
+    if human is None:
         return None
     expected = np.array(curve["word_surprisal"])  # (texts, temperatures)
-    slopes = np.array(curve["word_surprisal_slope"]).sum(axis=0) / sum(human[1])
-    columns = [(column.tolist(), human[1]) for column in expected.T]
-    differences = [(ratio(column) or 0.0) - surprisal for column in columns]
-    ends = [difference_interval(column, human) for column in columns]
-    found = _Crossing(np.array(t), np.array(differences), slopes)
-    return TemperatureFit(
-        surprisal=surprisal, ci95=mean_interval(*human), t=found.at(), t_ci95=found.between(ends)
-    )
+    slopes = np.array(curve["word_surprisal_slope"]).sum(axis=0) / sum(counts)
+    columns = [own.estimate((column.tolist(), counts)) for column in expected.T]
+    apart = [column - human for column in columns if column is not None]
+    ends = [each.interval() for each in apart]
+    found = _Crossing(np.array(t), np.array([each.value for each in apart]), slopes)
+    return found.fit(human.value, human.interval(), ends)
 
 
 def fit_on_other_text(
@@ -302,7 +322,8 @@ def fit_on_other_text(
     return TemperatureFit(
         surprisal=level,
         ci95=measured.interval and [level * end / measured.value for end in measured.interval],
-        t=_Crossing(np.array(t), expected - level, slopes).at(),
+        t=(crossing := _Crossing(np.array(t), expected - level, slopes)).at(),
+        beyond=crossing.beyond,
         estimated=True,
     )
 
@@ -328,6 +349,31 @@ class _Crossing:
     t: Floats
     values: Floats
     slopes: Floats
+
+    def fit(
+        self, surprisal: float, ci95: Interval | None, ends: Sequence[Interval | None]
+    ) -> TemperatureFit:
+        """Return the temperature with its interval, where the curve passes 0 in its range.
+
+        Args:
+            surprisal: of human text.
+            ci95: its interval.
+            ends: the interval of each value of the curve.
+        """
+        if self.beyond:
+            return TemperatureFit(surprisal=surprisal, ci95=ci95, beyond=self.beyond)
+        return TemperatureFit(
+            surprisal=surprisal, ci95=ci95, t=self.at(), t_ci95=self.between(ends)
+        )
+
+    @property
+    def beyond(self) -> str | None:
+        """Where the place is if it is not on the curve: "above", "below", or "undetermined"."""
+        low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
+        if high - low < FLAT:
+            return "undetermined"
+        # Texts of the likeliest words alone have the surprisal of the lowest temperature.
+        return "above" if high < 0 else "below" if low > -FLAT else None
 
     def at(self, shift: Floats | None = None) -> float | None:
         """Return the place; the first temperature if it is lower, None if it is higher.

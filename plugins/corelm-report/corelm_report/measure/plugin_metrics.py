@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Metric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
-from corelm_report.metrics.text_figures import left_out
+from corelm_report.metrics.text_figures import Groups, left_out
 
 Function = Callable[[Sequence[int]], Any]
 TokensAndText = tuple[tuple[int, ...], str]
@@ -70,6 +70,7 @@ def measure(
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     human: HumanTexts | None = None,
+    groups: Groups | None = None,
 ) -> PluginFigures:
     """Measure a set of texts with the metrics of plugins.
 
@@ -78,6 +79,7 @@ def measure(
         tokens: the token ids of each text.
         written: the same texts as text.
         human: for metrics that compare with human texts, which are undefined without it.
+        groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
         >>> from corelm import Metric
@@ -99,7 +101,7 @@ def measure(
         try:
             with plugin_errors():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
-                parts = [_mean(each) for each in left_out(figure, every)]
+                parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
             found.values[name], found.left_out[name] = _mean(whole), parts
             found.noise[name] = _noise(whole)

@@ -41,7 +41,8 @@ from corelm_report.document.lookup import estimates
 from corelm_report.document.numbers import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.metrics import intervals
-from corelm_report.metrics.sums import units
+from corelm_report.metrics.estimates import FEWEST, Estimate, discoveries
+from corelm_report.metrics.inference import Inference
 from corelm_report.plan.candidates import source_of
 from corelm_report.plan.targets import Target
 
@@ -53,22 +54,23 @@ FEW = 30
 SAMPLED = 1000
 """The number of tokens by which two vocabularies are compared."""
 INTERVALS = (
-    "95 %: for means, expanded percentile bootstrap over independent units, Student's t for fewer "
-    "than 10 units, none for fewer than 8; the units are the prompts if there are 8 or more: then "
+    "95 %: Student's t over independent units, from the figure without each of them in turn "
+    "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
+    "says where that is further. The units are the prompts if there are 8 or more: then "
     "it is about prompts like these; else the units are the texts of one seed and sample, and it "
-    "is about these prompts; none where fewer than 8 units differ from the others. Wilson's score "
-    "interval for shares of texts, jackknife over texts for figures of a whole set, about these "
-    "prompts; self-BLEU has none where fewer than 8 texts share a phrase of four tokens, because "
-    "its smoothing decides it there. Differences of samplers are paired by "
-    "unit, and so are those from human continuations of the same prompts; those from other human "
-    "texts are not, but for expected surprisal at their positions; those marked on the page have "
-    "a false discovery rate of 5 %"
+    "is about these prompts. None where fewer than 8 units differ from the others. Wilson's score "
+    "interval for the share of texts that end in loops; self-BLEU has none where fewer than 8 "
+    "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
+    "samplers are paired by unit, and so are those from human continuations of the same prompts; "
+    "those from other human texts are not, but for expected surprisal at their positions; each has "
+    "a p-value over the same units, and those marked on the page have a false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
-    intervals.mean_interval: "intervals of means",
-    units: "independent units",
+    Estimate.interval: "intervals",
+    Estimate.of_left_out: "errors over units",
+    Inference.of_design: "independent units",
     intervals.share_interval: "intervals of shares",
-    intervals.jackknife: "intervals of figures of a whole set",
+    discoveries: "marked differences",
 }
 
 
@@ -161,9 +163,9 @@ def warnings(
         )
     # The number of units follows from the design alone: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
-    if len(set(units(texts))) < intervals.FEWEST:
+    if len(Inference.of_design(texts)) < FEWEST:
         yield (
-            f"intervals need at least {intervals.FEWEST} texts of each prompt (--samples), or as "
+            f"intervals need at least {FEWEST} texts of each prompt (--samples), or as "
             "many prompts (--prompts)"
         )
     if plan.human and len(plan.human.texts) < plan.set_size:

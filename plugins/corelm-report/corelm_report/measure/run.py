@@ -59,7 +59,7 @@ from corelm_report.measure.units import (
     Stages,
     parts_of,
 )
-from corelm_report.metrics.sums import units
+from corelm_report.metrics.inference import Inference
 from corelm_report.plan.human_corpus import HOW_TO_GIVE
 from corelm_report.plan.plan import Plan
 from corelm_report.plan.targets import Target
@@ -87,7 +87,7 @@ class ReportRun:
         self._stages = Stages(executor, journal, progress)
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
-        self._continuations: TextSet | None = None
+        self._people: TextSet | None = None
         self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
 
     def document(self) -> Document:
@@ -119,11 +119,11 @@ class ReportRun:
         found = self._on_contexts(contexts, at)
         if human is not None:
             human.temperature = (
-                fit_on_human_text(found["model"], found["curve"], at)
+                fit_on_human_text(found["model"], found["curve"], at, self._inference(contexts))
                 if contexts.source == HUMAN
                 else fit_on_other_text(human, found["curve"], at)
             )
-        drawn, of_contexts = self._generated_texts(), self._units(contexts)
+        drawn, of_contexts = self._generated_texts(), self._inference(contexts)
         measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
@@ -144,6 +144,7 @@ class ReportRun:
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
         drawable = len(vocabulary) - len(never_drawn(vocabulary))
+        near = closest(measured, human, self._people)
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
             vocabulary=len(vocabulary),
@@ -151,7 +152,9 @@ class ReportRun:
             bounds=Bounds(min=0.0, max=math.log(drawable)),
             human=human,
             samplers=list(entries),
-            closest=closest(measured, human, self._continuations),
+            closest=near.rows,
+            too_few=near.too_few,
+            simultaneous=near.differences,
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
             curve=of_temperature,
@@ -173,13 +176,13 @@ class ReportRun:
         # As long as the generated texts: entropy depends on the position.
         return whole.cut(s.length)
 
-    def _units(self, contexts: Contexts) -> list[int]:
-        """Return the number of the independent unit of each context."""
+    def _inference(self, contexts: Contexts) -> Inference:
+        """Return the independent units of the contexts."""
         n, prompts = len(contexts.texts), len(self._plan.prompts)
         if contexts.source == HUMAN:
-            return list(range(n))
+            return Inference.of_texts(contexts.texts)
         # `DrawContexts` has the first sample of every prompt, then the second.
-        return units([(i % prompts, 0, i // prompts) for i in range(n)])
+        return Inference.of_design([(i % prompts, 0, i // prompts) for i in range(n)])
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -187,7 +190,7 @@ class ReportRun:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
         entry, measured = from_texts(self._plan, texts, record, some, self._human_scores)
-        self._continuations = measured if self._plan.human_prompt_length else None
+        self._people = measured
         return entry
 
     def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
@@ -293,7 +296,7 @@ class ReportRun:
         records: list[Result],
         texts: list[list[TextRecord]],
         human: HumanEntry | None,
-        of_contexts: Sequence[int],
+        of_contexts: Inference,
     ) -> dict[str, Measured]:
         """Return the measurements by entry, without samplers that have failed."""
         found: dict[str, Measured] = {}
@@ -348,12 +351,12 @@ class ReportRun:
             entry = replace(each.described(), failed_metrics={})
             if own is not None:
                 if own.record:
-                    entry.teacher_forced = teacher_forced(own.record, contexts, own.units)
+                    entry.teacher_forced = teacher_forced(own.record, contexts, own.inference)
                 entry.generated_texts = own.texts.summary()
                 entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.texts)
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
-                    entry.differences = from_human(entry, own, human, contexts, self._continuations)
+                    entry.differences = from_human(entry, own, human, contexts, self._people)
                 elif other and own is not other:
                     entry.differences = from_entry(name, own, other, contexts)
             yield entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -11,32 +12,27 @@ from numpy.typing import NDArray
 
 from corelm import LanguageModel
 from corelm.runs import Offer
-from corelm_report.document.content import GeneratedTexts, SeedSpread
-from corelm_report.document.figures import LIMITS
+from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
+from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm_report.metrics import text_figures as metrics
+from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
+from corelm_report.metrics.inference import GENERATED, HUMAN, Inference
 from corelm_report.metrics.intervals import (
-    FEWEST,
-    Interval,
-    difference_interval,
     effective_number,
     independent_difference,
-    jackknife,
-    mean_interval,
-    on_logit_scale,
-    on_reciprocal_scale,
+    of_exponential,
+    p_of_ends,
     perplexity,
     share_interval,
-    widened,
-    within,
 )
 from corelm_report.metrics.ngrams import sharing
-from corelm_report.metrics.sets import interval_of_sets, subset_interval, subsets
-from corelm_report.metrics.sums import Band, Sums, by_position, by_unit, ratio, units
+from corelm_report.metrics.sets import of_sets, of_subsets, subsets
+from corelm_report.metrics.sums import Band, Sums, by_position, ratio
 
-SELF_BLEU = "self_bleu_4"
+SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "perplexity"
 
 
 class WholeSet:
@@ -47,10 +43,11 @@ class WholeSet:
         values: the figures of each of these texts.
         offered: the metrics of plugins.
         human: human texts, for metrics that compare with them.
+        inference: the units of these texts.
 
     Attributes:
         values: the figures of `metrics.of_set`, and the metrics of plugins.
-        left_out: for a jackknife, the figures that are not means, without some of the texts.
+        left_out: for a jackknife, the figures that are not means, without each unit.
         failures: the metrics that failed, with the reason.
         noise: the variances of metrics of plugins that their own random numbers cause.
         sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
@@ -63,16 +60,15 @@ class WholeSet:
         values: Mapping[str, NDArray[np.float64]],
         offered: Sequence[Offer],
         human: plugin_metrics.HumanTexts | None,
+        inference: Inference,
     ) -> None:
-        of_plugins = plugin_metrics.measure(offered, tokens, written, human)
+        self.inference = inference
+        groups = None if inference.of_single_texts else inference.groups
+        of_plugins = plugin_metrics.measure(offered, tokens, written, human, groups)
         self.values = metrics.of_set(tokens, written, values) | of_plugins.values
         self.failures, self.noise = of_plugins.failures, of_plugins.noise
         self.sharing = sharing(tokens)
-        self.left_out = metrics.left_out_of_set(tokens, written) | of_plugins.left_out
-
-
-SCALES = {SELF_BLEU: on_logit_scale, "compression": on_reciprocal_scale}
-"""The figures whose interval is symmetric on a scale of its own."""
+        self.left_out = metrics.left_out_of_set(tokens, written, groups) | of_plugins.left_out
 
 
 class TextSet:
@@ -93,12 +89,14 @@ class TextSet:
             larger set, such a figure is the mean over random subsets of this size; a smaller one
             has none.
         model: the report's model, for metrics of its next-token distributions.
+        source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
+            occurs twice is one unit.
 
     Attributes:
         records: the records of all texts.
         set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
-        units: the number of the independent unit of each text, which intervals of means are over.
+        inference: the independent units of the texts.
         are_copies: True if a sampler wrote the same text of a prompt each time, as `greedy` does.
             Copies count once in its own intervals.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
@@ -123,8 +121,9 @@ class TextSet:
         human: plugin_metrics.HumanTexts | None = None,
         set_size: int | None = None,
         model: LanguageModel | None = None,
+        source: str = GENERATED,
     ) -> None:
-        self.records = records
+        self.records, self._source = records, source
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = ratios(records, human_band, scores)
@@ -133,7 +132,7 @@ class TextSet:
         values = metrics.by_text(self._tokens) | of_plugins.values
         self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
-        self.units = units(self._samples())
+        self.inference = self._inference(range(len(records)))
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
         # Several seeds are sets already; one set that is too large is cut into random subsets.
@@ -145,6 +144,7 @@ class TextSet:
                 {name: each[some] for name, each in values.items()},
                 offered,
                 human,
+                self._inference(some.tolist()),
             )
             for some in self._indices()
         ]
@@ -158,12 +158,14 @@ class TextSet:
             else _mean(self._of_sets(name) if enough else [None])
             for name in self._sets[0].values
         }
-        # Texts are independent, so means over them have the usual interval. Figures of the whole
-        # set are not means: leaving out one text at a time shows how much they vary.
+        # Figures of a whole set are not means: leaving out one unit at a time shows how much they
+        # vary.
         self._per_text: dict[str, Sums] = {
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
         }
+        self._means = self.ratios | self._per_text
+        self._estimates: dict[str, Estimate | None] = {}
 
     @property
     def figures_of_sets(self) -> Collection[str]:
@@ -177,19 +179,43 @@ class TextSet:
             return subsets(n, self.set_size)
         return [np.arange(n)[part] for part in self._parts]
 
-    def _set_interval(self, name: str) -> Interval | None:
-        """Return the interval of a figure of a whole set."""
-        if self.are_copies or not self._is_decided(name):
+    def _inference(self, texts: Iterable[int]) -> Inference:
+        """Return the units of some of the texts."""
+        some = [self.records[i] for i in texts]
+        if self._source == HUMAN:
+            return Inference.of_texts([tuple(record["tokens"]) for record in some])
+        return Inference.of_design([(r["prompt"], r["seed"], r["sample"]) for r in some])
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Return a figure with the influence of each unit; None if it is undefined."""
+        if name not in self._estimates:
+            self._estimates[name] = self._estimated(name)
+        return self._estimates[name]
+
+    def _estimated(self, name: str) -> Estimate | None:
+        if name == PERPLEXITY:
+            surprisal = self.estimate(SURPRISAL)
+            return surprisal and of_exponential(surprisal)
+        if name in self._means:
+            return self.inference.estimate(self._means[name])
+        if name not in self._sets[0].left_out or self.of_set[name] is None:
             return None
         left_out = [each.left_out[name] for each in self._sets]
         if self._are_subsets:
             texts = len(self.records) / self.set_size
-            ends = subset_interval(self._of_sets(name), left_out, texts)
+            found = of_subsets(self._of_sets(name), left_out, texts)
         else:
-            ends = interval_of_sets(self.of_set[name], self._of_sets(name), left_out)
-        if name in SCALES:
-            ends = SCALES[name](self.of_set[name], ends)
-        return self._known(widened(ends, self._noise(name), self._limits.get(name)))
+            parts = [each.inference for each in self._sets]
+            found = of_sets(self.inference, parts, self._of_sets(name), left_out)
+        return found and found.with_noise(self._noise(name))
+
+    def _set_interval(self, name: str) -> Interval | None:
+        """Return the interval of a figure of a whole set."""
+        found = None if self.are_copies else self.estimate(name)
+        if found is None or not self._is_decided(name):
+            return None
+        limits = self._limits.get(name)
+        return self._known(found.interval(scale=scale_of(name, limits), limits=limits))
 
     def _is_decided(self, name: str) -> bool:
         """Return False for self-BLEU if its smoothing decides it more than the texts do."""
@@ -219,17 +245,16 @@ class TextSet:
     def summary(self) -> GeneratedTexts:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
-        both = self.ratios | self._per_text
-        ci95 = {name: self._mean_interval(name, sums) for name, sums in both.items()}
-        ends, surprisal = ci95["surprisal"], means["surprisal"]
-        ci95["perplexity"] = ends and [perplexity(end) for end in ends]
+        ci95 = {name: self._mean_interval(name, sums) for name, sums in self._means.items()}
+        ends, surprisal = ci95[SURPRISAL], means[SURPRISAL]
+        ci95[PERPLEXITY] = ends and [perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
-        _, ci95["loops"] = self._loops()
+        _, ci95[LOOPS] = self._loops()
         for name in self._sets[0].left_out:
             ci95[name] = self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
-            units=len(set(self._own_units())),
+            units=len(self._own_inference),
             set_size=self.set_size,
             texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
@@ -255,20 +280,19 @@ class TextSet:
         used["perplexity"] = used["surprisal"]
         return {name: n for name, n in used.items() if n < len(self.records)}
 
-    def by_unit(self, sums: Sums) -> Sums:
-        """Add up the sums of the texts of each unit."""
-        return by_unit(sums, self.units)
-
-    def _own_units(self) -> Sequence[int]:
-        """Return the number of the unit of each text for intervals of these texts alone."""
+    @cached_property
+    def _own_inference(self) -> Inference:
+        """The units for intervals of these texts alone: copies of a text are one."""
         if not self.are_copies:
-            return self.units
-        numbers: dict[str, int] = {}
-        return [numbers.setdefault(record["prompt"], len(numbers)) for record in self.records]
+            return self.inference
+        return Inference.of_names([record["prompt"] for record in self.records])
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
-        ends = mean_interval(*by_unit(sums, self._own_units()))
-        ends = within(ends, self._limits.get(name))
+        own, limits = self._own_inference, self._limits.get(name)
+        found = self.estimate(name) if own is self.inference else own.estimate(sums)
+        ends = (
+            None if found is None else found.interval(scale=scale_of(name, limits), limits=limits)
+        )
         return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:
@@ -289,90 +313,80 @@ class TextSet:
             name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
         }
 
-    def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        """Return each figure minus the figure of a second set, with the interval of the difference.
+    def differences(self, other: TextSet) -> dict[str, Difference]:
+        """Return each figure minus the figure of a second set, with its interval and p-value.
 
-        Sets of the same samples are paired: their texts share a prompt and random numbers. A set
-        of fewer samples, as beam search has, is compared as unrelated texts, and without the
-        figures of a whole set, which depend on the number of texts.
+        Sets whose units have the same names are paired: their texts share a prompt, or a prompt
+        and random numbers. Others, as a decoder's that writes one text, are independent. Figures of
+        a whole set are compared at an equal number of texts only.
         """
-        # Pairing needs the same samples on both sides.
-        if self._samples() != other._samples():
-            return self._independent_differences(other)
-        return self._paired_differences(other, self.of_set)
+        names = [*self.ratios, *self.of_set]
+        if self.set_size != other.set_size:
+            names = [name for name in names if name not in self.figures_of_sets]
+        pairs = {name: (self.estimate(name), other.estimate(name)) for name in names}
+        return {
+            name: self.difference(other, name)
+            for name, (own, their) in pairs.items()
+            if own is not None and their is not None
+        }
 
-    def differences_by_prompt(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        """Return each figure minus the same figure of human continuations of the same prompts.
+    def difference(self, other: TextSet, name: str) -> Difference:
+        """Return a figure minus the same figure of a second set, which both have."""
+        own, their = self.estimate(name), other.estimate(name)
+        if own is None or their is None:
+            return Difference(value=None, ci95=None)
+        if name == LOOPS:
+            # Where no text loops, no text differs: combine the score intervals.
+            return self.difference_of_loops(*other._loops())
+        found = own - their
+        decided = self._is_decided(name) and other._is_decided(name)
+        # Pairs of texts that all differ by the same say nothing about the next pair, unless the
+        # samplers write the same texts each time.
+        fixed = self.are_copies and other.are_copies
+        decided = decided and (found.variance > 0 or fixed)
+        parts = self.inference.parts(self._less(other, name)) if name in self._means else None
+        return Difference(
+            value=found.value,
+            ci95=found.interval() if decided else None,
+            p=found.p_value() if decided else None,
+            units=found.units,
+            between=None if parts is None else parts.between,
+            within=None if parts is None else parts.within,
+        )
 
-        The prompts are the units: their sums are paired, however many texts each set has. Figures
-        of a whole set are left out unless each seed has one text for each prompt.
-        """
-        one_each = all(part.stop - part.start == len(other.records) for part in self._parts)
-        found = self._paired_differences(other, self.of_set if one_each else self._per_text)
-        own, their = (each.by_unit(each.ratios["surprisal"]) for each in (self, other))
-        first, second = ratio(own), ratio(their)
-        if first is not None and second is not None:
-            value = perplexity(first) - perplexity(second)
-            found["perplexity"] = value, difference_interval(own, their, exponential=True)
-        return found
+    def _less(self, other: TextSet, name: str) -> Sums:
+        """Return the paired differences of a mean over texts; no text if they are not paired."""
+        (tops, bottoms), (others, below) = self._means[name], other._means[name]
+        if self._samples() != other._samples() or not sum(bottoms) or not sum(below):
+            return [], []
+        n, first, second = len(tops), sum(bottoms), sum(below)
+        means = sum(tops) / first, sum(others) / second
+        pairs = zip(tops, bottoms, others, below, strict=True)
+        # Of each text, the deviation of its figure from the mean, to first order.
+        moved = [
+            n * ((a - means[0] * b) / first - (c - means[1] * d) / second) for a, b, c, d in pairs
+        ]
+        return moved, [1.0] * n
 
-    def _paired_differences(
-        self, other: TextSet, names: Iterable[str]
-    ) -> dict[str, tuple[float, Interval | None]]:
-        found = {}
-        for name in self.ratios:
-            found[name] = (
-                _less(ratio(self.ratios[name]), ratio(other.ratios[name])),
-                self._difference_interval(other, self.ratios[name], other.ratios[name]),
-            )
-        for name in names:
-            value = _less(self.of_set[name], other.of_set[name])
-            found[name] = value, self._paired(other, name, value)
-        return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}
+    def difference_of_loops(self, share: float | None, ends: Interval | None) -> Difference:
+        """Return the share of looping texts minus a share that has its own score interval."""
+        own, mine = self._loops()
+        if own is None or share is None:
+            return Difference(value=None, ci95=None)
+        found = independent_difference(own, mine, share, ends)
+        units = len(self._own_inference)
+        p = p_of_ends(own - share, found, max(units - 1, 1))
+        return Difference(value=own - share, ci95=found, p=p, units=units)
 
     def _samples(self) -> list[tuple[str, int, int]]:
         return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
 
-    def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        mine, theirs = self.summary(), other.summary()
-        found = {}
-        names = [*self.ratios, *self.of_set]
-        if self.set_size != other.set_size:
-            names = [name for name in names if name not in self.figures_of_sets]
-        for name in names:
-            value = _less(mine.figures[name], theirs.figures[name])
-            if value is not None:
-                own, their = ((each.figures[name], each.ci95[name]) for each in (mine, theirs))
-                found[name] = value, independent_difference(*own, *their)
-        return found
-
-    def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
-        if name == "loops":
-            # Where no text loops, resampling finds no variation: combine the score intervals.
-            return independent_difference(*self._loops(), *other._loops())
-        if name in self._per_text:
-            return self._difference_interval(other, self._per_text[name], other._per_text[name])
-        if not (self._is_decided(name) and other._is_decided(name)):
-            return None
-        own, their = ([each.left_out[name] for each in both._sets] for both in (self, other))
-        if len(own) > len(their):  # several seeds against one set of human text
-            own = [[_mean(values) for values in zip(*own, strict=True)]]
-            ends = jackknife(difference, _less_each(own[0], their[0]))
-        else:
-            pairs = zip(self._of_sets(name), other._of_sets(name), strict=True)
-            left_out = [_less_each(*each) for each in zip(own, their, strict=True)]
-            ends = interval_of_sets(difference, [_less(*pair) for pair in pairs], left_out)
-        return widened(ends, self._noise(name) + other._noise(name))
-
-    def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
-        return difference_interval(self.by_unit(own), other.by_unit(their))
-
     def _loops(self) -> tuple[float | None, Interval | None]:
-        share = self.of_set["loops"]
-        sums, own = self._per_text["loops"], self._own_units()
+        share = self.of_set[LOOPS]
+        sums, own = self._per_text[LOOPS], self._own_inference
         # Texts of few prompts are independent, as the interval is about these prompts.
-        of_prompts = len({record["prompt"] for record in self.records}) == len(set(own))
-        n = effective_number(*(by_unit(sums, own) if of_prompts else sums))
+        of_prompts = own.about_prompts or self.are_copies
+        n = effective_number(*(own.by_unit(sums) if of_prompts else sums))
         return share, share_interval(share, n)
 
 
@@ -390,11 +404,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _deviation(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
-
-
-def _less(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else first - second
-
-
-def _less_each(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
-    return [_less(*pair) for pair in zip(first, second, strict=False)]

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_report.metrics.intervals import (
-    NORMAL,
-    Interval,
-    jackknife,
-    jackknife_variance,
-    mean_interval,
-    share_interval,
-)
+from corelm_report.metrics.estimates import NORMAL, Estimate, Interval
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import share_interval
 from corelm_report.metrics.ngrams import Texts
 from corelm_report.metrics.text_figures import loops, text_figures
 
@@ -96,10 +91,10 @@ def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
     return found
 
 
-def subset_interval(
+def of_subsets(
     values: Sequence[float | None], left_out: Sequence[Sequence[float | None]], texts: float
-) -> Interval | None:
-    """Return the interval of the mean of a figure over random subsets of a set of texts.
+) -> Estimate | None:
+    """Return the mean of a figure over random subsets of a set of texts, with its error.
 
     Its variance has two parts. The texts are a sample: a subset has the jackknife variance of few
     texts, and the mean over subsets varies less by the share of the texts in each
@@ -112,13 +107,12 @@ def subset_interval(
         texts: the number of all texts, in subsets.
     """
     known = [value for value in values if value is not None]
-    variances = [jackknife_variance(each) for each in left_out]
-    of_texts = [variance for variance in variances if variance is not None]
-    if not len(known) == len(values) == len(of_texts) > 1:
+    parts = [Inference.of_names(range(len(each))).of_left_out(0.0, each) for each in left_out]
+    variances = [each.variance for each in parts]
+    if not len(known) == len(values) > 1 or any(map(math.isnan, variances)):
         return None
-    variance = float(np.mean(of_texts)) / texts + float(np.var(known, ddof=1)) / len(known)
-    half = NORMAL * math.sqrt(variance)
-    return [float(np.mean(known)) - half, float(np.mean(known)) + half]
+    variance = float(np.mean(variances)) / texts + float(np.var(known, ddof=1)) / len(known)
+    return Estimate(float(np.mean(known)), noise=variance)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -139,20 +133,39 @@ MANY = 20
 """The number of sets whose spread is a better measure than a jackknife over their texts."""
 
 
-def interval_of_sets(
-    whole: float | None, values: Sequence[float | None], left_out: Sequence[Sequence[float | None]]
-) -> Interval | None:
-    """Return the interval of the mean of a figure over the sets of several seeds.
+def of_sets(
+    whole: Inference,
+    parts: Sequence[Inference],
+    values: Sequence[float | None],
+    left_out: Sequence[Sequence[float | None]],
+) -> Estimate | None:
+    """Return the mean of a figure over the sets of several seeds, with the influence of each unit.
 
     Args:
-        whole: the mean.
+        whole: the units of the texts of all sets.
+        parts: the units of each set.
         values: the figure of each set.
-        left_out: of each set, the figure without each of its texts.
+        left_out: of each set, the figure without each group of its texts.
     """
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    triples = zip(parts, known, left_out, strict=True)
+    found = [own.of_left_out(value, without) for own, value, without in triples]
+    moved = [next(iter(each.influence.values())) for each in found]
+    if whole.about_prompts:
+        # The prompts are the same in every set.
+        [(sample, _)] = found[0].influence.items()
+        return Estimate(mean, {sample: np.mean(moved, axis=0)})
     # Sets of different seeds are independent, so many of them need no approximation. If they are
     # few, their texts say more than the sets do, unless a set is one text.
-    known = [value for value in values if value is not None]
-    of_texts = None if len(values) >= MANY else jackknife(whole, *left_out)
-    if of_texts is None and 1 < len(known) == len(values):
-        return mean_interval(known, [1.0] * len(known))
-    return of_texts
+    if len(values) > 1 and (len(values) >= MANY or any(np.isnan(each).any() for each in moved)):
+        return Inference.of_names(("seed", i) for i in range(len(values))).estimate(
+            (known, [1.0] * len(known))
+        )
+    n = sum(map(len, moved))
+    # Each set has a variance of its own, with the degrees of freedom of its own units.
+    sizes = [math.sqrt(len(m) / max(len(m) - 1, 1) * max(n - 1, 1) / n) for m in moved]
+    joined = np.concatenate([size * each for size, each in zip(sizes, moved, strict=True)])
+    return Estimate(mean, {(whole.units, n): joined / len(known)})

@@ -11,7 +11,6 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -197,14 +196,37 @@ def of_set(
     }
 
 
-def left_out_of_set(texts: Texts, written: Sequence[str]) -> dict[str, list[float | None]]:
-    """Return the figures that are not means over texts, without each text in turn."""
+Groups = NDArray[np.intp]
+"""The index of the part of a set, from 0 on, to which each text belongs."""
+
+
+def left_out_of_set(
+    texts: Texts, written: Sequence[str], groups: Groups | None = None
+) -> dict[str, list[float | None]]:
+    """Return the figures that are not means over texts, without each group of texts in turn.
+
+    Args:
+        texts: token ids.
+        written: the same texts as text.
+        groups: (texts,) the group of each text; by default those of `single_texts`.
+    """
+    alone = groups is None
     return {
-        **{f"distinct_{n}": distinct_left_out(texts, n) for n in (1, 2, 3)},
-        "self_bleu_4": self_bleu_left_out(texts),
-        "zipf": zipf_left_out(texts),
-        "compression": compression_left_out(written),
+        **{f"distinct_{n}": distinct_left_out(texts, n, groups) for n in (1, 2, 3)},
+        "self_bleu_4": self_bleu_left_out(texts) if alone else left_out(self_bleu, texts, groups),
+        "zipf": zipf_left_out(texts, groups),
+        "compression": compression_left_out(written, groups),
     }
+
+
+def single_texts(texts: int) -> Groups:
+    """Return the groups of independent texts: each alone, or at most `GROUPS` of them.
+
+    Example:
+        >>> single_texts(3).tolist(), int(single_texts(1000).max())
+        ([0, 1, 2], 63)
+    """
+    return np.arange(texts) % GROUPS
 
 
 def mean(values: Floats) -> float | None:
@@ -218,67 +240,73 @@ def mean(values: Floats) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def left_out(statistic: Callable[[Sequence[T]], Value], texts: Sequence[T]) -> list[Value]:
-    """Return a figure of a set without each text in turn, for a jackknife.
+def left_out(
+    statistic: Callable[[Sequence[T]], Value], texts: Sequence[T], groups: Groups | None = None
+) -> list[Value]:
+    """Return a figure of a set without each group of texts in turn, for a jackknife.
 
-    A set of more than `GROUPS` texts is divided into that many groups, which are left out
-    instead; the texts of a group have the same index modulo the number of groups.
+    Args:
+        statistic: the figure.
+        texts: the set.
+        groups: (texts,) the group of each text; by default those of `single_texts`.
 
     Example:
         >>> left_out(lambda texts: distinct(texts, 1), [[3, 3], [3, 4]])
         [1.0, 0.5]
     """
-    groups = min(len(texts), GROUPS)
+    some = (single_texts(len(texts)) if groups is None else groups).tolist()
     kept = (
-        [text for i, text in enumerate(texts) if i % groups != group] for group in range(groups)
+        [text for text, own in zip(texts, some, strict=True) if own != group]
+        for group in range(max(some, default=-1) + 1)
     )
     # A plugin may release the interpreter's lock, so that threads halve the time on two cores.
     with ThreadPoolExecutor(cpu_limit()) as pool:
         return list(pool.map(statistic, kept))
 
 
-def distinct_left_out(texts: Texts, n: int) -> list[float | None]:
-    """Return distinct-n of a set without each text in turn, as `left_out` does.
+def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> list[float | None]:
+    """Return distinct-n of a set without each group of texts in turn, as `left_out` does.
 
     Example:
         >>> distinct_left_out([[3, 3], [3, 4]], 1)
         [1.0, 0.5]
     """
-    groups = min(len(texts), GROUPS)
+    some = single_texts(len(texts)) if groups is None else groups
+    count = int(some.max(initial=-1)) + 1
     grams, owners = ngrams(texts, n)
     # One count of the whole set serves all groups: without a group, the set loses the n-grams
     # that occur in that group alone.
-    found, group = np.divmod(np.unique(grams * groups + owners % groups), max(groups, 1))
+    found, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
     alone = np.bincount(found)[found] == 1
-    different = len(np.unique(found)) - np.bincount(group[alone], minlength=groups)
-    total = len(grams) - np.bincount(owners % groups, minlength=groups)
+    different = len(np.unique(found)) - np.bincount(group[alone], minlength=count)
+    total = len(grams) - np.bincount(some[owners], minlength=count)
     pairs = zip(different.tolist(), total.tolist(), strict=True)
     return [some / every if every else None for some, every in pairs]
 
 
-def zipf_left_out(texts: Texts) -> list[float | None]:
-    """Return the exponent of `zipf` of a set without each text in turn, as `left_out` does.
+def zipf_left_out(texts: Texts, groups: Groups | None = None) -> list[float | None]:
+    """Return the exponent of `zipf` without each group of texts in turn, as `left_out` does.
 
     Example:
         >>> zipf_left_out([[3, 3, 4], [3, 4]]) == left_out(zipf, [[3, 3, 4], [3, 4]])
         True
     """
-    groups = min(len(texts), GROUPS)
+    some = single_texts(len(texts)) if groups is None else groups
     tokens, owners = ngrams(texts, 1)
     whole = np.bincount(tokens)
     kept = (
-        whole - np.bincount(tokens[owners % groups == group], minlength=len(whole))
-        for group in range(groups)
+        whole - np.bincount(tokens[some[owners] == group], minlength=len(whole))
+        for group in range(int(some.max(initial=-1)) + 1)
     )
     return [_exponent(counts[counts > 0]) for counts in kept]
 
 
-def compression_left_out(texts: Sequence[str]) -> list[float | None]:
-    """Return the compression of a set without each part in turn, to first order.
+def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> list[float | None]:
+    """Return the compression of a set without each group in turn, to first order.
 
-    A part is one text, or one of `GROUPS` runs of neighbours. Each is compressed behind the bytes
-    before it, as gzip meets it, and the ratio loses its bytes on both sides. So the set is
-    compressed once instead of once without each part, unless the parts take few bytes.
+    Each group is compressed behind the bytes before it, as gzip meets it, and the ratio loses its
+    bytes on both sides. So the set is compressed once instead of once without each group, unless
+    the groups take few bytes.
 
     Example:
         >>> texts = ["a good film", "a bad film", "a good film"]
@@ -286,10 +314,12 @@ def compression_left_out(texts: Sequence[str]) -> list[float | None]:
         >>> first == third > second
         False
     """
+    runs = _runs(len(texts)) if groups is None else groups
+    count = int(runs.max(initial=-1)) + 1
     whole = compression(texts)
     if whole is None:
-        return [None] * min(len(texts), GROUPS)
-    parts = _runs(texts)
+        return [None] * count
+    parts = _joined(texts, runs, count)
     ring = b"".join(parts) * 2
     length, end, sizes = len(ring) // 2, 0, list[int]()
     for part in parts:
@@ -300,14 +330,19 @@ def compression_left_out(texts: Sequence[str]) -> list[float | None]:
         sizes.append(len(deflate.compress(part)) + len(deflate.flush()))
     total = sum(sizes)
     if length < SMALL * whole * len(parts):
-        return left_out(compression, texts)
+        return left_out(compression, texts, runs)
     rest = [(length - len(part), total - size) for part, size in zip(parts, sizes, strict=True)]
     return [whole * (left / size) * (total / length) if left else None for left, size in rest]
 
 
-def _runs(texts: Sequence[str]) -> list[bytes]:
-    """Return the texts as bytes, each or in runs of neighbours."""
-    groups = min(len(texts), GROUPS)
-    ends = [len(texts) * group // groups for group in range(groups + 1)]
-    runs = (texts[first:last] for first, last in pairwise(ends))
-    return ["".join(f"{text.strip()} " for text in run).encode() for run in runs]
+def _runs(texts: int) -> Groups:
+    """Return the groups of texts: each alone, or at most `GROUPS` runs of neighbours."""
+    return np.arange(texts) * min(texts, GROUPS) // max(texts, 1)
+
+
+def _joined(texts: Sequence[str], groups: Groups, count: int) -> list[bytes]:
+    """Return the texts of each group as bytes."""
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for text, group in zip(texts, groups.tolist(), strict=True):
+        parts[group].append(f"{text.strip()} ")
+    return ["".join(part).encode() for part in parts]

@@ -252,6 +252,7 @@ def plan(
         found = beginnings(model, human, prompt_length)
         starts, human, notes_on_texts = found.prompts, found.human, found.notes
     _require_human(targets, human)
+    _require_known_words(human, model)
     return Plan(
         model,
         model_name,
@@ -339,6 +340,18 @@ def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
     """Read the figures to match, each once."""
     texts = [match] if isinstance(match, str) else list(match)
     return tuple(dict.fromkeys(Target.read(text) for text in texts))
+
+
+def _require_known_words(human: HumanCorpus | None, model: LanguageModel) -> None:
+    """Raise if the model knows no word of the human texts: then there is nothing to compare."""
+    unknown = model.vocabulary.unknown
+    if human is None or unknown is None:
+        return
+    if all(set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts):
+        raise UsageError(
+            f"the model knows no word of the human texts ({human.description}); give texts in its "
+            "language and vocabulary as the reference"
+        )
 
 
 def _require_human(targets: Iterable[Target], human: HumanCorpus | None) -> None:

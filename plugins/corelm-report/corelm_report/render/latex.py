@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import unicodedata
 from dataclasses import replace
+from textwrap import wrap
 
-from corelm.runs import one_line
+from corelm.runs import counted, one_line
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figures import HUMAN
 from corelm_report.document.summary import summary
@@ -31,13 +34,18 @@ _COMMANDS = {
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
 
 
-def to_latex(document: Document) -> str:
+def to_latex(document: Document, label: str | None = None) -> str:
     """Render the table of a report, each figure with its 95 % interval where it has one.
 
     It has as many columns as fit across a page, the most important ones. Entries that cannot be
-    told from the closest one to human text are marked. The table needs
+    told from the closest one to human text are marked. The caption is one sentence; the summary,
+    the method and the definitions of the columns are comments above the table. It needs
     `\\usepackage{booktabs}` and `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and
     LuaTeX.
+
+    Args:
+        document: the report.
+        label: the label of the table; by default one of the model's name and the samplers.
     """
     columns = _columns(document)
     titles = ["sampler", *(column.title for column in columns)]
@@ -54,12 +62,13 @@ def to_latex(document: Document) -> str:
     return "\n".join(
         [
             r"% \usepackage{booktabs} \usepackage[T1]{fontenc}",
+            *_comments(document, columns),
             r"\begin{table*}",
             r"\centering",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_caption(document, columns)}}}",
-            r"\label{tab:samplers}",
+            rf"\caption{{{_caption(document)}}}",
+            rf"\label{{{_label(document) if label is None else _plain_label(label)}}}",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
             r"\toprule",
             _row([escaped(title) for title in titles]),
@@ -89,12 +98,40 @@ def _columns(document: Document) -> list[OverviewColumn]:
     return [column for column in every if column in kept]
 
 
-def _caption(document: Document, columns: list[OverviewColumn]) -> str:
-    parts = [summary(document), method(document, columns), legend(columns)]
-    text = escaped(" ".join([*parts, "In brackets: 95 % intervals."]))
+def _caption(document: Document) -> str:
+    """Return one sentence: the model, the texts, the brackets and the mark."""
+    header = document.header
+    n = header.n * len(header.prompts) * len(header.seeds or [1])
+    where = "" if len(header.prompts) == 1 else f" of {counted(len(header.prompts), 'prompt')}"
+    text = (
+        f"Samplers on {header.model.name}, from {counted(n, 'text')}{where} of at most "
+        f"{counted(header.length, 'token')} each, with 95 % intervals"
+    )
     if not document.closest:
-        return text
-    return f"{text} {CLOSEST} cannot be told from the closest to human text."
+        return f"{escaped(text)}."
+    return f"{escaped(text)}; {CLOSEST} cannot be told from the closest to human text."
+
+
+def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:
+    """Return what the table shows, for the text around it, as comments."""
+    parts = [summary(document), method(document, columns), legend(columns)]
+    return [f"% {line}" for part in parts if part for line in _wrapped(escaped(part))]
+
+
+def _wrapped(text: str) -> list[str]:
+    # A word that is broken may end in half a command.
+    return wrap(text, 98, break_long_words=False, break_on_hyphens=False)
+
+
+def _label(document: Document) -> str:
+    """Return a label that tables of other models or samplers do not have."""
+    names = "\n".join(entry.label for entry in document.entries)
+    unique = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return _plain_label(f"tab:{document.header.model.name}-{unique}")
+
+
+def _plain_label(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9:.+-]+", "-", text).strip("-")
 
 
 def _name(document: Document, entry: Entry) -> str:
@@ -113,11 +150,22 @@ def _row(cells: list[str]) -> str:
 def escaped(text: str) -> str:
     r"""Return a text as LaTeX, in which nothing is a command and every letter exists.
 
+    Quotation marks are those of TeX, an opening one where a word begins.
+
     Example:
         >>> print(escaped("100 % of top_p{\\input}"))
         100 \% of top\_p\{\textbackslash{}input\}
+        >>> print(escaped('the prompt "the cat"'))
+        the prompt {``}the cat{''}
     """
-    return "".join(_letter(letter) for letter in one_line(text))
+    line = one_line(text)
+    pairs = zip(" " + line, line, strict=False)
+    return "".join(_quote(before) if each == '"' else _letter(each) for before, each in pairs)
+
+
+def _quote(before: str) -> str:
+    # In braces, so that it never joins a neighbour into a different mark.
+    return "{``}" if before in " (" else "{''}"
 
 
 def _letter(letter: str) -> str:

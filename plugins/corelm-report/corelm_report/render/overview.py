@@ -38,7 +38,7 @@ from corelm_report.document.numbers import (
     share,
     signed,
 )
-from corelm_report.document.summary import runs
+from corelm_report.document.setting_runs import runs
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

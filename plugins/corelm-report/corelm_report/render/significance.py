@@ -1,17 +1,16 @@
 """p-values of the differences of a report, corrected for their number.
 
 The page marks the differences that are more than chance, at a false discovery rate of 5 %; their
-p-values follow from their intervals. Data frames and CSV have paired permutation tests, from the
-texts that a report keeps: two samplers share prompts, seeds and random numbers, so their texts are
-pairs. If both had the same distribution, each pair could as well be the other way round: the
-p-value is the share of such exchanges in which the mean difference is at least as large as the one
-found.
+p-values are of the same units as their intervals. Data frames and CSV have paired permutation tests
+too, from the texts that a report keeps. Two samplers share prompts, seeds and random numbers, so
+their units are pairs: prompts if there are 8 or more, else texts. If both had the same
+distribution, each pair could as well be the other way round: the p-value is the share of such
+exchanges in which the mean difference is at least as large as the one found.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -19,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ReportError
+from corelm_report.document import content
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figures import HUMAN, TABLES, TEACHER_FORCED, Figure
-from corelm_report.document.lookup import Estimate, against, difference
+from corelm_report.document.figures import HUMAN, TABLES, Figure
+from corelm_report.document.lookup import against, declared_difference
 from corelm_report.document.parts import Json
-from corelm_report.metrics.selection import normal_score, student
+from corelm_report.metrics.estimates import discoveries, holm
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import sums_of
 from corelm_report.render.overview import columns_of
 
 EXACT = 12
@@ -46,7 +48,8 @@ class PermutationTest:
         sampler, against: the two samplers.
         metric: the figure of a text.
         difference: the mean over the pairs of texts, the first sampler minus the other.
-        n: the number of pairs in which both texts have the figure.
+        n: the number of pairs of texts in which both have the figure.
+        units: the number of independent units that are exchanged.
         p: the two-sided p-value.
         p_holm: the p-value with Holm's correction for all tests of the report.
     """
@@ -56,6 +59,7 @@ class PermutationTest:
     metric: str
     difference: float
     n: int
+    units: int
     p: float
     p_holm: float = 1.0
 
@@ -89,14 +93,17 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
 def _tests(entry: SamplerEntry, other: SamplerEntry) -> Iterator[PermutationTest]:
     first, second = _figures_of_texts(entry), _figures_of_texts(other)
     pairs = [pair for pair in first if pair in second]
+    inference = Inference.of_design([(prompt, seed or 0, i) for prompt, seed, i in pairs])
     names = list(first[pairs[0]]) if pairs else []
     for name in names:
         both = [(first[pair].get(name), second[pair].get(name)) for pair in pairs]
-        differences = np.array([a - b for a, b in both if a is not None and b is not None])
-        if len(differences) and name not in COUNTS:
+        apart = [None if a is None or b is None else a - b for a, b in both]
+        tops, counts = inference.by_unit(sums_of(apart))
+        units = np.array([top for top, count in zip(tops, counts, strict=True) if count])
+        if len(units) and name not in COUNTS:
             yield PermutationTest(
-                entry.label, other.label, name, float(differences.mean()), len(differences),
-                p_value(differences),
+                entry.label, other.label, name, float(units.sum() / sum(counts)),
+                int(sum(counts)), len(units), p_value(units),
             )  # fmt: skip
 
 
@@ -118,7 +125,7 @@ def p_value(differences: NDArray[np.float64]) -> float:
     they are, which count as one.
 
     Args:
-        differences: (pairs,) of the two samplers' figures.
+        differences: (pairs,) of the two samplers' figures, one for each independent unit.
 
     Example:
         >>> p_value(np.array([1.0, 2.0, 3.0])), p_value(np.zeros(5))
@@ -140,24 +147,6 @@ def p_value(differences: NDArray[np.float64]) -> float:
     return reached / (DRAWS + 1)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values with Holm's correction, which holds the chance of any false finding.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [1.0] * len(values), 0.0
-    for rank, at in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
-        adjusted[at] = largest
-    return adjusted
-
-
-RATE = 0.05
-"""The share of false ones among the differences that are marked, at most, on average."""
-
-
 class Place(NamedTuple):
     """The place of a difference: the name of its entry, its view, its figure."""
 
@@ -168,7 +157,9 @@ class Place(NamedTuple):
 
 def clear_differences(document: Document) -> set[Place]:
     """Return the differences that are more than chance, of all that the tables of the page have."""
-    return discoveries(dict(p_values(document)))
+    found = dict(p_values(document))
+    largest = discoveries(found.values())
+    return {place for place, p in found.items() if p <= largest}
 
 
 def p_values(document: Document) -> Iterator[tuple[Place, float]]:
@@ -177,51 +168,12 @@ def p_values(document: Document) -> Iterator[tuple[Place, float]]:
     for entry in document.samplers:
         for column in columns:
             found = _compared(entry, column)
-            if found is not None:
-                place = Place(entry.label, column.view, column.looked_up)
-                yield place, _p_of_interval(found, _units(document, entry, column.view))
+            if found is not None and found.p is not None:
+                yield Place(entry.label, column.view, column.looked_up), found.p
 
 
-def discoveries(chances: Mapping[Place, float]) -> set[Place]:
-    """Return the places whose p-values are significant at the false discovery rate `RATE`.
-
-    Source: Benjamini and Hochberg 1995, Controlling the false discovery rate: a practical and
-    powerful approach to multiple testing, doi 10.1111/j.2517-6161.1995.tb02031.x.
-
-    Example:
-        >>> chances = {Place("a", "", str(n)): p for n, p in enumerate((0.001, 0.024, 0.04, 0.9))}
-        >>> sorted(each.figure for each in discoveries(chances))
-        ['0', '1']
-    """
-    ordered = sorted(chances.values())
-    bounds = [p for n, p in enumerate(ordered, 1) if p <= RATE * n / len(ordered)]
-    return {place for place, p in chances.items() if bounds and p <= bounds[-1]}
-
-
-def _compared(entry: SamplerEntry, column: Figure) -> Estimate | None:
-    """Return the difference in a cell, if it has an interval."""
+def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
+    """Return the difference in a cell."""
     if entry.error or not column.compared:
         return None
-    found = difference(entry, column.looked_up, column.view)
-    return found if found and found.interval else None
-
-
-def _units(document: Document, entry: SamplerEntry, view: str) -> int:
-    """Return the number of texts behind a figure."""
-    part = entry.generated_texts
-    texts = document.header.contexts.texts if view == TEACHER_FORCED else part and part.n
-    return texts or 0
-
-
-def _p_of_interval(found: Estimate, units: int) -> float:
-    """Return the two-sided p-value of a difference, from the end of its interval nearer to 0.
-
-    It is below 5 % where the interval excludes 0. Few texts have the tails of Student's t.
-    """
-    value, (low, high) = found.value, found.interval or (-math.inf, math.inf)
-    half = value - low if value > 0 else high - value
-    if half <= 0:
-        return 1.0 if value == 0 else 0.0
-    freedom = max(units - 1, 1)
-    z = normal_score(abs(value) / half * student(0.975, freedom), freedom)
-    return math.erfc(z / math.sqrt(2))
+    return declared_difference(entry, column.looked_up, column.view)

@@ -11,6 +11,7 @@ import typer
 
 from corelm import hookimpl
 from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
+from corelm.errors import UsageError
 from corelm.runs import Parameter, Rule
 from corelm_report.extra import check_extra
 
@@ -20,6 +21,7 @@ Place = Annotated[
 ]
 
 DIFFERENCE = Parameter("difference", float, None, Rule(gt=0))
+WIDTH = Parameter("width", float, None, Rule(gt=0))
 POWER = Parameter("power", float, 0.8, Rule(gt=0, lt=1))
 PILOT = Parameter("pilot", int, 16, Rule(ge=2))
 FIGURE = "surprisal"
@@ -35,7 +37,8 @@ def corelm_commands() -> Mapping[str, Any]:
     group.command(cls=TextCommand, short_help="Measure and write a study.")(run)
     group.command(cls=TextCommand, short_help="Show the results of a study.")(show)
     group.command(cls=TextCommand, short_help="Compare two results.")(diff)
-    group.command(cls=TextCommand, short_help="Say how many texts a difference needs.")(plan)
+    group.command(cls=TextCommand, short_help="Find the cheapest design of a study.")(plan)
+    group.command(cls=TextCommand, short_help="Register a study before it is run.")(freeze)
     return {"study": group}
 
 
@@ -47,6 +50,7 @@ def study() -> None:
     corelm study show study.toml
     corelm study diff before after
     corelm study plan study.toml --difference 0.1
+    corelm study freeze study.toml
     """
 
 
@@ -71,11 +75,14 @@ def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> 
 
 def show(place: Place) -> int:
     """Show the tables of a study that was run, and what made them."""
+    from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_output import result_at, show_result
 
+    path = Path(place)
     with product() as out:
         check_extra("a study")
-        return show_result(result_at(Path(place)), out)
+        study = read_study(path) if path.suffix == ".toml" else None
+        return show_result(result_at(path), out, study)
 
 
 def diff(before: Place, after: Place) -> int:
@@ -90,12 +97,32 @@ def diff(before: Place, after: Place) -> int:
         return diff_results(result_at(Path(before)), result_at(Path(after)), out)
 
 
+def freeze(file: File) -> int:
+    """Register a study before it is run.
+
+    Writes `registration.json` into the folder of its results: the study's settings, and digests of
+    its prompts, human texts, models and code. Then `corelm study run` and `corelm study show` say
+    that the results are as registered, or list what has changed since.
+    """
+    from corelm_report.studies.study_file import read_study
+    from corelm_report.studies.study_output import freeze_study
+
+    with product() as out:
+        check_extra("a study")
+        return freeze_study(read_study(Path(file)), out)
+
+
 def plan(
     file: File,
     *,
     difference: Annotated[
-        str, typer.Option(metavar="NUMBER", help="The difference to find, in units of the figure.")
-    ],
+        str | None,
+        typer.Option(metavar="NUMBER", help="The difference to find, in units of the figure."),
+    ] = None,
+    width: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Or the width of the interval of a difference."),
+    ] = None,
     figure: Annotated[
         str, typer.Option(metavar="FIGURE", help="A figure of texts, such as surprisal or rep_4.")
     ] = FIGURE,
@@ -109,21 +136,28 @@ def plan(
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> int:
-    """Say how many texts a study needs to find a difference of a given size.
+    """Find the cheapest design of a study: how many prompts, and how many texts of each.
 
-    A pilot with few texts measures how much the paired differences of texts vary. The study names
-    the sampler that the others are compared with as `against`.
+    A pilot with few texts measures how much the paired differences vary between prompts, and how
+    much between texts of one prompt. The study names the sampler that the others are compared with
+    as `against`. With fewer than 8 prompts the plan is for these prompts alone.
 
     \b
     corelm study plan study.toml --difference 0.1
     corelm study plan study.toml --difference 0.02 --figure rep_4 --power 0.9
+    corelm study plan study.toml --width 0.2
     """
     from corelm.runs import choose
     from corelm_report.studies.study_file import read_study
-    from corelm_report.studies.study_output import plan_study
+    from corelm_report.studies.study_plan import Goal, plan_study
 
-    size, chance = DIFFERENCE.convert(difference), POWER.convert(power)
+    if (difference is None) == (width is None):
+        raise UsageError("give either --difference or --width")
+    if width is None:
+        goal = Goal(DIFFERENCE.convert(difference), POWER.convert(power))
+    else:
+        goal = Goal(WIDTH.convert(width) / 2, None)
     with product() as out:
         check_extra("a study")
         study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
-        return plan_study(study, figure, size, chance, choose(workers, scheduler), out)
+        return plan_study(study, figure, goal, choose(workers, scheduler), out)

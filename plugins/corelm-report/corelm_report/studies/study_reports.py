@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,8 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         yield PlannedReport(study, name, asked)
 
 
-SCHEMA = "corelm.study/1"
-LOCK, REPEAT = "study.json", "repeat.md"
+SCHEMA = "corelm.study/2"
+LOCK, REPEAT, REGISTRATION = "study.json", "repeat.md", "registration.json"
 LARGEST = 2**22
 """Bytes of a lock at most."""
 FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
@@ -196,12 +197,65 @@ class StudyResult:
         first, second = (_flat(each.lock) for each in (self, other))
         return differences(first, second)
 
+    def edits(self, study: Study) -> str:
+        """Return the settings of a study that are others now, in words; empty if none are."""
+        return differences(self.lock["settings"], study.settings())
+
+    @property
+    def registration(self) -> str:
+        """Whether the results are as registered, in a sentence; empty if nothing was."""
+        found = self.lock.get("registered")
+        if not found:
+            return ""
+        if not found["changes"]:
+            return f"As registered on {found['created']}."
+        return f"Not as registered on {found['created']}: {found['changes']}."
+
+
+DIGESTS = ("human texts", "prompts")
+"""The digests of the data of each model's report."""
+
 
 def _flat(lock: Json) -> Json:
-    models = {f"model {each['name']}": each["sha256"] for each in lock["models"]}
+    models = {f"model {each['name']}": each.get("sha256") for each in lock["models"]}
+    data = {
+        f"{name} of {each['name']}": each["digests"].get(name)
+        for each in lock["models"]
+        for name in DIGESTS
+    }
     weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
     code = {f"code of {name}": each for name, each in lock["code"].items()}
-    return {**lock["settings"], **lock["versions"], **lock["plugins"], **code, **models, **weights}
+    parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def digests_of(plan: Plan) -> Json:
+    """Return the digests of the texts that a report reads; a file of this name may have changed."""
+    human = plan.as_json()["texts of the reference"]
+    return {"human texts": human, "prompts": digest(list(plan.prompts))}
+
+
+def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
+    """Write the digests of everything that decides the results of a study; return the file."""
+    made = _made_of(study, plans)
+    made["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    path = study.folder / REGISTRATION
+    study.folder.mkdir(parents=True, exist_ok=True)
+    atomic_files.write_file(atomic_files.dump_json(made), path)
+    return path
+
+
+def _registered(study: Study, lock: Json) -> Json | None:
+    """Return when a study was registered, and what has changed since; None if it was not."""
+    path = study.folder / REGISTRATION
+    if not path.exists():
+        return None
+    try:
+        before = atomic_files.parse_json(atomic_files.read_file(path, LARGEST))
+        changes = differences(_flat(before), _flat(lock))
+    except (ModelFileError, KeyError, TypeError, AttributeError) as error:
+        raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
+    return {"created": str(before.get("created")), "changes": changes}
 
 
 def folder_of(model: str) -> str:
@@ -230,11 +284,10 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     return folder
 
 
-def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
-    """Write what made the reports, and how to repeat them."""
-    plans = [planned.plan for planned, _ in reports]
-    facts = machine()
-    lock: dict[str, Any] = {
+def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
+    """Return everything that decides the results of a study."""
+    plans, facts = [each.plan for each in planned], machine()
+    return {
         "schema": SCHEMA,
         "title": study.title,
         "settings": study.settings(),
@@ -244,14 +297,22 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
         "weights": _merged(plan.weights() for plan in plans),
         "models": [
             {
-                "name": label(planned.model),
-                "sha256": planned.plan.sha256,
-                "folder": folder_of(planned.model),
-                "report": atomic_files.sha256(report.to_json().encode()),
+                "name": label(each.model),
+                "sha256": each.plan.sha256,
+                "digests": digests_of(each.plan),
             }
-            for planned, report in reports
+            for each in planned
         ],
     }
+
+
+def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
+    """Write what made the reports, and how to repeat them."""
+    lock = _made_of(study, [planned for planned, _ in reports])
+    for entry, (planned, report) in zip(lock["models"], reports, strict=True):
+        entry["folder"] = folder_of(planned.model)
+        entry["report"] = atomic_files.sha256(report.to_json().encode())
+    lock["registered"] = _registered(study, lock)
     atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
     atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
     atomic_files.write_file(_repeat(study, lock).encode(), study.folder / REPEAT)
@@ -267,6 +328,12 @@ def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
     models = [f"- {one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    data = [
+        f"- {name} of {one_line(m['name'])}: {each}"
+        for m in lock["models"]
+        for name, each in m["digests"].items()
+        if each
+    ]
     versions = [f"- {name}: {each}" for name, each in lock["versions"].items()]
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
@@ -276,7 +343,7 @@ def _repeat(study: Study, lock: Json) -> str:
             f"corelm study run {one_line(shlex.quote(study.file.name))}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
-            "Models:", "", *models, "", "Versions:", "", *versions, "", "Digests of the code:", "",
-            *code, "",
+            "Models:", "", *models, "", "Digests of the data:", "", *data, "",
+            "Versions:", "", *versions, "", "Digests of the code:", "", *code, "",
         ]
     )  # fmt: skip

@@ -6,37 +6,48 @@ import numpy as np
 import pytest
 from corelm_report.document.content import GeneratedTexts, SamplerEntry, TeacherForced
 from corelm_report.measure.entries import fronts
-from corelm_report.metrics.intervals import mean_interval, resampled_means
-from corelm_report.metrics.selection import best_of, front
+from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.selection import _resampled, best_of, front
+
+
+def mean_of(values, sample="texts"):
+    return Estimate.of_ratio(sample, values, np.ones(len(values)))
 
 
 def test_the_best_of_many_settings_is_corrected_for_the_choice():
     """Ten settings of equal mean 0: the largest is above 0 by chance alone, its correction not."""
-    rng, ones = np.random.default_rng(4), np.ones(64)
+    rng = np.random.default_rng(4)
     measured, corrected, held = [], [], []
     for _ in range(60):
         values = rng.normal(0, 1, (10, 64))
-        best = best_of([(each, ones) for each in values], 5.0)
+        best = best_of([mean_of(each) for each in values], 5.0)
         measured.append(values[best.chosen].mean())
         corrected.append(best.value)
         held.append(best.ends[0] <= 0 <= best.ends[1])
     assert np.mean(measured) > 0.15
     assert abs(np.mean(corrected)) < 0.05
     assert np.mean(held) >= 0.93
-    assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
+    assert best_of([mean_of([1.0]), mean_of([2.0])], 0.0) is None
+
+
+def test_settings_of_different_units_have_no_best_one():
+    values = np.arange(9.0)
+    assert best_of([mean_of(values, "a"), mean_of(values, "b")], 0.0) is None
 
 
 def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
-    texts = ([1.0, 2.0, 4.0, 9.0] * 4, [1] * 16)
-    low, high = mean_interval(*texts)
-    bias = resampled_means(*texts).mean() - 4.0
-    alone = best_of([texts], 0.0)
+    values = np.array([1.0, 2.0, 4.0, 9.0] * 4)
+    [influence] = mean_of(values).influence.values()
+    low, high = mean_of(values).interval()
+    bias = float((_resampled(16) @ influence).mean())
+    alone = best_of([mean_of(values)], 0.0)
     assert alone.chosen == 0
     assert alone.value == pytest.approx(4.0 - bias)
     assert alone.ends == pytest.approx([low - bias, high - bias])
-    far = ([201.0, 202.0, 204.0, 209.0] * 4, [1] * 16)  # never the best in any resampled set
-    assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
-    assert best_of([far, texts], 203.0).chosen == 0
+    far = mean_of(values + 200)  # never the best in any resampled set
+    best = best_of([far, mean_of(values)], 5.0)
+    assert best == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
+    assert best_of([far, mean_of(values)], 203.0).chosen == 0
 
 
 @pytest.mark.parametrize(

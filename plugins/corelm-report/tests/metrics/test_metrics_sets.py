@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.metrics.intervals import jackknife, mean_interval
-from corelm_report.metrics.sets import MANY, figures_of_sets, interval_of_sets
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import mean_interval
+from corelm_report.metrics.sets import MANY, figures_of_sets, of_sets
 from corelm_report.metrics.text_figures import distinct, text_figures
 
 
@@ -79,21 +80,44 @@ def means_and_left_out(sets, texts=8):
     return values.mean(axis=1).tolist(), left_out.tolist()
 
 
+def design(sets, texts, prompts=1):
+    """The units of all texts of some seeds, and of each seed."""
+    every = [
+        [(p, seed, i) for p in range(prompts) for i in range(texts // prompts)]
+        for seed in range(sets)
+    ]
+    whole = Inference.of_design([each for part in every for each in part])
+    return whole, [Inference.of_design(part) for part in every]
+
+
 @pytest.mark.parametrize("sets", [1, 10, MANY - 1])
 def test_few_sets_have_the_jackknife_over_their_texts(sets):
     values, left_out = means_and_left_out(sets)
-    whole = float(np.mean(values))
-    assert interval_of_sets(whole, values, left_out) == jackknife(whole, *left_out)
+    found = of_sets(*design(sets, 8), values, left_out)
+    assert found.value == pytest.approx(np.mean(values))
+    variance = np.mean([7 * np.var(each) for each in left_out]) / sets
+    assert found.variance == pytest.approx(variance)
+    assert found.units == 8 * sets
 
 
 def test_many_sets_have_their_own_spread():
     values, left_out = means_and_left_out(MANY)
-    expected = mean_interval(values, [1.0] * MANY)
-    assert interval_of_sets(float(np.mean(values)), values, left_out) == expected
+    found = of_sets(*design(MANY, 8), values, left_out)
+    assert found.interval() == pytest.approx(mean_interval(values, [1.0] * MANY))
 
 
 def test_sets_of_one_text_have_their_own_spread():
     values, _ = means_and_left_out(10)
-    expected = mean_interval(values, [1.0] * 10)
-    assert interval_of_sets(float(np.mean(values)), values, [[None]] * 10) == expected
-    assert interval_of_sets(values[0], values[:1], [[None]]) is None
+    found = of_sets(*design(10, 1), values, [[None]] * 10)
+    assert found.interval() == pytest.approx(mean_interval(values, [1.0] * 10))
+    assert of_sets(*design(1, 1), values[:1], [[None]]).interval() is None
+
+
+def test_the_same_prompts_in_every_set_are_the_units():
+    """What the prompts have in common stays, however many seeds there are."""
+    level = np.random.default_rng(3).normal(size=8)
+    left_out = ((level.sum() - level) / 7).tolist()
+    sets = 30
+    found = of_sets(*design(sets, 16, prompts=8), [float(level.mean())] * sets, [left_out] * sets)
+    assert found.units == 8
+    assert found.variance == pytest.approx(np.var(level, ddof=1) / 8)

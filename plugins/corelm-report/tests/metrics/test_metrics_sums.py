@@ -1,20 +1,11 @@
-"""Sums over texts, figures of entropies along texts, and the independent units of a design."""
+"""Sums over texts, figures of entropies along texts, and shares of alike texts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from corelm_report.metrics.intervals import effective_number, share_interval
-from corelm_report.metrics.sums import (
-    along_texts,
-    by_position,
-    by_unit,
-    drift,
-    outside,
-    ratio,
-    total,
-    units,
-)
+from corelm_report.metrics.sums import along_texts, by_position, drift, outside, ratio, total
 from scipy import stats
 
 
@@ -69,19 +60,6 @@ def test_a_position_has_the_means_of_the_texts_that_reach_it():
         {"position": 1, "n": 1, "entropy": 2.0, "surprisal": 9.0},
     ]
     assert by_position({}) == []
-
-
-@pytest.mark.parametrize(
-    ("prompts", "seeds", "n", "expected"),
-    [(1, 1, 8, 8), (2, 1, 9, 9), (7, 4, 2, 8), (8, 1, 1, 8), (8, 3, 64, 8), (50, 40, 1, 50)],
-)
-def test_the_number_of_units(prompts, seeds, n, expected):
-    samples = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
-    assert len(set(units(samples))) == expected
-
-
-def test_the_sums_of_units():
-    assert by_unit(([1.0, 2.0, 4.0], [1, 2, 3]), [0, 1, 0]) == ([5.0, 2.0], [4.0, 2.0])
 
 
 def test_texts_of_a_prompt_that_are_alike_count_less():

@@ -1,44 +1,108 @@
-"""The size of a study: right in simulations, and read from the intervals of a pilot."""
+"""The design of a study: right in simulations, and read from the variances of a pilot."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from corelm_report.document.content import Document
-from corelm_report.studies.study_output import sample_sizes, texts_needed
+from corelm_report.metrics.inference import Inference, VarianceParts
+from corelm_report.studies.study_plan import (
+    Design,
+    Goal,
+    Pilot,
+    advice,
+    cheapest,
+    pilots_of,
+    texts_needed,
+)
 
 import corelm
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 
-def pilot(against="temperature(t=1.0)", n=200):
+def pilot(against="temperature(t=1.0)", n=200, prompts="the"):
     report = corelm.compare(
-        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.5)"], prompts="the", n=n, length=8,
+        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.5)"], prompts=prompts, n=n, length=8,
         against=against, texts="all", reference=["the cat sat on the mat"],
     )  # fmt: skip
     return Document.from_dict(report.to_dict())
 
 
-@pytest.mark.parametrize(("deviation", "size", "power"), [(1.0, 0.25, 0.8), (3.0, 0.5, 0.95)])
-def test_that_many_texts_find_the_difference_as_often_as_asked(deviation, size, power):
-    n = texts_needed(deviation, size, power)
-    draws = np.random.default_rng(5).normal(size, deviation, size=(4000, n))
-    error = draws.std(axis=1, ddof=1) / np.sqrt(n)
-    found = np.mean(np.abs(draws.mean(axis=1)) > 1.96 * error)
-    assert found == pytest.approx(power, abs=0.02)
+def power_of(parts, design, size, studies=1500):
+    """The share of simulated studies whose interval excludes 0, as a report computes it."""
+    rng = np.random.default_rng(5)
+    units = Inference.of_design(
+        [(p, 1, i) for p in range(design.prompts) for i in range(design.texts)]
+    )
+    ones, found = np.ones(design.cost), 0
+    for _ in range(studies):
+        between = rng.normal(0, np.sqrt(parts.between or 0), design.prompts)
+        within = rng.normal(0, np.sqrt(parts.within), (design.prompts, design.texts))
+        low, high = units.estimate(((size + between[:, None] + within).ravel(), ones)).interval()
+        found += not low <= 0 <= high
+    return found / studies
 
 
-def test_the_deviation_is_that_of_paired_texts():
+@pytest.mark.parametrize(
+    ("between", "within", "size", "power"),
+    [(1.0, 4.0, 1.0, 0.8), (0.1, 9.0, 0.8, 0.9), (4.0, 1.0, 2.0, 0.8)],
+)
+def test_the_cheapest_design_finds_the_difference_as_often_as_asked(between, within, size, power):
+    parts = VarianceParts(between, within)
+    design = cheapest([Pilot("a", parts, 10)], Goal(size, power))
+    assert power_of(parts, design, size) == pytest.approx(power, abs=0.06)
+
+
+def test_more_texts_of_ten_unlike_prompts_cannot_give_what_more_prompts_do():
+    """Before, 345 samples for 10 prompts were said to reach 80 %; they reach 8 %."""
+    parts, size = VarianceParts(1.0, 1.0), 0.15
+    pilots, goal = [Pilot("a", parts, 10)], Goal(size, 0.8)
+    assert power_of(parts, Design(10, 345), size, 400) < 0.15
+    assert texts_needed(pilots, goal, 10) is None
+    design = cheapest(pilots, goal)
+    assert design.prompts > 300
+    first, second = advice(pilots, goal, "surprisal", "b", 1)
+    assert f"the cheapest design is {design.prompts:,} prompts x {design.texts} samples" in first
+    assert second.startswith("With the 10 prompts of the pilot no number of samples is enough")
+
+
+def test_a_plan_for_few_prompts_is_for_these():
+    parts, goal = VarianceParts(1.0, 4.0), Goal(0.5, 0.8)
+    design = cheapest([Pilot("a", parts, 2)], goal)
+    assert design.prompts == 2
+    fixed = VarianceParts(0.0, 4.0)
+    assert power_of(fixed, design, 0.5) == pytest.approx(0.8, abs=0.05)
+    [said] = advice([Pilot("a", parts, 2)], goal, "surprisal", "b", 2)
+    assert "for these prompts alone, write samples = " in said
+    assert f"= {-(-design.texts // 2)}: {design.cost} texts" in said
+
+
+def test_a_width_is_planned_too():
+    parts, goal = VarianceParts(1.0, 4.0), Goal(0.25, None)
+    design = cheapest([Pilot("a", parts, 10)], goal)
+    variance = parts.of_design(design.prompts, design.texts)
+    assert 2 * 1.96 * np.sqrt(variance) == pytest.approx(0.5, rel=0.06)
+    [said, _] = advice([Pilot("a", parts, 10)], goal, "rep_4", "b", 1)
+    assert said.startswith("For an interval of the difference in rep_4 from b of 0.5, the cheapest")
+
+
+def test_the_cheapest_design_serves_every_sampler():
+    easy, hard = (Pilot(name, VarianceParts(v, v), 10) for name, v in (("a", 0.1), ("b", 2.0)))
+    goal = Goal(0.5, 0.8)
+    assert cheapest([easy, hard], goal) == cheapest([hard], goal) != cheapest([easy], goal)
+
+
+def test_the_variances_are_those_of_paired_texts():
     document = pilot()
     first, second = (
         np.array([text.figures["rep_2"] for text in entry.texts], dtype=float)
         for entry in document.samplers
     )
-    [size] = sample_sizes(document, "rep_2", 0.05, 0.8)
-    assert size.sampler == "temperature(t=0.5)"
-    assert size.deviation == pytest.approx(np.nanstd(second - first, ddof=1), rel=0.15)
-    assert size.texts == texts_needed(size.deviation, 0.05, 0.8)
+    [found] = pilots_of(document, "rep_2")
+    assert found.sampler == "temperature(t=0.5)"
+    assert found.parts.between is None
+    assert np.sqrt(found.parts.within) == pytest.approx(np.nanstd(second - first, ddof=1), rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -46,17 +110,15 @@ def test_the_deviation_is_that_of_paired_texts():
     [
         ("rep_2", "human", "differences between samplers, whose texts are pairs: name one"),
         ("zipf", "temperature(t=1.0)", "zipf is a figure of a whole set of texts"),
-        ("rep2", "temperature(t=1.0)", "no interval of a difference of 'rep2'.*rep_2"),
+        ("rep2", "temperature(t=1.0)", "no paired differences of 'rep2'.*rep_2"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(figure, against, message):
     with pytest.raises(UsageError, match=message):
-        list(sample_sizes(pilot(against, n=24), figure, 0.1, 0.8))
+        list(pilots_of(pilot(against, n=24), figure))
 
 
-def test_a_row_of_fewer_texts_is_not_planned():
-    """As beam search has, which writes one text for each prompt: they are no pairs."""
-    document = pilot(n=24)
-    document.samplers[1].generated_texts.n = 12
-    with pytest.raises(UsageError, match="no interval of a difference of 'rep_2'"):
-        list(sample_sizes(document, "rep_2", 0.1, 0.8))
+def test_a_pilot_with_one_text_of_each_prompt_is_refused():
+    prompts = ["the", "the cat", "the dog", "a", "a cat", "a dog", "the mat", "on the"]
+    with pytest.raises(UsageError, match="no paired differences of 'rep_2'; there are: none"):
+        list(pilots_of(pilot(n=1, prompts=prompts), "rep_2"))

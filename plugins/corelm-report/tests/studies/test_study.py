@@ -11,12 +11,18 @@ from pathlib import Path
 
 import pytest
 from corelm_report.studies.study_file import read_study
-from corelm_report.studies.study_output import diff_results, result_at, run_study, show_result
+from corelm_report.studies.study_output import (
+    diff_results,
+    freeze_study,
+    result_at,
+    run_study,
+    show_result,
+)
 from corelm_report.studies.unit_cache import _of_strategy
 
 import corelm
 from corelm.cli.output.product import Output
-from corelm.errors import ExecutorError, ReportError
+from corelm.errors import ExecutorError, ReportError, UsageError
 from corelm.registry.registry import registry
 from corelm.scaling.code_digests import digests
 from corelm.scaling.executor import InProcess, choose
@@ -235,7 +241,7 @@ def test_two_results_are_compared_with_what_made_them(study, tmp_path):
     out = Shown()
     before = result_at(tmp_path / "before")
     assert diff_results(before, result_at(study), out) == 0
-    assert "The same settings, versions and code made both." in out.written
+    assert "The same settings, data, versions and code made both." in out.written
     study.write_text(
         study.read_text().replace('"cats", "dogs"', '"cats"').replace("samples = 4", "samples = 5")
     )
@@ -244,3 +250,68 @@ def test_two_results_are_compared_with_what_made_them(study, tmp_path):
     assert diff_results(before, result_at(study), out) == 1
     assert "Only the first has the model dogs." in out.written
     assert "samples 4, here 5" in out.written
+
+
+TEXTS = [f"the {first} sat on the {second}" for first in ("cat", "dog") for second in "abcdef"]
+
+
+def with_human_texts(study, texts):
+    """The study with these human texts, in a file of the same name."""
+    (study.parent / "people.txt").write_text("\n".join(texts))
+    if "reference" not in study.read_text():
+        study.write_text(study.read_text().replace("seeds", 'reference = "people.txt"\nseeds'))
+
+
+@pytest.mark.slow
+def test_results_with_other_human_texts_were_not_made_by_the_same(study, tmp_path):
+    """Before: "the same settings, versions and code", and 51 of 115 figures differed."""
+    with_human_texts(study, TEXTS)
+    run(study)
+    shutil.copytree(tmp_path / "results", tmp_path / "before")
+    with_human_texts(study, [text.replace("sat", "ran") for text in TEXTS])
+    run(study)
+    out = Shown()
+    diff_results(result_at(tmp_path / "before"), result_at(study), out)
+    assert "other human texts of cats; other human texts of dogs" in out.written
+    assert "The same settings" not in out.written
+    repeat = (tmp_path / "results/repeat.md").read_text()
+    assert "Digests of the data:\n\n- human texts of cats: " in repeat
+
+
+@pytest.mark.slow
+def test_a_registered_study_says_what_has_changed_since(study, tmp_path):
+    with_human_texts(study, TEXTS)
+    assert freeze_study(read_study(study), Shown()) == 0
+    run(study)
+    out = Shown()
+    show_result(result_at(study), out)
+    assert "\nAs registered on 20" in out.written
+    with_human_texts(study, TEXTS[:-1])
+    study.write_text(study.read_text().replace("samples = 4", "samples = 5"))
+    run(study)
+    out = Shown()
+    show_result(result_at(study), out)
+    said = " ".join(out.written.split())
+    assert "Not as registered on 20" in said
+    assert "samples 4, here 5; other human texts of cats; other human texts of dogs." in said
+    (tmp_path / "results/registration.json").write_text("[]")
+    with pytest.raises(ReportError, match="is no registration of a study"):
+        run(study)
+
+
+@pytest.mark.slow
+def test_results_of_an_edited_study_are_said_to_be_older(study, capsys):
+    run(study)
+    show_result(result_at(study), Shown(), read_study(study))
+    assert "older" not in capsys.readouterr().err
+    study.write_text(study.read_text().replace("samples = 4", "samples = 5"))
+    show_result(result_at(study), Shown(), read_study(study))
+    assert "(samples 4, here 5); run the study again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["greedy.loops > 0.1", "*.lops > 0.1"])
+def test_a_wrong_condition_is_refused_before_anything_is_measured(study, measured, text):
+    study.write_text(f'fail_if = ["{text}"]\n' + study.read_text())
+    with pytest.raises(UsageError):
+        run(study)
+    assert measured == []

@@ -28,11 +28,12 @@ from corelm_report.document.figures import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
+from corelm_report.metrics.estimates import RATE
 from corelm_report.render.html import tables
 from corelm_report.render.overview import failed_metrics, front_in_words, seeds, targets
 from corelm_report.render.plots.charts import charts
 from corelm_report.render.plots.files import drawings
-from corelm_report.render.significance import RATE, p_values
+from corelm_report.render.significance import p_values
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -34,7 +34,7 @@ PANEL = 92.0
 """The height of a row of panels in points."""
 PATTERNS = ("-", DASHED, DOTTED, (0, (6, 1, 1, 1)))
 """The patterns of lines, so that colour is not the only sign."""
-COLOURS = (0, 4, 2, 5, 1, 3)
+COLOURS = (0, 5, 3, 2, 4, 1)
 """The order in which sweeps take colours: neighbours that differ much come first."""
 LEAST_GAP = 6.0
 """The room between the labels of two ticks, in points."""

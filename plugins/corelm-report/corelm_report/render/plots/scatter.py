@@ -49,7 +49,7 @@ def surprisal_against_diversity(document: Document, axes: Axes | None = None) ->
     axes.set_ylabel("surprisal under the model (nats per token)")
     if points:
         across = canvas.within(0, 1, canvas.padded(*extent(axes, 0)))
-        axes.set(xlim=across, ylim=canvas.padded(*extent(axes, 1))[::-1])
+        axes.set(xlim=across, ylim=canvas.padded(*extent(axes, 1)))
     shown = ends_of_sweeps(document, points)
     labels.name_marks(axes, [points[label] for label in shown], shown, fixed)
     return drawing

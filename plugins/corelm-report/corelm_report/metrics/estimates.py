@@ -1,0 +1,419 @@
+"""A figure with the influence of each independent unit on it: all that its statements follow from.
+
+An interval, a p-value, a difference, a statement about many rows at once: each is computed here,
+from the same numbers, so that none can contradict another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Interval = list[float]
+"""The lower and the upper end."""
+
+NORMAL = 1.959964
+"""The 97.5th percentile of the normal distribution."""
+LEVEL = 0.05
+"""The chance that an interval does not hold the truth."""
+FEWEST = 8
+"""The number of independent units below which there is no interval: so few may be unusual."""
+ROUNDING = 1e-12
+"""The relative difference below which two sums are the same."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale on which a figure's error is closer to symmetric.
+
+    Attributes:
+        to: from the figure to the scale.
+        back: from the scale to the figure.
+        slope: the derivative of `to` at a value of the figure.
+    """
+
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+    slope: Callable[[float], float]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+
+
+IDENTITY = Scale(float, float, lambda _: 1.0)
+LOGIT = Scale(lambda p: math.log(p / (1 - p)), _sigmoid, lambda p: 1 / (p * (1 - p)))
+"""The log odds of a share: close to 0 and 1 it varies more on the side of the middle."""
+RECIPROCAL = Scale(lambda x: 1 / x, lambda y: 1 / y if y > 0 else math.inf, lambda x: -1 / (x * x))
+"""For a ratio of sizes whose denominator the texts add to, as `compression`."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, and the influence of each unit of each independent sample that it is from.
+
+    Two estimates from the same sample are paired: what their units share cancels in the
+    difference. Those of different samples are independent.
+
+    Attributes:
+        value: the figure.
+        influence: (units,) for each sample, by what names it: how much each unit moves the figure,
+            to first order.
+        noise: the variance of a further, independent error, whose units are unknown.
+
+    Example:
+        >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)
+        >>> mean = Estimate.of_ratio("texts", values, np.ones(8))
+        >>> mean.value, [round(end, 2) for end in mean.interval()]
+        (2.5, [1.5, 3.5])
+        >>> (mean - mean).interval(), (mean - mean).p_value()
+        ([0.0, 0.0], 1.0)
+    """
+
+    value: float
+    influence: Mapping[Hashable, Floats] = field(default_factory=dict)
+    noise: float = 0.0
+
+    @classmethod
+    def of_ratio(cls, sample: Hashable, tops: ArrayLike, bottoms: ArrayLike) -> Estimate | None:
+        """Return the ratio of two sums over units; None if the second is 0.
+
+        Args:
+            sample: the name of the sample.
+            tops, bottoms: (units,) the two sums of each unit.
+        """
+        first, second = (np.asarray(each, np.float64) for each in (tops, bottoms))
+        top, bottom = math.fsum(first), math.fsum(second)
+        if not bottom:
+            return None
+        rest = bottom - second
+        left_out = np.divide(top - first, rest, out=np.full(len(rest), np.nan), where=rest > 0)
+        return cls.of_left_out(sample, top / bottom, left_out)
+
+    @classmethod
+    def of_left_out(cls, sample: Hashable, value: float, left_out: ArrayLike) -> Estimate:
+        """Return a figure of a whole set, from the set without each unit (the jackknife).
+
+        Compared with the derivative, a jackknife gives more weight to units that a sum of few
+        units depends on, so that a few unlike clusters do not seem more alike than they are.
+
+        Source: Tukey 1958, Bias and confidence in not-quite large samples; Bell and McCaffrey
+        2002, Bias reduction in standard errors for linear regression with multi-stage samples.
+
+        Args:
+            sample: the name of the sample.
+            value: the figure.
+            left_out: (units,) the figure without each unit; nan if it is undefined there.
+        """
+        values = np.asarray(left_out, np.float64)
+        n = len(values)
+        if n == 0 or np.isnan(values).any():
+            return cls(value, {sample: np.full(1, np.nan)})
+        moved = (n - 1) / n * (values.mean() - values)
+        # Units that differ by rounding alone do not differ.
+        moved[np.abs(moved) <= ROUNDING * abs(value)] = 0.0
+        return cls(value, {sample: moved})
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        noise = self.noise + other.noise
+        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise)
+
+    def middle(self, other: Estimate) -> Estimate:
+        """Return the mean of two figures."""
+        noise = (self.noise + other.noise) / 4
+        return Estimate((self.value + other.value) / 2, self._combined(other, 0.5, 0.5), noise)
+
+    def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
+        found: dict[Hashable, Floats] = {}
+        for sample in dict.fromkeys((*self.influence, *other.influence)):
+            own, their = self.influence.get(sample), other.influence.get(sample)
+            if own is None or their is None or len(own) != len(their):
+                parts = ((mine, own), (theirs, their))
+                known = [weight * each for weight, each in parts if each is not None]
+                # The lengths differ only if one of them is undefined.
+                found[sample] = known[0] if len(known) == 1 else np.full(1, np.nan)
+            else:
+                sizes = np.maximum(np.abs(own), np.abs(their))
+                sum_ = mine * own + theirs * their
+                level = ROUNDING * (sizes + (abs(self.value) + abs(other.value)) / len(own))
+                found[sample] = np.where(np.abs(sum_) <= level, 0.0, sum_)
+        return found
+
+    def moved(self, slope: float, value: float) -> Estimate:
+        """Return a function of the figure, from its derivative and its value."""
+        influence = {sample: slope * each for sample, each in self.influence.items()}
+        return Estimate(value, influence, slope**2 * self.noise)
+
+    def with_noise(self, variance: float) -> Estimate:
+        """Return the figure with a further, independent error."""
+        return Estimate(self.value, self.influence, self.noise + variance)
+
+    @property
+    def units(self) -> int | None:
+        """The units of its smallest sample; None if they are unknown."""
+        return min((len(each) for each in self.influence.values()), default=None)
+
+    @property
+    def is_decided(self) -> bool:
+        """True if enough units say how much it varies: at least `FEWEST` differ from most others.
+
+        A figure that is 0 in nearly all texts says little about the next text.
+        """
+        return all(
+            not np.isnan(each).any() and _differing(each) >= FEWEST
+            for each in self.influence.values()
+        )
+
+    @property
+    def variance(self) -> float:
+        """Its variance over other units of the same kind."""
+        return self.noise + math.fsum(map(_variance, self.influence.values()))
+
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom of its variance.
+
+        Source: Satterthwaite 1946, An approximate distribution of estimates of variance
+        components, doi 10.2307/3002019.
+        """
+        whole = self.variance
+        parts = [(_variance(each), _freedom(each)) for each in self.influence.values()]
+        below = math.fsum(variance**2 / freedom for variance, freedom in parts)
+        return float(whole**2 / below) if below else math.inf
+
+    @property
+    def _skewness(self) -> float:
+        """The skewness of its error."""
+        third = math.fsum(float(np.sum(each**3)) for each in self.influence.values())
+        return third / math.sqrt(self.variance) ** 3
+
+    def interval(
+        self,
+        level: float = 1 - LEVEL,
+        scale: Scale = IDENTITY,
+        limits: tuple[float, float] | None = None,
+    ) -> Interval | None:
+        """Return its interval; None if too few units decide it.
+
+        It is Student's, symmetric on the figure's scale, and reaches as far as Hall's correction
+        for skewness says where that is further.
+
+        Source: Student 1908, The probable error of a mean; Hall 1992, On the removal of skewness by
+        transformation, doi 10.1111/j.2517-6161.1992.tb01876.x.
+
+        Args:
+            level: the chance that it holds the truth.
+            scale: the scale of the figure.
+            limits: the least and the largest value of the figure.
+        """
+        if not self.is_decided:
+            return None
+        error = math.sqrt(self.variance)
+        if error == 0:
+            return [self.value, self.value]
+        reach = student(1 - (1 - level) / 2, self.freedom)
+        ends = self._on_scale(reach * error, scale)
+        skewed = [self.value - error * _hall_inverse(x, self._skewness) for x in (reach, -reach)]
+        low, high = min(ends[0], skewed[0]), max(ends[1], skewed[1])
+        return within([low, high], limits)
+
+    def _on_scale(self, half: float, scale: Scale) -> Interval:
+        inside = scale is IDENTITY or scale is RECIPROCAL or 0 < self.value < 1
+        if not inside or self.value == 0:
+            return [self.value - half, self.value + half]
+        middle, size = scale.to(self.value), abs(scale.slope(self.value)) * half
+        return sorted(scale.back(middle + sign * size) for sign in (-1, 1))
+
+    def p_value(self) -> float | None:
+        """Return the two-sided p-value of its being 0, as `interval` decides it; None without one.
+
+        It is below 5 % just where the 95 % interval of a difference excludes 0.
+        """
+        if not self.is_decided:
+            return None
+        if self.value == 0:
+            return 1.0
+        if self.variance == 0:
+            return 0.0
+        t, skewness = self.value / math.sqrt(self.variance), self._skewness
+        return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
+
+    def is_above(self, chance: float) -> bool:
+        """Return True if the figure is above 0, but for a chance of this size."""
+        p = self.p_value()
+        return p is not None and self.value > 0 and p / 2 <= chance
+
+
+def _variance(influence: Floats) -> float:
+    n = len(influence)
+    return n / (n - 1) * float(np.sum(influence**2)) if n > 1 else math.nan
+
+
+def _freedom(influence: Floats) -> float:
+    """Return the degrees of freedom of a variance: n - 1, or fewer if a few units decide it."""
+    n, second = len(influence), float(np.mean(influence**2))
+    if second == 0:
+        return n - 1
+    # With v degrees of freedom a variance has the relative variance 2 / v; measured over n units it
+    # has (kurtosis - 1) / n.
+    excess = float(np.mean((influence / math.sqrt(second)) ** 4)) - 1
+    return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
+
+
+def _differing(values: Floats) -> int:
+    """Return how many values differ from the value of the majority; all without a majority."""
+    most = int(np.unique(values, return_counts=True)[1].max(initial=0))
+    n = len(values)
+    return n - most if n < 2 * most < 2 * n else n
+
+
+def _hall(t: float, skewness: float) -> float:
+    """Return a studentised error without its skewness, to second order; it grows with `t`."""
+    return t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
+
+
+def _hall_inverse(x: float, skewness: float) -> float:
+    if abs(skewness) < 1e-6:  # the formula loses its digits
+        return x - skewness * (x**2 / 3 + 1 / 6)
+    return 3 / skewness * (float(np.cbrt(1 + skewness * (x - skewness / 6))) - 1)
+
+
+def student(share: float, freedom: float) -> float:
+    """Return a quantile of Student's t from the normal quantile.
+
+    Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
+    distributions.
+
+    Example:
+        >>> round(student(0.975, 10), 2), round(student(0.975, math.inf), 2)
+        (2.23, 1.96)
+    """
+    z = NormalDist().inv_cdf(share)
+    if math.isinf(freedom):
+        return z
+    z *= (8 * freedom + 3) / (8 * freedom + 1)
+    return math.copysign(math.sqrt(freedom * math.expm1(min(z * z / freedom, 700.0))), z)
+
+
+def tails(t: float, freedom: float) -> float:
+    """Return the chance of a value of Student's t at least as far from 0, on either side.
+
+    Example:
+        >>> round(tails(student(0.975, 7), 7), 6), tails(0.0, 7)
+        (0.05, 1.0)
+    """
+    size = abs(t)
+    if not math.isinf(freedom):
+        ratio = (8 * freedom + 1) / (8 * freedom + 3)
+        size = math.sqrt(freedom * math.log1p(t * t / freedom)) * ratio
+    return math.erfc(size / math.sqrt(2))
+
+
+def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:
+    """Return the part of an interval that a figure may have; all of it without limits.
+
+    Example:
+        >>> within([0.9, 1.1], (0.0, 1.0)), within([0.9, 1.1], None)
+        ([0.9, 1.0], [0.9, 1.1])
+    """
+    if ends is None or limits is None:
+        return ends
+    low, high = limits
+    return [min(max(end, low), high) for end in ends]
+
+
+def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
+    """Return intervals that hold all their truths at once, in 95 of 100 reports (Bonferroni).
+
+    Example:
+        >>> one = Estimate.of_ratio("texts", [1.0, 2.0, 3.0, 4.0] * 4, [1.0] * 16)
+        >>> [low] = [ends[0] for ends in simultaneous([one])]
+        >>> low > simultaneous([one] * 20)[0][0]
+        True
+    """
+    level = 1 - LEVEL / max(sum(each is not None for each in estimates), 1)
+    return [None if each is None else each.interval(level) for each in estimates]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values with Holm's correction, which holds the chance of any false finding.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = [1.0] * len(values), 0.0
+    for rank, at in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
+        adjusted[at] = largest
+    return adjusted
+
+
+RATE = 0.05
+"""The share of false ones among the differences that are marked, at most, on average."""
+
+
+def discoveries(values: Iterable[float]) -> float:
+    """Return the largest p-value that is significant at the false discovery rate `RATE`.
+
+    It is -1 if none is.
+
+    Source: Benjamini and Hochberg 1995, Controlling the false discovery rate: a practical and
+    powerful approach to multiple testing, doi 10.1111/j.2517-6161.1995.tb02031.x.
+
+    Example:
+        >>> discoveries([0.001, 0.024, 0.04, 0.9]), discoveries([0.9])
+        (0.024, -1.0)
+    """
+    ordered = sorted(values)
+    return max((p for n, p in enumerate(ordered, 1) if p <= RATE * n / len(ordered)), default=-1.0)
+
+
+def closest_set(settings: Mapping[str, Estimate], target: Estimate) -> list[str]:
+    """Return the settings that may be the closest one: it is among them in 95 % of all studies.
+
+    A setting is left out if a different one is closer beyond chance: the figures differ, and the
+    target is on the other one's side of the middle between them. Both must be significant (Berger
+    1982, Multiparameter hypothesis testing and acceptance sampling). The error of the target is
+    part of the second test. The level of each test is divided by the number of the other settings
+    (Bonferroni).
+
+    Args:
+        settings: the figure of each setting.
+        target: the value to come close to.
+
+    Source: Hsu 1996, Multiple comparisons: theory and methods (multiple comparisons with the best);
+    Hansen, Lunde and Nason 2011, The model confidence set, doi 10.3982/ECTA5771.
+
+    Example:
+        >>> texts = np.array([1.0, 2.0, 3.0, 4.0] * 16)
+        >>> near, far = (Estimate.of_ratio("texts", texts + by, np.ones(64)) for by in (0, 9))
+        >>> target = Estimate(3.0, noise=0.01)
+        >>> closest_set({"near": near, "far": far}, target)
+        ['near']
+    """
+    level = LEVEL / max(len(settings) - 1, 1)
+    return [
+        name
+        for name, own in settings.items()
+        if not any(
+            other is not own and _is_closer(other, own, target, level)
+            for other in settings.values()
+        )
+    ]
+
+
+def _is_closer(first: Estimate, second: Estimate, target: Estimate, level: float) -> bool:
+    """Return True if the first figure is closer to the target than the second, beyond chance."""
+    apart, beyond = first - second, target - first.middle(second)
+    if apart.value < 0:
+        apart, beyond = (each.moved(-1.0, -each.value) for each in (apart, beyond))
+    return apart.is_above(level) and beyond.is_above(level)

@@ -1,0 +1,193 @@
+"""The independent units of a report's texts: the one place that decides them.
+
+Texts of different prompts, seeds and samples have different random numbers, so they are
+independent once the prompts are chosen. With many prompts a statement is about prompts like these:
+the prompts are the units, as texts of one prompt have that prompt in common. With few prompts,
+which say little about others, it is about these prompts: the units are the texts, each with the
+texts of the other prompts that have its seed and sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.sums import Sums
+
+MANY = 8
+"""The number of prompts from which an interval is about prompts like these."""
+GROUPS = 64
+"""The number of parts of a set that are left out in turn, at most."""
+
+Sample = tuple[Hashable, int, int]
+"""The prompt, the seed and the sample of a text."""
+GENERATED, HUMAN = "generated", "human"
+"""The sources of texts: those of different sources are independent unless the prompts pair them."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The independent units of some texts, to which every statement about them refers.
+
+    Attributes:
+        of: the index of the unit of each text.
+        units: the name of each unit; texts of two samplers whose units have the same names are
+            paired.
+        prompts: the index of the prompt of each text.
+        about_prompts: True if the units are prompts, so that statements are about prompts like
+            these; False if they are about these prompts.
+
+    Example:
+        >>> texts = Inference.of_design([("a prompt", 1, i) for i in range(9)])
+        >>> mean = texts.estimate(([1.0, 2.0, 3.0] * 3, [1] * 9))
+        >>> texts.about_prompts, mean.value, mean.units
+        (False, 2.0, 9)
+    """
+
+    of: tuple[int, ...]
+    units: tuple[Hashable, ...]
+    prompts: tuple[int, ...] = ()
+    about_prompts: bool = False
+
+    @classmethod
+    def of_design(cls, samples: Sequence[Sample], source: str = GENERATED) -> Inference:
+        """Return the units of texts: their prompts if there are many.
+
+        Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (questions as clusters).
+
+        Args:
+            samples: the prompt, seed and sample of each text.
+            source: `GENERATED` or `HUMAN`.
+
+        Example:
+            >>> designs = [[(p, 1, i) for p in range(n) for i in range(2)] for n in (2, 8)]
+            >>> [list(Inference.of_design(each).of) for each in designs]
+            [[0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]]
+        """
+        prompts = [prompt for prompt, _, _ in samples]
+        many = len(set(prompts)) >= MANY
+        names = prompts if many else [(source, seed, sample) for _, seed, sample in samples]
+        return replace(cls.of_names(names, prompts), about_prompts=many)
+
+    @classmethod
+    def of_names(
+        cls, names: Iterable[Hashable], prompts: Iterable[Hashable] | None = None
+    ) -> Inference:
+        """Return the units of texts, from the name of the unit of each."""
+        of, units = _numbered(names)
+        return cls(of, units, _numbered(prompts)[0] if prompts is not None else of)
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[Hashable], source: str = HUMAN) -> Inference:
+        """Return the units of texts without prompts: a text that occurs twice is one unit.
+
+        Example:
+            >>> Inference.of_texts(["a", "b", "a"]).of
+            (0, 1, 0)
+        """
+        return cls.of_names([(source, text) for text in texts])
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @cached_property
+    def _sample(self) -> Hashable:
+        # A short name: the units of two estimates are compared at every difference.
+        return hash(self.units), len(self.units)
+
+    @cached_property
+    def groups(self) -> NDArray[np.intp]:
+        """The index of the part of a set to which each text belongs: its unit, or some units."""
+        return np.asarray(self.of, np.intp) % GROUPS
+
+    @property
+    def of_single_texts(self) -> bool:
+        """True if each unit is one text."""
+        return len(self.units) == len(self.of)
+
+    def estimate(self, sums: Sums) -> Estimate | None:
+        """Return the ratio of two sums over texts; None if the second is 0.
+
+        Args:
+            sums: (texts,) the two numbers of each text.
+        """
+        return Estimate.of_ratio(self._sample, *self.by_unit(sums))
+
+    def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
+        """Return a figure of a whole set, from the set without each of `groups`."""
+        known = [math.nan if each is None else each for each in left_out]
+        sample = self._sample if len(known) == len(self) else (self._sample, len(known))
+        return Estimate.of_left_out(sample, value, known)
+
+    def by_unit(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each unit.
+
+        Example:
+            >>> Inference.of_names("aba").by_unit(([1.0, 2.0, 4.0], [1, 1, 1]))
+            ([5.0, 2.0], [2.0, 1.0])
+        """
+        numbers = np.asarray(self.of, np.intp)
+        tops, bottoms = (
+            np.bincount(numbers, np.asarray(each, np.float64), minlength=len(self)) for each in sums
+        )
+        return tops.tolist(), bottoms.tolist()
+
+    def parts(self, sums: Sums) -> VarianceParts | None:
+        """Return the variance of a ratio of sums between the prompts, and within them.
+
+        None unless some prompts have several texts.
+
+        Source: Cochran 1977, Sampling techniques, chapter 10 (subsampling with units of equal
+        size).
+        """
+        tops, bottoms = (np.asarray(each, np.float64) for each in sums)
+        n, bottom = len(tops), bottoms.sum()
+        numbers = np.asarray(self.prompts, np.intp)
+        sizes = np.bincount(numbers) if n else np.zeros(0)
+        groups = len(sizes)
+        if not bottom or n <= groups or groups == 0:
+            return None
+        # Of each text, its deviation from the figure, in the unit of the figure.
+        values = (tops - tops.sum() / bottom * bottoms) * n / bottom
+        means = np.bincount(numbers, values) / sizes
+        within = float(np.sum((values - means[numbers]) ** 2)) / (n - groups)
+        if groups < 2:
+            return VarianceParts(None, within)
+        each = (n - float(np.sum(sizes**2)) / n) / (groups - 1)
+        of_means = float(np.sum(sizes * (means - values.mean()) ** 2)) / (groups - 1)
+        return VarianceParts(max((of_means - within) / each, 0.0), within)
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """The variance of a figure of a text, in two parts.
+
+    Attributes:
+        between: the variance between prompts; None if there is one prompt.
+        within: the variance between texts of one prompt.
+    """
+
+    between: float | None
+    within: float
+
+    def of_design(self, prompts: int, texts: int) -> float:
+        """Return the variance of the mean over some prompts with some texts each.
+
+        Example:
+            >>> VarianceParts(4.0, 16.0).of_design(8, 4)
+            1.0
+        """
+        return (self.between or 0.0) / prompts + self.within / (prompts * texts)
+
+
+def _numbered(names: Iterable[Hashable]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
+    """Return the index of each name among the different ones, and these."""
+    numbers: dict[Hashable, int] = {}
+    of = tuple(numbers.setdefault(name, len(numbers)) for name in names)
+    return of, tuple(numbers)

@@ -1,0 +1,111 @@
+"""The independent units of texts, and the closest of several rows where the truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_report.metrics.estimates import Estimate, closest_set
+from corelm_report.metrics.inference import HUMAN, Inference, VarianceParts
+
+
+@pytest.mark.parametrize(
+    ("prompts", "seeds", "n", "expected"),
+    [(1, 1, 8, 8), (2, 1, 9, 9), (7, 4, 2, 8), (8, 1, 1, 8), (8, 3, 64, 8), (50, 40, 1, 50)],
+)
+def test_the_number_of_units(prompts, seeds, n, expected):
+    samples = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
+    found = Inference.of_design(samples)
+    assert len(found) == expected
+    assert found.about_prompts == (prompts >= 8)
+
+
+def test_the_sums_of_units():
+    sums = [1.0, 2.0, 4.0], [1, 2, 3]
+    assert Inference.of_names([0, 1, 0]).by_unit(sums) == ([5.0, 2.0], [4.0, 2.0])
+
+
+def test_texts_that_are_the_same_are_one_unit():
+    """Eight copies of two human texts say as much as two."""
+    copies = Inference.of_texts(["a", "b"] * 8)
+    assert len(copies) == 2
+    assert copies.estimate(([1.0, 2.0] * 8, [1] * 16)).interval() is None
+
+
+def test_samplers_are_paired_and_human_texts_are_not():
+    samples = [("a prompt", 0, i) for i in range(9)]
+    values = np.arange(9.0)
+    own, other, human = (
+        Inference.of_design(samples, source).estimate((values, [1] * 9))
+        for source in ("generated", "generated", HUMAN)
+    )
+    assert (own - other).variance == 0
+    assert (own - human).variance == pytest.approx(2 * own.variance)
+
+
+def test_prompts_pair_texts_of_any_number():
+    one, many = (
+        Inference.of_design([(p, 1, i) for p in range(8) for i in range(n)]) for n in (1, 5)
+    )
+    level = np.arange(8.0)
+    first = one.estimate((level, [1] * 8))
+    second = many.estimate((np.repeat(level, 5), [1] * 40))
+    assert (first - second).variance == pytest.approx(0, abs=1e-20)
+
+
+def test_the_variance_between_and_within_prompts():
+    """Prompts with a deviation of 2, texts with a deviation of 3."""
+    rng = np.random.default_rng(1)
+    between = rng.normal(0, 2, 400)
+    values = (between[:, None] + rng.normal(0, 3, (400, 6))).ravel()
+    design = Inference.of_design([(p, 1, i) for p in range(400) for i in range(6)])
+    found = design.parts((values, np.ones(2400)))
+    assert found.between == pytest.approx(4, rel=0.2)
+    assert found.within == pytest.approx(9, rel=0.1)
+    assert design.parts((np.ones(2400), np.ones(2400))) == VarianceParts(0.0, 0.0)
+
+
+def test_one_text_of_each_prompt_does_not_divide_the_variance():
+    design = Inference.of_design([(p, 1, 0) for p in range(9)])
+    assert design.parts((np.arange(9.0), np.ones(9))) is None
+    one = Inference.of_design([("a", 1, i) for i in range(9)])
+    assert one.parts((np.arange(9.0), np.ones(9))) == VarianceParts(None, pytest.approx(7.5))
+
+
+def test_a_few_unlike_prompts_are_held():
+    """Eight prompts of very unlike difficulty: before, 90 % of these studies held the mean."""
+    rng, held = np.random.default_rng(4), []
+    for _ in range(600):
+        values = rng.lognormal(0, 0.7, 8)
+        design = Inference.of_design([(p, 1, 0) for p in range(8)])
+        low, high = design.estimate((values, np.ones(8))).interval()
+        held.append(low <= np.exp(0.7**2 / 2) <= high)
+    assert 0.91 <= np.mean(held) <= 0.98
+
+
+def test_prompts_of_unlike_length_are_held():
+    """The jackknife: without it, 85 % of these studies held the ratio."""
+    rng, held = np.random.default_rng(5), []
+    for _ in range(600):
+        lengths = rng.geometric(0.2, 8)
+        rates = rng.normal(1, 0.3, 8) + 0.02 * lengths
+        design = Inference.of_design([(p, 1, 0) for p in range(8)])
+        low, high = design.estimate((rates * lengths, lengths)).interval()
+        truth = (1 * 5 + 0.02 * (20 + 25)) / 5  # E[length] = 5, E[length^2] = 45
+        held.append(low <= truth <= high)
+    assert 0.91 <= np.mean(held) <= 0.98
+
+
+def test_the_closest_row_is_in_the_set_in_95_of_100_studies():
+    """Six rows near the target, whose own error is as large as theirs."""
+    rng, missed = np.random.default_rng(3), 0
+    truths = dict(zip("abcdef", (-0.9, -0.6, -0.1, 0.2, 0.5, 0.8), strict=True))
+    ones = np.ones(16)
+    for _ in range(300):
+        shared = rng.normal(0, 1, 16)
+        rows = {
+            name: Estimate.of_ratio("texts", shared + rng.normal(at, 0.3, 16), ones)
+            for name, at in truths.items()
+        }
+        target = Estimate.of_ratio("human", rng.normal(0, 1, 16), ones)
+        missed += "c" not in closest_set(rows, target)
+    assert missed / 300 <= 0.05
