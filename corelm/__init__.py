@@ -14,6 +14,7 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
 from corelm.decoding.step import NextLogits, Step
 from corelm.errors import CorelmError, ParameterError
+from corelm.exact import sampling_distribution
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.generate import generate, stream
 from corelm.generation.open_texts import Generation, TokenRecord
@@ -28,8 +29,10 @@ from corelm.language_model import (
     JoinableSession,
     LanguageModel,
     ModelScheme,
+    NamedVocabulary,
     RewindableSession,
     Session,
+    StatelessModel,
     Vocabulary,
     same_vocabulary,
 )
@@ -47,7 +50,7 @@ from corelm.numerics.distributions import (
 from corelm.params import param, renamed
 from corelm.registry.expressions import sampler
 from corelm.registry.models import load
-from corelm.sampler import Chain, Mask, Sampler, Switch, sampling_distribution
+from corelm.sampler import Chain, Mask, Sampler, Switch
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset, presets
@@ -82,6 +85,7 @@ __all__ = [
     "Mask",
     "Metric",
     "ModelScheme",
+    "NamedVocabulary",
     "NextLogits",
     "ParameterError",
     "RandomStream",
@@ -90,6 +94,7 @@ __all__ = [
     "Sampler",
     "Session",
     "Stage",
+    "StatelessModel",
     "Step",
     "Switch",
     "TextPatterns",

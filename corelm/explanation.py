@@ -20,7 +20,7 @@ from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
 from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
-from corelm.language_model import LanguageModel, Vocabulary
+from corelm.language_model import StatelessModel, Vocabulary
 from corelm.markup import Displayed, Table
 from corelm.numerics.distributions import Array, softmax
 from corelm.numerics.filters import in_falling_order, rank
@@ -213,7 +213,7 @@ class Explanation(Displayed):
 
 
 def explain(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     prompt: str,
     sampler: Sampler | str,
     *,

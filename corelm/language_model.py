@@ -88,6 +88,14 @@ class ContextualVocabulary(Vocabulary, Protocol):
 
 
 @runtime_checkable
+class NamedVocabulary(Vocabulary, Protocol):
+    """A vocabulary whose tokens have names, those without a text too, such as `[end]`."""
+
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `<|endoftext|>`; "" for one without a name."""
+
+
+@runtime_checkable
 class ChatVocabulary(Vocabulary, Protocol):
     """A vocabulary of a model that was trained to answer messages."""
 
@@ -172,8 +180,41 @@ class HiddenStateSession(Session, Protocol):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
 
 
+class PlainVocabulary(Protocol):
+    """The three things that a vocabulary must have."""
+
+    def __len__(self) -> int:
+        """Return the number of ids."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+
+
+class StatelessModel(Protocol):
+    """The next-token distribution hook: the three things that a model must have.
+
+    Every function of corelm that takes a model takes this one. What a model can do better, such as
+    a session with a key/value cache, is in `LanguageModel`; what its vocabulary knows more, such as
+    the tokens that end a text, in `Vocabulary`.
+    """
+
+    @property
+    def vocabulary(self) -> PlainVocabulary:
+        """Text to ids and back."""
+
+    @property
+    def context_length(self) -> int:
+        """The largest number of tokens that the model attends to."""
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return (batch, vocabulary) probabilities after (batch, time) ids."""
+
+
 class LanguageModel(Protocol):
-    """The next-token distribution hook."""
+    """A model with sessions, which keep what they have read."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -298,6 +339,11 @@ def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
 
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
-    """Return the ids that are never drawn: padding, and [UNK] unless it is allowed."""
+    """Return the ids that are never drawn, in corelm and in every other engine: (n,), ascending.
+
+    They are padding, [UNK] unless it is allowed, and the ids that no token has: a model may have
+    more logits than its tokenizer has tokens, and then its vocabulary lists the others as `unused`.
+    """
     ids = {vocabulary.padding, None if unknown else vocabulary.unknown}
+    ids.update(getattr(vocabulary, "unused", ()))
     return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)

@@ -22,26 +22,29 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
+from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampler import Chain, Mask, Sampler
 from corelm.stages import apply
 
 Stages = Sequence[Sampler]
 
 
-def lint(sampler: Sampler) -> list[str]:
+def lint(sampler: Sampler | str) -> list[str]:
     """Return one sentence for each likely mistake in a sampler; none for most.
 
     Args:
-        sampler: a sampler or a chain. Stages at their neutral values do not count.
+        sampler: a sampler, a registered name or an expression. Stages at their neutral values do
+            not count.
 
     Example:
         >>> import corelm
-        >>> corelm.lint(corelm.sampler("temperature(t=0.7) | greedy"))
+        >>> corelm.lint("temperature(t=0.7) | greedy")
         ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
 anyway; leave it out']
     """
-    found = dict.fromkeys(_notes(sampler.active_stages))
-    for place, inner, whole in _with_nested(sampler.active_stages):
+    stages = read_sampler(sampler).active_stages
+    found = dict.fromkeys(_notes(stages))
+    for place, inner, whole in _with_nested(stages):
         # A stage outside that a nested sampler makes idle may still act on other rows.
         inside = (*_notes(inner), *_notes_on_order(_changing(whole)))
         found |= dict.fromkeys(f"{place}: {note}" for note in inside if note not in found)

@@ -228,7 +228,14 @@ class Parameterized:
 
     def __post_init__(self) -> None:
         for parameter in self.parameters():
-            value = parameter.convert(getattr(self, parameter.name))
+            given = getattr(self, parameter.name)
+            try:
+                value = parameter.convert(given)
+            except ParameterError as error:
+                if given is not parameter.default:
+                    raise
+                whose = f"{type(self).__name__}.{parameter.name}"
+                raise ParameterError(f"the default of {whose} breaks its rule: {error}") from None
             object.__setattr__(self, parameter.name, value)
 
     # What a class derives from its parameters may be a secret, or larger than they are.
@@ -329,8 +336,15 @@ def written(value: Any) -> str:
 def _refuse_unusable(cls: type) -> None:
     typed = inspect.get_annotations(cls)
     for name, value in vars(cls).items():
+        wrong = f"{_not_a(cls)}: {cls.__name__}.{name}"
+        is_field = name in typed and "ClassVar" not in str(typed[name])
+        if is_field and type(value).__hash__ is None:  # which `dataclass` refuses
+            raise PluginError(
+                f"{wrong} has the mutable default {shown(value)}; declare a tuple with "
+                f'`{name}: tuple[str, ...] = param((), "...")`, pairs with '
+                f'`{name}: dict = param({{}}, "...")`'
+            )
         if isinstance(value, dataclasses.Field):
-            wrong = f"{_not_a(cls)}: {cls.__name__}.{name}"
             if name not in typed:
                 raise PluginError(f"{wrong} has no type; write `{name}: float = param(...)`")
             if hasattr(_contract(cls), name):

@@ -3,6 +3,8 @@
 A sampler, a decoder or a metric needs `corelm` and `corelm.filters` alone.
 """
 
+from corelm.bounded_calls import BoundedCalls as BoundedCalls
+from corelm.bounded_calls import TooMuchError as TooMuchError
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
 from corelm.decoding.state import ModelLogits as ModelLogits
@@ -26,6 +28,7 @@ from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import render_chat as render_chat
+from corelm.generation.prompts import token_name as token_name
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
 from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
@@ -127,6 +130,7 @@ __all__ = [
     "SAME_BITS",
     "STAGE",
     "BatchedTexts",
+    "BoundedCalls",
     "Compared",
     "ContextBuilder",
     "ContinuousBatch",
@@ -151,6 +155,7 @@ __all__ = [
     "Strategy",
     "Table",
     "Texts",
+    "TooMuchError",
     "Trace",
     "Unit",
     "Written",
@@ -221,6 +226,7 @@ __all__ = [
     "temperature_of",
     "text_writer",
     "texts_after",
+    "token_name",
     "try_lock",
     "unknown_words",
     "without_tokens",

@@ -14,17 +14,15 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context
-from corelm.errors import ParameterError, UsageError
+from corelm.errors import ParameterError
 from corelm.markup import Displayed, Table
-from corelm.numerics.arrays import is_masked
-from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
-from corelm.printable import shown
-from corelm.validation import READABLE, check_attributes, check_logits
+from corelm.validation import READABLE, check_attributes
 
 
 class Sampler(Displayed, Parameterized, ABC):
@@ -257,64 +255,3 @@ def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
     # For example, a chain is shift-invariant only if each stage is: no class can declare that.
     for name, value in derived.items():
         object.__setattr__(sampler, name, value)
-
-
-def sampling_distribution(
-    sampler: Sampler, logits: ArrayLike, tokens: ArrayLike | None = None
-) -> Array:
-    """Return the exact distribution that a sampler draws from, as a NumPy array.
-
-    For an array of another library, call the sampler yourself:
-    `corelm.softmax(sampler(logits, context))`. That skips the checks of this function.
-
-    Args:
-        sampler: a sampler or a chain.
-        logits: (vocabulary,) or (batch, vocabulary), as np.asarray takes them; minus infinity
-            means never.
-        tokens: ids of the context, (time,) or (batch, time); empty by default.
-
-    Returns:
-        Probabilities in the shape and dtype of the logits; rows sum to 1.
-
-    Raises:
-        ModelOutputError: logits with NaN, +infinity or an empty row.
-        SamplerError: the sampler raised or returned invalid logits.
-
-    Example:
-        >>> import corelm
-        >>> corelm.sampling_distribution(corelm.sampler("greedy"), [1.0, 3.0, 2.0]).tolist()
-        [0.0, 1.0, 0.0]
-    """
-    if is_masked(logits):
-        raise UsageError("logits must be a plain array, not a MaskedArray; fill it with -np.inf")
-    array = _as_array("logits", logits)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    if array.ndim not in (1, 2) or array.shape[-1] == 0:
-        raise UsageError(f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}")
-    from corelm.stages import apply  # late: that module imports this one
-
-    rows = np.atleast_2d(array)
-    check_logits(rows)
-    result = softmax(apply(sampler, rows, _context_for(len(rows), tokens)))
-    return result.reshape(array.shape)
-
-
-def _as_array(name: str, numbers: ArrayLike, dtype: type | None = None) -> Array:
-    """Return numbers as an array; raise if they aren't numbers, or rows differ in length."""
-    try:
-        array = np.asarray(numbers, dtype=dtype)
-        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{name} must be an array of numbers with equal rows, not {shown(numbers)}"
-        ) from None
-
-
-def _context_for(batch: int, tokens: ArrayLike | None) -> Context:
-    if tokens is None:
-        return Context.of(np.empty((batch, 0), dtype=np.int64))
-    ids = np.atleast_2d(_as_array("tokens", tokens, np.int64))
-    if ids.ndim != 2 or len(ids) not in (1, batch):
-        raise UsageError(f"tokens must be (time,) or ({batch}, time), not {ids.shape}")
-    return Context.of(np.broadcast_to(ids, (batch, ids.shape[1])))

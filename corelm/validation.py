@@ -31,7 +31,11 @@ def check_attributes(cls: type[Sampler]) -> None:
     # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
-            raise PluginError(f"{wrong}: it has {method}, from which the core makes its __call__")
+            base = next(base for base in cls.__mro__ if method in vars(base)).__name__
+            raise PluginError(
+                f"{wrong} needs {method}(context), from which the core makes its __call__: write "
+                f"that in place of __call__, or inherit corelm.Sampler instead of {base}"
+            )
     if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
         raise PluginError(
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"

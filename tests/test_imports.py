@@ -37,11 +37,11 @@ PACKAGES: dict[str, set[str]] = {
 LAYERS = (
     {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"filters", "sampler", "stages", "token_edits", "token_texts", "validation"},
+    {"filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},
-    {"generation", "explanation", "scoring", "linting"},
+    {"exact", "explanation", "generation", "linting", "scoring"},
     {"models", "scaling"},
     {"testing"},
     {"bundles", "interop", "runs"},

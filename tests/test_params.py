@@ -6,8 +6,9 @@ import contextlib
 import copy
 import os
 import pickle
+import re
 from dataclasses import FrozenInstanceError, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import corelm
 from corelm import Decoder, Sampler, param
-from corelm.errors import ParameterError, PluginError
+from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.params import Rule, refuse_local, register_as, renamed
 from corelm.registry.registry import registry
 
@@ -638,3 +639,82 @@ def test_every_sampler_and_decoder_survives_a_copy():
     for value in values:
         found = pickle.loads(pickle.dumps(value))
         assert (found, str(found)) == (value, str(value))
+
+
+@pytest.mark.parametrize("base", [Sampler, Decoder])
+def test_a_default_that_breaks_its_rule_names_its_class(base):
+    class Broken(base):
+        """Whose author mistook a default."""
+
+        t: float = param(-1.0, "a number", ge=0)
+
+        def __call__(self, *arguments):
+            return arguments
+
+    with pytest.raises(ParameterError) as caught:
+        Broken()
+    assert str(caught.value) == (
+        "the default of Broken.t breaks its rule: t must be at least 0, not -1.0"
+    )
+    with pytest.raises(ParameterError, match=r"^t must be at least 0, not -2\.0$"):
+        Broken(t=-2.0)
+
+
+@pytest.mark.parametrize("default", [[], {}, set(), np.zeros(2)])
+def test_a_mutable_default_is_refused_with_what_param_takes(default):
+    with pytest.raises(
+        PluginError, match=r"^not a sampler: Odd\.words has the mutable default"
+    ) as e:
+
+        class Odd(Sampler):
+            words: tuple = default
+
+    assert 'tuple[str, ...] = param((), "...")' in str(e.value)
+
+
+def test_a_class_attribute_may_be_mutable():
+    class Fine(Sampler):
+        """A filter."""
+
+        neutral: ClassVar[dict[str, float]] = {"p": 1.0}
+        p: float = param(1.0, "a share")
+
+        def __call__(self, logits, context):
+            return logits
+
+    assert Fine().is_neutral
+
+
+@pytest.mark.parametrize("base", [corelm.Mask, corelm.Switch])
+def test_a_call_in_place_of_its_method_says_which_it_needs(base):
+    method = {"Mask": "allowed", "Switch": "choose"}[base.__name__]
+    with pytest.raises(PluginError) as caught:
+
+        class Odd(base):
+            def __call__(self, logits, context):
+                return logits
+
+    assert str(caught.value) == (
+        f"not a sampler: Odd needs {method}(context), from which the core makes its __call__: "
+        f"write that in place of __call__, or inherit corelm.Sampler instead of {base.__name__}"
+    )
+
+
+def test_a_class_in_place_of_a_value_is_named():
+    for options, word in (
+        ({"sampler": type(corelm.sampler("greedy"))}, "a sampler is an object: write Greedy()"),
+        ({"sampler": "greedy", "decoder": corelm.Ancestral}, "a decoder is an object: write Ances"),
+    ):
+        with pytest.raises(UsageError, match=f"^{re.escape(word)}"):
+            corelm.generate("imdb", "This", length=1, **options)
+
+
+def test_expressions_are_samplers_everywhere():
+    chain = corelm.sampler("top_k(k=2) | temperature(t=0.5)")
+    logits = [1.0, 2.0, 3.0]
+    expected = corelm.sampling_distribution(chain, logits).tolist()
+    assert corelm.sampling_distribution(str(chain), logits).tolist() == expected
+    assert corelm.lint("temperature(t=0.5) | greedy") == corelm.lint(
+        corelm.sampler("temperature(t=0.5) | greedy")
+    )
+    assert corelm.lint("temperature(t=0.5) | greedy")

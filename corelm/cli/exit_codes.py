@@ -45,7 +45,9 @@ PACKAGES = {
     "mtld": "corelm-lexical",
     "p_less": "corelm-p-less",
     "power": "corelm-power",
+    "receipt": "corelm-replay",
     "regex": "corelm-grammar",
+    "replay": "corelm-replay",
     "play": "corelm-serve",
     "probe": "corelm-probe",
     "self_certainty": "corelm-best-of",
@@ -55,6 +57,7 @@ PACKAGES = {
     "synthid": "corelm-watermark",
     "tail_confidence": "corelm-best-of",
     "transformers": "corelm-transformers",
+    "verify": "corelm-replay",
     "vote": "corelm-best-of",
     "watermark": "corelm-watermark",
 }

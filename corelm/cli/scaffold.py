@@ -11,10 +11,12 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from corelm.cli.app import COMMANDS
 from corelm.cli.output import describe
 from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
+from corelm.registry.loading import OWN
 from corelm.registry.registry import Registry, registry
 
 PREFIX = "corelm_"
@@ -52,13 +54,15 @@ class Kind:
     lint: str = ""
 
 
+FROZEN = '[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler'
 SAMPLER = Kind(
     "sampler",
     "corelm_samplers",
     "top_cube",
     "corelm samplers $name",
-    lint='[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler',
+    lint=FROZEN,
 )
+MASK = Kind("mask", "corelm_samplers", "lipogram", "corelm samplers $name", lint=FROZEN)
 DECODER = Kind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
 MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
 METRIC = Kind("metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name")
@@ -70,7 +74,10 @@ COMMAND = Kind(
     group='"corelm.commands"',
     dependencies=f'{CORELM}, "typer>=0.29"',
 )
-KINDS = (SAMPLER, DECODER, MODEL, METRIC, COMMAND)
+OBSERVER = Kind("observer", "corelm_next_token", "entropy_log", "corelm plugins")
+KINDS = (SAMPLER, MASK, DECODER, MODEL, METRIC, OBSERVER, COMMAND)
+IN_EXPRESSIONS = (SAMPLER, DECODER)
+"""The kinds that share their names: an expression such as `top_k` may mean either."""
 
 
 def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
@@ -96,7 +103,7 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
     module = PREFIX + name
     words = {
         "name": name,
-        "entry": name.replace("_", "-") if kind is COMMAND else name,  # typed on a command line
+        "entry": _entry(name, kind),
         "cls": cls,
         "module": module,
         "package": module.replace("_", "-"),
@@ -109,16 +116,33 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
     return words | {"dependencies": Template(kind.dependencies).substitute(words)}
 
 
+def _entry(name: str, kind: Kind) -> str:
+    """Return the name of the entry point."""
+    if kind is OBSERVER:
+        return kind.hook  # it offers nothing that is called by a name
+    return name.replace("_", "-") if kind is COMMAND else name  # typed on a command line
+
+
 def namesakes(name: str, kind: Kind) -> Iterator[str]:
     """Yield a warning for each offer of the name that is installed."""
+    if kind is OBSERVER:
+        return
+    if kind is COMMAND and name in COMMANDS:
+        yield _namesake("corelm", OWN, kind, name)
     known: Registry = CommandRegistry() if kind is COMMAND else registry()
-    for offer in known.offers(kind.hook):
-        if offer.name == name:
-            origin = describe.origin(offer.source)
-            which = "each is chosen by its full name"
-            if offer.source.distribution == "corelm":
-                which = "the bare name stays corelm's, and yours is chosen by its full name"
-            yield f"{origin} already has a {kind.name} {name}: with both installed, {which}"
+    sharing = IN_EXPRESSIONS if kind in (*IN_EXPRESSIONS, MASK) else (kind,)
+    for other in sharing:
+        for offer in known.offers(other.hook):
+            if offer.name == name:
+                source = offer.source
+                yield _namesake(describe.origin(source), source.distribution, other, name)
+
+
+def _namesake(origin: str, distribution: str, kind: Kind, name: str) -> str:
+    which = "each is chosen by its full name"
+    if distribution == OWN:
+        which = "the bare name stays corelm's, and yours is chosen by its full name"
+    return f"{origin} already has a {kind.name} {name}: with both installed, {which}"
 
 
 def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:

@@ -16,7 +16,7 @@ from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.generation.prompts import encoded
-from corelm.language_model import LanguageModel
+from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
@@ -69,6 +69,8 @@ def steps(
         prompt_index: the index of the prompt in a run of several prompts.
     """
     _check_count("length", length)
+    if isinstance(decoder, type):
+        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
     if not (decoder is None or callable(decoder)):
         raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
     ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
@@ -173,7 +175,7 @@ class Texts:
 
 
 def stream(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,
@@ -211,7 +213,7 @@ def stream(
 
 
 def generate(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     prompt: str,
     *,
     sampler: Sampler | str,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
 from corelm.printable import shown
 
-TIMEOUT = 1.0
+TIMEOUT = 0.1
 """Seconds that one search may take; the usual one takes microseconds."""
+BURST, USUAL = 0.5, 1e-3
+"""Seconds that all searches of some patterns may take together, and for each search more."""
 MOST_CHARACTERS = 1_000
 """The longest pattern: before its first search, `regex` prepares a literal in cubic time, which no
 timeout interrupts. 1,000 characters take a second, 10,000 ten minutes."""
@@ -56,6 +59,7 @@ class TextPatterns:
         self._fold = _folded if ignore_case else str
         self._folded_strings = [self._fold(string) for string in self.strings]
         self._compiled = [_compiled(pattern, ignore_case) for pattern in self.patterns]
+        self._left = BURST
 
     def __bool__(self) -> bool:
         """True if there is anything to search for."""
@@ -73,10 +77,12 @@ class TextPatterns:
             match begins or may begin when the text grows, or the length of the text.
 
         Raises:
-            UsageError: the search takes more than a second.
+            UsageError: the search takes more than a tenth of a second, or the searches so far more
+                than half a second and a millisecond each. A pattern that takes a little less for
+                each token would stop all that are written beside it.
         """
         # A partial match reaches the end of the text: the next tokens decide if it is one.
-        found = [match for each in self._compiled if (match := _search(each, text, start))]
+        found = [match for each in self._compiled if (match := self._search(each, text, start))]
         matches = [match.start() for match in found if not match.partial]
         begun = [match.start() for match in found]
         if self.strings:
@@ -85,6 +91,30 @@ class TextPatterns:
             matches += [position for position in positions if position >= 0]
             begun += [_beginning(string, folded, start) for string in self._folded_strings]
         return min(matches, default=None), min([*matches, *begun], default=len(text))
+
+    def _search(self, compiled: Any, text: str, start: int) -> Any:
+        """Return a match or, if there is none, the beginning of one at the end of the text."""
+        began = time.thread_time()
+        try:
+            # Concurrent: other threads, such as a server's, run in the meantime.
+            found = compiled.search(text, start, partial=True, timeout=TIMEOUT, concurrent=True)
+        except (TimeoutError, MemoryError):
+            self._left = -1.0
+            raise UsageError(
+                _too_long(compiled.pattern, f"on a text of {len(text)} characters")
+            ) from None
+        self._left += USUAL - (time.thread_time() - began)
+        if self._left < 0:
+            raise UsageError(_too_long(compiled.pattern, "in all, token after token"))
+        self._left = min(self._left, BURST)
+        return found
+
+
+def _too_long(pattern: str, where: str) -> str:
+    return (
+        f"the pattern {shown(pattern)} takes too long {where}; write it without repeats inside "
+        "repeats"
+    )
 
 
 def texts_in(thing: str, given: Sequence[str] | str) -> tuple[str, ...]:
@@ -139,20 +169,13 @@ def _compiled(pattern: str, ignore_case: bool) -> Any:
     except (regex.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"the pattern {shown(pattern)} is not valid: {error}") from None
     # The limit matters here too: backtracking can take exponential time on any text.
-    if compiled.search("", timeout=TIMEOUT):
+    try:
+        matches_nothing = compiled.search("", timeout=TIMEOUT)
+    except (TimeoutError, MemoryError):  # such as (?R)|x, which calls itself without end
+        raise UsageError(_too_long(pattern, "on an empty text")) from None
+    if matches_nothing:
         raise UsageError(
             f"the pattern {shown(pattern)} matches the empty text, so it would match at once; make "
             "it need a character"
         )
     return compiled
-
-
-def _search(compiled: Any, text: str, start: int) -> Any:
-    """Return a match or, if there is none, the beginning of one at the end of the text."""
-    try:
-        return compiled.search(text, start, partial=True, timeout=TIMEOUT)
-    except TimeoutError:
-        raise UsageError(
-            f"the pattern {shown(compiled.pattern)} takes more than {TIMEOUT:g} second on a text "
-            f"of {len(text)} characters; write it without repeats inside repeats"
-        ) from None

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from corelm.errors import UsageError
-from corelm.language_model import ChatVocabulary, LanguageModel, Vocabulary, window_start
+from corelm.language_model import (
+    ChatVocabulary,
+    LanguageModel,
+    NamedVocabulary,
+    Vocabulary,
+    window_start,
+)
 from corelm.printable import shown
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
@@ -51,19 +57,50 @@ def _knows(vocabulary: Vocabulary, text: str) -> bool:
 def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
     """Return the ids of a prompt, which may be a list of ids already.
 
-    A prompt may begin with the start token, as a rendered chat template does; it is left out, for
-    the model puts it before every text.
+    A prompt may begin with the start token, by its id or its name, as a rendered chat template
+    does; it is left out, for the model puts it before every text.
 
     Raises:
         UsageError: the prompt is neither a text nor a list of ids.
+
+    Example:
+        >>> import corelm
+        >>> vocabulary = corelm.load("gpt2").vocabulary
+        >>> encoded(vocabulary, "<|endoftext|>This movie") == encoded(vocabulary, "This movie")
+        True
     """
     if isinstance(prompt, str):
-        ids = vocabulary.encode(prompt)
+        ids = vocabulary.encode(_without_start(vocabulary, prompt))
     elif isinstance(prompt, list) and all(type(i) is int for i in prompt):
         ids = list(prompt)
     else:
         raise UsageError(f"a prompt is a text, not {shown(prompt)}")
     return ids[1:] if ids and ids[0] == vocabulary.start else ids
+
+
+def _without_start(vocabulary: Vocabulary, text: str) -> str:
+    """Return a text without the name of the start token, where the vocabulary doesn't read it."""
+    name = token_name(vocabulary, vocabulary.start)
+    # Tokenizers of engines read names themselves, and the text after one in their own way.
+    if not name or not text.startswith(name) or vocabulary.encode(name) == [vocabulary.start]:
+        return text
+    return text.removeprefix(name)
+
+
+def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
+    """Return the name of a token, such as `<|endoftext|>`; None if it has none.
+
+    Example:
+        >>> import corelm
+        >>> vocabulary = corelm.load("imdb").vocabulary
+        >>> token_name(vocabulary, vocabulary.start)
+        '[end]'
+    """
+    if token is None:
+        return None
+    if isinstance(vocabulary, NamedVocabulary):
+        return vocabulary.token_name(token) or None
+    return vocabulary.decode([token]) or None
 
 
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
@@ -74,7 +111,8 @@ def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
         >>> list(prompt_notes(ToyModel(), ["the cat", "the " * 130]))
         ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
     """
-    if note := unknown_words_note(model.vocabulary, prompts):
+    texts = [_without_start(model.vocabulary, prompt) for prompt in prompts]
+    if note := unknown_words_note(model.vocabulary, texts):
         yield note
     if note := _cut_note(model, prompts):
         yield note
@@ -86,7 +124,7 @@ def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
     if not isinstance(context, int):  # not part of the contract, but most models have it
         return ""
     vocabulary = model.vocabulary
-    most = max((len(vocabulary.encode(text)) for text in prompts), default=0)
+    most = max((len(encoded(vocabulary, text)) for text in prompts), default=0)
     # The start token takes a place in the context too.
     cut = window_start(most + (vocabulary.start is not None), context)
     if not cut:

@@ -12,7 +12,7 @@ from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_hub_model, check_model_folder, hub_models, requires
 from corelm.interop.session_trial import check_session, row_faults, session_faults
 from corelm.interop.tensorflow_log import quiet_tensorflow
-from corelm.interop.tokenizer_vocabulary import vocabulary_of
+from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
 from corelm.registry.models import DisplayedModel
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "requires",
     "row_faults",
     "session_faults",
+    "special_tokens",
     "vocabulary_of",
 ]

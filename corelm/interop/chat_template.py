@@ -1,7 +1,7 @@
 """Chat templates: the programs in Jinja that models bring, which write messages as one text.
 
-A template comes with a model's files, so it is run in Jinja's sandbox, with bounds on what it may
-compute and write.
+A template comes with a model's files, so it is run in Jinja's sandbox, in a child process with
+bounds on its time and memory: what a sum or a filter takes is known only when it has run.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
 from corelm.interop.requirements import requires
-from corelm.printable import reason_of
 
 LARGEST = 2**18
 """Characters of a template."""
@@ -21,6 +22,9 @@ LONGEST = 2**22
 """Characters that a template may write."""
 LOOPS = 100_000
 """Turns of loops over ranges, and the largest product that a template may compute."""
+CALLS = BoundedCalls(seconds=1.0)
+KEPT = 16
+"""Templates that a child keeps compiled."""
 
 
 class ChatTemplate:
@@ -47,11 +51,10 @@ class ChatTemplate:
         if len(source) > LARGEST:
             raise UsageError(f"a chat template has at most {LARGEST:,} characters")
         self.source, self._variables = source, dict(variables or {})
-        self._environment = _environment()
         try:
-            self._template = self._environment.from_string(source)
-        except Exception as error:  # of Jinja, or of Python's compiler
-            raise UsageError(f"the chat template cannot be read: {reason_of(error)}") from error
+            CALLS.call(f"{__name__}:check", source)
+        except UsageError as error:
+            raise UsageError(f"the chat template cannot be read: {error}") from None
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the text of messages, up to where the answer begins.
@@ -62,22 +65,41 @@ class ChatTemplate:
         Raises:
             UsageError: the template refuses the messages, or exceeds its bounds.
         """
-        self._environment.left = LOOPS
-        written, size = [], 0
+        given = [dict(message) for message in messages]
         try:
-            for piece in self._template.generate(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=True,
-                **self._variables,
-            ):
-                written.append(piece)
-                size += len(piece)
-                if size > LONGEST:
-                    raise UsageError(f"it writes more than {LONGEST:,} characters")
-        except Exception as error:
-            reason = str(error) if isinstance(error, UsageError) else reason_of(error)
-            raise UsageError(f"the chat template cannot write these messages: {reason}") from error
-        return "".join(written)
+            text: str = CALLS.call(f"{__name__}:rendered", self.source, self._variables, given)
+        except UsageError as error:
+            raise UsageError(f"the chat template cannot write these messages: {error}") from None
+        return text
+
+
+# ---- in the child ----
+
+
+def check(source: str) -> None:
+    """Raise if a template can't be compiled, which computes its constant parts."""
+    _compiled(source)
+
+
+def rendered(
+    source: str, variables: Mapping[str, str], messages: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the text of messages."""
+    environment, template = _compiled(source)
+    environment.left = LOOPS
+    written, size = [], 0
+    for piece in template.generate(messages=messages, add_generation_prompt=True, **variables):
+        written.append(piece)
+        size += len(piece)
+        if size > LONGEST:
+            raise UsageError(f"it writes more than {LONGEST:,} characters")
+    return "".join(written)
+
+
+@lru_cache(maxsize=KEPT)
+def _compiled(source: str) -> tuple[Any, Any]:
+    environment = _environment()
+    return environment, environment.from_string(source)
 
 
 @requires("jinja2", "3.1.6")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -13,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
 from corelm.decoding.random_stream import RandomStream, fresh_seed
-from corelm.decoding.step import model_surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
-from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, draw, surprisals
+from corelm.interop.engine_rows import EngineRows, context_of
+from corelm.language_model import Vocabulary, never_drawn
+from corelm.numerics.arrays import in_library_of
+from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
 from corelm.numerics.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
@@ -41,8 +41,9 @@ class EngineSampler:
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to the engine.
-        vocabulary: the engine's, for samplers that name words or the end of a text, and for the
-            start token, which is no part of a text.
+        vocabulary: the engine's, for samplers that name words or the end of a text, for the start
+            token, which is no part of a text, and for the tokens that are never drawn, which the
+            sampler does not see.
 
     Attributes:
         reads: the parts of the context that the sampler reads.
@@ -67,6 +68,7 @@ class EngineSampler:
         stages = self.sampler.active_stages
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary = seed is not None, vocabulary
+        self._never: dict[int, NDArray[np.int64]] = {}
         self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
@@ -156,6 +158,10 @@ class EngineSampler:
         """
         if not self.is_native(logits):
             return None
+        width = logits.shape[-1]
+        if len(never := self._never_drawn(width)):
+            possible = np.isin(np.arange(width), never, invert=True)
+            logits = mask_logits(logits, in_library_of(logits, possible))
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
@@ -184,7 +190,7 @@ class EngineSampler:
                 f"expected logits (batch, vocabulary) and a list of ids for each row, "
                 f"not {scores.shape} and {len(tokens)} lists"
             )
-        check_logits(scores, "the engine's logits")
+        scores = self._without_never_drawn(scores)
         if tracked:
             texts, lengths = self._without_start(tokens, prompt_lengths)
             self._engine_rows.advance(texts, samples, lengths)
@@ -194,6 +200,21 @@ class EngineSampler:
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(kept, kept if shared else result)
         return result
+
+    def _without_never_drawn(self, scores: Array) -> Array:
+        """Return the logits, validated, with tokens that are never drawn at minus infinity."""
+        if len(never := self._never_drawn(scores.shape[1])):
+            scores = scores.copy()  # it is the engine's memory
+            if mask_tokens(scores, never):  # which validates the rows too
+                return scores
+        check_logits(scores, "the engine's logits")
+        return scores
+
+    def _never_drawn(self, width: int) -> NDArray[np.int64]:
+        """Return the ids that are never drawn from `width` logits; kept for the next step."""
+        if width not in self._never:
+            self._never[width] = _never_drawn(self._vocabulary, width)
+        return self._never[width]
 
     def _without_start(
         self,
@@ -231,6 +252,17 @@ class EngineSampler:
         return np.array([stream.at(row.position)[row.sample] for row in rows])
 
 
+def _never_drawn(vocabulary: Vocabulary | None, width: int) -> NDArray[np.int64]:
+    if vocabulary is None:
+        return np.empty(0, dtype=np.int64)
+    try:
+        size = len(vocabulary)
+    except UsageError:  # the adapter knows some ids of the engine's, but not its tokens
+        size = width
+    ids = never_drawn(vocabulary)
+    return np.append(ids[ids < min(size, width)], np.arange(size, width))
+
+
 @lru_cache(maxsize=8)  # arrays of a context are read-only
 def _empty_context(batch: int) -> Context:
     """Return a context for samplers that read logits only."""
@@ -241,142 +273,3 @@ def _floats(logits: ArrayLike) -> Array:
     """Return logits as a NumPy array; half precision becomes float32."""
     scores = np.asarray(logits)
     return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float32)
-
-
-Ids = NDArray[np.int64]
-Nats = NDArray[np.float64]
-NONE: Nats = np.empty(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A text of the batch.
-
-    Attributes:
-        tokens: (time,) ids, the prompt first.
-        prompt_length: the number of tokens in the prompt.
-        sample: the row in which the text began, which decides its random numbers.
-        surprisal: nats, of the tokens after the prompt under the sampler's distributions; empty
-            if no sampler reads it.
-        model_surprisal: nats, of these tokens under the model's distributions.
-    """
-
-    tokens: Ids
-    prompt_length: int
-    sample: int
-    surprisal: Nats
-    model_surprisal: Nats
-
-    @property
-    def position(self) -> int:
-        """The number of tokens after the prompt."""
-        return len(self.tokens) - self.prompt_length
-
-
-class EngineRows:
-    """The texts of the last step, which the rows of the next step continue.
-
-    An engine passes tokens only: neither the length of the prompt nor surprisals. Both are carried
-    over from the step before. Rows are matched by their tokens, so the engine may reorder, fork or
-    drop them.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self._logits: tuple[Array, Array] | None = None
-
-    def advance(
-        self,
-        tokens: Sequence[ArrayLike],
-        samples: Sequence[int] | Ids | None = None,
-        prompt_lengths: Sequence[int] | Ids | None = None,
-    ) -> None:
-        """Replace the rows by the rows of the next step.
-
-        Args:
-            tokens: for each row the ids of its text so far, of any lengths.
-            samples: for each row the index of its sample; a row then continues only a text of the
-                same sample. By default a new text has the index of its row.
-            prompt_lengths: for each row the length of its prompt, which a new text then has. By
-                default a new text is all prompt.
-        """
-        texts = [np.asarray(text, dtype=np.int64) for text in tokens]
-        lengths = [len(text) for text in texts] if prompt_lengths is None else prompt_lengths
-        ids = range(len(texts)) if samples is None else samples
-        self.rows = [
-            self._row(
-                Row(text, min(int(length), len(text)), int(sample), NONE, NONE),
-                self._candidates(i) if samples is None else self._of_sample(int(sample)),
-            )
-            for i, (text, length, sample) in enumerate(zip(texts, lengths, ids, strict=True))
-        ]
-        self._logits = None
-
-    def clear(self) -> None:
-        """Forget the texts, so that every row of the next step starts one."""
-        self.rows, self._logits = [], None
-
-    def remember(self, model_logits: Array, logits: Array) -> None:
-        """Keep the distributions of this step, for the surprisals of the next tokens."""
-        self._logits = model_logits, logits
-
-    def continued(self, tokens: Ids, candidates: Iterable[int] | None = None) -> int | None:
-        """Return the row of the last step that these tokens continue by one, or None.
-
-        Args:
-            tokens: (time,) ids.
-            candidates: the rows to try, in this order; by default all.
-        """
-        for j in range(len(self.rows)) if candidates is None else candidates:
-            before = self.rows[j].tokens
-            # The lengths first: they rule out most rows without a look at their tokens.
-            if len(before) + 1 == len(tokens) and np.array_equal(before, tokens[:-1]):
-                return j
-        return None
-
-    def _row(self, new: Row, candidates: Iterable[int]) -> Row:
-        """Return a row that continues a text of the last step, or the new text."""
-        j = self.continued(new.tokens, candidates)
-        if j is None:
-            return new
-        before, nats = self.rows[j], self._surprisals(j, new.tokens[-1:])
-        return Row(new.tokens, before.prompt_length, before.sample, *nats)
-
-    def _candidates(self, i: int) -> Iterator[int]:
-        """Yield the rows of the last step, the one in the same place first."""
-        # Nearly every step keeps the order, so the first comparison nearly always succeeds.
-        if i < len(self.rows):
-            yield i
-        yield from (j for j in range(len(self.rows)) if j != i)
-
-    def _of_sample(self, sample: int) -> Iterator[int]:
-        """Yield the rows of the last step that belong to a sample."""
-        return (j for j, row in enumerate(self.rows) if row.sample == sample)
-
-    def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:
-        before = self.rows[j]
-        if self._logits is None:  # no sampler reads surprisals, so they were not kept
-            return NONE, NONE
-        of_model, of_sampler = (logits[j : j + 1] for logits in self._logits)
-        model, sampler = model_surprisals(of_model, token), surprisals(of_sampler, token)
-        return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
-
-
-def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None) -> Context:
-    """Return the context of rows of one length and prompt length."""
-    tokens, prompt_length = np.stack([row.tokens for row in rows]), rows[0].prompt_length
-    return Context(
-        tokens,
-        _padded([row.surprisal for row in rows], tokens),
-        _padded([row.model_surprisal for row in rows], tokens),
-        prompt_length,
-        vocabulary,
-    )
-
-
-def _padded(nats: Sequence[Nats], tokens: Ids) -> Nats:
-    """Return (batch, time) surprisals, nan where a token has none."""
-    padded = np.full(tokens.shape, np.nan)
-    for row, known in zip(padded, nats, strict=True):
-        row[len(row) - len(known) :] = known
-    return padded

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
+from corelm.exact import sampling_distribution
 from corelm.models import bundle
 from corelm.models.networks import Architecture
 from corelm.models.vocabularies import BytePairVocabulary
 from corelm.models.weights import shapes
 from corelm.numerics.distributions import softmax
 from corelm.registry.expressions import sampler
-from corelm.sampler import Sampler, sampling_distribution
+from corelm.sampler import Sampler
 from corelm.testing import g_test
 
 GPT2_MERGES = (

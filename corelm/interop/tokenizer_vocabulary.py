@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelm.errors import UsageError
 from corelm.generation.prompts import NO_TEMPLATE
@@ -19,18 +19,21 @@ BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def vocabulary_of(
-    tokenizer: Any, size: int | None = None, ends: Iterable[int] | None = None
+    tokenizer: Any,
+    size: int | None = None,
+    ends: Iterable[int] | None = None,
+    wanted: Iterable[int] = (),
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
-    It is a `ByteVocabulary` if a text is the bytes of its tokens. Nothing is masked: engines draw
-    padding and unknown words too.
+    It is a `ByteVocabulary` if a text is the bytes of its tokens.
 
     Args:
         tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
         size: the number of ids, which may be larger for a model than for its tokenizer; None for
-            the tokenizer's.
+            the ids up to the tokenizer's last token.
         ends: the ids that end a text; None for the tokenizer's.
+        wanted: ids that a request names, so that they are possible even if they are padding.
 
     Raises:
         UsageError: a tokenizer that puts several tokens before a text.
@@ -41,26 +44,75 @@ def vocabulary_of(
         >>> vocabulary.decode(vocabulary.encode("the cat"))
         'the cat'
     """
-    size = len(tokenizer) if size is None else size
+    if size is None:
+        size = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if ends is None:
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     to_bytes = _bytes_of(tokenizer)
     if to_bytes is None:
-        return TokenizerVocabulary(tokenizer, size, ends)
-    return BytesVocabulary(tokenizer, size, ends, to_bytes)
+        return TokenizerVocabulary(tokenizer, size, ends, wanted)
+    return BytesVocabulary(tokenizer, size, ends, wanted, to_bytes)
+
+
+class SpecialTokens(NamedTuple):
+    """The ids that a model has logits for, but that are never drawn.
+
+    Attributes:
+        padding: the id that pads short rows, or None.
+        unknown: the id that replaces unknown words, or None.
+        unused: the ids that no token has.
+    """
+
+    padding: int | None
+    unknown: int | None
+    unused: tuple[int, ...]
+
+
+def special_tokens(tokenizer: Any, size: int, possible: Iterable[int] = ()) -> SpecialTokens:
+    """Return the ids that are never drawn from a model with this tokenizer.
+
+    Many tokenizers pad with the end of a text, or replace unknown words by it. A token that ends or
+    begins a text stays possible.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
+        size: the number of ids of the model.
+        possible: other ids that stay possible, such as all ends of a text.
+    """
+    names = ("eos_token_id", "bos_token_id", "pad_token_id", "unk_token_id")
+    end, begin, padding, unknown = (getattr(tokenizer, name, None) for name in names)
+    drawn: set[int | None] = {*possible, end, begin}
+    unused = set[int]()
+    if len(tokenizer) < size:  # else there is no need to read all tokens
+        unused = set(range(size)).difference(tokenizer.get_vocab().values(), drawn)
+    return SpecialTokens(
+        None if padding in drawn else padding,
+        None if unknown in drawn else unknown,
+        tuple(sorted(unused)),
+    )
 
 
 class TokenizerVocabulary:
-    """A vocabulary of the tokens of a tokenizer; the engine may draw them all."""
+    """A vocabulary of the tokens of a tokenizer.
 
-    padding = None
-    unknown = None
+    Args:
+        tokenizer, size, ends, wanted: as for `vocabulary_of`.
 
-    def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
+    Attributes:
+        padding, unknown, unused: the ids that are never drawn, as in `special_tokens`.
+        start: the token that the tokenizer puts before every text; None if it puts none.
+        ends: the ids that end a text.
+    """
+
+    def __init__(
+        self, tokenizer: Any, size: int, ends: Iterable[int], wanted: Iterable[int] = ()
+    ) -> None:
         self._tokenizer, self._size = tokenizer, size
         # Configurations have ids that no token has, such as -1 for no end.
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
+        never = special_tokens(tokenizer, size, {*self.ends, *wanted})
+        self.padding, self.unknown, self.unused = never
         self._template: ChatTemplate | None = None
 
     def __len__(self) -> int:
@@ -75,6 +127,11 @@ class TokenizerVocabulary:
         # The model puts the start token before a text, so it must not be in the text too. Alone
         # it is a word, such as one to ban.
         return ids[1:] if len(ids) > 1 and ids[0] == self.start else ids
+
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `<|endoftext|>`; "" for an id without a token."""
+        found = self._tokenizer.convert_ids_to_tokens(int(token))
+        return found if isinstance(found, str) else ""
 
     @property
     def chat_template(self) -> str | None:
@@ -108,9 +165,14 @@ class BytesVocabulary(TokenizerVocabulary):
     """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
 
     def __init__(
-        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
+        self,
+        tokenizer: Any,
+        size: int,
+        ends: Iterable[int],
+        wanted: Iterable[int],
+        to_bytes: Callable[[str], bytes],
     ) -> None:
-        super().__init__(tokenizer, size, ends)
+        super().__init__(tokenizer, size, ends, wanted)
         self._to_bytes = to_bytes
         self._added: dict[int, bytes] = {
             token: b"" if added.special else added.content.encode()

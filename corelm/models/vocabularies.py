@@ -152,6 +152,10 @@ class BytePairVocabulary:
         """Return the bytes that a token adds to a text; none for padding and the end of a text."""
         return self._bytes[token]
 
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `<|endoftext|>`."""
+        return self.words[token]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, without padding and end.
 

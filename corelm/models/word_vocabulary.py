@@ -147,6 +147,10 @@ class WordVocabulary:
         """Return the ids of a text; a token that the vocabulary lacks becomes `unknown`."""
         return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
 
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `[end]`."""
+        return self.words[token]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, without padding and end.
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
 from typing import cast
 
 from corelm.native.cpu import cpu_limit
 from corelm.native.interface import Kernels
+from corelm.native.source_tree import note_source_tree
 
 
 def _load() -> Kernels | None:
@@ -22,6 +24,7 @@ def _load() -> Kernels | None:
     try:
         module = importlib.import_module("corelm.native.kernels")
     except ImportError:  # not compiled, or not for this processor
+        note_source_tree(Path(__file__).parents[2])
         return None
     kernels = cast("Kernels", module)
     kernels.use_cores(cpu_limit())  # no thread starts before the first large job

@@ -88,6 +88,10 @@ def read_stages(expression: str) -> list[Written]:
         >>> read_stages("top_k(40) | temperature(t=0.7)")
         [('top_k', [40], {}), ('temperature', [], {'t': 0.7})]
     """
+    if isinstance(expression, type):
+        raise ExpressionError(
+            f"a sampler is an object: write {expression.__name__}(), with brackets"
+        )
     if not isinstance(expression, str):
         raise ExpressionError(
             f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "

@@ -21,13 +21,14 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.language_model import LanguageModel, ModelScheme
+from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
 from corelm.markup import Displayed, Table
 from corelm.paths import home
 from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
+from corelm.stateless_model import lifted
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -88,7 +89,8 @@ def load(
     if not isinstance(name, str | os.PathLike):
         raise UsageError(f"a model is a name or a path, not {shown(name)}")
     options = {"device": device, "dtype": dtype}
-    model = _loaded(name, {key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    model = lifted(_loaded(name, given))
     with suppress(TypeError):  # a model without weak references has no name
         _names[id(model)] = weakref.ref(model), str(name)
     return model
@@ -97,7 +99,7 @@ def load(
 _names: dict[int, tuple[weakref.ref[LanguageModel], str]] = {}
 
 
-def loaded_name(model: LanguageModel) -> str | None:
+def loaded_name(model: object) -> str | None:
     """Return the name or path by which a model was loaded; None if it was made otherwise.
 
     Example:
@@ -134,8 +136,8 @@ def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageM
     return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
-def as_model(model: LanguageModel | str | os.PathLike[str]) -> LanguageModel:
-    """Return a language model as it is, or load the one of a name or path.
+def as_model(model: StatelessModel | str | os.PathLike[str]) -> LanguageModel:
+    """Return a language model with sessions, or load the one of a name or path.
 
     Raises:
         UsageError: neither a model nor the name of one.
@@ -150,7 +152,7 @@ def as_model(model: LanguageModel | str | os.PathLike[str]) -> LanguageModel:
         return load(model)
     if not hasattr(model, "vocabulary"):
         raise UsageError(f"a model is a name, a path or a language model, not {shown(model)}")
-    return model
+    return lifted(model)
 
 
 def label(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -83,6 +84,7 @@ class Registry:
         for source in self._sources:
             self._named.setdefault(source.entry_point, []).append(source)
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
+        self._loading = threading.RLock()  # a server's threads ask for names at once
         # A package may offer thousands: nothing that is asked for each of them looks at all.
         self._by_name: dict[Source, dict[str, Mapping[str, list[Offer]]]] = {}
         self._by_class: dict[type[Parameterized], Offer] = {}
@@ -106,6 +108,10 @@ class Registry:
 
     def load(self, source: Source, warn: bool = True) -> bool:
         """Load one plugin, once; return False if it failed, with the reason in `failures`."""
+        with self._loading:
+            return self._load(source, warn)
+
+    def _load(self, source: Source, warn: bool) -> bool:
         if source not in self._offered and source not in self.failures:
             try:
                 self._admit(source, import_plugin(self._points[source]))

@@ -69,6 +69,7 @@ def digests(packages: Iterable[str]) -> dict[str, str]:
 
 def _packages(thing: object) -> Iterator[str]:
     """Yield the top-level packages of a function, of a value's class and its bases, of a loader."""
+    thing = getattr(thing, "unlifted", thing)  # the model itself, not what corelm adds
     classes = [thing] if hasattr(thing, "__module__") and callable(thing) else []
     for each in (*classes, *type(thing).__mro__):
         package = (each.__module__ or "").partition(".")[0]

@@ -18,6 +18,7 @@ from corelm.language_model import (
     never_drawn,
 )
 from corelm.numerics.distributions import Array
+from corelm.stateless_model import lifted
 
 TOLERANCE = 1e-5
 """The largest difference of two logits that count as equal."""
@@ -47,9 +48,9 @@ class Examination:
     """A model, with texts for it and their logits."""
 
     def __init__(self, model: LanguageModel, tolerance: float) -> None:
-        self.model, self._tolerance = model, tolerance
+        self.model, self._tolerance = lifted(model), tolerance
         self.rng = np.random.default_rng(0)
-        vocabulary = model.vocabulary
+        vocabulary = self.model.vocabulary
         self._ids = np.setdiff1d(np.arange(len(vocabulary)), never_drawn(vocabulary))
         self.shortest = 1 if vocabulary.start is None else 0
 

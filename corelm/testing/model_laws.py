@@ -46,17 +46,21 @@ LONGEST = 40
 @law("Return a new array (batch, vocabulary) of float32 or float64; mask tokens with -inf.")
 def returns_logits(ask: Examination) -> Complaints:
     """Return logits of every token, each row with a finite entry, in an array of the caller."""
-    texts = ask.texts(3, 4)
-    session = ask.model.start(texts)
-    logits = session.next_logits()
-    size = len(texts), len(ask.model.vocabulary)
-    if logits.shape != size or logits.dtype not in (np.float32, np.float64):
-        yield f"returned {logits.dtype} logits of the shape {logits.shape} instead of {size}"
-    if fault := fault_of_rows(logits):
-        yield f"returned {fault}"
-    expected = logits.copy()
-    logits[:] = np.nan  # would reach the session's own memory if the array were not the caller's
-    yield from ask.compare(session.next_logits(), expected, "after the caller overwrote its logits")
+    for texts in (ask.texts(3, 4), ask.texts(1, 4)):  # indices copy rows, a slice of one is a view
+        session = ask.model.start(texts)
+        logits = session.next_logits()
+        size = len(texts), len(ask.model.vocabulary)
+        if logits.shape != size or logits.dtype not in (np.float32, np.float64):
+            yield f"returned {logits.dtype} logits of the shape {logits.shape} instead of {size}"
+        if fault := fault_of_rows(logits):
+            yield f"returned {fault}"
+        expected = logits.copy()
+        # These would reach memory of the session or the model if the array were not the caller's.
+        logits[:] = np.nan
+        when = f"after the caller overwrote the logits of {size[0]} rows"
+        yield from ask.compare(session.next_logits(), expected, when)
+        yield from ask.compare(ask.logits(texts), expected, f"in a new session, {when}")
+        logits[:] = expected  # the other laws look at a model as it was
 
 
 @law("Return softmax(logits) of the session's logits.")

@@ -103,6 +103,10 @@ class ToyVocabulary:
         """Return the ids of the words of a text."""
         return [self._ids.get(word, self.unknown) for word in text.split()]
 
+    def token_name(self, token: int) -> str:
+        """Return the name of a token, such as `[end]`."""
+        return self.words[token]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the words of ids, without padding and end."""
         return " ".join(self.words[i] for i in ids if i not in self._silent)

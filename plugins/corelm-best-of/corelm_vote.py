@@ -14,9 +14,10 @@ class Vote(Decoder):
     The answer of a text is the last match of a pattern; texts without one have no vote. Votes are
     `equal`, as in self-consistency; or the `score` of each text, as in DeepConf; or by `rank`, as
     in self-certainty: (n - r + 1) ** power for the text with the r-th highest score of n. With
-    `mask_logits` below 1 only the texts with the highest scores vote. Of the texts with the winning
-    answer, the one with the highest score is kept; the first one on ties. If no text has an
-    answer, the score alone decides. Sample i has the candidates of `best_of`.
+    `keep=0.5` only half of the texts with an answer vote, those with the highest scores, as
+    DeepConf filters. Of the texts with the winning answer, the one with the highest score is kept;
+    the first one on ties. If no text has an answer, the score alone decides. Sample i has the
+    candidates of `best_of`.
 
     Source: Wang et al. 2023, Self-consistency improves chain of thought reasoning in language
     models, arXiv 2203.11171; Fu et al. 2025, Deep think with confidence, arXiv 2508.15260; Kang et
@@ -45,7 +46,10 @@ class Vote(Decoder):
         local=True,
     )
     keep: float = param(
-        1.0, "share of the texts that vote, those with the highest scores", gt=0, le=1
+        1.0,
+        "share of the texts with an answer that vote, those with the highest scores",
+        gt=0,
+        le=1,
     )
     power: float = param(0.5, "exponent of votes by rank", ge=0)
     window: int = param(WINDOW, "tokens of a group and of the tail, for the scores", ge=1)

@@ -63,6 +63,16 @@ def test_the_winning_answer(settings, kept):
     assert Vote(**settings).elect(ANSWERS, SCORES) == kept
 
 
+def test_the_share_that_votes_is_of_the_texts_with_an_answer():
+    """Half of four, the sure texts without an answer left out: a alone wins."""
+    answers, scores = ["b", None, "a", "b", None, "a"], [1.0, 9.0, 4.0, 2.0, 8.0, 3.0]
+    assert Vote(keep=0.5).elect(answers, np.array(scores)) == 2
+    [keep] = [each for each in Vote.parameters() if each.name == "keep"]
+    assert "share of the texts with an answer" in keep.rule.help
+    few = ["b", None, None, "b", None, "a"]  # of three answers two vote, and the first wins a tie
+    assert Vote(keep=0.5).elect(few, np.array(scores)) == 3
+
+
 def test_votes_by_their_definitions():
     """Against plain code, for random answers and scores: ties go to the first."""
     rng = np.random.default_rng(4)

@@ -11,8 +11,9 @@ class BreakLoop(Mask):
     """Make chosen words the only possible ones where the last phrase has come several times.
 
     The phrase has two or more tokens, and the prompt doesn't count: it is the loop at which
-    `--stop-loop` ends a text. After the words, the text continues; if the loop resumes, they
-    come again after one free token. So a model that thinks in circles can be led to `</think>`.
+    `--stop-loop` ends a text. After the words the text continues and the count begins anew, so the
+    words never become a loop of their own: they come again where a phrase after them has come as
+    often. So a model that thinks in circles can be led to `</think>`.
 
     Related: force, phase, no_repeat_ngram, dry.
 
@@ -58,13 +59,27 @@ def turn_of(tokens, words, times):
         >>> turn_of([1, 2, 1, 2, 7, 8], [7, 8], 2) is None
         True
     """
-    # The longest beginning of the words counts, even where it continues the loop: the token after
-    # all the words is free, so the model can leave the loop.
-    for written in range(len(words), -1, -1):
-        before = len(tokens) - written
-        if tokens[before:] == words[:written] and ends_in_loop(tokens[:before], times):
-            return written if written < len(words) else None
+    since = tokens[_last_break(tokens, words, times) :]
+    # The longest beginning of the words counts, even where it continues the loop.
+    for written in range(len(words) - 1, -1, -1):
+        before = len(since) - written
+        if before > 0 and since[before:] == words[:written] and ends_in_loop(since[:before], times):
+            return written
     return None
+
+
+def _last_break(tokens, words, times):
+    """Return the place after the last words that broke a loop; 0 without any.
+
+    The loop lies after the words before, or the words and the tokens between them would be one.
+    """
+    start, size = 0, len(words)
+    for place in range(len(tokens) - size + 1 if size else 0):
+        # The words first: they rule out nearly every place at once.
+        is_words = place > start and tokens[place : place + size] == words
+        if is_words and ends_in_loop(tokens[start:place], times):
+            start = place + size
+    return start
 
 
 @hookimpl

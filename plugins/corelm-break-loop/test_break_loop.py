@@ -69,27 +69,40 @@ def test_the_number_of_times(times, text):
     assert possible(sampler, text.removeprefix("a ")) is None
 
 
-def test_words_that_continue_the_loop_come_again_after_a_free_token():
+def test_words_that_continue_the_loop_begin_a_new_count():
     sampler = BreakLoop(words=["a"], times=2)
     assert possible(sampler, "a b a b") == "a"
-    assert possible(sampler, "a b a b a") is None
-    assert possible(sampler, "a b a b a b") == "a"
-    assert possible(sampler, "a b a b a b a") is None
+    for free in ("a b a b a", "a b a b a b", "a b a b a b a", "a b a b a b a b"):
+        assert possible(sampler, free) is None
+    assert possible(sampler, "a b a b a b a b a") == "a"
 
 
-def test_every_text_of_two_tokens_up_to_ten():
-    """By the definition: a word is due where the words before it directly follow a loop."""
-    words = [2, 0]
-    for length in range(11):
-        for text in itertools.product((0, 1), repeat=length):
-            drawn = list(text)
-            due = [
-                i
-                for i in (2, 1, 0)
-                if drawn[length - i :] == words[:i] and ends_in_loop(drawn[: length - i])
-            ]
-            expected = due[0] if due and due[0] < 2 else None
-            assert turn_of(drawn, words, 3) == expected
+def test_every_text_of_three_tokens_up_to_nine():
+    """By the definition, token by token: the word that ends a loop begins a new count."""
+    for length in range(10):
+        for text in itertools.product((0, 1, 2), repeat=length):
+            since = []
+            for token in text:
+                broken = token == 2 and since and ends_in_loop(since, 2)
+                since = [] if broken else [*since, token]
+            due = 0 if since and ends_in_loop(since, 2) else None
+            assert turn_of(list(text), [2], 2) == due
+
+
+@pytest.mark.parametrize("words", [[2, 1], [2, 0], [3, 4], [0, 1], [2], [2, 3, 4]])
+@pytest.mark.parametrize(
+    "following", [{0: 1, 1: 0, 2: 0, 3: 0, 4: 1}, {0: 1, 1: 2, 2: 0, 3: 0, 4: 0}]
+)
+def test_the_words_never_become_a_loop_of_their_own(following, words):
+    """A greedy model in a loop: two words and one free token came for ever."""
+    tokens, breaks = [0], []
+    while len(breaks) < 8:
+        turn = turn_of(tokens, words, 2)
+        if turn == 0:
+            breaks.append(len(tokens))
+        tokens.append(following[tokens[-1]] if turn is None else words[turn])
+    free = np.diff(breaks) - len(words)
+    assert free.min() >= 4  # the shortest loop of two phrases
 
 
 def test_each_row_is_its_own():

@@ -18,6 +18,7 @@ from corelm import (
     same_vocabulary,
     softmax,
 )
+from corelm.runs import never_drawn
 
 LOWEST = -1e4
 """The least log-probability that counts, so that the difference of two is a number."""
@@ -202,11 +203,10 @@ class GuidedModel:
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids."""
         tokens = np.asarray(tokens, dtype=np.int64)
-        never = [self.vocabulary.padding, None if self._unknown else self.vocabulary.unknown]
         return GuidedSession(
             [reading.start(tokens) for reading in self._readings],
             self._combine,
-            [token for token in never if token is not None],
+            never_drawn(self.vocabulary, self._unknown),
         )
 
     def next_token_distribution(self, tokens):

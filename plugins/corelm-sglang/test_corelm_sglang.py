@@ -8,7 +8,7 @@ import pickle
 import sys
 import weakref
 from importlib.util import find_spec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import corelm_sglang
 import numpy as np
@@ -34,9 +34,11 @@ PICKLE = importlib.import_module("dill") if find_spec("dill") else pickle
 class Request:
     """The fields of SGLang's `Req` that a processor reads."""
 
-    def __init__(self, rid, tokens, tokenizer=None, ends=()):
+    def __init__(self, rid, tokens, tokenizer=None, ends=(), **params):
         self.rid, self.origin_input_ids, self.output_ids = rid, list(tokens), []
         self.tokenizer, self.eos_token_ids = tokenizer, set(ends)
+        others = {"stop_token_ids": None, "ignore_eos": False, "logit_bias": None}
+        self.sampling_params = SimpleNamespace(**others | params)
 
 
 @pytest.fixture
@@ -122,6 +124,37 @@ def test_words_are_those_of_the_requests_tokenizer(processor):
     rows = [(Request("words", before, tokenizer, ends=[1]), params)]
     found = step(processor, rows, [np.zeros(len(tokenizer))])[0]
     assert np.flatnonzero(found == -np.inf).tolist() == [cat]
+
+
+@pytest.mark.parametrize(
+    ("fields", "never"),
+    [
+        ({}, [0, 264, 265]),
+        ({"stop_token_ids": {0}}, [264, 265]),
+        ({"logit_bias": {"0": 1.0}}, [264, 265]),
+    ],
+)
+def test_tokens_that_are_never_drawn_here_are_never_drawn_there(processor, fields, never):
+    tokenizer = tiny_tokenizer(pad_token="!")
+    params = corelm_sglang.sampling_params("temperature(t=0.5)")
+    request = Request(f"never{fields}", [3], tokenizer, **fields)
+    found = step(processor, [(request, params)], [np.zeros(266)])[0]
+    assert np.flatnonzero(found == -np.inf).tolist() == never
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"ends": [5]}, [5, 263]),
+        ({"ends": [5], "stop_token_ids": {7}}, [5, 7, 263]),
+        ({"ends": [5], "stop_token_ids": {7}, "ignore_eos": True}, []),
+    ],
+)
+def test_every_end_of_a_request_is_an_end(processor, fields, ends):
+    request = Request(f"ends{fields}", [3], tiny_tokenizer(), **fields)
+    params = corelm_sglang.sampling_params("min_length(n=6)")
+    found = step(processor, [(request, params)], [np.zeros(264)])[0]
+    assert np.flatnonzero(found == -np.inf).tolist() == ends
 
 
 def test_requests_without_corelm_and_those_that_fail_are_left_alone(processor, caplog):

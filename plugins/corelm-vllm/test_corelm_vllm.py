@@ -1,5 +1,6 @@
 """corelm's samplers in stand-ins of vLLM: both interfaces, token for token as corelm.generate."""
 
+import copy
 import importlib
 import inspect
 import logging
@@ -33,10 +34,14 @@ def config(**model):
         "hf_config": types.SimpleNamespace(eos_token_id=5),
         "get_vocab_size": lambda: len(MODEL.vocabulary),
     }
-    return types.SimpleNamespace(model_config=types.SimpleNamespace(**settings | model))
+    return types.SimpleNamespace(
+        model_config=types.SimpleNamespace(**settings | model),
+        scheduler_config=types.SimpleNamespace(max_num_seqs=64),
+    )
 
 
 CONFIG = config()
+NEVER = [MODEL.vocabulary.padding, MODEL.vocabulary.unknown]
 SAMPLERS = [
     *corelm.interop.testing.SAMPLERS,
     "p_less",
@@ -67,9 +72,9 @@ def asking(sampler, seed=None, **fields):
 
 
 def logits_of(text):
-    """Return the toy model's logits as an engine has them, its padding impossible."""
+    """Return the toy model's logits as an engine has them: padding and [UNK] are the likeliest."""
     logits = MODEL.start(np.asarray([text])).next_logits()[0].astype(np.float32)
-    logits[[MODEL.vocabulary.padding, MODEL.vocabulary.unknown]] = -np.inf
+    logits[[MODEL.vocabulary.padding, MODEL.vocabulary.unknown]] = logits.max() + 1
     return logits
 
 
@@ -112,10 +117,15 @@ class TestV2:
 
     @pytest.mark.slow
     def test_the_draws_of_a_seed_follow_the_distribution(self, processor):
+        vocabulary = ToyModel([f"w{i}" for i in range(58)], end=False).vocabulary
+        possible = copy.copy(vocabulary)
+        possible.padding = possible.unknown = None
+        wide = config(tokenizer_object=stand_ins.Tokenizer(possible), get_vocab_size=lambda: 60)
+
         def draw(logits, sampler):
             slots = [*range(1000)]
             processor_class = processor.CorelmLogitsProcessor
-            engine = stand_ins.V2Engine(processor_class, CONFIG, slots=1000, vocabulary=60)
+            engine = stand_ins.V2Engine(processor_class, wide, slots=1000, vocabulary=60)
             for slot in slots:
                 engine.add(slot, [3], asking(sampler, slot))
             for _ in range(20):
@@ -162,6 +172,64 @@ class TestV2:
         for _ in range(6, len(whole)):
             engine.commit(1, engine.step([1], logits_of)[0].argmax())
         assert engine.text(1) == whole
+
+    @pytest.mark.parametrize("sampler", ["mirostat(tau=1.0)", "adaptive_p(target=0.2)"])
+    @pytest.mark.parametrize("kept", [1, 0], ids=["after a token", "a token is lost"])
+    def test_an_interrupted_request_keeps_its_surprisals(self, processor, sampler, kept):
+        """It goes on in another slot, its text is read in parts, and another one has its old slot.
+
+        With asynchronous scheduling vLLM may lose the token of the last step.
+        """
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        whole = expected(sampler, "the cat", 4, length=24)
+        engine.add(1, whole[:2], asking(sampler, 4))
+        for length in range(2, 12):
+            token = engine.step([1], logits_of)[0].argmax()
+            assert token == whole[length]
+            engine.commit(1, token)
+        engine.add(1, [3], asking(sampler, 5))
+        engine.step([1], logits_of)
+        engine.add(6, whole[:2], asking(sampler, 4), text=whole[: 11 + kept])
+        for wrong in (4, 3):
+            engine.step([6], lambda text, wrong=wrong: logits_of([wrong]))
+        for _ in range(11 + kept, len(whole)):
+            engine.commit(6, engine.step([6], logits_of)[0].argmax())
+        assert engine.text(6) == whole
+
+    def test_surprisals_of_many_requests_are_forgotten(self, processor):
+        few = config()
+        few.scheduler_config.max_num_seqs = 2
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, few)
+        for slot in range(5):
+            engine.add(slot, [3, 4], asking("mirostat", slot))
+            engine.step([slot], logits_of)
+        assert len(engine.processor._requests._recent._requests) == 2
+
+    def test_the_samples_of_a_request_are_the_samples_of_generate(self, processor):
+        params = asking("temperature(t=1.5)", 7, n=3)
+        for _ in range(2):  # the same object may serve several prompts
+            processor.CorelmLogitsProcessor.validate_params(params)
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        for i in range(3):  # as vLLM makes one of three
+            one = copy.copy(params)
+            one.n, one.seed = 1, params.seed + i
+            engine.add(i, MODEL.vocabulary.encode("the cat"), one)
+        for _ in range(10):
+            for slot, row in enumerate(engine.step([0, 1, 2], logits_of)):
+                engine.commit(slot, row.argmax())
+        texts = corelm.generate(
+            MODEL, "the cat", sampler="temperature(t=1.5)", length=10, seed=7, n=3
+        )
+        assert [engine.text(i)[2:] for i in range(3)] == [text.tokens for text in texts]
+        params.n, params.seed = 1, 5  # vLLM's seed means nothing to corelm
+        processor.CorelmLogitsProcessor.validate_params(params)
+        assert importlib.import_module("corelm_vllm.settings").read_settings(params).sample == 0
+
+    def test_without_a_seed_of_corelm_the_samples_are_vllms(self, processor):
+        params = asking("temperature(t=1.5)", n=3)
+        processor.CorelmLogitsProcessor.validate_params(params)
+        assert params.seed is None
+        assert params.extra_args == {"corelm": "temperature(t=1.5)"}
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
     def test_drafts_of_speculative_decoding_change_no_text(self, processor, sampler):
@@ -263,8 +331,8 @@ class TestV2:
         for slot, sampler in samplers.items():
             engine.add(slot, [3], asking(sampler, **fields))
             engine.commit(slot, 4)
-        rows = engine.step([0, 1, 2], lambda text: np.zeros(13, np.float32)).numpy()
-        assert np.flatnonzero(np.isneginf(rows[0])).tolist() == ends
+        rows = engine.step([0, 1, 2], lambda text: np.zeros(12, np.float32)).numpy()
+        assert np.flatnonzero(np.isneginf(rows[0])).tolist() == [*NEVER, *ends]
         assert np.flatnonzero(rows[1] > 0).tolist() == ends
         assert set(ends) <= set(np.flatnonzero(np.isfinite(rows[2])).tolist())
 
@@ -275,9 +343,29 @@ class TestV2:
         engine.add(1, [3], asking(sampler, eos_ids=(5,)))
         for slot in (0, 1):
             engine.commit(slot, 4)
-        one, two = engine.step([0, 1], lambda text: np.zeros(13, np.float32)).numpy()
-        assert np.flatnonzero(one).tolist() == [5, 7]
-        assert np.flatnonzero(two).tolist() == [5]
+        one, two = engine.step([0, 1], lambda text: np.zeros(12, np.float32)).numpy()
+        assert np.flatnonzero(one).tolist() == [*NEVER, 5, 7]
+        assert np.flatnonzero(two).tolist() == [*NEVER, 5]
+
+    @pytest.mark.parametrize(
+        ("fields", "possible"),
+        [
+            ({}, []),
+            ({"stop_token_ids": [0]}, [0]),
+            ({"logit_bias": {1: 2.0}}, [1]),
+            ({"allowed_token_ids": [0, 1, 4]}, [0, 1]),
+        ],
+    )
+    @pytest.mark.parametrize("sampler", ["temperature(t=0.5)", "presence_penalty(penalty=1.0)"])
+    def test_a_request_may_name_a_token_that_is_never_drawn(
+        self, processor, sampler, fields, possible
+    ):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        engine.add(0, [3], asking(sampler))
+        engine.add(1, [3], asking(sampler, **fields))
+        plain, row = engine.step([0, 1], lambda text: np.zeros(12, np.float32)).numpy()
+        assert np.flatnonzero(np.isneginf(plain)).tolist() == NEVER
+        assert np.flatnonzero(np.isneginf(row)).tolist() == [i for i in NEVER if i not in possible]
 
 
 class TestV1:
@@ -329,6 +417,20 @@ class TestV1:
         [row] = engine.apply(torch.from_numpy(logits_of([3])[None]))
         np.testing.assert_array_equal(row, logits_of([3]))
 
+    def test_without_the_drawn_tokens_a_sampler_that_reads_them_stops(self, engine, caplog):
+        """With asynchronous scheduling they are -1 if `logits_processors` names no class."""
+        output = [-1]
+        added = [
+            (0, asking("repetition_penalty(penalty=2.0)", 1), [3], output),
+            (1, asking("uniform", 1), [3], output),
+        ]
+        engine.update_state(BatchUpdate(2, added=added))
+        reads, draws = engine.apply(torch.from_numpy(np.stack([logits_of([3])] * 2)))
+        np.testing.assert_array_equal(reads, logits_of([3]))
+        assert torch.isfinite(draws).sum() == 1
+        [record] = caplog.records
+        assert "start it with --logits-processors corelm_vllm:CheckRequests" in record.message
+
     def test_it_may_change_the_most_likely_token(self, engine):
         assert engine.is_argmax_invariant() is False
 
@@ -355,6 +457,9 @@ class TestV1:
         ),
         (asking("min_p", temperature=0.7), "temperature=0.7 would change"),
         (asking("min_p", top_k=50), "top_k=50 would change"),
+        (asking("min_p", 3, repetition_penalty=1.2), "put repetition_penalty(penalty=1.2) into"),
+        (asking("min_p", presence_penalty=0.5), "vLLM's presence_penalty=0.5 may act after corelm"),
+        (asking("min_p", 3, frequency_penalty=-1.0), "vLLM's frequency_penalty=-1.0"),
     ],
 )
 def test_a_wrong_request_is_refused_in_one_line(processor, params, message):
@@ -420,10 +525,21 @@ def test_the_vocabulary_is_that_of_the_tokenizer_and_the_configuration(monkeypat
     the_cat = MODEL.vocabulary.encode("the cat")
     assert vocabulary.encode("the cat") == the_cat
     assert vocabulary.decode(np.array(the_cat)) == "the cat"
-    assert (vocabulary.start, vocabulary.padding, vocabulary.unknown) == (None, None, None)
+    assert (vocabulary.start, vocabulary.unused) == (None, ())
+    never = [None if token in ends else token for token in NEVER]
+    assert [vocabulary.padding, vocabulary.unknown] == never
 
 
-def test_an_engine_without_a_tokenizer_has_no_start(monkeypatch):
+def test_ids_beyond_the_tokenizer_are_never_drawn(monkeypatch):
+    stand_ins.install(monkeypatch, ["V1"])
+    model = config(get_vocab_size=lambda: 15).model_config
+    vocabulary = importlib.import_module("corelm_vllm.vocabulary").VllmVocabulary(model)
+    assert vocabulary.unused == (12, 13, 14)
+    assert vocabulary.of_requests(frozenset({5}), frozenset({13})).unused == (12, 14)
+
+
+def test_an_engine_without_a_tokenizer_knows_no_special_tokens(monkeypatch):
     stand_ins.install(monkeypatch, ["V1"])
     model = config(skip_tokenizer_init=True, tokenizer_object=None).model_config
-    assert importlib.import_module("corelm_vllm.vocabulary").VllmVocabulary(model).start is None
+    vocabulary = importlib.import_module("corelm_vllm.vocabulary").VllmVocabulary(model)
+    assert (vocabulary.start, vocabulary.padding, vocabulary.unused) == (None, None, ())

@@ -23,6 +23,13 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    n: int = 1
+    seed: int | None = None
+    logit_bias: dict[int, float] | None = None
+    allowed_token_ids: list[int] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool = False
     extra_args: dict[str, Any] | None = None
@@ -125,15 +132,24 @@ class V1LogitsProcessor(ABC):
 
 
 class Tokenizer:
-    """A tokenizer of the toy model's words.
+    """A tokenizer with the tokens of a vocabulary.
 
     Args:
-        vocabulary: the toy model's.
+        vocabulary: a corelm vocabulary, such as the toy model's.
         start: the ids that it puts before a text.
     """
 
+    eos_token_id = bos_token_id = None
+
     def __init__(self, vocabulary, start=()):
         self._vocabulary, self._start = vocabulary, start
+        self.pad_token_id, self.unk_token_id = vocabulary.padding, vocabulary.unknown
+
+    def __len__(self):
+        return len(self._vocabulary)
+
+    def get_vocab(self):
+        return {str(i): i for i in range(len(self))}
 
     def encode(self, text, add_special_tokens=True):
         return [*(self._start if add_special_tokens else ()), *self._vocabulary.encode(text)]

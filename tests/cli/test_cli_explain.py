@@ -71,7 +71,6 @@ def test_a_word_is_traced(run: Run) -> None:
         ["2", "top_p(p=0.8)", "-", "-"],
         ["3", "temperature(t=0.5)", "-", "-"],
         ["removed", "by", "2", "top_p(p=0.8)"],
-        [],
     ]
     text = run(*TOY, "--sampler", CHAIN, "--token", "dog").out
     assert "drawn with probability 39.3%" in text
@@ -304,3 +303,20 @@ def test_options_of_drawn_tokens_that_exclude_each_other(
     result = run(*TOY, "--sampler", "stochastic", *words)
     assert result.code == 2
     assert message in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*TOY, "--sampler", "top_k(k=2)"),
+        (*TOY, "--sampler", "greedy", "--token", "cat"),
+        (*TOY, "--sampler", "temperature(t=0.5)"),
+        ("models", "imdb"),
+        ("presets",),
+    ],
+)
+def test_a_page_ends_with_its_last_line(run: Run, words: tuple[str, ...]) -> None:
+    result = run(*words)
+    assert result.code == 0
+    assert result.out.endswith("\n")
+    assert not result.out.endswith("\n\n")

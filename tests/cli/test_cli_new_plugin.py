@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ PIP = (
     "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
     "--disable-pip-version-check", "--root-user-action", "ignore",
 )  # fmt: skip
-KINDS = ["sampler", "decoder", "model", "metric", "command"]
+KINDS = ["sampler", "mask", "decoder", "model", "metric", "observer", "command"]
 FILES = ["README.md", "corelm_top_cube.py", "pyproject.toml", "test_top_cube.py"]
 
 
@@ -94,6 +95,36 @@ def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "sentence"),
+    [
+        (
+            "sample",
+            "command",
+            "corelm already has a command sample: with both installed, the bare ",
+        ),
+        ("report", "command", "corelm 0.1.0 already has a command report: with both installed, "),
+        (
+            "top_k",
+            "mask",
+            "corelm 0.1.0 already has a sampler top_k: with both installed, the bare",
+        ),
+        ("top_k", "decoder", "corelm 0.1.0 already has a sampler top_k: with both installed, the "),
+        (
+            "wide",
+            "sampler",
+            "corelm-toy 1.0 already has a decoder wide: with both installed, each ",
+        ),
+    ],
+)
+def test_a_name_that_another_kind_has_is_warned_of_too(
+    run: Run, tmp_path: Path, name: str, kind: str, sentence: str
+) -> None:
+    result = run("plugins", "new", name, f"--{kind}", "--into", str(tmp_path))
+    assert result.code == 0
+    assert f"warning: {sentence}" in result.err
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["1a"], "'1a' cannot name a sampler: use letters, digits and single _, begin with a "
@@ -157,45 +188,78 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
     done = subprocess.run(tests, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "43 passed" in done.stdout
+    assert "44 passed" in done.stdout  # the example of its docstring too
+
+
+EVERY = {
+    "sampler": (("sample", "--model", "toy", "the", "--length", "3", "--sampler", "a_sampler",
+                 "--nats", "0"), "the cat sat on\n"),
+    "mask": (("sample", "--model", "toy", "the", "--length", "3", "--sampler",
+              "a_mask(letter='a') | greedy"), "the dog\n"),
+    "decoder": (("sample", "--model", "toy", "the", "--length", "3", "--decoder", "a_decoder",
+                 "--sure", "3"), "the cat sat on\n"),
+    "model": (("sample", "--model", "a_model", "the ", "--length", "4", "--sampler", "greedy"),
+              "the the \n"),
+    "metric": (("report", "greedy", "--model", "toy", "-n", "2", "--length", "3", "--metric",
+                "a_metric", "--csv", "-"),
+               "greedy,generated_texts,corelm-a-metric:a_metric,3.0,,,2,,,,,,\n"),
+    "observer": (("sample", "--model", "toy", "the", "--length", "3", "--sampler", "greedy"),
+                 "the cat sat on\n"),
+    "command": (("a-command", "This movie"), "3.16\n"),
+}  # fmt: skip
+"""The command that tries each kind, and the last line of what it writes."""
+
+DRIVER = """
+import logging, sys
+from corelm.cli import main
+
+logging.basicConfig(level=logging.INFO, format="logged: %(message)s", stream=sys.stderr)
+for words in {commands}:
+    assert main(words) == 0, words
+    print("=====", flush=True)
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "entry", "words", "output", "passed"),
-    [
-        ("decoder", "top_cube", ("sample", "--model", "toy", "the", "--length", "3", "--decoder",
-                              "top_cube", "--sure", "3"), "the cat sat on\n", 32),
-        ("model", "top_cube", ("sample", "--model", "top_cube", "the ", "--length", "4",
-                               "--sampler", "greedy"), "the the \n", 18),
-        ("metric", "top_cube", ("report", "greedy", "--model", "toy", "-n", "2", "--length", "3",
-                             "--metric", "top_cube", "--csv", "-"),
-         "greedy,generated_texts,corelm-top-cube:top_cube,3.0,,,2,,,,,,\n", 6),
-        ("command", "top-cube", ("top-cube", "This movie"), "3.16\n", 3),
-    ],
-)  # fmt: skip
-def test_every_kind_of_package_works_and_passes_its_tests(
-    run: Run, tmp_path: Path, kind: str, entry: str, words: list[str], output: str, passed: int
+def test_every_kind_of_package_works_and_passes_its_tests_and_examples(
+    run: Run, tmp_path: Path
 ) -> None:
-    assert run("plugins", "new", "top_cube", f"--{kind}", "--into", str(tmp_path)).code == 0
-    package, site = tmp_path / "corelm-top-cube", tmp_path / "site"
-    subprocess.run([sys.executable, *PIP, "--target", site, package], check=True)
+    """Each is generated, installed, checked, tried, and tested with its doctests."""
+    for kind in EVERY:
+        words = ("plugins", "new", f"a_{kind}", f"--{kind}", "--into", str(tmp_path / "packages"))
+        assert run(*words).code == 0
+    packages, site = sorted((tmp_path / "packages").iterdir()), tmp_path / "site"
+    assert len(packages) == len(EVERY) == len(KINDS)
+    subprocess.run([sys.executable, *PIP, "--target", site, *packages], check=True)
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     options = {"env": environment, "capture_output": True, "text": True, "cwd": tmp_path}
 
-    corelm = [sys.executable, "-m", "corelm"]
-    alone = options | {"env": environment | {"CORELM_PLUGINS": "corelm-top-cube"}}
-    listed = subprocess.run([*corelm, "plugins", "--check", "--json"], **alone)
+    own = ",".join(package.name for package in packages)
+    alone = options | {"env": environment | {"CORELM_PLUGINS": own}}
+    command = [sys.executable, "-m", "corelm", "plugins", "--check", "--json"]
+    listed = subprocess.run(command, **alone)
     assert listed.returncode == 0, listed.stderr
-    [plugin] = [p for p in json.loads(listed.stdout) if p["distribution"] == "corelm-top-cube"]
-    assert plugin["offers"] == [{"kind": kind, "name": entry}]
-    written = subprocess.run([*corelm, *words], **options).stdout
-    assert written.splitlines(keepends=True)[-1] == output
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
-    done = subprocess.run(tests, **options)
+    offers = {p["distribution"]: p["offers"] for p in json.loads(listed.stdout)}
+    for kind in EVERY:
+        entry = "a-command" if kind == "command" else f"a_{kind}"
+        word = "sampler" if kind == "mask" else kind
+        expected = [] if kind == "observer" else [{"kind": word, "name": entry}]
+        assert offers[f"corelm-a-{kind}"] == expected
+
+    driver = DRIVER.format(commands=[list(words) for words, _ in EVERY.values()])
+    written = subprocess.run([sys.executable, "-c", driver], **options)
+    assert written.returncode == 0, written.stderr
+    for text, (_, output) in zip(written.stdout.split("=====\n"), EVERY.values(), strict=False):
+        assert text.splitlines(keepends=True)[-1] == output
+    assert "logged: position 0: 1 token, 0.00 nats of entropy" in written.stderr
+
+    tests = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--doctest-modules"]
+    done = subprocess.run([*tests, *packages], **options)
     assert done.returncode == 0, done.stdout
-    assert f"{passed} passed" in done.stdout
+    for kind in set(EVERY) - {"model", "command"}:
+        assert re.search(rf"corelm_a_{kind}\.py::corelm_a_{kind}\..* PASSED", done.stdout)
+        assert f"test_a_{kind}.py::test_it_is_installed PASSED" in done.stdout
 
 
 def test_a_package_offers_one_thing(run: Run, tmp_path: Path) -> None:

@@ -118,3 +118,9 @@ def test_files_without_texts_are_refused(
     assert result.code == 2
     assert message in result.err
     assert "cannot read" in run(*TOY, str(tmp_path / "missing.txt")).err
+
+
+def test_a_text_that_is_not_there_is_no_prompt_file(run, tmp_path) -> None:
+    gone = tmp_path / "nofile.txt"
+    result = run("score", str(gone))
+    assert result.err == f"error: cannot read the text {gone}: No such file or directory\n"

@@ -102,6 +102,21 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return ran
 
 
+def test_a_message_that_is_not_text_is_left_out(run, monkeypatch, capsys) -> None:
+    import io
+
+    from corelm.cli.app import run as run_command
+
+    run("chat", "--model", "chat_toy")  # registers it
+    given = io.BytesIO(b"/sampler greedy\nthe \xff cat\nthe cat\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given))
+    assert run_command(["chat", "--model", "chat_toy", "--seed", "1", "--length", "4"]) == 0
+    shown = capsys.readouterr()
+    assert "error: the message is not UTF-8, so it was left out\n" in shown.err
+    [text] = corelm.generate(ChatToy(), "the cat", sampler="greedy", length=4)
+    assert shown.out == f"{text.text}\n"
+
+
 def test_the_command_answers_lines_and_obeys_commands(run: Callable[..., str]) -> None:
     lines = ["/sampler greedy", "the cat", "/undo", "/seed 5", "/sampler", "/smapler", "", "/help"]
     shown = run("chat", "--model", "chat_toy", "--seed", "1", "--length", "4", lines=lines)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from corelm.errors import UsageError
+from corelm.generation import patterns as patterns_module
 from corelm.generation.patterns import TextPatterns
 
 
@@ -75,7 +76,7 @@ def test_an_empty_string_is_refused():
 
 def test_a_pattern_that_takes_exponential_time_is_stopped(monkeypatch):
     monkeypatch.setattr("corelm.generation.patterns.TIMEOUT", 0.1)
-    with pytest.raises(UsageError, match=r"takes more than 0.1 second on a text of 41 characters"):
+    with pytest.raises(UsageError, match="takes too long on a text of 41 characters"):
         TextPatterns(patterns="(a|aa)+$").search("a" * 40 + "b")
 
 
@@ -99,3 +100,26 @@ def test_strings_are_found_where_a_regular_expression_finds_them():
         patterns = ["".join(map(re.escape, string)) for string in strings]
         found = TextPatterns(strings, ignore_case=ignore_case).search(text, start)
         assert found == TextPatterns(patterns=patterns, ignore_case=ignore_case).search(text, start)
+
+
+@pytest.mark.parametrize("pattern", ["(?R)|x", "(?R)"])
+def test_a_pattern_that_calls_itself_without_end_is_named(pattern):
+    with pytest.raises(UsageError, match=re.escape(repr(pattern))):
+        TextPatterns(patterns=pattern)
+
+
+def test_the_bound_is_for_all_searches_together(monkeypatch):
+    patterns = TextPatterns(patterns=r"(.*e){2}b")
+    monkeypatch.setattr(patterns_module, "USUAL", 0.0)
+    spent = iter([0.0, 0.2] * 100)  # each search takes 0.2 s, and is within its own bound
+    monkeypatch.setattr(patterns_module.time, "thread_time", lambda: next(spent))
+    for _ in range(2):
+        patterns.search("abe")
+    with pytest.raises(UsageError, match="takes too long in all"):
+        patterns.search("abe")
+
+
+def test_many_usual_searches_stay_within_the_bound():
+    patterns = TextPatterns(patterns=r"d\w+g")
+    for length in range(20_000):
+        patterns.search("x" * (length % 100))

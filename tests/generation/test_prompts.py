@@ -126,3 +126,15 @@ def test_a_scored_text_after_a_start_token():
     vocabulary = ToyModel().vocabulary
     assert prompt_and_text(vocabulary, "[end] the", " cat") == ([11], [4])
     assert prompt_and_text(vocabulary, "[end]", " the cat") == ([], [11, 4])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "imdb"])
+def test_a_prompt_may_begin_with_the_name_of_the_start_token(name):
+    model = corelm.load(name)
+    vocabulary = model.vocabulary
+    start = vocabulary.words[vocabulary.start]
+    plain = encoded(vocabulary, "This movie")
+    assert encoded(vocabulary, f"{start}This movie") == plain
+    assert encoded(vocabulary, start) == []
+    assert encoded(vocabulary, f"This movie{start}") != plain  # within a text it is text
+    assert list(prompt_notes(model, [f"{start}This movie"])) == []

@@ -29,11 +29,18 @@ def prepared(tokens):
     return logits
 
 
-def run(engine, texts, length):
+def unprepared(tokens):
+    """Return the toy model's logits as engines have them: padding and [UNK] are the likeliest."""
+    logits = prepared(tokens)
+    logits[[MODEL.vocabulary.padding, MODEL.vocabulary.unknown]] = logits.max() + 1
+    return logits
+
+
+def run(engine, texts, length, logits_of=prepared):
     """Generate as an engine does: logits of each row, the sampler, the likeliest token."""
     texts = [list(text) for text in texts]
     for _ in range(length):
-        logits = engine(np.stack([prepared(text) for text in texts]), texts)
+        logits = engine(np.stack([logits_of(text) for text in texts]), texts)
         for text, row in zip(texts, logits, strict=True):
             text.append(int(row.argmax()))
     return texts
@@ -45,6 +52,47 @@ def test_with_a_seed_the_text_is_that_of_generate(sampler):
     found = run(EngineSampler(sampler, seed=7), [prompt, prompt, prompt], 12)
     expected = corelm.generate(MODEL, "the cat", sampler=sampler, length=12, n=3, seed=7)
     assert [text[2:] for text in found] == [text.tokens for text in expected]
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "uniform | top_k(k=4)", "greedy"])
+def test_tokens_that_are_never_drawn_here_are_never_drawn_there(sampler):
+    prompt = MODEL.vocabulary.encode("the cat")
+    engine = EngineSampler(sampler, seed=7, vocabulary=MODEL.vocabulary)
+    [found] = run(engine, [prompt], 12, unprepared)
+    [expected] = corelm.generate(MODEL, "the cat", sampler=sampler, length=12, seed=7)
+    assert found[2:] == expected.tokens
+
+
+def test_the_logits_of_the_engine_stay_as_they_are():
+    logits = unprepared([3])[None]
+    before = logits.copy()
+    result = EngineSampler("stochastic", vocabulary=MODEL.vocabulary)(logits, [[3]])
+    np.testing.assert_array_equal(logits, before)
+    np.testing.assert_array_equal(result[0], prepared([3]))
+
+
+def test_ids_without_a_token_are_never_drawn():
+    vocabulary = copy.copy(MODEL.vocabulary)
+    vocabulary.unused = (3, 5)
+    engine, size = EngineSampler("uniform", vocabulary=vocabulary), len(vocabulary)
+    for width, never in ((8, [0, 1, 3, 5]), (size + 2, [0, 1, 3, 5, size, size + 1])):
+        result = engine(np.zeros((1, width), np.float32), [[4]])
+        assert np.flatnonzero(np.isneginf(result[0])).tolist() == never
+
+
+def test_native_arrays_are_masked_in_their_library():
+    strict = pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
+    engine = EngineSampler("top_k(k=2)", vocabulary=MODEL.vocabulary)
+    logits = strict.asarray(np.array([[9.0, 8.0, 1.0, 3.0, 2.0]], np.float32))
+    found = np.asarray(engine.native(logits))
+    np.testing.assert_array_equal(found, [[-np.inf, -np.inf, -np.inf, 3.0, 2.0]])
+
+
+def test_a_row_with_nothing_else_is_refused():
+    engine = EngineSampler("stochastic", vocabulary=MODEL.vocabulary)
+    only_padding = np.where(np.arange(8) == MODEL.vocabulary.padding, 0, -np.inf)[None]
+    with pytest.raises(ModelOutputError, match="the engine's logits"):
+        engine(only_padding, [[3]])
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -6,8 +6,9 @@ import pytest
 
 import corelm
 from corelm.errors import UsageError
-from corelm.interop import vocabulary_of
+from corelm.interop import special_tokens, vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
+from corelm.runs import never_drawn
 
 pytestmark = pytest.mark.engines("transformers")
 transformers = pytest.importorskip("transformers", reason="pip install transformers")
@@ -110,4 +111,30 @@ def test_the_size_and_the_ends_are_the_models():
     assert (len(vocabulary), vocabulary.ends) == (300, (3, 263))
     assert (vocabulary.token_bytes(290), vocabulary.decode([290])) == (b"", "")
     assert (vocabulary.token_bytes(3), vocabulary.decode([257, 3])) == (b"", "the")
-    assert (vocabulary.padding, vocabulary.unknown) == (None, None)
+
+
+def test_padding_unknown_words_and_ids_beyond_the_tokens_are_never_drawn():
+    tokenizer = tiny_tokenizer(pad_token="!", unk_token="the")
+    vocabulary = vocabulary_of(tokenizer, 267)
+    assert (vocabulary.padding, vocabulary.unknown) == (0, 257)
+    assert vocabulary.unused == (264, 265, 266)
+    assert never_drawn(vocabulary).tolist() == [0, 257, 264, 265, 266]
+
+
+def test_a_token_that_ends_or_begins_a_text_stays_possible():
+    end = {"pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    assert vocabulary_of(tiny_tokenizer(**end)).padding is None
+    assert len(never_drawn(vocabulary_of(tiny_tokenizer(**end), ends=[]))) == 0
+    padded_with_another_end = vocabulary_of(tiny_tokenizer(pad_token="!"), 270, ends=[0, 265])
+    assert never_drawn(padded_with_another_end).tolist() == [264, 266, 267, 268, 269]
+
+
+def test_a_tokenizer_may_leave_out_ids():
+    class Even(dict):
+        pad_token_id = 2
+        get_vocab = dict.copy
+
+    gaps = Even({name: 2 * i for name, i in TOKENIZER.get_vocab().items()})
+    special = special_tokens(gaps, 2 * len(gaps), possible=[3])
+    assert special.unused == (1, *range(5, 2 * len(gaps), 2))
+    assert (special.padding, special.unknown) == (2, None)

@@ -10,7 +10,8 @@ truth of a figure of a whole set is its mean over the studies.
 
 Prints two Markdown tables. The first has for each figure the share of the studies whose interval
 holds the truth, over all chains and designs and in the worst and the best of them, for designs with
-8 units and for those with more. The second has for each design the share of the reports with a false statement.
+8 units and for those with more. The second has for each design the share of the reports with a
+false statement.
 """
 
 from __future__ import annotations

@@ -972,7 +972,9 @@ class Counted(list):
 
 def test_a_name_is_found_without_a_look_at_all_others(monkeypatch):
     """`plugins --check` asks for each of 20,000 names, and was quadratic."""
-    cls = type("Many", (corelm.Sampler,), {"__doc__": "Change nothing.", "__call__": lambda *_: _[1]})
+    cls = type(
+        "Many", (corelm.Sampler,), {"__doc__": "Change nothing.", "__call__": lambda *_: _[1]}
+    )
     many = {f"many_{i}": type(f"Many{i}", (cls,), {"__doc__": "."}) for i in range(50)}
     plugins = Registry([])
     hook = corelm.hookimpl(lambda: many)

@@ -153,7 +153,7 @@ class EqualRows(SESSION):
     [
         (NotANumber, "returns_logits", "returned NaN"),
         (Halves, "returns_logits", "returned float16 logits"),
-        (Shared, "returns_logits", "after the caller overwrote its logits"),
+        (Shared, "returns_logits", "after the caller overwrote the logits of 3"),
         (LosesAToken, "extends_as_it_starts", "after extending by 1"),
         (KeepsTheOrder, "selects_rows", r"after select\(\[2, 0, 1\]\)"),
         (ForgetsForks, "selects_rows", r"after select\(\[1, 1, 0, 2\]\)"),
@@ -175,6 +175,23 @@ def test_a_broken_session_is_found_out(session, law, complaint):
     by_name = {law.__name__: law for law in MODEL_LAWS}
     with pytest.raises(AssertionError, match=f"^Model .*{complaint}"):
         by_name[law](Model(session), tolerance=1e-5)
+
+
+class ViewOfOneRow(SESSION):
+    """A session that returns a part of its model's table where there is one row."""
+
+    def next_logits(self):
+        if len(self._tokens[-1]) == 1:
+            first = int(self._tokens[-1][0])
+            return self._after[first : first + 1]
+        return super().next_logits()
+
+
+def test_a_view_of_the_models_own_table_is_found_out():
+    model = Model(ViewOfOneRow)
+    model._after = np.array(model._after)  # in memory of its own, as a plugin's table is
+    with pytest.raises(AssertionError, match="after the caller overwrote the logits of 1 row"):
+        corelm.testing.model_laws.returns_logits(model)
 
 
 def test_probabilities_of_another_distribution_are_found_out():

@@ -92,8 +92,15 @@ def _line() -> str | None:
     if interactive:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - gives `input` a history
+    # Line by line: a text stream that cannot decode a byte would lose the lines after it.
+    piped = None if interactive else getattr(sys.stdin, "buffer", None)
     try:
+        if piped is not None:
+            return line.decode().strip() if (line := piped.readline()) else None
         return input("> " if interactive else "").strip()
+    except UnicodeDecodeError:
+        messages.error("the message is not UTF-8, so it was left out")
+        return ""
     except (EOFError, RuntimeError):  # the latter where standard input is closed
         return None
 

@@ -122,9 +122,11 @@ def explain(
         if json:
             out.json(_document(label(model), explanation, trace, count))
             return
+        from corelm.cli.output import blocks
         from corelm.cli.output.explanation import ExplanationPage
 
-        out.show(*ExplanationPage(explanation, out.width).blocks(trace, count))
+        page = ExplanationPage(explanation, out.width)
+        out.show(*blocks.page(page.blocks(trace, count)))
 
 
 def _drawn(

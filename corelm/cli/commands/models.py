@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -328,8 +329,8 @@ def _show(out: Output, model: Listed, about: Description | None) -> None:
     training.pop("architecture", None)  # the same as the network
     parts = {"network": network, "training": training, "figures": about.manifest["figures"]}
     out.show(blocks.line(""))
-    for title, part in parts.items():
-        out.show(*blocks.section(title, blocks.pairs(_flat(part))))
+    sections = [blocks.section(title, blocks.pairs(_flat(p))) for title, p in parts.items()]
+    out.show(*blocks.page(chain.from_iterable(sections)))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

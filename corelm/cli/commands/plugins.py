@@ -97,7 +97,8 @@ def _loaded(kind: type[R]) -> R:
 
 def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
     """Return the offers of each plugin: pairs of kind and name."""
-    kinds = {kind.hook: kind.name for kind in scaffold.KINDS}
+    # A mask is a sampler.
+    kinds = {kind.hook: kind.name for kind in scaffold.KINDS if kind is not scaffold.MASK}
     found: dict[Source, list[tuple[str, str]]] = {}
     for registry in registries:
         for hook in registry.checks:
@@ -138,11 +139,18 @@ def new(
     sampler: Annotated[
         bool, typer.Option("--sampler", help="The package offers a sampler (the default).")
     ] = False,
+    mask: Annotated[
+        bool,
+        typer.Option("--mask", help="The package offers a sampler that is a mask, as a grammar."),
+    ] = False,
     decoder: Annotated[
         bool, typer.Option("--decoder", help="The package offers a decoder.")
     ] = False,
     model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
     metric: Annotated[bool, typer.Option("--metric", help="The package offers a metric.")] = False,
+    observer: Annotated[
+        bool, typer.Option("--observer", help="The package sees every step of generation.")
+    ] = False,
     command: Annotated[
         bool, typer.Option("--command", help="The package adds a command to corelm.")
     ] = False,
@@ -154,7 +162,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Create a package to start from, with a sampler, decoder, model, metric or command.
+    """Create a package to start from: a sampler, mask, decoder, model, metric, observer or command.
 
     Its folder is printed. The package can be installed and passes its tests as it is.
 
@@ -163,7 +171,7 @@ def new(
     corelm plugins new sure_start --decoder
     pip install -e ./corelm-top-cube
     """
-    flags = (sampler, decoder, model, metric, command)
+    flags = (sampler, mask, decoder, model, metric, observer, command)
     chosen = [kind for kind, given in zip(scaffold.KINDS, flags, strict=True) if given]
     if len(chosen) > 1:
         names = " or ".join(f"--{kind.name}" for kind in chosen)

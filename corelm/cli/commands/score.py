@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, loaded
-from corelm.cli.options.prompt import STDIN, read_prompt
+from corelm.cli.options.prompt import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import WordTable, is_colored, style_of
@@ -174,7 +174,7 @@ def read_texts(file: str) -> list[tuple[str, str]]:
     Raises:
         UsageError: a file that cannot be read, or without a text.
     """
-    content = read_prompt(STDIN, None) if file == STDIN else read_prompt(None, file)
+    content = read_prompt(STDIN, None) if file == STDIN else read_text(file, "the text")
     if not content:
         raise UsageError(f"there is no text in {file}")
     if not file.endswith(".jsonl"):

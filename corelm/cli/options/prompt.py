@@ -32,10 +32,23 @@ def read_prompt(argument: str | None, file: str | None) -> str | None:
     if argument is not None and file is not None:
         raise UsageError("a prompt or --prompt-file, not both")
     if file is not None:
-        return _decoded(_file_bytes(file), f"the prompt file {file}")
+        return read_text(file, "the prompt file")
     if argument == STDIN:
         return _decoded(_stdin_bytes(), "standard input")
     return None if argument is None else text_argument(argument)
+
+
+def read_text(file: str, what: str) -> str:
+    """Return the text of a file.
+
+    Args:
+        file: the file.
+        what: its purpose, for messages, such as "the prompt file".
+
+    Raises:
+        UsageError: a file that cannot be read, or is not UTF-8.
+    """
+    return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
 
 
 def read_prompts(file: str) -> list[str]:
@@ -44,7 +57,7 @@ def read_prompts(file: str) -> list[str]:
     Raises:
         UsageError: a file that cannot be read, is not UTF-8, or has no prompt.
     """
-    text = _decoded(_file_bytes(file), f"the prompt file {file}")
+    text = read_text(file, "the prompt file")
     prompts = [line for line in text.splitlines() if line.strip()]
     if not prompts:
         raise UsageError(f"there is no prompt in {file}")
@@ -57,7 +70,7 @@ def read_prompt_lines(file: str) -> list[str]:
     Raises:
         UsageError: a file that cannot be read, has no prompt, or has another line.
     """
-    text = _decoded(_file_bytes(file), f"the prompt file {file}")
+    text = read_text(file, "the prompt file")
     lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UsageError(f"there is no prompt in {file}")
@@ -106,15 +119,15 @@ def text_argument(text: str) -> str:
         return _decoded(os.fsencode(text), "the text on the command line")
 
 
-def _file_bytes(file: str) -> bytes:
+def _file_bytes(file: str, source: str) -> bytes:
     try:
         with open_input(file) as stream:
-            return _limited(stream, f"the prompt file {file}")
+            return _limited(stream, source)
     except UsageError:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read the prompt file {file}: {reason}") from None
+        raise UsageError(f"cannot read {source}: {reason}") from None
 
 
 def _stdin_bytes() -> bytes:
@@ -130,7 +143,7 @@ def _limited(stream: BinaryIO, source: str) -> bytes:
     """Read a stream to its end; raise if it has no end, as /dev/zero."""
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise UsageError(f"{source} is too long for a prompt: more than {LARGEST >> 20} MiB")
+        raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")
     return data
 
 

@@ -40,6 +40,14 @@ def section(title: str, content: RenderableType) -> Iterable[RenderableType]:
     yield Text("")
 
 
+def page(content: Iterable[RenderableType]) -> list[RenderableType]:
+    """Return content without the empty lines at its end."""
+    found = [*content]
+    while found and isinstance(found[-1], Text) and not found[-1].plain:
+        found.pop()
+    return found
+
+
 def pairs(items: Iterable[tuple[str, str]]) -> Table:
     """Return a table of names and their descriptions."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,9 +1,11 @@
 """The part that all constraints share."""
 
 from abc import abstractmethod
+from contextlib import suppress
 
 from corelm import Mask, ParameterError
-from corelm_grammar.states import allowed_tokens
+from corelm.errors import UsageError
+from corelm_grammar.states import Matching, allowed_tokens
 
 PURE = '%llguidance {"no_forcing": true}'
 """Allow every way to write a text in tokens, not only the tokenizer's own."""
@@ -24,6 +26,18 @@ class Constraint(Mask):
     @abstractmethod
     def _compile(self):
         """Return the constraint in llguidance's form of Lark, or raise a ParameterError."""
+
+    def prepare(self, vocabulary, prompt):
+        """Read the grammar for the tokens of a vocabulary, which the first `allowed` does else.
+
+        A server does it before a text takes its place among others, which would wait.
+
+        Args:
+            vocabulary: the model's.
+            prompt: the ids of the prompt.
+        """
+        with suppress(UsageError):  # as `allowed` will say
+            Matching(self._grammar, vocabulary).allowed(list(prompt), len(prompt))
 
     def allowed(self, context):
         """Return the tokens with which the text can still become a match."""

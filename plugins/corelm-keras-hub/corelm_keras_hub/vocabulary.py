@@ -24,9 +24,6 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 class KerasHubVocabulary:
     """The tokenizer of a preprocessor as a vocabulary.
 
-    It masks no token: KerasHub draws padding and unknown words too, so `padding` and `unknown`
-    are None.
-
     Args:
         preprocessor: the preprocessor of a causal language model.
         size: the number of ids that the model scores, which may be more than the tokenizer has.
@@ -36,13 +33,11 @@ class KerasHubVocabulary:
     Attributes:
         start: the token that the preprocessor puts before every text; None if it puts none.
         ends: the tokens at which KerasHub ends a text.
+        padding, unknown, unused: the ids that are never drawn; None, or empty, if there are none.
 
     Raises:
         UsageError: a preprocessor that puts several tokens before a text.
     """
-
-    padding = None
-    unknown = None
 
     def __init__(self, preprocessor: Any, size: int, ends: Iterable[int] | None = None) -> None:
         self._tokenizer = preprocessor.tokenizer
@@ -51,6 +46,12 @@ class KerasHubVocabulary:
         ends = _ends(self._tokenizer) if ends is None else map(int, ends)
         self.ends = frozenset(end for end in ends if 0 <= end < size)
         self._special = frozenset(self._tokenizer.special_token_ids)
+        possible = {self.start, *self.ends, *_ends(self._tokenizer)}
+        padding, unknown = _padding(self._tokenizer), _unknown(self._tokenizer)
+        self.padding = None if padding in possible else padding
+        self.unknown = None if unknown in possible else unknown
+        known = self._tokenizer.vocabulary_size()  # None if all characters are tokens
+        self.unused = range(size if known is None else known, size)
 
     def __len__(self) -> int:
         return self._size
@@ -59,6 +60,11 @@ class KerasHubVocabulary:
         """Return the ids of a text, without special tokens around it."""
         ids: list[int] = np.asarray(self._tokenizer.tokenize(text)).ravel().tolist()
         return ids
+
+    def token_name(self, token: int) -> str:
+        """Return the name of a token; "" for an id without a token."""
+        known = int(token) < self._tokenizer.vocabulary_size()
+        return str(self._tokenizer.id_to_token(int(token))) if known else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens, as KerasHub shows a generated text."""
@@ -130,6 +136,30 @@ def _ends(tokenizer: Any) -> list[int]:
     """Return the ids at which KerasHub ends a text by default."""
     ends = (getattr(tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
     return [int(end) for end in ends if end is not None]
+
+
+def _padding(tokenizer: Any) -> int | None:
+    """Return the id of the padding; None for a tokenizer that pads with an ordinary token.
+
+    Where a tokenizer has no token for it, KerasHub pads with id 0, such as an exclamation mark.
+    """
+    id: int | None = getattr(tokenizer, "pad_token_id", None)
+    if id is None or getattr(tokenizer, "pad_token", None) is not None:
+        return id
+    if isinstance(tokenizer, (tokenizers.ByteTokenizer, tokenizers.UnicodeCodepointTokenizer)):
+        return None  # ids are bytes or characters
+    return id if MARK.fullmatch(str(tokenizer.id_to_token(id))) else None
+
+
+def _unknown(tokenizer: Any) -> int | None:
+    """Return the id of unknown words; None for a tokenizer without one."""
+    if isinstance(tokenizer, tokenizers.SentencePieceTokenizer):
+        pieces: list[str] = tokenizer.get_vocabulary()
+        return pieces.index("<unk>") if "<unk>" in pieces else None
+    if isinstance(tokenizer, tokenizers.WordPieceTokenizer):
+        id: int = tokenizer.token_to_id(tokenizer.oov_token)
+        return id
+    return None
 
 
 def _start(preprocessor: Any) -> int | None:

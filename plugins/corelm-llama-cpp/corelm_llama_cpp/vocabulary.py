@@ -14,15 +14,11 @@ TEMPLATE = b"tokenizer.chat_template"
 class LlamaCppVocabulary:
     """The tokenizer of a model: text to ids, and ids to bytes.
 
-    As in llama.cpp, special tokens may be written in a text, such as `<|im_start|>`. Nothing is
-    masked: llama.cpp draws every token too.
+    As in llama.cpp, special tokens may be written in a text, such as `<|im_start|>`.
 
     Args:
         model: a `llama_cpp.Llama`, or the `llama_model` of one.
     """
-
-    padding = None
-    unknown = None
 
     def __init__(self, model):
         self._model = model  # the vocabulary is a part of it
@@ -44,6 +40,37 @@ class LlamaCppVocabulary:
         """The tokens that end a text, at the end of a text or of a turn."""
         is_end = llama.llama_vocab_is_eog
         return frozenset(i for i in range(self._size) if is_end(self._vocabulary, i))
+
+    @cached_property
+    def padding(self):
+        """The token that pads short rows; None if there is none, or if it ends or begins a text."""
+        token = llama.llama_vocab_pad(self._vocabulary)
+        return None if token == llama.LLAMA_TOKEN_NULL or self._is_possible(token) else token
+
+    @cached_property
+    def unknown(self):
+        """The token of unknown words, as `padding`."""
+        unknown = self._with(llama.LLAMA_TOKEN_ATTR_UNKNOWN)
+        return next((token for token in unknown if not self._is_possible(token)), None)
+
+    @cached_property
+    def unused(self):
+        """The ids that no token has: files fill the tokenizer up to the model's size with them."""
+        unused = self._with(llama.LLAMA_TOKEN_ATTR_UNUSED)
+        # Not by the attribute alone: fine-tuned models use such tokens as <unused0>.
+        return tuple(token for token in unused if self._name(token) == f"[PAD{token}]")
+
+    def _with(self, attribute):
+        """Return the tokens with an attribute."""
+        return [token for token, found in enumerate(self._attributes) if found & attribute]
+
+    @cached_property
+    def _attributes(self):
+        attributes = llama.llama_vocab_get_attr
+        return [attributes(self._vocabulary, token) for token in range(self._size)]
+
+    def _is_possible(self, token):
+        return token in self.ends or token == llama.llama_vocab_bos(self._vocabulary)
 
     def __len__(self):
         return self._size
@@ -79,11 +106,11 @@ class LlamaCppVocabulary:
         }
         return ChatTemplate(
             self.chat_template,
-            {name: self._name(token) for name, token in tokens.items() if token >= 0},
+            {name: self.token_name(token) for name, token in tokens.items() if token >= 0},
         )
 
-    def _name(self, token):
-        """Return the name of a special token, as it may be written in a text."""
+    def token_name(self, token):
+        """Return the name of a token; of a special one, as it may be written in a text."""
         return llama.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
 
     def render_chat(self, messages):

@@ -56,3 +56,12 @@ def test_the_text_is_the_same_in_llama_cpp(file):
         # llama-cpp-python leaves out bytes that are no characters, which corelm replaces.
         assert answer["choices"][0]["text"] == text.text.replace("\N{REPLACEMENT CHARACTER}", "")
     llm.close()
+
+
+def test_padding_is_never_drawn(folder, file):
+    padding = corelm.load(folder).vocabulary.padding
+    vocabulary = LlamaCppModel(file).vocabulary
+    assert (vocabulary.padding, vocabulary.unknown, vocabulary.unused) == (padding, None, ())
+    processor = as_logits_processor("uniform", vocabulary=vocabulary)
+    result = processor(np.array([5]), np.zeros(len(vocabulary), np.float32))
+    assert np.flatnonzero(np.isneginf(result)).tolist() == [padding]

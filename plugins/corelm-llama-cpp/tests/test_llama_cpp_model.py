@@ -268,3 +268,22 @@ def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(gguf_file, monk
     monkeypatch.setattr(LlamaCppCache, "truncate", lambda self, length: length)
     with pytest.raises(CorelmError, match=r"gguf .* cache"):
         LlamaCppModel(gguf_file)
+
+
+def test_unknown_words_and_ids_without_a_token_are_never_drawn(tmp_path, monkeypatch):
+    """The converter of llama.cpp names the ids beyond the tokenizer [PAD268] and the like."""
+    import gguf
+    import tiny_gguf
+
+    size, plain = len(tiny_gguf.words()), tiny_gguf.words
+    more = ["<unk>", "<unused0>", f"[PAD{size + 2}]"]
+    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.UNUSED, gguf.TokenType.UNUSED]
+    add_types = gguf.GGUFWriter.add_token_types
+    monkeypatch.setattr(tiny_gguf, "words", lambda: [*plain(), *more])
+    monkeypatch.setattr(
+        gguf.GGUFWriter,
+        "add_token_types",
+        lambda self, types: add_types(self, [*types[: size - 2], *types[-2:], *kinds]),
+    )
+    vocabulary = LlamaCppModel(tiny_gguf.write(tmp_path / "more.gguf")).vocabulary
+    assert (vocabulary.unknown, vocabulary.unused) == (size, (size + 2,))

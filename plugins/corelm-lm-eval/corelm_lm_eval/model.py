@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -32,7 +33,7 @@ from corelm.runs import (
     write_in_order,
 )
 from corelm_lm_eval.metrics import Evaluated
-from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, prefix
+from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows
 from corelm_lm_eval.settings import RECORD, read_settings
 
 NAME = "corelm"
@@ -140,19 +141,36 @@ class CorelmLM(LM):
         """Return the log-likelihood of each continuation, and whether greedy decoding writes it."""
         vocabulary = self.model.vocabulary
         pairs = [context_and_continuation(vocabulary, *request.args) for request in requests]
-        return self._likelihoods("loglikelihood", requests, pairs, disable_tqdm)
+        self._warn_of_unknown_words(pairs)
+        found = []
+        scored = likelihoods(self.model, pairs, self.rows, self.unknown)
+        each = zip(requests, scored, strict=True)
+        for request, one in tqdm(each, total=len(pairs), disable=disable_tqdm, desc="Likelihoods"):
+            found.append(one)
+            self.cache_hook.add_partial("loglikelihood", request.args, one)
+        return found
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
         """Return the log-likelihood of each text.
 
-        Beyond the context of the model its window slides by half a context, as in decoding.
+        A text longer than the model's context is cut as the harness cuts it for other models,
+        into windows that share one token.
         """
-        vocabulary = self.model.vocabulary
-        pairs = [(prefix(vocabulary), encoded(vocabulary, text)) for (text,) in _args(requests)]
-        found = self._likelihoods("loglikelihood_rolling", requests, pairs, disable_tqdm)
-        return [likelihood for likelihood, _ in found]
+        vocabulary, length = self.model.vocabulary, self.model.context_length
+        texts = [
+            windows(vocabulary, encoded(vocabulary, text), length) for (text,) in _args(requests)
+        ]
+        pairs = [pair for text in texts for pair in text]
+        self._warn_of_unknown_words(pairs)
+        scored, found = likelihoods(self.model, pairs, self.rows, self.unknown), []
+        for request, text in tqdm(
+            [*zip(requests, texts, strict=True)], disable=disable_tqdm, desc="Likelihoods"
+        ):
+            found.append(math.fsum(likelihood for likelihood, _ in islice(scored, len(text))))
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, found[-1])
+        return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the text that continues each prompt; record how it was drawn in its request."""
@@ -190,21 +208,6 @@ class CorelmLM(LM):
     def _batches(self, n: int) -> Iterator[range]:
         """Yield the repeats of one document in parts that are written together."""
         return (range(first, min(first + self.rows, n)) for first in range(0, n, self.rows))
-
-    def _likelihoods(
-        self, kind: str, requests: Sequence[Instance], pairs: list[Pair], disable_tqdm: bool
-    ) -> list[tuple[float, bool]]:
-        self._warn_of_unknown_words(pairs)
-        found = []
-        scored = likelihoods(self.model, pairs, self.rows, self.unknown)
-        each = zip(requests, scored, strict=True)
-        for request, (likelihood, is_greedy) in tqdm(
-            each, total=len(pairs), disable=disable_tqdm, desc="Likelihoods"
-        ):
-            found.append((likelihood, is_greedy))
-            rolling = kind == "loglikelihood_rolling"
-            self.cache_hook.add_partial(kind, request.args, likelihood if rolling else found[-1])
-        return found
 
     def _warn_of_unknown_words(self, pairs: Sequence[Pair]) -> None:
         unknown = self.model.vocabulary.unknown

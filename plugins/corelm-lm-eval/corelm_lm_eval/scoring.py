@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from corelm import LanguageModel, Vocabulary
 from corelm.errors import UsageError
@@ -42,6 +43,26 @@ def prefix(vocabulary: Vocabulary) -> list[int]:
             "a text has no likelihood; evaluate tasks with a context"
         )
     return [min(vocabulary.ends)]
+
+
+def windows(vocabulary: Vocabulary, ids: list[int], context_length: int) -> list[Pair]:
+    """Return the parts of a text that are scored alone, as lm-evaluation-harness cuts a text.
+
+    Each has as many tokens as the model attends to, after one token of the part before it.
+
+    Args:
+        vocabulary: the vocabulary of the ids.
+        ids: the text.
+        context_length: the largest number of tokens that the model attends to.
+    """
+    before, start = prefix(vocabulary), vocabulary.start
+    if len(ids) + len(before) + (start is not None) <= context_length:
+        return [(before, ids)]
+    # The model puts its start token before each part.
+    size = context_length - (start is not None)
+    cut = get_rolling_token_windows(ids, -1, max(size, 1), 1)
+    (_, first), *others = map(make_disjoint_window, cut)
+    return [(before, first), *others]
 
 
 def likelihoods(

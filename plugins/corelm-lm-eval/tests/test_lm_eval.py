@@ -34,7 +34,8 @@ def log_probability(model, before, ids):
     total = 0.0
     for place, token in enumerate(ids):
         p = model.next_token_distribution([[*before, *ids[:place]]])[0].astype(np.float64)
-        p[[model.vocabulary.padding, model.vocabulary.unknown]] = 0
+        never = model.vocabulary.padding, model.vocabulary.unknown
+        p[[token for token in never if token is not None]] = 0
         total += math.log(p[token] / p.sum())
     return total
 
@@ -124,6 +125,24 @@ def test_likelihoods_are_those_of_the_distributions(evaluate):
         [[likelihood]] = sample["resps"]
         ids = encode(sample["doc"]["before"] + sample["doc"]["choices"][0])
         assert likelihood == pytest.approx(log_probability(model, [], ids), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["imdb", "gpt2"])
+def test_a_text_beyond_the_context_is_cut_as_the_harness_cuts_it(name):
+    model = corelm.load(name)
+    lm, length = CorelmLM(model), model.context_length
+    text = " and the movie was good" * length
+    ids = model.vocabulary.encode(text)[: 2 * length + 10]
+    text = model.vocabulary.decode(ids)
+    ids = model.vocabulary.encode(text)
+    size = length - 1  # the model puts its start token before each window
+    expected = log_probability(model, [], ids[:size])
+    for first in range(size, len(ids), size):
+        last = min(first + size, len(ids))
+        before = ids[max(last - size - 1, 0) : first]  # as much as fits before the last window
+        expected += log_probability(model, before, ids[first:last])
+    [found] = lm.loglikelihood_rolling(asked("loglikelihood_rolling", (text,)), disable_tqdm=True)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_start_token_of_a_rendered_template_is_put_there_once():

@@ -295,3 +295,12 @@ def test_a_plugin_of_ten_lines_runs_unchanged():
     processor = as_logits_processor(TopA(), seed=3)
     found = tokens("the", 12, logits_processors=[processor])
     assert found == expected("the", TopA(), 3, 12)
+
+
+def test_tokens_that_are_never_drawn_here_are_never_drawn_there():
+    tokenizer = tiny_tokenizer(pad_token="!")
+    logits, never = mx.zeros((1, len(tokenizer) + 2)), [0, 264, 265]
+    result = as_logits_processor("uniform", tokenizer=tokenizer)(mx.array([5]), logits)
+    assert np.flatnonzero(np.isneginf(np.array(result[0]))).tolist() == never
+    [drawn] = {int(as_sampler("greedy", tokenizer=tokenizer)(logits)[0]) for _ in range(3)}
+    assert drawn == 1

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
 from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
 from corelm.commands import PARTLY_FAILED, Output, application, messages, preset_names, product
 from corelm.errors import SettingsError, UsageError
 from corelm.runs import LONGEST
+from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
 if TYPE_CHECKING:
     from corelm_presets.engine_settings.convert import EngineSettings
@@ -229,12 +230,11 @@ def _as_json(name: str, engine: EnginePreset) -> dict[str, object]:
 def _list(out: Output) -> None:
     from corelm.commands import blocks
 
-    for name, engine in ENGINES.items():
-        out.show(
-            *blocks.section(
-                name, blocks.several(map(blocks.line, (engine.about, engine.expression)))
-            )
-        )
+    sections = [
+        blocks.section(name, blocks.several(map(blocks.line, (engine.about, engine.expression))))
+        for name, engine in ENGINES.items()
+    ]
+    out.show(*blocks.page(chain.from_iterable(sections)))
 
 
 def _comment(settings: EngineSettings) -> None:
@@ -243,6 +243,9 @@ def _comment(settings: EngineSettings) -> None:
     if settings.unsupported:
         reasons = [f"{k} ({why})" if why else k for k, why in settings.unsupported.items()]
         messages.warn(f"no counterpart in corelm: {_listed(reasons)}")
+    if settings.inexact:
+        reasons = [f"{key} ({why})" for key, why in settings.inexact.items()]
+        messages.warn(f"not the same in {settings.engine}: {_listed(reasons)}")
     if settings.idle:
         messages.note(f"without effect in {settings.engine} here: {_listed(settings.idle)}")
     if settings.other:
@@ -258,6 +261,7 @@ def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
         "engine": settings.engine,
         "sampler": str(settings.sampler),
         "unsupported": dict(settings.unsupported),
+        "inexact": dict(settings.inexact),
         "idle": list(settings.idle),
         "other": dict(settings.other),
         "unknown": list(settings.unknown),

@@ -130,6 +130,7 @@ def test_settings_as_json(run: Run, written: Run) -> None:
         "engine": "openai",
         "sampler": "temperature(t=0.7)",
         "unsupported": {},
+        "inexact": {},
         "idle": [],
         "other": {"model": "m", "messages": [], "seed": 3, "max_tokens": 9},
         "unknown": ["colour"],

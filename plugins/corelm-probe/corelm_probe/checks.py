@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm import Context, Sampler
-from corelm_probe.engine import Engine, Settings, checked, is_random
+from corelm_probe.engine import Engine, EngineError, Settings, checked, is_random
 from corelm_probe.hypotheses import chain_of, name_of
 from corelm_probe.models import ProbeModel
 
@@ -79,7 +79,10 @@ def whose_logprobs(
 ) -> str:
     """Compare the reported log-probabilities with the model's and those after each stage."""
     prompt = [3, 1, 2]
-    tokens, reported = engine.logprobs(prompt, settings, seed, LENGTH)
+    try:
+        tokens, reported = engine.logprobs(prompt, settings, seed, LENGTH)
+    except EngineError as error:
+        return f"none: {error}"
     if len(tokens) != len(reported) or not tokens:
         return f"unknown: {len(reported)} log-probabilities of {len(tokens)} tokens"
     values = np.asarray(reported, dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,6 +63,10 @@ def run(
     served: Annotated[
         str, typer.Option(metavar="NAME", help="The model's name in requests to a server.")
     ] = "",
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="env:NAME", help="The environment variable with a server's key."),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +97,7 @@ def run(
     from corelm_probe.verdict import probe
 
     known = model_named(model or _model_of(target))
-    engine = open_engine(target, api=api, served=served)
+    engine = open_engine(target, api=api, served=served, key=_key(key))
     if format is not None:
         engine.format = None if format == "corelm" else format
     sent = _settings(settings, sampler, engine.format)
@@ -106,6 +111,16 @@ def run(
         for line in lines(verdict):
             typer.echo(printable(line))
     return None if verdict.consistent else FAILED
+
+
+def _key(named: str | None) -> str:
+    """Return the key in the environment variable of `env:NAME`: a command line is no secret."""
+    if named is None:
+        return ""
+    scheme, _, name = named.partition(":")
+    if scheme != "env" or not os.environ.get(name):
+        raise UsageError("--key takes env:NAME, with a variable that holds the server's key")
+    return os.environ[name]
 
 
 def _model_of(target: str) -> str:

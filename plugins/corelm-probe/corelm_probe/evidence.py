@@ -186,6 +186,11 @@ class Evidence:
             yield Position(contexts, drawn, p)
 
     def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[Cell]:
+        """Yield the draws after each last token.
+
+        Later tokens of `last` are a Markov chain: how often a token is the last one depends on the
+        draws, so their test is exact only in the limit of many.
+        """
         for stage, table in self.transitions.items():
             if self.model.is_constant:
                 table = table.sum(axis=0, keepdims=True)

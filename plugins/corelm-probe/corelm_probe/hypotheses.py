@@ -24,11 +24,12 @@ HIDDEN = (
     *(f"min_p(p={p})" for p in (0.02, 0.05, 0.1)),
     *(f"temperature(t={t})" for t in (0.6, 0.7, 0.75, 0.8)),
     *(
-        f"repetition_penalty(penalty={penalty}, last={last})"
-        for penalty, last in product((1.05, 1.1, 1.2), (0, 64))
+        f"repetition_penalty(penalty={penalty}, last={last}, skip_prompt={skip})"
+        for penalty, last, skip in product((1.05, 1.1, 1.2), (0, 64), (False, True))
     ),
 )
 """Defaults of engines and of models' own settings, which act although nobody asked for them."""
+GREEDY = "it draws nothing: it takes the likeliest token"
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 
 
@@ -56,7 +57,8 @@ def hypotheses(chain: Sampler, evidence: Evidence) -> list[Hypothesis]:
         evidence: the draws: of equal tokens at a cut, the engine's choice is read from them.
     """
     stages = chain.active_stages
-    return [Hypothesis("", chain), *_orders(stages), *_changed(stages, evidence), *_hidden(stages)]
+    own = [Hypothesis("", chain), Hypothesis(GREEDY, corelm.sampler("greedy"))]
+    return [*own, *_orders(stages), *_changed(stages, evidence), *_hidden(stages)]
 
 
 def pairs_of_deviations(chain: Sampler, evidence: Evidence) -> Iterator[Hypothesis]:
@@ -182,7 +184,9 @@ CHANGES: Mapping[str, Callable[[Any, tuple[int, ...]], Iterator[tuple[str, Sampl
 
 
 def _of_penalty(stage: Any, name: str) -> Iterator[tuple[str, Sampler]]:
-    for skip_prompt, last in product((False, True), WINDOWS):
+    # The own window first: of chains with one distribution the first is named.
+    windows = dict.fromkeys((stage.last, *WINDOWS))
+    for last, skip_prompt in product(windows, (False, True)):
         changed = replace(stage, skip_prompt=skip_prompt, last=last)
         if changed != stage:
             yield _window(name, stage, changed), changed

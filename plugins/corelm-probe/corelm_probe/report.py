@@ -31,7 +31,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
 
 
 def _summary(verdict: Verdict) -> str:
-    if verdict.equal_texts:
+    if verdict.equal_texts and verdict.explanation is None:
         return (
             f"not independent: {verdict.equal_texts:,} texts are copies of another one of the same "
             "request"

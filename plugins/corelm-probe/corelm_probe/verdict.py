@@ -156,7 +156,9 @@ def probe(
         "equal_texts": copies,
         "unsupported": unsupported,
     }
-    if fit.p_value > level or copies:
+    # A greedy engine is explained by that; other copies would mislead every test.
+    misled = copies and evidence.log_likelihood(corelm.sampler("greedy")) < 0
+    if fit.p_value > level or misled:
         tried = hypotheses(chain, evidence)
         alike = alternatives(tried[0], tried, evidence, level)
         return Verdict(**common, alternatives=alike, tried=len(tried))
@@ -166,11 +168,12 @@ def probe(
 
 
 def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, Mapping[str, str]]:
-    """Return the chain that settings stand for, and the settings without a counterpart."""
+    """Return the chain that settings stand for, and the settings that corelm cannot test."""
     if engine is None:
         return corelm.sampler(settings["sampler"]), {}
     read = corelm.from_settings(settings, engine)
-    return read.sampler, read.unsupported
+    unknown = dict.fromkeys(read.unknown, "corelm does not know it")
+    return read.sampler, {**read.unsupported, **unknown}
 
 
 def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:

@@ -141,6 +141,12 @@ def test_a_batch_that_changes_texts_is_named():
     assert found[NEIGHBOURS] == "no: 4 of 5 texts differ from those drawn alone"
 
 
+def test_an_engine_that_draws_nothing_is_named():
+    about, fault = explanation(engine_of(SLOPE, "greedy"), "temperature(t=0.8)", draws=2000)
+    assert about == "it draws nothing: it takes the likeliest token"
+    assert fault == "no setting"
+
+
 def test_copies_in_one_request_are_named():
     def copies(prompt, settings, n, seed, length):
         return np.repeat(drawn(corelm.sampler("stochastic"), SLOPE, prompt, 1, seed, length), n, 0)

@@ -147,7 +147,7 @@ def test_a_path_that_is_not_there_and_a_closed_port_are_errors(url):
 def test_an_answer_of_another_api_is_an_error(url):
     with (
         HttpEngine(f"{url}/like", "ollama") as engine,
-        pytest.raises(EngineError, match="answers otherwise than this API"),
+        pytest.raises(EngineError, match="has no 'response' in its answer"),
     ):
         engine.draw([1], {}, 1, 1, 1)
 

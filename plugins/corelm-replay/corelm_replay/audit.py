@@ -32,7 +32,7 @@ class Audit:
         chain: the sampler.
         tokens: the number of tokens.
         differences: for each cause (tokens,) nats that it adds to the recorded log-probability,
-            beside the trainer's plain log-softmax; `rounding` is what is left with the chain.
+            of the trainer's plain log-softmax; `rounding` is what is left with the chain.
         outside_set: (tokens,) True for a token that the trainer's chain could not have drawn. They
             count in no cause.
     """

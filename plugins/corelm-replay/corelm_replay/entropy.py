@@ -20,6 +20,8 @@ class TrainingStep:
         kept_mass: the model's probability of the tokens that could be drawn.
         surprisal: of the drawn tokens under the chain.
         certain: the share of tokens drawn from one token alone.
+        outside: the share of tokens that the chain could not have drawn, such as padding that the
+            mask forgot; they count in no surprisal.
         reward: the mean reward; None if the trainer gave none.
     """
 
@@ -29,6 +31,7 @@ class TrainingStep:
     kept_mass: float
     surprisal: float
     certain: float
+    outside: float
     reward: float | None = None
 
 
@@ -62,9 +65,16 @@ class EntropyLog:
         drawn = rollouts.drawn
         means = {name: float(getattr(rollouts, name)[drawn].mean())
                  for name in ("entropy", "model_entropy", "kept_mass")}  # fmt: skip
-        surprisal = float(-rollouts.logprobs[drawn].mean())
-        certain = float((rollouts.kept_size[drawn] == 1).mean())
-        entry = TrainingStep(step, **means, surprisal=surprisal, certain=certain, reward=reward)
+        logprobs = rollouts.logprobs[drawn]
+        inside = logprobs > -np.inf
+        entry = TrainingStep(
+            step,
+            **means,
+            surprisal=float(-logprobs[inside].mean()) if inside.any() else 0.0,
+            certain=float((rollouts.kept_size[drawn] == 1).mean()),
+            outside=float(1 - inside.mean()),
+            reward=reward,
+        )
         self.steps.append(entry)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as stream:
@@ -95,12 +105,13 @@ class EntropyLog:
         """Return the lines of a report: about `lines` steps, and whether the entropy collapsed."""
         every = max(len(self.steps) // lines, 1)
         rows = [f"{'step':>6}{'entropy':>9}{'model':>8}{'kept mass':>11}{'surprisal':>11}"
-                f"{'certain':>9}{'reward':>9}"]  # fmt: skip
+                f"{'certain':>9}{'outside':>9}{'reward':>9}"]  # fmt: skip
         for step in self.steps[::every]:
             reward = "" if step.reward is None else f"{step.reward:.3f}"
             rows.append(
                 f"{step.step:>6}{step.entropy:>9.3f}{step.model_entropy:>8.3f}"
-                f"{step.kept_mass:>11.3f}{step.surprisal:>11.3f}{step.certain:>9.1%}{reward:>9}"
+                f"{step.kept_mass:>11.3f}{step.surprisal:>11.3f}{step.certain:>9.1%}"
+                f"{step.outside:>9.1%}{reward:>9}"
             )
         at = self.collapse()
         rows.append(

@@ -7,7 +7,7 @@ NumPy, which know no gradient.
 
 import numpy as np
 
-from corelm import Chain, Switch, Mask, Sampler, mask_logits, surprisals
+from corelm import Chain, Mask, Sampler, Switch, mask_logits, surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of, widen
 from corelm_replay.layout import as_numpy

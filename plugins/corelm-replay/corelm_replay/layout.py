@@ -8,7 +8,7 @@ from corelm import Context
 from corelm.errors import UsageError
 
 BLOCK = 2**21
-"""Logits in a block: 8 MiB in float32, small beside the logits of any trainer."""
+"""Logits in a block: 8 MiB in float32, small against the logits of any trainer."""
 
 
 @dataclass(frozen=True, eq=False)

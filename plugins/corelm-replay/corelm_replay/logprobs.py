@@ -22,7 +22,7 @@ def chain_logprobs(
 
     Gradients flow through temperatures, penalties and mixtures; the sets that filters and masks
     keep are constants. A token outside the kept set has minus infinity. The logits are read in
-    blocks, forwards and backwards, so beside the gradient there is never another copy of them.
+    blocks, forwards and backwards, so next to the gradient there is never another copy of them.
 
     Args:
         chain: a sampler, a registered name or an expression.

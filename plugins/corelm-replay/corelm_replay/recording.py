@@ -67,6 +67,8 @@ class Rollouts:
         for row, sets in enumerate(self._sets()):
             prompt, drawn = self.ids(row)
             figures = {name: getattr(self, name)[row, : len(drawn)].tolist() for name in FIGURES}
+            # JSON has no infinity: a token that the chain could not have drawn has null.
+            figures["logprobs"] = [x if x > -np.inf else None for x in figures["logprobs"]]
             rows.append({"prompt": prompt, "tokens": drawn, "sampling_mask": sets} | figures)
         whole = {"format": FORMAT, "chain": self.chain, "seed": self.seed, "rollouts": rows}
         return json.dumps(whole, allow_nan=False)
@@ -112,7 +114,7 @@ class Rollouts:
         padded = {name: np.zeros((len(texts), time)) for name in columns}
         for name, rows in columns.items():
             for row, numbers in enumerate(rows):
-                padded[name][row, : len(numbers)] = numbers
+                padded[name][row, : len(numbers)] = [-np.inf if x is None else x for x in numbers]
         return cls(chain, tokens, mask, first, **padded, kept=kept, **more)
 
 

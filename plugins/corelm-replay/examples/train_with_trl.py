@@ -17,7 +17,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from trl import GRPOConfig, GRPOTrainer
 
-CHAIN = "top_p(p=0.8) | temperature(t=0.7)"
+CHAIN = "temperature(t=0.7) | top_p(p=0.8)"
+PROMPTS = ["This movie", "The actors", "I saw", "A film"]
 NEUTRAL = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
@@ -26,7 +27,7 @@ class ReplayTrainer(GRPOTrainer):
 
     replay, log_of_entropies = True, None
 
-    def rollout(self, prompts, trainer):
+    def rollout(self, prompts):
         model, tokenizer = self.accelerator.unwrap_model(self.model), self.processing_class
         inputs = tokenizer(prompts, return_tensors="pt", padding=True)
         with torch.no_grad():
@@ -36,16 +37,21 @@ class ReplayTrainer(GRPOTrainer):
                 return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id,
             )  # fmt: skip
         width = inputs.input_ids.shape[1]
-        mask = torch.cat([inputs.attention_mask, torch.ones_like(out.sequences[:, width:])], 1)
+        ends = (out.sequences[:, width:] == tokenizer.eos_token_id).int()
+        drawn = ends.cumsum(1) == ends  # what follows the first end is padding
+        mask = torch.cat([inputs.attention_mask, drawn.int()], 1)
         found = record_logits(CHAIN, torch.stack(out.logits, 1), out.sequences,
                               prompt_length=width, mask=mask)  # fmt: skip
-        texts = tokenizer.batch_decode(out.sequences[:, width:])
-        self.log_of_entropies.add(
-            self.state.global_step, found, float(sum(share_of_e(texts)) / len(texts))
-        )
         pairs = [found.ids(row) for row in range(len(prompts))]
-        return {"prompt_ids": [p for p, _ in pairs], "completion_ids": [c for _, c in pairs],
-                "logprobs": found.logprobs.tolist()}  # fmt: skip
+        rewards = share_of_e([tokenizer.decode(text) for _, text in pairs])
+        self.log_of_entropies.add(self.state.global_step, found, sum(rewards) / len(rewards))
+        return {
+            "prompt_ids": [prompt for prompt, _ in pairs],
+            "completion_ids": [text for _, text in pairs],
+            "logprobs": [
+                found.logprobs[row, : len(c)].tolist() for row, (_, c) in enumerate(pairs)
+            ],
+        }
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, keep, **options):
         logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, -keep - 1 : -1]
@@ -63,9 +69,8 @@ class ReplayTrainer(GRPOTrainer):
         ratios = (now - recorded).exp()[inputs["completion_mask"].bool()]
         outside = ((ratios < 0.9) | (ratios > 1.1)).float().mean().item()
         reward = self.log_of_entropies.steps[-1].reward
-        print(
-            f"step {self.state.global_step}: {outside:.1%} of ratios outside, reward {reward:.3f}"
-        )
+        step = self.state.global_step
+        print(f"step {step}: {outside:.1%} of ratios outside, reward {reward:.3f}", flush=True)
         return super()._compute_loss(model, inputs)
 
 
@@ -82,15 +87,15 @@ if __name__ == "__main__":
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     config = GRPOConfig(
-        "out", max_steps=options.steps, per_device_train_batch_size=32, num_generations=8,
-        max_completion_length=24, learning_rate=2e-4, beta=0.0, report_to=[], use_cpu=True,
+        "out", max_steps=options.steps, per_device_train_batch_size=16, num_generations=8,
+        max_completion_length=16, learning_rate=2e-4, beta=0.0, report_to=[], use_cpu=True,
         save_strategy="no", logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
         seed=1,
     )  # fmt: skip
     trainer = ReplayTrainer(
         GPT2LMHeadModel.from_pretrained(options.model), share_of_e, args=config,
-        train_dataset=Dataset.from_dict({"prompt": ["This movie", "The actors", "I saw", "A film"] * 8}),
-        processing_class=tokenizer, rollout_func=lambda prompts, trainer: trainer.rollout(prompts, trainer),
+        train_dataset=Dataset.from_dict({"prompt": PROMPTS * 8}), processing_class=tokenizer,
+        rollout_func=lambda prompts, trainer: trainer.rollout(prompts),
     )  # fmt: skip
     trainer.replay = not options.no_replay
     trainer.log_of_entropies = EntropyLog("plain.jsonl" if options.no_replay else "replay.jsonl")

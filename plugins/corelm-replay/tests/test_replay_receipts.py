@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from corelm_replay import EntropyLog, Receipt, receipts, record, verify
+from corelm_replay import EntropyLog, Receipt, Rollouts, receipts, record, record_logits, verify
+from replay_cases import drawn_batch
 
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
@@ -124,3 +125,15 @@ def test_a_log_finds_the_collapse_that_rollouts_show(tmp_path):
     assert read.collapse() in (2, 3)
     assert "below half of its beginning at step" in read.table()[-1]
     assert EntropyLog().collapse() is None
+
+
+def test_padding_that_the_mask_forgot_is_seen():
+    logits, tokens, _, _ = drawn_batch("top_k(k=2)")
+    whole = np.ones(tokens.shape)
+    tokens[1, 7:] = logits[1, 3:].argmin(axis=-1)  # what an engine writes behind the end
+    found = record_logits("top_k(k=2)", logits, tokens, prompt_length=4, mask=whole)
+    entry = EntropyLog().add(0, found)
+    assert entry.outside > 0
+    assert np.isfinite(entry.surprisal)
+    again = Rollouts.from_json(found.to_json())
+    assert np.array_equal(again.logprobs, found.logprobs)

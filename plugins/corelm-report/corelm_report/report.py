@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corelm import Decoder, LanguageModel, Sampler, load
+from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.runs import Displayed, Job, as_model, atomic_files, choose, counted, label, loaded_name
 from corelm_report.document.content import Document
@@ -183,7 +183,7 @@ class Report(Displayed):
 
 
 def compare(
-    model: LanguageModel | str | os.PathLike[str],
+    model: StatelessModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
     prompts: str | Sequence[str] | None = None,
@@ -198,7 +198,7 @@ def compare(
     against: str | Sampler | Decoder | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
-    scorer: LanguageModel | str | os.PathLike[str] | None = None,
+    scorer: StatelessModel | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -297,13 +297,13 @@ def _as_json(document: Mapping[str, Any]) -> str:
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 
-def _named(model: LanguageModel | str | os.PathLike[str]) -> NamedModel:
+def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
     if isinstance(model, str | os.PathLike):
         return NamedModel(load(model), label(os.fspath(model)))
     return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
 
 
-def _loadable(model: LanguageModel | str | os.PathLike[str]) -> str:
+def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:
     if isinstance(model, str | os.PathLike):
         return os.fspath(model)
     raise UsageError(

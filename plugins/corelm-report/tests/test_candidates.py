@@ -45,6 +45,20 @@ def test_both_ends_and_the_values_between_are_exact():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0.7..0.8/4", ["0.7", "0.733333", "0.766667", "0.8"]),
+        ("0..1/4", ["0", "0.333333", "0.666667", "1"]),
+        ("0.123456789..0.2/2", ["0.123456789", "0.2"]),
+        ("1e-9..4e-9/4", ["1e-09", "2e-09", "3e-09", "4e-09"]),
+        ("1.0000001..1.0000002/3", ["1.0000001", "1.00000015", "1.0000002"]),
+    ],
+)
+def test_numbers_between_the_ends_are_short_where_that_keeps_them_apart(text, numbers):
+    assert numbers_of(text) == numbers
+
+
 def test_several_swept_parameters_are_a_line_for_each_value_of_all_but_the_last():
     found = points_of("top_k(k=1,2) | temperature(t=3..4)")
     assert found[2] == SweepPoint(

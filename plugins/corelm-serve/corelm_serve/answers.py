@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -45,6 +45,7 @@ class Call:
         usage: end the chunks with the usage.
         echo: begin each text with its prompt.
         is_chat: the texts are answers to messages.
+        notes: the engine whose settings were read, and settings without effect.
         id: the id of the answer.
         created: its time.
     """
@@ -59,6 +60,7 @@ class Call:
     usage: bool = False
     echo: bool = False
     is_chat: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -71,6 +73,7 @@ class Call:
             "sampler": str(self.strategy.sampler),
             "decoder": "ancestral" if decoder is None else str(decoder),
             "seed": self.seed,
+            **self.notes,
         }
 
     @property
@@ -131,23 +134,22 @@ def drawn_tokens(written: Sequence[Written]) -> int:
     return sum(len(text.tokens) for each in written for text in each.texts)
 
 
-def names_tokens(call: Call) -> bool:
-    """Return True if the answer has tables of tokens, which take their time."""
-    return any(job.tables is not None for job in call.jobs)
-
-
 def answer(call: Call, written: Sequence[Written]) -> dict[str, Any]:
-    """Return the answer to a request whose jobs have ended."""
-    choices: list[dict[str, Any]] = []
-    for job, each in zip(call.jobs, written, strict=True):
-        for at in chosen(call, each):
-            choices.append(_choice(call, job, each, at, len(choices)))
+    """Return the answer to a request whose jobs have ended; long lists are iterators."""
     return {
         **call.head,
-        "choices": choices,
+        "choices": _choices(call, written),
         "usage": call.usage_of(drawn_tokens(written)),
         "corelm": call.about,
     }
+
+
+def _choices(call: Call, written: Sequence[Written]) -> Iterator[dict[str, Any]]:
+    index = 0
+    for job, each in zip(call.jobs, written, strict=True):
+        for at in chosen(call, each):
+            yield _choice(call, job, each, at, index)
+            index += 1
 
 
 def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict[str, Any]:
@@ -166,7 +168,9 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
     if job.tables is not None:
         column = Column(call.served.model.vocabulary, job.ids)
         if written.scores is not None:
-            column.add_prompt(written.scores)
+            column.add_prompt(written.scores, prompt)
+        elif call.echo:
+            column.skip(prompt)
         column.add(text.steps, written.tables[at])
         choice |= column.as_chat() if call.is_chat else column.as_completion()
     return choice

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corelm.errors import CorelmError
 from corelm_serve import endpoints
+from corelm_serve.endpoints import Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
 from corelm_serve.exchange import ClientGoneError, Wakeups
 from corelm_serve.responses import GONE, error_response
@@ -27,8 +28,9 @@ from corelm_serve.service import Service
 
 logger = logging.getLogger("corelm.serve")
 
-READERS = 4
-"""Requests that are read at a time: splitting a text into tokens takes a processor."""
+READERS, WAITING, LARGE = 4, 64, 1
+"""Requests that are read at a time: ordinary ones; those that may wait for a child process or for
+others; and large ones, each of which keeps a processor busy for a while."""
 
 
 def create_app(service: Service, access: Access) -> ASGIApp:
@@ -41,7 +43,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.limiter = anyio.CapacityLimiter(READERS)
+        app.state.limiters = Limiters(*map(anyio.CapacityLimiter, (READERS, WAITING, LARGE)))
         app.state.wakeups = Wakeups()
         yield
         service.close()

@@ -1,8 +1,10 @@
 """`corelm serve`: an OpenAI-compatible server."""
 
 import os
+import re
 import secrets
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -12,6 +14,8 @@ from corelm.runs import label
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
+LONGEST = 86_400
+"""Seconds of an option: a day."""
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="The device of engines' models.")]
 Dtype = Annotated[
     str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
@@ -78,11 +82,16 @@ def serve(
 
     if no_token and not is_loopback(host):
         raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")
+    for name, value in {"seconds": seconds, "stall": stall, "grace": grace}.items():
+        if not value <= LONGEST:  # not a number, too
+            raise UsageError(f"--{name} must be at most {LONGEST:,} seconds, not {value}")
     limits = Limits(
         rows=rows, waiting=waiting, length=length, prompt=prompt, seconds=seconds, stall=stall,
         grace=grace, prefixes=prefixes,
     )  # fmt: skip
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    if token is not None and not re.fullmatch("[!-~]+", token):
+        raise UsageError(f"{TOKEN} must have visible ASCII characters alone, as a header has")
     with listen(host, port) as socket:
         port = socket.getsockname()[1]
         service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
@@ -105,6 +114,8 @@ def loaded(
         name, equals, model = given.partition("=")
         if not equals:
             name, model = _public_name(given), given
+        if not name or not model:
+            raise UsageError(f"--model {given} has an empty side; write NAME=MODEL, or the model")
         if name in found:
             raise UsageError(f"two models are called {name}; name one with NAME={model}")
         found[name] = corelm.load(model, device=device, dtype=dtype)
@@ -121,7 +132,7 @@ def _public_name(model: str) -> str:
 def url_of(host: str, port: int, token: str | None, page: str = "") -> str:
     """Return the URL of a page, with the token."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/{page}" + (f"?token={token}" if token else "")
+    return f"http://{shown}:{port}/{page}" + (f"?token={quote(token, safe='')}" if token else "")
 
 
 @corelm.hookimpl

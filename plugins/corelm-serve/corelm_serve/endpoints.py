@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from corelm_serve import answers, tokens
-from corelm_serve.errors import ApiError
+from corelm_serve.errors import ApiError, ended_by
 from corelm_serve.events import Stream
 from corelm_serve.exchange import Inbox, written
 from corelm_serve.models import find
@@ -24,7 +24,8 @@ from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
-from corelm_serve.responses import EventResponse, count_tokens, json_response
+from corelm_serve.requests.trials import is_plain
+from corelm_serve.responses import EventResponse, SlicedResponse, count_tokens, json_response
 from corelm_serve.service import Service
 
 SMALL = 2**14
@@ -65,14 +66,47 @@ async def read_body(request: Request) -> Any:
     if service_of(request).log_texts:
         request.state.body = bytes(body)
     if len(body) < SMALL:  # faster than a thread
-        return json_of(bytes(body))
+        found = json_of(bytes(body))
+        request.state.is_plain = is_plain(found)
+        return found
     return await in_thread(request, json_of, bytes(body))
+
+
+class Limiters(NamedTuple):
+    """The numbers of requests that are read at a time.
+
+    Attributes:
+        quick: for ordinary requests, which wait for nobody but each other.
+        waiting: for those that may wait, for a child process or for a lock.
+        large: for large bodies.
+    """
+
+    quick: anyio.CapacityLimiter
+    waiting: anyio.CapacityLimiter
+    large: anyio.CapacityLimiter
 
 
 async def in_thread(request: Request, work: Callable[..., Any], *values: Any) -> Any:
     """Do work that may take a while, such as splitting a text into tokens."""
-    limiter: anyio.CapacityLimiter = request.app.state.limiter
-    return await run_sync(work, *values, limiter=limiter)
+    return await run_sync(_guarded, work, *values, limiter=_limiter(request))
+
+
+def _limiter(request: Request) -> anyio.CapacityLimiter:
+    """Return the limiter of requests like this one."""
+    limiters: Limiters = request.app.state.limiters
+    if getattr(request.state, "length", 0) >= SMALL:
+        return limiters.large
+    return limiters.quick if getattr(request.state, "is_plain", False) else limiters.waiting
+
+
+def _guarded(work: Callable[..., Any], *values: Any) -> Any:
+    """Do some work; in the event loop, an exception such as KeyboardInterrupt ends the server."""
+    try:
+        return work(*values)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ended_by(error) from error
 
 
 async def completions(request: Request) -> Any:
@@ -95,9 +129,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         return EventResponse(service, call, scheduler, inbox, Stream(call))
     found = await written(call, scheduler, inbox, request.receive)
     count_tokens(service, call, answers.drawn_tokens(found))
-    if not answers.names_tokens(call):
-        return json_response(answers.answer(call, found))
-    return json_response(await in_thread(request, answers.answer, call, found))
+    return SlicedResponse(answers.answer(call, found))
 
 
 async def models(request: Request) -> Response:
@@ -178,7 +210,7 @@ async def play_picture(request: Request) -> Response:
 
     found = await _worked(request, explained, await read_body(request))
     # Not given up: a thread that matplotlib draws in must not outlive Python.
-    content, kind = await run_sync(picture, *found, limiter=request.app.state.limiter)
+    content, kind = await in_thread(request, picture, *found)
     return Response(content, media_type=kind)
 
 
@@ -192,12 +224,12 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
 
     def work() -> Any:
         threads.append(get_ident())
-        return answer(body, service.models, service.rows, service.limits)
+        return _guarded(answer, body, service.models, service.rows, service.limits)
 
     seconds = service.limits.stall
     try:
         with anyio.fail_after(seconds):
-            return await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
+            return await run_sync(work, limiter=_limiter(request), abandon_on_cancel=True)
     except TimeoutError:
         stage = stuck_stage(threads[0]) if threads else None
         message = f"{stage or 'the chain'} took more than {seconds:g} seconds, and was given up"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corelm import CorelmError
+from corelm import CorelmError, Sampler
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, SettingsError, UsageError
 from corelm.runs import one_line, reason_of
 
@@ -84,6 +84,18 @@ def as_api_error(error: BaseException, param: str | None = None) -> ApiError:
             return ApiError(str(error), 500, code="failed")
     name = type(error).__name__
     return ApiError(f"the server failed with {name}; its log has the reason", 500, code=name)
+
+
+def ended_by(error: BaseException) -> ApiError:
+    """Return the error for an exception, such as KeyboardInterrupt, that would end the server."""
+    name, traceback = "the model or the decoder", error.__traceback__
+    while traceback is not None:
+        found = traceback.tb_frame.f_locals.get("self")
+        if isinstance(found, Sampler):
+            name = f"the sampler {found.name}"
+        traceback = traceback.tb_next
+    message = f"{name} raised {type(error).__name__}"
+    return ApiError(message, 500, code="sampler_failed")
 
 
 def line_of(error: BaseException) -> str:

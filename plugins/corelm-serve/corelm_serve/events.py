@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from corelm_serve.answers import REASONS, Call, about_tokens
 from corelm_serve.errors import as_api_error
+from corelm_serve.json_parts import encode, parts
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
 from corelm_serve.tables import Column
 
 END = b"data: [DONE]\n\n"
 
-
-# Kept, since `json.dumps` with separators makes an encoder for each call.
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+ECHOED = 64
+"""Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""
 
 
 class Stream:
@@ -28,21 +27,20 @@ class Stream:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._start = f"data: {_encode(call.head)[:-1]},"  # alike in all chunks
+        self._start = f"data: {encode(call.head)[:-1]},"  # alike in all chunks
         self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
         self._columns: dict[tuple[int, int], Column] = {}
+        self._is_first = True
         self.drawn = 0
         """The tokens drawn so far."""
 
     def begin(self) -> Iterator[bytes]:
-        """Yield the first chunks: what the texts depend on, and prompts to echo."""
-        roles = []
+        """Yield the first chunks: who speaks, and prompts to echo."""
         if self._call.is_chat:  # the first chunk of each choice says who speaks
             delta = {"role": "assistant", "content": ""}
-            roles = [
-                self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)
-            ]
-        yield self._chunk(roles, corelm=self._call.about)
+            yield self._chunk(
+                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)]
+            )
         if self._call.echo:
             for job in self._call.jobs:
                 if not job.scored:
@@ -56,7 +54,7 @@ class Stream:
         elif isinstance(what, Scores):
             yield from self._echo(job, what)
         elif isinstance(what, BaseException):
-            yield f"data: {_encode(as_api_error(what).document)}\n\n".encode()
+            yield f"data: {encode(as_api_error(what).document)}\n\n".encode()
 
     def end(self) -> Iterator[bytes]:
         """Yield the last chunks."""
@@ -65,17 +63,26 @@ class Stream:
         yield END
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        members = _encode({"choices": choices, **self._rest, **more})
+        if self._is_first:  # with a choice, which clients read without looking
+            more, self._is_first = {**more, "corelm": self._call.about}, False
+        # The encoder in C is faster, but knows no iterators.
+        if all(choice["logprobs"] is None for choice in choices):
+            members = encode({"choices": choices, **self._rest, **more})
+        else:
+            members = "".join(parts({"choices": iter(choices), **self._rest, **more}))
         return f"{self._start}{members[1:]}\n\n".encode()
 
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
+        text = self._call.prompts[job.index]
+        if scores is None or not job.ids:
+            for sample in range(job.samples):
+                yield self._chunk([self._bare(job, sample, text)])
+            return
+        column = Column(self._call.served.model.vocabulary, job.ids)
+        column.add_prompt(scores, text)
         for sample in range(job.samples):
-            choice = self._bare(job, sample, self._call.prompts[job.index])
-            if scores is not None:
-                column = Column(self._call.served.model.vocabulary, job.ids)
-                column.add_prompt(scores)
-                choice |= column.as_completion()
-            yield self._chunk([choice])
+            for part in column.echoed(text, ECHOED):
+                yield self._chunk([self._bare(job, sample, "") | part])
 
     def _bare(self, job: Job, sample: int, what: Any) -> dict[str, Any]:
         index = job.index * self._call.n + sample

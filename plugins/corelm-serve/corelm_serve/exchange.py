@@ -10,9 +10,16 @@ from collections.abc import AsyncGenerator
 from starlette.types import Receive
 
 from corelm_serve.answers import Call
+from corelm_serve.errors import ApiError
 from corelm_serve.events import ends
-from corelm_serve.scheduling.jobs import Event, Job, Written
+from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scheduling.scheduler import Scheduler
+
+BACKLOG = 2**16
+"""Numbers, such as log-probabilities, that may wait for a client: some megabytes."""
+AT_ONCE = 256
+"""Numbers that are written for one client before others get their turn."""
+TOO_SLOW = "the client reads more slowly than its texts are written, and was given up"
 
 
 class ClientGoneError(Exception):
@@ -48,6 +55,9 @@ class Wakeups:
 class Inbox:
     """The events of one request: filled by the threads of a model, emptied in the event loop.
 
+    A client that reads more slowly than its texts grow is given up when `BACKLOG` numbers wait
+    for it; it gets what waits, and an error.
+
     Args:
         wakeups: wakes the event loop.
     """
@@ -57,9 +67,15 @@ class Inbox:
         self._items: deque[tuple[Job, Event]] = deque()
         self._ready = asyncio.Event()
         self._is_gone = False
+        # Each written by one side alone, so that none needs a lock.
+        self._added = self._taken = 0
 
     def tell(self, job: Job, event: Event) -> None:
         """Add an event. Called by any thread."""
+        self._added += size_of(event)
+        if self._added - self._taken > BACKLOG and not job.cancelled:
+            job.cancelled = True  # leaves at its next step
+            event = ApiError(TOO_SLOW, 408, code="slow_reader")
         self._items.append((job, event))
         self._wakeups.wake(self._ready)
 
@@ -71,17 +87,26 @@ class Inbox:
         self._ready.set()
 
     async def take(self) -> list[tuple[Job, Event]]:
-        """Wait for events and return them.
+        """Wait for events and return some, as many as are written at once.
 
         Raises:
-            ClientGoneError: there are none, and the client has closed its connection.
+            ClientGoneError: the client has closed its connection.
         """
-        while not self._items:
+        while not self._items or self._is_gone:
             if self._is_gone:
                 raise ClientGoneError
             await self._ready.wait()
             self._ready.clear()
-        return [self._items.popleft() for _ in range(len(self._items))]
+        found, before = [], self._taken
+        while self._items and self._taken - before < AT_ONCE:
+            found.append(self._items.popleft())
+            self._taken += size_of(found[-1][1])
+        return found
+
+
+def size_of(event: Event) -> int:
+    """Return a measure of the memory that an event takes, and of the time to write it."""
+    return event.size if isinstance(event, Piece) else 0
 
 
 async def run(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.runs import Strategy, render_chat
+from corelm.runs import Strategy, parts, render_chat
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
@@ -31,7 +31,7 @@ def completion_call(
     request, rest = CompletionRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy = strategy_of(request, rest)
+    strategy, notes = strategy_of(request, rest)
     prompts = request.prompts
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
     check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
@@ -47,6 +47,7 @@ def completion_call(
         for index, each in enumerate(ids)
     ]
     check_work(jobs, limits)
+    prepare_stages(strategy, served, ids[0])
     decode = served.model.vocabulary.decode
     texts = [
         prompt if isinstance(prompt, str) else decode(list(prompt)) if request.echo else ""
@@ -55,7 +56,7 @@ def completion_call(
     options = request.stream_options
     return Call(
         served, strategy, seed, jobs, texts, request.n, request.stream,
-        options is not None and options.include_usage, request.echo,
+        options is not None and options.include_usage, request.echo, notes=notes,
     )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     request, rest = ChatRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy = strategy_of(request, rest)
+    strategy, notes = strategy_of(request, rest)
     length = request.length(limits.length)
     check_at_most("max_tokens", length, limits.length, "tokens")
     check_at_most("n", request.n, limits.rows, "texts")
@@ -83,11 +84,29 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
         length=length, tables=request.tables, measured=request.logprobs,
     )  # fmt: skip
     check_work([job], limits)
+    prepare_stages(strategy, served, job.ids)
     options = request.stream_options
     usage = options is not None and options.include_usage
     return Call(
-        served, strategy, seed, [job], [prompt], request.n, request.stream, usage, is_chat=True
+        served,
+        strategy,
+        seed,
+        [job],
+        [prompt],
+        request.n,
+        request.stream,
+        usage,
+        is_chat=True,
+        notes=notes,
     )
+
+
+def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
+    """Do what samplers would do at the first token, where other texts would wait for it."""
+    for part in parts(strategy.sampler):
+        work = getattr(part, "prepare", None)  # of corelm-grammar's
+        if callable(work):
+            work(served.model.vocabulary, ids)
 
 
 def make_job(

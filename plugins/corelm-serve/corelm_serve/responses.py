@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +16,12 @@ from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError
 from corelm_serve.events import Stream
 from corelm_serve.exchange import ClientGoneError, Inbox, run
+from corelm_serve.json_parts import SLICE, encode, slices
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.service import Service
 
-START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"text/event-stream; charset=utf-8")],
-}
+JSON = "application/json"
+EVENTS = "text/event-stream; charset=utf-8"
 GONE = 499
 """The status in the log of a request whose client has gone."""
 
@@ -31,8 +30,35 @@ def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a strict JSON document in ASCII."""
-    content = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return Response(content, status, dict(headers or {}), "application/json")
+    return Response(encode(document), status, dict(headers or {}), JSON)
+
+
+class SlicedResponse:
+    """A JSON document that is written in slices; others get their turn between two of them.
+
+    Args:
+        document: as for `slices`.
+    """
+
+    def __init__(self, document: Any) -> None:
+        self._slices = slices(document)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first, second = next(self._slices), next(self._slices, None)
+        if second is None:  # with its length
+            await Response(first, media_type=JSON)(scope, receive, send)
+            return
+        gone = asyncio.ensure_future(receive())  # the request was read, so nothing else comes
+        try:
+            await send(_start(JSON))
+            for content in itertools.chain((first, second), self._slices):
+                await _body(send, content)
+                await asyncio.sleep(0)  # `send` waits for a slow client alone
+                if gone.done():
+                    raise ClientGoneError
+            await _body(send, b"", more=False)
+        finally:
+            gone.cancel()
 
 
 def error_response(error: ApiError) -> Response:
@@ -43,7 +69,8 @@ def error_response(error: ApiError) -> Response:
 class EventResponse:
     """The events of a request, as they come.
 
-    All events since the last write are written at once, so a slow client costs few writes.
+    The events since the last write are written at once, up to a bound, so a slow client costs few
+    writes, and no client keeps others waiting.
 
     Args:
         service: for the figures.
@@ -73,7 +100,7 @@ class EventResponse:
                 # Submitted before the first byte: a full queue is still a 429.
                 first = await anext(batches)
                 self._service.metrics.first.observe(time.monotonic() - self._started)
-                await send(START)
+                await send(_start(EVENTS))
                 await _body(send, b"".join(self._stream.begin()))
                 await self._write(first, send)
                 async for events in batches:
@@ -87,9 +114,22 @@ class EventResponse:
         count_tokens(self._service, self._call, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:
-        chunks = [chunk for job, event in events for chunk in self._stream.take(job, event)]
+        chunks, size = [], 0
+        for job, event in events:
+            for chunk in self._stream.take(job, event):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > SLICE:
+                    await _body(send, b"".join(chunks))
+                    await asyncio.sleep(0)  # `send` waits for a slow client alone
+                    chunks, size = [], 0
         if chunks:
             await _body(send, b"".join(chunks))
+
+
+def _start(kind: str) -> dict[str, Any]:
+    headers = [(b"content-type", kind.encode())]
+    return {"type": "http.response.start", "status": 200, "headers": headers}
 
 
 async def _body(send: Send, content: bytes, more: bool = True) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, RewindableSession, log_softmax
 from corelm.errors import UsageError
@@ -28,22 +29,22 @@ class Scores:
     """
 
     tokens: list[float | None] = field(default_factory=list)
-    ids: list[list[int]] = field(default_factory=list)
-    top: list[list[float]] = field(default_factory=list)
+    ids: list[NDArray[np.int32]] = field(default_factory=list)
+    top: list[Array] = field(default_factory=list)
 
     def add(self, logits: Array, tokens: Sequence[int], count: int) -> None:
         """Add tokens and the logits before each."""
         for row, token in zip(log_softmax(logits), tokens, strict=True):
             ids = likeliest(row, count)
             self.tokens.append(float(row[token]))
-            self.ids.append(ids)
-            self.top.append([float(row[i]) for i in ids])
+            self.ids.append(np.array(ids, np.int32))
+            self.top.append(row[ids])
 
     def add_first(self) -> None:
         """Add a first token that nothing comes before."""
         self.tokens.append(None)
-        self.ids.append([])
-        self.top.append([])
+        self.ids.append(np.empty(0, np.int32))
+        self.top.append(np.empty(0))
 
 
 def score(

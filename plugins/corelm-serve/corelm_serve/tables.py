@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from corelm import ByteVocabulary, ContextualVocabulary, TokenRecord, Vocabulary
+from corelm import Array, ByteVocabulary, ContextualVocabulary, TokenRecord, Vocabulary
 from corelm.runs import text_writer
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
@@ -13,12 +15,34 @@ from corelm_serve.scoring import Scores
 IMPOSSIBLE = -9999.0
 """The log-probability of an impossible token, as OpenAI writes it: JSON has no infinity."""
 
+SPACES = 64
+"""Characters between two tokens, such as spaces or an unknown word, that are skipped at most."""
+LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
+"""Only these, so that no character changes its place."""
+
 NEAR = 256
 """Tokens before a place that its texts may depend on, such as an open quotation mark."""
+
+Numbers = tuple[float | None, Array | None]
+"""The log-probability of a token, and those of the likeliest ones; None where there are none."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """A token of a column."""
+
+    text: str
+    offset: int
+    ids: Sequence[int]
+    model: Numbers
+    sampler: Numbers
 
 
 class Column:
     """The tokens of a text, one below the other, with their log-probabilities.
+
+    Likely tokens are named when their part of the answer is written: a name takes a while in a
+    vocabulary of words, and a million names much memory.
 
     Args:
         vocabulary: the vocabulary of the ids.
@@ -27,30 +51,36 @@ class Column:
 
     def __init__(self, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
         self._vocabulary = vocabulary
-        self._ids = list(prompt)  # the tokens before the next one
+        self._ids = list(prompt)  # of the tokens before the rows, then of the rows
+        self._before = len(self._ids)
         self._offset = 0
-        self._texts: list[str] = []
-        self._offsets: list[int] = []
-        self._model: list[tuple[float | None, dict[str, float] | None]] = []
-        self._sampler: list[tuple[float | None, dict[str, float] | None]] = []
+        self._rows: list[_Row] = []
 
-    def add_prompt(self, scores: Scores) -> None:
-        """Add the tokens of the prompt; the sampler did not draw them."""
-        prompt, self._ids = self._ids, []
-        write = text_writer(self._vocabulary)
-        for token, own, ids, top in zip(prompt, scores.tokens, scores.ids, scores.top, strict=True):
-            self._add_text(write(token))
-            self._model.append((_finite(own), None if own is None else self._named(ids, top)))
-            self._sampler.append((None, None))
-            self._ids.append(token)
+    def add_prompt(self, scores: Scores, text: str) -> None:
+        """Add the tokens of the prompt; the sampler did not draw them.
+
+        Args:
+            scores: their log-probabilities.
+            text: the prompt as the answer echoes it, to which the offsets refer.
+        """
+        self._before = 0
+        pieces = [*map(text_writer(self._vocabulary), self._ids)]
+        rows = zip(
+            pieces, _offsets(text, pieces), scores.tokens, scores.ids, scores.top, strict=True
+        )
+        for piece, offset, own, ids, top in rows:
+            model = _finite(own), None if own is None else top
+            self._rows.append(_Row(piece, offset, ids, model, (None, None)))
+        self._offset = len(text)
 
     def add(self, records: Sequence[TokenRecord], tables: Sequence[TokenTable]) -> None:
         """Add drawn tokens."""
         for record, table in zip(records, tables, strict=True):
-            self._add_text(record.text)
-            ids = table.ids[1:]
-            self._model.append((_finite(table.model[0]), self._named(ids, table.model[1:])))
-            self._sampler.append((_finite(table.sampler[0]), self._named(ids, table.sampler[1:])))
+            model, sampler = (
+                (_finite(float(row[0])), row[1:]) for row in (table.model, table.sampler)
+            )
+            self._rows.append(_Row(record.text, self._offset, table.ids[1:], model, sampler))
+            self._offset += len(record.text)
             self._ids.append(record.token)
 
     def skip(self, text: str) -> None:
@@ -59,59 +89,93 @@ class Column:
 
     def forget(self) -> None:
         """Forget the tokens so far, which were sent; keep count of their places."""
-        self._texts, self._offsets, self._model, self._sampler = [], [], [], []
+        self._rows = []
+        self._ids = self._ids[-NEAR:]
+        self._before = len(self._ids)
+
+    def echoed(self, text: str, size: int) -> Iterator[dict[str, Any]]:
+        """Yield the prompt as parts of a choice, some tokens at a time."""
+        starts = [*range(0, len(self._rows), size)]
+        cuts = [0, *(self._rows[start].offset for start in starts[1:]), len(text)]
+        for start, first, last in zip(starts, cuts, cuts[1:], strict=False):
+            places = range(start, min(start + size, len(self._rows)))
+            yield {"text": text[first:last], **self._completion(places)}
 
     def as_completion(self) -> dict[str, Any]:
-        """Return the parts of a choice of `POST /v1/completions`."""
-        return {
-            "logprobs": self._part(self._model),
-            "sampler_logprobs": self._part(self._sampler),
-        }
+        """Return the parts of a choice of `POST /v1/completions`; long lists are iterators."""
+        return self._completion(range(len(self._rows)))
 
     def as_chat(self) -> dict[str, Any]:
-        """Return the parts of a choice of `POST /v1/chat/completions`."""
+        """Return the parts of a choice of `POST /v1/chat/completions`; lists are iterators."""
         return {
-            "logprobs": {"content": self._entries(self._model), "refusal": None},
-            "sampler_logprobs": {"content": self._entries(self._sampler)},
+            "logprobs": {"content": self._entries(_of_model), "refusal": None},
+            "sampler_logprobs": {"content": self._entries(_of_sampler)},
         }
 
-    def _entries(self, column: Sequence[tuple[float | None, Any]]) -> list[dict[str, Any]]:
-        return [
-            _entry(text, own) | {"top_logprobs": [_entry(*pair) for pair in (top or {}).items()]}
-            for text, (own, top) in zip(self._texts, column, strict=True)
-        ]
-
-    def _part(self, column: Sequence[tuple[float | None, Any]]) -> dict[str, Any]:
+    def _completion(self, places: Sequence[int]) -> dict[str, Any]:
         return {
-            "tokens": self._texts,
-            "token_logprobs": [own for own, _ in column],
-            "top_logprobs": [top for _, top in column],
-            "text_offset": self._offsets,
+            "logprobs": self._part(places, _of_model),
+            "sampler_logprobs": self._part(places, _of_sampler),
         }
 
-    def _add_text(self, text: str) -> None:
-        self._texts.append(text)
-        self._offsets.append(self._offset)
-        self._offset += len(text)
+    def _part(self, places: Sequence[int], numbers: Callable[[_Row], Numbers]) -> dict[str, Any]:
+        rows = [self._rows[i] for i in places]
+        return {
+            "tokens": [row.text for row in rows],
+            "token_logprobs": [numbers(row)[0] for row in rows],
+            "top_logprobs": (self._named(i, numbers(self._rows[i])[1]) for i in places),
+            "text_offset": [row.offset for row in rows],
+        }
 
-    def _named(self, ids: Sequence[int], numbers: Sequence[float]) -> dict[str, float]:
-        """Return log-probabilities by the text that each token would add here."""
+    def _entries(self, numbers: Callable[[_Row], Numbers]) -> Iterator[dict[str, Any]]:
+        for i, row in enumerate(self._rows):
+            own, top = numbers(row)
+            named = (self._named(i, top) or {}).items()
+            yield _entry(row.text, own) | {"top_logprobs": [_entry(*pair) for pair in named]}
+
+    def _named(self, place: int, numbers: Array | None) -> dict[str, float] | None:
+        """Return log-probabilities by the text that each token would add at a place."""
+        if numbers is None:
+            return None
         found: dict[str, float] = {}
-        names = self._names(ids) if ids else []
-        for name, number in zip(names, numbers, strict=True):
+        names = self._names(place)
+        for name, number in zip(names, numbers.tolist(), strict=True):
             found.setdefault(name, max(number, IMPOSSIBLE))  # of equal texts the likeliest counts
         return found
 
-    def _names(self, ids: Sequence[int]) -> list[str]:
-        vocabulary = self._vocabulary
+    def _names(self, place: int) -> list[str]:
+        vocabulary, ids = self._vocabulary, [int(i) for i in self._rows[place].ids]
+        if not ids:
+            return []
         if isinstance(vocabulary, ContextualVocabulary):
-            after = vocabulary.texts_after(self._ids[-NEAR:])
+            end = self._before + place
+            after = vocabulary.texts_after(self._ids[max(0, end - NEAR) : end])
             texts = [after[token] for token in ids]
         elif isinstance(vocabulary, ByteVocabulary):
             texts = [_text_of(vocabulary.token_bytes(token)) for token in ids]
         else:
             texts = [vocabulary.decode([token]) for token in ids]
         return [text or f"token:{token}" for text, token in zip(texts, ids, strict=True)]
+
+
+def _offsets(text: str, pieces: Sequence[str]) -> Iterator[int]:
+    """Yield where each token begins in a text, which a vocabulary may have spelled otherwise."""
+    lowered, at = text.translate(LOWER), 0
+    for piece in pieces:
+        yield at
+        word = piece.strip()
+        if text.startswith(piece, at):
+            at += len(piece)
+        elif (found := lowered.find(word.translate(LOWER), at, at + len(word) + SPACES)) >= 0:
+            at = found + len(word)
+
+
+def _of_model(row: _Row) -> Numbers:
+    return row.model
+
+
+def _of_sampler(row: _Row) -> Numbers:
+    return row.sampler
 
 
 def _entry(text: str, number: float | None) -> dict[str, Any]:

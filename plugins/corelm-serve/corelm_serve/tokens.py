@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import ByteVocabulary, Vocabulary
-from corelm.runs import encoded, text_writer
+from corelm.runs import encoded, text_writer, token_name
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -27,10 +27,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     request = TokenizeRequest.read(body)
     served = find(models, request.model)
     vocabulary = served.model.vocabulary
-    special = _special_ids(vocabulary)
-    # lm-evaluation-harness asks so for the ids of the tokens that `tokenizer_info` names.
-    named = request.prompt in special
-    ids = [special[request.prompt]] if named else vocabulary.encode(request.prompt)
+    ids = _ids(vocabulary, request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
         ids = [vocabulary.start, *encoded(vocabulary, ids)]
     answer: dict[str, Any] = {
@@ -60,14 +57,14 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
         "model": served.name,
         "vocab_size": len(vocabulary),
         "max_model_len": served.context_length,
-        "bos_token": _name(vocabulary, vocabulary.start),
+        "bos_token": token_name(vocabulary, vocabulary.start),
         "bos_token_id": vocabulary.start,
-        "eos_token": _name(vocabulary, end),
+        "eos_token": token_name(vocabulary, end),
         "eos_token_id": end,
         "eos_token_ids": sorted(vocabulary.ends),
-        "pad_token": _name(vocabulary, vocabulary.padding),
+        "pad_token": token_name(vocabulary, vocabulary.padding),
         "pad_token_id": vocabulary.padding,
-        "unk_token": _name(vocabulary, vocabulary.unknown),
+        "unk_token": token_name(vocabulary, vocabulary.unknown),
         "unk_token_id": vocabulary.unknown,
         "chat_template": getattr(vocabulary, "chat_template", None),
         "tokenizer_class": type(vocabulary).__name__,
@@ -75,15 +72,15 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def _special_ids(vocabulary: Vocabulary) -> dict[str, int]:
-    """Return the ids of the first and the last token of texts by the names that stand for them."""
-    special = [i for i in (vocabulary.start, min(vocabulary.ends, default=None)) if i is not None]
-    return {name: token for token in special if (name := _name(vocabulary, token))}
+def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
+    """Return the ids of a text, which may begin with the name of the start token.
 
-
-def _name(vocabulary: Vocabulary, token: int | None) -> str | None:
-    """Return the text that stands for a special token; None if there is none."""
-    if token is None:
-        return None
-    words = getattr(vocabulary, "words", None)
-    return words[token] if words is not None else vocabulary.decode([token]) or None
+    The name of the end is read alone: lm-evaluation-harness asks so for its id.
+    """
+    start, end = vocabulary.start, min(vocabulary.ends, default=None)
+    name = token_name(vocabulary, start)
+    if start is not None and name and text.startswith(name):
+        return [start, *encoded(vocabulary, text)]
+    if end is not None and text == token_name(vocabulary, end):
+        return [end]
+    return vocabulary.encode(text)

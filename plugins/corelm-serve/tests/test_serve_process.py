@@ -86,6 +86,16 @@ def test_openais_client_streams(client):
     assert found[-1].usage.completion_tokens == 10
 
 
+def test_the_plainest_loops_over_openais_streams(client, capsys):
+    stream = client.completions.create(
+        model="imdb", prompt="This movie", seed=1, max_tokens=8, stream=True
+    )
+    for chunk in stream:
+        print(chunk.choices[0].text, end="")
+    [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=8)
+    assert capsys.readouterr().out == expected
+
+
 def test_openais_client_lists_the_models(client):
     assert [model.id for model in client.models.list()] == ["imdb", "again"]
     assert client.models.retrieve("again").id == "again"
@@ -284,6 +294,9 @@ def run(*arguments, **environment):
         (["--model", "imbd", "--port", "0"], "there is no model 'imbd'"),
         (["--model", "imdb", "--model", "imdb", "--port", "0"], "two models are called imdb"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:8000"),
+        (["--grace", "inf"], "--grace must be at most 86,400 seconds, not inf"),
+        (["--model", "=imdb"], "--model =imdb has an empty side"),
+        (["--model", "imdb="], "--model imdb= has an empty side"),
     ],
 )
 def test_a_command_that_cannot_serve(arguments, message):
@@ -291,6 +304,21 @@ def test_a_command_that_cannot_serve(arguments, message):
     assert found.returncode in (1, 2)
     assert message in found.stderr
     assert found.stdout == ""
+
+
+def test_a_token_that_no_header_can_hold_is_refused():
+    found = run("--port", "0", CORELM_SERVE_TOKEN="se cret\u00e9")
+    assert found.returncode == 2
+    assert "visible ASCII characters" in found.stderr
+
+
+def test_the_url_has_any_token_as_one_value():
+    with serving("--model", "imdb", CORELM_SERVE_TOKEN="a&#b=c;d") as server:
+        page = httpx.get(f"{server.url}/?token={server.token}")
+        assert page.status_code == 303
+        assert httpx.get(f"{server.url}/v1/models", cookies=page.cookies).status_code == 200
+        headers = {"Authorization": "Bearer a&#b=c;d"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
 
 
 def test_the_token_may_come_from_the_environment():

@@ -25,7 +25,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_one(client):
         ("n", 0, "n must be a whole number from 1 to 64, not 0"),
         ("n", 1.5, "n must be a whole number from 1 to 64, not 1.5"),
         ("stream", "yes", "stream must be true or false, not 'yes'"),
-        ("logprobs", 21, "logprobs must be a whole number from 0 to 20, not 21"),
+        ("logprobs", 21, "logprobs must be a whole number from 0 to 20, or false, not 21"),
         ("logit_bias", {"5": 101}, "logit_bias must be a mapping of at most 1,024 token ids"),
         ("logit_bias", {"the": 1}, "logit_bias must be a mapping of at most 1,024 token ids"),
         ("logit_bias", {"999": 1}, "logit_bias: there is no token 999"),

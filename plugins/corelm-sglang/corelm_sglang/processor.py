@@ -99,8 +99,19 @@ def _engine(expression: Any, name: str, request: Any) -> EngineSampler:
         raise UsageError(f"sampler must be an expression, not {expression!r}")
     kept = _keyed(expression, name)
     if not kept:
-        ends = tuple(sorted(request.eos_token_ids or ()))
-        tokenizer = request.tokenizer
-        vocabulary = None if tokenizer is None else vocabulary_of(tokenizer, ends=ends)
-        kept.append(EngineSampler(expression, vocabulary=vocabulary))
+        kept.append(EngineSampler(expression, vocabulary=_vocabulary(request)))
     return kept[0]
+
+
+def _vocabulary(request: Any) -> corelm.Vocabulary | None:
+    """Return the vocabulary of a request: its ends, and the ids that it names, are possible."""
+    tokenizer, params = request.tokenizer, request.sampling_params
+    if tokenizer is None:
+        return None
+    ends: set[int] = set()
+    if not params.ignore_eos:
+        ends.update(request.eos_token_ids or (), params.stop_token_ids or ())
+        ends.update(getattr(tokenizer, "additional_stop_token_ids", None) or ())
+        ends.update({tokenizer.eos_token_id} - {None})
+    wanted = map(int, params.logit_bias or ())
+    return vocabulary_of(tokenizer, ends=sorted(ends), wanted=wanted)

@@ -2,13 +2,18 @@
 
 import logging
 
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessorList, StopStringCriteria
+from transformers.generation import GenerationMode
 
 from corelm import CorelmError
-from corelm_transformers.caller import tokenizer_of_call
+from corelm.errors import UsageError
+from corelm_transformers.caller import options_of_call
 from corelm_transformers.processor import SamplerProcessor
 
 logger = logging.getLogger("corelm.transformers")
+
+MODES = (GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH)
+"""Ways to generate that take one token after the other, which `corelm_loop` replaces."""
 
 
 def corelm_loop(
@@ -20,6 +25,8 @@ def corelm_loop(
     sampler="stochastic",
     seed=None,
     tokenizer=None,
+    stop_strings=None,
+    num_return_sequences=None,
     **model_kwargs,
 ):
     """Generate with a corelm sampler in place of transformers' processors.
@@ -34,21 +41,29 @@ def corelm_loop(
         seed: decides the random numbers, as in `corelm.generate`; None leaves the draw to
             transformers.
         tokenizer: the model's, for samplers that name words, and to tell its start token from the
-            text. `generate` does not pass it to a loop, so it is looked up in the call.
+            text. `generate` passes neither it nor a streamer to a loop, so they are looked up in
+            the call.
+        stop_strings: end a text where one of these occurs, which needs the tokenizer.
+        num_return_sequences: the number of texts for each prompt; `do_sample` need not be set.
 
     Raises:
-        CorelmError: no such sampler, a seed that is not a whole number of at least 0, or beams.
+        CorelmError: no such sampler, a seed that is not a whole number of at least 0, stop strings
+            without a tokenizer, or settings that ask for another way to generate, such as beams
+            or an assistant.
     """
-    if (generation_config.num_beams or 1) > 1:
-        raise CorelmError(
-            "corelm_loop draws texts and searches no beams; leave out num_beams, or pass "
-            "as_logits_processor() without a seed to generate()"
-        )
+    call = options_of_call(corelm_loop)
+    _refuse_other_modes(generation_config.get_generation_mode(call.get("assistant_model")))
     if logits_processor:
         names = ", ".join(type(processor).__name__ for processor in logits_processor)
         logger.warning("corelm_loop applies %s in place of %s", sampler, names)
     if tokenizer is None:
-        tokenizer = tokenizer_of_call(corelm_loop)
+        tokenizer = call.get("tokenizer")
+    if stop_strings:
+        stopping_criteria.append(_stop_at(stop_strings, tokenizer))
+    if num_return_sequences:
+        input_ids, model_kwargs = model._expand_inputs_for_generation(
+            num_return_sequences, model.config.is_encoder_decoder, input_ids, **model_kwargs
+        )
     lengths = _padding(model_kwargs.get("attention_mask"), input_ids)
     processor = SamplerProcessor(sampler, seed, tokenizer, lengths=lengths)
     # With a seed the processor leaves one token, which a greedy loop takes without a draw.
@@ -58,8 +73,25 @@ def corelm_loop(
         LogitsProcessorList([processor]),
         stopping_criteria,
         generation_config,
+        streamer=call.get("streamer"),
         **model_kwargs,
     )
+
+
+def _refuse_other_modes(mode):
+    """Raise if the settings ask for more than one token after the other."""
+    if mode not in MODES:
+        raise CorelmError(
+            f"corelm_loop draws one token after the other and does no {mode.replace('_', ' ')}; "
+            "leave out the settings that ask for it, or pass as_logits_processor() to generate()"
+        )
+
+
+def _stop_at(stop_strings, tokenizer):
+    """Return the criterion that ends a text at one of these strings."""
+    if tokenizer is None:
+        raise UsageError("stop_strings are compared with the letters of tokens: pass the tokenizer")
+    return StopStringCriteria(stop_strings=stop_strings, tokenizer=tokenizer)
 
 
 def _padding(mask, input_ids):

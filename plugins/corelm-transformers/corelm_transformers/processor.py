@@ -10,8 +10,7 @@ from transformers import LogitsProcessor
 
 from corelm import CorelmError
 from corelm.interop import EngineSampler, vocabulary_of
-from corelm_transformers.assisted import assisted_prompt_width, is_assistant
-from corelm_transformers.caller import EndTokens, calling_list, config_of_loop, end_tokens
+from corelm_transformers.caller import LOOKUP, EndTokens, Generation, calling_list
 
 logger = logging.getLogger("corelm.transformers")
 
@@ -63,11 +62,13 @@ class SamplerProcessor(LogitsProcessor):
         self._seed, self._tokenizer = seed, tokenizer
         self._draws = seed is not None
         self._padding, self._lengths = padding, lengths
-        self._caller = lambda: None  # a weak reference to the list of the last call
+        # Weak references to the list of the last call, and to what stands for its generation.
+        self._caller = self._identity = lambda: None
+        self._generation = Generation()
         self._prompt_width = None  # of this generation, if it is known
         self._vocabulary = None
         self._remarks = set()
-        self._begin(sampler, config=None, size=math.inf)
+        self._begin(sampler, size=math.inf)
         # Its batches change from step to step, and come without the text before the last token.
         self.supports_continuous_batching = not self._reads_texts
 
@@ -76,7 +77,14 @@ class SamplerProcessor(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         """Return the logits to draw from, (batch, vocabulary), on the device of the scores."""
-        self._notice_generation(input_ids, scores.shape[-1])
+        processors, caller = calling_list()
+        # Prompt lookup asks for the tokens that are possible after made-up logits. A draw leaves
+        # one, at random; whatever a guess is, the model checks it.
+        if caller is LOOKUP:
+            return scores
+        self._notice_generation(processors, input_ids, scores.shape[-1])
+        if self._generation.translated:
+            return scores
         scores = scores.detach()
         if scores.device.type != "cpu":
             native = None if self._draws else self._engine.native(scores)
@@ -94,17 +102,23 @@ class SamplerProcessor(LogitsProcessor):
     def _reads_texts(self):
         return self._draws or bool(self._engine.reads)
 
-    def _notice_generation(self, input_ids, size):
-        """Start over if another generation calls: each `generate` makes its own list."""
-        frame = calling_list()
-        processors = None if frame is None else frame.f_locals["self"]
-        if processors is None or processors is self._caller():
+    def _notice_generation(self, processors, input_ids, size):
+        """Start over if another generation calls: each `generate` makes its own list.
+
+        In assisted decoding the assistant makes lists too, for guesses of the same text, so there
+        the configuration stands for the generation.
+        """
+        if processors is not None and processors is self._caller():
             return
-        self._caller, self._prompt_width = weakref.ref(processors), input_ids.shape[-1]
-        config = config_of_loop(frame)
-        self._refuse_beams(config)
-        self._begin(self._engine.sampler, config, size)
-        if not is_assistant():  # its list has settings for guesses alone
+        self._caller = (lambda: None) if processors is None else weakref.ref(processors)
+        self._generation = generation = Generation.calling()
+        identity = generation.config if generation.assisted or processors is None else processors
+        if identity is not None and identity is not self._identity():
+            self._identity = weakref.ref(identity)
+            self._prompt_width = generation.prompt_width or input_ids.shape[-1]
+            self._refuse_beams(generation.config)
+            self._begin(self._engine.sampler, size)
+        if processors is not None and not generation.guesses:  # whose list has settings of its own
             self._check_neighbours(processors)
 
     def _refuse_beams(self, config):
@@ -115,11 +129,12 @@ class SamplerProcessor(LogitsProcessor):
                 "each beam; leave out num_beams, or the seed"
             )
 
-    def _begin(self, sampler, config, size):
-        """Forget all texts; take the ids that end a text from a generation config."""
-        ends = tuple(end_tokens(config, self._tokenizer, size))
+    def _begin(self, sampler, size):
+        """Forget all texts; take the ids that end a text from the generation."""
+        ends = tuple(self._generation.end_tokens(self._tokenizer, size))
         if self._tokenizer is None:
-            self._vocabulary = EndTokens(ends, getattr(config, "bos_token_id", None))
+            start = getattr(self._generation.config, "bos_token_id", None)
+            self._vocabulary = EndTokens(ends, start)
         elif self._vocabulary is None or self._vocabulary.ends != ends:
             self._vocabulary = vocabulary_of(self._tokenizer, ends=ends)
         self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=self._vocabulary)
@@ -151,15 +166,15 @@ class SamplerProcessor(LogitsProcessor):
         Raises:
             CorelmError: the sampler reads surprisals, which are gone with the last call.
         """
-        width = assisted_prompt_width()
-        if width is None:
+        if not self._generation.assisted:
             return None
         if self._engine.reads & {"surprisal", "model_surprisal"}:
             raise CorelmError(
                 f"{self._engine.sampler} reads the surprisals of earlier tokens, and assisted "
                 "decoding takes tokens back; generate without an assistant or prompt lookup"
             )
-        return [width - (input_ids.shape[1] - len(text)) for text in texts]
+        padding = (input_ids.shape[1] - len(text) for text in texts)
+        return [self._prompt_width - width for width in padding]
 
     def _check_neighbours(self, processors):
         """Warn if processors in the same list change what comes in, or what goes out.

@@ -9,6 +9,7 @@ from corelm_transformers import as_logits_processor
 from tiny_transformers import ENGINE, TOKENIZER, encoded, tiny_model
 
 from corelm import CorelmError
+from corelm.interop.testing import tiny_tokenizer
 
 PROMPT, LENGTH = "the cat the cat s the", 18
 ASSISTANT = tiny_model(TOKENIZER)
@@ -77,6 +78,52 @@ def test_samplers_that_read_surprisals_are_refused(sampler, way, seed):
     with pytest.raises(CorelmError, match="assisted decoding takes tokens back") as caught:
         generated(sampler, seed, **ASSISTED[way])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ASSISTED)
+@pytest.mark.parametrize("sampler", ["min_length(n=8)", "length_bias(weight=-99)"])
+def test_no_text_ends_early_at_any_of_many_ends(sampler, way):
+    """Prompt lookup asks the processor first, in a function that knows of no ends."""
+    options = ASSISTED[way] | {"max_new_tokens": 8, "do_sample": True, "top_k": 0}
+    inputs, ends = encoded([PROMPT]), [263, *range(20, 240)]
+    processor = as_logits_processor(sampler, tokenizer=TOKENIZER)
+    torch.manual_seed(0)
+    for _ in range(30):
+        [text] = ENGINE.generate(
+            **inputs, logits_processor=[processor], eos_token_id=ends, pad_token_id=263, **options
+        )
+        tokens = text[inputs.input_ids.shape[1] :].tolist()
+        first = int(sampler.startswith("length"))  # whose bias of the first token is 0
+        assert (first and tokens[0] in ends) or not set(tokens[first:7]) & set(ends)
+
+
+@pytest.mark.parametrize("way", ASSISTED)
+@pytest.mark.parametrize("seed", [None, 7])
+def test_guesses_are_accepted(seed, way, monkeypatch):
+    """Fewer passes than tokens, with a seed too: a draw from made-up logits refused every guess."""
+    passes, forward = [], type(ENGINE).forward
+
+    def counted(self, *args, **options):
+        passes.append(self is ENGINE)
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(type(ENGINE), "forward", counted)
+    generated("force(words=[' the cat the cat the cat the cat'], at=0)", seed, **ASSISTED[way])
+    assert sum(passes) < LENGTH - 3
+
+
+def test_guesses_of_another_tokenizer_are_left_alone():
+    """Their ids are not those of the sampler's vocabulary."""
+    other = tiny_tokenizer(additional_special_tokens=["<a>", "<b>"])
+    assistant = tiny_model(other)
+    for sampler in ("min_length(n=9)", "ban(words=['the'])", "repetition_penalty(penalty=1.5)"):
+        processor = as_logits_processor(sampler, seed=7, tokenizer=TOKENIZER)
+        found = ENGINE.generate(
+            **encoded([PROMPT]), logits_processor=[processor], assistant_model=assistant,
+            tokenizer=TOKENIZER, assistant_tokenizer=other, max_new_tokens=10,
+            pad_token_id=263, do_sample=False,
+        )  # fmt: skip
+        assert found.tolist() == [text[: found.shape[1]] for text in generated(sampler, 7)]
 
 
 @pytest.mark.parametrize("way", ASSISTED)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
+import transformers
 from corelm_transformers import TransformersModel
 from tiny_transformers import ENGINE, PROMPTS, TOKENIZER, encoded
 
@@ -81,3 +82,19 @@ def test_no_word_of_an_expression_becomes_code(word):
         "Expr", "ImportFrom", "Assign", "FunctionDef",
     ]  # fmt: skip
     assert corelm.sampler(tree.body[2].value.value) == corelm.sampler("ban", words=[word])
+
+
+def test_a_streamer_receives_the_text_of_a_folder(exported):
+    received = []
+
+    class Streamer(transformers.TextStreamer):
+        def on_finalized_text(self, text, stream_end=False):
+            received.append((text, stream_end))
+
+    tokens = ENGINE.generate(
+        **encoded(["the"]), custom_generate=exported("top_k(k=3)"), trust_remote_code=True,
+        max_new_tokens=6, seed=2, tokenizer=TOKENIZER, stop_strings=["cat"],
+        streamer=Streamer(TOKENIZER, skip_prompt=True),
+    )  # fmt: skip
+    assert "".join(text for text, _ in received) == TOKENIZER.decode(tokens[0, 1:])
+    assert received[-1][1]

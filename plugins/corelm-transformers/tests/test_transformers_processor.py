@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-import tiny_transformers  # noqa: F401 (skips without transformers)
+import tiny_transformers
 import torch
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from tiny_transformers import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, encoded
@@ -201,7 +201,7 @@ def test_beams_of_drawn_tokens_are_refused(options):
 
 @pytest.mark.parametrize("seed", [None, 1])
 def test_the_loop_refuses_beams(seed):
-    with pytest.raises(CorelmError, match="searches no beams"):
+    with pytest.raises(CorelmError, match="does no beam search"):
         drawn(["the"], custom_generate=corelm_loop, sampler="top_k(k=5)", seed=seed, num_beams=3)
 
 
@@ -243,3 +243,11 @@ def test_other_devices_run_natively_or_say_so(caplog, monkeypatch):
     with pytest.raises(NotImplementedError):  # the device has no data; the message came before
         host(torch.zeros((1, 1), device="meta"), torch.zeros((1, 9), device="meta"))
     assert "runs on the CPU: one copy of the logits a step" in messages(caplog)[0]
+
+
+def test_tokens_that_are_never_drawn_here_are_never_drawn_there():
+    tokenizer = tiny_transformers.tiny_tokenizer(pad_token="!")
+    logits, never = torch.zeros((1, len(tokenizer) + 2)), [0, 264, 265]
+    result = as_logits_processor("uniform", tokenizer=tokenizer)(torch.tensor([[5]]), logits)
+    assert torch.isneginf(result[0]).nonzero().ravel().tolist() == never
+    assert torch.equal(logits, torch.zeros_like(logits))

@@ -4,7 +4,7 @@ import logging
 
 from corelm_vllm.model_runners import BatchRows, SlotRows
 from corelm_vllm.requests import Requests, apply
-from corelm_vllm.settings import read_settings
+from corelm_vllm.settings import number_samples, read_settings
 from corelm_vllm.vocabulary import VllmVocabulary
 
 logger = logging.getLogger("vllm.corelm")
@@ -49,13 +49,15 @@ class CorelmLogitsProcessor(*INTERFACES):
     """
 
     def __init__(self, vllm_config, *runner):
-        self._requests = Requests(VllmVocabulary(vllm_config.model_config))
+        most = vllm_config.scheduler_config.max_num_seqs
+        self._requests = Requests(VllmVocabulary(vllm_config.model_config), most)
         self._rows = SlotRows(*runner) if len(runner) == 1 else BatchRows(_swap())
 
     @classmethod
     def validate_params(cls, sampling_params):
-        """Raise ValueError if corelm's parameters of a request are invalid."""
-        read_settings(sampling_params)
+        """Raise ValueError if corelm's parameters of a request are invalid; number its samples."""
+        if read_settings(sampling_params) is not None:
+            number_samples(sampling_params)
 
     def add_request(self, req_idx, sampling_params):
         """Set the request of a slot; return True if it asks for corelm. Of interface V2."""

@@ -3,6 +3,7 @@
 import copy
 import logging
 import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,13 +11,18 @@ import numpy as np
 import torch
 
 import corelm
-from corelm.errors import CorelmError
+from corelm.errors import UsageError
 from corelm.interop import EngineSampler
+from corelm.runs import never_drawn
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
 SURPRISALS = {"surprisal", "model_surprisal"}
 """Parts of the context that are carried from one row of a text to the next."""
+NO_OUTPUT = (
+    "with asynchronous scheduling vLLM passes drawn tokens only if logits_processors names a "
+    "class; start it with --logits-processors corelm_vllm:CheckRequests"
+)
 
 
 class Request:
@@ -24,14 +30,18 @@ class Request:
 
     Args:
         engine: applies the sampler; shared by requests whose samplers read logits only.
-        seed: of the draw; None leaves it to vLLM.
+        settings: the request's.
+        recent: the requests of the engine whose samplers read surprisals, the last one last.
     """
 
-    def __init__(self, engine, seed):
-        self.engine = engine
-        self.stream = None if seed is None else corelm.RandomStream(seed, [0])
-        self.failed = False
-        self._steps = []  # the engine after each row of the last step
+    def __init__(self, engine, settings, recent):
+        self.engine, self.settings = engine, settings
+        self.failed, self.prompt_length = False, None
+        self.stream = None
+        if settings.seed is not None:
+            self.stream = corelm.RandomStream(settings.seed, [settings.sample])
+        self.steps = []  # the engine after each row of the last step, and before the first
+        self._recent = recent
 
     @property
     def reads_tokens(self):
@@ -42,18 +52,59 @@ class Request:
         """Return the logits of rows of this request, each of which may continue another.
 
         With drafts a step has a row for each of them, and the next step continues the row of the
-        last one that was accepted.
+        last one that was accepted. vLLM may also pass the same text again, with other logits, while
+        it reads the text of an interrupted request in parts.
         """
-        result, steps = np.empty_like(logits), []
+        self._recent.add(self)
+        result, steps, first = np.empty_like(logits), [], None
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i].tokens)):
-            tokens = rows[i].tokens
-            known = (engine for engine in [*steps, *self._steps] if engine.continues(tokens))
-            engine = copy.copy(next(known, self.engine))
-            lengths = [rows[i].prompt_length]
-            result[i] = engine(logits[i : i + 1], [tokens], prompt_lengths=lengths)[0]
+            row, self.prompt_length = rows[i], rows[i].prompt_length
+            before = self._engine_before(row, steps)
+            first, engine = first or before, copy.copy(before)
+            lengths = [row.prompt_length]
+            result[i] = engine(logits[i : i + 1], [row.tokens], prompt_lengths=lengths)[0]
             steps.append(engine)
-        self._steps = steps
+        self.steps = [*steps, first]
         return result
+
+    def _engine_before(self, row, steps):
+        """Return the engine after the text that a row continues; a new one begins a text."""
+        known = [*steps, *self.steps]
+        if not known and len(row.tokens) > row.prompt_length:  # interrupted earlier
+            known = self._recent.steps_like(self)
+        return next((engine for engine in known if engine.continues(row.tokens)), self.engine)
+
+
+class RecentRequests:
+    """The last requests whose samplers read surprisals.
+
+    vLLM makes a new request of one that it has interrupted, and passes no surprisals. They are a
+    function of the sampler and the text, so the new request finds them by its text.
+
+    Args:
+        most: the number of requests that are kept, each with a few rows of logits.
+    """
+
+    def __init__(self, most):
+        self._most, self._requests = most, OrderedDict()
+
+    def add(self, request):
+        """Put a request at the end, and forget the first ones."""
+        self._requests[id(request)] = request
+        self._requests.move_to_end(id(request))
+        while len(self._requests) > self._most:
+            self._requests.popitem(last=False)
+
+    def steps_like(self, request):
+        """Return the last steps of requests with the sampler and the prompt length of another."""
+        name, ends = str(request.settings.sampler), request.settings.ends
+        return [
+            engine
+            for other in reversed(self._requests.values())
+            if other.prompt_length == request.prompt_length
+            and (str(other.settings.sampler), other.settings.ends) == (name, ends)
+            for engine in other.steps
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,25 +127,26 @@ class Requests:
     """Makes the requests of an engine; equal samplers that read logits only are applied together.
 
     Args:
-        vocabulary: the vocabulary of vLLM's model, for samplers that name words.
+        vocabulary: the vocabulary of vLLM's model.
+        most: the number of requests that vLLM runs at a time.
     """
 
-    def __init__(self, vocabulary):
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary, most):
+        self._vocabulary, self._recent = vocabulary, RecentRequests(most)
         self._shared = weakref.WeakValueDictionary()  # engines that no request uses are freed
 
     def new(self, settings):
         """Return a request with these settings; None for a request without corelm."""
         if settings is None:
             return None
-        name = str(settings.sampler)
-        engine = self._shared.get(name)
+        vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
+        key = str(settings.sampler), never_drawn(vocabulary).tobytes()
+        engine = self._shared.get(key)
         if engine is None:
-            vocabulary = self._vocabulary.ending_at(settings.ends)
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
             if not engine.reads:
-                self._shared[name] = engine
-        return Request(engine, settings.seed)
+                self._shared[key] = engine
+        return Request(engine, settings, self._recent)
 
 
 def apply(logits, rows):
@@ -108,7 +160,7 @@ def apply(logits, rows):
         members = list(group)
         try:
             _apply_group(logits, members)
-        except CorelmError as error:
+        except Exception as error:  # of a plugin on the device too, where corelm names no error
             logger.error("corelm leaves these requests to vLLM from here on: %s", error)
             for row in members:
                 row.request.failed = True
@@ -120,6 +172,8 @@ def _engine(row):
 
 def _apply_group(logits, rows):
     engine = rows[0].request.engine
+    if engine.reads and any((row.tokens[row.prompt_length :] < 0).any() for row in rows):
+        raise UsageError(NO_OUTPUT)
     index = torch.tensor([row.index for row in rows], device=logits.device)
     part = logits[index]
     drawing = [i for i, row in enumerate(rows) if row.request.stream is not None]

@@ -6,6 +6,10 @@ import corelm
 from corelm.errors import UsageError
 
 SAMPLER, SEED = "corelm", "corelm_seed"
+NUMBERED = "corelm_numbered"
+"""corelm's own mark: vLLM's seed is the index of the sample."""
+PENALTIES = {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""Settings that model runner V1 applies after corelm and V2 before it, and their neutral values."""
 NEUTRAL = {"temperature": (1,), "top_p": (1,), "top_k": (0, -1), "min_p": (0,)}
 """The values at which vLLM's later stages leave a distribution as it is."""
 
@@ -17,12 +21,16 @@ class Settings:
     Attributes:
         sampler: the request's.
         seed: of corelm's draw; None leaves the draw to vLLM.
+        sample: the index of the text in a run with the seed, as in `corelm.generate`.
         ends: the ids at which vLLM ends the text; None if the request has none.
+        wanted: the ids that `logit_bias` and `allowed_token_ids` name.
     """
 
     sampler: corelm.Sampler
     seed: int | None
+    sample: int
     ends: frozenset | None
+    wanted: frozenset
 
 
 def read_settings(params):
@@ -34,22 +42,40 @@ def read_settings(params):
     Raises:
         UsageError: a ValueError whose message is one line: an expression that cannot be read, a
             seed that is not a whole number of at least 0, another argument that begins with
-            `corelm`, or a stage of vLLM that would change the distribution.
+            `corelm`, a penalty of vLLM, or a stage of vLLM that would change the distribution.
     """
     given = {k: v for k, v in (params.extra_args or {}).items() if k.startswith(SAMPLER)}
     if not given:
         return None
-    for name in given.keys() - {SAMPLER, SEED}:
+    for name in given.keys() - {SAMPLER, SEED, NUMBERED}:
         raise UsageError(f"there is no argument {name!r}; there are {SAMPLER!r} and {SEED!r}")
     expression, seed = given.get(SAMPLER), given.get(SEED)
     if not isinstance(expression, str):
         raise UsageError(f"{SAMPLER!r} must be a sampler expression, not {expression!r}")
     sampler = corelm.sampler(expression)
+    _check_penalties(params)
     if seed is None:
         _check_later_stages(params)
     else:
         corelm.RandomStream(seed, [0])  # checks the seed
-    return Settings(sampler, seed, _ends(params))
+    wanted = frozenset({*(params.logit_bias or ()), *(params.allowed_token_ids or ())})
+    sample = (params.seed or 0) if given.get(NUMBERED) else 0
+    return Settings(sampler, seed, sample, _ends(params), wanted)
+
+
+def number_samples(params):
+    """Give the samples of a request with `n` above 1 the indices 0, 1, ..., as in corelm.
+
+    vLLM makes `n` requests of it that differ in nothing but its own seed, which it increases by 1.
+    corelm draws without that seed, so it carries the index.
+
+    Args:
+        params: vLLM's `SamplingParams`, whose fields are set.
+    """
+    extra = {k: v for k, v in (params.extra_args or {}).items() if k != NUMBERED}
+    if params.n > 1 and extra.get(SEED) is not None:
+        params.seed, extra[NUMBERED] = 0, True
+    params.extra_args = extra or None
 
 
 def _ends(params):
@@ -60,6 +86,16 @@ def _ends(params):
     if params.ignore_eos:
         return frozenset(params.stop_token_ids or ())
     return frozenset(params.all_stop_token_ids) or None
+
+
+def _check_penalties(params):
+    for name, neutral in PENALTIES.items():
+        value = getattr(params, name)
+        if value != neutral:
+            raise UsageError(
+                f"vLLM's {name}={value} may act after corelm: set {name}={neutral}, and put "
+                f"{name}(penalty={value}) into the chain"
+            )
 
 
 def _check_later_stages(params):

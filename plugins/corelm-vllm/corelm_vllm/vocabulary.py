@@ -3,15 +3,18 @@
 import copy
 from functools import cached_property, lru_cache
 
+from corelm.interop import special_tokens
+
 
 class VllmVocabulary:
     """The tokenizer of an engine as a `corelm.Vocabulary`.
 
     Args:
         model_config: of the engine's configuration.
-    """
 
-    padding = unknown = None
+    Attributes:
+        padding, unknown, unused: the ids that are never drawn; none without a tokenizer.
+    """
 
     def __init__(self, model_config):
         self._config = model_config
@@ -23,17 +26,36 @@ class VllmVocabulary:
 
         return cached_tokenizer_from_config(self._config)
 
+    @property
+    def _has_tokenizer(self):
+        return not getattr(self._config, "skip_tokenizer_init", False)
+
+    @cached_property
+    def _special(self):
+        if not self._has_tokenizer:
+            return None, None, ()
+        return special_tokens(self._tokenizer, len(self), self.ends)
+
+    padding = property(lambda self: self._special[0])
+    unknown = property(lambda self: self._special[1])
+    unused = property(lambda self: self._special[2])
+
     @cached_property
     def start(self):
         """The token that the tokenizer puts before every text; None if it puts none."""
-        if getattr(self._config, "skip_tokenizer_init", False):
+        if not self._has_tokenizer:
             return None
         plain, whole = self.encode("a"), list(self._tokenizer.encode("a"))
         return whole[0] if whole[1 : 1 + len(plain)] == plain else None
 
-    def ending_at(self, ends):
-        """Return the vocabulary of requests that end at these ids; None for the model's."""
-        return self if ends is None else _ending_at(self, ends)
+    def of_requests(self, ends, wanted):
+        """Return the vocabulary of requests.
+
+        Args:
+            ends: the ids at which they end; None for the model's.
+            wanted: ids that they name, so that they are possible even if they are padding.
+        """
+        return _of_requests(self, ends, wanted)
 
     @cached_property
     def ends(self):
@@ -54,9 +76,17 @@ class VllmVocabulary:
 
 
 @lru_cache(maxsize=64)
-def _ending_at(vocabulary, ends):
+def _of_requests(vocabulary, ends, wanted):
     other = copy.copy(vocabulary)
-    other.ends = _possible(vocabulary, ends)
+    if ends is not None:
+        other.ends = _possible(vocabulary, ends)
+    possible = wanted.union(other.ends)
+    padding, unknown, unused = vocabulary._special
+    other._special = (
+        None if padding in possible else padding,
+        None if unknown in possible else unknown,
+        tuple(id for id in unused if id not in possible),
+    )
     return other
 
 

@@ -104,6 +104,18 @@ def test_the_p_values_of_other_texts_are_uniform(name):
     assert np.mean([f.p_value <= 0.05 for f in found]) == pytest.approx(0.05, abs=0.044)
 
 
+def test_the_p_values_of_synthid_are_uniform_over_the_keys():
+    """With a key for each text, though the texts share phrases; a wrong deviation shows."""
+    texts = corelm.generate(MODEL, "w1", sampler="temperature(t=0.8)", length=80, n=400, seed=1)
+    found = [
+        detect(corelm.sampler("synthid", key=f"key {i}"), text.tokens, VOCABULARY)
+        for i, text in enumerate(texts)
+    ]
+    z = np.array([each.z for each in found])
+    assert stats.kstest([each.p_value for each in found], "uniform").pvalue > 0.01
+    assert stats.kstest(stats.norm.sf(1.5 * z), "uniform").pvalue < 0.01
+
+
 @pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
 def test_the_key_finds_its_own_texts_and_no_others(name):
     watermark = corelm.sampler(name, key="a key")

@@ -58,6 +58,8 @@ class EngineSettings:
         sampler: the active samplers in the engine's order.
         unsupported: settings that change the text and have no counterpart in corelm, each with
             the reason if there is one.
+        inexact: settings whose sampler in corelm acts differently from the engine's in this chain,
+            each with the reason.
         other: keys with their values that do not change the distribution of a token, such as
             `seed` and `max_tokens`.
         idle: keys that the engine itself ignores here, such as `top_p` without `do_sample`.
@@ -67,6 +69,7 @@ class EngineSettings:
     engine: str
     sampler: Sampler
     unsupported: Mapping[str, str]
+    inexact: Mapping[str, str]
     other: Mapping[str, Any]
     idle: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -283,6 +286,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         engine.name,
         _chain(stages),
         unsupported,
+        {**engine.inexact(stages), **_moved(engine, stages)},
         {key: value for key, value in values.items() if key in engine.other_keys},
         tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
         tuple(key for key in values if key not in known | engine.other_keys),
@@ -291,7 +295,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
 
 def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list[Sampler]:
     """Return the stages that act; note the settings without a counterpart."""
-    stages = []
+    stages, values = [], engine.heeded(values)
     for setting in engine.acting(values):
         try:
             stage = setting.stage(values)
@@ -305,27 +309,49 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
     return _until_greedy(stages)
 
 
+MOVES = ("quadratic", "xtc")
+"""Samplers that add a number to all logits, which engines leave in their place."""
+
+
+def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
+    """Name a repetition penalty after such a sampler: it goes by the signs of the logits."""
+    moved = None
+    for stage in stages:
+        if moved and _is(stage, "repetition_penalty"):
+            keys = next(s.keys for s in engine.settings if s.sampler == "repetition_penalty")
+            return {next(iter(keys)): f"{moved} before it moves all logits, and it goes by signs"}
+        moved = next((name for name in MOVES if _is(stage, name)), moved)
+    return {}
+
+
 def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
     """Yield the keys of samplers that are on, but not among the stages.
 
     A value that no sampler can have is an error in an idle key too: the file is wrong, or is
     another engine's.
     """
+    heeded = engine.heeded(values)
+    # A key may belong to several settings: a middle temperature acts without its range.
+    used = {key for setting in engine.acting(values) for key in setting.keys if key in heeded}
     for setting in engine.settings:
         with contextlib.suppress(NoCounterpartError):
             stage = setting.stage(values)
             # A temperature of 0 is among the stages as greedy.
             if stage is not None and stage != _cold() and stage not in stages:
-                yield from [key for key in setting.keys if values.get(key) is not None][:1]
+                given = [key for key in setting.keys if values.get(key) is not None]
+                yield from ([key for key in given if key not in used] or given)[:1]
 
 
 def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
-    """Return the stages that matter: greedy makes those after it idle, and most before it."""
+    """Return the stages that matter: greedy makes those after it idle, and some before it."""
     kept: list[Sampler] = []
     for stage in stages:
         if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
-            # A stage before that cannot change which token is likeliest has no effect.
-            return [*(s for s in kept if not s.is_argmax_invariant), own("greedy")]
+            # Stages that cannot change which token is likeliest have no effect just before it, but
+            # have one on those that can: typical | greedy depends on a top_k before.
+            while kept and kept[-1].is_argmax_invariant:
+                kept.pop()
+            return [*kept, own("greedy")]
         if not _is(stage, "stochastic"):
             kept.append(stage)
     return kept

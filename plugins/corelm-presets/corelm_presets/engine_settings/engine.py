@@ -162,6 +162,14 @@ class Engine:
         """Return the values as the text of a file."""
         return json.dumps(values, indent=2) + "\n"
 
+    def heeded(self, values: Values) -> Values:
+        """Return the values without those that the engine ignores because of another one."""
+        return values
+
+    def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
+        """Return the keys whose sampler acts differently after these stages, with the reason."""
+        return {}
+
     def acting(self, values: Values) -> Sequence[Setting]:
         """Return the settings that act, in their order."""
         if self.is_greedy(values):  # with the most likely token as the outcome, filters are idle
@@ -209,12 +217,14 @@ class ListingEngine(Engine):
         list_spellings: other names in the list.
         foreign: names in the list of samplers that have keys of their own in `unsupported`.
         listed_as: what the list has, as an error calls it.
+        repeats: a sampler that is listed twice acts twice; else the first place counts.
     """
 
     list_key: str = ""
     list_spellings: Values = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     listed_as: str = "names"
+    repeats: bool = False
 
     @property
     def sampler_keys(self) -> frozenset[str]:
@@ -244,7 +254,8 @@ class ListingEngine(Engine):
             raise SettingsError(
                 f"{self.list_key} must be a list of {self.listed_as}, not {shown(value)}"
             ) from None
-        return list(dict.fromkeys(self.list_spellings.get(name, name) for name in names))
+        names = [self.list_spellings.get(name, name) for name in names]
+        return names if self.repeats else list(dict.fromkeys(names))
 
     def unknown_names(self, values: Values) -> list[str]:
         """Return the names in the list of samplers that are neither settings nor foreign."""

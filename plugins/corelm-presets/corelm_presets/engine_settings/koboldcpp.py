@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from corelm import Sampler
 from corelm_presets.engine_settings import biases, llama_cpp
 from corelm_presets.engine_settings import text_generation_webui as webui
 from corelm_presets.engine_settings.engine import (
@@ -187,6 +188,13 @@ class KoboldCpp(ListingEngine):
     def whole(self, places: Sequence[str]) -> list[Setting]:
         return [*FIRST, *self.at(places), *LATE]
 
+    def heeded(self, values: Values) -> Values:
+        return llama_cpp.heeded_with_mirostat(values)
+
+    def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
+        is_there = any(stage.name.endswith("tail_free") for stage in stages)
+        return {"tfs": "it keeps one token fewer there"} if is_there else {}
+
     def acting(self, values: Values) -> Sequence[Setting]:
         if values.get("mirostat") not in (None, 0):
             return [*FIRST, *PENALTIES, TEMPERATURE, QUADRATIC, MIROSTAT]
@@ -218,5 +226,6 @@ ENGINE = KoboldCpp(
         "quiet n model adapter frmttriminc frmtrmblln frmtrmspch singleline"
     ),
     list_key="sampler_order",
+    repeats=True,
     listed_as="numbers",
 )

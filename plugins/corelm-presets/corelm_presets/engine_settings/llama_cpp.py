@@ -6,11 +6,12 @@ common/sampling.cpp. Mirostat replaces every sampler but the biases and the temp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from corelm import Sampler
 from corelm.errors import SettingsError
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
@@ -100,11 +101,12 @@ def _read_xtc(probability: float, threshold: float) -> Values | None:
 
 
 def _read_temperature(middle: float, half: float) -> Values | None:
-    return {"t": max(middle, 0)} if half <= 0 else None
+    # A range that ends at 0 or less is greedy too.
+    return {"t": max(middle, 0)} if half <= 0 or middle + half <= 0 else None
 
 
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
-    if half <= 0:
+    if half <= 0 or middle + half <= 0:
         return None
     # llama.cpp cuts the range off at 0 too.
     low, high = round(max(middle - half, 0), DIGITS), round(middle + half, DIGITS)
@@ -208,6 +210,13 @@ ADAPTIVE = Setting(
 )
 
 
+LEAVES_THE_IMPOSSIBLE = ("ban", "top_n_sigma")
+"""Samplers that leave what they remove among llama.cpp's candidates, at minus infinity."""
+DROPS_THE_IMPOSSIBLE = ("top_p", "min_p")
+COUNTS_THE_IMPOSSIBLE = {"typical": "typical_p", "dynamic_temperature": "dynatemp_range"}
+"""Samplers that count these candidates, and the key of each."""
+
+
 def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
     """Raise if an engine that uses mirostat leaves out a setting, or has another order."""
     order = engine.acting({"mirostat": 2})
@@ -222,9 +231,31 @@ def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
         engine.check_order(before, after, order)
 
 
+def heeded_with_mirostat(values: Values) -> Values:
+    """Return the values without the range of the temperature, which has none with mirostat."""
+    if values.get("mirostat") in (None, 0):
+        return values
+    return {key: value for key, value in values.items() if key != "dynatemp_range"}
+
+
 @dataclass(frozen=True, eq=False)
 class LlamaCpp(ListingEngine):
     """llama.cpp: a list of samplers in any order, or mirostat alone."""
+
+    def heeded(self, values: Values) -> Values:
+        return heeded_with_mirostat(values)
+
+    def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
+        found, earlier = {}, None
+        for name in (stage.name.rpartition(":")[2] for stage in stages):
+            if name in LEAVES_THE_IMPOSSIBLE:
+                earlier = name
+            elif name in DROPS_THE_IMPOSSIBLE:
+                earlier = None
+            elif earlier and name in COUNTS_THE_IMPOSSIBLE:
+                key = COUNTS_THE_IMPOSSIBLE[name]
+                found[key] = f"there it also counts the tokens that {earlier} has removed"
+        return found
 
     def acting(self, values: Values) -> Sequence[Setting]:
         # Biases and bans have no name in the list: llama.cpp applies them before all samplers.
@@ -267,6 +298,7 @@ ENGINE = LlamaCpp(
     ),
     spellings={"max_tokens": "n_predict", "max_completion_tokens": "n_predict"},
     list_key="samplers",
+    repeats=True,
     list_spellings={
         "typical_p": "typ_p",
         "typical": "typ_p",

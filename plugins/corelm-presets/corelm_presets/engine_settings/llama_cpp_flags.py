@@ -209,5 +209,6 @@ ENGINE = LlamaCppFlags(
     unsupported=_SERVER.unsupported,
     other=f"{_SERVER.other} model n_ctx",
     list_key=_SERVER.list_key,
+    repeats=_SERVER.repeats,
     list_spellings=_SERVER.list_spellings,
 )

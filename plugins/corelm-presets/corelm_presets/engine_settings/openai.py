@@ -12,6 +12,7 @@ repetition penalty of 0 is off; a context size of 0 is the whole context.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from corelm_presets.engine_settings import biases
@@ -128,7 +129,18 @@ def _write_xtc(stage: Any) -> Values:
     return {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold}
 
 
-MLX_LM = Engine(
+@dataclass(frozen=True, eq=False)
+class MlxLm(Engine):
+    """mlx-lm, which takes the most likely token at the temperature 0 without its other samplers."""
+
+    def heeded(self, values: Values) -> Values:
+        if values.get("temperature") not in (None, 0):
+            return values
+        # Of the samplers before it, this one alone could change which token is likeliest.
+        return {key: value for key, value in values.items() if key != "xtc_probability"}
+
+
+MLX_LM = MlxLm(
     "mlx-lm",
     (
         LOGIT_BIAS,

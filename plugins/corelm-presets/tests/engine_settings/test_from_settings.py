@@ -35,6 +35,29 @@ READ = [
     ("mlx-lm", {"temperature": 0.5, "top_p": 0, "repetition_penalty": 0}, "temperature(t=0.5)"),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 1.5}, f"top_n_sigma(n=1.5) | {NUCLEUS}"),
     ("llama.cpp", {"top_k": 0, "xtc_probability": 0.5, "xtc_threshold": 0.6}, NUCLEUS),
+    # Mirostat takes the temperature without its range, and a list may have a sampler twice.
+    *(
+        (
+            engine,
+            {"temperature": 1.5, "mirostat": 2, "dynatemp_range": 0.5},
+            "temperature(t=1.5) | mirostat(tau=5.0, eta=0.1)",
+        )
+        for engine in ("llama.cpp", "koboldcpp")
+    ),
+    (
+        "llama.cpp-cli",
+        {"--temp": 1.5, "--mirostat": 2, "--dynatemp-range": 0.5},
+        "temperature(t=1.5) | mirostat(tau=5.0, eta=0.1)",
+    ),
+    (
+        "llama.cpp",
+        {"samplers": ["temperature", "top_k", "temperature"], "temperature": 1.5},
+        "temperature(t=1.5) | top_k(k=40) | temperature(t=1.5)",
+    ),
+    # Before greedy a filter matters where a later sampler depends on it.
+    ("llama.cpp", {"temperature": 0, "typical_p": 0.3}, "top_k(k=40) | typical(p=0.3) | greedy"),
+    ("llama.cpp", {"temperature": -1, "dynatemp_range": 0.5}, "greedy"),
+    ("mlx-lm", {"xtc_probability": 1.0}, "greedy"),
     # Windows: 0 is none in llama.cpp and all in the others, -1 all in llama.cpp.
     ("llama.cpp", {"top_k": 0, "repeat_penalty": 1.2}, f"{PENALTY.format(64)} | {NUCLEUS}"),
     ("llama.cpp", {"top_k": 0, "repeat_penalty": 1.2, "repeat_last_n": 0}, NUCLEUS),
@@ -291,6 +314,13 @@ def test_the_top_h_of_transformers_is_another():
         ),
         ("llama.cpp", {"samplers": ["top_k"], "repeat_penalty": 1.2}, ("repeat_penalty",)),
         ("llama.cpp", {"temperature": 0, "min_p": 0.3}, ("min_p",)),
+        ("llama.cpp", {"mirostat": 2, "dynatemp_range": 0.3}, ("dynatemp_range",)),
+        (
+            "koboldcpp",
+            {"temperature": 1, "mirostat": 2, "dynatemp_range": 0.3},
+            ("dynatemp_range",),
+        ),
+        ("mlx-lm", {"temperature": 0, "xtc_probability": 0.5}, ("xtc_probability",)),
         ("ollama", {"mirostat": 2, "tfs_z": 0.9, "top_k": 9}, ("mirostat", "tfs_z")),
     ],
 )

@@ -19,7 +19,7 @@ IN_PROCESS: Mapping[str, tuple[str, str, str]] = {
 """The module, the class and the package of each engine that runs in this process."""
 
 
-def open_engine(target: str, *, api: str = "openai", served: str = "") -> Engine:
+def open_engine(target: str, *, api: str = "openai", served: str = "", key: str = "") -> Engine:
     """Return the engine of a target.
 
     Args:
@@ -27,6 +27,7 @@ def open_engine(target: str, *, api: str = "openai", served: str = "") -> Engine
             that `write_models` wrote.
         api: of an URL: openai, llama.cpp, koboldcpp or ollama.
         served: of an URL: the model's name in requests.
+        key: of an URL: its key, if it wants one.
 
     Raises:
         UsageError: no such engine, API, file or folder.
@@ -39,7 +40,7 @@ def open_engine(target: str, *, api: str = "openai", served: str = "") -> Engine
     if target.startswith(("http://", "https://")):
         from corelm_probe.engines.http import HttpEngine
 
-        return HttpEngine(target, api, served)
+        return HttpEngine(target, api, served, key)
     scheme, _, path = target.partition(":")
     if scheme not in IN_PROCESS:
         raise UsageError(

@@ -124,6 +124,7 @@ class HttpEngine:
         url: its address, such as `http://localhost:8080`; a path in it stands before the API's.
         api: one of `APIS`.
         served: the model's name in requests; without one, openai's have none.
+        key: sent as a bearer token; empty for servers without keys.
         format: the names of the settings, as in `corelm.from_settings`; by default the API's.
             None sends `sampler`, an expression, as corelm's server reads it.
 
@@ -132,7 +133,12 @@ class HttpEngine:
     """
 
     def __init__(
-        self, url: str, api: str = "openai", served: str = "", format: str | None = ""
+        self,
+        url: str,
+        api: str = "openai",
+        served: str = "",
+        key: str = "",
+        format: str | None = "",
     ) -> None:
         if api not in APIS:
             hint = did_you_mean(api, APIS)
@@ -144,6 +150,9 @@ class HttpEngine:
         self.format = APIS[api].format if format == "" else format
         self.reports_logprobs = APIS[api].logprobs is not None
         self._api, self._served, self._url = APIS[api], served, parts
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
         self._open: list[HTTPConnection] = []
@@ -208,7 +217,7 @@ class HttpEngine:
             return read(answer)
         except (KeyError, IndexError, TypeError) as error:
             raise EngineError(
-                f"{self.name} answers otherwise than this API: {error!r} is missing; is it another?"
+                f"{self.name} has no {error} in its answer, which this API has; is it another one?"
             ) from error
 
     def _answer(
@@ -227,7 +236,7 @@ class HttpEngine:
         for attempt in (1, 2):
             connection = self._connection()
             try:
-                connection.request("POST", path, data, {"Content-Type": "application/json"})
+                connection.request("POST", path, data, self._headers)
                 response = connection.getresponse()
                 content = response.read(LARGEST)
                 break

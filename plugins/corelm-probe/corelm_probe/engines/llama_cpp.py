@@ -15,6 +15,8 @@ from corelm_probe.engine import EngineError, Settings
 from corelm_probe.models import CONTEXT_LENGTH, MODELS
 
 TEXT = MODELS["flat"]
+WINDOW = 64
+"""Tokens that its penalties look at, an argument of the model there, with this default."""
 
 
 class LlamaCppEngine:
@@ -28,7 +30,7 @@ class LlamaCppEngine:
         self._path = path
         self._llm: Any = self._opened()
         self._keys = set(inspect.signature(self._llm.create_completion).parameters)
-        self._off = corelm.to_settings("stochastic", "llama.cpp")
+        self._off = corelm.to_settings("stochastic", "llama.cpp") | {"repeat_last_n": WINDOW}
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int

@@ -114,6 +114,8 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
 
 MOST = 1000
 """The number of settings of a sweep, at most."""
+DIGITS = 6
+"""The digits of a number between the ends of a range."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
@@ -248,7 +250,23 @@ def _range(text: str) -> list[str]:
     _refuse_too_many(text, steps + 1)
     whole = _is_whole(match[1]) and _is_whole(match[2])
     numbers = [first + (last - first) * at / max(steps, 1) for at in range(steps + 1)]
-    return [str(n) if whole and n.denominator == 1 else str(float(n)) for n in numbers]
+    texts = _short([float(n) for n in numbers])
+    return [
+        str(n) if whole and n.denominator == 1 else t for n, t in zip(numbers, texts, strict=True)
+    ]
+
+
+def _short(numbers: Sequence[float]) -> list[str]:
+    """Return numbers as text, with few digits where that keeps them apart and both ends as given.
+
+    Example:
+        >>> _short([0.7, 0.7 + 0.1 / 3, 0.8])
+        ['0.7', '0.733333', '0.8']
+    """
+    short = [float(f"{number:.{DIGITS}g}") for number in numbers]
+    ends = short[0] == numbers[0] and short[-1] == numbers[-1]
+    kept = short if ends and len(set(short)) == len(set(numbers)) else numbers
+    return [str(number) for number in kept]
 
 
 def _is_whole(number: str) -> bool:

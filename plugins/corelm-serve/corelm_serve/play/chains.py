@@ -13,7 +13,8 @@ from corelm.errors import CorelmError
 from corelm.runs import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
-from corelm_serve.requests.sampling import MOST_STAGES, building
+from corelm_serve.requests.sampling import MOST_STAGES
+from corelm_serve.requests.trials import try_expression, try_settings, try_stages
 
 UNCHANGED = "stochastic"
 
@@ -28,7 +29,7 @@ def chain_of(request: ChainRequest) -> Sampler:
     param = next(
         name for name in ("sampler", "stages", "settings") if getattr(request, name) is not None
     )
-    with building, refuse_local():
+    with refuse_local():
         try:
             found = _read(request)
         except CorelmError as error:
@@ -41,14 +42,17 @@ def chain_of(request: ChainRequest) -> Sampler:
 
 def _read(request: ChainRequest) -> Sampler:
     if request.stages is not None:
-        return _built(request.stages)
+        try_stages(request.stages)
+        return built(request.stages)
     if request.settings is not None:
         return _from_settings(request.settings)
     assert request.sampler is not None
+    try_expression(request.sampler, "sampler")
     return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
 
 
-def _built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
+def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
+    """Return the chain of stages."""
     if not stages:
         return corelm.sampler(UNCHANGED)
     return build((each["name"], [], {**map_values(each["parameters"])}) for each in stages)
@@ -61,7 +65,7 @@ def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"stages"}:
-        return _built([{"parameters": {}, **stage} for stage in value["stages"]])
+        return built(value["stages"])
     if isinstance(value, list):
         return tuple(map(_value, value))
     return (
@@ -76,6 +80,7 @@ def _from_settings(text: str) -> Sampler:
         raise ApiError(f"the settings are not JSON: {error}", param="settings") from None
     if not isinstance(settings, dict):
         raise ApiError("the settings must be a JSON object", param="settings")
+    try_settings(settings, None)
     return corelm.from_settings(settings).sampler
 
 
@@ -111,8 +116,7 @@ def as_json(value: Any) -> Any:
 
 def installed() -> list[dict[str, Any]]:
     """Return the installed samplers, each with its help line and its parameters."""
-    with building:
-        offers = registry().samplers()
+    offers = registry().samplers()
     return [
         {
             "name": _shortest_name(offer, offers),
@@ -127,8 +131,7 @@ def installed() -> list[dict[str, Any]]:
 
 def decoders() -> list[dict[str, str]]:
     """Return the installed decoders, each with its help line."""
-    with building:
-        offers = registry().decoders()
+    offers = registry().decoders()
     return [
         {"name": _shortest_name(offer, offers), "help": _first_line(offer.value)}
         for offer in offers

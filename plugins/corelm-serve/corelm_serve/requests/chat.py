@@ -9,7 +9,7 @@ from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
 from corelm_serve.requests.fields import Record, Request, field
 from corelm_serve.requests.kinds import Either, Flag, ListOf, Number, Text
-from corelm_serve.requests.sampling import Sampling
+from corelm_serve.requests.sampling import UNUSED, Sampling
 
 ROLES = ("system", "developer", "user", "assistant")
 MOST_MESSAGES = 1_024
@@ -19,6 +19,12 @@ TOOLS = "these models call no tools"
 @dataclass(frozen=True, kw_only=True)
 class TextPart(Request):
     """A part of a message."""
+
+    refused: ClassVar[dict[str, str]] = {
+        "image_url": "these models read no images",
+        "input_audio": "these models read no sound",
+        "file": "these models read no files",
+    }
 
     type: str = field(Text(choices=("text",)), "only text is read", required=True)
     text: str = field(Text(), "the text", required=True)
@@ -52,6 +58,7 @@ class ChatRequest(Sampling):
     """An answer to messages."""
 
     refused: ClassVar[dict[str, str]] = {
+        **UNUSED,
         "tools": TOOLS,
         "tool_choice": TOOLS,
         "functions": TOOLS,
@@ -59,6 +66,10 @@ class ChatRequest(Sampling):
         "response_format": "write a grammar as a sampler, such as json_schema(schema=...)",
         "audio": "these models write text",
         "prediction": "use the decoder speculative",
+        "reasoning_effort": "these models answer at once",
+        "modalities": "these models write text",
+        "verbosity": "set max_tokens",
+        "web_search_options": TOOLS,
     }
 
     model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
@@ -77,6 +88,7 @@ class ChatRequest(Sampling):
         "also return the log-probabilities of this many likely tokens; needs logprobs",
     )
     stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
+    parallel_tool_calls: bool = field(Flag(), "taken for compatibility: no tools are called", False)
 
     @property
     def tables(self) -> int | None:
@@ -93,7 +105,7 @@ class ChatRequest(Sampling):
         if None not in (self.max_tokens, self.max_completion_tokens):
             message = "max_completion_tokens excludes max_tokens, its older name"
             raise ApiError(message, param="max_tokens", code="excluded_field")
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             message = "top_logprobs needs logprobs"
             raise ApiError(message, param="top_logprobs", code="excluded_field")
         if self.stream_options is not None and not self.stream:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.fields import Record, Request, field
-from corelm_serve.requests.kinds import Either, Flag, ListOf, Number, Text
-from corelm_serve.requests.sampling import Sampling
+from corelm_serve.requests.kinds import Either, Flag, ListOf, Nothing, Number, Text
+from corelm_serve.requests.sampling import UNUSED, Sampling
 
 MOST_IDS, MOST_PROMPTS = 2**19, 2**16
 """Bounds that a body of 1 MiB cannot exceed; `Limits` has the real ones."""
@@ -19,7 +19,7 @@ PROMPT = Either(
         Text(),
         ListOf(ID, MOST_IDS, 1),
         ListOf(Text(), MOST_PROMPTS, 1),
-        ListOf(ListOf(ID, MOST_IDS, 1), MOST_PROMPTS, 1),
+        ListOf(ListOf(ID, MOST_IDS), MOST_PROMPTS, 1),
     ),
     "a text, a list of token ids, or a list of texts or of lists of token ids",
 )
@@ -30,6 +30,9 @@ class StreamOptions(Request):
     """Options of a streamed answer."""
 
     include_usage: bool = field(Flag(), "send the usage in a last event", False)
+    include_obfuscation: bool = field(
+        Flag(), "taken for compatibility: events have their own lengths", False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class CompletionRequest(Sampling):
     """Texts that continue a prompt."""
 
     refused: ClassVar[dict[str, str]] = {
-        "suffix": "these models continue a text, and can't fill a gap in it"
+        **UNUSED,
+        "suffix": "these models continue a text, and can't fill a gap in it",
     }
 
     model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
@@ -48,7 +52,8 @@ class CompletionRequest(Sampling):
         "texts to write for each prompt; the n with the largest mean log-probability are returned",
     )
     logprobs: int | None = field(
-        Number(0, 20, whole=True), "return log-probabilities of each token, and of this many others"
+        Either((Number(0, 20, whole=True), Nothing()), "a whole number from 0 to 20, or false"),
+        "return log-probabilities of each token, and of this many others",
     )
     echo: bool = field(Flag(), "begin the answer with the prompt", False)
     stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")

@@ -13,7 +13,9 @@ from corelm_serve.requests.kinds import Kind
 
 R = TypeVar("R", bound="Request")
 MISSING = object()
-NOTHING: tuple[Any, ...] = ("", [], {}, False, "none", {"type": "text"})
+NOTHING: tuple[Any, ...] = (
+    "", [], {}, False, "none", "auto", "default", "medium", ["text"], {"type": "text"}
+)  # fmt: skip
 """Values of fields of OpenAI's that ask for nothing."""
 
 

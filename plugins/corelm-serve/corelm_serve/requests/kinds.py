@@ -110,6 +110,21 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """False, where it asks for nothing."""
+
+    words: str = "false"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"const": False}
+
+    def read(self, value: Any) -> None:
+        if value is not False:
+            raise ValueError
+
+
+@dataclass(frozen=True)
 class ListOf:
     """A list of values of one kind."""
 
@@ -189,6 +204,8 @@ class MappingOf:
         if not isinstance(value, dict) or len(value) > self.largest:
             raise ValueError
         if not all(re.fullmatch(self.KEY, key) for key in value):
+            raise ValueError
+        if len({int(key) for key in value}) < len(value):  # such as 5 and 05
             raise ValueError
         return {key: self.value.read(item) for key, item in value.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.runs import DEEPEST
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
@@ -13,6 +14,8 @@ from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOS
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
+CARD = ("expression", "neutral")
+"""What a nested stage may have too: defaults come with it, and the page returns them."""
 MOST_DRAWN = 4_096
 """Tokens after the prompt."""
 MOST_WRITTEN = 256
@@ -37,18 +40,33 @@ class StageList:
         }
         return {"type": "array", "items": stage, "maxItems": MOST_STAGES}
 
-    def read(self, value: Any) -> list[dict[str, Any]]:
+    def read(self, value: Any, depth: int = 0) -> list[dict[str, Any]]:
+        """Return the stages, nested ones too."""
         if not isinstance(value, list) or len(value) > MOST_STAGES:
             raise ValueError
-        return [self._stage(each) for each in value]
+        return [self._stage(each, depth) for each in value]
 
-    def _stage(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict) or not value.keys() <= {"name", "parameters"}:
+    def _stage(self, value: Any, depth: int) -> dict[str, Any]:
+        keys = {"name", "parameters", *(CARD if depth else ())}
+        if not isinstance(value, dict) or not value.keys() <= keys:
             raise ValueError
         name, parameters = value.get("name"), value.get("parameters", {})
         if not isinstance(name, str) or not isinstance(parameters, dict):
             raise ValueError
-        return {"name": name, "parameters": parameters}
+        return {
+            "name": name,
+            "parameters": {key: self._parameter(each, depth) for key, each in parameters.items()},
+        }
+
+    def _parameter(self, value: Any, depth: int) -> Any:
+        """Return a parameter, which may have stages of its own."""
+        if isinstance(value, list):
+            return [self._parameter(each, depth) for each in value]
+        if not isinstance(value, dict) or "stages" not in value:
+            return value
+        if value.keys() != {"stages"} or depth == DEEPEST:
+            raise ValueError
+        return {"stages": self.read(value["stages"], depth + 1)}
 
 
 @dataclass(frozen=True, kw_only=True)

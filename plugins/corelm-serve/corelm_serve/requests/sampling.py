@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Decoder, Sampler, from_settings, preset, presets
+from corelm import Decoder, EngineSettings, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import (
     Endings,
@@ -21,6 +20,7 @@ from corelm.runs import (
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import Request, field
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
+from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
 
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
@@ -34,8 +34,6 @@ ENGINE = "vllm"
 ENGINES = ("koboldcpp", "llama.cpp", "mlx-lm", "ollama", "openai", "sillytavern",
            "text-generation-webui", "transformers", "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
-
-building = threading.Lock()  # plugins are loaded by the expressions that name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +103,8 @@ class Sampling(Request):
     n: int = field(Number(1, 64, whole=True), "texts for each prompt", 1)
     stream: bool = field(Flag(), "send the text as it is drawn, as server-sent events", False)
     user: str | None = field(Text(4_096), "taken for compatibility, and not kept")
+    safety_identifier: str | None = field(Text(4_096), "the newer name of user")
+    prompt_cache_key: str | None = field(Text(4_096), "taken for compatibility, and not kept")
 
     @property
     def seed_or_fresh(self) -> int:
@@ -113,19 +113,35 @@ class Sampling(Request):
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
+        if self.stop_regex:
+            try_patterns(self.stop_regex)
         try:
             return Endings.of(self.stop or (), self.stop_regex or (), self.stop_loop)
         except UsageError as error:
             raise as_api_error(error, "stop_regex" if self.stop_regex else "stop") from None
 
 
+UNUSED = {
+    "store": "nothing is kept",
+    "metadata": "nothing is kept",
+    "service_tier": "there is one",
+}
+"""Fields of OpenAI's for its own service, each with the reason."""
+NEUTRAL: dict[str, tuple[float, ...]] = {
+    **dict.fromkeys(("repeat_penalty", "rep_pen", "typical_p", "typical", "tfs", "tfs_z"), (1,)),
+    **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "top_a"), (0,)),
+    **dict.fromkeys(("dynatemp_range", "smoothing_factor", "no_repeat_ngram_size"), (0,)),
+    "top_n_sigma": (-1, 0),
+    "penalize_nl": (False,),
+}
+"""Values that ask for nothing in each engine that has the field."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
 """The fields that are one setting each."""
 
 
-def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
-    """Return the sampler and the decoder that a request asks for.
+def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict[str, Any]]:
+    """Return the sampler and the decoder that a request asks for, and notes for the answer.
 
     Args:
         request: the request.
@@ -136,14 +152,21 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
             expression that cannot be used.
     """
     given = {name: getattr(request, name) for name in SETTINGS}
+    rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with building, refuse_local():
-        sampler, decoder = _sampler(request, settings)
+    with refuse_local():
+        (sampler, decoder), notes = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
     _check_size(chosen, request.n)
-    return chosen
+    return chosen, notes
+
+
+def _asks_nothing(request: Sampling, name: str, value: Any) -> bool:
+    """Return True if a setting changes nothing, and so names no engine and no default of one."""
+    is_number = isinstance(value, (int, float))
+    return request.engine is None and is_number and value in NEUTRAL.get(name, ())
 
 
 def _check_one_way(request: Sampling, settings: dict[str, Any]) -> None:
@@ -162,16 +185,20 @@ def _check_one_way(request: Sampling, settings: dict[str, Any]) -> None:
         )
 
 
-def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Sampler, Decoder | None]:
+def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dict[str, Any]]:
     if request.sampler is not None:
-        found = _expression(request.sampler, "sampler")
-        return found.sampler, found.decoder
+        return _expression(request.sampler, "sampler"), {}
     if request.preset is not None:
-        return _preset(request.preset), None
-    return _from_settings(request, settings), None
+        return Strategy(_preset(request.preset)), {}
+    found = _from_settings(request, settings)
+    notes: dict[str, Any] = {} if found.engine == ENGINE else {"engine": found.engine}
+    if found.idle:  # such as a temperature in transformers, which is greedy without do_sample
+        notes["without_effect"] = list(found.idle)
+    return Strategy(found.sampler), notes
 
 
 def _expression(text: str, param: str) -> Strategy:
+    try_expression(text, param)
     try:
         return strategy(text)
     except Exception as error:
@@ -187,26 +214,55 @@ def _preset(name: str) -> Sampler:
     return preset(name)
 
 
-def _from_settings(request: Sampling, settings: dict[str, Any]) -> Sampler:
-    """Return the sampler of single fields, in the order of the engine that they are of."""
+def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSettings:
+    """Return the settings of single fields, in the order of the engine that they are of."""
     rest = settings.keys() - {*SETTINGS}
     try:
         engine = request.engine or (None if rest else ENGINE)
+        try_settings(settings, engine)
         found = from_settings(settings, engine)
         # Keys of several engines at once: the error names them.
     except UsageError as error:
-        for name in sorted(rest):
-            raise request.unknown_field(name, SETTINGS) from error
-        raise as_api_error(error) from error
+        if request.engine is None and rest:
+            raise _without_engine(request, settings, sorted(rest)) from error
+        raise as_api_error(error, next(iter(sorted(rest)), None)) from error
     except CorelmError as error:
         raise as_api_error(error, next(iter(sorted(rest)), None)) from error
     for name in [*found.unknown, *found.other]:
-        raise request.unknown_field(name, SETTINGS)
+        if name not in SETTINGS:
+            raise request.unknown_field(name, SETTINGS)
+        message = f"{found.engine} has no {name}; leave it or engine out"
+        raise ApiError(message, param=name, code="unknown_field")
     for name, reason in found.unsupported.items():
         why = f": {reason}" if reason else ""
         message = f"{name} of {found.engine} has no counterpart in corelm{why}"
         raise ApiError(message, param=name, code="unsupported")
-    return found.sampler
+    return found
+
+
+def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]) -> ApiError:
+    """Return the error for fields of which no one engine is known."""
+    engines = {engine: _known(settings, engine) for engine in ENGINES}
+    for name in rest:
+        if not any(name in known for known in engines.values()):
+            return request.unknown_field(name, SETTINGS)
+    fitting = [engine for engine, known in engines.items() if known >= {*rest}]
+    if not fitting:
+        message = f"no engine has all of {', '.join(rest)}; use sampler in their place"
+        return ApiError(message, param=rest[0], code="excluded_field")
+    example = "llama.cpp" if "llama.cpp" in fitting else fitting[0]
+    message = f"name the engine: {', '.join(rest)} may be of {' or '.join(fitting)}, where they "
+    message += f'mean different samplers, as in {{"engine": "{example}"}}'
+    return ApiError(message, param="engine", code="missing_field")
+
+
+def _known(settings: dict[str, Any], engine: str) -> set[str]:
+    """Return the names of settings that an engine has."""
+    try:
+        found = from_settings(settings, engine)
+    except CorelmError:  # a value that it doesn't take
+        return set()
+    return settings.keys() - {*found.unknown, *found.other, *found.unsupported}
 
 
 def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
@@ -241,7 +297,7 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with building, refuse_local():
+    with refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen

@@ -6,14 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from corelm import Generation, TokenRecord
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, Generation, Sampler, TokenRecord
 from corelm.runs import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenTable:
     """Log-probabilities at one token, in nats, for the tokens with the largest ones.
+
+    Arrays, since a server holds a million of these numbers for some clients.
 
     Attributes:
         ids: the drawn token, then those with the largest log-probabilities, the likeliest first.
@@ -21,9 +26,9 @@ class TokenTable:
         sampler: the same under the distribution that was drawn from.
     """
 
-    ids: list[int]
-    model: list[float]
-    sampler: list[float]
+    ids: NDArray[np.int32]
+    model: Array
+    sampler: Array
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Piece:
     records: list[TokenRecord]
     tables: list[TokenTable]
     finish_reason: str | None
+
+    @property
+    def size(self) -> int:
+        """The numbers that it has, as a measure of its memory and of the time to write it."""
+        return 1 + len(self.entropies) + sum(len(table.ids) for table in self.tables)
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,11 @@ class Job:
     @property
     def texts(self) -> Texts:
         """The texts to write."""
+        strategy = self.strategy
+        if strategy.decoder is not None:
+            strategy = Strategy(strategy.sampler | _until_cancelled(self), strategy.decoder)
         return Texts(
-            "", self.strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
+            "", strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
             ids=self.ids,
         )  # fmt: skip
 
@@ -121,3 +134,26 @@ class Job:
     def is_late(self) -> bool:
         """True if its time is over."""
         return time.monotonic() > self.deadline
+
+
+class UntilCancelled(Sampler):
+    """Change nothing, and raise when a job is cancelled.
+
+    A decoder may take many steps before its first token is known, and looks at nothing else.
+    """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        job: Job = self._job  # type: ignore[attr-defined]
+        if job.cancelled:
+            raise CancelledError
+        return logits
+
+
+class CancelledError(Exception):
+    """Nobody waits for a job any more."""
+
+
+def _until_cancelled(job: Job) -> Sampler:
+    stage = UntilCancelled()
+    object.__setattr__(stage, "_job", job)  # a sampler is frozen
+    return stage

@@ -12,7 +12,7 @@ from functools import partial
 
 from corelm import LanguageModel, Sampler
 from corelm.runs import ContinuousBatch, PrefixCache
-from corelm_serve.errors import ApiError, line_of
+from corelm_serve.errors import ApiError, ended_by, line_of
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.scheduling.writing import Writing, together
 from corelm_serve.settings import Limits
@@ -115,6 +115,7 @@ class Lane:
         self._turn = None
         if writing is not None:
             writing.drop()
+            writing.job.cancelled = True  # a decoder that is given up ends at its next step
             return [self._running.pop(writing.job).job]
         failed = list(self._running)
         self._running.clear()
@@ -177,12 +178,14 @@ class Lane:
             end = writing.end if writing else None
         except Exception as error:
             end = error
+        except BaseException as error:  # a plugin may raise anything, and this thread must go on
+            end = ended_by(error)
         with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = None
             ended = [] if end is None else self._take_out(writing)
-        if isinstance(end, Exception) and not isinstance(end, ApiError):
+        if isinstance(end, BaseException) and not isinstance(end, ApiError):
             logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
         # Last: a client that has its answer finds no row of it in the figures.
         for job in ended:

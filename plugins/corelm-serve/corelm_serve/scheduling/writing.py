@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from corelm import LanguageModel, Step, log_softmax
 from corelm.runs import BatchedTexts, ContinuousBatch, OpenTexts
 from corelm_serve.errors import line_of
@@ -12,6 +14,11 @@ from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
 
 logger = logging.getLogger("corelm.serve")
+
+
+PARTS = 4
+"""Blocks in which as many tokens are scored as are read at once: 512 took 0.33 s of a processor
+with 20 log-probabilities each on imdb, four times 128 tokens 0.19 s."""
 
 
 class Writing:
@@ -34,7 +41,8 @@ class Writing:
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
         # In blocks, so that a long prompt doesn't hold up other jobs.
-        self._blocks = score(model, job.ids, job.tables or 0, piece, job.unknown)
+        size = max(1, piece // PARTS)
+        self._blocks = score(model, job.ids, job.tables or 0, size, job.unknown)
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
@@ -127,6 +135,7 @@ class _Collector:
 
     def __init__(self, job: Job, texts: OpenTexts) -> None:
         self._job, self._texts = job, texts
+        self._read = [0] * job.samples  # tokens of each text so far
         self._sent = [0] * job.samples
         self._ended = [False] * job.samples
         self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
@@ -138,34 +147,38 @@ class _Collector:
 
     def tell(self, step: Step) -> None:
         """Report the pieces of a step to the job, if it is streamed."""
-        if self._job.tables is not None:
-            self._add_tables(step)
-        for sample, entropy in zip(step.samples.tolist(), step.entropy.tolist(), strict=True):
-            if len(self._entropies[sample]) < len(self._texts.tokens[sample]):
-                self._entropies[sample].append(entropy)
+        samples = step.samples.tolist()
+        # A text that had ended before this step has no new token.
+        new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
+        if self._job.tables is not None and new:
+            self._add_tables(step, new)
+        for row in new:
+            self._read[samples[row]] += 1
+            self._entropies[samples[row]].append(float(step.entropy[row]))
         if self._job.streamed:
             for sample in step.samples.tolist():
                 if not self._ended[sample]:
                     self._job.tell(self._job, self._piece(sample))
 
-    def _add_tables(self, step: Step) -> None:
+    def _add_tables(self, step: Step, rows: Sequence[int]) -> None:
         model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
-        for row, sample in enumerate(step.samples.tolist()):
-            if len(self._tables[sample]) == len(self._texts.tokens[sample]):
-                continue  # its text had ended before this step
+        for row in rows:
             ids = [int(step.tokens[row]), *likeliest(model[row], self._job.tables or 0)]
-            table = TokenTable(ids, model[row, ids].tolist(), sampler[row, ids].tolist())
-            self._tables[sample].append(table)
+            table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
+            self._tables[int(step.samples[row])].append(table)
 
     def _piece(self, sample: int) -> Piece:
         reason = self._texts.finish_reasons[sample]
         sent, self._sent[sample] = self._sent[sample], len(self._texts.tokens[sample])
         self._ended[sample] = reason is not None
+        # What was sent isn't kept.
+        entropies, self._entropies[sample] = self._entropies[sample], []
+        tables, self._tables[sample] = self._tables[sample], []
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
-            self._entropies[sample][sent:],
+            entropies,
             self._texts.records[sample][sent:],
-            self._tables[sample][sent:],
+            tables,
             reason,
         )

@@ -1,0 +1,212 @@
+"""Call functions in child processes, within bounds of time and memory.
+
+For work whose cost a stranger decides, such as a chat template or a grammar: no check says before
+what it will take, and a thread can't be ended. A child can. Arguments and results are JSON, so that
+a child that was taken over has no way into its parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from corelm.errors import CorelmError, UsageError
+from corelm.printable import reason_of
+
+PATIENCE = 10.0
+"""Seconds that a call may wait for each second of a processor: a bound for work that sleeps."""
+LARGEST = 2**25
+"""Characters of a result in JSON, which has ASCII alone."""
+NICENESS = 10
+"""The child gives way to its parent, which may be a server."""
+FORBEARANCE = 2.0
+"""Seconds of a processor to import what a call needs, in addition to its own."""
+
+
+class TooMuchError(UsageError):
+    """A call went beyond its bounds."""
+
+
+class BoundedCalls:
+    """Some child processes, started when they are needed, that call functions one at a time each.
+
+    Args:
+        seconds: of a processor that a call may take.
+        memory: bytes that it may take in addition to what the child has after its imports, where
+            the system has such a bound (Linux).
+        processes: the number of children; more calls wait.
+
+    Example:
+        >>> calls = BoundedCalls(seconds=1)
+        >>> calls.call("corelm.printable:one_line", "a\\nb")
+        'a b'
+        >>> calls.call("time:sleep", "a")
+        Traceback (most recent call last):
+        corelm.errors.UsageError: 'str' object cannot be interpreted as an integer
+        >>> calls.close()
+    """
+
+    def __init__(self, seconds: float, memory: int = 2**28, processes: int = 2) -> None:
+        self._seconds, self._memory = seconds, memory
+        self._free = threading.Semaphore(processes)
+        self._idle: list[_Child] = []
+        atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):  # two processes must not share the pipes of a child
+            os.register_at_fork(after_in_child=self._idle.clear)
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """Return the result of a function.
+
+        Args:
+            function: its module and its name, with a colon between.
+            arguments: as JSON has them.
+
+        Raises:
+            TooMuchError: it takes more time or memory than it may.
+            UsageError: it raises an exception, whose text is the message.
+        """
+        with self._free:
+            try:
+                child = self._idle.pop()
+            except IndexError:
+                child = _Child(self._seconds, self._memory)
+            try:
+                result, error = child.call(function, arguments)
+            except BaseException:
+                child.end()
+                raise
+            self._idle.append(child)
+        if error is not None:
+            raise UsageError(error)
+        return result
+
+    def start(self) -> None:
+        """Start a child now, so that the first call needn't wait for it."""
+        self.call("corelm.printable:one_line", "")
+
+    def close(self) -> None:
+        """End the children that wait for a call."""
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _Child:
+    """A child, as its parent sees it."""
+
+    def __init__(self, seconds: float, memory: int) -> None:
+        self._seconds = seconds
+        bounds = [sys.path, seconds, memory]
+        # With the parent's path, and without the folder that `-m` and `-c` would put before it.
+        code = "import json, sys; sys.path, *bounds = json.loads(sys.argv[1]); "
+        code += f"from {__name__} import serve; serve(*bounds)"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, json.dumps(bounds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def call(self, function: str, arguments: tuple[Any, ...]) -> tuple[Any, str | None]:
+        """Return the result and the text of an error, one of which is None."""
+        timer = threading.Timer(PATIENCE * (self._seconds + FORBEARANCE), self._process.kill)
+        timer.start()
+        try:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps([function, arguments]).encode() + b"\n")
+                self._process.stdin.flush()
+            answer = self._process.stdout.readline(LARGEST)
+        finally:
+            timer.cancel()
+        if not answer.endswith(b"\n"):
+            raise TooMuchError(self._reason())
+        result, error, is_too_much = json.loads(answer)
+        if is_too_much:
+            raise TooMuchError(error)
+        return result, error
+
+    def end(self) -> None:
+        """End the child."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _reason(self) -> str:
+        self._process.kill()
+        # By the timer of either side; an allocation that fails in C code ends in SIGABRT.
+        if -self._process.wait() in {getattr(signal, name, 0) for name in ("SIGKILL", "SIGPROF")}:
+            return f"it takes more than {self._seconds:g} seconds of a processor"
+        return "it takes too much memory, and its process has ended"
+
+
+# ---- the child ----
+
+
+def serve(seconds: float, memory: int) -> None:
+    """Answer calls on standard input until it is closed. The program of a child."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the child
+    with contextlib.suppress(AttributeError, OSError):
+        os.nice(NICENESS)
+    # What a plugin prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    for line in sys.stdin.buffer:
+        function, arguments = json.loads(line)
+        answers.write(_answer(function, arguments, seconds, memory).encode() + b"\n")
+        answers.flush()
+
+
+def _answer(function: str, arguments: list[Any], seconds: float, memory: int) -> str:
+    """Return as JSON the result, the text of an error, and whether it is one of the bounds."""
+    try:
+        module, _, name = function.partition(":")
+        called = getattr(import_module(module), name)
+        with _bounded(seconds, memory):
+            answer = json.dumps([called(*arguments), None, False])
+        if len(answer) < LARGEST:
+            return answer
+        too_much = f"its result has more than {LARGEST:,} characters"
+    except MemoryError:
+        too_much = f"it takes more than {memory:,} bytes of memory"
+    except Exception as error:
+        reason = str(error) if isinstance(error, CorelmError) else reason_of(error)
+        return json.dumps([None, reason, False])
+    return json.dumps([None, too_much, True])
+
+
+@contextlib.contextmanager
+def _bounded(seconds: float, memory: int) -> Iterator[None]:
+    """Bound the time and the memory of this process; the time ends it, also within C code."""
+    try:
+        import resource
+    except ImportError:  # Windows: the parent's timer is all
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + memory, before[1]))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _address_space() -> int:
+    """Return the bytes of addresses that this process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

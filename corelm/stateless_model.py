@@ -1,0 +1,171 @@
+"""The abilities that a model in ten lines lacks: a session that asks its hook again for each token.
+
+`corelm.load` and every function that takes a model lift such a model with `lifted`. So the rest of
+corelm finds `start` and the four special tokens in every model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.errors import ModelOutputError
+from corelm.language_model import (
+    LanguageModel,
+    PlainVocabulary,
+    StatelessModel,
+    Vocabulary,
+    padded_rows,
+    window_start,
+)
+from corelm.numerics.distributions import Array
+
+SPECIAL = ("padding", "unknown", "start")
+"""The special tokens of a vocabulary; one that does not declare them has none."""
+
+
+def lifted(model: StatelessModel) -> LanguageModel:
+    """Return a model with sessions and special tokens: itself if it has them.
+
+    Args:
+        model: has `vocabulary`, `context_length` and `next_token_distribution`.
+
+    Example:
+        >>> class Coin:
+        ...     '''Predict heads or tails.'''
+        ...     context_length = 10
+        ...     class vocabulary:
+        ...         encode = staticmethod(lambda text: ["HT".index(side) for side in text])
+        ...         decode = staticmethod(lambda ids: "".join("HT"[i] for i in ids))
+        ...         __len__ = lambda self: 2
+        ...     vocabulary = vocabulary()
+        ...     def next_token_distribution(self, tokens):
+        ...         return np.tile([0.75, 0.25], (len(tokens), 1))
+        >>> session = lifted(Coin()).start([[0, 1]])
+        >>> np.exp(session.next_logits()).tolist()
+        [[0.75, 0.25]]
+    """
+    if hasattr(model, "start") and hasattr(model.vocabulary, "ends"):
+        return model  # type: ignore[return-value]
+    return LiftedModel(model)
+
+
+class LiftedModel:
+    """A model with what it lacks: sessions, special tokens, or both.
+
+    Attributes of the model that nothing here is named after are its own.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: StatelessModel) -> None:
+        self.unlifted = model
+        vocabulary: Any = model.vocabulary
+        self.vocabulary: Vocabulary = (
+            vocabulary if hasattr(vocabulary, "ends") else LiftedVocabulary(vocabulary)
+        )
+        self.context_length = model.context_length
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "unlifted":  # a copy that is being made has no attributes yet
+            raise AttributeError(name)
+        return getattr(self.unlifted, name)
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return (batch, vocabulary) probabilities after (batch, time) ids."""
+        return self.unlifted.next_token_distribution(tokens)
+
+    def start(self, tokens: ArrayLike) -> Any:
+        """Return the model's own session, or one that asks the hook for each token."""
+        if hasattr(self.unlifted, "start"):
+            return self.unlifted.start(tokens)
+        rows, lengths = padded_rows(tokens)
+        if len(set(lengths.tolist())) > 1:
+            raise ValueError("the rows of this model's sessions must have one length")
+        return StatelessSession(self.unlifted, rows)
+
+
+class LiftedVocabulary:
+    """A vocabulary that declares no special tokens: no padding, no unknown words, no end."""
+
+    def __init__(self, vocabulary: PlainVocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.padding, self.unknown, self.start = (
+            getattr(vocabulary, name, None) for name in SPECIAL
+        )
+        self.ends: Collection[int] = ()
+
+    def __len__(self) -> int:
+        return len(self._vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return list(self._vocabulary.encode(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return self._vocabulary.decode(ids)
+
+
+class StatelessSession:
+    """A session without a cache: each token costs a call of the model's hook with the whole window.
+
+    It can be rewound and forked, since it holds nothing but tokens.
+
+    Args:
+        model: the model.
+        tokens: (batch, time) ids.
+    """
+
+    def __init__(self, model: StatelessModel, tokens: NDArray[Any]) -> None:
+        self._model, self._tokens = model, tokens
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): ln of the probabilities."""
+        return self._logits_after(self._tokens.shape[1])
+
+    def _logits_after(self, length: int) -> Array:
+        start = window_start(length, self._model.context_length)
+        # A copy: the hook may keep or change what it gets.
+        window = self._tokens[:, start:length].copy()
+        probabilities = np.asarray(self._model.next_token_distribution(window))
+        shape = (len(self._tokens), len(self._model.vocabulary))
+        if probabilities.shape != shape:
+            raise ModelOutputError(
+                f"next_token_distribution returned the shape {probabilities.shape} for {shape[0]} "
+                f"rows and a vocabulary of {shape[1]} tokens; expected {shape}"
+            )
+        if not np.issubdtype(probabilities.dtype, np.floating):
+            raise ModelOutputError(
+                f"next_token_distribution returned {probabilities.dtype}; expected probabilities"
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logits: Array = np.log(probabilities)
+        return logits
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        columns = np.asarray(tokens).reshape(len(self._tokens), -1)
+        self._tokens = np.concatenate([self._tokens, columns.astype(np.int64)], axis=1)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        self._tokens = self._tokens[np.asarray(rows)]
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last `count` tokens."""
+        length = self._tokens.shape[1]
+        places = range(length - count + 1, length + 1)
+        return np.stack([self._logits_after(place) for place in places], axis=1)
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._tokens = self._tokens[:, : self._tokens.shape[1] - count]
+
+    def fork(self) -> StatelessSession:
+        """Return a session of the same rows, independent of this one."""
+        return StatelessSession(self._model, self._tokens.copy())

@@ -1,0 +1,158 @@
+"""Fields that ask for nothing, fields of other engines, and what an answer says of them."""
+
+import pytest
+from serve_client import ToyModel, register
+from test_serve_chat import ChatModel
+
+MESSAGES = [{"role": "user", "content": "the"}]
+NOTHING = {
+    "store": False, "metadata": {}, "service_tier": "auto", "user": "me",
+    "safety_identifier": "me", "prompt_cache_key": "mine",
+}  # fmt: skip
+
+
+@pytest.fixture
+def client(open_client):
+    register()
+    return open_client({"toy": ToyModel(), "chat": ChatModel()})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        NOTHING,
+        {"logprobs": False},
+        {"stream_options": {"include_usage": True, "include_obfuscation": False}, "stream": True},
+        {"penalize_nl": False},
+        {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0},
+    ],
+)
+def test_values_that_ask_for_nothing(client, more):
+    body = {"model": "toy", "prompt": "the", "seed": 1, "max_tokens": 8}
+    plain = client.post("/v1/completions", json={**body, "stream": "stream" in more})
+    found = client.post("/v1/completions", json=body | more)
+    assert found.status_code == 200, found.text
+    if "stream" not in more:
+        assert found.json()["choices"] == plain.json()["choices"]
+        assert found.json()["corelm"] == plain.json()["corelm"]
+
+
+def test_values_of_a_chat_that_ask_for_nothing(client):
+    body = {"model": "chat", "messages": MESSAGES, "seed": 1, "max_tokens": 8}
+    nothing = NOTHING | {
+        "parallel_tool_calls": False, "logprobs": False, "top_logprobs": 0,
+        "reasoning_effort": "none", "modalities": ["text"], "verbosity": "medium",
+    }  # fmt: skip
+    plain = client.post("/v1/chat/completions", json=body).json()
+    found = client.post("/v1/chat/completions", json=body | nothing).json()
+    assert found["choices"] == plain["choices"]
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "message"),
+    [
+        ({"store": True}, "store", "nothing is kept"),
+        ({"metadata": {"a": "b"}}, "metadata", "nothing is kept"),
+        ({"logprobs": True}, "logprobs", "a whole number from 0 to 20, or false"),
+        ({"logit_bias": {"5": 1, "05": 100}}, "logit_bias", "token ids"),
+        ({"engine": "openai", "top_k": 3}, "top_k", "openai has no top_k"),
+        ({"dry_multiplier": 0.8}, "engine", "name the engine: dry_multiplier may be of"),
+        ({"xtc_probability": 0.5}, "engine", "name the engine: xtc_probability"),
+        ({"typical_p": 0.5, "top_p": 0.9}, "engine", "name the engine: typical_p"),
+        ({"top_n_sigma": 1.5}, "engine", "name the engine: top_n_sigma"),
+        ({"temperatur": 1}, "temperatur", "did you mean 'temperature'"),
+    ],
+)
+def test_errors_that_lead_on(client, more, param, message):
+    status, error = client.refused(**more)
+    assert (status, error["param"]) == (400, param)
+    assert message in error["message"]
+
+
+def test_images_are_refused_in_words(client):
+    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    body = {"model": "chat", "messages": [{"role": "user", "content": parts}]}
+    error = client.post("/v1/chat/completions", json=body).json()["error"]
+    assert "these models read no images" in error["message"]
+
+
+def test_the_answer_says_which_engine_was_read_and_what_has_no_effect(client):
+    about = client.complete(engine="transformers", temperature=0.5, max_tokens=1)["corelm"]
+    assert about["sampler"] == "greedy"
+    assert (about["engine"], about["without_effect"]) == ("transformers", ["temperature"])
+    named = client.complete(engine="llama.cpp", dry_multiplier=0.8, max_tokens=1)["corelm"]
+    assert named["engine"] == "llama.cpp"
+    assert "dry(" in named["sampler"]
+    assert "engine" not in client.complete(temperature=0.5, max_tokens=1)["corelm"]
+
+
+# ---- clients read each event without looking ----
+
+
+@pytest.mark.parametrize("more", [{}, {"n": 2}, {"echo": True}, {"logprobs": 1}])
+def test_every_event_of_a_stream_has_a_choice(client, more):
+    events = client.stream(max_tokens=6, seed=1, **more)
+    assert all(isinstance(event["choices"][0]["text"], str) for event in events)
+
+
+def test_a_list_with_an_empty_list_of_ids_is_an_empty_prompt(client):
+    [empty] = client.complete(prompt=[[]], seed=1, max_tokens=6)["choices"]
+    [same] = client.complete(prompt=[""], seed=1, max_tokens=6)["choices"]
+    assert empty == same
+    scored = client.complete(prompt=[[], [4]], echo=True, logprobs=0, max_tokens=0)["choices"]
+    assert [len(choice["logprobs"]["tokens"]) for choice in scored] == [0, 1]
+    assert client.refused(prompt=[])[0] == 400
+
+
+# ---- faults of plugins and of requests ----
+
+
+def test_a_sampler_that_raises_keyboard_interrupt_costs_its_own_request(client):
+    import corelm
+    from corelm.runs import registry
+
+    class Interrupts(corelm.Sampler):
+        def __call__(self, logits, context):
+            raise KeyboardInterrupt
+
+    class Plugin:
+        @corelm.hookimpl
+        def corelm_samplers(self):
+            return {"interrupts": Interrupts}
+
+    if "interrupts" not in {offer.name for offer in registry().offers("corelm_samplers")}:
+        registry().register(Plugin())
+    for _ in range(2):
+        assert client.refused(sampler="interrupts", max_tokens=4)[0] == 500
+    assert client.complete(max_tokens=4)["choices"]
+
+
+STAGE = {"name": "top_k", "parameters": {"k": 4}}
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        {"stages": 3},
+        {"stages": [3]},
+        {"stages": [{}]},
+        {"stages": [{"name": 3}]},
+        {"stages": [{"name": "top_k", "parameters": 3}]},
+        {"stages": [STAGE | {"more": 1}]},
+        {"stages": [STAGE], "more": 1},
+        {"stages": [{"name": "top_k", "parameters": {"k": {"stages": [None]}}}]},
+        {"stages": {"name": "top_k"}},
+    ],
+)
+def test_malformed_nested_stages_are_refused(client, nested):
+    stages = [{"name": "schedule", "parameters": {"first": nested}}]
+    response = client.post("/api/chain", json={"stages": stages})
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == "stages"
+
+
+def test_deeply_nested_stages_are_refused(client):
+    stages = [STAGE]
+    for _ in range(200):
+        stages = [{"name": "schedule", "parameters": {"first": {"stages": stages}}}]
+    assert client.post("/api/chain", json={"stages": stages}).status_code == 400
