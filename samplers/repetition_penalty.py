@@ -26,6 +26,7 @@ class RepetitionPenalty(Sampler):
 
     Example:
         >>> import corelm
+        >>> import numpy as np
         >>> penalised = RepetitionPenalty(penalty=2.0)(
         ...     np.array([[4.0, 4.0, -1.0]]), corelm.Context.of([[0, 2, 0]])
         ... )

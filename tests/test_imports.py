@@ -35,7 +35,8 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
+    {"bounded_calls", "caching", "docstrings", "errors", "machine", "markup", "native", "paths"}
+    | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts", "validation"},
     {"decoding"},

@@ -75,7 +75,7 @@ def run(llm, arrivals, aborted=()):
 
 
 def test_64_requests_that_come_end_and_are_interrupted(folder):
-    """A cache for some seven of them, prompts in parts of 16 tokens, prefixes in the cache."""
+    """A cache for some five of them, prompts in parts of 16 tokens, prefixes in the cache."""
     model, lengths = OwnEnds(), [16, 40, 64]
     requests = {
         str(i): (PROMPTS[i % 4], SAMPLERS[i // 4 % 8], i, lengths[i % 3]) for i in range(64)
@@ -85,7 +85,7 @@ def test_64_requests_that_come_end_and_are_interrupted(folder):
         asked = name, prompt, params(sampler, seed, max_tokens=length)
         arrivals.setdefault(i // 8, []).append(asked)
     settings = {
-        "num_gpu_blocks_override": 21,
+        "num_gpu_blocks_override": 15,
         "max_num_batched_tokens": 64,
         "long_prefill_token_threshold": 16,
         "enable_chunked_prefill": True,
@@ -93,14 +93,16 @@ def test_64_requests_that_come_end_and_are_interrupted(folder):
     }
     with engine(folder, **settings) as llm:
         found = run(llm, arrivals, aborted=("5", "41"))
-        assert counter(llm, "num_preemptions") > 10
-        assert counter(llm, "prefix_cache_hits") > 0
+        interrupted = counter(llm, "num_preemptions")
+        cached = counter(llm, "prefix_cache_hits")
     other = {}
     for name, (prompt, sampler, seed, length) in requests.items():
         [own] = corelm.generate(model, prompt, sampler=sampler, length=length, seed=seed)
         if name not in ("5", "41") and found[name] != list(own.tokens):
             other[name] = sampler, found[name], list(own.tokens)
     assert other == {}
+    assert interrupted >= 5  # or the cache is too large to test it
+    assert cached > 0
 
 
 def test_guesses_of_n_grams_are_refused_when_vllm_starts(folder):

@@ -24,8 +24,8 @@ HIDDEN = (
     *(f"min_p(p={p})" for p in (0.02, 0.05, 0.1)),
     *(f"temperature(t={t})" for t in (0.6, 0.7, 0.75, 0.8)),
     *(
-        f"repetition_penalty(penalty={penalty}, last={last}, skip_prompt={skip})"
-        for penalty, last, skip in product((1.05, 1.1, 1.2), (0, 64), (False, True))
+        f"repetition_penalty(penalty={penalty}, last={last}{skip})"
+        for penalty, last, skip in product((1.05, 1.1, 1.2), (0, 64), ("", ", skip_prompt=True"))
     ),
 )
 """Defaults of engines and of models' own settings, which act although nobody asked for them."""

@@ -164,3 +164,18 @@ def test_an_answer_of_another_api_is_an_error(url):
 def test_a_target_that_is_none_is_refused(target, options, message):
     with pytest.raises(UsageError, match=message):
         open_engine(target, **options)
+
+
+def test_seeds_of_requests_are_further_apart_than_their_texts(monkeypatch):
+    """vLLM and llama.cpp draw text i of a request with its seed plus i."""
+    seeds = []
+
+    def answer(self, prompt, settings, n, seed, length):
+        seeds.extend(range(seed, seed + n))
+        return {"choices": [{"text": "A"}] * n}
+
+    monkeypatch.setattr(HttpEngine, "_answer", answer)
+    with HttpEngine("http://x") as engine:
+        engine.draw([1], {}, 100, 1, 1)
+        engine.draw([1], {}, 100, 2, 1)
+    assert len(seeds) == len(set(seeds)) == 200

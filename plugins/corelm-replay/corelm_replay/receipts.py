@@ -26,7 +26,8 @@ class Receipt:
         chain: the sampler, as an expression.
         seed, sample, prompt_index: what decides the uniform numbers.
         prompt, tokens: ids.
-        logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set.
+        logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set. The size
+            is 0 where nothing was removed: engines differ in the number of impossible tokens.
     """
 
     model: str
@@ -88,12 +89,12 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     made = []
     for row, text in enumerate(rollouts.texts):
         before, drawn = rollouts.ids(row)
-        figures = (getattr(rollouts, name)[row, : len(drawn)].tolist()
-                   for name in ("logprobs", "kept_mass", "kept_size"))  # fmt: skip
-        logprobs, mass, size = figures
+        logprobs = rollouts.logprobs[row, : len(drawn)].tolist()
+        mass = rollouts.kept_mass[row, : len(drawn)].tolist()
+        size = rollouts.kept.sizes[row, : len(drawn)].tolist()
         made.append((text, Receipt(
             model if named else "", digest, rollouts.chain, rollouts.seed, row, 0, before, drawn,
-            logprobs, mass, [int(k) for k in size],
+            logprobs, mass, size,
         )))  # fmt: skip
     return made
 
@@ -171,6 +172,7 @@ class _Check:
     def reason(self, token, uniform, logprob, mass, size):
         """Return why the token was not drawn as stated; empty if it was."""
         logits = self._sampler(self._model_logits, self._context)
+        size = size or (self._model_logits > -np.inf).sum()
         if size != (logits > -np.inf).sum():
             logits = self._resized(size)
             if logits is None:

@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--scorer", nargs="*", default=[])
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--length", type=int, default=30)
+    parser.add_argument("--tolerance", type=float, default=1e-3)
     options = parser.parse_args()
     model, rng = corelm.load(options.model), np.random.default_rng(1)
     scorers = {options.model: model} | {name: corelm.load(name) for name in options.scorer}
@@ -57,13 +58,14 @@ def main():
             drawn = receipts(model, "This movie", sampler=chain, length=options.length, n=each,
                              seed=index)  # fmt: skip
             for i, (_, receipt) in enumerate(drawn):
-                findings = verify(receipt, scorer)
+                findings = verify(receipt, scorer, tolerance=options.tolerance)
                 rejected, tokens = rejected + bool(findings), tokens + len(receipt.tokens)
                 if findings:
                     print(chain, findings[0])
                 if i % 10 == 0:
                     changes += 1
-                    found += bool(verify(planted(receipt, rng), scorer))
+                    changed = planted(receipt, rng)
+                    found += bool(verify(changed, scorer, tolerance=options.tolerance))
         texts = each * len(CHAINS)
         print(f"{name}: {rejected} of {texts} honest texts, {tokens} tokens, rejected; "
               f"{found} of {changes} planted changes found", flush=True)  # fmt: skip

@@ -48,6 +48,13 @@ class Rounds(ToyModel):
         return changed / changed.sum(axis=-1, keepdims=True)
 
 
+def test_a_set_from_which_nothing_was_removed_has_no_size():
+    """Engines differ in the tokens that they never draw, such as padding."""
+    [whole], [cut] = drawn("temperature(t=0.7)"), drawn("top_k(k=3)")
+    assert set(whole.kept_size) == {0}
+    assert set(cut.kept_size) == {3}
+
+
 def changed_token(receipt, place, token):
     tokens = [*receipt.tokens]
     tokens[place] = token

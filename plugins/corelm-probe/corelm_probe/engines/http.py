@@ -28,6 +28,8 @@ LARGEST = 1 << 25
 """Bytes of an answer."""
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
+STRIDE = 100_003
+"""Between the seeds of two draws: texts of different requests never have the same one."""
 PER_REQUEST = 8
 """Texts of one request, where an API has a number of texts: llama.cpp allows its slots."""
 
@@ -175,14 +177,15 @@ class HttpEngine:
         """Return texts, (n, length), from requests with a seed each, several at the same time."""
         size = PER_REQUEST if self._api.several else 1
         found: list[list[int]] = []
-        number = seed * 7919
+        number = seed * STRIDE
         while len(found) < n:
             missing = n - len(found)
             sizes = [min(size, missing - i) for i in range(0, missing, size)]
-            jobs = [(prompt, settings, k, number + i, length) for i, k in enumerate(sizes)]
+            # Servers number the texts of a request on from its seed, so seeds are `size` apart.
+            jobs = [(prompt, settings, k, number + i * size, length) for i, k in enumerate(sizes)]
             answers = list(self._pool.map(lambda job: self._texts(*job), jobs))
             found += [text for texts in answers for text in texts]
-            number += len(jobs)
+            number += len(jobs) * size
             if size > 1 and len(answers[0]) == 1:
                 size = 1  # a server that ignores the number of texts
         return _padded(found[:n], length)

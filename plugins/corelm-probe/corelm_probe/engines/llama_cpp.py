@@ -15,6 +15,8 @@ from corelm_probe.engine import EngineError, Settings
 from corelm_probe.models import CONTEXT_LENGTH, MODELS
 
 TEXT = MODELS["flat"]
+STRIDE = 100_003
+"""Between the seeds of two draws, which use one seed a text."""
 WINDOW = 64
 """Tokens that its penalties look at, an argument of the model there, with this default."""
 
@@ -37,7 +39,7 @@ class LlamaCppEngine:
     ) -> NDArray[np.int64]:
         array = np.full((n, length), -1, dtype=np.int64)
         for i, row in enumerate(array):
-            text, _ = self._complete(self._llm, prompt, settings, seed * 7919 + i, length)
+            text, _ = self._complete(self._llm, prompt, settings, seed * STRIDE + i, length)
             row[: len(text)] = text
         return array
 
