@@ -51,7 +51,7 @@ def test_a_study_is_run_twice_shown_and_compared(run, study, tmp_path):
     assert "Made by corelm" in shown.out
     compared = run("study", "diff", "before", "study.toml")
     assert (compared.code, compared.err) == (0, "")
-    assert "The same settings, versions and code made both." in compared.out
+    assert "The same settings, data, versions and code made both." in compared.out
 
 
 def test_a_pilot_says_how_many_texts_a_difference_needs(run, study, tmp_path):
