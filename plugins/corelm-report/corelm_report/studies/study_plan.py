@@ -122,7 +122,7 @@ def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
 
     Example:
         >>> print(cheapest([Pilot("greedy", VarianceParts(1.0, 4.0), 10)], Goal(0.5, 0.8)))
-        160 x 1
+        159 x 1
     """
     if not all(each.about_prompts for each in pilots):
         return texts_needed(pilots, goal, pilots[0].prompts)
