@@ -109,7 +109,11 @@ def test_a_sampler_that_fails_on_the_example_says_so(run: Run) -> None:
     ("name", "portable", "line"),
     [
         ("min_p(p=0.1)", True, "yes: it takes arrays of NumPy, torch, JAX and other libraries"),
-        ("frequency_penalty(penalty=1)", True, "yes: it takes arrays of NumPy, torch, JAX"),
+        (
+            "frequency_penalty(penalty=1)",
+            True,
+            "yes: it takes arrays of NumPy, torch, JAX and other libraries",
+        ),
         ("fails(at=0)", False, "no: it takes arrays of NumPy"),
         ("ends", False, "no: it takes arrays of NumPy"),
     ],
