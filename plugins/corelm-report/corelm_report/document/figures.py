@@ -23,7 +23,7 @@ from corelm_report.document.numbers import (
     per_hundred,
     share,
 )
-from corelm_report.metrics.estimates import IDENTITY, LOGIT, RECIPROCAL, Scale
+from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, Scale
 
 HUMAN = "human"
 TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")

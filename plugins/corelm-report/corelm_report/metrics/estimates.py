@@ -7,12 +7,14 @@ from the same numbers, so that none can contradict another.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from corelm_report.metrics.scales import IDENTITY, RECIPROCAL, Scale
 
 Floats = NDArray[np.float64]
 Interval = list[float]
@@ -26,32 +28,6 @@ FEWEST = 8
 """The number of independent units below which there is no interval: so few may be unusual."""
 ROUNDING = 1e-12
 """The relative difference below which two sums are the same."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A scale on which a figure's error is closer to symmetric.
-
-    Attributes:
-        to: from the figure to the scale.
-        back: from the scale to the figure.
-        slope: the derivative of `to` at a value of the figure.
-    """
-
-    to: Callable[[float], float]
-    back: Callable[[float], float]
-    slope: Callable[[float], float]
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
-
-
-IDENTITY = Scale(float, float, lambda _: 1.0)
-LOGIT = Scale(lambda p: math.log(p / (1 - p)), _sigmoid, lambda p: 1 / (p * (1 - p)))
-"""The log odds of a share: close to 0 and 1 it varies more on the side of the middle."""
-RECIPROCAL = Scale(lambda x: 1 / x, lambda y: 1 / y if y > 0 else math.inf, lambda x: -1 / (x * x))
-"""For a ratio of sizes whose denominator the texts add to, as `compression`."""
 
 
 @dataclass(frozen=True)

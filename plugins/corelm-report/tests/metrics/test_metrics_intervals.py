@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 from corelm_report.metrics.estimates import (
-    LOGIT,
-    RECIPROCAL,
     Estimate,
     _hall,
     _hall_inverse,
@@ -23,6 +21,7 @@ from corelm_report.metrics.intervals import (
     p_of_ends,
     share_interval,
 )
+from corelm_report.metrics.scales import LOGIT, RECIPROCAL
 from scipy import stats
 
 
