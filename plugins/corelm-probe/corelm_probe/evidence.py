@@ -87,13 +87,13 @@ class Evidence:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How often each token was drawn, (tokens,)."""
+        """The count of each drawn token, (tokens,)."""
         drawn = np.concatenate([texts.tokens.ravel() for texts in self.texts])
         return np.bincount(drawn[drawn >= 0], minlength=SIZE)
 
     @cached_property
     def transitions(self) -> Mapping[str, NDArray[np.int64]]:
-        """How often each token was drawn after each last token, (tokens, tokens), by stage."""
+        """The counts of drawn tokens after each last token, (tokens, tokens), by stage."""
         tables = {stage: np.zeros((SIZE, SIZE), np.int64) for stage in STAGES}
         for steps in self._steps:
             for i, (contexts, drawn) in enumerate(steps):

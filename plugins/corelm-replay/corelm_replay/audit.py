@@ -26,7 +26,7 @@ NEAR = 0.9, 1.1
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """How a trainer's log-probabilities differ from the recorded ones.
+    """The differences of a trainer's log-probabilities from the recorded ones.
 
     Attributes:
         chain: the sampler.

@@ -1,4 +1,4 @@
-"""Where the drawn tokens of a padded batch are, and the context of each."""
+"""The places of the drawn tokens of a padded batch, and the context of each."""
 
 from dataclasses import dataclass
 

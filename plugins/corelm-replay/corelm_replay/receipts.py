@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Receipt:
-    """How a text was drawn.
+    """A record of the draws of a text.
 
     Attributes:
         model: the name of the model, and `model_sha256` its checksum.

@@ -40,7 +40,7 @@ TEXT = MODELS["flat"]
 
 @dataclass(frozen=True)
 class Api:
-    """How to ask a server for texts.
+    """The requests and answers of a kind of server.
 
     Attributes:
         path: of the requests.

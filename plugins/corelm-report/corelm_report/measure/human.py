@@ -368,7 +368,7 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """Where the place is if it is not on the curve: "above", "below", or "undetermined"."""
+        """The side on which the place is if it is not on the curve: "above", "below", or "undetermined"."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"

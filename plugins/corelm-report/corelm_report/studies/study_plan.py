@@ -31,7 +31,7 @@ TEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 @dataclass(frozen=True)
 class Goal:
-    """What a study shall reach.
+    """The width or the power that a study should reach.
 
     Attributes:
         size: the difference to find, or half the width of its interval.
