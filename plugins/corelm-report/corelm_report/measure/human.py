@@ -368,7 +368,7 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """The side on which the place is if it is not on the curve: "above", "below", or "undetermined"."""
+        """The side of the curve on which the place is: "above", "below", "undetermined" or None."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"
