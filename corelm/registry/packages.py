@@ -14,8 +14,17 @@ from corelm.registry.loading import OWN
 
 NAMES, FORMATS = "corelm.names", "corelm.formats"
 
-EXTRAS = {"keras": "train", "keras_hub": "train"}
-"""The extra that brings an object of a group; `report` for all others."""
+DISTRIBUTIONS = {OWN, "corelm-bench", "corelm-presets", "corelm-report", "corelm-train"}
+"""corelm's wheel, and its packages built alone: no third-party package replaces a name of corelm."""
+
+EXTRAS = {
+    "keras": "[train]",
+    "keras_hub": "[train]",
+    "Report": "[report]",
+    "compare": "[report]",
+    "plot": "[report]",
+}
+"""The extra with the libraries that an object needs; the others need none."""
 
 
 def package_object(group: str, name: str) -> Any:
@@ -27,14 +36,16 @@ def package_object(group: str, name: str) -> Any:
 
     Raises:
         MissingDependencyError: the package is not installed; the message has the command.
+
+    Example:
+        >>> package_object(FORMATS, "gguf").__name__
+        'corelm.models.export.gguf'
     """
-    # Third-party packages can't replace a name of corelm.
-    points = [point for point in entry_points(group) if point.distribution.startswith(OWN)]
-    point = next((point for point in points if point.name == name), None)
+    points = [point for point in entry_points(group) if point.name == name]
+    point = next((point for point in points if point.distribution in DISTRIBUTIONS), None)
     if point is None:
-        extra = EXTRAS.get(name, "report")
         raise MissingDependencyError(
             f"{name} is in a package of corelm that is not installed; install it with: "
-            f'pip install "corelm[{extra}]"'
+            f'pip install "corelm{EXTRAS.get(name, "")}"'
         )
     return point.load()
