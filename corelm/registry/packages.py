@@ -15,7 +15,7 @@ from corelm.registry.loading import OWN
 NAMES, FORMATS = "corelm.names", "corelm.formats"
 
 DISTRIBUTIONS = {OWN, "corelm-bench", "corelm-presets", "corelm-report", "corelm-train"}
-"""corelm's wheel, and its packages built alone: no third-party package replaces a name of corelm."""
+"""corelm's wheel, and its packages built alone. No other package can replace a name of corelm."""
 
 EXTRAS = {
     "keras": "[train]",
