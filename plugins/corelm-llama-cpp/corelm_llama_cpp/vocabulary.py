@@ -58,7 +58,7 @@ class LlamaCppVocabulary:
         """The ids that no token has: files fill the tokenizer up to the model's size with them."""
         unused = self._with(llama.LLAMA_TOKEN_ATTR_UNUSED)
         # Not by the attribute alone: fine-tuned models use such tokens as <unused0>.
-        return tuple(token for token in unused if self._name(token) == f"[PAD{token}]")
+        return tuple(token for token in unused if self.token_name(token) == f"[PAD{token}]")
 
     def _with(self, attribute):
         """Return the tokens with an attribute."""

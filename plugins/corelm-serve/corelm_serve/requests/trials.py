@@ -57,9 +57,14 @@ def try_expression(text: str, param: str) -> None:
         _try(param, "expression", text)
 
 
+def _has_texts(values: Mapping[str, Any]) -> bool:
+    """Return True if some value is more than a number, so that what it builds may be large."""
+    return any(isinstance(value, (str, list, tuple, dict)) for value in values.values())
+
+
 def try_settings(settings: Mapping[str, Any], engine: str | None) -> None:
     """Raise if the settings of an engine take too much to build, such as its grammar."""
-    if any(isinstance(value, (str, list, dict)) for value in settings.values()):
+    if _has_texts(settings):
         _try("settings", "settings", dict(settings), engine)
 
 
@@ -74,8 +79,9 @@ def try_patterns(patterns: str | tuple[str, ...]) -> None:
 
 
 def try_stages(stages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise if stages take too much to build."""
-    _try("stages", "stages", [*stages])
+    """Raise if stages take too much to build; those of numbers alone, as of sliders, do not."""
+    if any(_has_texts(stage["parameters"]) for stage in stages):
+        _try("stages", "stages", [*stages])
 
 
 def _try(param: str, kind: str, *arguments: Any) -> None:
