@@ -1,5 +1,8 @@
 """Public names that a command is built with: application, options, output, exit codes."""
 
+import importlib
+import typing
+
 from corelm.cli.exit_codes import DONE as DONE
 from corelm.cli.exit_codes import FAILED as FAILED
 from corelm.cli.exit_codes import PARTLY_FAILED as PARTLY_FAILED
@@ -27,7 +30,6 @@ from corelm.cli.options.prompt import prompt_for as prompt_for
 from corelm.cli.options.prompt import read_prompt as read_prompt
 from corelm.cli.options.prompt import read_prompts as read_prompts
 from corelm.cli.options.prompt import text_argument as text_argument
-from corelm.cli.output import blocks as blocks
 from corelm.cli.output import messages as messages
 from corelm.cli.output.product import Output as Output
 from corelm.cli.output.product import product as product
@@ -38,6 +40,9 @@ from corelm.cli.text_values import TextCommand as TextCommand
 from corelm.cli.text_values import TextGroup as TextGroup
 from corelm.cli.text_values import application as application
 from corelm.registry.leftovers import Leftovers as Leftovers
+
+if typing.TYPE_CHECKING:
+    from corelm.cli.output import blocks as blocks
 
 __all__ = [
     "DONE",
@@ -79,3 +84,9 @@ __all__ = [
     "text_argument",
     "with_choices",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name == "blocks":  # rich takes a tenth of a second, which `corelm --help` does without
+        return importlib.import_module("corelm.cli.output.blocks")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,8 +25,8 @@ import transformers
 from corelm_transformers import TransformersModel
 
 import corelm
+from corelm.generation import teacher_forcing
 from corelm.interop.testing import tiny_tokenizer
-from corelm.runs import teacher_forcing
 
 SAMPLERS = ("top_p(p=0.9)", "min_p(p=0.05)", "temperature(t=0.7)")
 REFERENCE = ["see the cat sit and the cat see the cat " * 3] * 8

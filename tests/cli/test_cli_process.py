@@ -91,7 +91,7 @@ def test_an_argument_that_is_not_utf8(spawn: Run) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
 def test_an_endless_prompt_is_refused(spawn: Run) -> None:
-    sentence = "is too long for a prompt: more than 32 MiB\n"
+    sentence = "is too long: more than 32 MiB\n"
     result = spawn(*GREEDY, "--prompt-file", "/dev/zero")
     assert result == (2, "", f"error: the prompt file /dev/zero {sentence}")
     with open("/dev/zero", "rb") as zeros:
@@ -350,7 +350,7 @@ sys.exit(main(sys.argv[1:]))
     [
         (["train", "--data", __file__, "--out", "m"], "training"),
         (["sample", "--model", "m.keras"], "a .keras file"),
-        (["models", "export", "imdb", "--to", "m.keras"], "the export of a model"),
+        (["models", "export", "imdb", "--to", "m.keras"], "writing a .keras file"),
     ],
 )
 def test_without_keras_the_command_that_installs_it_is_shown(

@@ -26,9 +26,12 @@ def swept() -> dict[str, Any]:
         ToyModel(),
         ["greedy", "temperature(t=0.1..2.0/20)", "uniform"],
         prompts="the",
-        n=8,
+        n=16,
         length=8,
-        reference=["the cat sat on the mat", "the dog sat", "the cat ran", "the mat"] * 2,
+        reference=[
+            *("the cat sat on the mat", "the dog sat", "the cat ran", "the mat", "the dog ran"),
+            *("the cat sat", "the dog sat on the cat", "the mat sat", "the cat", "the dog"),
+        ],
     ).to_dict()
 
 

@@ -260,11 +260,9 @@ def test_several_seeds_are_pooled_and_their_spread_is_given():
     pooled = sum(map(operator.mul, surprisal, tokens)) / sum(tokens)
     assert own["surprisal"] == pytest.approx(pooled)
     # Three independent sets vary less than one of them.
-    half = [(rows[0]["generated_texts"]["ci95"]["zipf"] or [0, 0]) for rows in alone]
-    together = math.hypot(*(high - low for low, high in half)) / 3
-    assert np.subtract(*own["ci95"]["zipf"][::-1]) == pytest.approx(
-        together, rel=0.15
-    )  # by t of more degrees
+    low, high = own["ci95"]["zipf"]
+    widths = [np.ptp(rows[0]["generated_texts"]["ci95"]["zipf"]) for rows in alone]
+    assert high - low < min(widths)
     assert [text["seed"] for text in first["texts"]] == [1] * 5
     paired = first["differences"]["generated_texts"]["distinct_2"]
     assert paired["value"] == pytest.approx(

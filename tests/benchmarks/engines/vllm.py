@@ -98,7 +98,10 @@ class Engine:
         }
         sys.modules.pop("corelm_vllm.processor", None)
         module = importlib.import_module("corelm_vllm.processor")
-        config = types.SimpleNamespace(model_config=types.SimpleNamespace(**settings))
+        config = types.SimpleNamespace(
+            model_config=types.SimpleNamespace(**settings),
+            scheduler_config=types.SimpleNamespace(max_num_seqs=64),
+        )
         return module.CorelmLogitsProcessor, config
 
     def expected(self, prompts: Sequence[str]) -> Texts:
