@@ -62,7 +62,9 @@ def rows() -> Callable[..., Document]:
     return make
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: a second playwright can't start while this one runs, and the
+# server's tests have one of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     path = chromium()
