@@ -263,6 +263,9 @@ def test_several_seeds_are_pooled_and_their_spread_is_given():
     low, high = own["ci95"]["zipf"]
     widths = [np.ptp(rows[0]["generated_texts"]["ci95"]["zipf"]) for rows in alone]
     assert high - low < min(widths)
+    pairs = [rows[0]["generated_texts"]["ci95"]["distinct_2"] for rows in alone]
+    together = math.hypot(*(high - low for low, high in pairs)) / 3
+    assert np.ptp(own["ci95"]["distinct_2"]) == pytest.approx(together, rel=0.15)
     assert [text["seed"] for text in first["texts"]] == [1] * 5
     paired = first["differences"]["generated_texts"]["distinct_2"]
     assert paired["value"] == pytest.approx(

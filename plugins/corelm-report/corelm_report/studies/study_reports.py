@@ -203,7 +203,7 @@ class StudyResult:
 
     @property
     def registration(self) -> str:
-        """Whether the results are as registered, in a sentence; empty if nothing was."""
+        """The registration of the results, in a sentence; empty if nothing was registered."""
         found = self.lock.get("registered")
         if not found:
             return ""
