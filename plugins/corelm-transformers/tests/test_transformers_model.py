@@ -79,7 +79,10 @@ def model(request):
 
 
 def tolerance(model):
-    return 2e-5 if model._model.dtype == torch.float32 else 0.1
+    if model._model.dtype != torch.float32:
+        return 0.1
+    # Where each window slides by itself, two of Mistral's logits differ by 1.2e-5.
+    return 2e-5 if model._model.config.model_type == "mistral" else 1e-5
 
 
 def test_a_notebook_shows_its_sizes():
