@@ -247,7 +247,7 @@ class Entry(Part):
 
 @dataclass(kw_only=True)
 class HumanEntry(Entry):
-    """The entry of human text."""
+    """The entry of human text, or of one half of it with its differences from the other half."""
 
     name: str = HUMAN
     description: str = ""
@@ -255,6 +255,12 @@ class HumanEntry(Entry):
     temperature: TemperatureFit | None = None
     generated_texts: GeneratedTexts | None = None
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
+    differences: Differences | None = field(default=None, metadata=IF_GIVEN)
+
+    @property
+    def label(self) -> str:
+        """The name by which the report lists it."""
+        return self.name
 
 
 @dataclass(kw_only=True)
@@ -360,6 +366,7 @@ class Document(Part):
     drawable: int
     bounds: Bounds
     human: HumanEntry | None = field(default=None, metadata={"key": "reference"})
+    human_halves: HumanEntry | None = field(default=None, metadata=IF_GIVEN)
     samplers: list[SamplerEntry]
     closest: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
@@ -372,6 +379,6 @@ class Document(Part):
 
     @property
     def entries(self) -> list[Entry]:
-        """Every entry that has figures, the human one first."""
-        human: list[Entry] = [self.human] if self.human else []
+        """Every entry that has figures, the human ones first."""
+        human = [each for each in (self.human, self.human_halves) if each is not None]
         return [entry for entry in [*human, *self.samplers] if not entry.error]
