@@ -149,7 +149,9 @@ class Difference(Part):
         p: the two-sided p-value of its being 0; below 5 % where the interval excludes 0.
         units: the number of independent units that it is over.
         between, within: the variance of the paired difference of a text between prompts and within
-            them; None if the texts are not paired, or each prompt has one text.
+            them; None if each prompt has one text. Without pairs, as with human text, they are
+            those of the sampler's own figure.
+        other: the variance of the figure that is subtracted; None if the texts are paired.
     """
 
     value: float | None
@@ -158,6 +160,7 @@ class Difference(Part):
     units: int | None = None
     between: float | None = field(default=None, metadata=IF_GIVEN)
     within: float | None = field(default=None, metadata=IF_GIVEN)
+    other: float | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(kw_only=True)
