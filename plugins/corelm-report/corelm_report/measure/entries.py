@@ -42,7 +42,7 @@ from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, SURPRISAL, TextSet
 from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import of_exponential, of_interval
+from corelm_report.metrics.intervals import KnownByInterval, of_exponential, of_interval
 from corelm_report.metrics.selection import Point, best_of, front
 from corelm_report.metrics.sums import Sums, by_position, total
 
@@ -231,7 +231,7 @@ def _from_people(
     """Return the difference of a figure of texts from the same figure of human texts."""
     value, name = mine.value - other.value, mine.figure
     if name == LOOPS:
-        return own.difference_of_loops(other.value, other.interval)
+        return own.difference_of_loops(KnownByInterval(other.value, other.interval))
     if people is not None and mine.interval and other.interval:
         return replace(own.difference(people, name), value=value)
     first = own.estimate(name)

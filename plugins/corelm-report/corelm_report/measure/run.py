@@ -182,7 +182,8 @@ class ReportRun:
         if contexts.source == HUMAN:
             return Inference.of_texts(contexts.texts)
         # `DrawContexts` has the first sample of every prompt, then the second.
-        return Inference.of_design([(i % prompts, 0, i // prompts) for i in range(n)])
+        samples = [(i % prompts, 0, i // prompts) for i in range(n)]
+        return Inference.of_design(samples, clusters=dict(enumerate(self._plan.clusters)))
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -306,10 +307,11 @@ class ReportRun:
         for done, (entry, record, drawn, scores) in enumerate(columns):
             self._stages.progress("figures", done, len(self._entries))
             if entry.error is None:
-                metrics = self._plan.metrics
+                plan = self._plan
                 own = TextSet(
-                    drawn, human_band, metrics, scores, self._human_texts, model=self._plan.model
-                )
+                    drawn, human_band, plan.metrics, scores, self._human_texts, model=plan.model,
+                    clusters=plan.cluster_of,
+                )  # fmt: skip
                 found[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found
