@@ -318,10 +318,11 @@ class NamedVocabulary(Vocabulary, Protocol):
 class ChatVocabulary(Vocabulary, Protocol):
     """A vocabulary of a model that was trained to answer messages."""
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the text of messages, up to where the answer begins.
 
-        Each message has a `role`, such as system, user or assistant, and a `content`.
+        Each message has a `role`, such as system, user or assistant, and a `content`. A vocabulary
+        whose template describes tools takes them as a second argument, `tools`.
 
         Raises:
             UsageError: messages that the model can't be given, or a model without a template.
@@ -432,12 +433,17 @@ def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
     return vocabulary.decode([token]) or None
 
 
-def render_chat(vocabulary: Vocabulary, messages: Sequence[Mapping[str, str]]) -> str:
+def render_chat(
+    vocabulary: Vocabulary,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Return the text of messages, up to where the answer begins.
 
     Args:
         vocabulary: the model's.
         messages: each with a `role`, such as system, user or assistant, and a `content`.
+        tools: the functions that the answer may call, as OpenAI's API describes them.
 
     Raises:
         UsageError: a model without a chat template, or messages that it can't be given.
@@ -451,9 +457,16 @@ trained to answer messages
     """
     if not _has(vocabulary, "render_chat"):
         raise UsageError(NO_TEMPLATE)
-    return cast(ChatVocabulary, vocabulary).render_chat(messages)
+    render = cast(Any, vocabulary).render_chat
+    if not tools:
+        return str(render(messages))
+    template = getattr(vocabulary, "chat_template", None)
+    if not isinstance(template, str) or "tools" not in template:
+        raise UsageError(NO_TOOLS)
+    return str(render(messages, tools=tools))
 
 
 NO_TEMPLATE = (
     "this model has no chat template: it continues texts, and wasn't trained to answer messages"
 )
+NO_TOOLS = "the chat template of this model has no place for tools; describe them in a message"
