@@ -36,7 +36,7 @@ from corelm.language_model import (
     Vocabulary,
     same_vocabulary,
 )
-from corelm.metric import Metric
+from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
@@ -80,10 +80,10 @@ __all__ = [
     "ForkableSession",
     "Generation",
     "HiddenStateSession",
+    "HumanMetric",
     "JoinableSession",
     "LanguageModel",
     "Mask",
-    "Metric",
     "ModelScheme",
     "NamedVocabulary",
     "NextLogits",
@@ -93,11 +93,14 @@ __all__ = [
     "RewindableSession",
     "Sampler",
     "Session",
+    "SetMetric",
     "Stage",
     "StatelessModel",
     "Step",
     "Switch",
+    "TextMetric",
     "TextPatterns",
+    "TokenMetric",
     "TokenRecord",
     "TokenTrace",
     "Vocabulary",
