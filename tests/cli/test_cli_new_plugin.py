@@ -102,7 +102,7 @@ def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
             "command",
             "corelm already has a command sample: with both installed, the bare ",
         ),
-        ("report", "command", "corelm 0.1.0 already has a command report: with both installed, "),
+        ("score", "command", "corelm 0.1.0 already has a command score: with both installed, "),
         (
             "top_k",
             "mask",

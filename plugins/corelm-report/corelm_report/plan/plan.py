@@ -49,6 +49,7 @@ from corelm_report.plan.human_corpus import (
     beginnings,
     read_corpus,
 )
+from corelm_report.plan.prompt_file import Prompts, clusters_of
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
@@ -83,6 +84,7 @@ class Plan:
         model_name: its name.
         candidates: the samplers.
         prompts: the beginnings of the texts.
+        clusters: the cluster of each prompt, such as its document; empty if each is its own.
         n: texts of each sampler for each prompt.
         length: tokens of a text, at most.
         seeds: the random seeds of the texts; contexts from the model use the first one.
@@ -112,6 +114,12 @@ class Plan:
     texts: int | None = TEXTS
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
 
     @property
     def sha256(self) -> str | None:
@@ -171,6 +179,7 @@ class Plan:
             "weights of the scorer": scorer and scorer.fingerprint(self.prompts[0]),
             "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
+            **({"clusters": list(self.clusters)} if self.clusters else {}),
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
@@ -216,7 +225,7 @@ def plan(
     model_name: str,
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
-    prompts: str | Sequence[str] | None = None,
+    prompts: str | Prompts | None = None,
     n: int | str = N,
     length: int | str = LENGTH,
     seed: int | str | None = None,
@@ -267,12 +276,13 @@ def plan(
         metrics=_metrics(metrics, human),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
+        clusters=clusters_of(prompts),
         warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
         **numbers,
     )
 
 
-def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[str, ...]:
+def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
         return (default_prompt(model),)
