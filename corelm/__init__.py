@@ -28,7 +28,7 @@ from corelm.language_model import (
     Vocabulary,
     same_vocabulary,
 )
-from corelm.metric import Metric
+from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
@@ -67,9 +67,9 @@ __all__ = [
     "EngineSettings",
     "Explanation",
     "Generation",
+    "HumanMetric",
     "LanguageModel",
     "Mask",
-    "Metric",
     "ModelScheme",
     "NextLogits",
     "ParameterError",
@@ -77,11 +77,14 @@ __all__ = [
     "Report",
     "Sampler",
     "Session",
+    "SetMetric",
     "Stage",
     "StatelessModel",
     "Step",
     "Switch",
+    "TextMetric",
     "TextPatterns",
+    "TokenMetric",
     "TokenRecord",
     "TokenTrace",
     "Vocabulary",

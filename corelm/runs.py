@@ -80,6 +80,7 @@ from corelm.registry.expressions import Nested as Nested
 from corelm.registry.expressions import Written as Written
 from corelm.registry.expressions import build as build
 from corelm.registry.expressions import built_in as built_in
+from corelm.registry.expressions import make as make
 from corelm.registry.expressions import parameters_of as parameters_of
 from corelm.registry.expressions import read_stages as read_stages
 from corelm.registry.expressions import split_at as split_at
@@ -185,6 +186,7 @@ __all__ = [
     "loader_of",
     "local_models",
     "machine",
+    "make",
     "manifest_of",
     "model_surprisals",
     "moments",
