@@ -10,11 +10,10 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, Trace, apply, steps
+from corelm.runs import Strategy, Trace, apply, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.human import human_surprisal
 from corelm_serve.play.places import Columns, Place, valid_results
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
