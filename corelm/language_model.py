@@ -99,10 +99,11 @@ class NamedVocabulary(Vocabulary, Protocol):
 class ChatVocabulary(Vocabulary, Protocol):
     """A vocabulary of a model that was trained to answer messages."""
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the text of messages, up to where the answer begins.
 
-        Each message has a `role`, such as system, user or assistant, and a `content`.
+        Each message has a `role`, such as system, user or assistant, and a `content`. A vocabulary
+        whose template describes tools takes them as a second argument, `tools`.
 
         Raises:
             UsageError: messages that the model can't be given, or a model without a template.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from corelm.errors import UsageError
 from corelm.language_model import (
@@ -176,12 +177,17 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
     return list(found)
 
 
-def render_chat(vocabulary: Vocabulary, messages: Sequence[Mapping[str, str]]) -> str:
+def render_chat(
+    vocabulary: Vocabulary,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Return the text of messages, up to where the answer begins.
 
     Args:
         vocabulary: the model's.
         messages: each with a `role`, such as system, user or assistant, and a `content`.
+        tools: the functions that the answer may call, as OpenAI's API describes them.
 
     Raises:
         UsageError: a model without a chat template, or messages that it can't be given.
@@ -195,9 +201,15 @@ trained to answer messages
     """
     if not isinstance(vocabulary, ChatVocabulary):
         raise UsageError(NO_TEMPLATE)
-    return vocabulary.render_chat(messages)
+    if not tools:
+        return vocabulary.render_chat(messages)
+    template = getattr(vocabulary, "chat_template", None)
+    if not isinstance(template, str) or "tools" not in template:
+        raise UsageError(NO_TOOLS)
+    return vocabulary.render_chat(messages, tools=tools)  # type: ignore[call-arg]
 
 
 NO_TEMPLATE = (
     "this model has no chat template: it continues texts, and wasn't trained to answer messages"
 )
+NO_TOOLS = "the chat template of this model has no place for tools; describe them in a message"

@@ -315,7 +315,7 @@ def test_a_metric_that_fails_costs_its_figure_alone(
 def test_a_metric_that_is_not_there(
     report: Run, installed_plugin: Run, name: str, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CORELM_PLUGINS", "corelm-toy,corelm-words,corelm-broken")
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-report,corelm-toy,corelm-words,corelm-broken")
     installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
     installed_plugin("corelm-broken", {"broken": "corelm_broken"}, "1 / 0")
     result = report("--metric", name)
