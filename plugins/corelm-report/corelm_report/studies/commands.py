@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
+from corelm.commands import (
+    Scheduler,
+    TextCommand,
+    TextGroup,
+    Workers,
+    product,
+    text_argument,
+)
 from corelm.errors import UsageError
 from corelm.runs import Parameter, Rule
 from corelm_report.extra import check_extra
@@ -41,6 +48,7 @@ def corelm_commands() -> Mapping[str, Any]:
     group.command(cls=TextCommand, short_help="Find the cheapest design of a study.")(plan)
     group.command(cls=TextCommand, short_help="Register a study before it is run.")(freeze)
     group.command(cls=TextCommand, short_help="Let people or a model judge the texts.")(judge)
+    group.command(cls=TextCommand, short_help="Compare logs of other programs.")(read)
     return {"study": group}
 
 
@@ -54,6 +62,7 @@ def study() -> None:
     corelm study plan study.toml --difference 0.1
     corelm study freeze study.toml
     corelm study judge study.toml --write pairs.html
+    corelm study read before/samples_gsm8k.jsonl after/samples_gsm8k.jsonl
     """
 
 
@@ -160,6 +169,46 @@ def judge(
             return write_pairs(reports, Path(write), PAIRS.convert(pairs))
         first, second = ([Path(name) for name in names or ()] for names in (people, by_model))
         return show_verdicts(reports, first, second, out)
+
+
+def read(
+    logs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LOG...",
+            help="samples_*.jsonl of lm-evaluation-harness, .eval or .json of Inspect; the others "
+            "are compared with the first.",
+        ),
+    ],
+    *,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCORE", help="Compare this score; by default all in common."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What questions have in common, such as a passage: a key of the document, or of "
+            "the metadata of a sample. Then the clusters are the independent units.",
+        ),
+    ] = None,
+) -> int:
+    """Compare two samplers by logs of other programs, question by question.
+
+    Both answered the same questions, so the differences are paired, and how hard a question is
+    cancels. Several answers to one question are one unit. p-values have Holm's correction.
+
+    \b
+    corelm study read top_p/samples_gsm8k.jsonl min_p/samples_gsm8k.jsonl
+    corelm study read first.eval second.eval --metric match --cluster passage
+    """
+    from corelm_report.logs.show import show_logs
+
+    with product() as out:
+        check_extra("a study")
+        names = [text_argument(name) for name in metric or []]
+        return show_logs([Path(log) for log in logs], names, cluster, out)
 
 
 def plan(
