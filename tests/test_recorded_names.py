@@ -15,7 +15,7 @@ import pytest
 
 RECORDED = Path(__file__).with_name("recorded_names.txt")
 MODULES = (
-    *("corelm", "corelm.filters", "corelm.testing", "corelm.interop"),
+    *("corelm", "corelm.abilities", "corelm.filters", "corelm.testing", "corelm.interop"),
     *("corelm.commands", "corelm.runs", "corelm.bundles"),
 )
 """The modules whose names are public."""

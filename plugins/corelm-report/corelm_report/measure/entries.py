@@ -244,8 +244,16 @@ def _from_people(
             math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
         )
         second = of_exponential(surprisal)
-    both = first - second
-    return Difference(value=value, ci95=both.interval(), p=both.p_value(), units=first.units)
+    both, parts = first - second, own.parts(name, None)
+    return Difference(
+        value=value,
+        ci95=both.interval(),
+        p=both.p_value(),
+        units=first.units,
+        between=parts.between if parts else None,
+        within=parts.within if parts else None,
+        other=second.variance if parts else None,
+    )
 
 
 def _set_size(human: HumanEntry) -> int | None:

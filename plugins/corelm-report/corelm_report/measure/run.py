@@ -88,6 +88,7 @@ class ReportRun:
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
         self._people: TextSet | None = None
+        self._halves: HumanEntry | None = None
         self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
 
     def document(self) -> Document:
@@ -151,6 +152,7 @@ class ReportRun:
             drawable=drawable,
             bounds=Bounds(min=0.0, max=math.log(drawable)),
             human=human,
+            human_halves=self._halves,
             samplers=list(entries),
             closest=near.rows,
             too_few=near.too_few,
@@ -190,9 +192,9 @@ class ReportRun:
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
-        entry, measured = from_texts(self._plan, texts, record, some, self._human_scores)
-        self._people = measured
-        return entry
+        found = from_texts(self._plan, texts, record, some, self._human_scores)
+        self._people, self._halves = found.texts, found.halves
+        return found.entry
 
     def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])

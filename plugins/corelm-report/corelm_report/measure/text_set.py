@@ -20,7 +20,7 @@ from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
-from corelm_report.metrics.inference import GENERATED, HUMAN, Inference
+from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
 from corelm_report.metrics.ngrams import sharing
 from corelm_report.metrics.sets import of_sets, of_subsets, subsets
@@ -343,7 +343,9 @@ class TextSet:
         # samplers write the same texts each time.
         fixed = self.are_copies and other.are_copies
         decided = decided and (found.variance > 0 or fixed)
-        parts = self.inference.parts(self._less(other, name)) if name in self._means else None
+        # Human texts are a sample of their own unless they continue the same prompts.
+        alone = own.influence.keys().isdisjoint(their.influence)
+        parts = self.parts(name, None if alone else other)
         return Difference(
             value=found.value,
             ci95=found.interval() if decided else None,
@@ -351,7 +353,17 @@ class TextSet:
             units=found.units,
             between=None if parts is None else parts.between,
             within=None if parts is None else parts.within,
+            other=their.variance if alone and parts is not None else None,
         )
+
+    def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
+        """Return the variance of a mean, or of its paired difference, between and within prompts.
+
+        None if it is no mean, or if each prompt has one text.
+        """
+        if name not in self._means:
+            return None
+        return self.inference.parts(self._less(other, name) if other else self._means[name])
 
     def _less(self, other: TextSet, name: str) -> Sums:
         """Return the paired differences of a mean over texts; no text if they are not paired."""

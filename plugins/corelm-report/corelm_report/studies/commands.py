@@ -148,8 +148,9 @@ def plan(
     corelm study plan study.toml --width 0.2
     """
     from corelm.runs import choose
+    from corelm_report.metrics.design import Goal
     from corelm_report.studies.study_file import read_study
-    from corelm_report.studies.study_plan import Goal, plan_study
+    from corelm_report.studies.study_plan import plan_study
 
     if (difference is None) == (width is None):
         raise UsageError("give either --difference or --width")
