@@ -81,7 +81,7 @@ def opened(browser, address):
                 json.dumps({"prompt": "the", "sampler": "top_k(k=4)", **(state or {})})
             )
             page.goto(f"{address}/play?token={TOKEN}#{fragment}")
-            page.wait_for_selector("#next[aria-busy=false] tbody tr")
+            page.wait_for_selector("#next[aria-busy=false] tbody tr", state="attached")
             return page
 
         yield opened

@@ -15,6 +15,9 @@ import corelm
 from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, source_of, url_of
 
 HOST = "127.0.0.1"
+SAMPLER = "temperature(t=0.7)"
+LESSONS = 5
+"""The lessons of the page, in `steps.js`."""
 STALL = 10
 """Seconds that a chain may take for one answer."""
 
@@ -30,8 +33,15 @@ def play(
         ),
     ] = None,
     sampler: Annotated[
-        str, typer.Option(metavar="EXPRESSION", help="The chain to begin with.")
-    ] = "temperature(t=0.7)",
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION", help="The chain to begin with. Default: temperature(t=0.7)."
+        ),
+    ] = None,
+    lesson: Annotated[
+        int | None,
+        typer.Option(min=1, max=LESSONS, help="A lesson to begin with: predict, then see."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed to begin with.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     device: Device = None,
@@ -48,13 +58,14 @@ def play(
     \b
     corelm play
     corelm play "the best movie" --sampler "top_k(k=10) | temperature(t=1.2)"
+    corelm play --lesson 4
     """
     from corelm_serve.security import Access
     from corelm_serve.server import listen, serve
     from corelm_serve.service import Service
     from corelm_serve.settings import Limits
 
-    corelm.sampler(sampler)  # raises for a mistake before anything opens
+    state = _first_state(prompt, sampler, lesson, seed)
     token = secrets.token_urlsafe(24)
     with listen(HOST, port) as socket:
         port = socket.getsockname()[1]
@@ -63,14 +74,28 @@ def play(
         models = loaded(given, device, dtype)
         sources = dict(zip(models, map(source_of, given), strict=True))
         service = Service(models, Limits(stall=STALL), sources=sources)
-        state: dict[str, Any] = {"sampler": sampler, "seed": seed}
-        if prompt is not None:
-            state["prompt"] = prompt
         url = f"{url_of(HOST, port, token, 'play')}#{quote(json.dumps(state))}"
         typer.echo(url)
         if browser:
             webbrowser.open(url)  # the socket listens already, so the page waits for the server
         serve(service, Access.to(HOST, port, token), socket)
+
+
+def _first_state(
+    prompt: str | None, sampler: str | None, lesson: int | None, seed: int
+) -> dict[str, Any]:
+    """Return the state that the page begins with, as its links have it.
+
+    Raises:
+        UsageError: the expression cannot be read.
+    """
+    if lesson is None and sampler is None:
+        sampler = SAMPLER
+    if sampler is not None:
+        corelm.sampler(sampler)
+    number = None if lesson is None else lesson - 1
+    state = {"prompt": prompt, "sampler": sampler, "lesson": number, "seed": seed}
+    return {name: value for name, value in state.items() if value is not None}
 
 
 @corelm.hookimpl

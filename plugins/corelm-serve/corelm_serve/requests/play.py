@@ -20,6 +20,8 @@ MOST_DRAWN = 4_096
 """Tokens after the prompt."""
 MOST_WRITTEN = 256
 """Tokens that one request draws."""
+MOST_DRAWS = 1_000
+"""Draws at one place."""
 MOST_LISTED = 200
 """Likely tokens that are listed."""
 
@@ -115,6 +117,12 @@ class NextRequest(PlaceRequest):
 
     count: int = field(
         Number(1, MOST_LISTED, whole=True), "likely tokens to list, of each end of the chain", 12
+    )
+    draws: int = field(
+        Number(0, MOST_DRAWS, whole=True), "draw this many times, as the samples of a run do", 0
+    )
+    stage: int | None = field(
+        Number(0, MOST_STAGES, whole=True), "the column whose arithmetic to return; 0 is the model"
     )
 
 
