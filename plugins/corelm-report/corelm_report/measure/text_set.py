@@ -23,6 +23,7 @@ from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
 from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
 from corelm_report.metrics.ngrams import sharing
+from corelm_report.metrics.scales import of_difference
 from corelm_report.metrics.sets import of_sets, of_subsets, subsets
 from corelm_report.metrics.sums import Band, Sums, by_position, ratio
 
@@ -346,10 +347,11 @@ class TextSet:
         # Human texts are a sample of their own unless they continue the same prompts.
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
+        scale = of_difference(scale_of(name, self._limits.get(name)))
         return Difference(
             value=found.value,
-            ci95=found.interval() if decided else None,
-            p=found.p_value() if decided else None,
+            ci95=found.interval(scale=scale) if decided else None,
+            p=found.p_value(scale) if decided else None,
             units=found.units,
             between=None if parts is None else parts.between,
             within=None if parts is None else parts.within,

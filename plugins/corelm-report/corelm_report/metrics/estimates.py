@@ -7,14 +7,15 @@ from the same numbers, so that none can contradict another.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm_report.metrics.scales import IDENTITY, RECIPROCAL, Scale
+from corelm_report.metrics.student import student as student
+from corelm_report.metrics.student import tails as tails
 
 Floats = NDArray[np.float64]
 Interval = list[float]
@@ -158,9 +159,12 @@ class Estimate:
         Source: Satterthwaite 1946, An approximate distribution of estimates of variance
         components, doi 10.2307/3002019.
         """
+        return self._satterthwaite(_freedom)
+
+    def _satterthwaite(self, freedom: Callable[[Floats], float]) -> float:
         whole = self.variance
-        parts = [(_variance(each), _freedom(each)) for each in self.influence.values()]
-        below = math.fsum(variance**2 / freedom for variance, freedom in parts)
+        parts = [(_variance(each), freedom(each)) for each in self.influence.values()]
+        below = math.fsum(variance**2 / each for variance, each in parts)
         return float(whole**2 / below) if below else math.inf
 
     @property
@@ -178,7 +182,7 @@ class Estimate:
         """Return its interval; None if too few units decide it.
 
         It is Student's, symmetric on the figure's scale, and reaches as far as Hall's correction
-        for skewness says where that is further.
+        for skewness says where that is further; on a symmetric scale there is no correction.
 
         Source: Student 1908, The probable error of a mean; Hall 1992, On the removal of skewness by
         transformation, doi 10.1111/j.2517-6161.1992.tb01876.x.
@@ -193,6 +197,9 @@ class Estimate:
         error = math.sqrt(self.variance)
         if error == 0:
             return [self.value, self.value]
+        if scale.symmetric:
+            half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
+            return within([self.value - half, self.value + half], limits)
         reach = student(1 - (1 - level) / 2, self.freedom)
         ends = self._on_scale(reach * error, scale)
         skewed = [self.value - error * _hall_inverse(x, self._skewness) for x in (reach, -reach)]
@@ -206,7 +213,7 @@ class Estimate:
         middle, size = scale.to(self.value), abs(scale.slope(self.value)) * half
         return sorted(scale.back(middle + sign * size) for sign in (-1, 1))
 
-    def p_value(self) -> float | None:
+    def p_value(self, scale: Scale = IDENTITY) -> float | None:
         """Return the two-sided p-value of its being 0, as `interval` decides it; None without one.
 
         It is below 5 % just where the 95 % interval of a difference excludes 0.
@@ -218,6 +225,8 @@ class Estimate:
         if self.variance == 0:
             return 0.0
         t, skewness = self.value / math.sqrt(self.variance), self._skewness
+        if scale.symmetric:
+            return tails(t, self._satterthwaite(_units_freedom))
         return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
 
     def is_above(self, chance: float) -> bool:
@@ -242,6 +251,10 @@ def _freedom(influence: Floats) -> float:
     return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
 
 
+def _units_freedom(influence: Floats) -> float:
+    return max(len(influence) - 1, 1)
+
+
 def _differing(values: Floats) -> int:
     """Return how many values differ from the value of the majority; all without a majority."""
     most = int(np.unique(values, return_counts=True)[1].max(initial=0))
@@ -258,37 +271,6 @@ def _hall_inverse(x: float, skewness: float) -> float:
     if abs(skewness) < 1e-6:  # the formula loses its digits
         return x - skewness * (x**2 / 3 + 1 / 6)
     return 3 / skewness * (float(np.cbrt(1 + skewness * (x - skewness / 6))) - 1)
-
-
-def student(share: float, freedom: float) -> float:
-    """Return a quantile of Student's t from the normal quantile.
-
-    Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
-    distributions.
-
-    Example:
-        >>> round(student(0.975, 10), 2), round(student(0.975, math.inf), 2)
-        (2.23, 1.96)
-    """
-    z = NormalDist().inv_cdf(share)
-    if math.isinf(freedom):
-        return z
-    z *= (8 * freedom + 3) / (8 * freedom + 1)
-    return math.copysign(math.sqrt(freedom * math.expm1(min(z * z / freedom, 700.0))), z)
-
-
-def tails(t: float, freedom: float) -> float:
-    """Return the chance of a value of Student's t at least as far from 0, on either side.
-
-    Example:
-        >>> round(tails(student(0.975, 7), 7), 6), tails(0.0, 7)
-        (0.05, 1.0)
-    """
-    size = abs(t)
-    if not math.isinf(freedom):
-        ratio = (8 * freedom + 1) / (8 * freedom + 3)
-        size = math.sqrt(freedom * math.log1p(t * t / freedom)) * ratio
-    return math.erfc(size / math.sqrt(2))
 
 
 def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:
