@@ -87,6 +87,7 @@ class TextSet:
         source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
             occurs twice is one unit.
         clusters: the cluster of each prompt, if prompts have some.
+        anytime: intervals hold at every moment of a report that grows.
 
     Attributes:
         records: the records of all texts.
@@ -119,8 +120,10 @@ class TextSet:
         model: LanguageModel | None = None,
         source: str = GENERATED,
         clusters: Mapping[str, str] | None = None,
+        anytime: bool = False,
     ) -> None:
         self.records, self._source, self._clusters = records, source, clusters
+        self._anytime = anytime
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = ratios(records, human_band, scores)
@@ -182,7 +185,7 @@ class TextSet:
         if self._source == HUMAN:
             return Inference.of_texts([tuple(record["tokens"]) for record in some])
         samples = [(r["prompt"], r["seed"], r["sample"]) for r in some]
-        return Inference.of_design(samples, clusters=self._clusters)
+        return Inference.of_design(samples, clusters=self._clusters, anytime=self._anytime)
 
     def estimate(self, name: str) -> Estimate | None:
         """Return a figure with the influence of each unit; None if it is undefined."""
@@ -205,7 +208,9 @@ class TextSet:
         else:
             parts = [each.inference for each in self._sets]
             found = of_sets(self.inference, parts, self._of_sets(name), left_out)
-        return found and found.with_noise(self._noise(name))
+        if found is None:
+            return None
+        return replace(found.with_noise(self._noise(name)), anytime=self._anytime)
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
@@ -285,7 +290,7 @@ class TextSet:
             return self.inference
         clusters = self._clusters or {}
         names = [clusters.get(each["prompt"], each["prompt"]) for each in self.records]
-        return replace(Inference.of_names(names), about_prompts=True)
+        return replace(Inference.of_names(names), about_prompts=True, anytime=self._anytime)
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         own, limits = self._own_inference, self._limits.get(name)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm_report.metrics.scales import IDENTITY, RECIPROCAL, Scale
+from corelm_report.metrics import anytime
+from corelm_report.metrics.scales import IDENTITY, LOGIT, Scale
 from corelm_report.metrics.student import student as student
 from corelm_report.metrics.student import tails as tails
 
@@ -43,6 +44,7 @@ class Estimate:
         influence: (units,) for each sample, by what names it: how much each unit moves the figure,
             to first order.
         noise: the variance of a further, independent error, whose units are unknown.
+        anytime: True if its intervals must hold at every moment of a study that goes on.
 
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)
@@ -56,6 +58,7 @@ class Estimate:
     value: float
     influence: Mapping[Hashable, Floats] = field(default_factory=dict)
     noise: float = 0.0
+    anytime: bool = False
 
     @classmethod
     def of_ratio(cls, sample: Hashable, tops: ArrayLike, bottoms: ArrayLike) -> Estimate | None:
@@ -98,13 +101,14 @@ class Estimate:
         return cls(value, {sample: moved})
 
     def __sub__(self, other: Estimate) -> Estimate:
-        noise = self.noise + other.noise
-        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise)
+        noise, always = self.noise + other.noise, self.anytime or other.anytime
+        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise, always)
 
     def middle(self, other: Estimate) -> Estimate:
         """Return the mean of two figures."""
-        noise = (self.noise + other.noise) / 4
-        return Estimate((self.value + other.value) / 2, self._combined(other, 0.5, 0.5), noise)
+        noise, always = (self.noise + other.noise) / 4, self.anytime or other.anytime
+        value = (self.value + other.value) / 2
+        return Estimate(value, self._combined(other, 0.5, 0.5), noise, always)
 
     def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
         found: dict[Hashable, Floats] = {}
@@ -125,11 +129,11 @@ class Estimate:
     def moved(self, slope: float, value: float) -> Estimate:
         """Return a function of the figure, from its derivative and its value."""
         influence = {sample: slope * each for sample, each in self.influence.items()}
-        return Estimate(value, influence, slope**2 * self.noise)
+        return Estimate(value, influence, slope**2 * self.noise, self.anytime)
 
     def with_noise(self, variance: float) -> Estimate:
         """Return the figure with a further, independent error."""
-        return Estimate(self.value, self.influence, self.noise + variance)
+        return replace(self, noise=self.noise + variance)
 
     @property
     def units(self) -> int | None:
@@ -197,6 +201,9 @@ class Estimate:
         error = math.sqrt(self.variance)
         if error == 0:
             return [self.value, self.value]
+        if self.anytime:
+            reach = anytime.reach(self.units or 1, level, self.freedom)
+            return within(self._on_scale(reach * error, scale), limits)
         if scale.symmetric:
             half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
             return within([self.value - half, self.value + half], limits)
@@ -207,7 +214,7 @@ class Estimate:
         return within([low, high], limits)
 
     def _on_scale(self, half: float, scale: Scale) -> Interval:
-        inside = scale is IDENTITY or scale is RECIPROCAL or 0 < self.value < 1
+        inside = scale is not LOGIT or 0 < self.value < 1
         if not inside or self.value == 0:
             return [self.value - half, self.value + half]
         middle, size = scale.to(self.value), abs(scale.slope(self.value)) * half
@@ -225,6 +232,8 @@ class Estimate:
         if self.variance == 0:
             return 0.0
         t, skewness = self.value / math.sqrt(self.variance), self._skewness
+        if self.anytime:
+            return anytime.p_value(t, self.units or 1, self.freedom)
         if scale.symmetric:
             return tails(t, self._satterthwaite(_units_freedom))
         return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
