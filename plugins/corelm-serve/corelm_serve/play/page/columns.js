@@ -43,7 +43,7 @@ export class ColumnsView {
     let row = this.rows.get(token.id);
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
-      cells.at(-1).prepend(h("i", { class: "tally" }));
+      cells.at(-1).lastChild.before(h("i", { class: "tally" }));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
       const mark = h("small", { title: "what the seed draws next" });
       row = { element: h("tr", {}, h("th", { scope: "row" }, h("span", { class: "next-word" }, button, mark)), cells), cells, button, mark };
