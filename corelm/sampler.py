@@ -55,7 +55,7 @@ class Sampler(Displayed, Parameterized, ABC):
     so the core skips the call. Empty if there are no such values."""
 
     reads: ClassVar[frozenset[str]] = READABLE
-    """The parts of the context that the result depends on: of `tokens`, `step`, `surprisal`,
+    """The parts of the context that the result depends on: of `tokens`, `position`, `surprisal`,
     `model_surprisal` and `vocabulary`. An empty set means the logits alone."""
 
     is_argmax_invariant: ClassVar[bool] = False
@@ -172,10 +172,10 @@ class Switch(Sampler):
         >>> from corelm import Sampler, Switch, param, sampler
         >>> class GreedyAtFirst(Switch):
         ...     '''Take the most likely token first, then let another sampler act.'''
-        ...     reads = frozenset({"step"})
+        ...     reads = frozenset({"position"})
         ...     then: Sampler = param(sampler("stochastic"), "acts later")
         ...     def choose(self, context):
-        ...         acts = self.then if context.step else sampler("greedy")
+        ...         acts = self.then if context.position else sampler("greedy")
         ...         return [acts] * context.batch
         >>> corelm.sampling_distribution(GreedyAtFirst(), [0.0, 1.0]).tolist()
         [0.0, 1.0]

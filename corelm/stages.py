@@ -175,10 +175,10 @@ class _Run:
         return result
 
     def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
-        context = self._context_of(stage).of_width(logits.shape[-1])
+        context = self._context_of(stage).with_vocabulary_size(logits.shape[-1])
         allowed = self._guarded(stage, stage.allowed, context)
         if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
-            raise SamplerError(f"{stage} allowed {fault} at step {context.step}")
+            raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
         return allowed
 
     def _call(self, stage: Sampler, logits: Array) -> Array:
@@ -193,7 +193,7 @@ class _Run:
         if result is own and context is self._context:  # nothing was changed, nor written
             return logits
         if fault := fault_of_array(result, logits):
-            raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
+            raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
         return result
 
     def _context_of(self, stage: Sampler) -> Context:
@@ -213,7 +213,9 @@ class _Run:
             if not self._checked:  # of another library: callers tell its errors apart by type
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
-            raise SamplerError(f"{stage} failed at step {self._context.step}: {reason}") from error
+            raise SamplerError(
+                f"{stage} failed at step {self._context.position}: {reason}"
+            ) from error
 
 
 def _is_built_in(stage: Sampler) -> bool:
@@ -306,7 +308,7 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
 def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
     """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
     if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, context.step)
+        raise invalid_result(sampler, logits, context.position)
 
 
 def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("temperature", "filter", "penalty", "mask", "other")
-READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
+READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
 """The parts of a context that a sampler can declare in `reads`."""
 
 

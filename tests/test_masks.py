@@ -25,7 +25,9 @@ class Only(Mask):
 
     def allowed(self, context):
         allowed = np.zeros((context.batch, context.vocabulary_size), dtype=bool)
-        allowed[:, list(context.vocabulary.ends) if context.step >= self.until else self.ids] = True
+        allowed[
+            :, list(context.vocabulary.ends) if context.position >= self.until else self.ids
+        ] = True
         return allowed
 
 

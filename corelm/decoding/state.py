@@ -119,7 +119,7 @@ class Decoding:
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
-        position = self._builder.step
+        position = self._builder.position
         found = self._distributions(scores)  # the draw validates the sampler's rows as a by-product
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
@@ -158,7 +158,7 @@ class Decoding:
             if model_logits[row, token] == -np.inf:
                 raise SamplerError(
                     f"{self._sampler} restored token {token}, which is never drawn, at step "
-                    f"{self._builder.step}, row {row}"
+                    f"{self._builder.position}, row {row}"
                 )
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
@@ -167,7 +167,7 @@ class Decoding:
         self._drawn = tokens, surprisal
         last = self._last if self._rows is None else self._last.select(self._rows)
         return Step(
-            self._builder.step, self.samples, tokens, last.model_logits, last.logits, surprisal,
+            self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
             last.allowed, last.fell_back,
         )  # fmt: skip
 
@@ -274,7 +274,7 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        logits = self._prepare(raw, self._builder.step)
+        logits = self._prepare(raw, self._builder.position)
         if len(logits) != len(self.samples):
             raise ModelOutputError(
                 f"the model's logits must have {len(self.samples)} rows, one for each text, not "

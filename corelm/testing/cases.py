@@ -41,7 +41,7 @@ class Case:
 
     def __str__(self) -> str:
         rows, tokens = self.logits.shape
-        return f"{rows} x {tokens} logits in {self.logits.dtype} at step {self.context.step}"
+        return f"{rows} x {tokens} logits in {self.logits.dtype} at step {self.context.position}"
 
     def rows(self, order: Sequence[int]) -> Case:
         """Return the same question about some of the rows."""
@@ -217,7 +217,7 @@ _ALWAYS = {"batch", "vocabulary_size"}
 
 _NEEDS = {
     "drawn": {"tokens"},
-    "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
+    "prompt_length": {"tokens", "position", "surprisal", "model_surprisal"},
 }
 """The parts of a context that follow from others: any one of these is enough."""
 
@@ -239,9 +239,9 @@ class Guard:
         """Return the guard itself: nothing that it lets through is changed by a copy."""
         return self
 
-    def of_width(self, size: int) -> Guard:
+    def with_vocabulary_size(self, size: int) -> Guard:
         """Return the guard of the same context for rows of this many logits."""
-        self._context = self._context.of_width(size)
+        self._context = self._context.with_vocabulary_size(size)
         return self
 
 

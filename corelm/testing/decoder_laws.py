@@ -78,7 +78,7 @@ class _EveryOther(Mask):
     name = "every_other"
 
     def allowed(self, context: Context) -> NDArray[np.bool_]:
-        allowed = (np.arange(context.vocabulary_size) + context.step) % 2 == 0
+        allowed = (np.arange(context.vocabulary_size) + context.position) % 2 == 0
         return np.tile(allowed, (context.batch, 1))
 
 
@@ -277,7 +277,7 @@ def reports_what_masks_allow(ask: Ask) -> Complaints:
     for question in (ask(mask, length=1), ask(mask, length=4)):
         for step in question.steps():
             past = np.zeros((len(step.tokens), step.position), dtype=np.int64)
-            context = Context.of(past, prompt_length=0, width=step.logits.shape[1])
+            context = Context.of(past, prompt_length=0, vocabulary_size=step.logits.shape[1])
             if step.allowed is None or not np.array_equal(step.allowed, mask.allowed(context)):
                 yield question, f"yielded other allowed tokens at step {step.position}"
 

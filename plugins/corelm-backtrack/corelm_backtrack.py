@@ -130,7 +130,7 @@ class Backtrack(Decoder):
 
     def _draw(self, task, decoding, text):
         """Draw the next token without the tokens taken out; give up the place if that fails."""
-        place, model_logits = decoding.context.step, decoding.model_logits()
+        place, model_logits = decoding.context.position, decoding.model_logits()
         without = text.taken_out.get(place, ())
         if without and text.returns[place] <= self.redraws:
             scores = model_logits.copy()
@@ -240,7 +240,7 @@ class _Text:
 
 def _drawn(task, decoding, text, scores):
     """Return the step with a token drawn from the sampler's distribution for these scores."""
-    stream, place = task.random_stream, decoding.context.step
+    stream, place = task.random_stream, decoding.context.position
     logits = decoding.next(scores).logits
     if attempt := text.draws[place]:
         # The numbers of a place that is drawn again depend on the attempt too.

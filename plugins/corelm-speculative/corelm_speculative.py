@@ -125,7 +125,7 @@ class Draft:
         """Return the tokens guessed after the context of a decoding state."""
         self._catch_up(decoding.context.drawn[0].tolist())
         ahead, guesses = decoding.with_session(self._session), []
-        for _ in range(min(self._count, self._task.length - decoding.context.step)):
+        for _ in range(min(self._count, self._task.length - decoding.context.position)):
             tokens = ahead.draw().tokens
             guesses += tokens.tolist()
             if guesses[-1] in self._task.model.vocabulary.ends:
@@ -164,7 +164,7 @@ def _write(task, guesser, tally):
     session, unfinished = _rewindable(decoding.session), True
     while unfinished:
         # One less than fit: the pass draws a token after the last guess too.
-        guesses = guesser(decoding)[: task.length - decoding.context.step - 1]
+        guesses = guesser(decoding)[: task.length - decoding.context.position - 1]
         session.extend(np.array([guesses], dtype=np.int64))
         scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)
         tally.passes, tally.guessed = tally.passes + 1, tally.guessed + len(guesses)
