@@ -41,17 +41,6 @@ def test_rows_can_be_dropped_forked_and_reordered():
     assert builder.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
 
 
-def test_a_fork_leaves_the_original_as_it_was():
-    builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
-    builder.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
-    other = builder.fork()
-    other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
-    builder.append(np.array([9, 9]), np.ones(2), np.ones(2))
-    assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
-    assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
-    assert builder.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
-
-
 def test_an_empty_context():
     builder = ContextBuilder(np.array([], dtype=int), batch=2)
     assert builder.context.tokens.shape == (2, 0)

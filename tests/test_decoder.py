@@ -513,7 +513,7 @@ def test_a_text_is_resumed_where_it_was_cut():
     past = {
         name: getattr(before, name)[rows] for name in ("tokens", "surprisal", "model_surprisal")
     }
-    again = decoding.resume(replace(before, **past), rows)
+    again = asked.start(replace(before, **past), rows)
     assert again.samples.tolist() == [4, 1]
     for _ in range(3):
         again.draw()

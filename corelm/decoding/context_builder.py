@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -114,12 +113,6 @@ class ContextBuilder:
         """
         pair = surprisals(logits, tokens), surprisals(model_logits, tokens)
         self.append(tokens, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
-
-    def fork(self) -> ContextBuilder:
-        """Return a copy that grows on its own."""
-        other = copy(self)
-        other.select(np.arange(len(self._tokens)))  # copies the arrays, which `copy` shares
-        return other
 
     def rewind(self, count: int) -> None:
         """Drop the last tokens of each row; contexts from before keep them.

@@ -16,7 +16,7 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
-from corelm.sampler import Mask, Sampler
+from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.toy_model import ToyModel

@@ -17,7 +17,7 @@ from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
-from corelm.sampler import Mask, Sampler
+from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import (
     ALL,
     MODEST,

@@ -409,7 +409,7 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
         ),
         (
             "class Odd(corelm.Sampler):\n    kind = 'sampler'\n",
-            "not a sampler: Odd.kind must be one of temperature, filter, penalty, mask, other, not",
+            "not a sampler: Odd.kind must be one of temperature, filter, penalty, other, not",
         ),
     ],
 )

@@ -12,7 +12,7 @@ import typer
 from corelm import hookimpl
 from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
 from corelm.errors import UsageError
-from corelm.runs import Parameter, Rule
+from corelm.runs import Parameter, ParamRule
 from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
@@ -20,10 +20,10 @@ Place = Annotated[
     str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
 ]
 
-DIFFERENCE = Parameter("difference", float, None, Rule(gt=0))
-WIDTH = Parameter("width", float, None, Rule(gt=0))
-POWER = Parameter("power", float, 0.8, Rule(gt=0, lt=1))
-PILOT = Parameter("pilot", int, 16, Rule(ge=2))
+DIFFERENCE = Parameter("difference", float, None, ParamRule(gt=0))
+WIDTH = Parameter("width", float, None, ParamRule(gt=0))
+POWER = Parameter("power", float, 0.8, ParamRule(gt=0, lt=1))
+PILOT = Parameter("pilot", int, 16, ParamRule(ge=2))
 FIGURE = "surprisal"
 
 

@@ -19,7 +19,7 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, written
+from corelm.runs import ContextBuilder, StageResult, apply, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -125,7 +125,7 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: Trace, ends: Collection[int]) -> None:
+    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context
-from corelm.errors import ParameterError
-from corelm.markup import Displayed, Table
+from corelm.errors import ParameterError, PluginError
+from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
+from corelm.stages import Rows, Run, apply, run_stages
 from corelm.validation import READABLE, check_attributes
 
 
-class Sampler(Displayed, Parameterized, ABC):
+class Sampler(Displayable, Parameterized, ABC):
     """A pure map from next-token logits to next-token logits.
 
     Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields. The
@@ -47,8 +48,8 @@ class Sampler(Displayed, Parameterized, ABC):
 
     kind: ClassVar[str] = "other"
     """`temperature` (rescales all tokens), `filter` (removes unlikely ones), `penalty` (lowers
-    tokens by name or by the past), or `other`; `mask` for a subclass of `Mask`. It describes the
-    sampler in notes, labels and colours, and never changes its arithmetic."""
+    tokens by name or by the past), or `other`. It describes the sampler in notes, labels and
+    colours, and never changes its arithmetic. A `Mask` has the kind `mask` by its class."""
 
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The parameter values that together switch the sampler off: the logits come back unchanged,
@@ -85,6 +86,10 @@ class Sampler(Displayed, Parameterized, ABC):
         Returns:
             Logits of the same shape and dtype, each row with at least one finite entry.
         """
+
+    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Return the logits after this stage of a run."""
+        return run.call(self, logits, rows, branch)
 
     def _parts(self) -> list[Table]:
         """Return the stages and what each does."""
@@ -146,6 +151,11 @@ class Mask(Sampler):
 
     kind = "mask"
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.kind != "mask":
+            raise PluginError(f"not a sampler: leave out {cls.__name__}.kind; its class says mask")
+        super().__init_subclass__(**kwargs)
+
     @abstractmethod
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         """Return the tokens that are possible next.
@@ -160,6 +170,9 @@ class Mask(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return _run(self, logits, context)
+
+    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
+        return run.mask(self, logits, rows, branch)
 
 
 class Switch(Sampler):
@@ -191,6 +204,9 @@ class Switch(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return _run(self, logits, context)
+
+    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
+        return run.switch(self, logits, rows, branch)
 
 
 class Chain(Sampler):
@@ -238,11 +254,23 @@ class Chain(Sampler):
 
 def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
     """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
-    from corelm.stages import apply, run_stages  # late: that module imports this one
-
     # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)
+
+
+def has_masks(sampler: Sampler) -> bool:
+    """Return True if a stage, or a sampler that a stage may choose, is a mask.
+
+    Example:
+        >>> import corelm
+        >>> has_masks(corelm.sampler("top_k(k=2) | min_length(n=3)"))
+        True
+    """
+    return any(
+        isinstance(stage, Mask) or any(map(has_masks, stage.nested.values()))
+        for stage in sampler.active_stages
+    )
 
 
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
