@@ -28,7 +28,7 @@ from corelm.language_model import (
     Vocabulary,
     same_vocabulary,
 )
-from corelm.metric import Metric
+from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
@@ -69,9 +69,9 @@ __all__ = [
     "ExplainedToken",
     "Explanation",
     "Generation",
+    "HumanMetric",
     "LanguageModel",
     "Mask",
-    "Metric",
     "ModelScheme",
     "NextLogits",
     "ParameterError",
@@ -79,10 +79,13 @@ __all__ = [
     "Report",
     "Sampler",
     "Session",
+    "SetMetric",
     "StatelessModel",
     "Step",
     "Switch",
+    "TextMetric",
     "TextPatterns",
+    "TokenMetric",
     "TokenRecord",
     "Vocabulary",
     "apply_temperature",

@@ -80,6 +80,7 @@ from corelm.registry.expressions import ParsedSampler as ParsedSampler
 from corelm.registry.expressions import ParsedStage as ParsedStage
 from corelm.registry.expressions import build as build
 from corelm.registry.expressions import built_in as built_in
+from corelm.registry.expressions import make as make
 from corelm.registry.expressions import parameters_of as parameters_of
 from corelm.registry.expressions import read_stages as read_stages
 from corelm.registry.expressions import split_at as split_at
@@ -183,6 +184,7 @@ __all__ = [
     "loader_of",
     "local_models",
     "machine",
+    "make",
     "manifest_of",
     "model_surprisals",
     "moments",

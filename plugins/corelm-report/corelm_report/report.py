@@ -247,7 +247,8 @@ def compare(
             on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             By default human text if there is any, otherwise the first sampler.
-        metrics: names of metrics that plugins offer, to measure on the texts too.
+        metrics: metrics that plugins offer, to measure on the texts too: names, or names with
+            parameters, such as `mattr(window=30)`.
         texts: the number of texts of each prompt that the report keeps, or "all".
         scorer: a second language model, or the name of one, under which the surprisal of the texts
             is measured too. Bits per byte compare models with different vocabularies.

@@ -255,19 +255,24 @@ METRICS = """
 import corelm
 
 
-def words(tokens, texts):
-    print("printed by a metric")
-    return sum(len(text.split()) for text in texts) / len(texts)
+class Words(corelm.SetMetric):
+    meaning = "the words of a text"
+
+    def figure(self, tokens, texts):
+        print("printed by a metric")
+        return sum(len(text.split()) for text in texts) / len(texts)
 
 
-def leaves(tokens, texts):
-    raise SystemExit("\x1b[31mno")
+class Leaves(corelm.SetMetric):
+    meaning = "nothing"
+
+    def figure(self, tokens, texts):
+        raise SystemExit("\x1b[31mno")
 
 
 @corelm.hookimpl
 def corelm_metrics():
-    return {"words": corelm.Metric("the words of a text", words),
-            "leaves": corelm.Metric("nothing", leaves)}
+    return {"words": Words, "leaves": Leaves}
 """
 
 

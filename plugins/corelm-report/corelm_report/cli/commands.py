@@ -164,7 +164,8 @@ def report(
             metavar="METRIC",
             autocompletion=metric_names,
             help="Measure this figure of the texts too, which a plugin offers (`corelm plugins` "
-            "lists them); may be given more than once.",
+            'lists them), by its name or with parameters, such as "mattr(window=30)"; may be '
+            "given more than once.",
         ),
     ] = None,
     scorer: Annotated[

@@ -124,9 +124,7 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(
-                    offer.value.figure or offer.value.compare or offer.value.of_text
-                ),
+                source=source_of_docstring(type(offer.value)),
             )
             for offer in plan.metrics
         ],
