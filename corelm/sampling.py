@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from corelm.errors import ParameterError, PluginError
 from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
-from corelm.stages import Rows, Run, apply, run_stages
+from corelm.stages import apply, run_stages
 from corelm.validation import READABLE, check_attributes
 
 
@@ -65,6 +65,9 @@ class Sampler(Displayable, Parameterized, ABC):
     is_shift_invariant: ClassVar[bool] = True
     """False if adding a constant to a row changes the result, as in the CTRL penalty."""
 
+    _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
+    """The method of `corelm.stages.Run` that lets the stage act."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_attributes(cls)
@@ -86,10 +89,6 @@ class Sampler(Displayable, Parameterized, ABC):
         Returns:
             Logits of the same shape and dtype, each row with at least one finite entry.
         """
-
-    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Return the logits after this stage of a run."""
-        return run.call(self, logits, rows, branch)
 
     def _parts(self) -> list[Table]:
         """Return the stages and what each does."""
@@ -150,6 +149,7 @@ class Mask(Sampler):
     """
 
     kind = "mask"
+    _acts_by = "mask"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.kind != "mask":
@@ -171,9 +171,6 @@ class Mask(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         return _run(self, logits, context)
 
-    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
-        return run.mask(self, logits, rows, branch)
-
 
 class Switch(Sampler):
     """A sampler that lets one of its parameters act, chosen by the context.
@@ -194,6 +191,8 @@ class Switch(Sampler):
         [0.0, 1.0]
     """
 
+    _acts_by = "switch"
+
     @abstractmethod
     def choose(self, context: Context) -> Sequence[Sampler]:
         """Return the sampler that acts in each row: (batch,).
@@ -204,9 +203,6 @@ class Switch(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return _run(self, logits, context)
-
-    def _act(self, run: Run, logits: Array, rows: Rows | None, branch: str) -> Array:
-        return run.switch(self, logits, rows, branch)
 
 
 class Chain(Sampler):

@@ -101,7 +101,7 @@ def run_stages(
 
 
 class Run:
-    """One call of a sampler: a stage acts by one of `call`, `mask` and `switch`.
+    """One call of a sampler: its class says if a stage acts by `call`, `mask` or `switch`.
 
     Args:
         model_logits: the input of the first stage; a mask falls back to it.
@@ -129,7 +129,8 @@ class Run:
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
                 check_result(last, logits, self._context)
-            logits = stage._act(self, logits, rows, branch)
+            act = getattr(self, stage._acts_by)
+            logits = act(stage, logits, rows, branch)
             last = None if stage.is_neutral else stage
         return logits
 
