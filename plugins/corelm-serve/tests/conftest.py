@@ -61,7 +61,7 @@ def address():
     measured.manifest = {
         "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
     }
-    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=1), TOKEN) as found:
+    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=5), TOKEN) as found:
         yield found
 
 

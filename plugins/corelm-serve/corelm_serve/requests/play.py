@@ -9,7 +9,7 @@ from corelm.runs import DEEPEST
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
-from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
+from corelm_serve.requests.kinds import Document, Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -131,6 +131,13 @@ class PictureRequest(NextRequest):
     """The next word at a place as a picture."""
 
     form: str = field(Text(choices=tuple(PICTURES)), "the form of the file", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendRequest(Request):
+    """A state of the page for all students of a class."""
+
+    state: dict[str, Any] = field(Document(), "the state, as links have it", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)

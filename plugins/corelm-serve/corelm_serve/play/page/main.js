@@ -2,6 +2,7 @@
 
 import { get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
+import { enterClass } from "./class.js";
 import { announce, byId, debounced, h, isTyping } from "./dom.js";
 import { Draws } from "./draws.js";
 import { Guide } from "./guide.js";
@@ -288,6 +289,7 @@ async function start() {
   views = ["", B].map((suffix, at) => new Side(at, suffix, found, page));
   connect();
   openAddress();
+  enterClass(found.role);
 }
 
 start().catch((error) => notice("start", error.message));
