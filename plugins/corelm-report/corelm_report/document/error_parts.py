@@ -82,6 +82,9 @@ def error_sentences(document: Document) -> list[str]:
     parts = error_parts(document)
     if parts is None or not parts.whole:
         return []
+    # About these prompts alone, only the human sample can be a surprise.
+    if parts.of_prompts is None and parts.of_human <= parts.whole / 2:
+        return []
     places = "documents" if document.header.clusters else "prompts"
     other = "human sample" if against(document) == HUMAN else "sample compared with"
     named = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import counted, one_line
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figures import (
     ENTROPY,
@@ -253,7 +254,16 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join([*parts, *error_sentences(document), *flip_sentences(document)])
+    return " ".join([*parts, *remarks(document)])
+
+
+def remarks(document: Document) -> list[str]:
+    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    return [
+        *error_sentences(document),
+        *flip_sentences(document),
+        *randomness_sentences(document),
+    ]
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:
