@@ -10,11 +10,11 @@ from typing import Any
 
 from corelm import LanguageModel
 from corelm.errors import UsageError
-from corelm.runs import Parameter, Rule, counted, home, manifest_of, read_texts
+from corelm.runs import Parameter, ParamRule, counted, home, manifest_of, read_texts
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
+PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, ParamRule(ge=1))
 
 
 @dataclass(frozen=True)
