@@ -14,6 +14,7 @@ from corelm_report.metrics.inference import Inference
 import corelm
 from corelm.testing import ToyModel
 
+OPEN = ("temperature", "top_k(k=5) | temperature")
 NAMES = ("temperature(t=1.0)", "top_p(p=0.5)")
 
 
@@ -36,7 +37,7 @@ def test_settings_of_one_sampler_and_matched_samplers_are_not():
     )  # fmt: skip
     assert "before you call one better" not in report.to_markdown()
     matched = corelm.compare(
-        ToyModel(), ["temperature", "top_k(k=5) | temperature"], prompts="the", n=64, length=8, match="entropy=1",
+        ToyModel(), list(OPEN), prompts="the", n=64, length=8, match="entropy=1",
         against="temperature",
     )  # fmt: skip
     assert "before you call one better" not in matched.to_markdown()
@@ -85,8 +86,8 @@ def test_the_error_of_matching_is_a_part_of_the_difference():
 
 def test_matched_samplers_have_wider_differences_than_the_same_settings():
     matched = corelm.compare(
-        ToyModel(), ["temperature", "top_k(k=5) | temperature"], prompts=["the", "a"], n=32, length=8,
-        match="entropy=1", against="temperature",
+        ToyModel(), list(OPEN), prompts=["the", "a"], n=32, length=8, match="entropy=1",
+        against="temperature",
     ).to_dict()  # fmt: skip
     names = [entry["sampler"] for entry in matched["samplers"]]
     fixed = corelm.compare(
