@@ -47,6 +47,7 @@ from corelm_report.plan.human_corpus import (
     PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
+    known_texts,
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
@@ -280,7 +281,12 @@ def plan(
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
         clusters=clusters_of(prompts),
-        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
+        warnings=(
+            *warnings,
+            *known_texts(reference, model),
+            *notes_on_texts,
+            *_notes(candidates, model, starts),
+        ),
         **numbers,
     )
 
