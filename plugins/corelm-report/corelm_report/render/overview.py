@@ -32,6 +32,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.document.numbers import (
+    EXACT,
     MINUS,
     interval,
     interval_of_difference,
@@ -168,7 +169,7 @@ class OverviewColumn:
         if not self.with_interval or found.low is None or found.high is None:
             return text
         written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-") or EXACT
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
