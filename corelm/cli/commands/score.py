@@ -25,9 +25,9 @@ from corelm.registry.models import MODEL, label
 from corelm.scoring import ScoredText, score
 
 LISTED = 8
-"""Unknown words that the note lists at most."""
+"""The most unknown words that the note lists."""
 BEGINNING = 24
-"""The characters of a text that name its row in the table."""
+"""The number of characters of a text that name its row in the table."""
 
 
 @hookimpl
