@@ -15,7 +15,7 @@ from corelm.runs import (
     Job,
     Offer,
     Parameter,
-    Rule,
+    ParamRule,
     as_settings,
     checksum_of,
     code_of,
@@ -47,6 +47,7 @@ from corelm_report.plan.human_corpus import (
     PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
+    known_texts,
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
@@ -54,7 +55,7 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
 """The package whose code takes part in every report."""
-NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
+NUMBERS = {name: Parameter(name, int, None, ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 
@@ -280,7 +281,12 @@ def plan(
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
         clusters=clusters_of(prompts),
-        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
+        warnings=(
+            *warnings,
+            *known_texts(reference, model),
+            *notes_on_texts,
+            *_notes(candidates, model, starts),
+        ),
         **numbers,
     )
 
