@@ -28,7 +28,7 @@ def check_attributes(cls: type[Sampler]) -> None:
         raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
     if cls.kind not in (*KINDS, "mask"):
         raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
-    # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
+    # A subclass's own `__call__` would bypass the traces and fallbacks of the core's.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
             base = next(base for base in cls.__mro__ if method in vars(base)).__name__

@@ -169,7 +169,7 @@ def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 
 def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
-    """Make the sampler of a nested value; return any other as it is."""
+    """Build the sampler of a nested value; return any other value unchanged."""
     if not isinstance(value, ParsedSampler):
         return value
     if parameter is not None and not parameter.is_nested:

@@ -210,7 +210,7 @@ def _written_path(entry: Path) -> Path | None:
 
 
 def _listed(offer: Offer) -> Iterator[ListedModel]:
-    if offer.full_name == READER:  # its models have names of their own
+    if offer.full_name == READER:  # models in corelm's home go by their names
         return
     if isinstance(offer.value, ModelScheme):
         rests = _installed(offer) or [offer.value.metavar]

@@ -253,7 +253,7 @@ def _drawn(task, decoding, text, scores):
 
 
 def _resumed(task, decoding, row, place):
-    """Return the state of one row before a place, with a session of its own."""
+    """Return a new decoding state with one row, cut off before a place."""
     context = decoding.context
     end = context.prompt_length + place
     names = ("tokens", "surprisal", "model_surprisal")

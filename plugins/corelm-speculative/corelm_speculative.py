@@ -185,7 +185,7 @@ def _write(task, guesser, tally):
     decoding = task.start()
     session, unfinished = _rewindable(decoding.session), True
     while unfinished:
-        # One less than fit: the pass draws a token after the last guess too.
+        # One less than would fit, because the pass also draws a token after the last guess.
         guesses = guesser(decoding)[: task.length - decoding.context.position - 1]
         session.extend(np.array([guesses], dtype=np.int64))
         scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)

@@ -13,7 +13,7 @@ from corelm import Context, Sampler, log_softmax, softmax
 from corelm_probe.models import SIZE, ProbeModel
 
 HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
-"""What a chain reads if its distribution depends on more than the logits."""
+"""The parts of the context that make a chain's distribution depend on the text."""
 
 STAGES = ("first tokens", "later tokens")
 

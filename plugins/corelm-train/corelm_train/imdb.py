@@ -316,7 +316,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, made: set[str]) -> None:
-    """Write a member if it is a review; raise DataError for one that no honest archive has.
+    """Write a member if it is a review; raise DataError for one that shows a malicious archive.
 
     Args:
         tar: the archive.

@@ -39,7 +39,7 @@ class GumbelMax(Watermark):
         [0.0, 1.0, 0.0, 0.0]
     """
 
-    reads = frozenset({"tokens", "position", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "position", "vocabulary"})  # it depends on the ids themselves
 
     key: str = param(
         "",
