@@ -337,7 +337,7 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
 
 
 def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
-    """Return a stage's result as an `ExplainedStage`, compared with the one before and the model."""
+    """Return a stage's result as an `ExplainedStage`, with its changes since the last stage."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
     possible = logits > -np.inf
     removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
