@@ -25,7 +25,7 @@ from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
-"""The parts of a context that a sampler may read and that don't follow from the tokens alone."""
+"""The parts of a context that don't follow from the tokens alone."""
 
 
 class Place:
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def ended(self) -> bool:
-        """True after a token that ends the text."""
+        """True if the last token ends the text."""
         return len(self.ids) > len(self.prompt) and self.ids[-1] in self.vocabulary.ends
 
     def row(self) -> Array:
@@ -118,7 +118,7 @@ class Place:
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
     def move_on(self, token: int) -> None:
-        """Move on by one token."""
+        """Append a token."""
         self.ids = (*self.ids, token)
 
 
@@ -128,7 +128,7 @@ def valid_results(trace: list[StageResult]) -> list[StageResult]:
 
 
 class Columns:
-    """The distribution on its way through a chain: the model's, then one for each stage.
+    """The distributions along a chain: the model's, then one after each stage.
 
     Args:
         model: (1, vocabulary) the model's logits.
@@ -141,7 +141,7 @@ class Columns:
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
         self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
-        self._impossible = self._probabilities[0] == 0  # to the model itself
+        self._impossible = self._probabilities[0] == 0  # the model's divergence from itself
         self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
 
     @property
@@ -189,16 +189,17 @@ class Columns:
         )
 
     def _expected_surprisal(self, at: int) -> float | None:
-        """Return the surprisal under the model to expect of a draw that doesn't end the text.
+        """Return the expected surprisal under the model of a draw that doesn't end the text.
 
-        None if it has no bound, and where the text can only end.
+        None if it is infinite, or if the text can only end.
         """
         q = self._probabilities[at].copy()
         q[self._ends] = 0  # as in reports: human text, which it is compared with, has no end
         others = q.sum()
         if others == 0 or (at and (q[self._impossible] > 0).any()):
             return None
-        return float((q * self._nats).sum() / others)  # BLAS would wait for its threads
+        # Without BLAS, which would wait for its threads.
+        return float((q * self._nats).sum() / others)
 
 
 def _about(result: StageResult) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _about(result: StageResult) -> dict[str, Any]:
 
 
 def _short(stage: Sampler) -> str:
-    """Return a stage as an expression; of several parameters, those without their default."""
+    """Return a stage as an expression, without parameters at their defaults if it has several."""
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [

@@ -15,13 +15,13 @@ from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOS
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
 CARD = ("expression", "neutral")
-"""What a nested stage may have too: defaults come with it, and the page returns them."""
+"""Further keys of a nested stage, which come with the defaults and which the page sends back."""
 MOST_DRAWN = 4_096
-"""Tokens after the prompt."""
+"""The most tokens after the prompt."""
 MOST_WRITTEN = 256
-"""Tokens that one request draws."""
+"""The most tokens that one request draws."""
 MOST_LISTED = 200
-"""Likely tokens that are listed."""
+"""The most likely tokens that are listed."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ChainRequest(Request):
     )
 
     def check(self) -> None:
-        """Raise unless the chain is given in one way."""
+        """Raise unless the request gives the chain in exactly one way."""
         given = [
             name for name in ("sampler", "stages", "settings") if getattr(self, name) is not None
         ]
