@@ -89,14 +89,37 @@ def next_word(
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
+    counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
+    at = request.stage
     return found | {
         "columns": columns.described(),
         "tokens": [
-            columns.of_token(token) | _text(token, place.vocabulary, text_of) for token in ids
+            columns.of_token(token)
+            | {"count": counts.get(token, 0)}
+            | _text(token, place.vocabulary, text_of)
+            for token in ids
         ],
+        "draws": sum(counts.values()),
+        "arithmetic": _arithmetic(columns, at, request.count, place.vocabulary, text_of),
         "drawn": drawn,
         "error": fault,
     }
+
+
+def _arithmetic(
+    columns: Columns,
+    at: int | None,
+    count: int,
+    vocabulary: Vocabulary,
+    text_of: Callable[[int], str],
+) -> dict[str, Any] | None:
+    """Return the arithmetic of a column with the texts of its tokens; None if there is none."""
+    if at is None or at >= len(columns):
+        return None
+    found = columns.arithmetic(at, count)
+    for row in found["rows"]:
+        row |= _text(row["token"], vocabulary, text_of)
+    return found
 
 
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:

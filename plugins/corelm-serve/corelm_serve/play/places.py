@@ -22,10 +22,13 @@ from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
 from corelm.runs import ContextBuilder, StageResult, apply, written
 from corelm_serve.models import ServedModel
+from corelm_serve.play.arithmetic import arithmetic
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
 """The parts of a context that don't follow from the tokens alone."""
+AT_ONCE = 2**21
+"""Logits of the rows that are drawn from at once."""
 
 
 class Place:
@@ -46,7 +49,7 @@ class Place:
         self.vocabulary: Vocabulary = served.model.vocabulary
         self.prompt = tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
-        self._rows, self._stream = rows, RandomStream(seed, [0])
+        self._rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -117,6 +120,17 @@ class Place:
         """Return the token that the seed draws here, as `corelm sample` does."""
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
+    def counts(self, logits: Array, draws: int) -> dict[int, int]:
+        """Return how often each token is drawn here by the first samples of a run, by token."""
+        uniforms = RandomStream(self._seed, range(draws)).at(len(self.tokens))
+        most = max(1, AT_ONCE // logits.shape[1])
+        tokens = [
+            draw(np.repeat(logits, len(part), axis=0), part)[0]
+            for part in np.split(uniforms, range(most, draws, most))
+        ]
+        ids, counts = np.unique(np.concatenate(tokens), return_counts=True)
+        return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
     def move_on(self, token: int) -> None:
         """Append a token."""
         self.ids = (*self.ids, token)
@@ -144,11 +158,18 @@ class Columns:
         self._impossible = self._probabilities[0] == 0  # the model's divergence from itself
         self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     @property
     def last(self) -> Array:
         """(1, vocabulary): the logits that are drawn from."""
         last: Array = self._rows[-1][None]
         return last
+
+    def arithmetic(self, at: int, count: int) -> dict[str, Any]:
+        """Return the arithmetic of a column, `arithmetic.arithmetic`."""
+        return arithmetic(self._rows[max(at - 1, 0)], self._rows[at], count)
 
     def likeliest(self, count: int) -> list[int]:
         """Return the likeliest tokens of the model and of the last stage, in the model's order."""
