@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, TooMuchError, UsageError
 from corelm.printable import reason_of
 
 PATIENCE = 10.0
@@ -30,10 +30,6 @@ NICENESS = 10
 """The child gives way to its parent, which may be a server."""
 FORBEARANCE = 2.0
 """Seconds of a processor to import what a call needs, in addition to its own."""
-
-
-class TooMuchError(UsageError):
-    """A call went beyond its bounds."""
 
 
 class BoundedCalls:

@@ -10,9 +10,7 @@ is; `in_library_of` takes such an array to the library of the logits.
 
 from corelm.numerics.arrays import (
     array_namespace,
-    first_true,
     in_library_of,
-    last_true,
     positions,
     widen,
 )
@@ -31,6 +29,7 @@ from corelm.numerics.filters import (
     first_tokens,
     likeliest_tokens,
     logit_std,
+    rank,
     top_h,
     top_k,
     top_p,
@@ -61,12 +60,10 @@ __all__ = [
     "find_in_turn",
     "find_tokens",
     "first_tokens",
-    "first_true",
     "greedy",
     "in_library_of",
     "is_likeliest",
     "known_tokens",
-    "last_true",
     "likeliest_tokens",
     "logit_std",
     "min_and_shannon_entropy",
@@ -74,6 +71,7 @@ __all__ = [
     "past_tokens",
     "positions",
     "quadratic",
+    "rank",
     "remove_tokens",
     "subtract_max",
     "surprisal_of_probability",

@@ -329,6 +329,9 @@ class ModelLogits:
         self._size = len(vocabulary)
         self._never = never_drawn(vocabulary, unknown)
 
+    surprisals = staticmethod(model_surprisals)
+    """The surprisals of any tokens under such logits."""
+
     def __call__(self, logits: Array, step: int) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
 

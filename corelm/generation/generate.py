@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.decoder import Decoder, DecodingTask
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
@@ -202,7 +202,7 @@ def stream(
         >>> print("".join(step.text for step in drawn))
          cat sat on
     """
-    chosen = fresh_seed() if seed is None else seed
+    chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
@@ -265,7 +265,7 @@ def generate(
         (' cat sat on', 'length', 0.0)
     """
     _check_count("n", n)
-    chosen = fresh_seed() if seed is None else seed
+    chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)

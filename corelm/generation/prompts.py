@@ -12,9 +12,12 @@ from corelm.language_model import (
     LanguageModel,
     NamedVocabulary,
     Vocabulary,
+    never_drawn,
     window_start,
 )
 from corelm.printable import shown
+
+__all__ = ["default_prompt", "encoded", "never_drawn", "prompt_notes", "unknown_words"]
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 

@@ -20,6 +20,8 @@ from corelm.language_model import (
 )
 from corelm.numerics.distributions import Array
 
+__all__ = ["ForcedTokens", "prompt_and_text", "read_logits", "teacher_forced"]
+
 Ids = NDArray[np.int64]
 
 LOGITS_BYTES = 64 * 2**20

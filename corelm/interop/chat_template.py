@@ -14,6 +14,7 @@ from typing import Any
 
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
+from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.requirements import requires
 
 LARGEST = 2**18
@@ -46,6 +47,9 @@ class ChatTemplate:
         >>> template.render([{"role": "user", "content": "Hello"}])
         '<user> Hello$<assistant>'
     """
+
+    MISSING = NO_TEMPLATE
+    """The error of a model that has none."""
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         if len(source) > LARGEST:

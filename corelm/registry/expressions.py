@@ -16,6 +16,20 @@ from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
 from corelm.sampler import Chain, Sampler
 
+__all__ = [
+    "DEEPEST",
+    "MOST_CHARACTERS",
+    "STAGE",
+    "Nested",
+    "Written",
+    "build",
+    "built_in",
+    "make",
+    "parameters_of",
+    "read_stages",
+    "split_at",
+]
+
 MOST_CHARACTERS = 10_000
 """Characters; a longer expression is refused unread."""
 DEEPEST = 16

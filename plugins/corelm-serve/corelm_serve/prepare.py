@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.runs import Strategy, parts, render_chat
+from corelm.runs import Strategy, plugins, render_chat
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
@@ -113,7 +113,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
 
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
     """Do what samplers would do at the first token, where other texts would wait for it."""
-    for part in parts(strategy.sampler):
+    for part in plugins.parts(strategy.sampler):
         work = getattr(part, "prepare", None)  # of corelm-grammar's
         if callable(work):
             work(served.model.vocabulary, ids)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import ByteVocabulary, Vocabulary
-from corelm.runs import encoded, text_writer, token_name
+from corelm.runs import prompting, text_writer, token_name
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -29,7 +29,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     vocabulary = served.model.vocabulary
     ids = _ids(vocabulary, request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
-        ids = [vocabulary.start, *encoded(vocabulary, ids)]
+        ids = [vocabulary.start, *prompting.encoded(vocabulary, ids)]
     answer: dict[str, Any] = {
         "count": len(ids),
         "max_model_len": served.context_length,
@@ -80,7 +80,7 @@ def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
     name = token_name(vocabulary, start)
     if start is not None and name and text.startswith(name):
-        return [start, *encoded(vocabulary, text)]
+        return [start, *prompting.encoded(vocabulary, text)]
     if end is not None and text == token_name(vocabulary, end):
         return [end]
     return vocabulary.encode(text)

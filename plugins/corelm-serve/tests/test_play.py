@@ -11,7 +11,7 @@ from corelm_serve.settings import Limits
 from serve_client import Likeliest, next_word, register
 
 import corelm
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 CHAINS = [
@@ -174,7 +174,7 @@ def test_a_text_that_has_ended_is_not_continued(client):
     assert write(client, sampler="greedy", tokens=[end]) == []
 
 
-@pytest.mark.parametrize("name", sorted(offer.name for offer in registry().samplers()))
+@pytest.mark.parametrize("name", sorted(offer.name for offer in plugins.registry().samplers()))
 def test_each_sampler_comes_back_from_its_card(client, name):
     cards = {each["name"]: each for each in client.get("/api/samplers").json()["samplers"]}
     parameters = {

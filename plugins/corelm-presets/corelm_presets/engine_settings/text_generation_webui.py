@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
     ListingEngine,
@@ -247,7 +247,9 @@ class PriorityEngine(ListingEngine):
         places = self.places if places is None else places
         last = values.get("temperature_last")
         if not isinstance(last, bool | None):
-            raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
+            raise SettingsError(
+                f"temperature_last must be true or false, not {printable.shown(last)}"
+            )
         if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
         # An older preset lists fewer samplers than there are now; the others act before it.

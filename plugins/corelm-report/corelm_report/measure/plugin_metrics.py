@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
-from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
+from corelm.runs import plugins, printable, teacher_forcing
 from corelm_report.metrics.text_figures import Groups, left_out
 
 Function = Callable[[Sequence[int]], Any]
@@ -66,7 +66,7 @@ class HumanTexts:
 
 
 def measure(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     human: HumanTexts | None = None,
@@ -101,7 +101,7 @@ def measure(
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
@@ -113,10 +113,10 @@ def measure(
 
 
 def of_texts(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    logits: Iterable[ForcedTokens] | None = None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None = None,
 ) -> FiguresOfTexts:
     """Measure each text with the metrics that are means over texts.
 
@@ -146,7 +146,7 @@ def of_texts(
         if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 of_text: Callable[[Any, str], Any] = metric.of_text
                 values = [
                     _mean(_checked(of_text(tuple(each), text)))
@@ -159,9 +159,9 @@ def of_texts(
 
 
 def _of_tokens(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     texts: int,
-    logits: Iterable[ForcedTokens] | None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None,
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
@@ -171,7 +171,7 @@ def _of_tokens(
         some.logits.setflags(write=False)  # a plugin cannot change them for the next one
         for name in functions.keys() - failures.keys():
             try:
-                with plugin_errors():
+                with plugins.plugin_errors():
                     numbers = _one_a_row(functions[name](some.logits), len(some.texts))
             except PluginError as error:
                 failures[name] = str(error)
@@ -189,7 +189,9 @@ def _one_a_row(value: Any, rows: int) -> list[float]:
         or numbers.dtype.kind not in "fiu"
         or not np.isfinite(numbers).all()
     ):
-        raise PluginError(f"of_token returned {shown(value)}; expected {rows} finite numbers")
+        raise PluginError(
+            f"of_token returned {printable.shown(value)}; expected {rows} finite numbers"
+        )
     return [float(number) for number in numbers]
 
 
@@ -218,7 +220,9 @@ def _checked(value: Any) -> list[float] | None:
     values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
     for each in values:
         if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
-            raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+            raise PluginError(
+                f"it returned {printable.shown(value)}; expected a finite number, or None"
+            )
     return [float(each) for each in values]
 
 

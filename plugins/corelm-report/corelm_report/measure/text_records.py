@@ -11,17 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, ByteVocabulary, LanguageModel, Step, TokenRecord, Vocabulary, softmax
-from corelm.filters import likeliest_tokens
-from corelm.runs import (
-    END,
-    FinishReason,
-    model_surprisals,
-    nan_if_impossible,
-    prompt_and_text,
-    rank,
-    teacher_forced,
-    texts_after,
-)
+from corelm.filters import likeliest_tokens, rank
+from corelm.runs import END, ModelLogits, divergences, teacher_forcing, texts_after
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
@@ -63,7 +54,7 @@ class TextRecord(TypedDict):
     text: str
     tokens: list[int]
     end: int | None
-    finish_reason: FinishReason
+    finish_reason: str
     unknown: int
     bytes: int
     words: list[str]
@@ -283,12 +274,12 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [teacher_forcing.prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
     nats = [np.full(len(own), np.nan) for _, own in pairs]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forced(model, ids, lengths):
+    for some in teacher_forcing.teacher_forced(model, ids, lengths):
         # A token that the scorer cannot draw would cost infinitely much: it is left out.
-        surprisals = nan_if_impossible(model_surprisals(some.logits, some.tokens))
+        surprisals = divergences.nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):
             nats[i][some.place] = value
     return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
-from corelm.runs import Offer
+from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
 from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
@@ -52,7 +52,7 @@ class WholeSet:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        offered: Sequence[Offer],
+        offered: Sequence[plugins.Offer],
         human: plugin_metrics.HumanTexts | None,
         inference: Inference,
     ) -> None:
@@ -111,7 +111,7 @@ class TextSet:
         self,
         records: Sequence[TextRecord],
         human_band: Band | None = None,
-        offered: Sequence[Offer] = (),
+        offered: Sequence[plugins.Offer] = (),
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
         set_size: int | None = None,

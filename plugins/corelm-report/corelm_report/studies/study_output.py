@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corelm.commands import DONE, FAILED, PARTLY_FAILED, Output, blocks, messages, stages
-from corelm.runs import ExecutorChoice, label
+from corelm.commands import Output, blocks, exit_codes, messages, progress
+from corelm.runs import named_models, scaling
 from corelm_report.cli.terminal import report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
@@ -25,7 +25,7 @@ from corelm_report.studies.study_reports import (
 from corelm_report.studies.unit_cache import UnitCache
 
 
-def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
+def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> int:
     """Measure and write a study; return the exit code."""
     made: list[tuple[PlannedReport, Report]] = []
     with UnitCache() as cache:
@@ -34,12 +34,12 @@ def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
                 check_conditions(study.fail_if, each)
                 for text in each.plan.warnings:
                     messages.tell(f"note: {text}")
-                with stages("units") as progress:
-                    document = each.document(cache, executor, progress)
+                with progress.stages("units") as bar:
+                    document = each.document(cache, executor, bar)
                 report = Report.of_run(document)
                 folder = write_report(study, each.model, report)
                 made.append((each, report))
-                show_report(label(each.model), report, out)
+                show_report(named_models.label(each.model), report, out)
                 messages.note(f"written to {folder}")
         except KeyboardInterrupt:
             messages.note("the finished parts are kept; the same command continues the study")
@@ -74,7 +74,7 @@ def freeze_study(study: Study, out: Output) -> int:
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
     )
-    return DONE
+    return exit_codes.DONE
 
 
 def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
@@ -82,8 +82,8 @@ def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
     for reason in reasons:
         messages.error(reason)
     if reasons:
-        return FAILED
-    return PARTLY_FAILED if any(report.failed for report in reports) else DONE
+        return exit_codes.FAILED
+    return exit_codes.PARTLY_FAILED if any(report.failed for report in reports) else exit_codes.DONE
 
 
 def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
@@ -134,7 +134,7 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
     out.show(blocks.line(f"Made by {made_by} on {lock['versions']['platform']}.", "dim"))
     if result.registration:
         out.show(blocks.line(result.registration, "dim"))
-    return DONE
+    return exit_codes.DONE
 
 
 def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
@@ -155,4 +155,4 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
     if changes:
         made = f"Made by: {changes}."
     out.show(blocks.line(made))
-    return DONE if equal else FAILED
+    return exit_codes.DONE if equal else exit_codes.FAILED

@@ -18,7 +18,7 @@ from corelm import (
     softmax,
 )
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, text_writer, written
+from corelm.runs import ContextBuilder, StageResult, Trace, apply, params, text_writer
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -206,7 +206,7 @@ def _short(stage: Sampler) -> str:
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [
-        f"{each.name}={written(value)}"
+        f"{each.name}={params.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import TextCommand, TextGroup, product, stages
+from corelm.commands import TextCommand, TextGroup, product, progress
 from corelm.errors import UsageError
 
 
@@ -47,6 +47,6 @@ def imdb(
     if source is not None and not Path(source).exists():
         raise UsageError(f"there is no file {source}")
     with product() as out:
-        with stages() as progress:
-            folder = fetch_imdb(None if source is None else Path(source), progress)
+        with progress.stages() as bar:
+            folder = fetch_imdb(None if source is None else Path(source), bar)
         out.text(f"{folder}\n")
