@@ -21,16 +21,8 @@ from corelm.generation.open_texts import Generation, TokenRecord
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
-    ByteVocabulary,
-    ChatVocabulary,
-    ContextualVocabulary,
-    ForkableSession,
-    HiddenStateSession,
-    JoinableSession,
     LanguageModel,
     ModelScheme,
-    NamedVocabulary,
-    RewindableSession,
     Session,
     StatelessModel,
     Vocabulary,
@@ -53,12 +45,16 @@ from corelm.registry.models import load
 from corelm.sampler import Chain, Mask, Sampler, Switch
 
 if typing.TYPE_CHECKING:
-    from corelm_presets.engine_presets import preset, presets
-    from corelm_presets.engine_settings.convert import EngineSettings, from_settings, to_settings
+    from corelm_presets.engine_presets import preset as preset
+    from corelm_presets.engine_presets import presets as presets
+    from corelm_presets.engine_settings.convert import EngineSettings as EngineSettings
+    from corelm_presets.engine_settings.convert import from_settings as from_settings
+    from corelm_presets.engine_settings.convert import to_settings as to_settings
     from corelm_report import plot as plot
-    from corelm_report.report import Report, compare
+    from corelm_report.report import Report as Report
+    from corelm_report.report import compare as compare
 
-    from corelm.explanation import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation import Explanation, explain
     from corelm.linting import lint
     from corelm.numerics.reshaping import reweight_distribution
 
@@ -66,35 +62,24 @@ __all__ = [
     "API_VERSION",
     "Ancestral",
     "Array",
-    "ByteVocabulary",
     "Chain",
-    "ChatVocabulary",
     "Context",
-    "ContextualVocabulary",
     "CorelmError",
     "Decoder",
     "Decoding",
     "DecodingTask",
-    "EngineSettings",
     "Explanation",
-    "ForkableSession",
     "Generation",
-    "HiddenStateSession",
     "HumanMetric",
-    "JoinableSession",
     "LanguageModel",
     "Mask",
     "ModelScheme",
-    "NamedVocabulary",
     "NextLogits",
     "ParameterError",
     "RandomStream",
-    "Report",
-    "RewindableSession",
     "Sampler",
     "Session",
     "SetMetric",
-    "Stage",
     "StatelessModel",
     "Step",
     "Switch",
@@ -102,14 +87,11 @@ __all__ = [
     "TextPatterns",
     "TokenMetric",
     "TokenRecord",
-    "TokenTrace",
     "Vocabulary",
     "apply_temperature",
-    "compare",
     "draw",
     "entropy",
     "explain",
-    "from_settings",
     "generate",
     "hookimpl",
     "lint",
@@ -117,8 +99,6 @@ __all__ = [
     "log_softmax",
     "mask_logits",
     "param",
-    "preset",
-    "presets",
     "renamed",
     "reweight_distribution",
     "same_vocabulary",
@@ -127,12 +107,11 @@ __all__ = [
     "softmax",
     "stream",
     "surprisals",
-    "to_settings",
 ]
 
 
 _LATER = {
-    "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation": ("Explanation", "explain"),
     "corelm.linting": ("lint",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
 }
@@ -142,7 +121,10 @@ _IN_PACKAGES = {
     *("EngineSettings", "from_settings", "preset", "presets", "to_settings"),
     *("Report", "compare", "plot"),
 }
-"""Names that packages offer as entry points of the group `corelm.names`."""
+"""Names that packages offer as entry points of the group `corelm.names`.
+
+They aren't in `__all__`: where a package isn't installed, `from corelm import *` would fail.
+"""
 
 
 def __getattr__(name: str) -> typing.Any:

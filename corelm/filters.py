@@ -17,7 +17,6 @@ from corelm.numerics.arrays import (
 from corelm.numerics.distributions import (
     entropy_of_logits,
     greedy,
-    is_likeliest,
     min_and_shannon_entropy,
     min_entropy,
     subtract_max,
@@ -62,7 +61,6 @@ __all__ = [
     "first_tokens",
     "greedy",
     "in_library_of",
-    "is_likeliest",
     "known_tokens",
     "likeliest_tokens",
     "logit_std",

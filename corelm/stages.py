@@ -22,6 +22,8 @@ from corelm.printable import message_of
 from corelm.sampler import Mask, Sampler, Switch
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
 
+__all__ = ["StageResult", "Trace", "apply", "invalid_result", "run_stages"]
+
 BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
 

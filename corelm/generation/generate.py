@@ -151,8 +151,8 @@ class Texts:
             independent: give each prompt the random numbers of its index, as in a report.
 
         Example:
-            >>> from corelm.registry.strategies import strategy
-            >>> texts = Texts("", strategy("greedy"), 3, 50, 1, Endings())
+            >>> from corelm.registry.strategies import Strategy
+            >>> texts = Texts("", Strategy.of("greedy"), 3, 50, 1, Endings())
             >>> for batch in texts.batches(["the", "a"]):
             ...     print([(part.prompt, samples) for part, samples in batch])
             [('the', range(0, 50)), ('a', range(0, 14))]

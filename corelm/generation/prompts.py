@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
+from corelm.abilities import token_name
 from corelm.errors import UsageError
-from corelm.language_model import (
-    ChatVocabulary,
-    LanguageModel,
-    NamedVocabulary,
-    Vocabulary,
-    never_drawn,
-    window_start,
-)
+from corelm.language_model import LanguageModel, Vocabulary, never_drawn, window_start
 from corelm.printable import shown
 
 __all__ = ["default_prompt", "encoded", "never_drawn", "prompt_notes", "unknown_words"]
@@ -91,22 +84,6 @@ def _without_start(vocabulary: Vocabulary, text: str) -> str:
     return text.removeprefix(name)
 
 
-def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
-    """Return the name of a token, such as `<|endoftext|>`; None if it has none.
-
-    Example:
-        >>> import corelm
-        >>> vocabulary = corelm.load("imdb").vocabulary
-        >>> token_name(vocabulary, vocabulary.start)
-        '[end]'
-    """
-    if token is None:
-        return None
-    if isinstance(vocabulary, NamedVocabulary):
-        return vocabulary.token_name(token) or None
-    return vocabulary.decode([token]) or None
-
-
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
     """Yield a note on the unknown words of prompts, and one on prompts longer than the context.
 
@@ -178,41 +155,3 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
             parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
             found.update(dict.fromkeys(parts or [word]))
     return list(found)
-
-
-def render_chat(
-    vocabulary: Vocabulary,
-    messages: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """Return the text of messages, up to where the answer begins.
-
-    Args:
-        vocabulary: the model's.
-        messages: each with a `role`, such as system, user or assistant, and a `content`.
-        tools: the functions that the answer may call, as OpenAI's API describes them.
-
-    Raises:
-        UsageError: a model without a chat template, or messages that it can't be given.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> render_chat(ToyModel().vocabulary, [{"role": "user", "content": "the"}])
-        Traceback (most recent call last):
-        corelm.errors.UsageError: this model has no chat template: it continues texts, and wasn't \
-trained to answer messages
-    """
-    if not isinstance(vocabulary, ChatVocabulary):
-        raise UsageError(NO_TEMPLATE)
-    if not tools:
-        return vocabulary.render_chat(messages)
-    template = getattr(vocabulary, "chat_template", None)
-    if not isinstance(template, str) or "tools" not in template:
-        raise UsageError(NO_TOOLS)
-    return vocabulary.render_chat(messages, tools=tools)  # type: ignore[call-arg]
-
-
-NO_TEMPLATE = (
-    "this model has no chat template: it continues texts, and wasn't trained to answer messages"
-)
-NO_TOOLS = "the chat template of this model has no place for tools; describe them in a message"

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from corelm.abilities import NO_TEMPLATE
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
-from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.requirements import requires
 
 LARGEST = 2**18

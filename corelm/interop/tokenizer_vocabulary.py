@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from corelm.abilities import NO_TEMPLATE
 from corelm.errors import UsageError
-from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.chat_template import ChatTemplate
 from corelm.language_model import Vocabulary
 from corelm.models.vocabularies import byte_alphabet

@@ -25,8 +25,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
 from corelm import Generation, RandomStream, from_settings
+from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, render_chat
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
 LENGTH = 256
 """The largest number of tokens of a task that states none."""

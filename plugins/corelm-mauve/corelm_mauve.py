@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
+from corelm.abilities import has_hidden_states
 
 CORELM_API_VERSION = 1
 SCALE = 5.0
@@ -104,7 +105,7 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
         for first in range(0, len(alike), BATCH):
             some = alike[first : first + BATCH]
             session = model.start(np.array([ids[i] for i in some]))
-            if not isinstance(session, corelm.HiddenStateSession):
+            if not has_hidden_states(session):
                 raise corelm.CorelmError(
                     "MAUVE compares hidden states, which this model does not offer; choose another "
                     "one with --scorer"

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import corelm
 from corelm import LanguageModel
+from corelm.abilities import render_chat
 from corelm.errors import UsageError
 from corelm.runs import (
     ContinuousBatch,
@@ -26,7 +27,6 @@ from corelm.runs import (
     named_models,
     plugins,
     prompting,
-    render_chat,
 )
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows

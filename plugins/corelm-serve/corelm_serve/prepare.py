@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.runs import Strategy, plugins, render_chat
+from corelm.abilities import render_chat
+from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error

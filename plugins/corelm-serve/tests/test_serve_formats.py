@@ -358,7 +358,7 @@ def test_without_corelm_grammar_the_error_says_how_to_get_it(http, body, monkeyp
         def offers(self, hook):
             return []
 
-    monkeypatch.setattr(constraints, "registry", Empty)
+    monkeypatch.setattr(constraints.plugins, "registry", Empty)
     response = http.post(
         "/v1/chat/completions", json={"model": "chat", "messages": MESSAGES, **body}
     )

@@ -340,7 +340,9 @@ def test_two_runs_into_one_folder(texts):
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
-    monkeypatch.setattr(training_settings, "processor_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(
+        training_settings.machine, "processor_flags", lambda: frozenset({"amx_bf16"})
+    )
     chosen = settings(texts, precision="auto")
     left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
     left[0].mkdir()
@@ -356,7 +358,7 @@ def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(t
     assert plan.steps_per_epoch == -(-plan.rows // 4)
     assert plan.tokens == 6 * plan.rows
     assert plan.weights > plan.vocabulary * 8
-    monkeypatch.setattr(training_settings, "processor_flags", frozenset)
+    monkeypatch.setattr(training_settings.machine, "processor_flags", frozenset)
     later = Notes(interrupt_at=7)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, later, resume=True)
@@ -452,7 +454,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
     def full(content, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_file", full)
+    monkeypatch.setattr(checkpoint.atomic_files, "write_file", full)
     message = "some' could not be written: No space left on device; "
     with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)

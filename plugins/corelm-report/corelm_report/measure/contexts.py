@@ -22,12 +22,10 @@ from corelm.runs import (
     ModelLogits,
     Strategy,
     Texts,
-    apply,
+    chain_stages,
     divergences,
     expressions,
-    invalid_result,
     prompting,
-    run_stages,
     teacher_forcing,
 )
 
@@ -276,7 +274,7 @@ class Reader:
             SamplerError: the sampler raised, or did not return distributions.
             UsageError: the sampler does not fit this model.
         """
-        return apply(self._sampler, position.logits, self._context(position))
+        return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
     def compare(self, position: Position, model: divergences.ModelRows) -> divergences.Compared:
         """Return the figures of the sampler's distributions at a position.
@@ -290,10 +288,10 @@ class Reader:
             UsageError: the sampler does not fit this model.
         """
         # The comparison validates the last stage's output in the same pass.
-        logits = run_stages(self._sampler, position.logits, self._context(position))
+        logits = chain_stages.run_stages(self._sampler, position.logits, self._context(position))
         found = model.compare(logits, position.tokens)
         if found is None:
-            raise invalid_result(self._sampler, logits, position.step)
+            raise chain_stages.invalid_result(self._sampler, logits, position.step)
         if found.restored is not None:
             raise SamplerError(
                 f"{self._sampler} restored token {found.restored}, which is never drawn, "

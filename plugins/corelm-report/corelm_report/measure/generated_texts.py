@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import (
-    Array,
-    Generation,
-    HiddenStateSession,
-    LanguageModel,
-    RewindableSession,
-    Sampler,
-    Session,
-    Step,
-    Vocabulary,
-)
+from corelm import Array, Generation, LanguageModel, Sampler, Session, Step, Vocabulary
+from corelm.abilities import SessionWrapper
 from corelm.errors import SamplerError
 from corelm.runs import ContinuousBatch, OpenTexts, Texts, prompting, teacher_forcing
 from corelm_report.document.content import TokenDetails
@@ -41,8 +32,8 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> record["text"], record["entropy"]
         (' cat sat on', [0.0, 0.0, 0.0])
@@ -72,8 +63,8 @@ def draw_together(
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("", Strategy.of("greedy"), 3, 2, 1, Endings())
         >>> [batch] = texts.batches(["the", "the cat"])
         >>> [record["text"] for record in draw_together(ToyModel(), batch)]
         [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
@@ -98,8 +89,8 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> record = draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
@@ -119,8 +110,8 @@ def logits_of(
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=2, n=3, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=2, n=3, seed=1, endings=Endings())
         >>> records = draw(ToyModel(), texts, range(3))
         >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]
         [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
@@ -240,12 +231,7 @@ class CountedModel:
     def start(self, tokens: ArrayLike) -> Session:
         """Start a session of the model that counts too."""
         self._count_texts(np.asarray(tokens))
-        session = self._model.start(tokens)
-        # Decoders test what a session can do, so the counted one can do that and no more.
-        kind = KINDS[
-            isinstance(session, RewindableSession), isinstance(session, HiddenStateSession)
-        ]
-        return kind(session, self)
+        return CountedSession(self._model.start(tokens), self)
 
     def _count_texts(self, tokens: NDArray[Any]) -> None:
         texts, time = tokens.shape
@@ -253,7 +239,7 @@ class CountedModel:
         self.tokens_read += texts * max(time - self._prompt_length, 1)
 
 
-class CountedSession:
+class CountedSession(SessionWrapper):
     """A session whose steps a model counts.
 
     Args:
@@ -261,55 +247,12 @@ class CountedSession:
         counts: the model that counts.
     """
 
-    def __init__(self, session: Any, counts: CountedModel) -> None:
-        self._session, self._counts = session, counts
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
-        logits: Array = self._session.next_logits()
-        return logits
+    def __init__(self, session: Session, counts: CountedModel) -> None:
+        super().__init__(session)
+        self._counts = counts
 
     def extend(self, tokens: NDArray[Any]) -> None:
         """Append tokens, and count them."""
         self._counts.calls += 1
         self._counts.tokens_read += tokens.size
-        self._session.extend(tokens)
-
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        self._session.select(rows)
-
-
-class _Rewindable(CountedSession):
-    """A counted session that can drop tokens."""
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        logits: Array = self._session.last_logits(count)
-        return logits
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self._session.rewind(count)
-
-
-class _HiddenStates(CountedSession):
-    """A counted session with access to hidden states."""
-
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at each of the last tokens."""
-        states: Array = self._session.hidden_states(count)
-        return states
-
-
-class _RewindableHiddenStates(_Rewindable, _HiddenStates):
-    """A counted session that can drop tokens and has hidden states."""
-
-
-KINDS = {
-    (False, False): CountedSession,
-    (True, False): _Rewindable,
-    (False, True): _HiddenStates,
-    (True, True): _RewindableHiddenStates,
-}
-"""The class of a session by what the model's can do: rewind, and return hidden states."""
+        super().extend(tokens)

@@ -82,12 +82,12 @@ def measure(
         groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Count(SetMetric):
         ...     meaning = "the number of tokens"
         ...     def figure(self, tokens, texts):
         ...         return sum(map(len, tokens))
-        >>> offer = Offer("count", Count(), Source("corelm-count", "1", "count"))
+        >>> source = plugins.Source("corelm-count", "1", "count")
+        >>> offer = plugins.Offer("count", Count(), source)
         >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
@@ -127,12 +127,12 @@ def of_texts(
         logits: the model's, before each token of the texts; metrics of them are undefined without.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Length(TextMetric):
         ...     meaning = "tokens of a text"
         ...     def of_text(self, tokens, text):
         ...         return len(tokens) or None
-        >>> offer = Offer("length", Length(), Source("corelm-count", "1", "length"))
+        >>> source = plugins.Source("corelm-count", "1", "length")
+        >>> offer = plugins.Offer("length", Length(), source)
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
         {'corelm-count:length': array([ 2., nan])}
     """

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, ByteVocabulary, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm.abilities import has_token_bytes, texts_after
 from corelm.filters import likeliest_tokens, rank
-from corelm.runs import END, ModelLogits, divergences, teacher_forcing, texts_after
+from corelm.runs import END, ModelLogits, divergences, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
@@ -74,8 +75,8 @@ def without_details(record: TextRecord) -> TextRecord:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> without_details(record)["words"], without_details(record)["entropy"]
         ([], array('d', [0.0, 0.0, 0.0]))
@@ -162,8 +163,8 @@ def kept_texts(
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [text] = kept_texts(draw(ToyModel(), texts, [0]), lambda at: {})
         >>> text.tokens[0]["token"], text.tokens[0]["rank"], text.tokens[0]["q"]
         (' cat', 1, 1.0)
@@ -304,7 +305,7 @@ def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int
         >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
         8
     """
-    if isinstance(vocabulary, ByteVocabulary):  # a token may be a part of a character
+    if has_token_bytes(vocabulary):  # a token may be a part of a character
         return sum(len(vocabulary.token_bytes(token)) for token in ids)
     prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
     return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))

@@ -100,8 +100,8 @@ class TextSet:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=9, n=2, seed=1, endings=Endings())
         >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)

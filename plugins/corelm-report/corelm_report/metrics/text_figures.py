@@ -87,7 +87,7 @@ def diversity(texts: Texts) -> Floats:
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
-    """Return True for texts that end by repeating one phrase three times, `ends_in_loop`: (texts,).
+    """Return True for texts that end by repeating one phrase three times: (texts,).
 
     Example:
         >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()

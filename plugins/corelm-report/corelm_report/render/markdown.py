@@ -65,7 +65,11 @@ def to_text(document: Document) -> str:
     failed = [f"{name} failed: {reason}" for name, reason in failures(document)]
     table = markup.Table(["sampler", *titles], rows).text()
     return "\n\n".join(
-        [printable.one_line(summary(document)), table, *map(printable.one_line, failed)]
+        [
+            printable.one_line(summary(document)),
+            table,
+            *map(printable.one_line, failed),
+        ]
     )
 
 

@@ -241,7 +241,8 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         parts.append(
             f"{on_texts}: from {printable.counted(n, 'text')} of at most "
             f"{printable.counted(header.length, 'token')} that each sampler wrote, "
-            f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}{_units(document, n)}."
+            f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}"
+            f"{_units(document, n)}."
         )
     if on_texts and (fewer := _of_one_text(document, n)):
         parts.append(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
-from corelm.runs import Strategy, Trace, apply, steps, texts_after
+from corelm.abilities import texts_after
+from corelm.runs import Strategy, chain_stages, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -74,8 +75,10 @@ def next_word(
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
-    row, trace = place.row(), Trace()
-    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    row, trace = place.row(), chain_stages.Trace()
+    fault = late or _fault(
+        lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
+    )
     columns = Columns(row, trace, place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault else place.drawn(columns.last)
@@ -109,7 +112,7 @@ def _draw(place: Place, sampler: Sampler, length: int) -> None:
         if place.ended:
             return
         row = place.row()
-        logits = apply(sampler, row, past.context)
+        logits = chain_stages.apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)

@@ -17,8 +17,9 @@ from corelm import (
     draw,
     softmax,
 )
+from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, params, text_writer
+from corelm.runs import ContextBuilder, chain_stages, params
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -76,7 +77,9 @@ class Place:
         else:
             rows = self._rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
-                builder.append_drawn(np.array([token]), apply(chain, row, builder.context), row)
+                builder.append_drawn(
+                    np.array([token]), chain_stages.apply(chain, row, builder.context), row
+                )
         return builder
 
     def words(self) -> list[dict[str, Any]]:
@@ -124,7 +127,7 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: Trace, ends: Collection[int]) -> None:
+    def __init__(self, model: Array, trace: chain_stages.Trace, ends: Collection[int]) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
@@ -189,7 +192,7 @@ class Columns:
         return float((q * self._nats).sum() / others)  # BLAS would wait for its threads
 
 
-def _about(result: StageResult) -> dict[str, Any]:
+def _about(result: chain_stages.StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),

@@ -59,7 +59,8 @@ class Request:
         """Read the declared fields of a body; return the request and the other fields."""
         if not isinstance(body, dict):
             raise ApiError(
-                f"the body must be a JSON object, not {printable.shown(body)}", code="no_object"
+                f"the body must be a JSON object, not {printable.shown(body)}",
+                code="no_object",
             )
         given = {name: value for name, value in body.items() if value is not None}
         for name in cls.refused.keys() & given.keys():
