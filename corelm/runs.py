@@ -28,6 +28,7 @@ from corelm.generation.prefix_cache import PrefixCache as PrefixCache
 from corelm.linting import temperature_of as temperature_of
 from corelm.models import atomic_files as atomic_files
 from corelm.models import identity as identity
+from corelm.models.human import human_surprisal as human_surprisal
 from corelm.numerics import divergences as divergences
 from corelm.registry import expressions as expressions
 from corelm.registry import models as named_models
@@ -49,6 +50,7 @@ __all__ = [
     "chain_stages",
     "divergences",
     "expressions",
+    "human_surprisal",
     "identity",
     "machine",
     "markup",

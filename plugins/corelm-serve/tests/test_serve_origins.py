@@ -5,12 +5,10 @@ import http.server
 import threading
 
 import pytest
-import uvicorn
 from corelm_serve.app import create_app
 from corelm_serve.security import Access, origin_of
-from corelm_serve.server import listen
 from corelm_serve.service import Service
-from serve_client import URL, Client, ToyModel, sample
+from serve_client import URL, Client, ToyModel, sample, served
 
 from corelm.errors import UsageError
 
@@ -144,26 +142,15 @@ def pages():
         server.shutdown()
 
 
-@contextlib.contextmanager
-def serving(origin):
-    """Yield the address of a server that pages of an origin may use."""
-    service = Service({"toy": ToyModel()})
-    with listen("127.0.0.1", 0) as socket:
-        port = socket.getsockname()[1]
-        app = create_app(service, Access.to("127.0.0.1", port, TOKEN, origins=[origin]))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(30)
-
-
 def test_a_browser_lets_the_named_page_ask_and_no_other(browser):
     from playwright.sync_api import Error
 
     [expected] = sample(ToyModel(), "the", sampler="stochastic", seed=1, length=8)
-    with pages() as named, pages() as other, serving(named) as address:
+    with (
+        pages() as named,
+        pages() as other,
+        served({"toy": ToyModel()}, token=TOKEN, origins=[named]) as address,
+    ):
         page = browser.new_page()
         page.goto(named)
         status, text = page.evaluate(ASK, [address, TOKEN, False])

@@ -20,6 +20,7 @@ SAMPLES = params.Parameter("samples", int, N, params.Rule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
     "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",
+    "until",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from and --diff."""
 ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
@@ -178,6 +179,15 @@ def report(
             "be given more than once.",
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Stop as soon as all intervals are narrow enough, such as 'width(surprisal) < "
+            "0.1' or 'width(surprisal.difference) < 0.1'. --samples or --prompts are the most; "
+            "all intervals hold at every moment.",
+        ),
+    ] = None,
     workers: options.Workers = None,
     scheduler: options.Scheduler = None,
     resume: Annotated[
@@ -212,6 +222,7 @@ def report(
     from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
+    from corelm_report.measure.until import Until
     from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
@@ -230,6 +241,9 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        stop = None if until is None else Until.read(prompt_input.text_argument(until))
+        if stop and resume:
+            raise UsageError("--resume continues a whole report: leave out --until")
         count, chosen = SAMPLES.convert(samples), scaling.choose(workers, scheduler)
         language_model = options.loaded(model, device, dtype)
         asked = plan(
@@ -253,7 +267,8 @@ def report(
             else NamedModel(options.loaded(scorer), named_models.label(scorer)),
         )
         opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
-        return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
+        command = shlex.join(["corelm", *context.obj])
+        return output.measure(asked, opened, resume, command, stop)
 
 
 def _prompts_in(file: str) -> Prompts:

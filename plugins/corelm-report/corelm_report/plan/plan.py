@@ -86,6 +86,7 @@ class Plan:
         texts: the texts of each prompt to keep, the first ones; None for all.
         scorer: a second model, under which the surprisal of the texts is measured too.
         warnings: likely mistakes in it.
+        anytime: its intervals hold at every moment, because it may grow.
     """
 
     model: LanguageModel
@@ -104,6 +105,7 @@ class Plan:
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
+    anytime: bool = False
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -169,6 +171,7 @@ class Plan:
             "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
+            **({"anytime": True} if self.anytime else {}),
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
