@@ -9,9 +9,9 @@ import typing
 
 from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import Decoding
+from corelm.decoding.state import Decoding, DecodingTask
 from corelm.decoding.step import NextLogits, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.exact import sampling_distribution
@@ -42,7 +42,7 @@ from corelm.numerics.distributions import (
 from corelm.params import param, renamed
 from corelm.registry.expressions import sampler
 from corelm.registry.models import load
-from corelm.sampler import Chain, Mask, Sampler, Switch
+from corelm.sampling import Chain, Mask, Sampler, Switch
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset as preset

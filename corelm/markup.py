@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from corelm.printable import strip_controls
 
-__all__ = ["Displayed", "Table"]
+__all__ = ["Displayable", "Table"]
 
 LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
@@ -148,7 +148,7 @@ def _paragraph(content: str) -> str:
     return f'<p style="white-space: pre-wrap; text-align: left">{content}</p>'
 
 
-class Displayed:
+class Displayable:
     """An object that shows itself in a notebook, and as text in a terminal."""
 
     def _parts(self) -> Sequence[Part]:

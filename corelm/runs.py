@@ -15,7 +15,7 @@ from corelm import stages as chain_stages
 from corelm.abilities import END as END
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
-from corelm.decoding.state import ModelLogits as ModelLogits
+from corelm.decoding.model_logits import ModelLogits as ModelLogits
 from corelm.generation import prompts as prompting
 from corelm.generation import teacher_forcing as teacher_forcing
 from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,12 @@ def test_the_public_names_are_complete_and_sorted():
 def test_no_other_name_is_public():
     with pytest.raises(AttributeError, match="module 'corelm' has no attribute 'compere'"):
         corelm.compere  # noqa: B018
+
+
+def test_no_module_has_the_name_of_a_public_function_or_class():
+    """`import corelm.sampler` would bind one of both, depending on what was imported before."""
+    modules = {module.name for module in pkgutil.iter_modules(corelm.__path__)}
+    assert not modules & (set(corelm.__all__) - {"plot"})
 
 
 def test_every_promised_name_is_public():

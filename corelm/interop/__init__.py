@@ -12,12 +12,12 @@ from corelm.interop.padded_session import PaddedSession
 from corelm.interop.session_trial import check_session, row_faults
 from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
-from corelm.registry.models import DisplayedModel
+from corelm.registry.models import DisplayableModel
 
 __all__ = [
     "CachedSession",
     "ChatTemplate",
-    "DisplayedModel",
+    "DisplayableModel",
     "EngineSampler",
     "PaddedSession",
     "check_session",

@@ -31,7 +31,7 @@ LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report(markup.Displayed):
+class Report(markup.Displayable):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/4`.

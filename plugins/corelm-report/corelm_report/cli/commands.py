@@ -16,7 +16,7 @@ from corelm.runs import named_models, params
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
 
-SAMPLES = params.Parameter("samples", int, N, params.Rule(ge=1))
+SAMPLES = params.Parameter("samples", int, N, params.ParamRule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
     "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",

@@ -36,6 +36,7 @@ from corelm_report.plan.human_corpus import (
     PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
+    known_texts,
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
@@ -43,7 +44,7 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
 """The package whose code takes part in every report."""
-NUMBERS = {name: params.Parameter(name, int, None, params.Rule(ge=least)) for name, least in
+NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 
@@ -269,7 +270,12 @@ def plan(
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
         clusters=clusters_of(prompts),
-        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
+        warnings=(
+            *warnings,
+            *known_texts(reference, model),
+            *notes_on_texts,
+            *_notes(candidates, model, starts),
+        ),
         **numbers,
     )
 

@@ -148,7 +148,7 @@ class FreeParameter:
     """
 
     expression: str
-    stages: tuple[expressions.Written, ...]
+    stages: tuple[expressions.ParsedStage, ...]
     path: Path
     stage: int
     parameter: params.Parameter
@@ -231,19 +231,21 @@ class FreeParameter:
             return
 
 
-def _open(stages: Sequence[expressions.Written]) -> Iterator[tuple[Path, int, params.Parameter]]:
+def _open(
+    stages: Sequence[expressions.ParsedStage],
+) -> Iterator[tuple[Path, int, params.Parameter]]:
     """Yield the open parameters of stages and of the samplers nested in them, with their places."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
-            if isinstance(value, expressions.Nested):
+            if isinstance(value, expressions.ParsedSampler):
                 for path, inner, parameter in _open(value.stages):
                     yield ((at, key), *path), inner, parameter
 
 
 def _put(
-    stages: Sequence[expressions.Written], path: Path, stage: int, given: dict[str, float]
-) -> list[expressions.Written]:
+    stages: Sequence[expressions.ParsedStage], path: Path, stage: int, given: dict[str, float]
+) -> list[expressions.ParsedStage]:
     """Return the stages with parameters given to one of them, the one at the end of a path."""
     whole = list(stages)
     if not path:
@@ -262,12 +264,12 @@ def _put(
     return whole
 
 
-def _arguments(stage: expressions.Written) -> dict[int | str, Any]:
+def _arguments(stage: expressions.ParsedStage) -> dict[int | str, Any]:
     """Return the parameters of a stage by place or by name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 
-def _left_open(stage: expressions.Written) -> list[params.Parameter]:
+def _left_open(stage: expressions.ParsedStage) -> list[params.Parameter]:
     name, values, named = stage
     declared = plugins.registry().sampler(name).parameters()
     unnamed = declared[len(values) :]

@@ -20,11 +20,11 @@ Place = Annotated[
     str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
 ]
 
-DIFFERENCE = params.Parameter("difference", float, None, params.Rule(gt=0))
-WIDTH = params.Parameter("width", float, None, params.Rule(gt=0))
-POWER = params.Parameter("power", float, 0.8, params.Rule(gt=0, lt=1))
-PAIRS = params.Parameter("pairs", int, 50, params.Rule(ge=1))
-PILOT = params.Parameter("pilot", int, 16, params.Rule(ge=2))
+DIFFERENCE = params.Parameter("difference", float, None, params.ParamRule(gt=0))
+WIDTH = params.Parameter("width", float, None, params.ParamRule(gt=0))
+POWER = params.Parameter("power", float, 0.8, params.ParamRule(gt=0, lt=1))
+PAIRS = params.Parameter("pairs", int, 50, params.ParamRule(ge=1))
+PILOT = params.Parameter("pilot", int, 16, params.ParamRule(ge=2))
 FIGURE = "surprisal"
 
 

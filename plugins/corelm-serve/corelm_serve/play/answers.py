@@ -80,7 +80,8 @@ def next_word(
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
-    row, trace = place.row(), chain_stages.Trace()
+    row = place.row()
+    trace: list[chain_stages.StageResult] = []
     fault = late or _fault(
         lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
     )

@@ -124,7 +124,7 @@ class Place:
         self.ids = (*self.ids, token)
 
 
-def valid_results(trace: chain_stages.Trace) -> chain_stages.Trace:
+def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
     """Return the results of stages before the first one that returned no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
@@ -138,7 +138,9 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: chain_stages.Trace, ends: Collection[int]) -> None:
+    def __init__(
+        self, model: Array, trace: list[chain_stages.StageResult], ends: Collection[int]
+    ) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
