@@ -12,7 +12,6 @@ from corelm import paths as paths
 from corelm import printable as printable
 from corelm import scaling as scaling
 from corelm import stages as chain_stages
-from corelm.abilities import END as END
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
 from corelm.decoding.model_logits import ModelLogits as ModelLogits
@@ -36,7 +35,6 @@ from corelm.registry import plugins as plugins
 from corelm.registry.strategies import Strategy as Strategy
 
 __all__ = [
-    "END",
     "BoundedCalls",
     "ContextBuilder",
     "ContinuousBatch",

@@ -319,7 +319,7 @@ def depth(error: Any) -> int:
     return sum(issubclass(base, corelm.CorelmError) for base in error.__mro__) - 1
 
 
-UNNAMED = {"KeyValueCache", "PaddedCache", "Stage", "TokenTrace"}
+UNNAMED = {"KeyValueCache", "PaddedCache", "ExplainedStage", "ExplainedToken"}
 """Protocols of plugins' classes and parts of results: documented, and imported by no program."""
 
 

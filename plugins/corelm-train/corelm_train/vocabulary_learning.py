@@ -9,7 +9,7 @@ from typing import Any
 from corelm.bundles import vocabularies, word_vocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import END
+from corelm.runs import prompting
 
 BATCH = 1024
 """Texts that TextVectorization reads at once; bounds its memory."""
@@ -55,11 +55,17 @@ def learn_words(
     layer = text_vectorization(style, size - end)
     layer.adapt(texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
     learned = [str(word) for word in layer.get_vocabulary()[2:]]
-    words = [word for word in learned if word != END]
+    words = [word for word in learned if word != prompting.END]
     if not words:
         raise DataError(f"the texts hold no tokens of the style {style!r}")
     return word_vocabulary.WordVocabulary(
-        [word_vocabulary.PADDING, word_vocabulary.UNKNOWN, *([END] if end else []), *words], style
+        [
+            word_vocabulary.PADDING,
+            word_vocabulary.UNKNOWN,
+            *([prompting.END] if end else []),
+            *words,
+        ],
+        style,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, explain
-from corelm.runs import END, Strategy, expressions, machine, params, plugins, temperature_of
+from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm_report.document.figures import FIGURES, MEAN
 from corelm_report.document.header import (
@@ -334,7 +334,7 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [
-        END if token in ends else explanation.text_of(token)
+        prompting.END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")

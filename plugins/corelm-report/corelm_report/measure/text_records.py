@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import has_token_bytes, texts_after
 from corelm.filters import likeliest_tokens, rank
-from corelm.runs import END, ModelLogits, divergences, teacher_forcing
+from corelm.runs import ModelLogits, divergences, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
@@ -124,7 +124,7 @@ def details(
     logits = step.model_logits[row]
     p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
-        "token": END if drawn.token in vocabulary.ends else drawn.text,
+        "token": prompting.END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
