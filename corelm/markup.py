@@ -146,7 +146,7 @@ def _paragraph(content: str) -> str:
     return f'<p style="white-space: pre-wrap; text-align: left">{content}</p>'
 
 
-class Displayed:
+class Displayable:
     """An object that shows itself in a notebook, and as text in a terminal."""
 
     def _parts(self) -> Sequence[Part]:

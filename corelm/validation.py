@@ -13,21 +13,21 @@ from corelm.errors import ModelOutputError, PluginError
 from corelm.numerics.distributions import Array, rows_are_valid
 
 if TYPE_CHECKING:
-    from corelm.sampler import Sampler
+    from corelm.sampling import Sampler
 
 
-KINDS = ("temperature", "filter", "penalty", "mask", "other")
-READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
+KINDS = ("temperature", "filter", "penalty", "other")
+READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
 """The parts of a context that a sampler can declare in `reads`."""
 
 
 def check_attributes(cls: type[Sampler]) -> None:
     """Raise if a class attribute is outside the contract; freeze the others."""
     wrong = f"not a sampler: {cls.__name__}"
-    if cls.kind not in KINDS:
-        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     if cls.kind == "mask" and not hasattr(cls, "allowed"):
         raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
+    if cls.kind not in (*KINDS, "mask"):
+        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 import corelm
-from corelm.interop import DisplayedModel
+from corelm.interop import DisplayableModel
 from corelm.markup import Passage, Table, Word, words
 from corelm.testing import ToyModel
 
@@ -97,7 +97,7 @@ def test_a_model_shows_what_it_is():
 
 
 def test_a_model_of_any_kind_shows_its_name_and_sizes():
-    class Engine(DisplayedModel, ToyModel):
+    class Engine(DisplayableModel, ToyModel):
         pass
 
     assert "13 tokens" in shown(Engine()).text

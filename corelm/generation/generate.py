@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
@@ -22,7 +23,7 @@ from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""

@@ -14,9 +14,8 @@ from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Vocabulary
-from corelm.markup import Displayed, Passage, Word
-from corelm.sampler import Sampler
-from corelm.stages import has_masks
+from corelm.markup import Displayable, Passage, Word
+from corelm.sampling import Sampler, has_masks
 
 
 class Text:
@@ -110,7 +109,7 @@ class TokenRecord:
 
 
 @dataclass(frozen=True)
-class Generation(Displayed):
+class Generation(Displayable):
     """A generated text.
 
     Attributes:
@@ -168,7 +167,7 @@ MOST_SHOWN = 20
 """The texts of a list that are shown."""
 
 
-class Generations(list[Generation], Displayed):
+class Generations(list[Generation], Displayable):
     """Texts of a run: a list that shows its first texts in a notebook, and with `print`."""
 
     def __str__(self) -> str:

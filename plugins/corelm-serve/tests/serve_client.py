@@ -104,7 +104,7 @@ class Raises(corelm.Sampler):
     at: int = param(0, "the step")
 
     def __call__(self, logits, context):
-        if context.step >= self.at:
+        if context.position >= self.at:
             raise RuntimeError("a fault of the plugin")
         return logits
 

@@ -27,11 +27,11 @@ from corelm.commands import (
     text_argument,
 )
 from corelm.errors import UsageError
-from corelm.runs import MODEL, Parameter, Rule, label
+from corelm.runs import MODEL, Parameter, ParamRule, label
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
 
-SAMPLES = Parameter("samples", int, N, Rule(ge=1))
+SAMPLES = Parameter("samples", int, N, ParamRule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
     "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",

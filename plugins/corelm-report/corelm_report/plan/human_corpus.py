@@ -14,7 +14,7 @@ from corelm.bundles import corpus
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import (
     Parameter,
-    Rule,
+    ParamRule,
     counted,
     digest_of_texts,
     home,
@@ -24,7 +24,7 @@ from corelm.runs import (
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
+PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, ParamRule(ge=1))
 
 
 @dataclass(frozen=True)

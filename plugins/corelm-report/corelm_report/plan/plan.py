@@ -15,7 +15,7 @@ from corelm.runs import (
     Job,
     Offer,
     Parameter,
-    Rule,
+    ParamRule,
     as_settings,
     checksum_of,
     code_of,
@@ -55,7 +55,7 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
 """The package whose code takes part in every report."""
-NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
+NUMBERS = {name: Parameter(name, int, None, ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 

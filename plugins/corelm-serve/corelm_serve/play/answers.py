@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, Trace, apply, human_surprisal, steps
+from corelm.runs import StageResult, Strategy, apply, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -80,7 +80,8 @@ def next_word(
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
-    row, trace = place.row(), Trace()
+    row = place.row()
+    trace: list[StageResult] = []
     fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
     columns = Columns(row, valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)

@@ -20,7 +20,7 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, written
+from corelm.runs import ContextBuilder, StageResult, apply, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -122,7 +122,7 @@ class Place:
         self.ids = (*self.ids, token)
 
 
-def valid_results(trace: Trace) -> Trace:
+def valid_results(trace: list[StageResult]) -> list[StageResult]:
     """Return the results of stages before the first one that returned no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
@@ -136,7 +136,7 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: Trace, ends: Collection[int]) -> None:
+    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
