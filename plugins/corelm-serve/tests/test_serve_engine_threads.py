@@ -53,7 +53,7 @@ def _with_note(method, note, name):
     return call
 
 
-class Plugin:
+class NotedEngines:
     """Offers the engine as `noted:NAME`."""
 
     @staticmethod
@@ -65,7 +65,7 @@ class Plugin:
 @pytest.fixture
 def model():
     if "noted" not in {offer.name for offer in registry().offers("corelm_models")}:
-        registry().register(Plugin)
+        registry().register(NotedEngines)
     return loaded(["noted"], None, None)["noted"]
 
 
