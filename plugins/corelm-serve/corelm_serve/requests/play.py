@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.runs import DEEPEST
+from corelm.runs import expressions
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
@@ -15,15 +15,15 @@ from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOS
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
 CARD = ("expression", "neutral")
-"""What a nested stage may have too: defaults come with it, and the page returns them."""
+"""Further keys of a nested stage, which come with the defaults and which the page sends back."""
 MOST_DRAWN = 4_096
-"""Tokens after the prompt."""
+"""The most tokens after the prompt."""
 MOST_WRITTEN = 256
-"""Tokens that one request draws."""
+"""The most tokens that one request draws."""
 MOST_DRAWS = 1_000
 """Draws at one place."""
 MOST_LISTED = 200
-"""Likely tokens that are listed."""
+"""The most likely tokens that are listed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class StageList:
             return [self._parameter(each, depth) for each in value]
         if not isinstance(value, dict) or "stages" not in value:
             return value
-        if value.keys() != {"stages"} or depth == DEEPEST:
+        if value.keys() != {"stages"} or depth == expressions.DEEPEST:
             raise ValueError
         return {"stages": self.read(value["stages"], depth + 1)}
 
@@ -86,7 +86,7 @@ class ChainRequest(Request):
     )
 
     def check(self) -> None:
-        """Raise unless the chain is given in one way."""
+        """Raise unless the request gives the chain in exactly one way."""
         given = [
             name for name in ("sampler", "stages", "settings") if getattr(self, name) is not None
         ]
