@@ -30,6 +30,7 @@ export class Side {
     this.draws = 0; // at this place, beside the theory
     this.stage = null; // whose arithmetic is shown
     this.words = new WordsView(this.part("words"), {
+      levels: offered.levels,
       alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
       take: (node, word) => page.take(this, node, word),
       goTo: (node) => { this.text.tree.goTo(node.parent); page.changed(this); },
