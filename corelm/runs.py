@@ -101,14 +101,14 @@ from corelm.registry.strategies import strategy as strategy
 from corelm.scaling.code_digests import as_settings as as_settings
 from corelm.scaling.code_digests import code_of as code_of
 from corelm.scaling.code_digests import loader_of as loader_of
-from corelm.scaling.executor import Executor as Executor
 from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
-from corelm.scaling.executor import Unit as Unit
 from corelm.scaling.executor import choose as choose
 from corelm.scaling.job import SAME_BITS as SAME_BITS
 from corelm.scaling.job import Job as Job
 from corelm.scaling.job import differences as differences
 from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
+from corelm.scaling.units import Executor as Executor
+from corelm.scaling.units import Unit as Unit
 from corelm.stages import StageResult as StageResult
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result

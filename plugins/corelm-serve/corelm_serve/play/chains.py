@@ -10,13 +10,12 @@ from typing import Any
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm.runs import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
+from corelm.runs import Offer, Parameter, Parameterized, parts, refuse_local, registry
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
+from corelm_serve.requests.stages import UNCHANGED, built
 from corelm_serve.requests.trials import try_expression, try_settings, try_stages
-
-UNCHANGED = "stochastic"
 
 
 def chain_of(request: ChainRequest) -> Sampler:
@@ -49,28 +48,6 @@ def _read(request: ChainRequest) -> Sampler:
     assert request.sampler is not None
     try_expression(request.sampler, "sampler")
     return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
-
-
-def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
-    """Return the chain of stages."""
-    if not stages:
-        return corelm.sampler(UNCHANGED)
-    return build((each["name"], [], {**map_values(each["parameters"])}) for each in stages)
-
-
-def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
-    return {name: _value(value) for name, value in parameters.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"stages"}:
-        return built(value["stages"])
-    if isinstance(value, list):
-        return tuple(map(_value, value))
-    return (
-        {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
-    )
 
 
 def _from_settings(text: str) -> Sampler:

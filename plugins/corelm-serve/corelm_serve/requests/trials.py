@@ -18,6 +18,7 @@ from corelm import TextPatterns, from_settings
 from corelm.errors import UsageError
 from corelm.runs import BoundedCalls, TooMuchError, refuse_local, strategy
 from corelm_serve.errors import ApiError
+from corelm_serve.requests.stages import built
 
 CALLS = BoundedCalls(seconds=1.0)
 """With a bound for each expression; ordinary ones take less than a millisecond."""
@@ -135,6 +136,4 @@ def _build(kind: str, *arguments: Any) -> None:
         case "patterns":
             TextPatterns(patterns=arguments[0])
         case "stages":
-            from corelm_serve.play.chains import built  # which imports this module
-
             built(*arguments)
