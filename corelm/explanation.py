@@ -182,6 +182,13 @@ class Explanation(Displayable):
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
+    def __str__(self) -> str:
+        return self._repr_text_()
+
+    def __repr__(self) -> str:  # without arrays of the vocabulary's length
+        place = f"prompt={self.prompt!r}, after={self.after!r}, sampler={str(self.sampler)!r}"
+        return f"Explanation({place}, {len(self.stages)} stages)"
+
     def _parts(self) -> list[Table]:
         """Return the stages and the likeliest tokens."""
         shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]

@@ -46,6 +46,7 @@ from corelm.models.atomic_files import sha256 as sha256
 from corelm.models.atomic_files import try_lock as try_lock
 from corelm.models.atomic_files import write_file as write_file
 from corelm.models.corpus import read_texts as read_texts
+from corelm.models.human import human_surprisal as human_surprisal
 from corelm.models.identity import checksum_of as checksum_of
 from corelm.models.identity import digest_of_texts as digest_of_texts
 from corelm.models.identity import identity_of as identity_of
@@ -176,6 +177,7 @@ __all__ = [
     "fresh_seed",
     "hashes_of_secrets",
     "home",
+    "human_surprisal",
     "identity_of",
     "invalid_result",
     "label",

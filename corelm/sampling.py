@@ -55,6 +55,10 @@ class Sampler(Displayable, Parameterized, ABC):
     """The parameter values that together switch the sampler off: the logits come back unchanged,
     so the core skips the call. Empty if there are no such values."""
 
+    example: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Parameter values with a visible effect, with which a program such as `corelm play` offers the
+    sampler; where the defaults are neutral, they would show nothing."""
+
     reads: ClassVar[frozenset[str]] = READABLE
     """The parts of the context that the result depends on: of `tokens`, `position`, `surprisal`,
     `model_surprisal` and `vocabulary`. An empty set means the logits alone."""

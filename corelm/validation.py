@@ -41,18 +41,21 @@ def check_attributes(cls: type[Sampler]) -> None:
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
         )
     names = [field.name for field in dataclasses.fields(cls)]
-    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(names):
-        has = ", ".join(names) or "none"
-        raise PluginError(
-            f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
-            f"the parameters are: {has}"
-        )
+    for name in ("neutral", "example"):
+        values = getattr(cls, name)
+        if not isinstance(values, Mapping) or not set(values) <= set(names):
+            has = ", ".join(names) or "none"
+            raise PluginError(
+                f"{wrong}.{name} must map parameters to values, not be {values!r}; "
+                f"the parameters are: {has}"
+            )
     for flag in ("is_argmax_invariant", "is_shift_invariant"):
         if not isinstance(getattr(cls, flag), bool):
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
     # A class attribute that could change would change every sampler made before.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
+    cls.example = MappingProxyType(dict(cls.example))
 
 
 def fault_of_result(result: Any, logits: Array) -> str:

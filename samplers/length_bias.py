@@ -34,6 +34,7 @@ class LengthBias(Sampler):
 
     kind = "penalty"
     neutral = {"weight": 0.0}
+    example = {"weight": 0.1}
     reads = frozenset({"position", "vocabulary"})
 
     weight: float = param(

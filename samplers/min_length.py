@@ -30,6 +30,7 @@ class MinLength(Mask):
     """
 
     neutral = {"n": 0}
+    example = {"n": 10}
     reads = frozenset({"position", "vocabulary"})
 
     n: int = param(0, "tokens to draw before the text may end", ge=0)

@@ -40,6 +40,7 @@ class Schedule(Switch):
     """
 
     neutral = {"first": Stochastic(), "last": Stochastic()}
+    example = {"first": "temperature(t=1.5)", "last": "temperature(t=0.5)"}
     reads = frozenset({"position"})
     is_argmax_invariant = True
 

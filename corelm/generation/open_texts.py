@@ -163,6 +163,23 @@ class Generation(Displayable):
         return [Passage(self.prompt, drawn or [Word(self.text, math.nan, "")], note)]
 
 
+MOST_SHOWN = 20
+"""The texts of a list that are shown."""
+
+
+class Generations(list[Generation], Displayable):
+    """Texts of a run: a list that shows its first texts in a notebook, and with `print`."""
+
+    def __str__(self) -> str:
+        return self._repr_text_()
+
+    def _parts(self) -> list[Passage]:
+        """Return the parts of the first texts, and the number of the others."""
+        shown = [part for each in self[:MOST_SHOWN] for part in each._parts()]
+        more = len(self) - MOST_SHOWN
+        return [*shown, *([Passage("", [], f"and {more:,} more texts")] if more > 0 else [])]
+
+
 class OpenTexts:
     """The growing texts of some samples of a run.
 

@@ -109,6 +109,13 @@ class Raises(corelm.Sampler):
         return logits
 
 
+class Spoils(corelm.Sampler):
+    """A sampler that returns no distribution."""
+
+    def __call__(self, logits, context):
+        return logits * float("nan")
+
+
 class Hangs(corelm.Sampler):
     """A sampler that takes its time."""
 
@@ -158,7 +165,7 @@ class MODULE:
     @staticmethod
     @corelm.hookimpl
     def corelm_samplers():
-        return {"raises": Raises, "hangs": Hangs, "opens": Opens}
+        return {"raises": Raises, "hangs": Hangs, "opens": Opens, "spoils": Spoils}
 
     @staticmethod
     @corelm.hookimpl
