@@ -32,7 +32,7 @@ class Strategy(NamedTuple):
 
     @property
     def stages(self) -> tuple[Sampler | Decoder, ...]:
-        """Its stages as in its expression, which omits the model's own distribution."""
+        """The stages of its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
         alone = self.sampler == built_in(WITHOUT)
@@ -83,7 +83,7 @@ def strategy(expression: str | Sampler | Decoder) -> Strategy:
 
 
 def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
-    """Yield each stage of a sampler, or a decoder, before the parts of its parameters.
+    """Walk depth-first: yield each stage, then the samplers in its parameters.
 
     Example:
         >>> [part.name for part in parts(strategy("phase(start=1, inside=top_p) | top_k").sampler)]

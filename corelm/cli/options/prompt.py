@@ -16,7 +16,7 @@ from corelm.paths import open_input
 
 STDIN = "-"
 LARGEST = 2**25
-"""Bytes of a prompt, or of a file of prompts, at most."""
+"""The largest prompt, or file of prompts, in bytes."""
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:
