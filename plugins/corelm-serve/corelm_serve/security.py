@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corelm.errors import UsageError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.play.classroom import JOIN, Classroom
 from corelm_serve.responses import error_response
@@ -271,7 +271,7 @@ def origin_of(text: str) -> str:
         raise UsageError(f"--allow-origin {text} would be {reason}; name each origin")
     found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", text.lower())
     if found is None:
-        message = f"--allow-origin must be such as https://example.org, not {shown(text)}"
+        message = f"--allow-origin must be such as https://example.org, not {printable.shown(text)}"
         raise UsageError(message)
     scheme, host, port = found.groups()
     is_default = port in (None, ":80" if scheme == "http" else ":443")

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 import corelm
 from corelm import param
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 __all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample", "served"]
@@ -178,5 +178,5 @@ class MODULE:
 
 def register():
     """Register the samplers, once."""
-    if "raises" not in {offer.name for offer in registry().offers("corelm_samplers")}:
-        registry().register(MODULE)
+    if "raises" not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
+        plugins.registry().register(MODULE)

@@ -11,7 +11,7 @@ from corelm_serve.settings import Limits
 from serve_client import Likeliest, next_word, register
 
 import corelm
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 CHAINS = [
@@ -177,7 +177,9 @@ def test_a_text_that_has_ended_is_not_continued(client):
 WATERMARKS = {"green_list", "gumbel_max", "synthid"}  # whose key no request may set
 
 
-@pytest.mark.parametrize("name", sorted({each.name for each in registry().samplers()} - WATERMARKS))
+@pytest.mark.parametrize(
+    "name", sorted({each.name for each in plugins.registry().samplers()} - WATERMARKS)
+)
 def test_each_sampler_comes_back_from_its_card(client, name):
     cards = {each["name"]: each for each in client.get("/api/samplers").json()["samplers"]}
     assert not WATERMARKS & cards.keys()

@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import StageResult, Strategy, apply, human_surprisal, steps
+from corelm.runs import Strategy, chain_stages, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -82,8 +82,10 @@ def next_word(
         "ended": place.ended,
     }
     row = place.row()
-    trace: list[StageResult] = []
-    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    trace: list[chain_stages.StageResult] = []
+    fault = late or _fault(
+        lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
+    )
     columns = Columns(row, valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
@@ -140,7 +142,7 @@ def _draw(place: Place, sampler: Sampler, length: int) -> None:
         if place.ended:
             return
         row = place.row()
-        logits = apply(sampler, row, past.context)
+        logits = chain_stages.apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)

@@ -20,7 +20,7 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, apply, written
+from corelm.runs import ContextBuilder, chain_stages, params
 from corelm_serve.models import ServedModel
 from corelm_serve.play.arithmetic import arithmetic
 from corelm_serve.play.rows import RowCache
@@ -81,7 +81,9 @@ class Place:
         else:
             rows = self._rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
-                builder.append_drawn(np.array([token]), apply(chain, row, builder.context), row)
+                builder.append_drawn(
+                    np.array([token]), chain_stages.apply(chain, row, builder.context), row
+                )
         return builder
 
     def words(self) -> list[dict[str, Any]]:
@@ -136,7 +138,7 @@ class Place:
         self.ids = (*self.ids, token)
 
 
-def valid_results(trace: list[StageResult]) -> list[StageResult]:
+def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
     """Return the results of stages before the first one that returned no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
@@ -150,7 +152,9 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
+    def __init__(
+        self, model: Array, trace: list[chain_stages.StageResult], ends: Collection[int]
+    ) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
@@ -223,7 +227,7 @@ class Columns:
         return float((q * self._nats).sum() / others)
 
 
-def _about(result: StageResult) -> dict[str, Any]:
+def _about(result: chain_stages.StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),
@@ -240,7 +244,7 @@ def _short(stage: Sampler) -> str:
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [
-        f"{each.name}={written(value)}"
+        f"{each.name}={params.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]
