@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, TooMuchError, UsageError
 from corelm.printable import reason_of
 
 PATIENCE = 10.0
@@ -30,10 +30,6 @@ NICENESS = 10
 """The niceness of a child: it gives way to its parent, which may be a server."""
 FORBEARANCE = 2.0
 """Processor seconds to import what a call needs, on top of the call's own."""
-
-
-class TooMuchError(UsageError):
-    """A call exceeded its limit of time or memory."""
 
 
 class BoundedCalls:

@@ -14,7 +14,7 @@ from corelm.caching import cached_property
 from corelm.context import Context, protect
 from corelm.decoder import Decoder
 from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
@@ -274,7 +274,7 @@ def explain(
         raise UsageError(f"step must be at least 0, and 0 with a text after, not {step}")
     if decoder is not None and (step or after):
         raise UsageError("after and step explain a sampler: leave out the decoder")
-    seed = (fresh_seed() if seed is None else seed) if step else None
+    seed = (RandomStream.fresh_seed() if seed is None else seed) if step else None
     task = DecodingTask(model, ids, chain, RandomStream(seed or 0, (0,)), max(step, 1), unknown)
     decoding = task.start()
     for _ in range(step):

@@ -22,6 +22,8 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
+__all__ = ["ParamRule", "Parameter", "Parameterized", "refuse_local", "written"]
+
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
 

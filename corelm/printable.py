@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+__all__ = ["LONGEST", "counted", "did_you_mean", "one_line", "reason_of", "shown", "strip_controls"]
+
 LONGEST = 60
 """The longest value that a message shows in full, in characters."""
 LONGEST_MESSAGE = 2_000
@@ -20,7 +22,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
-def printable(text: str, mark: str = "") -> str:
+def strip_controls(text: str, mark: str = "") -> str:
     """Return a text without control characters, except tab and newline.
 
     Lone surrogates, which no encoding can write, become the replacement character.
@@ -30,7 +32,7 @@ def printable(text: str, mark: str = "") -> str:
         mark: written in place of each character that is removed.
 
     Example:
-        >>> printable("a\\x1b]52;c;bHM=\\x07b")
+        >>> strip_controls("a\\x1b]52;c;bHM=\\x07b")
         'a]52;c;bHM=b'
     """
     return _UNWRITABLE.sub("\ufffd", _CONTROL.sub(mark, text))
@@ -43,7 +45,7 @@ def one_line(text: str) -> str:
         >>> one_line("two\\nlines\\x07")
         'two lines'
     """
-    return " ".join(printable(text).split())
+    return " ".join(strip_controls(text).split())
 
 
 def reason_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from corelm.abilities import text_writer
 from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
-from corelm.generation.endings import ends_in_loop
+from corelm.generation.endings import Endings
 from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
 from corelm.language_model import LanguageModel
@@ -94,7 +94,7 @@ class ScoredText:
     @property
     def is_loop(self) -> bool:
         """True if it ends by repeating one phrase three times."""
-        return ends_in_loop([each.token for each in self.tokens])
+        return Endings.in_loop([each.token for each in self.tokens])
 
     @property
     def words(self) -> list[ScoredWord]:

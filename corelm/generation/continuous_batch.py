@@ -19,7 +19,7 @@ from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
-from corelm.generation.generate import BATCH, Texts
+from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prefix_cache import PrefixCache
 from corelm.generation.prompts import encoded
@@ -63,11 +63,11 @@ class ContinuousBatch:
 
     Example:
         >>> from corelm.generation.endings import Endings
-        >>> from corelm.registry.strategies import strategy
+        >>> from corelm.registry.strategies import Strategy
         >>> from corelm.testing import ToyModel
         >>> batch = ContinuousBatch(ToyModel())
         >>> for prompt in ("the", "the cat"):
-        ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))
+        ...     _ = batch.add(Texts(prompt, Strategy.of("greedy"), 3, 1, 1, Endings()))
         >>> while batch:
         ...     for request in batch.step():
         ...         if request.is_finished:
@@ -75,6 +75,12 @@ class ContinuousBatch:
          cat sat on
          sat on the
     """
+
+    batches = staticmethod(batches)
+    """The indices of n samples, in batches that are decoded together."""
+
+    ROWS = BATCH
+    """The texts that grow at once by default."""
 
     def __init__(
         self,
@@ -108,6 +114,33 @@ class ContinuousBatch:
         request = BatchedTexts(self._model, texts, samples, measured)
         self._waiting.append(request)
         return request
+
+    @classmethod
+    def in_order(
+        cls,
+        model: LanguageModel,
+        requests: Iterable[tuple[Texts, Sequence[int]]],
+        measured: bool = False,
+        rows: int = BATCH,
+    ) -> Iterator[BatchedTexts]:
+        """Write the texts of requests together; yield each request in order, when it has ended.
+
+        Args:
+            model: the language model.
+            requests: texts, and the indices of the samples to write of each.
+            measured: keep a `TokenRecord` for each token.
+            rows: the largest number of texts that grow at once.
+        """
+        batch, left = cls(model, rows), iter(requests)
+        order: deque[BatchedTexts] = deque()
+        while True:
+            more = islice(left, AHEAD - len(order))
+            order += [batch.add(texts, samples, measured) for texts, samples in more]
+            if not order:
+                return
+            batch.step()
+            while order and order[0].is_finished:
+                yield order.popleft()
 
     def step(self) -> list[BatchedTexts]:
         """Draw a token of each growing text; return their requests, and requests that failed.
@@ -282,29 +315,3 @@ class BatchedTexts:
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.finish()
-
-
-def write_in_order(
-    model: LanguageModel,
-    requests: Iterable[tuple[Texts, Sequence[int]]],
-    measured: bool = False,
-    rows: int = BATCH,
-) -> Iterator[BatchedTexts]:
-    """Write the texts of requests together; yield each request in order, when it has ended.
-
-    Args:
-        model: the language model.
-        requests: texts, and the indices of the samples to write of each.
-        measured: keep a `TokenRecord` for each token.
-        rows: the largest number of texts that grow at once.
-    """
-    batch, left = ContinuousBatch(model, rows), iter(requests)
-    order: deque[BatchedTexts] = deque()
-    while True:
-        more = islice(left, AHEAD - len(order))
-        order += [batch.add(texts, samples, measured) for texts, samples in more]
-        if not order:
-            return
-        batch.step()
-        while order and order[0].is_finished:
-            yield order.popleft()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm.abilities import render_chat
-from corelm.decoding.random_stream import fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.generate import stream
@@ -44,7 +44,7 @@ class Conversation:
     ) -> None:
         self._model, self.length = model, length
         self.strategy = strategy
-        self.seed: int = fresh_seed() if seed is None else seed
+        self.seed: int = RandomStream.fresh_seed() if seed is None else seed
         self.messages: list[dict[str, str]] = []
         if system:
             self.messages.append({"role": "system", "content": system})

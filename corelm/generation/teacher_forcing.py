@@ -15,6 +15,8 @@ from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
+__all__ = ["ForcedTokens", "prompt_and_text", "read_logits", "teacher_forced"]
+
 Ids = NDArray[np.int64]
 
 LOGITS_BYTES = 64 * 2**20

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from corelm.abilities import NO_TEMPLATE
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
 from corelm.interop.requirements import requires
@@ -46,6 +47,9 @@ class ChatTemplate:
         >>> template.render([{"role": "user", "content": "Hello"}])
         '<user> Hello$<assistant>'
     """
+
+    MISSING = NO_TEMPLATE
+    """The error of a model that has none."""
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         if len(source) > LARGEST:

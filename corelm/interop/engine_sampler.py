@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
@@ -69,7 +69,7 @@ class EngineSampler:
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary = seed is not None, vocabulary
         self._never: dict[int, NDArray[np.int64]] = {}
-        self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
+        self._random_stream = RandomStream(RandomStream.fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
 

@@ -16,6 +16,8 @@ from typing import Any
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
 from corelm.printable import reason_of
 
+__all__ = ["check_hub_model", "check_model_folder", "hub_models", "requires"]
+
 WEIGHTS = ".safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 NAMED = "transformers_weights"

@@ -20,6 +20,19 @@ from filelock import FileLock, Timeout
 
 from corelm.errors import ModelFileError, UsageError
 
+__all__ = [
+    "check_free",
+    "decode_text",
+    "dump_json",
+    "error_reason",
+    "parse_json",
+    "read_file",
+    "remove_leftovers",
+    "sha256",
+    "try_lock",
+    "write_file",
+]
+
 JSON_LIMIT = 2**20
 """The largest JSON document, in bytes."""
 

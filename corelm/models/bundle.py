@@ -28,8 +28,20 @@ from corelm.errors import ModelFileError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.networks import Architecture
+from corelm.models.networks.kinds import weights_below
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.models.weights import check, parse_weights, shapes
+
+__all__ = [
+    "Bundle",
+    "check_target",
+    "describe",
+    "read",
+    "set_weights",
+    "weights_below",
+    "weights_of",
+    "write",
+]
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"

@@ -16,6 +16,8 @@ import numpy as np
 from corelm.errors import DataError
 from corelm.paths import home, open_input
 
+__all__ = ["Corpus", "corpus", "read_texts"]
+
 logger: logging.Logger = logging.getLogger("corelm")
 
 Item = TypeVar("Item")

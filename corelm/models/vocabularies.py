@@ -17,6 +17,17 @@ from corelm.errors import ModelFileError
 from corelm.language_model import Vocabulary
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
+__all__ = [
+    "ALPHABET",
+    "BYTE_PAIRS",
+    "FIRST_MERGE",
+    "TOKENS",
+    "BytePairVocabulary",
+    "Merge",
+    "StoredVocabulary",
+    "read_vocabulary",
+]
+
 BYTE_PAIRS = "byte-pairs"
 BYTE_PAIRS_HELP = "pieces of words, learned from the texts as GPT-2's are; any text can be written"
 

@@ -14,6 +14,8 @@ from corelm.abilities import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
 
+__all__ = ["DASH", "MARKED", "PADDING", "UNKNOWN", "WordVocabulary"]
+
 PADDING, UNKNOWN = "", "[UNK]"
 
 SPACE = " \t\n\r\f\v"

@@ -24,6 +24,16 @@ from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
 
+__all__ = [
+    "DIVERGENCES",
+    "LEAST",
+    "Compared",
+    "ModelRows",
+    "moments",
+    "nan_if_impossible",
+    "without_tokens",
+]
+
 Floats = NDArray[np.float64]
 
 LEAST = -1e30

@@ -16,6 +16,20 @@ from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
 from corelm.sampling import Chain, Sampler
 
+__all__ = [
+    "DEEPEST",
+    "MOST_CHARACTERS",
+    "STAGE",
+    "ParsedSampler",
+    "ParsedStage",
+    "build",
+    "built_in",
+    "make",
+    "parameters_of",
+    "read_stages",
+    "split_at",
+]
+
 MOST_CHARACTERS = 10_000
 """The longest expression, in characters; a longer one is refused unread."""
 DEEPEST = 16

@@ -30,6 +30,8 @@ from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
 from corelm.stateless_model import lifted
 
+__all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "local_models", "plugin_of"]
+
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
 of this name."""

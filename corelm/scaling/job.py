@@ -19,15 +19,15 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
 from typing import Any
 
+from corelm import machine
 from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.machine import machine
 from corelm.models.identity import identity_of
-from corelm.printable import printable, reason_of, shown
+from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, plugin_of
 from corelm.registry.registry import registry
-from corelm.registry.strategies import parts, strategy
+from corelm.registry.strategies import Strategy, parts
 from corelm.sampling import Sampler
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.executor import Unit
@@ -40,8 +40,6 @@ LONGEST_LIST = 200
 """The longest list of settings that a message shows, in characters."""
 
 OWN = ("corelm", "numpy")
-SAME_BITS = ("platform", "kernels", "vector_width")
-"""The facts of `machine` that decide the last bits of a result."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,9 @@ def _compare(name: str, expected: str, found: str) -> None:
 
 def _versions(names: Iterable[str]) -> Mapping[str, str]:
     """Return the versions of these packages, and the facts that decide the last bits."""
-    here = machine()
-    packages = {name: _version(name) for name in names if name not in SAME_BITS}
-    return packages | {name: str(here[name]) for name in SAME_BITS}
+    here = machine.facts()
+    packages = {name: _version(name) for name in names if name not in machine.SAME_BITS}
+    return packages | {name: str(here[name]) for name in machine.SAME_BITS}
 
 
 def _version(package: str) -> str:
@@ -180,7 +178,7 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
 
 def _reads_back(thing: Sampler | Decoder) -> bool:
     try:
-        return strategy(str(thing)) == strategy(thing)
+        return Strategy.of(str(thing)) == Strategy.of(thing)
     except (UsageError, UnknownNameError):
         return False
 
@@ -304,7 +302,7 @@ def _without(values: list[Any], others: list[Any]) -> list[Any]:
 def _in_words(value: Any) -> str:
     if not isinstance(value, list):
         return "none" if value is None else shown(value)
-    text = printable(", ".join(map(str, value)))
+    text = strip_controls(", ".join(map(str, value)))
     return shorten(text, LONGEST_LIST, placeholder=" ...") or "none"
 
 

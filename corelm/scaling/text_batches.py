@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.generation.continuous_batch import write_in_order
+from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
@@ -92,7 +92,7 @@ class WritePrompts:
 
     def __call__(self, model: LanguageModel) -> list[str]:
         lines: list[str] = []
-        for ended in write_in_order(model, self.parts):
+        for ended in ContinuousBatch.in_order(model, self.parts):
             if ended.error:
                 raise ended.error
             lines += [line(text) for text in ended.open_texts.generations()]

@@ -4,7 +4,7 @@ import numpy as np
 
 from corelm import Mask, hookimpl, param
 from corelm.filters import token_sequence
-from corelm.runs import ends_in_loop
+from corelm.runs import Endings
 
 
 class BreakLoop(Mask):
@@ -63,7 +63,11 @@ def turn_of(tokens, words, times):
     # Try the longest prefix of the words first, even if it also continues the loop.
     for written in range(len(words) - 1, -1, -1):
         before = len(since) - written
-        if before > 0 and since[before:] == words[:written] and ends_in_loop(since[:before], times):
+        if (
+            before > 0
+            and since[before:] == words[:written]
+            and Endings.in_loop(since[:before], times)
+        ):
             return written
     return None
 
@@ -77,7 +81,7 @@ def _last_break(tokens, words, times):
     for place in range(len(tokens) - size + 1 if size else 0):
         # Compare the words first, as they rule out nearly every place.
         is_words = place > start and tokens[place : place + size] == words
-        if is_words and ends_in_loop(tokens[start:place], times):
+        if is_words and Endings.in_loop(tokens[start:place], times):
             start = place + size
     return start
 

@@ -18,7 +18,7 @@ from corelm import (
     same_vocabulary,
     softmax,
 )
-from corelm.runs import never_drawn
+from corelm.runs import prompting
 
 LOWEST = -1e4
 """The lowest log-probability; lower ones are raised to it, so that differences are finite."""
@@ -206,7 +206,7 @@ class GuidedModel:
         return GuidedSession(
             [reading.start(tokens) for reading in self._readings],
             self._combine,
-            never_drawn(self.vocabulary, self._unknown),
+            prompting.never_drawn(self.vocabulary, self._unknown),
         )
 
     def next_token_distribution(self, tokens):

@@ -24,10 +24,10 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
-from corelm import Generation, from_settings
+from corelm import Generation, RandomStream, from_settings
 from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, Texts, fresh_seed, strategy, write_in_order
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
 LENGTH = 256
 """The largest number of tokens of a task that states none."""
@@ -81,9 +81,9 @@ class CorelmAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         # Inspect's command line splits a value at its commas.
         joined = sampler if sampler is None or isinstance(sampler, str) else ",".join(sampler)
-        self._strategy = None if joined is None else strategy(joined)
+        self._strategy = None if joined is None else Strategy.of(joined)
         self._model = corelm.load(model_name, device=device, dtype=dtype)
-        self._seed = fresh_seed() if seed is None else seed
+        self._seed = RandomStream.fresh_seed() if seed is None else seed
         self._asked: Counter[tuple[str, int]] = Counter()
         self._lock = threading.Lock()  # a model runs one pass at a time
 
@@ -127,7 +127,9 @@ class CorelmAPI(ModelAPI):
     def _write(self, request: Request) -> list[Generation]:
         samples = range(request.first, request.first + request.texts.n)
         with self._lock:
-            [ended] = write_in_order(self._model, [(request.texts, samples)], measured=True)
+            [ended] = ContinuousBatch.in_order(
+                self._model, [(request.texts, samples)], measured=True
+            )
         if ended.error:
             raise ended.error
         return ended.open_texts.generations()
@@ -174,7 +176,7 @@ def _strategy(config: GenerateConfig, own: Strategy | None) -> Strategy:
         UsageError: settings that corelm doesn't have, or that contradict a sampler.
     """
     extra = dict(config.extra_body or {})
-    own = strategy(extra.pop("sampler")) if "sampler" in extra else own
+    own = Strategy.of(extra.pop("sampler")) if "sampler" in extra else own
     strangers = [name for name in REFUSED if getattr(config, name) is not None] + [*extra]
     if strangers:
         raise UsageError(f"corelm has no {', '.join(strangers)}; leave it out of the settings")

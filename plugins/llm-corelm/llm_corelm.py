@@ -127,8 +127,8 @@ class OpenModel(CorelmModel):
 @llm.hookimpl
 def register_models(register: Callable[[llm.Model], None]) -> None:
     """Register corelm's models by name; none is loaded."""
-    from corelm.runs import local_models
+    from corelm.runs import named_models
 
     register(OpenModel())
-    for name in local_models():
+    for name in named_models.local_models():
         register(CorelmModel(name))

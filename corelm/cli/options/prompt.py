@@ -14,6 +14,8 @@ from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
 from corelm.paths import open_input
 
+__all__ = ["prompt_for", "read_prompt", "read_prompts", "text_argument"]
+
 STDIN = "-"
 LARGEST = 2**25
 """The largest prompt, or file of prompts, in bytes."""

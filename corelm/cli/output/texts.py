@@ -159,9 +159,9 @@ def _write_json(request: Request, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
     from importlib.metadata import version
 
-    from corelm.machine import machine
+    from corelm import machine
 
-    here = machine()
+    here = machine.facts()
     document: dict[str, Any] = {
         "corelm": version("corelm"),
         **{key: here[key] for key in ("numpy", "processor", "kernels", "vector_width")},
@@ -209,12 +209,10 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
     """Yield batches of finished texts, each with the error that cut it short, or None."""
     if request.prompts:
-        from corelm.generation.continuous_batch import (
-            write_in_order,  # late: only several prompts need it
-        )
+        from corelm.generation.continuous_batch import ContinuousBatch
 
         parts = chain.from_iterable(request.texts.batches(request.prompts))
-        for ended in write_in_order(request.model, parts, measured):
+        for ended in ContinuousBatch.in_order(request.model, parts, measured):
             yield ended.open_texts, ended.error
         return
     for samples in batches(request.texts.n):

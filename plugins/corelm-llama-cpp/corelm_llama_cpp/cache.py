@@ -9,7 +9,7 @@ LEAST = 256
 
 
 class LlamaCppCache:
-    """A `corelm.interop.KeyValueCache` on a context of llama.cpp.
+    """A `KeyValueCache` of `corelm.interop` on a context of llama.cpp.
 
     The context is sized for the current texts, because there is seldom memory for whole windows of
     131,072 tokens. For more texts, or for longer ones (with twice the positions), a new context is
@@ -29,7 +29,7 @@ class LlamaCppCache:
         self._tokens = np.empty((0, 0), dtype=np.int64)
 
     def process(self, tokens, count):
-        """Append tokens to the rows; see `corelm.interop.KeyValueCache`."""
+        """Append tokens to the rows; see `KeyValueCache` of `corelm.interop`."""
         if len(tokens) != len(self._tokens):
             self._tokens = np.empty((len(tokens), 0), dtype=np.int64)
             self._sequences = list(range(len(tokens)))
@@ -37,7 +37,7 @@ class LlamaCppCache:
         return self._append(tokens, count)
 
     def truncate(self, length):
-        """Drop the tokens after the first `length`; see `corelm.interop.KeyValueCache`."""
+        """Drop the tokens after the first `length`; see `KeyValueCache` of `corelm.interop`."""
         if self._context is None:
             length = 0
         elif not all(self._context.drop(i, length) for i in self._sequences):
@@ -47,7 +47,7 @@ class LlamaCppCache:
         return length
 
     def select(self, rows):
-        """Keep these rows; see `corelm.interop.KeyValueCache`."""
+        """Keep these rows; see `KeyValueCache` of `corelm.interop`."""
         self._tokens = self._tokens[rows]
         if len(rows) > self._context.texts:
             self._sequences = list(range(len(rows)))

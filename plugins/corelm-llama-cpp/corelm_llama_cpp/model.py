@@ -16,7 +16,7 @@ from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.runs.cpu_limit` allows.
+    llama.cpp runs it, with as many threads as `corelm.runs.machine.cpu_limit` allows.
 
     Args:
         path: a GGUF file.

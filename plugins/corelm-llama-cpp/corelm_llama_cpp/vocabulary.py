@@ -4,7 +4,7 @@ import ctypes
 from functools import cached_property
 
 from corelm.errors import UsageError
-from corelm.interop import NO_TEMPLATE, ChatTemplate
+from corelm.interop import ChatTemplate
 from corelm_llama_cpp.library import llama
 
 TEMPLATE = b"tokenizer.chat_template"
@@ -121,7 +121,7 @@ class LlamaCppVocabulary:
             UsageError: a file without a chat template, or messages that it can't write.
         """
         if self.chat_template is None:
-            raise UsageError(NO_TEMPLATE)
+            raise UsageError(ChatTemplate.MISSING)
         return self._template.render(messages, tools)
 
     def decode(self, ids):

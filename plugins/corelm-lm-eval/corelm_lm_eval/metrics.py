@@ -12,7 +12,7 @@ from lm_eval.api import registry as harness
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import UsageError
-from corelm.runs import encoded, registry, teacher_forced
+from corelm.runs import plugins, prompting, teacher_forcing
 from corelm_lm_eval.scoring import prefix
 
 Metric = SetMetric | TextMetric | TokenMetric | HumanMetric
@@ -32,7 +32,7 @@ class Evaluated:
 
 def register_metrics() -> None:
     """Register the metrics of plugins that aren't registered yet, with their default parameters."""
-    for offer in registry().metrics():
+    for offer in plugins.registry().metrics():
         name = f"corelm_{offer.name.replace('-', '_')}"
         if name not in harness.metric_registry:
             harness.register_aggregation(name)(partial(_of_answers, offer.value))
@@ -75,8 +75,8 @@ def _numbers(
     """Return a metric's number for each token of texts, which the model reads without prompts."""
     before = prefix(model.vocabulary)
     found: list[list[float]] = [[] for _ in texts]
-    ids = [before + encoded(model.vocabulary, text) for text in texts]
-    for some in teacher_forced(model, ids, [len(before)] * len(ids)):
+    ids = [before + prompting.encoded(model.vocabulary, text) for text in texts]
+    for some in teacher_forcing.teacher_forced(model, ids, [len(before)] * len(ids)):
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
             found[text].append(float(number))
     return found

@@ -20,17 +20,13 @@ from corelm import LanguageModel
 from corelm.abilities import render_chat
 from corelm.errors import UsageError
 from corelm.runs import (
-    BATCH,
+    ContinuousBatch,
     Strategy,
     Texts,
-    encoded,
-    loaded_name,
-    parts,
-    plugin_of,
-    registry,
-    split_at,
-    strategy,
-    write_in_order,
+    expressions,
+    named_models,
+    plugins,
+    prompting,
 )
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows
@@ -81,8 +77,10 @@ class CorelmLM(LM):
         self.model: LanguageModel = (
             corelm.load(model, device=device, dtype=dtype) if named else model
         )
-        self.name: str = (model if named else loaded_name(model)) or type(model).__name__
-        self.strategy: Strategy | None = None if sampler is None else strategy(sampler)
+        self.name: str = (model if named else named_models.loaded_name(model)) or type(
+            model
+        ).__name__
+        self.strategy: Strategy | None = None if sampler is None else Strategy.of(sampler)
         self.seed: int = random.getrandbits(32) if seed is None else _whole("seed", seed)
         self.unknown, self.rows = unknown, _rows(batch_size, max_batch_size)
         Evaluated.model = self.model
@@ -95,7 +93,9 @@ class CorelmLM(LM):
 
         Commas in brackets belong to an expression.
         """
-        pairs = [each.partition("=") for each in split_at(arg_string, ",") if each.strip()]
+        pairs = [
+            each.partition("=") for each in expressions.split_at(arg_string, ",") if each.strip()
+        ]
         arguments: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
         if "unknown" in arguments:
             arguments["unknown"] = arguments["unknown"].lower() == "true"
@@ -161,7 +161,8 @@ class CorelmLM(LM):
         """
         vocabulary, length = self.model.vocabulary, self.model.context_length
         texts = [
-            windows(vocabulary, encoded(vocabulary, text), length) for (text,) in _args(requests)
+            windows(vocabulary, prompting.encoded(vocabulary, text), length)
+            for (text,) in _args(requests)
         ]
         pairs = [pair for text in texts for pair in text]
         self._warn_of_unknown_words(pairs)
@@ -180,7 +181,7 @@ class CorelmLM(LM):
         written: list[str] = []
         progress = tqdm(total=len(requests), disable=disable_tqdm, desc="Texts")
         with progress:
-            for ended in write_in_order(self.model, asked, rows=self.rows):
+            for ended in ContinuousBatch.in_order(self.model, asked, rows=self.rows):
                 if ended.error:
                     raise ended.error
                 written += [text.text for text in ended.open_texts.generations()]
@@ -237,9 +238,9 @@ class CorelmLM(LM):
     def _plugins(self, way: Strategy | None) -> dict[str, str]:
         """Return the versions of the plugins that offer the model, the sampler and the decoder."""
         things = [thing for thing in way or () if thing is not None]
-        names = (part.name for thing in things for part in parts(thing))
-        sources = [registry().find_any(HOOKS, name).source for name in names]
-        if loaded_name(self.model) and (source := plugin_of(self.name)):
+        names = (part.name for thing in things for part in plugins.parts(thing))
+        sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
+        if named_models.loaded_name(self.model) and (source := named_models.plugin_of(self.name)):
             sources.append(source)
         return {source.distribution: source.version for source in sources}
 
@@ -266,7 +267,7 @@ def _whole(name: str, value: Any) -> int:
 def _rows(batch_size: int | str | None, most: int | None) -> int:
     """Return the number of texts read or written together."""
     automatic = batch_size is None or str(batch_size).startswith("auto")
-    rows = BATCH if automatic else _whole("batch_size", batch_size)
+    rows = ContinuousBatch.ROWS if automatic else _whole("batch_size", batch_size)
     rows = min(rows, most) if automatic and most else rows
     if rows < 1:
         raise UsageError(f"batch_size must be at least 1, not {rows}")

@@ -17,7 +17,7 @@ PREFILL = 2048
 
 
 class MlxCache:
-    """A `corelm.interop.KeyValueCache` of a model of mlx-lm."""
+    """A `KeyValueCache` of `corelm.interop` of a model of mlx-lm."""
 
     def __init__(self, model):
         self._model = model
@@ -56,7 +56,7 @@ class MlxCache:
 
 
 class PaddedMlxCache(MlxCache):
-    """A `corelm.interop.PaddedCache`: mlx-lm's own cache of a batch, which masks padding."""
+    """A `PaddedCache` of `corelm.interop`: mlx-lm's own cache of a batch, which masks padding."""
 
     @staticmethod
     def fits(model):

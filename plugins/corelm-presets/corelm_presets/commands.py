@@ -11,9 +11,9 @@ import typer
 
 from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
-from corelm.commands import PARTLY_FAILED, Output, application, messages, preset_names, product
+from corelm.commands import Output, application, completion, exit_codes, messages, product
 from corelm.errors import SettingsError, UsageError
-from corelm.runs import LONGEST
+from corelm.runs import printable
 from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def presets(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", autocompletion=preset_names, help="An engine, such as llama.cpp."
+            metavar="NAME",
+            autocompletion=completion.preset_names,
+            help="An engine, such as llama.cpp.",
         ),
     ] = None,
     source: Annotated[
@@ -139,7 +141,7 @@ def presets(
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
     complete = complete and not (settings is not None and settings.unsupported)
-    return None if complete else PARTLY_FAILED
+    return None if complete else exit_codes.PARTLY_FAILED
 
 
 def _check(
@@ -274,6 +276,9 @@ def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    (*shown,) = (key if len(key) <= 2 * LONGEST else f"{key[:LONGEST]}..." for key in keys)
+    (*shown,) = (
+        key if len(key) <= 2 * printable.LONGEST else f"{key[: printable.LONGEST]}..."
+        for key in keys
+    )
     more = f" and {len(shown) - SHOWN} more (all with --json)" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more

@@ -109,7 +109,7 @@ def run(
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))
     else:
         for line in lines(verdict):
-            typer.echo(printable(line))
+            typer.echo(printable.strip_controls(line))
     return None if verdict.consistent else FAILED
 
 

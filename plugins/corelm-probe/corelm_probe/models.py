@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UnknownNameError
-from corelm.runs import did_you_mean
+from corelm.runs import printable
 
 END = "<|endoftext|>"
 CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
@@ -159,6 +159,6 @@ def model_named(name: str) -> ProbeModel:
         UnknownNameError: no such model; the message lists them.
     """
     if name not in MODELS:
-        hint = did_you_mean(name, MODELS)
+        hint = printable.did_you_mean(name, MODELS)
         raise UnknownNameError(f"there is no probe model {name!r}{hint}: {', '.join(MODELS)}")
     return MODELS[name]

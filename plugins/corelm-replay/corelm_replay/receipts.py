@@ -8,7 +8,7 @@ import numpy as np
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import identity_of, teacher_forced
+from corelm.runs import identity, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.recording import figures_of, record
 
@@ -85,7 +85,7 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     named = isinstance(model, str)
     loaded = corelm.load(model) if named else model
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    digest = identity_of(loaded, "")
+    digest = identity.identity_of(loaded, "")
     made = []
     for row, text in enumerate(rollouts.texts):
         before, drawn = rollouts.ids(row)
@@ -131,7 +131,7 @@ def verify(receipt, model=None, *, tolerance=TOLERANCE):
     loaded = model
     if model is None:
         loaded = corelm.load(receipt.model)
-        if identity_of(loaded, "") != receipt.model_sha256:
+        if identity.identity_of(loaded, "") != receipt.model_sha256:
             raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
                              "differs")  # fmt: skip
     size = len(loaded.vocabulary)
@@ -145,7 +145,7 @@ def _findings(receipt, model, tolerance):
     whole, first = [*receipt.prompt, *receipt.tokens], len(receipt.prompt)
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, first), np.nan)
-    for forced in teacher_forced(model, [whole], [first]):
+    for forced in teacher_forcing.teacher_forced(model, [whole], [first]):
         place = forced.place
         context = corelm.Context.of(
             whole[: first + place], surprisal=nats[:1], model_surprisal=nats[1:],

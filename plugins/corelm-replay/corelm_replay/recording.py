@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import corelm
+from corelm import RandomStream
 from corelm.errors import UsageError
-from corelm.runs import encoded, fresh_seed, steps
+from corelm.runs import prompting, steps
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Layout, as_numpy
@@ -140,7 +141,7 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
         [[2.0, 2.0, 2.0]]
     """
     model = corelm.load(model) if isinstance(model, str) else model
-    seed, sampler = fresh_seed() if seed is None else seed, corelm.sampler(sampler)
+    seed, sampler = RandomStream.fresh_seed() if seed is None else seed, corelm.sampler(sampler)
     texts, rows = [], []
     for index, prompt in enumerate(prompts):
         found = [[] for _ in range(n)]
@@ -150,7 +151,7 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
             figures = figures_of(step.model_logits, step.logits, step.tokens)
             for at, sample in enumerate(step.samples.tolist()):
                 found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
-        ids = list(encoded(model.vocabulary, prompt))
+        ids = list(prompting.encoded(model.vocabulary, prompt))
         texts += [(ids, [token for token, *_ in one]) for one in found]
         rows += found
     columns = {name: [[entry[1 + i] for entry in one] for one in rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 from corelm import CorelmError
 from corelm.abilities import render_chat
-from corelm.runs import Strategy, parts
+from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
@@ -114,8 +114,8 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
 
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
     """Prepare stages in advance, so that other texts needn't wait at the first token."""
-    for part in parts(strategy.sampler):
-        work = getattr(part, "prepare", None)  # corelm-grammar's samplers have it
+    for part in plugins.parts(strategy.sampler):
+        work = getattr(part, "prepare", None)  # of corelm-grammar's
         if callable(work):
             work(served.model.vocabulary, ids)
 

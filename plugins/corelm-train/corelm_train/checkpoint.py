@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from corelm.errors import TrainingError
-from corelm.runs import error_reason, try_lock, write_file
+from corelm.runs import atomic_files
 from corelm_train.progress import LossHistory
 
 KEY = "corelm"
@@ -114,14 +114,14 @@ class Checkpoint:
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(save(arrays, {KEY: state}), self.path)
+            atomic_files.write_file(save(arrays, {KEY: state}), self.path)
         except OSError as error:
             way_out = "make room, then start again"
             if self.path.exists():
                 way_out = "the earlier one is unchanged: make room, then continue with --resume"
             raise TrainingError(
-                f"the checkpoint {str(self.path)!r} could not be written: {error_reason(error)}; "
-                + way_out
+                f"the checkpoint {str(self.path)!r} could not be written: "
+                f"{atomic_files.error_reason(error)}; {way_out}"
             ) from error
 
     def check_room(self, size: int) -> None:
@@ -268,9 +268,9 @@ def only_run(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(lock_path(out)))
+            alone = stack.enter_context(atomic_files.try_lock(lock_path(out)))
         except OSError as error:
-            reason = error_reason(error)
+            reason = atomic_files.error_reason(error)
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
         if not alone:
             raise TrainingError(

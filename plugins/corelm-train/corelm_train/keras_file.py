@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import StoredVocabulary, bundle, read_vocabulary
+from corelm.bundles import bundle, vocabularies
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import atomic_files
 from corelm_train.keras_import import import_keras
@@ -118,7 +118,7 @@ def _network(path: Path) -> Any:
     return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
+def _text_side(archive: zipfile.ZipFile) -> tuple[vocabularies.StoredVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
@@ -132,7 +132,7 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | N
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return read_vocabulary(words, tokens), context_length, prompt
+    return vocabularies.read_vocabulary(words, tokens), context_length, prompt
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

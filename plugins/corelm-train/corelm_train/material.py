@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Vocabulary
-from corelm.bundles import Architecture, Bundle, Corpus, StoredVocabulary, corpus
+from corelm.bundles import Architecture, bundle, corpora, vocabularies
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.runs import unknown_words
+from corelm.runs import prompting
 from corelm_train.progress import Reporter
 from corelm_train.settings import Recipe, TrainingSettings
 from corelm_train.vocabulary_learning import learn_vocabulary
@@ -42,8 +42,8 @@ class Material:
         prompt: the beginning of the texts written after each epoch.
     """
 
-    corpus: Corpus
-    vocabulary: StoredVocabulary
+    corpus: corpora.Corpus
+    vocabulary: vocabularies.StoredVocabulary
     rows: TokenRows
     measured: list[str]
     opening: TokenRows
@@ -54,7 +54,7 @@ def prepare(
     settings: TrainingSettings,
     architecture: Architecture,
     recipe: Recipe,
-    start: Bundle | None,
+    start: bundle.Bundle | None,
     report: Reporter,
 ) -> Material:
     """Read the corpus and convert it to rows.
@@ -73,7 +73,7 @@ def prepare(
         UsageError: an empty prompt, for a model whose texts have no beginning of their own.
     """
     report.note(f"reading {settings.data}")
-    texts = corpus(settings.data, settings.held_out)
+    texts = corpora.corpus(settings.data, settings.held_out)
     if start is None:
         report.note(f"learning the vocabulary of {len(texts.train):,} texts")
         size = architecture.vocabulary_size
@@ -94,7 +94,10 @@ def prepare(
 
 
 def _checked_prompt(
-    given: str | None, texts: Sequence[str], vocabulary: StoredVocabulary, report: Reporter
+    given: str | None,
+    texts: Sequence[str],
+    vocabulary: vocabularies.StoredVocabulary,
+    report: Reporter,
 ) -> str:
     prompt = frequent_opening(texts, vocabulary) if given is None else given
     if not prompt.strip() and vocabulary.start is None:
@@ -102,14 +105,14 @@ def _checked_prompt(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"
         )
-    unknown = unknown_words(vocabulary, prompt)
+    unknown = prompting.unknown_words(vocabulary, prompt)
     if unknown:
         words = ", ".join(map(repr, unknown))
         report.warn(f"the prompt has words that the vocabulary lacks: {words}")
     return prompt
 
 
-def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
+def frequent_opening(texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary) -> str:
     """Return the texts' most frequent first two words that the vocabulary has.
 
     Example:
@@ -127,7 +130,10 @@ def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
 
 
 def _training_rows(
-    texts: Corpus, vocabulary: StoredVocabulary, context_length: int, recipe: Recipe
+    texts: corpora.Corpus,
+    vocabulary: vocabularies.StoredVocabulary,
+    context_length: int,
+    recipe: Recipe,
 ) -> TokenRows:
     cut = packed_rows if recipe.packed else padded_rows
     rows = cut(texts.train, vocabulary, context_length)

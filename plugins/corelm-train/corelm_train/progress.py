@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corelm.runs import counted
+from corelm.runs import printable
 
 
 @dataclass(frozen=True)
@@ -171,5 +171,5 @@ def after_training(losses: LossHistory, patience: int) -> list[str]:
     )
     if losses.epochs_since_best < patience:
         return [kept]
-    epochs = counted(patience, "epoch")
+    epochs = printable.counted(patience, "epoch")
     return [f"stopped, because the held-out loss has not improved for {epochs}", kept]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm.bundles import Architecture, bundle
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import cpu_limit, digest_of_texts, platform_name, remove_leftovers, sha256
+from corelm.runs import atomic_files, identity, machine
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed
@@ -78,7 +78,7 @@ def _clear_target(out: Path) -> None:
     """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
     bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
-        remove_leftovers(path)
+        atomic_files.remove_leftovers(path)
 
 
 @contextmanager
@@ -162,8 +162,8 @@ class Run:
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
-            "vocabulary": sha256(self.vocabulary.dumps().encode()),
-            "data": sha256(self.rows.tobytes()),
+            "vocabulary": atomic_files.sha256(self.vocabulary.dumps().encode()),
+            "data": atomic_files.sha256(self.rows.tobytes()),
         }
         if start is not None:
             identity["start"] = start.manifest["checksum"]
@@ -369,12 +369,12 @@ class Run:
     def _training(self) -> dict[str, Any]:
         return {
             "command": self.settings.command(self.corpus.name),
-            "machine": f"{platform_name()}, {cpu_limit()} cores",
+            "machine": f"{machine.platform_name()}, {machine.cpu_limit()} cores",
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
             # So that a report sees that its human texts are the ones learned from.
-            "texts_digest": digest_of_texts(self.corpus.train),
+            "texts_digest": identity.digest_of_texts(self.corpus.train),
             "held_out": self.settings.held_out,
             "tokens_per_epoch": self._tokens_per_epoch(),
             "steps": self._steps_of_optimizer(),

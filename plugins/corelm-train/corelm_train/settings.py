@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import TOKENS, Architecture
+from corelm.bundles import Architecture, vocabularies
 from corelm.errors import UsageError
-from corelm.runs import processor_flags
+from corelm.runs import machine
 
 STEPS_PER_EPOCH = 16
 """The least number of steps in an epoch, reached by smaller batches if there are enough rows."""
@@ -214,8 +214,10 @@ class TrainingSettings:
     def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in TOKENS:
-            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.tokens is not None and self.tokens not in vocabularies.TOKENS:
+            raise UsageError(
+                f"there are no tokens {self.tokens!r}; there are {', '.join(vocabularies.TOKENS)}"
+            )
         if self.distribute not in (None, DATA):
             raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
 
@@ -241,9 +243,9 @@ class TrainingSettings:
                     f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
                     f"leave --{option} out, or train a new model without --from"
                 )
-        from corelm.bundles import describe  # `corelm train --help` does without it
+        from corelm.bundles import bundle  # `corelm train --help` does without it
 
-        model = describe(self.start_from)
+        model = bundle.describe(self.start_from)
         preset = PRESETS[model.architecture.kind]  # presets are named after kinds
         recipe = replace(preset.recipe, tokens=model.tokens)
         return replace(preset, architecture=model.architecture, recipe=recipe)
@@ -276,4 +278,4 @@ def choose_precision(wanted: str, kept: str | None = None) -> str:
         raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
     if kept in PRECISIONS:
         return str(kept)
-    return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"
+    return "mixed_bfloat16" if machine.processor_flags() & BFLOAT16_FLAGS else "float32"

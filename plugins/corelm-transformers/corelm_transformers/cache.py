@@ -31,7 +31,7 @@ class PaddedTransformersSession(PaddedSession):
 
 
 class TransformersCache:
-    """A `corelm.interop.PaddedCache` of a transformers model.
+    """A `PaddedCache` of `corelm.interop` of a transformers model.
 
     Args:
         model: the model.

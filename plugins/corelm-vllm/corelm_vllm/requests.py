@@ -13,7 +13,7 @@ import torch
 import corelm
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm.runs import never_drawn
+from corelm.runs import prompting
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -140,7 +140,7 @@ class Requests:
         if settings is None:
             return None
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
-        key = str(settings.sampler), never_drawn(vocabulary).tobytes()
+        key = str(settings.sampler), prompting.never_drawn(vocabulary).tobytes()
         engine = self._shared.get(key)
         if engine is None:
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)

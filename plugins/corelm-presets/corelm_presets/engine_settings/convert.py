@@ -11,7 +11,7 @@ from typing import Any
 from corelm import Chain, Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
-from corelm.runs import did_you_mean, shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import (
     files,
     koboldcpp,
@@ -223,7 +223,7 @@ def engine_named(name: str) -> Engine:
         UnknownNameError: no such engine; the message lists them.
     """
     if name not in ENGINES:
-        hint = did_you_mean(name, ENGINES)
+        hint = printable.did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no engine {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
@@ -433,7 +433,9 @@ def _merge(stated: dict[str, Any], written: Values) -> None:
         if isinstance(stated.get(key), list):
             value = [*stated[key], *value]
         elif stated.get(key, value) != value:
-            raise NoCounterpartError(f"{key} is {shown(stated[key])} for an earlier stage")
+            raise NoCounterpartError(
+                f"{key} is {printable.shown(stated[key])} for an earlier stage"
+            )
         stated[key] = value
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from corelm import Sampler, renamed
 from corelm.errors import ParameterError, SettingsError
-from corelm.runs import built_in, shown
+from corelm.runs import expressions, printable
 
 Values = Mapping[str, Any]
 
@@ -59,7 +59,7 @@ class Setting:
             raise
         # A file may have any JSON value for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            pairs = [f"{key}={shown(v)}" for key, v in given.items() if v is not None]
+            pairs = [f"{key}={printable.shown(v)}" for key, v in given.items() if v is not None]
             reason = str(error) if isinstance(error, ParameterError) else "a value of a wrong type"
             raise SettingsError(f"{', '.join(pairs)}: {reason}") from error
         # Drop a neutral stage: it changes nothing, and chains compare equal without it.
@@ -184,7 +184,9 @@ class Engine:
         """Return True if sampling is switched off."""
         samples = values.get(self.switch)
         if not isinstance(samples, bool | None):
-            raise SettingsError(f"{self.switch} must be true or false, not {shown(samples)}")
+            raise SettingsError(
+                f"{self.switch} must be true or false, not {printable.shown(samples)}"
+            )
         return bool(self.switch) and not (self.samples if samples is None else samples)
 
     def arranged(self, used: Sequence[Setting]) -> Values:
@@ -253,7 +255,7 @@ class ListingEngine(Engine):
             names = [name.strip().replace("-", "_") for name in self.names(value)]
         except (TypeError, LookupError):
             raise SettingsError(
-                f"{self.list_key} must be a list of {self.listed_as}, not {shown(value)}"
+                f"{self.list_key} must be a list of {self.listed_as}, not {printable.shown(value)}"
             ) from None
         names = [self.list_spellings.get(name, name) for name in names]
         return names if self.repeats else list(dict.fromkeys(names))
@@ -378,7 +380,7 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
 
 @cache
 def _default(sampler: str) -> Sampler:
-    return built_in(sampler)
+    return expressions.built_in(sampler)
 
 
 def texts(items: Any) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import one_line, open_input, shown
+from corelm.runs import paths, printable
 from corelm_presets.engine_settings import llama_cpp_flags, ollama
 
 LARGEST_FILE = 2**20
@@ -29,7 +29,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: a file that cannot be opened.
     """
-    with open_input(file_at(path)) as opened:
+    with paths.open_input(file_at(path)) as opened:
         return opened.read(LARGEST_FILE + 1)
 
 
@@ -76,7 +76,7 @@ def _json(text: str) -> dict[str, Any]:
         reason = "too deep" if isinstance(error, RecursionError) else _fault(error)
         raise SettingsError(f"it is not JSON: {reason}") from None
     if not isinstance(values, Mapping):
-        raise SettingsError(f"it has {shown(values)}, not a JSON object of settings")
+        raise SettingsError(f"it has {printable.shown(values)}, not a JSON object of settings")
     return dict(values)
 
 
@@ -102,14 +102,14 @@ def _yaml(text: str) -> dict[str, Any]:
         raise SettingsError("it is YAML, but not lines `key: value`")
     keys = [key.value for key, _ in node.value]
     twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:  # YAML forbids duplicates; the library would take the last one
-        raise SettingsError(f"the key {shown(twice)} is given twice")
+    if twice is not None:  # YAML's own rule; the library takes the last one
+        raise SettingsError(f"the key {printable.shown(twice)} is given twice")
     return dict(values)
 
 
 def _fault(error: Exception) -> str:
     """Return the message of an error, without Python's advice to programmers on long numbers."""
-    message = one_line(str(error))
+    message = printable.one_line(str(error))
     return "a number is too long" if "set_int_max_str_digits" in message else message
 
 
@@ -117,4 +117,4 @@ def _reason(error: Any) -> str:
     """Return a YAML error in one line, with its place in the file."""
     mark = getattr(error, "problem_mark", None)
     where = "" if mark is None else f"line {mark.line + 1}: "
-    return where + one_line(getattr(error, "problem", None) or str(error))
+    return where + printable.one_line(getattr(error, "problem", None) or str(error))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import printable, shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings.engine import Values
 
@@ -120,7 +120,9 @@ def parsed(text: str) -> dict[str, Any]:
         elif flag and found[flag] is True:  # a flag that still waits for its value
             found[flag] = number(word)
         elif flag in FLAGS:
-            raise SettingsError(f"the flag {flag} has several values: {shown(word)} after another")
+            raise SettingsError(
+                f"the flag {flag} has several values: {printable.shown(word)} after another"
+            )
     return found
 
 
@@ -161,7 +163,7 @@ def _bias(item: Any) -> tuple[int, float]:
         return int(match[1]), float(match[2])  # type: ignore[index]
     except (TypeError, ValueError):
         raise SettingsError(
-            f"--logit-bias must be an id and a number such as 15043-1, not {shown(item)}"
+            f"--logit-bias must be an id and a number such as 15043-1, not {printable.shown(item)}"
         ) from None
 
 
@@ -182,8 +184,8 @@ def _escaped(text: str) -> str:
         SettingsError: a control character beyond ASCII, which has no escape there.
     """
     escaped = "".join(c.encode("unicode_escape").decode() if c.isascii() else c for c in text)
-    if printable(escaped) != escaped:
-        raise SettingsError(f"a flag cannot hold the control characters in {shown(text)}")
+    if printable.strip_controls(escaped) != escaped:
+        raise SettingsError(f"a flag cannot hold the control characters in {printable.shown(text)}")
     return escaped
 
 

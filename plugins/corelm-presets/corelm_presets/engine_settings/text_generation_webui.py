@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
     ListingEngine,
@@ -247,8 +247,10 @@ class PriorityEngine(ListingEngine):
         places = self.places if places is None else places
         last = values.get("temperature_last")
         if not isinstance(last, bool | None):
-            raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
-        if last:  # overrides the list, even one with the temperature first
+            raise SettingsError(
+                f"temperature_last must be true or false, not {printable.shown(last)}"
+            )
+        if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
         # An older preset lists fewer samplers than there are now; the others act before the list.
         settings = self.whole([*(p for p in UNLISTED if p not in places), *places])

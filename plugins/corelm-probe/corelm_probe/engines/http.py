@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.runs import did_you_mean, one_line
+from corelm.runs import printable
 from corelm_probe.engine import EngineError, Settings
 from corelm_probe.models import CHARACTERS, MODELS
 
@@ -145,7 +145,7 @@ class HttpEngine:
         format: str | None = "",
     ) -> None:
         if api not in APIS:
-            hint = did_you_mean(api, APIS)
+            hint = printable.did_you_mean(api, APIS)
             raise UsageError(f"there is no API {api!r}{hint}: {', '.join(APIS)}")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -253,7 +253,7 @@ class HttpEngine:
                 if attempt == 2:
                     raise EngineError(f"{self.name} cannot be reached: {error}") from error
         if response.status != 200:
-            text = one_line(content[:300].decode("utf-8", "replace"))
+            text = printable.one_line(content[:300].decode("utf-8", "replace"))
             raise EngineError(f"{self.name} answers {response.status}: {text}")
         try:
             return json.loads(content)

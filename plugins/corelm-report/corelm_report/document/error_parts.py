@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figures import HUMAN
 from corelm_report.document.lookup import against
@@ -104,10 +104,11 @@ def error_sentences(document: Document) -> list[str]:
     ]
     if parts.better is not None:
         new, old = parts.better, parts.design
+        texts = printable.counted(new.texts, "text")
         found.append(
-            f"{new.prompts:,} {places} x {counted(new.texts, 'text')} would have as narrow an "
-            f"interval as {old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler "
-            f"in place of {old.cost:,}."
+            f"{new.prompts:,} {places} x {texts} would have as narrow an interval as "
+            f"{old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler in place of "
+            f"{old.cost:,}."
         )
     elif parts.of_human > parts.whole / 2:
         found.append("More human texts would help most.")

@@ -205,4 +205,4 @@ def visible(text: str) -> str:
         >>> visible("a\\x1b]0;b")
         'a\ufffd]0;b'
     """
-    return printable(text, mark="\ufffd")
+    return printable.strip_controls(text, mark="\ufffd")

@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import StageResult, Strategy, apply, human_surprisal, steps
+from corelm.runs import Strategy, chain_stages, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -82,21 +82,46 @@ def next_word(
         "ended": place.ended,
     }
     row = place.row()
-    trace: list[StageResult] = []
-    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    trace: list[chain_stages.StageResult] = []
+    fault = late or _fault(
+        lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
+    )
     columns = Columns(row, valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
+    counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
+    at = request.stage
     return found | {
         "columns": columns.described(),
         "tokens": [
-            columns.of_token(token) | _text(token, place.vocabulary, text_of) for token in ids
+            columns.of_token(token)
+            | {"count": counts.get(token, 0)}
+            | _text(token, place.vocabulary, text_of)
+            for token in ids
         ],
+        "draws": sum(counts.values()),
+        "arithmetic": _arithmetic(columns, at, request.count, place.vocabulary, text_of),
         "drawn": drawn,
         "error": fault,
     }
+
+
+def _arithmetic(
+    columns: Columns,
+    at: int | None,
+    count: int,
+    vocabulary: Vocabulary,
+    text_of: Callable[[int], str],
+) -> dict[str, Any] | None:
+    """Return the arithmetic of a column with the texts of its tokens; None if there is none."""
+    if at is None or at >= len(columns):
+        return None
+    found = columns.arithmetic(at, count)
+    for row in found["rows"]:
+        row |= _text(row["token"], vocabulary, text_of)
+    return found
 
 
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
@@ -117,7 +142,7 @@ def _draw(place: Place, sampler: Sampler, length: int) -> None:
         if place.ended:
             return
         row = place.row()
-        logits = apply(sampler, row, past.context)
+        logits = chain_stages.apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)

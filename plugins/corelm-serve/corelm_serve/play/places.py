@@ -20,12 +20,15 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, apply, written
+from corelm.runs import ContextBuilder, chain_stages, params
 from corelm_serve.models import ServedModel
+from corelm_serve.play.arithmetic import arithmetic
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
 """The parts of a context that don't follow from the tokens alone."""
+AT_ONCE = 2**21
+"""Logits of the rows that are drawn from at once."""
 
 
 class Place:
@@ -46,7 +49,7 @@ class Place:
         self.vocabulary: Vocabulary = served.model.vocabulary
         self.prompt = tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
-        self._rows, self._stream = rows, RandomStream(seed, [0])
+        self._rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -78,7 +81,9 @@ class Place:
         else:
             rows = self._rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
-                builder.append_drawn(np.array([token]), apply(chain, row, builder.context), row)
+                builder.append_drawn(
+                    np.array([token]), chain_stages.apply(chain, row, builder.context), row
+                )
         return builder
 
     def words(self) -> list[dict[str, Any]]:
@@ -117,12 +122,23 @@ class Place:
         """Return the token that the seed draws here, as `corelm sample` does."""
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
+    def counts(self, logits: Array, draws: int) -> dict[int, int]:
+        """Return how often each token is drawn here by the first samples of a run, by token."""
+        uniforms = RandomStream(self._seed, range(draws)).at(len(self.tokens))
+        most = max(1, AT_ONCE // logits.shape[1])
+        tokens = [
+            draw(np.repeat(logits, len(part), axis=0), part)[0]
+            for part in np.split(uniforms, range(most, draws, most))
+        ]
+        ids, counts = np.unique(np.concatenate(tokens), return_counts=True)
+        return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
     def move_on(self, token: int) -> None:
         """Append a token."""
         self.ids = (*self.ids, token)
 
 
-def valid_results(trace: list[StageResult]) -> list[StageResult]:
+def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
     """Return the results of stages before the first one that returned no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
@@ -136,7 +152,9 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
+    def __init__(
+        self, model: Array, trace: list[chain_stages.StageResult], ends: Collection[int]
+    ) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
@@ -144,11 +162,18 @@ class Columns:
         self._impossible = self._probabilities[0] == 0  # the model's divergence from itself
         self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     @property
     def last(self) -> Array:
         """(1, vocabulary): the logits that are drawn from."""
         last: Array = self._rows[-1][None]
         return last
+
+    def arithmetic(self, at: int, count: int) -> dict[str, Any]:
+        """Return the arithmetic of a column, `arithmetic.arithmetic`."""
+        return arithmetic(self._rows[max(at - 1, 0)], self._rows[at], count)
 
     def likeliest(self, count: int) -> list[int]:
         """Return the likeliest tokens of the model and of the last stage, in the model's order."""
@@ -202,7 +227,7 @@ class Columns:
         return float((q * self._nats).sum() / others)
 
 
-def _about(result: StageResult) -> dict[str, Any]:
+def _about(result: chain_stages.StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),
@@ -219,7 +244,7 @@ def _short(stage: Sampler) -> str:
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [
-        f"{each.name}={written(value)}"
+        f"{each.name}={params.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]

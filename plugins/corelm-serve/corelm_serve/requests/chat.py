@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
 from corelm_serve.requests.fields import Record, Request, field, json_of
@@ -147,7 +147,7 @@ class ChatRequest(Sampling):
             name = self.tool_choice.function.name
             found = tuple(tool for tool in self.tools if tool.function.name == name)
             if not found:
-                message = f"tool_choice names {shown(name)}, which is none of tools"
+                message = f"tool_choice names {printable.shown(name)}, which is none of tools"
                 raise ApiError(message, param="tool_choice", code="invalid_value")
             return found
         if self.tool_choice == "required" and not self.tools:

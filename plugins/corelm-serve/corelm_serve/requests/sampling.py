@@ -5,18 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Decoder, EngineSettings, Sampler, from_settings, preset, presets
+from corelm import Decoder, EngineSettings, RandomStream, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import (
-    Endings,
-    Strategy,
-    did_you_mean,
-    fresh_seed,
-    parts,
-    refuse_local,
-    shown,
-    strategy,
-)
+from corelm.runs import Endings, Strategy, params, plugins, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import Record, Request, field
 from corelm_serve.requests.formats import ResponseFormat
@@ -113,7 +104,7 @@ class Sampling(Request):
     @property
     def seed_or_fresh(self) -> int:
         """The seed, or a fresh one."""
-        return fresh_seed() if self.seed in (None, -1) else self.seed
+        return RandomStream.fresh_seed() if self.seed in (None, -1) else self.seed
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
@@ -159,7 +150,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
     rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with refuse_local():
+    with params.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
@@ -204,7 +195,7 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
 def _expression(text: str, param: str) -> Strategy:
     try_expression(text, param)
     try:
-        return strategy(text)
+        return Strategy.of(text)
     except Exception as error:
         raise as_api_error(error, param) from error
 
@@ -212,8 +203,10 @@ def _expression(text: str, param: str) -> Strategy:
 def _preset(name: str) -> Sampler:
     # Checked here: corelm's own message says if a file of that name exists.
     if name not in presets():
-        hint = did_you_mean(name, presets())
-        message = f"there is no preset {shown(name)}{hint} (there are: {', '.join(presets())})"
+        hint = printable.did_you_mean(name, presets())
+        message = (
+            f"there is no preset {printable.shown(name)}{hint} (there are: {', '.join(presets())})"
+        )
         raise ApiError(message, param="preset", code="invalid_value")
     return preset(name)
 
@@ -301,19 +294,22 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with refuse_local():
+    with params.refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen
 
 
 def _ancestral() -> Decoder | None:
-    return strategy("corelm:ancestral").decoder
+    return Strategy.of("corelm:ancestral").decoder
 
 
 def _check_size(chosen: Strategy, n: int) -> None:
     """Raise if a chain is too long, or a decoder would do too much work for each token."""
-    stages = [*parts(chosen.sampler), *(parts(chosen.decoder) if chosen.decoder else ())]
+    stages = [
+        *plugins.parts(chosen.sampler),
+        *(plugins.parts(chosen.decoder) if chosen.decoder else ()),
+    ]
     if len(stages) > MOST_STAGES:
         message = f"a request has at most {MOST_STAGES} samplers, not {len(stages)}"
         raise ApiError(message, param="sampler", code="too_large")

@@ -15,8 +15,8 @@ from typing import Any
 
 import corelm
 from corelm import TextPatterns, from_settings
-from corelm.errors import UsageError
-from corelm.runs import BoundedCalls, TooMuchError, refuse_local, strategy
+from corelm.errors import TooMuchError, UsageError
+from corelm.runs import BoundedCalls, Strategy, params
 from corelm_serve.errors import ApiError
 
 CALLS = BoundedCalls(seconds=1.0)
@@ -111,7 +111,7 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
 
 def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
-    with refuse_local():
+    with params.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:
@@ -127,7 +127,7 @@ def build(kind: str, *arguments: Any) -> None:
 def _build(kind: str, *arguments: Any) -> None:
     match kind:
         case "expression":
-            strategy(*arguments)
+            Strategy.of(*arguments)
         case "sampler":
             corelm.sampler(arguments[0], **arguments[1])
         case "settings":

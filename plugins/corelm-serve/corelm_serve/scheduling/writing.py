@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.runs import BatchedTexts, ContinuousBatch, OpenTexts
+from corelm.runs import ContinuousBatch, OpenTexts
 from corelm_serve.errors import line_of
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
@@ -37,7 +38,7 @@ class Writing:
 
     def __init__(self, model: LanguageModel, job: Job, piece: int) -> None:
         self.job = job
-        self.request: BatchedTexts | None = None
+        self.request: Any = None  # as `ContinuousBatch.add` returns it
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
         # In blocks, so that a long prompt doesn't hold up other jobs.

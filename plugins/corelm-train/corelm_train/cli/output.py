@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from corelm.commands import bar_moves, bars_of, messages
+from corelm.commands import messages, progress
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, after_training
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ WARM_UP = 5
 def training_report() -> Iterator[TrainingLines]:
     """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
     with _interruptible() as interrupt:
-        if not bar_moves():
+        if not progress.bar_moves():
             yield TrainingLines(interrupt)
             return
         from rich import progress as p
 
         loss = p.TextColumn("loss {task.fields[loss]}")
         columns = (p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn())
-        with bars_of(*columns) as bars:
+        with progress.bars_of(*columns) as bars:
             yield _TrainingBar(interrupt, bars)
 
 
