@@ -130,6 +130,8 @@ def make_job(
         strategy,
         endings=request.endings(),
         unknown=request.unknown,
+        record=request.record,
+        most_ids=limits.entries,
         streamed=request.stream,
         tell=tell,
         deadline=time.monotonic() + limits.seconds,
@@ -146,6 +148,7 @@ def check_work(jobs: list[Job], limits: Limits) -> None:
         for job in jobs
         if job.tables is not None
     )
+    entries += sum(7 * job.samples * job.length for job in jobs if job.record is not None)
     check_at_most("logprobs", entries, limits.entries, "numbers in all")
 
 

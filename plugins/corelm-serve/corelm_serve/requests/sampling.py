@@ -13,6 +13,7 @@ from corelm_serve.requests.fields import Record, Request, field
 from corelm_serve.requests.formats import ResponseFormat
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
+from corelm_serve.rollouts import FIGURES, SETS
 
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
@@ -89,6 +90,11 @@ class Sampling(Request):
     )
     response_format: ResponseFormat | None = field(
         Record(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
+    )
+    record: str | None = field(
+        Text(choices=(FIGURES, SETS)),
+        "return what a trainer needs of each token, a row of `corelm.rollouts/1`; `sets` has also "
+        "the ids that could be drawn",
     )
     seed: int | None = field(
         Number(-1, LARGEST_SEED, whole=True),

@@ -31,7 +31,7 @@ ORDINARY = frozenset(
         *("model", "prompt", "max_tokens", "n", "best_of", "seed", "stop", "stop_loop", "logprobs"),
         *("echo", "stream", "stream_options", "user", "unknown", "sampler", "decoder", "preset"),
         *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
-        *("logit_bias", "repetition_penalty", "min_tokens"),
+        *("logit_bias", "repetition_penalty", "min_tokens", "record"),
         *("tokens", "add_special_tokens", "return_token_strs"),
     )
 )

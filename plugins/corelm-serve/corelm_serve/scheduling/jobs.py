@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, Context, Generation, Sampler, TokenRecord
 from corelm.runs import Endings, Strategy, Texts
+from corelm_serve.rollouts import Recorded
 from corelm_serve.scoring import Scores
 
 
@@ -42,6 +43,7 @@ class Piece:
         records: these tokens, if the job is measured.
         tables: a table for each of these tokens, if the job wants tables.
         finish_reason: why the text ended; None while it grows.
+        recorded: what a trainer needs of each, if the job wants it.
     """
 
     sample: int
@@ -50,11 +52,13 @@ class Piece:
     records: list[TokenRecord]
     tables: list[TokenTable]
     finish_reason: str | None
+    recorded: list[Recorded] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        """The count of its numbers, as a measure of its memory and the time to write it."""
-        return 1 + len(self.entropies) + sum(len(table.ids) for table in self.tables)
+        """The numbers that it has, as a measure of its memory and of the time to write it."""
+        ids = sum(len(table.ids) for table in self.tables)
+        return 1 + len(self.entropies) + ids + sum(7 + len(each.kept) for each in self.recorded)
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,14 @@ class Written:
         entropies: for each text, the entropy of the distribution of each token, in nats.
         tables: for each text, a table for each token, if the job wants them.
         scores: the prompt's log-probabilities, if the job wants them.
+        recorded: for each text, what a trainer needs of each token, if the job wants it.
     """
 
     texts: list[Generation]
     entropies: list[list[float]]
     tables: list[list[TokenTable]]
     scores: Scores | None = None
+    recorded: list[list[Recorded]] = field(default_factory=list)
 
 
 Event = Piece | Scores | Written | BaseException
@@ -92,7 +98,9 @@ class Job:
         tables: the number of likeliest tokens in each `TokenTable`; None for no tables.
         measured: keep the surprisal of each token, and the model's entropy; it takes time.
         scored: score the tokens of the prompt.
-        streamed: send pieces, and the scores as soon as they are computed.
+        record: what a trainer needs of each token: `figures`, or also `sets`; None for nothing.
+        most_ids: the largest number of ids in all sets of a text together.
+        streamed: send pieces, and the scores as soon as they are there.
         tell: takes each event; called by the thread of the model.
         deadline: the time on `time.monotonic`'s clock at which it is given up.
         index: its place among the prompts of the request.
@@ -108,6 +116,8 @@ class Job:
     tables: int | None = None
     measured: bool = False
     scored: bool = False
+    record: str | None = None
+    most_ids: int = 2**20
     streamed: bool = False
     tell: Callable[[Job, Event], None] = lambda job, event: None
     deadline: float = float("inf")

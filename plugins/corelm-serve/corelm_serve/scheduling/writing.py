@@ -10,7 +10,8 @@ import numpy as np
 
 from corelm import LanguageModel, Step, log_softmax
 from corelm.runs import ContinuousBatch, OpenTexts
-from corelm_serve.errors import line_of
+from corelm_serve.errors import ApiError, line_of
+from corelm_serve.rollouts import SETS, Recorded, recorded
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
 
@@ -141,10 +142,13 @@ class _Collector:
         self._ended = [False] * job.samples
         self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
         self._tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
+        self._recorded: list[list[Recorded]] = [[] for _ in range(job.samples)]
+        self._ids = 0  # in all sets
 
     def written(self, scores: Scores | None) -> Written:
         """Return the end of the job."""
-        return Written(self._texts.generations(), self._entropies, self._tables, scores)
+        texts = self._texts.generations()
+        return Written(texts, self._entropies, self._tables, scores, self._recorded)
 
     def tell(self, step: Step) -> None:
         """Report the pieces of a step to the job, if it is streamed."""
@@ -153,6 +157,8 @@ class _Collector:
         new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
         if self._job.tables is not None and new:
             self._add_tables(step, new)
+        if self._job.record is not None and new:
+            self._record(step, new)
         for row in new:
             self._read[samples[row]] += 1
             self._entropies[samples[row]].append(float(step.entropy[row]))
@@ -168,6 +174,16 @@ class _Collector:
             table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
             self._tables[int(step.samples[row])].append(table)
 
+    def _record(self, step: Step, rows: Sequence[int]) -> None:
+        found = recorded(step, rows, self._job.record == SETS)
+        self._ids += sum(len(each.kept) for each in found)
+        if self._ids > self._job.most_ids:
+            message = f"the sets have more than {self._job.most_ids:,} ids in all: add a top_k to "
+            message += "the chain, or record figures alone"
+            raise ApiError(message, param="record", code="too_large")
+        for row, each in zip(rows, found, strict=True):
+            self._recorded[int(step.samples[row])].append(each)
+
     def _piece(self, sample: int) -> Piece:
         reason = self._texts.finish_reasons[sample]
         sent, self._sent[sample] = self._sent[sample], len(self._texts.tokens[sample])
@@ -175,6 +191,7 @@ class _Collector:
         # Tables that were sent aren't kept.
         entropies, self._entropies[sample] = self._entropies[sample], []
         tables, self._tables[sample] = self._tables[sample], []
+        noted, self._recorded[sample] = self._recorded[sample], []
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
@@ -182,4 +199,5 @@ class _Collector:
             self._texts.records[sample][sent:],
             tables,
             reason,
+            noted,
         )
