@@ -190,7 +190,7 @@ class Explanation(Displayable):
         return f"Explanation({place}, {len(self.stages)} stages)"
 
     def _parts(self) -> list[Table]:
-        """Return the stages and the likeliest tokens."""
+        """Return the tables to display: the stages, then the likeliest tokens."""
         shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
         names = [str(self.stages[at].sampler or "model") for at in shown]
         stages = [
@@ -325,7 +325,7 @@ def _draw(decoding: Decoding) -> None:
 
 
 def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
-    """Read tokens as if the sampler had drawn them; return the context after them."""
+    """Append tokens as if the sampler had drawn them; return the context after them."""
     builder = ContextBuilder.of(decoding.context, len(tokens))
     for token in tokens:
         drawn = np.array([token])
@@ -337,7 +337,7 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
 
 
 def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
-    """Return the next stage, compared with the last one and with the model."""
+    """Return a stage's result as an `ExplainedStage`, with its changes since the last stage."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
     possible = logits > -np.inf
     removed = before.ranked_tokens  # the stage before has the order: here they are all impossible

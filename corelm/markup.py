@@ -62,18 +62,18 @@ def _word(word: Word) -> str:
 
 
 class Part(Protocol):
-    """A part of what an object shows."""
+    """A part of an object's display, as HTML and as text."""
 
     def html(self) -> str:
-        """Return it as HTML, in which every text is escaped."""
+        """Return HTML, in which every text is escaped."""
 
     def text(self) -> str:
-        """Return it as text without control characters."""
+        """Return text without control characters."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; a cell that is a number from 0 to 1 is a probability, with a bar as wide.
+    """A table; a cell with a number from 0 to 1 is a probability, with a bar of that width.
 
     Example:
         >>> cells = Table(["word", "p"], [["<", 0.5]])
@@ -152,7 +152,7 @@ class Displayable:
     """An object that shows itself in a notebook, and as text in a terminal."""
 
     def _parts(self) -> Sequence[Part]:
-        """Return what it shows."""
+        """Return the parts of the display, in order."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
@@ -162,5 +162,5 @@ class Displayable:
         return "\n\n".join(part.text() for part in self._parts())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return both forms; IPython takes the one that its frontend shows."""
+        """Return the HTML and the text; IPython shows the one that its frontend supports."""
         return {"text/html": self._repr_html_(), "text/plain": self._repr_text_()}

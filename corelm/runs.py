@@ -1,4 +1,4 @@
-"""The public names for programs that drive many texts: reports, servers, harnesses, other engines.
+"""Public names for programs that generate many texts: reports, servers, harnesses, engines.
 
 A sampler, a decoder or a metric needs `corelm` and `corelm.filters` alone. Some names are modules:
 what belongs to one matter is used with its name, as in `scaling.Job` and `printable.one_line`. Each

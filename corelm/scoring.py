@@ -23,11 +23,11 @@ class ScoredToken:
 
     Attributes:
         token: its id.
-        text: what it adds to the text.
+        text: the text that the token adds.
         surprisal: nats under the model; nan for one that the model cannot draw, and for the first
             token of a model that marks no beginning.
         entropy: nats, of the model's distribution there.
-        rank: its place among all tokens, 1 for the likeliest; None without a surprisal.
+        rank: its rank among all tokens, 1 for the likeliest; None without a surprisal.
     """
 
     token: int
@@ -183,7 +183,8 @@ def score(
         for text, token, surprisal, entropy, rank in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            place = firsts[text] + some.place - skipped[text]  # among the tokens of the text alone
+            # The index in the tokens without the prompt.
+            place = firsts[text] + some.place - skipped[text]
             known = math.isfinite(surprisal)
             found[text][place] = ScoredToken(
                 token, found[text][place].text, surprisal if known else math.nan, entropy,

@@ -27,11 +27,11 @@ from corelm.generation.shared_session import SessionView, SharedSession, ViewedM
 from corelm.language_model import LanguageModel, Session
 
 PIECE = 512
-"""Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
-other texts waiting for their next token."""
+"""The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
+waiting for their next token."""
 
 AHEAD = 4 * BATCH
-"""Requests that are added, at most, before the first of them has ended."""
+"""The most requests to add before the first of them has ended."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class ContinuousBatch:
     Args:
         model: the language model.
         rows: the largest number of texts that grow at once; requests beyond it wait their turn.
-        piece: tokens of prompts that are read in one step at most. A prompt beyond the model's
-            context is read at once: the model sees one window of it.
+        piece: the most prompt tokens to read in one step. A prompt longer than the model's context
+            is read in one piece: the model sees only its last window.
         prefixes: prompts that were read before; by default none are kept.
 
     Example:
@@ -184,7 +184,7 @@ class ContinuousBatch:
                 self._running.append(self._waiting.popleft())
 
     def _has_room(self) -> bool:
-        """Return True if the next request fits; one that is too large for any batch is alone."""
+        """Return True if the next request fits; one too large for any batch is written alone."""
         rows = sum(len(request.open_texts.samples) for request in self._running)
         return rows == 0 or rows + len(self._waiting[0].open_texts.samples) <= self._rows
 
@@ -197,7 +197,7 @@ class ContinuousBatch:
             draw_together(self._shared, rows)
 
     def _advance(self) -> None:
-        """Give the session the tokens of all rows."""
+        """Append the drawn tokens of all rows to the session."""
         self._shared.advance([request.view for request in self._running if request.view])
 
 
@@ -212,7 +212,7 @@ class BatchedTexts:
         texts: the request.
         open_texts: the growing texts.
         step: the step of the last round; None if there was none.
-        is_finished: True if nothing is to come.
+        is_finished: True if all its texts have ended.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -269,11 +269,11 @@ class BatchedTexts:
             self._begin(self._shared_steps(self._view))
 
     def draw(self) -> None:
-        """Draw the next token of each text, or take those drawn in the common call."""
+        """Draw the next token of each text, or take the tokens drawn in the common call."""
         self.step = None
         try:
             self.step = next(self._steps, None)
-        except Exception as error:  # of a plugin: the other requests continue
+        except Exception as error:  # a plugin's error: the other requests continue
             self._fail(error)
         if self.step is None or None not in self.open_texts.finish_reasons:
             self.finish()
@@ -296,7 +296,7 @@ class BatchedTexts:
             self._session.extend(piece[None].copy())
         self.unread -= len(piece)
         if self.unread:
-            self._session.next_logits()  # read it now: a session may wait until it is asked
+            self._session.next_logits()  # a session may read the tokens only now
         elif fits:
             prefixes.keep(ids, self._session)
         return self._session

@@ -41,8 +41,8 @@ class Endings:
         """Return the endings for these arguments of `generate`.
 
         Raises:
-            UsageError: a string that is empty or no text, an invalid pattern, or a number of
-                repeats below 2.
+            UsageError: a stop string that is empty or not a string, an invalid pattern, or fewer
+                repeats than 2.
         """
         strings = texts_in("a stop string", stop)
         if "" in strings:
@@ -63,7 +63,7 @@ class Endings:
         }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
-        """Return True if a text of these ids has come to a loop that ends it."""
+        """Return True if a text of these ids ends in a loop that has the repeats of `stop_loop`."""
         return self.stop_loop is not None and self.in_loop(tokens, self.stop_loop)
 
     @staticmethod

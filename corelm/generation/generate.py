@@ -119,7 +119,7 @@ class Texts:
     def open(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
     ) -> OpenTexts:
-        """Return the texts of some samples, which have not begun.
+        """Return these samples as texts that have not begun.
 
         Args:
             model: the language model.
@@ -208,7 +208,7 @@ def stream(
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
-    # Without the sampler: measuring its masks takes time, and no step shows it.
+    # Without the sampler, no masks are measured: that takes time, and no step shows the result.
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
     yield from open_texts.stream(texts.steps(model, (sample,)))
 

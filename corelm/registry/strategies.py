@@ -70,7 +70,7 @@ class Strategy(NamedTuple):
 
     @property
     def stages(self) -> tuple[Sampler | Decoder, ...]:
-        """Its stages as in its expression, which omits the model's own distribution."""
+        """The stages of its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
         alone = self.sampler == built_in(WITHOUT)
@@ -84,7 +84,7 @@ class Strategy(NamedTuple):
 
 
 def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
-    """Yield each stage of a sampler, or a decoder, before the parts of its parameters.
+    """Walk depth-first: yield each stage, then the samplers in its parameters.
 
     Example:
         >>> chain = Strategy.of("phase(start=1, inside=top_p) | top_k").sampler

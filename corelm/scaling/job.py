@@ -34,10 +34,10 @@ from corelm.scaling.executor import Unit
 
 PREFIX = "env:"
 ROUNDS = 200_000
-"""Iterations of the hash: a guess at a short secret costs a tenth of a second."""
+"""Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
 
 LONGEST_LIST = 200
-"""Characters of a list of settings that a message shows."""
+"""The longest list of settings that a message shows, in characters."""
 
 OWN = ("corelm", "numpy")
 
@@ -106,7 +106,7 @@ class Job:
         """Load the model in a worker.
 
         Raises:
-            ExecutorError: another version, other code or another model, with both.
+            ExecutorError: a version, code or model differs; the message has both values.
         """
         expected = dict(self.versions)
         for name, found in _versions(expected).items():
@@ -159,7 +159,7 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
     """Yield the packages that offer the parts of a sampler or decoder.
 
     Raises:
-        UsageError: it exists in this process alone.
+        UsageError: a part exists only in this process.
     """
     for part in parts(thing):
         offer = registry().offer_of(type(part))
@@ -223,7 +223,7 @@ _one_at_a_time = threading.Lock()
 
 
 def packed(unit: Unit) -> bytes:
-    """Return a unit as bytes, which a worker reads when it knows that its versions are right."""
+    """Return a unit as bytes, so that a worker checks its versions before it unpickles the unit."""
     return pickle.dumps(unit)
 
 
@@ -238,16 +238,17 @@ def do(job: Job, unit: bytes) -> str:
         try:
             model = _loaded(job)
             return json.dumps(pickle.loads(unit)(model))
-        except BaseException as error:  # a plugin's may be no Exception, which would end the worker
+        # A plugin may raise a BaseException, which would end the worker.
+        except BaseException as error:
             if _travels(error):
                 raise
             reason = reason_of(error)
-        raise ExecutorError(reason)  # out here, so that it has no context, which would travel too
+        raise ExecutorError(reason)  # raised here, without a context, which would be pickled too
 
 
 @lru_cache(maxsize=MODELS)
 def _loaded(job: Job) -> LanguageModel:
-    # The command has loaded the same plugins, and has printed the warnings about them.
+    # The command loaded the same plugins and printed their warnings.
     logging.getLogger("corelm").setLevel(logging.ERROR)
     return job.load()
 
@@ -264,8 +265,8 @@ def _travels(error: BaseException) -> bool:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the settings that differ, with both values; for lists, with the items only one has.
 
-    A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
-    mapping.
+    Of a digest only the name is shown, as its value means nothing to a reader; of a mapping only
+    the keys.
 
     Example:
         >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
@@ -289,7 +290,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
         return f"other {name}"
     if isinstance(before, list) and isinstance(now, list):
         only_before, only_now = _without(before, now), _without(now, before)
-        if only_before or only_now:  # else the order differs
+        if only_before or only_now:  # both are empty if only the order differs
             before, now = only_before, only_now
     return f"{name.replace('_', ' ')} {_in_words(before)}, here {_in_words(now)}"
 

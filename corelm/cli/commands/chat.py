@@ -106,7 +106,7 @@ def _line() -> str | None:
 
 
 def _did(talk: Conversation, line: str, out: Output) -> bool:
-    """Carry out a line, a message or a command; return False to end."""
+    """Handle one line, a message or a command; return False to end the chat."""
     if line == "/quit":
         return False
     try:

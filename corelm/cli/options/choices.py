@@ -209,7 +209,7 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
 
 
 def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
-    """Do as `_chosen` does for the shell's completion, where a name may be incomplete."""
+    """Call `_chosen` for the shell's completion; return nothing while a name is incomplete."""
     try:
         with product():
             return _chosen(given, own)

@@ -18,7 +18,7 @@ __all__ = ["prompt_for", "read_prompt", "read_prompts", "text_argument"]
 
 STDIN = "-"
 LARGEST = 2**25
-"""Bytes of a prompt, or of a file of prompts, at most."""
+"""The largest prompt, or file of prompts, in bytes."""
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:

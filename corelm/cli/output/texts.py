@@ -46,7 +46,7 @@ class Request(NamedTuple):
         return self.texts.n * (len(self.prompts) or 1)
 
     def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
-        """Return the texts of some samples, which have not begun."""
+        """Return these samples as texts that have not begun."""
         return self.texts.open(self.model, samples, measured)
 
     def steps(self, samples: Sequence[int]) -> Iterator[Step]:
@@ -207,7 +207,7 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 
 
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
-    """Yield finished texts, some at a time, with the error that ended them, if any."""
+    """Yield batches of finished texts, each with the error that cut it short, or None."""
     if request.prompts:
         from corelm.generation.continuous_batch import ContinuousBatch
 

@@ -54,7 +54,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)
         return KerasHubModel(causal_lm)
-    except Exception as error:  # Keras passes on any exception of its layers
+    except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(
             f"the preset {str(folder)!r} cannot be read: {_line(error)}"
         ) from error

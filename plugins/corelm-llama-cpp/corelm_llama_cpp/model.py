@@ -36,7 +36,7 @@ class LlamaCppModel(DisplayableModel):
     def __init__(self, path, *, device=None):
         self.pointer = load(path, device)
         self.vocabulary = LlamaCppVocabulary(self.pointer)
-        # Not with the model: its vocabulary, which reads from it, may outlive it.
+        # Not freed with this object: the vocabulary, which reads from the model, may outlive it.
         self._free = weakref.finalize(self.vocabulary, free, llama.llama_model_free, self.pointer)
         if not llama.llama_model_has_decoder(self.pointer):
             raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")

@@ -22,9 +22,9 @@ Answer = tuple[str, str]
 
 
 class Evaluated:
-    """The model that is evaluated, whose vocabulary metrics read texts with.
+    """The model under evaluation, whose vocabulary encodes the texts for metrics.
 
-    lm-evaluation-harness gives its metrics texts alone.
+    It is global because lm-evaluation-harness passes only texts to metrics.
     """
 
     model: LanguageModel | None = None
@@ -72,7 +72,7 @@ def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
 def _numbers(
     of_token: Callable[[Any], Any], texts: Sequence[str], model: LanguageModel
 ) -> list[list[float]]:
-    """Return the numbers of a metric for the tokens of texts, which the model reads alone."""
+    """Return a metric's number for each token of texts, which the model reads without prompts."""
     before = prefix(model.vocabulary)
     found: list[list[float]] = [[] for _ in texts]
     ids = [before + prompting.encoded(model.vocabulary, text) for text in texts]
@@ -96,6 +96,6 @@ def _figure(
 
 
 def _mean(values: Any) -> float:
-    """Return the mean of a figure's repetitions, or of the texts that have it."""
+    """Return the mean over a figure's repetitions, or over the texts that have it."""
     values = [values] if isinstance(values, (int, float)) else values or []
     return math.fsum(values) / len(values) if len(values) else math.nan

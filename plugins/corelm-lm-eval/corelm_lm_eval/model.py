@@ -35,21 +35,21 @@ from corelm_lm_eval.settings import RECORD, read_settings
 NAME = "corelm"
 HOOKS = ("corelm_samplers", "corelm_decoders")
 DEVICE = "cuda:0"
-"""The device that the command passes on if none is given."""
+"""The device that the command passes on by default."""
 logger = logging.getLogger(__name__)
 
 
 class CorelmLM(LM):
     """A model that corelm opens, with any of its samplers.
 
-    A text depends on the seed, the number of its document and of its repeat alone, so that it is
-    the same at any batch size and with `--limit`; the likelihoods are the model's own, without the
-    sampler. Both are the same to the last bit for corelm's own models.
+    A text depends only on the seed and the indices of its document and repeat, so it is the same at
+    any batch size and with `--limit`. Likelihoods are the model's own, without the sampler. Both
+    are the same to the last bit for corelm's own models.
 
     Args:
         model: a name or path that `corelm.load` takes, or a loaded model.
-        sampler: an expression, which may end in a decoder; by default texts are sampled as each
-            task says, which is greedy for most.
+        sampler: an expression, which may end in a decoder; by default each task's settings decide,
+            which are greedy for most tasks.
         seed: the random seed; by default a number from Python's generator, which `--seed` sets.
         unknown: allow [UNK]; otherwise a word that the model doesn't know is impossible.
         device: the device of the model.
@@ -107,7 +107,8 @@ class CorelmLM(LM):
     ) -> CorelmLM:
         """Return the model of arguments by name."""
         others = dict(additional_config or {})
-        # The command has a device for every model, also without a GPU, where none is asked for.
+        # The command passes a device to every model even if the user chose none and there is no
+        # GPU.
         device = others.pop("device", None)
         if device not in (None, DEVICE):
             logger.warning("--device is left out: give the model's arguments device=%s", device)
@@ -186,7 +187,7 @@ class CorelmLM(LM):
                 written += [text.text for text in ended.open_texts.generations()]
                 progress.update(len(ended.open_texts.samples))
         for texts, (request, *_) in groups:
-            # The settings are logged with each document; the first argument is its prompt.
+            # The harness logs the settings of each document; the first argument is the prompt.
             request.args[1][RECORD] = {
                 **self._record(texts.strategy),
                 "prompt_index": texts.prompt_index,
@@ -194,7 +195,7 @@ class CorelmLM(LM):
         return written
 
     def _texts(self, requests: Sequence[Instance]) -> Iterator[tuple[Texts, Iterable[Instance]]]:
-        """Yield the texts of each document: the same request several times in a row is repeats."""
+        """Yield the texts of each document; one request several times in a row means repeats."""
         for place, (_, same) in enumerate(groupby(requests, key=id)):
             request, *repeats = same
             prompt, given = request.args
@@ -207,7 +208,7 @@ class CorelmLM(LM):
             yield texts, (request, *repeats)
 
     def _batches(self, n: int) -> Iterator[range]:
-        """Yield the repeats of one document in parts that are written together."""
+        """Yield batches of the repeats of one document, each written together."""
         return (range(first, min(first + self.rows, n)) for first in range(0, n, self.rows))
 
     def _warn_of_unknown_words(self, pairs: Sequence[Pair]) -> None:
@@ -235,7 +236,7 @@ class CorelmLM(LM):
         }
 
     def _plugins(self, way: Strategy | None) -> dict[str, str]:
-        """Return the version of each plugin that the model, the sampler or the decoder is of."""
+        """Return the versions of the plugins that offer the model, the sampler and the decoder."""
         things = [thing for thing in way or () if thing is not None]
         names = (part.name for thing in things for part in plugins.parts(thing))
         sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
@@ -245,7 +246,7 @@ class CorelmLM(LM):
 
 
 def register_model() -> None:
-    """Register the model; a release that reads entry points has done so."""
+    """Register the model, for releases of the harness that don't read entry points."""
     import lm_eval.models  # noqa: F401 - a registry without a model is filled when one is asked for
 
     if NAME not in model_registry:

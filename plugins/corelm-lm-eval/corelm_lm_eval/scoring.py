@@ -19,7 +19,7 @@ Pair = tuple[list[int], list[int]]
 def context_and_continuation(vocabulary: Vocabulary, context: str, continuation: str) -> Pair:
     """Return the ids of a context and of its continuation, as lm-evaluation-harness splits them.
 
-    Spaces at the end of the context belong to the continuation, where tokens have their spaces.
+    Trailing spaces of the context move to the continuation, as tokens begin with their spaces.
     """
     if not context:
         return prefix(vocabulary), prompting.encoded(vocabulary, continuation)
@@ -30,10 +30,10 @@ def context_and_continuation(vocabulary: Vocabulary, context: str, continuation:
 
 
 def prefix(vocabulary: Vocabulary) -> list[int]:
-    """Return the ids before a text without a context: an end, for models that mark no beginning.
+    """Return the ids before a text without a context: an end token if there is no start token.
 
     Raises:
-        UsageError: a model with neither.
+        UsageError: a model with neither token.
     """
     if vocabulary.start is not None:
         return []
@@ -46,9 +46,9 @@ def prefix(vocabulary: Vocabulary) -> list[int]:
 
 
 def windows(vocabulary: Vocabulary, ids: list[int], context_length: int) -> list[Pair]:
-    """Return the parts of a text that are scored alone, as lm-evaluation-harness cuts a text.
+    """Cut a text into parts that are scored separately, as lm-evaluation-harness does.
 
-    Each has as many tokens as the model attends to, after one token of the part before it.
+    Each part has as many tokens as the model attends to, after the last token of the part before.
 
     Args:
         vocabulary: the vocabulary of the ids.

@@ -8,7 +8,7 @@ from corelm_mlx import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
 OFFLINE = {"local_files_only": True, "trust_remote_code": False}
-"""By default, transformers asks at the terminal whether to run the code of a tokenizer."""
+"""Arguments for transformers; by default it asks at the terminal to run a tokenizer's code."""
 
 
 @requirements.requires(*ENGINE)
@@ -38,7 +38,7 @@ def open_model(name, dtype=None):
 
     try:
         model, tokenizer = load(str(folder), tokenizer_config=OFFLINE)
-    except Exception as error:  # of any library: they have no common root
+    except Exception as error:  # an engine's error, of any type
         raise CorelmError(f"mlx-lm cannot open {name}: {_line(error)}") from error
     if dtype is not None:
         model.set_dtype(getattr(mx, dtype))

@@ -1,4 +1,4 @@
-"""`corelm presets`: the default samplers of other engines, and their settings both ways."""
+"""`corelm presets`: other engines' default samplers; read and write their settings."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ OPTIONS = {
     "stop_sequence": "--stop",
     "genamt": "--length",
 }
-"""The option of `corelm sample` for a setting that is not a sampler's."""
+"""The option of `corelm sample` for each setting that doesn't belong to a sampler."""
 SHOWN = 100
-"""Keys that a note lists at most: more than any engine has."""
+"""The most keys that a note lists: more than any engine has."""
 
 SHORT_HELP = "List the default samplers of other engines; read and write their settings."
 STDIN = "-"
@@ -147,7 +147,7 @@ def presets(
 def _check(
     name: str | None, source: str | None, format: str | None, sampler: str | None, to: str | None
 ) -> None:
-    """Raise if options do not go together."""
+    """Raise if the options exclude each other."""
     from corelm_presets.engine_settings.convert import engine_named
 
     chains = [word for word in (name, source, sampler) if word is not None]
@@ -161,7 +161,7 @@ def _check(
         raise UsageError("--sampler is for --to, which names the engine to write the chain for")
     for engine in (format, to):
         if engine is not None:
-            engine_named(engine)  # refuses an unknown name before anything is read
+            engine_named(engine)  # raises for an unknown name before anything is read
 
 
 def _read(source: str, format: str | None) -> EngineSettings:
@@ -185,7 +185,7 @@ def _chain(
         return settings.sampler
     if sampler is not None:
         return read_sampler(sampler)
-    return None if name is None else preset(name)  # refuses an unknown name
+    return None if name is None else preset(name)  # raises for an unknown name
 
 
 def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> bool:

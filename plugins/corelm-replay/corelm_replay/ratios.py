@@ -32,7 +32,7 @@ CHAINS = (
 
 
 def own_audit(model, chain, *, prompt, texts, length, seed, scorer=None):
-    """Draw texts of a model, and audit them with its own logits, read as a trainer reads them.
+    """Draw texts from a model, and audit them with its own logits, computed as by a trainer.
 
     Args:
         model: a corelm model.

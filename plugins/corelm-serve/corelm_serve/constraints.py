@@ -1,4 +1,4 @@
-"""The masks that keep a text to the shape that a request asks for; corelm-grammar makes them."""
+"""Masks that hold a text to the format a request asks for, made by corelm-grammar."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def with_tools(
 
 
 def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -> Strategy:
-    """Return a strategy behind a mask, which comes first: it limits what the model says."""
+    """Put a mask before a strategy, so that it acts on the model's own distribution."""
     if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
         message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
         raise ApiError(message, param=param, code="unsupported")

@@ -51,7 +51,7 @@ def detokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
 
 
 def tokenizer_info(served: ServedModel) -> dict[str, Any]:
-    """Return what lm-evaluation-harness asks of a vocabulary, and what corelm says of it."""
+    """Describe a vocabulary: the keys that lm-evaluation-harness reads, and corelm's own."""
     vocabulary = served.model.vocabulary
     end = min(vocabulary.ends, default=None)
     return {
@@ -76,7 +76,7 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
 def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     """Return the ids of a text, which may begin with the name of the start token.
 
-    The name of the end is read alone: lm-evaluation-harness asks so for its id.
+    A text that is only the end token's name gives its id, which lm-evaluation-harness needs.
     """
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
     name = token_name(vocabulary, start)

@@ -30,7 +30,7 @@ def files(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> 
     Raises:
         MissingDependencyError: KerasHub is not installed.
     """
-    import_keras("the export to KerasHub")  # which discards TensorFlow's messages
+    import_keras("the export to KerasHub")  # imports Keras without TensorFlow's messages
     network = causal_lm(model, vocabulary)
     with tempfile.TemporaryDirectory() as name:  # KerasHub writes to a folder only
         folder = Path(name) / "preset"
@@ -101,6 +101,6 @@ def _assign_norm(layer: Any, weights: Mapping[str, Any], name: str) -> None:
 
 
 def _assign_dense(layer: Any, kernel: Any, bias: Any) -> None:
-    """Assign a matrix and a bias, whose axes KerasHub may have split by head."""
+    """Assign a matrix and a bias, reshaped to KerasHub's axes, which may be split by head."""
     layer.kernel.assign(np.reshape(kernel, layer.kernel.shape))
     layer.bias.assign(np.reshape(bias, layer.bias.shape))

@@ -1,6 +1,6 @@
-"""The optimizer of a recipe, rows in shuffled batches, and the scores of held-out rows.
+"""The optimizer of a recipe, shuffled batches of rows, and the scores of held-out rows.
 
-A run gives them to Keras.
+A run passes them to Keras.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from corelm_train.material import TokenRows
 from corelm_train.settings import Recipe
 
 WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises to its peak."""
+"""The share of the steps in which the learning rate rises to its peak."""
 FINAL = 0.02
 """The learning rate at the last step, as a share of its peak."""
 WEIGHT_DECAY = 0.05
@@ -62,7 +62,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch: rows per batch.
         seed: decides the order.
         epoch: the number of the next epoch, from 0.
-        skip: batches of that epoch that are done.
+        skip: the number of batches of that epoch that are already done.
         fill: called with each batch of rows; adds rows of padding where devices share a batch.
     """
 
@@ -101,7 +101,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 ROWS_AT_ONCE = 50
 
 LEAST_PROBABILITY = 1e-30
-"""Stands for a probability that rounded to 0, so that its surprisal is finite."""
+"""Replaces a probability that was rounded to 0, so that its surprisal is finite."""
 
 
 class Scorer:
@@ -112,7 +112,7 @@ class Scorer:
 
     Args:
         network: a Keras network from `corelm_train.keras_layers.build`.
-        vocabulary: its tokens; those that are never drawn have the first ids.
+        vocabulary: its tokens, with the tokens that are never drawn first.
     """
 
     def __init__(self, network: Any, vocabulary: vocabularies.StoredVocabulary) -> None:
@@ -131,7 +131,7 @@ class Scorer:
 
 
 class _TokenScores(keras.layers.Layer):
-    """Surprisals, entropies and kept mass of next-token scores: the arrays of `Scores`."""
+    """A layer that computes the arrays of `Scores` from next-token scores."""
 
     def __init__(self, first_drawn: int, probabilities: bool) -> None:
         super().__init__(dtype="float32")

@@ -23,15 +23,15 @@ from corelm_train.settings import Recipe, TrainingSettings
 from corelm_train.vocabulary_learning import learn_vocabulary
 
 MEASURED = 2500
-"""Held-out texts to measure on, at most."""
+"""The most held-out texts to measure on."""
 
 OPENING_WORDS = 2
-"""Words of a default prompt, such as "This movie"."""
+"""The number of words in a default prompt, such as "This movie"."""
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Everything that a network learns from and is measured on.
+    """The training and test data of a run.
 
     Attributes:
         corpus: the texts, split.
@@ -57,7 +57,7 @@ def prepare(
     start: bundle.Bundle | None,
     report: Reporter,
 ) -> Material:
-    """Read the corpus and turn it into rows.
+    """Read the corpus and convert it to rows.
 
     Args:
         settings: the data, the share to hold out, the prompt.
@@ -65,7 +65,7 @@ def prepare(
             inputs in a row.
         recipe: the style of tokens and of rows.
         start: the model whose vocabulary is used; None learns one.
-        report: receives notes of slow work, and a warning about unknown words of the prompt.
+        report: receives notes before slow work, and a warning about unknown words in the prompt.
 
     Raises:
         DataError: texts that cannot be read, or too few of them.
@@ -113,7 +113,7 @@ def _checked_prompt(
 
 
 def frequent_opening(texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary) -> str:
-    """Return the most frequent first two words of texts among those that the vocabulary has.
+    """Return the texts' most frequent first two words that the vocabulary has.
 
     Example:
         >>> from corelm.models.word_vocabulary import WordVocabulary
@@ -189,7 +189,7 @@ def packed_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: in
 
 
 def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Return rows of step + 1 ids that overlap by one id, and the rest."""
+    """Return rows of `step` + 1 ids that overlap by one id, and the remaining ids."""
     count = max(len(ids) - 1, 0) // step
     return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
 
@@ -197,8 +197,7 @@ def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArr
 def opening_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
     """Return the beginning of each text as a model reads it: (texts, context + 1).
 
-    These are the first `context_length` tokens, after the vocabulary's start token, if there is
-    one.
+    That is the vocabulary's start token, if it has one, and the first `context_length` tokens.
     """
     start = _start(vocabulary)
     rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]

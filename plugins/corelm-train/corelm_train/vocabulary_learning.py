@@ -12,7 +12,7 @@ from corelm.interop import quiet_tensorflow
 from corelm.runs import prompting
 
 BATCH = 1024
-"""Texts that TextVectorization reads at once; bounds its memory."""
+"""The number of texts that TextVectorization reads at once, which bounds its memory."""
 
 
 def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None = None) -> Any:
@@ -44,7 +44,7 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
 def learn_words(
     texts: Sequence[str], style: str, size: int, end: bool = True
 ) -> word_vocabulary.WordVocabulary:
-    """Learn the most frequent tokens of texts, at most `size` with the special ones.
+    """Learn a vocabulary of the texts' most frequent tokens, at most `size` with special tokens.
 
     Raises:
         UsageError: a size that leaves no room for a token of the texts.
@@ -75,10 +75,10 @@ def learn_vocabulary(
     """Learn a vocabulary of at most `size` tokens, with the special ones.
 
     Args:
-        texts: what to learn from.
+        texts: the texts to learn from.
         style: a key of `corelm.models.vocabularies.TOKENS`.
         size: the largest number of tokens.
-        end: give a vocabulary of words a token that ends a text; byte pairs always have one.
+        end: add an end token to a vocabulary of words; byte pairs always have one.
 
     Raises:
         UsageError: a size that leaves no room for a token of the texts.
@@ -91,7 +91,7 @@ def learn_vocabulary(
 
 
 def learn_byte_pairs(texts: Sequence[str], size: int) -> vocabularies.BytePairVocabulary:
-    """Merge the most frequent pairs of neighbours, as often as `size` allows.
+    """Learn byte-pair merges until the vocabulary has `size` tokens.
 
     Raises:
         UsageError: a size without room for a merge.
@@ -127,5 +127,5 @@ def _learn_merges(texts: Sequence[str], count: int) -> list[vocabularies.Merge]:
     )
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
     merges = [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
-    # Two merges may make one token, such as a+bc and ab+c; the first is enough to make it.
+    # Two merges may make the same token, such as a+bc and ab+c; keep only the first.
     return list({left + right: (left, right) for left, right in reversed(merges)}.values())[::-1]

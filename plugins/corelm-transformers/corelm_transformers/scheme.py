@@ -57,9 +57,10 @@ def _load(name, dtype):
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
             )
-    except Exception as error:  # of any library: they have no common root
+    except Exception as error:  # a library's error, of any type
         raise CorelmError(f"transformers cannot open {name}: {_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):  # transformers fills them with random numbers
+    # Transformers fills missing weights with random numbers.
+    if missing := sorted(report["missing_keys"]):
         raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
     return model, tokenizer
 

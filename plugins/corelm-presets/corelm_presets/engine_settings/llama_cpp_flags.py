@@ -117,7 +117,7 @@ def parsed(text: str) -> dict[str, Any]:
             found.setdefault(flag, [] if flag in REPEATED else True)
         elif flag in REPEATED:
             found[flag].append(word)
-        elif flag and found[flag] is True:  # the value of a flag that was seen without one
+        elif flag and found[flag] is True:  # a flag that still waits for its value
             found[flag] = number(word)
         elif flag in FLAGS:
             raise SettingsError(
@@ -132,7 +132,7 @@ def _is_flag(word: str) -> bool:
 
 
 def number(word: str) -> Any:
-    """Return a word as a number if it is one, else the word."""
+    """Convert a word to a number if it is one; otherwise return the word."""
     for kind in (int, float):
         try:
             return kind(word)
@@ -147,7 +147,7 @@ def _key(flag: str, value: Any) -> Iterator[tuple[str, Any]]:
         value = value if isinstance(value, list) else [value]
     if flag == "--samplers" and isinstance(value, str):
         names = [name for name in value.split(";") if name]
-        # `--sampler-seq kpt` is spelled like one name; a name has letters beyond these.
+        # A list of letters such as `kpt` looks like a name, but a name has other letters too.
         is_letters = len(names) == 1 and set(names[0]) <= set(llama_cpp.LETTERS)
         value = names[0] if is_letters else names
     elif flag == "--dry-sequence-breaker" and value:
@@ -178,7 +178,7 @@ def _flag_value(key: str, value: Any) -> Any:
 
 
 def _escaped(text: str) -> str:
-    """Return a text with escapes that llama.cpp replaces, such as backslash n.
+    """Escape a text for llama.cpp, for example a line break as backslash n.
 
     Raises:
         SettingsError: a control character beyond ASCII, which has no escape there.
@@ -190,7 +190,7 @@ def _escaped(text: str) -> str:
 
 
 def _unescaped(text: Any) -> Any:
-    """Return a text with its escapes, such as backslash n, replaced."""
+    """Replace the escapes in a text, such as backslash n."""
     if not isinstance(text, str):
         return text
     pairs = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}

@@ -33,6 +33,7 @@ from corelm_report.measure.human import (
     written,
 )
 from corelm_report.measure.journal import Journal
+from corelm_report.measure.matched_error import with_match_error
 from corelm_report.measure.on_contexts import curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import header, name_of, try_it, warnings
@@ -128,7 +129,9 @@ class ReportRun:
         measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
-        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+        of_temperature = curve(found["curve"], at)
+        with_match_error(entries, measured, of_temperature)
+        return self._assembled(contexts, human, measured, entries, of_temperature)
 
     def _assembled(
         self,

@@ -29,7 +29,7 @@ _COMMANDS = {
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
     "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
     "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}", "\N{PLUS-MINUS SIGN}": r"$\pm$",
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
 
 

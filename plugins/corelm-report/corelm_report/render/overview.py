@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figures import (
     ENTROPY,
@@ -31,6 +32,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.document.numbers import (
+    EXACT,
     MINUS,
     interval,
     interval_of_difference,
@@ -167,7 +169,7 @@ class OverviewColumn:
         if not self.with_interval or found.low is None or found.high is None:
             return text
         written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-") or EXACT
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
@@ -254,7 +256,16 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join([*parts, *error_sentences(document), *flip_sentences(document)])
+    return " ".join([*parts, *remarks(document)])
+
+
+def remarks(document: Document) -> list[str]:
+    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    return [
+        *error_sentences(document),
+        *flip_sentences(document),
+        *randomness_sentences(document),
+    ]
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:

@@ -61,7 +61,7 @@ def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
 
 
 def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
+    """Convert parameters from JSON to corelm's values: nested samplers, infinity, lists."""
     return {name: _value(value) for name, value in parameters.items()}
 
 
@@ -87,7 +87,7 @@ def _from_settings(text: str) -> Sampler:
 
 
 def cards(sampler: Sampler) -> list[dict[str, Any]]:
-    """Return the stages of a chain as JSON: name, parameters, and what each is as an expression."""
+    """Return the stages of a chain as JSON: the name, parameters and expression of each."""
     return [
         {
             "name": stage.name,
@@ -153,7 +153,7 @@ def decoders() -> list[dict[str, str]]:
 
 
 def _shortest_name(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> str:
-    """Return the name of an offer; its full name where two have the same one."""
+    """Return the name of an offer; the full name if several offers share the short one."""
     return offer.full_name if sum(each.name == offer.name for each in offers) > 1 else offer.name
 
 

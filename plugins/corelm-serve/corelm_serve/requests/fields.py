@@ -16,17 +16,17 @@ MISSING = object()
 NOTHING: tuple[Any, ...] = (
     "", [], {}, False, "none", "auto", "default", "medium", ["text"], {"type": "text"}
 )  # fmt: skip
-"""Values of fields of OpenAI's that ask for nothing."""
+"""Values of OpenAI's fields that have no effect."""
 
 
 def field(kind: Kind, help: str, default: Any = None, *, required: bool = False) -> Any:
     """Declare one field of a request.
 
     Args:
-        kind: the kind of its values; null means that it is left out.
+        kind: the kind of its values; null means the default.
         help: one line for the reference.
-        default: its value when it is left out.
-        required: it can't be left out.
+        default: its value in a request without it.
+        required: True if a request must have it.
     """
     rule = {"kind": kind, "help": help, "required": required}
     return dataclasses.field(default=default, metadata=rule)

@@ -13,16 +13,17 @@ from corelm_serve.requests.fields import Record, Request, field
 from corelm_serve.requests.formats import ResponseFormat
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
+from corelm_serve.rollouts import FIGURES, SETS
 
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
-"""Samplers and decoders in one expression, nested ones too."""
+"""The most samplers and decoders in one expression, nested ones included."""
 LARGEST_IN_DECODER = 64
 """The largest whole number in a decoder, such as the width of a beam: it multiplies the work."""
 MOST_WITH_DECODER = 8
-"""Texts of one prompt that a decoder other than ancestral sampling writes."""
+"""The most texts per prompt for a decoder other than ancestral sampling."""
 ENGINE = "vllm"
-"""The order in which single fields act: OpenAI's own fields, and vLLM's among them."""
+"""The engine whose order single fields act in; they are OpenAI's and vLLM's."""
 ENGINES = ("koboldcpp", "llama.cpp", "mlx-lm", "ollama", "openai", "sillytavern",
            "text-generation-webui", "transformers", "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
@@ -90,6 +91,11 @@ class Sampling(Request):
     response_format: ResponseFormat | None = field(
         Record(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
     )
+    record: str | None = field(
+        Text(choices=(FIGURES, SETS)),
+        "return what a trainer needs of each token, a row of `corelm.rollouts/1`; `sets` has also "
+        "the ids that could be drawn",
+    )
     seed: int | None = field(
         Number(-1, LARGEST_SEED, whole=True),
         "decides the random numbers; default, and -1: a fresh one, which the answer has",
@@ -121,7 +127,7 @@ UNUSED = {
     "metadata": "nothing is kept",
     "service_tier": "there is one",
 }
-"""Fields of OpenAI's for its own service, each with the reason."""
+"""OpenAI's fields for its own service, which are ignored, each with the reason."""
 NEUTRAL: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("repeat_penalty", "rep_pen", "typical_p", "typical", "tfs", "tfs_z"), (1,)),
     **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "top_a"), (0,)),
@@ -129,10 +135,10 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     "top_n_sigma": (-1, 0),
     "penalize_nl": (False,),
 }
-"""Values that ask for nothing in each engine that has the field."""
+"""Values that have no effect in any engine with the field."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
-"""The fields that are one setting each."""
+"""The fields that each set one sampler parameter."""
 
 
 def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict[str, Any]]:
@@ -159,7 +165,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
 
 
 def _asks_nothing(request: Sampling, name: str, value: Any) -> bool:
-    """Return True if a setting changes nothing, and so names no engine and no default of one."""
+    """Return True if a setting changes nothing, so that it implies no engine and no defaults."""
     is_number = isinstance(value, (int, float))
     return request.engine is None and is_number and value in NEUTRAL.get(name, ())
 
@@ -187,7 +193,7 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
         return Strategy(_preset(request.preset)), {}
     found = _from_settings(request, settings)
     notes: dict[str, Any] = {} if found.engine == ENGINE else {"engine": found.engine}
-    if found.idle:  # such as a temperature in transformers, which is greedy without do_sample
+    if found.idle:  # for example a temperature in transformers, which is greedy without do_sample
         notes["without_effect"] = list(found.idle)
     return Strategy(found.sampler), notes
 
@@ -212,7 +218,7 @@ def _preset(name: str) -> Sampler:
 
 
 def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSettings:
-    """Return the settings of single fields, in the order of the engine that they are of."""
+    """Build the sampler from the request's fields, in its engine's order."""
     rest = settings.keys() - {*SETTINGS}
     try:
         engine = request.engine or (None if rest else ENGINE)
@@ -238,7 +244,7 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSetting
 
 
 def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]) -> ApiError:
-    """Return the error for fields of which no one engine is known."""
+    """Return the error for fields that don't all belong to one engine."""
     engines = {engine: _known(settings, engine) for engine in ENGINES}
     for name in rest:
         if not any(name in known for known in engines.values()):
@@ -254,10 +260,10 @@ def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]
 
 
 def _known(settings: dict[str, Any], engine: str) -> set[str]:
-    """Return the names of settings that an engine has."""
+    """Return the names of the settings that an engine knows."""
     try:
         found = from_settings(settings, engine)
-    except CorelmError:  # a value that it doesn't take
+    except CorelmError:  # the engine doesn't accept a value
         return set()
     return settings.keys() - {*found.unknown, *found.other, *found.unsupported}
 

@@ -137,7 +137,7 @@ def _train(
 
 
 def _check_target(out: Path) -> None:
-    """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
+    """Raise if the target can't be written, before the slow import of Keras."""
     from corelm.bundles import bundle
     from corelm_train.checkpoint import only_run
 
@@ -146,7 +146,7 @@ def _check_target(out: Path) -> None:
 
 
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
-    """Train; after Ctrl-C, say how to continue."""
+    """Train; after Ctrl-C, print the command that continues."""
     from corelm_train.cli.output import training_report
 
     with training_report() as report:
@@ -183,7 +183,7 @@ def _existing(data: str | None) -> str:
 
 
 def _preset_for(data: str, start: str | None) -> str:
-    """Return the preset for the amount of text; a model to start from has its own network."""
+    """Return the preset for the amount of text; None with a model to start from."""
     if data == IMDB or start is not None:
         return DEFAULTS.preset
     path = Path(data)
@@ -212,7 +212,7 @@ def _stem(data: str) -> str:
 
 
 def _folder(out: str) -> Path:
-    """Return the folder of the model; a bare name is a folder in corelm's home."""
+    """Return the output folder; a bare name is a folder in corelm's home."""
     bare = Path(out).name == out and out not in (os.curdir, os.pardir)
     return paths.home() / "models" / out if bare else Path(out)
 
