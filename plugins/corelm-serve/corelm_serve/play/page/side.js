@@ -157,6 +157,7 @@ export class Side {
 
   async showNotes() {
     const { answer } = this.text;
+    if (!answer) return; // another state was opened
     const found = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
     if (!found || answer !== this.text.answer) return;
     const notes = found.notes ?? [];
@@ -173,6 +174,7 @@ export class Side {
 
   // Forget what is shown: another state was opened.
   reset() {
+    this.askNotes.cancel();
     notice("next", null);
     this.part("expression-error").textContent = "";
     if (document.activeElement === this.part("expression")) document.activeElement.blur();
