@@ -23,7 +23,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 
 def if_wrapped_can(method: M) -> M:
-    """Make a method that a session has only if its `wrapped` session has it too.
+    """Make a method that exists only if the `wrapped` session has it too.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -39,7 +39,7 @@ def if_wrapped_can(method: M) -> M:
 
 
 class _PassedOn:
-    """A method that looks for the one of its name in the wrapped session first."""
+    """A descriptor that hides a method if the wrapped session has none of its name."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
@@ -54,9 +54,9 @@ class _PassedOn:
 
 
 class SessionWrapper:
-    """A session that passes everything on to another one, with the abilities of that one.
+    """A session that forwards every call to another session, and has the same abilities.
 
-    A subclass changes what it counts, times or checks.
+    A subclass overrides the calls that it counts, times or checks.
 
     Args:
         wrapped: the session.
@@ -79,7 +79,7 @@ class SessionWrapper:
     """
 
     def __init__(self, wrapped: Session) -> None:
-        # The abilities are looked for when they are asked for.
+        # Any: the methods below look for the abilities at each access.
         self.wrapped: Any = wrapped
 
     def next_logits(self) -> Array:
@@ -108,7 +108,7 @@ class SessionWrapper:
 
     @if_wrapped_can
     def join(self, other: Session) -> None:
-        """Add the rows of another session, wrapped or not, after the own ones.
+        """Append the rows of another session of the same model, wrapped or not.
 
         Raises:
             UsageError: a session of another model, or this session itself.

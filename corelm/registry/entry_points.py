@@ -1,4 +1,4 @@
-"""Find the entry points of installed packages in a small part of `importlib.metadata`'s time.
+"""Find the entry points of installed packages, much faster than `importlib.metadata`.
 
 Importing that takes 15 ms, and it then parses the whole metadata of every package. Here the files
 `entry_points.txt` in the folders of `sys.path` are read. Everything unusual, such as a zip file on
@@ -114,7 +114,7 @@ def _by_importlib(groups: Sequence[str]) -> list[EntryPoint]:
 
 
 def _infos(folder: str) -> list[str]:
-    """Return the names of the folders with metadata in a folder."""
+    """Return the names of the metadata folders in a folder of the path."""
     try:
         names = os.listdir(folder)
     except OSError:

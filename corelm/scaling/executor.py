@@ -1,4 +1,4 @@
-"""Executors, which do units of work: this process, or the workers of a cluster."""
+"""Executors run units of work: in this process, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class InProcess:
-    """Does one unit after the other in this process.
+    """An executor that runs the units one after the other in this process.
 
     Args:
         models: the models of the units.
@@ -39,7 +39,7 @@ class InProcess:
 
 WORKERS = Parameter("workers", int, None, ParamRule(ge=1))
 MOST_PER_PROCESSOR = 8
-"""Workers on one machine at most: each is a process that loads the model."""
+"""The most workers per processor of this machine: each is a process that loads the model."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def test_the_weight_is_added_for_each_token_after_the_start(weight, start, drawn
 def test_every_end_of_every_row():
     class TwoEnds:
         ends = (1, 3)
-        __len__ = lambda self: 4  # noqa: E731
+
+        def __len__(self):
+            return 4
 
     logits = np.array([[0.0, 5.0, 1.0, -INF], [2.0, 0.0, 0.0, 1.0]])
     found = after(LengthBias(weight=1), 2, logits, TwoEnds())

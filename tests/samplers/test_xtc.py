@@ -122,7 +122,9 @@ def test_special_tokens_are_words_ids_or_the_end(special, expected):
 def test_newline_is_the_token_of_a_line_break():
     class Lines:
         unknown, ends = None, ()
-        __len__ = lambda self: 8  # noqa: E731
+
+        def __len__(self):
+            return 3
 
         def encode(self, text):
             assert text == "\n"
