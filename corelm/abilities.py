@@ -1,8 +1,8 @@
-"""What a session or a vocabulary can do beyond its contract, and the defaults that stand in.
+"""Optional abilities of sessions and vocabularies, and the defaults for those without them.
 
-An ability is a method: what has the method, not None, has the ability; nothing is inherited.
-Functions such as `can_rewind` look for it, and no other code does. Functions such as `text_writer`
-call it, or stand in for it.
+An ability is a method: an object that has the method has the ability, and needs no base class. Only
+functions such as `can_rewind` look for the method. Functions such as `text_writer` call it, or do
+its work without it.
 
 | the method | without it |
 |---|---|
@@ -83,14 +83,14 @@ class RewindableSession(Session, Protocol):
 
 
 class JoinableSession(Session, Protocol):
-    """A session whose rows may have different lengths, and that can get more of them.
+    """A session whose rows may differ in length, and to which rows can be added.
 
     The logits of a row do not depend on the other rows. A model with such sessions takes a list of
     ids for each row in `LanguageModel.start`.
     """
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of the same model after the own ones.
+        """Append the rows of another session of the same model.
 
         The other session must not be used afterwards.
 
@@ -103,7 +103,7 @@ class ForkableSession(Session, Protocol):
     """A session that can be copied, so that a prompt that was read once begins several texts."""
 
     def fork(self) -> ForkableSession:
-        """Return a session of the same rows; what happens to one of both doesn't change the other.
+        """Return a copy of the session; a change to one of the two leaves the other as it is.
 
         The logits are the same to the last bit.
         """
@@ -164,7 +164,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 
 def if_wrapped_can(method: M) -> M:
-    """Make a method of a `SessionWrapper` that it has only if the session inside has it too.
+    """Make a `SessionWrapper` method that exists only if the wrapped session has it too.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -180,7 +180,7 @@ def if_wrapped_can(method: M) -> M:
 
 
 class _PassedOn:
-    """A method that looks for the one of its name in the wrapped session first."""
+    """A descriptor that hides a method if the wrapped session has none of its name."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
@@ -195,9 +195,9 @@ class _PassedOn:
 
 
 class SessionWrapper:
-    """A session that passes everything on to another one, with the abilities of that one.
+    """A session that forwards every call to another session, and has the same abilities.
 
-    A subclass changes what it counts, times or checks.
+    A subclass overrides the calls that it counts, times or checks.
 
     Args:
         wrapped: the session.
@@ -220,7 +220,7 @@ class SessionWrapper:
     """
 
     def __init__(self, wrapped: Session) -> None:
-        # The abilities are looked for when they are asked for.
+        # Any: the properties below look for the abilities at each access.
         self.wrapped: Any = wrapped
 
     def next_logits(self) -> Array:
@@ -249,7 +249,7 @@ class SessionWrapper:
 
     @if_wrapped_can
     def join(self, other: Session) -> None:
-        """Add the rows of another session, wrapped in the same way or not, after the own ones.
+        """Append the rows of another session of the same model, wrapped in the same way or not.
 
         Raises:
             UsageError: a session of another model, or this session itself.
@@ -274,7 +274,7 @@ class SessionWrapper:
 
 
 class ByteVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose texts are the bytes of their tokens in UTF-8, one after the other.
+    """A vocabulary in which a text is the concatenated UTF-8 bytes of its tokens.
 
     A token may hold a part of a character, so no token needs to be a text by itself.
     """
@@ -309,7 +309,7 @@ class ContextualVocabulary(Vocabulary, Protocol):
 
 
 class NamedVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose tokens have names, those without a text too, such as `[end]`."""
+    """A vocabulary whose tokens have names, even tokens without a text, such as `[end]`."""
 
     def token_name(self, token: int) -> str:
         """Return the name of a token, such as `<|endoftext|>`; "" for one without a name."""
@@ -325,12 +325,12 @@ class ChatVocabulary(Vocabulary, Protocol):
         whose template describes tools takes them as a second argument, `tools`.
 
         Raises:
-            UsageError: messages that the model can't be given, or a model without a template.
+            UsageError: messages that the template refuses, or a model without a template.
         """
 
 
 def has_token_bytes(vocabulary: Vocabulary) -> TypeGuard[ByteVocabulary]:
-    """Return True if the texts of a vocabulary are the bytes of their tokens.
+    """Return True if the vocabulary gives the bytes of each token: it has `token_bytes`.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -341,7 +341,7 @@ def has_token_bytes(vocabulary: Vocabulary) -> TypeGuard[ByteVocabulary]:
 
 
 def has_texts_after(vocabulary: Vocabulary) -> TypeGuard[ContextualVocabulary]:
-    """Return True if a vocabulary gives the texts of all tokens after others at once.
+    """Return True if the vocabulary gives the texts of all next tokens at once: `texts_after`.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -366,7 +366,7 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
     if _has(vocabulary, "writer"):
         return cast(IncrementalVocabulary, vocabulary).writer()
     if has_token_bytes(vocabulary):
-        # Holds back the first bytes of a character until its last one has come.
+        # The decoder holds back the first bytes of a character until its last byte arrives.
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         token_bytes = vocabulary.token_bytes
         return lambda token: characters.decode(token_bytes(token))
@@ -374,7 +374,7 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
 
 
 def _decode_prefixes(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return the writer of a vocabulary that decodes whole texts only: one for each token."""
+    """Return a writer for any vocabulary, which decodes the whole text again for each token."""
     ids: list[int] = []
     text = ""
 
@@ -391,14 +391,14 @@ END = "[end]"
 """The name of the token that ends a text."""
 
 TAIL = 16
-"""The tokens before a token that decide its spelling: its space, its capital."""
+"""The number of preceding tokens that decide a token's spelling: its space, its capital."""
 
 
 def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add; ends have their name.
+    """Return a function from a token to the text that it would add; end tokens give their name.
 
     Args:
-        past: the ids before it.
+        past: the ids before the token.
         vocabulary: the vocabulary of the ids.
 
     Example:
@@ -409,7 +409,7 @@ def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], 
         (' cat', '[end]')
     """
     tail = list(past[-TAIL:])
-    if has_texts_after(vocabulary):  # one pass over the past for all tokens
+    if has_texts_after(vocabulary):  # one pass gives the texts of all tokens
         text_of = vocabulary.texts_after(tail).__getitem__
     else:
         start = len(vocabulary.decode(tail))
@@ -446,7 +446,7 @@ def render_chat(
         tools: the functions that the answer may call, as OpenAI's API describes them.
 
     Raises:
-        UsageError: a model without a chat template, or messages that it can't be given.
+        UsageError: a model without a chat template, or messages that the template refuses.
 
     Example:
         >>> from corelm.testing import ToyModel

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from corelm.bounded_calls import BoundedCalls, TooMuchError
-from corelm.errors import UsageError
+from corelm.bounded_calls import BoundedCalls
+from corelm.errors import TooMuchError, UsageError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds memory")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import corelm
 import corelm.abilities
@@ -56,7 +58,7 @@ START = {"__main__", ""}
 """The package itself, and the start of the command line."""
 
 PUBLIC = {
-    "corelm": set(corelm.__all__) | {"filters", "native"},
+    "corelm": set(corelm.__all__) | corelm._IN_PACKAGES | {"filters", "native"},
     "corelm.abilities": set(corelm.abilities.__all__),
     "corelm.bundles": set(corelm.bundles.__all__),
     "corelm.commands": set(corelm.commands.__all__),
@@ -152,6 +154,24 @@ def is_public(imported: Import) -> bool:
     return known is not None and set(imported.names) <= known
 
 
+def private_attributes(file: Path) -> Iterator[str]:
+    """Yield the attributes that a file uses of a public module, and that the module doesn't list.
+
+    Such a module is a public name itself, as `printable` of `corelm.runs` is.
+    """
+    rooms: dict[str, ModuleType] = {}
+    for imported in imports_of(file):
+        for name in imported.names if imported.module in PUBLIC else ():
+            value = getattr(importlib.import_module(imported.module), name, None)
+            if isinstance(value, ModuleType) and name not in {"filters", "native", "plot"}:
+                rooms[name] = value
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            room = rooms.get(node.value.id)
+            if room and node.attr not in room.__all__ and hasattr(room, node.attr):
+                yield f"{room.__name__}.{node.attr}"
+
+
 def in_the_heart(file: Path) -> bool:
     return room_of(module_of(file)) not in START
 
@@ -193,6 +213,7 @@ def test_samplers_and_plugins_import_public_names_alone():
         for imported in imports_of(file):
             if imported.package == "corelm":
                 assert is_public(imported), f"{file} imports {imported.names} of {imported.module}"
+        assert not [*private_attributes(file)], file
 
 
 def test_the_core_imports_no_sampler_and_no_plugin():
@@ -240,4 +261,7 @@ def test_the_rules_see_what_they_forbid(tmp_path):
     ]
     assert modules_imported(imports_of(file)[-1]) == {"corelm.models.corpus"}
     assert not is_public(Import("corelm", ("_LATER",), True))
+    other = tmp_path / "other.py"
+    other.write_text("from corelm.runs import printable\nprintable.shown(printable.MOST_NAMES)\n")
+    assert [*private_attributes(other)] == ["corelm.printable.MOST_NAMES"]
     assert layer_of("corelm.decoding.state") < layer_of("corelm.registry.registry")

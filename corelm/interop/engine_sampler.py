@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
@@ -69,7 +69,7 @@ class EngineSampler:
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary = seed is not None, vocabulary
         self._never: dict[int, NDArray[np.int64]] = {}
-        self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
+        self._random_stream = RandomStream(RandomStream.fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
 
@@ -110,7 +110,8 @@ class EngineSampler:
         """
         if not self._draws:
             result = self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
-            # A sampler that changes nothing returns its input; engines write into what they get.
+            # A sampler that changes nothing returns its input, and an engine may overwrite the
+            # result.
             return result.copy() if np.may_share_memory(result, np.asarray(logits)) else result
         drawn = self.draw(logits, tokens, samples, prompt_lengths)
         only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
@@ -165,7 +166,7 @@ class EngineSampler:
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
-        """Return True if `native` works for arrays of this library; tested once for each."""
+        """Return True if `native` works for arrays of this library; each library is tested once."""
         library = array_namespace(array).__name__
         if library not in self._native:
             self._native[library] = not self.reads and runs_on(self.sampler, array)
@@ -205,7 +206,7 @@ class EngineSampler:
         """Return the logits, validated, with tokens that are never drawn at minus infinity."""
         if len(never := self._never_drawn(scores.shape[1])):
             scores = scores.copy()  # it is the engine's memory
-            if mask_tokens(scores, never):  # which validates the rows too
+            if mask_tokens(scores, never):  # True if the rows are valid too
                 return scores
         check_logits(scores, "the engine's logits")
         return scores
@@ -257,7 +258,7 @@ def _never_drawn(vocabulary: Vocabulary | None, width: int) -> NDArray[np.int64]
         return np.empty(0, dtype=np.int64)
     try:
         size = len(vocabulary)
-    except UsageError:  # the adapter knows some ids of the engine's, but not its tokens
+    except UsageError:  # a partial vocabulary: some ids, without the list of tokens
         size = width
     ids = never_drawn(vocabulary)
     return np.append(ids[ids < min(size, width)], np.arange(size, width))

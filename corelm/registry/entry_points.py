@@ -1,8 +1,8 @@
-"""Find the entry points of installed packages in a small part of `importlib.metadata`'s time.
+"""Find the entry points of installed packages, much faster than `importlib.metadata`.
 
-Importing that takes 15 ms, and it then parses the whole metadata of every package. Here the files
-`entry_points.txt` in the folders of `sys.path` are read. Everything unusual, such as a zip file on
-the path or an object in another object's module, is left to `importlib.metadata`.
+Importing that module takes 15 ms, and it then parses all metadata of every package. This one reads
+only the files `entry_points.txt` in the folders of `sys.path`. Unusual cases, such as a zip file on
+the path or an object in another object's module, are left to `importlib.metadata`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EntryPoint(NamedTuple):
 
 
 def entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group; the first distribution of a name on the path counts."""
+    """Return the entry points of a group; the first of equal distributions on the path counts."""
     if not _is_plain_path():
         return _by_importlib(group)
     found, points = set(), []
@@ -76,7 +76,7 @@ def _by_importlib(group: str) -> list[EntryPoint]:
 
 
 def _infos(folder: str) -> list[str]:
-    """Return the names of the folders with metadata in a folder."""
+    """Return the names of the metadata folders in a folder of the path."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -86,7 +86,7 @@ def _infos(folder: str) -> list[str]:
 
 def _points(info: str, group: str) -> list[EntryPoint]:
     pairs = list(_pairs(_lines(os.path.join(info, "entry_points.txt")), group))
-    # Few distributions have the group: only theirs have to be opened for the name and version.
+    # Few distributions have the group: only their metadata is read for name and version.
     if not pairs:
         return []
     fields = _fields(info)

@@ -1,4 +1,4 @@
-"""Executors, which do units of work: this process, or the workers of a cluster."""
+"""Executors run units of work: in this process, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class Unit(Protocol):
-    """A unit of work: a small value that can be pickled, and whose result depends on it alone."""
+    """A unit of work: a small value that can be pickled and alone determines the result."""
 
     @property
     def name(self) -> str:
-        """The name of the unit, which no other unit of a run has."""
+        """The name of the unit, unique in a run."""
 
     def __call__(self, model: LanguageModel) -> Any:
         """Do the work; return a value that JSON can hold."""
 
 
 class Executor(Protocol):
-    """A place where units of work are done."""
+    """A runner of units of work."""
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield each unit with its result as JSON when it is finished, in any order.
@@ -39,7 +39,7 @@ class Executor(Protocol):
 
         Args:
             units: the units.
-            model: the number of their model among the executor's models.
+            model: the index of their model in the executor's models.
 
         Raises:
             ExecutorError: a worker that cannot be used, or a unit whose workers die.
@@ -50,7 +50,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Does one unit after the other in this process.
+    """An executor that runs the units one after the other in this process.
 
     Args:
         models: the models of the units.
@@ -70,7 +70,7 @@ class InProcess:
 
 WORKERS = Parameter("workers", int, None, ParamRule(ge=1))
 MOST_PER_PROCESSOR = 8
-"""Workers on one machine at most: each is a process that loads the model."""
+"""The most workers per processor of this machine: each is a process that loads the model."""
 
 
 @dataclass(frozen=True)

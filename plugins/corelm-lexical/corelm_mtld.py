@@ -16,7 +16,7 @@ THRESHOLD = 0.72
 def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
     """Return the mean length of stretches whose share of different words is above a threshold.
 
-    It is the mean of reading the text forward and backward. None for a text in which no word
+    It is the mean of a forward and a backward pass over the text. None for a text in which no word
     repeats, in either direction.
 
     Example:

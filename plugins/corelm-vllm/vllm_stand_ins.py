@@ -1,7 +1,7 @@
 """Stand-ins for the names of vLLM 0.32 that corelm-vllm uses, written from its documentation.
 
-They have the documented signatures and nothing behind them. `install` puts them in the place of
-vLLM, which cannot run on a machine without its GPU build.
+They have the documented signatures without an implementation. `install` puts them in place of vLLM,
+which can't run on a machine without its GPU build.
 """
 
 import enum
@@ -34,7 +34,7 @@ class SamplingParams:
     ignore_eos: bool = False
     extra_args: dict[str, Any] | None = None
     eos_ids: tuple[int, ...] = ()
-    """Of the tokenizer and generation_config.json; vLLM sets them when the request arrives."""
+    """The ends of the tokenizer and generation_config.json; vLLM sets them on arrival."""
 
     @property
     def all_stop_token_ids(self):

@@ -1,4 +1,4 @@
-"""Receipts: what anyone needs to recompute each draw of a text, and the check that does it."""
+"""Receipts, with which anyone can recompute each draw of a text, and their verification."""
 
 import json
 import math
@@ -8,13 +8,13 @@ import numpy as np
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import identity_of, teacher_forced
+from corelm.runs import identity, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.recording import figures_of, record
 
 FORMAT = "corelm.receipt/1"
 TOLERANCE = 1e-3
-"""Nats by which the logits of two engines may differ; the share of a uniform number, too."""
+"""The largest difference of two engines' logits in nats, and of a uniform number as a share."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Receipt:
     Attributes:
         model: the name of the model, and `model_sha256` its checksum.
         chain: the sampler, as an expression.
-        seed, sample, prompt_index: what decides the uniform numbers.
+        seed, sample, prompt_index: these decide the uniform numbers.
         prompt, tokens: ids.
         logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set. The size
             is 0 where nothing was removed: engines differ in the number of impossible tokens.
@@ -48,7 +48,7 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text):
-        """Return the receipt of a document.
+        """Read a receipt from a JSON document.
 
         Raises:
             UsageError: another kind of document, or values of other types.
@@ -85,7 +85,7 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     named = isinstance(model, str)
     loaded = corelm.load(model) if named else model
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    digest = identity_of(loaded, "")
+    digest = identity.identity_of(loaded, "")
     made = []
     for row, text in enumerate(rollouts.texts):
         before, drawn = rollouts.ids(row)
@@ -101,7 +101,7 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
 
 @dataclass(frozen=True)
 class Finding:
-    """One token of a receipt that was not drawn as stated."""
+    """A token of a receipt that was not drawn as stated."""
 
     place: int
     token: int
@@ -111,10 +111,10 @@ class Finding:
 def verify(receipt, model=None, *, tolerance=TOLERANCE):
     """Replay a receipt on the model; return the tokens that were not drawn as it states.
 
-    A token was drawn as stated if its uniform number falls into the token's part of the cumulative
-    distribution, and if the recorded log-probability and kept mass are those of the replay, up to
-    the tolerance. At the edge of a filter's set, rounding may let a token in or out: the recorded
-    size is accepted if logits within the tolerance have it.
+    A token was drawn as stated if its uniform number falls into the token's interval of the
+    cumulative distribution, and if the recorded log-probability and kept mass equal the replay's up
+    to the tolerance. At the edge of a filter's set, rounding may let a token in or out: the
+    recorded size is accepted if logits within the tolerance have it.
 
     Args:
         receipt: a `Receipt`.
@@ -131,7 +131,7 @@ def verify(receipt, model=None, *, tolerance=TOLERANCE):
     loaded = model
     if model is None:
         loaded = corelm.load(receipt.model)
-        if identity_of(loaded, "") != receipt.model_sha256:
+        if identity.identity_of(loaded, "") != receipt.model_sha256:
             raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
                              "differs")  # fmt: skip
     size = len(loaded.vocabulary)
@@ -145,7 +145,7 @@ def _findings(receipt, model, tolerance):
     whole, first = [*receipt.prompt, *receipt.tokens], len(receipt.prompt)
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, first), np.nan)
-    for forced in teacher_forced(model, [whole], [first]):
+    for forced in teacher_forcing.teacher_forced(model, [whole], [first]):
         place = forced.place
         context = corelm.Context.of(
             whole[: first + place], surprisal=nats[:1], model_surprisal=nats[1:],
@@ -170,7 +170,7 @@ class _Check:
         self._context, self._tolerance = context, tolerance
 
     def reason(self, token, uniform, logprob, mass, size):
-        """Return why the token was not drawn as stated; empty if it was."""
+        """Return the reason why the token was not drawn as stated; empty if it was."""
         logits = self._sampler(self._model_logits, self._context)
         size = size or (self._model_logits > -np.inf).sum()
         if size != (logits > -np.inf).sum():
@@ -194,7 +194,7 @@ class _Check:
         return f"the random number draws token {drawn[0]}"
 
     def _resized(self, size):
-        """Return the chain's logits with a set of another size, if rounding explains it."""
+        """Return the chain's logits with a set of another size, if rounding explains that size."""
         flat, sharp = (
             self._sampler(self._model_logits * factor, self._context)
             for factor in (1 - self._tolerance, 1 + self._tolerance)

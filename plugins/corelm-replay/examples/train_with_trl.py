@@ -38,7 +38,7 @@ class ReplayTrainer(GRPOTrainer):
             )  # fmt: skip
         width = inputs.input_ids.shape[1]
         ends = (out.sequences[:, width:] == tokenizer.eos_token_id).int()
-        drawn = ends.cumsum(1) == ends  # what follows the first end is padding
+        drawn = ends.cumsum(1) == ends  # everything after the first end is padding
         mask = torch.cat([inputs.attention_mask, drawn.int()], 1)
         found = record_logits(CHAIN, torch.stack(out.logits, 1), out.sequences,
                               prompt_length=width, mask=mask)  # fmt: skip
@@ -55,7 +55,7 @@ class ReplayTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, keep, **options):
         logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, -keep - 1 : -1]
-        chain = CHAIN if self.replay else "temperature(t=0.7)"  # what trainers do without replay
+        chain = CHAIN if self.replay else "temperature(t=0.7)"  # the usual ratios, without replay
         logps = chain_logprobs(chain, logits, input_ids, mask=attention_mask,
                                prompt_length=input_ids.shape[1] - keep)  # fmt: skip
         return logps, -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1).detach(), None

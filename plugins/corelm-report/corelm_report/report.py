@@ -12,16 +12,7 @@ from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import (
-    Displayable,
-    Job,
-    as_model,
-    atomic_files,
-    choose,
-    counted,
-    label,
-    loaded_name,
-)
+from corelm.runs import atomic_files, markup, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -40,7 +31,7 @@ LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report(Displayable):
+class Report(markup.Displayable):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/4`.
@@ -176,7 +167,7 @@ class Report(Displayable):
         return pandas.DataFrame(columns(self._document, level))
 
     def __repr__(self) -> str:
-        samplers = counted(len(self._document.samplers), "sampler")
+        samplers = printable.counted(len(self._document.samplers), "sampler")
         return f"<corelm report of {samplers}: {self.summary}>"
 
     def _repr_html_(self) -> str:
@@ -284,10 +275,10 @@ def compare(
         texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
 
-    def jobs() -> list[Job]:
+    def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with choose(workers, scheduler).opened(asked.models, jobs) as opened:
+    with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
         return Report.of_run(run.document().to_dict())
 
@@ -311,8 +302,11 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
 def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
     if isinstance(model, str | os.PathLike):
-        return NamedModel(load(model), label(os.fspath(model)))
-    return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
+        return NamedModel(load(model), named_models.label(os.fspath(model)))
+    return NamedModel(
+        named_models.as_model(model),
+        named_models.label(named_models.loaded_name(model) or type(model).__name__),
+    )
 
 
 def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:

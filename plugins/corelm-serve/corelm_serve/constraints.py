@@ -1,4 +1,4 @@
-"""The masks that keep a text to the shape that a request asks for; corelm-grammar makes them."""
+"""Masks that hold a text to the format a request asks for, made by corelm-grammar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import corelm
 from corelm import Mask, Sampler
 from corelm.errors import CorelmError
-from corelm.runs import Strategy, parts, registry
+from corelm.runs import Strategy, plugins
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel
 from corelm_serve.requests.chat import ChatRequest
@@ -23,7 +23,7 @@ PACKAGE = "corelm-grammar"
 
 def has_masks(strategy: Strategy) -> bool:
     """Return True if a sampler, or one inside it, is a mask."""
-    return any(isinstance(part, Mask) for part in parts(strategy.sampler))
+    return any(isinstance(part, Mask) for part in plugins.parts(strategy.sampler))
 
 
 def with_format(strategy: Strategy, request: Sampling) -> Strategy:
@@ -76,11 +76,11 @@ def _check_schemas(tools: Sequence[Tool]) -> None:
 
 
 def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -> Strategy:
-    """Return a strategy behind a mask, which comes first: it limits what the model says.
+    """Put a mask before a strategy, so that it acts on the model's own distribution.
 
     Where the chain has masks of its own, the mask also comes last: the last one is never broken.
     """
-    if name not in {offer.name for offer in registry().offers("corelm_samplers")}:
+    if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
         message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
         raise ApiError(message, param=param, code="unsupported")
     try_sampler(param, name, parameters)

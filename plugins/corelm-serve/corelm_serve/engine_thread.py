@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 import corelm
 from corelm import Array, LanguageModel, Session
 from corelm.abilities import ForkableSession, SessionWrapper, if_wrapped_can
-from corelm.runs import plugin_of
+from corelm.runs import named_models
 
 OWN = "corelm"
 """The distribution of corelm's own models, whose kernels have one pool for all threads."""
@@ -26,7 +26,7 @@ OWN = "corelm"
 
 def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
     """Load a model, one of an engine on a thread of its own."""
-    source = plugin_of(name)
+    source = named_models.plugin_of(name)
     if source is None or source.distribution == OWN:
         return corelm.load(name, device=device, dtype=dtype)
     thread = EngineThread()

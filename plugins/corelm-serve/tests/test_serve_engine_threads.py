@@ -10,7 +10,7 @@ from serve_client import ToyModel, next_word, sample
 
 import corelm
 from corelm.abilities import can_fork, can_join, can_rewind, has_hidden_states
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import obeys_the_model_laws
 
 CALLS = ("start", "next_token_distribution")
@@ -64,8 +64,8 @@ class NotedEngines:
 
 @pytest.fixture
 def model():
-    if "noted" not in {offer.name for offer in registry().offers("corelm_models")}:
-        registry().register(NotedEngines)
+    if "noted" not in {offer.name for offer in plugins.registry().offers("corelm_models")}:
+        plugins.registry().register(NotedEngines)
     return loaded(["noted"], None, None)["noted"]
 
 

@@ -8,7 +8,7 @@ from serve_client import ToyModel, events_of, sample
 
 import corelm
 from corelm.interop import ChatTemplate
-from corelm.runs import as_model
+from corelm.runs import named_models
 
 pytest.importorskip("corelm_grammar", reason="pip install ./plugins/corelm-grammar")
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
@@ -67,7 +67,7 @@ class Writer:
         return self._after[tokens[:, -1]]
 
 
-HERMES_MODEL, LLAMA_MODEL = as_model(Writer()), as_model(Writer(LLAMA))
+HERMES_MODEL, LLAMA_MODEL = named_models.as_model(Writer()), named_models.as_model(Writer(LLAMA))
 FILM = {
     "type": "object",
     "properties": {
@@ -380,7 +380,7 @@ def test_without_corelm_grammar_the_error_says_how_to_get_it(http, body, monkeyp
         def offers(self, hook):
             return []
 
-    monkeypatch.setattr(constraints, "registry", Empty)
+    monkeypatch.setattr(constraints.plugins, "registry", Empty)
     response = http.post(
         "/v1/chat/completions", json={"model": "chat", "messages": MESSAGES, **body}
     )

@@ -11,7 +11,7 @@ from typing import Any
 from corelm import Chain, Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
-from corelm.runs import did_you_mean, shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import (
     files,
     koboldcpp,
@@ -45,9 +45,10 @@ SYNTAX = {
     "flags": llama_cpp_flags.ENGINE.name,
     "modelfile": ollama.ENGINE.name,
 }
-"""The only engine whose settings have this syntax."""
+"""The engine of each syntax that only one engine uses."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
-"""Engines with nearly another engine's keys, each with a function that recognises its requests."""
+"""Engines whose keys resemble another engine's, each with a function that recognises its
+requests."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,13 @@ def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[
     if target.switch:
         values[target.switch] = not switched_off
     for setting in target.acting(values):
-        values |= setting.off  # or the engine's default would act
+        values |= setting.off  # otherwise the engine's default would act
     if switched_off:  # only penalties and masks act before greedy
         used = _written(target, target.acting(values), stages[:-1], values)
     else:
         used = _written(target, target.settings, stages, values)
     words = target.to_words({**values, **target.arranged(used)})
-    # Read back as a check, so that a fault in a table never writes a different chain.
+    # Read the settings back, so that an error in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
         raise SettingsError(f"{target.name} cannot do the same as {given}")
     return dict(words)
@@ -222,7 +223,7 @@ def engine_named(name: str) -> Engine:
         UnknownNameError: no such engine; the message lists them.
     """
     if name not in ENGINES:
-        hint = did_you_mean(name, ENGINES)
+        hint = printable.did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no engine {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
@@ -230,7 +231,7 @@ def engine_named(name: str) -> Engine:
 
 
 def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return the engine by the name of a file; None if only the keys can show it."""
+    """Return the engine that a file's name implies; None if only the keys can tell."""
     return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
 
 
@@ -241,21 +242,21 @@ def read_content(content: bytes, engine: str | None = None) -> EngineSettings:
 
 
 def read_values(values: Values, name: str | None) -> EngineSettings:
-    """Read the values of keys; find the engine by the keys if it has no name."""
+    """Read the values of keys; detect the engine by the keys if none is named."""
     values = {str(key): value for key, value in values.items()}
     return _read(engine_named(name), values) if name else _detected(values)
 
 
 def _detected(values: Values) -> EngineSettings:
-    """Read the values as the engine with the most matching keys, samplers' keys first.
+    """Read the values for the engine that matches most keys; sampler keys count first.
 
-    Engines with equally many, if they allow the values, must agree on the sampler.
+    If several engines match equally many keys and allow the values, they must agree on the sampler.
     """
     for engine, is_its_own in SIGNS.items():
         if is_its_own(values):
             return _read(engine, values)
     flags = any(key.startswith("-") for key in values)
-    # Flags are one engine's; as keys of a mapping they would match no other.
+    # Only one engine has flags; as keys they would match no other engine.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
     engines = [e for e in engines if e not in SIGNS]
     known = {engine: _known(engine, values) for engine in engines}
@@ -297,7 +298,7 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 def _known(engine: Engine, values: Values) -> tuple[int, int]:
-    """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
+    """Count an engine's keys among the values: its samplers' keys, and all keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
     others = {*engine.unsupported, *engine.other_keys, *engine.ignored_keys}
@@ -308,7 +309,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
     words = engine.from_words(given)
     values = {engine.spellings.get(k, k): v for k, v in words.items()}
     unsupported = {f"{name} in the list of samplers": "" for name in engine.unknown_names(values)}
-    # At its off value such a key changes nothing, and is no loss.
+    # A key at its off value changes nothing, so nothing is lost.
     for key, off in engine.unsupported.items():
         if values.get(key) not in (None, off):
             unsupported[key] = ""
@@ -343,11 +344,11 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
 
 
 MOVES = ("quadratic", "xtc")
-"""Samplers that add a number to all logits, which engines leave in their place."""
+"""Samplers in corelm that may add a constant to all logits, while the engines' do not."""
 
 
 def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
-    """Name a repetition penalty after such a sampler: it goes by the signs of the logits."""
+    """Return the penalties after such a sampler: they depend on the signs of the logits."""
     moved = None
     for stage in stages:
         if moved and _is(stage, "repetition_penalty"):
@@ -360,11 +361,10 @@ def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
 def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
     """Yield the keys of samplers that are on, but not among the stages.
 
-    A value that no sampler can have is an error in an idle key too: the file is wrong, or is
-    another engine's.
+    An invalid value is an error even in an idle key: the file is wrong, or another engine's.
     """
     heeded = engine.heeded(values)
-    # A key may belong to several settings: a middle temperature acts without its range.
+    # A key may belong to several settings: a dynamic temperature's middle acts without its range.
     used = {key for setting in engine.acting(values) for key in setting.keys if key in heeded}
     for setting in engine.settings:
         with contextlib.suppress(NoCounterpartError):
@@ -376,12 +376,12 @@ def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator
 
 
 def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
-    """Return the stages that matter: greedy makes those after it idle, and some before it."""
+    """Return the stages that matter: greedy makes all stages after it idle, and some before it."""
     kept: list[Sampler] = []
     for stage in stages:
         if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
-            # Stages that cannot change which token is likeliest have no effect just before it, but
-            # have one on those that can: typical | greedy depends on a top_k before.
+            # A stage that keeps the likeliest token has no effect just before it, but may have one
+            # before a stage that doesn't: typical | greedy depends on a top_k before.
             while kept and kept[-1].is_argmax_invariant:
                 kept.pop()
             return [*kept, own("greedy")]
@@ -393,14 +393,14 @@ def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
 def _written(
     engine: Engine, settings: Sequence[Setting], stages: Sequence[Sampler], values: dict[str, Any]
 ) -> list[Setting]:
-    """Put the values of the stages into `values`, and return the setting of each stage."""
+    """Add the values of the stages to `values`; return the setting of each stage."""
     used: list[Setting] = []
     failures = []
     stated: dict[str, Any] = {}
     for stage in stages:
         try:
             setting, written = _counterpart(settings, stage)
-            # Merged only once: a second stage of a setting is refused later, with the order.
+            # Merge only once: the check of the order refuses a second stage of a setting later.
             if setting not in used:
                 _merge(stated, written)
             used.append(setting)
@@ -433,7 +433,9 @@ def _merge(stated: dict[str, Any], written: Values) -> None:
         if isinstance(stated.get(key), list):
             value = [*stated[key], *value]
         elif stated.get(key, value) != value:
-            raise NoCounterpartError(f"{key} is {shown(stated[key])} for an earlier stage")
+            raise NoCounterpartError(
+                f"{key} is {printable.shown(stated[key])} for an earlier stage"
+            )
         stated[key] = value
 
 

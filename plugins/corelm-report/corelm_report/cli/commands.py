@@ -10,28 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import (
-    Device,
-    Dtype,
-    Model,
-    Scheduler,
-    Workers,
-    application,
-    flag,
-    loaded,
-    metric_names,
-    model_names,
-    product,
-    read_prompts,
-    sampler_names,
-    text_argument,
-)
+from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import MODEL, Parameter, ParamRule, label
+from corelm.runs import named_models, params
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
 
-SAMPLES = Parameter("samples", int, N, ParamRule(ge=1))
+SAMPLES = params.Parameter("samples", int, N, params.ParamRule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
     "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",
@@ -60,7 +45,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="SAMPLER",
-            autocompletion=sampler_names,
+            autocompletion=completion.sampler_names,
             help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
             "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
             "five temperatures, uniform and top_p.",
@@ -139,9 +124,9 @@ def report(
             "for each, and the report has the spread of its figures over them.",
         ),
     ] = None,
-    model: Model = MODEL,
-    device: Device = None,
-    dtype: Dtype = None,
+    model: options.Model = named_models.MODEL,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
     match: Annotated[
         list[str] | None,
         typer.Option(
@@ -163,7 +148,7 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="METRIC",
-            autocompletion=metric_names,
+            autocompletion=completion.metric_names,
             help="Measure this figure of the texts too, which a plugin offers (`corelm plugins` "
             'lists them), by its name or with parameters, such as "mattr(window=30)"; may be '
             "given more than once.",
@@ -173,7 +158,7 @@ def report(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            autocompletion=model_names,
+            autocompletion=completion.model_names,
             help="Measure the surprisal of the texts under this model too, in nats per token and "
             "in bits per byte.",
         ),
@@ -203,8 +188,8 @@ def report(
             "all intervals hold at every moment.",
         ),
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted report.")
     ] = False,
@@ -234,7 +219,7 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.runs import choose
+    from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
     from corelm_report.measure.until import Until
@@ -251,20 +236,20 @@ def report(
             _refuse_measuring(context, "--diff")
             _refuse_forms(context)
             return compare_files(diff, places, out)
-        conditions = [text_argument(text) for text in fail_if or []]
+        conditions = [prompt_input.text_argument(text) for text in fail_if or []]
         output = ReportOutput(ReportFiles(places, plots), conditions, out)
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
-        stop = None if until is None else Until.read(text_argument(until))
+        stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
-        count, chosen = SAMPLES.convert(samples), choose(workers, scheduler)
-        language_model = loaded(model, device, dtype)
+        count, chosen = SAMPLES.convert(samples), scaling.choose(workers, scheduler)
+        language_model = options.loaded(model, device, dtype)
         asked = plan(
             language_model,
-            label(model),
-            None if not samplers else [text_argument(text) for text in samplers],
+            named_models.label(model),
+            None if not samplers else [prompt_input.text_argument(text) for text in samplers],
             prompts=None if prompts is None else _prompts_in(prompts),
             n=count,
             length=length,
@@ -273,11 +258,13 @@ def report(
             reference=None if reference is None else Path(reference),
             prompts_from_reference=prompts_from_reference,
             contexts=contexts,
-            match=[text_argument(text) for text in match or []],
-            against=None if against is None else text_argument(against),
-            metrics=[text_argument(name) for name in metric or []],
+            match=[prompt_input.text_argument(text) for text in match or []],
+            against=None if against is None else prompt_input.text_argument(against),
+            metrics=[prompt_input.text_argument(name) for name in metric or []],
             texts=texts,
-            scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
+            scorer=None
+            if scorer is None
+            else NamedModel(options.loaded(scorer), named_models.label(scorer)),
         )
         opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
         command = shlex.join(["corelm", *context.obj])
@@ -285,13 +272,13 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
-    return read_clustered(file) if file.endswith(JSON_LINES) else read_prompts(file)
+    return read_clustered(file) if file.endswith(JSON_LINES) else prompt_input.read_prompts(file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Raise if the command line gives options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
-        what = "a sampler" if name == "samplers" else flag(name)
+        what = "a sampler" if name == "samplers" else parameters.flag(name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 
@@ -299,7 +286,8 @@ def _refuse_forms(context: typer.Context) -> None:
     """Raise if the command line gives options that only one report has."""
     for name in _given(context, ONE_REPORT):
         raise UsageError(
-            f"--diff writes a table, --markdown and --json: leave out {flag(name.strip('_'))}"
+            "--diff writes a table, --markdown and --json: leave out "
+            f"{parameters.flag(name.strip('_'))}"
         )
 
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.commands import Output, blocks
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.comparison import beyond
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figures import TEACHER_FORCED
@@ -77,7 +77,7 @@ class _Column:
 
 
 def _table(entries: Sequence[Entry], chosen: Sequence[_Column], width: int) -> RenderableType:
-    names = [one_line(entry.label) for entry in entries]
+    names = [printable.one_line(entry.label) for entry in entries]
     titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
     return blocks.figures(titles, lines, widest=_longest(names, width))
 
@@ -90,7 +90,7 @@ def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
     """Return the columns that fit: with intervals if all fit so, else the most important ones."""
-    room = width - _longest([one_line(entry.label) for entry in entries], width)
+    room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):
         return with_intervals
@@ -163,8 +163,8 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
     """Return a line for each figure that differs beyond its interval, as `TITLES` has it."""
     return [
         (
-            one_line(name),
-            one_line(each["metric"]),
+            printable.one_line(name),
+            printable.one_line(each["metric"]),
             f"{each['before']:.4g}",
             f"{each['after']:.4g}",
             f"{each['difference']:+.4g}",
@@ -195,11 +195,12 @@ def comparison_notes(compared: Json) -> Iterator[str]:
         )
     for key, place in (("only_before", "first"), ("only_after", "second")):
         if compared[key]:
-            yield f"Only in the {place} report: {', '.join(map(one_line, compared[key]))}."
+            names = ", ".join(map(printable.one_line, compared[key]))
+            yield f"Only in the {place} report: {names}."
     for each in compared["header"]:
-        sides = [one_line(str(each[side])) for side in ("before", "after")]
+        sides = [printable.one_line(str(each[side])) for side in ("before", "after")]
         short = [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\u2026" for text in sides]
-        yield f"{one_line(each['key'])}: {short[0]}, then {short[1]}."
+        yield f"{printable.one_line(each['key'])}: {short[0]}, then {short[1]}."
 
 
 def comparison_as_markdown(compared: Json) -> str:

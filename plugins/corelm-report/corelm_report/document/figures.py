@@ -318,7 +318,7 @@ FIGURES = (
         "more times (Holtzman et al. 2020).",
         note="The last repetition may be incomplete.",
         meaning="the share of texts that end by repeating one phrase",
-        source="corelm.generation.endings:ends_in_loop",
+        source="corelm.generation.endings:Endings.in_loop",
     ),
     Figure(
         name="constraint_cost", view=GENERATED, unit="nats per text", table=LIKELIHOOD,

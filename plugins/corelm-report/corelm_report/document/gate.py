@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import did_you_mean, shown
-from corelm.runs import strategy as read_strategy
+from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figures import HUMAN, VIEWS, names
 from corelm_report.document.lookup import Estimate, difference, estimate, short_names
@@ -97,12 +96,12 @@ def condition(
     """
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"cannot read the condition {shown(text)}; {FORM}")
+        raise UsageError(f"cannot read the condition {printable.shown(text)}; {FORM}")
     sampler, metric, part = _parts(match[1], text, _known(offered))
     try:
         bound = float(match[3])
     except ValueError:
-        raise UsageError(f"{match[3]!r} in {shown(text)} is not a number") from None
+        raise UsageError(f"{match[3]!r} in {printable.shown(text)} is not a number") from None
     named = HUMAN if sampler == HUMAN else _named(sampler, samplers)
     return Condition(text.strip(), named, metric, match[2], bound, part)
 
@@ -135,14 +134,14 @@ def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, s
             return named[: point.start()].strip(), known[metric], part
     ends = "|".join(re.escape(part) for part in PARTS if part)
     word = re.sub(rf"(\.({ends}))+$", "", named).rpartition(".")[2]
-    hint = did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
-    raise UsageError(f"{shown(text)} names no metric{hint}")
+    hint = printable.did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
+    raise UsageError(f"{printable.shown(text)} names no metric{hint}")
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
     """Return the expression of the one entry that is meant."""
     try:
-        expression = str(read_strategy(sampler))
+        expression = str(Strategy.of(sampler))
     except CorelmError:
         expression = sampler  # an entry of an earlier report, whose plugin is not installed here
     every = [each for each, _ in samplers]
@@ -151,7 +150,7 @@ def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
     if len(found) == 1:
         return found[0]
     fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
-    raise UsageError(f"{shown(sampler)} matches {fault}: {', '.join(found or every)}")
+    raise UsageError(f"{printable.shown(sampler)} matches {fault}: {', '.join(found or every)}")
 
 
 def _entry(document: Document, sampler: str) -> Entry | None:

@@ -117,6 +117,8 @@ def interval_of_difference(form: Format, low: float, high: float) -> str:
     return interval(form, low, high).replace("%", " pp")
 
 
+EXACT = "±0"
+"""The sign of an interval that is narrower than the digits shown; a figure without one has none."""
 ALIKE = 0.2
 """The relative difference up to which both sides of an interval are written as one number."""
 
@@ -125,12 +127,12 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
     """Format an interval as its distances from the value, with the digits that the value has.
 
     Returns:
-        Both sides, or only the longer one if they are about equally long; nothing if both are
+        Both sides, or only the longer one if they are about equally long; `EXACT` if both are
         narrower than the digits shown; the interval itself if the value is outside it.
 
     Example:
         >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
-        (('±0.08',), ())
+        (('±0.08',), ('±0',))
         >>> margins(share, 0.0, 0.0, 0.057)
         ('+5.7',)
     """
@@ -144,7 +146,7 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
     places = _places(form, text, max(up, down))
     above, below = (f"{side:,.{places}f}" for side in (up, down))
     if _is_zero(above) and _is_zero(below):
-        return ()
+        return (EXACT,)
     if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10**-places):
         return (f"±{max((up, above), (down, below))[1]}",)
     sides = ("+", above), (MINUS, below)
@@ -203,4 +205,4 @@ def visible(text: str) -> str:
         >>> visible("a\\x1b]0;b")
         'a\ufffd]0;b'
     """
-    return printable(text, mark="\ufffd")
+    return printable.strip_controls(text, mark="\ufffd")

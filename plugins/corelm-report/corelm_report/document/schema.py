@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_report.document.content import SCHEMA
 from corelm_report.document.figures import SHARE, VIEWS, Figure, of_view
 from corelm_report.document.parts import Json
@@ -65,7 +65,7 @@ def check(document: Any) -> None:
         raise ReportError("it names no schema, so corelm did not write it")
     if document["schema"] != SCHEMA:
         raise ReportError(
-            f"it follows {shown(document['schema'])}; this version of corelm reads "
+            f"it follows {printable.shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}: use the version that wrote it, or make the report again"
         )
     wrong = (
@@ -181,7 +181,7 @@ def _path(error: ValidationError) -> str:
 
 def _short(key: str) -> str:
     """Return a key of the schema as it is, and a stranger's key quoted if it is long or odd."""
-    return key if key.isidentifier() and len(key) <= LONGEST_KEY else shown(key)
+    return key if key.isidentifier() and len(key) <= LONGEST_KEY else printable.shown(key)
 
 
 def _expected(error: ValidationError) -> str:
@@ -198,7 +198,7 @@ def _shown(value: Any) -> str:
     """Return a value in a message of one line."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
-    return "null" if value is None else shown(value)
+    return "null" if value is None else printable.shown(value)
 
 
 ROUNDING = 1e-4
@@ -245,7 +245,7 @@ def _of_intervals(
             continue
         low, high = ends
         value = values.get(name)
-        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{shown(name)}]"
+        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{printable.shown(name)}]"
         if low > high:
             yield f"{where}: expected an interval whose low end comes first, got {low} to {high}"
         elif isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 from corelm_report.document.numbers import visible
 from corelm_report.judging.pairs import Pair
 
@@ -134,7 +134,9 @@ def _verdict(line: Mapping[str, Any], place: str) -> Verdict | None:
         return None
     word = str(said).strip().lower()
     if word not in VERDICTS or not isinstance(line.get("pair"), str):
-        raise UsageError(f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {shown(said)}")
+        raise UsageError(
+            f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
+        )
     return Verdict(str(line["pair"]).strip(), VERDICTS[word], str(line.get("judge") or ""))
 
 
@@ -151,8 +153,8 @@ def matched(
     for verdict in verdicts:
         if verdict.pair not in known:
             raise UsageError(
-                f"{where} has a verdict on the pair {shown(verdict.pair)}, which the results lack: "
-                "they are of a different study, or were made again since"
+                f"{where} has a verdict on the pair {printable.shown(verdict.pair)}, which the "
+                "results lack: they are of a different study, or were made again since"
             )
         found.append((known[verdict.pair], verdict))
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 
 LARGEST = 2**30
 """Bytes of a log at most, and of all samples in a compressed one."""
@@ -100,7 +100,10 @@ def _of_samples(
 ) -> Iterator[Answer]:
     """Yield the answers in the samples of Inspect; a sample that failed has no score."""
     for sample in samples:
-        question, place = str(sample.get("id")), f"sample {shown(sample.get('id'))} of {path.name}"
+        question, place = (
+            str(sample.get("id")),
+            f"sample {printable.shown(sample.get('id'))} of {path.name}",
+        )
         common = _cluster(sample.get("metadata"), cluster, place)
         for scorer, score in (sample.get("scores") or {}).items():
             value = score.get("value") if isinstance(score, Mapping) else None
@@ -154,7 +157,7 @@ def _cluster(content: Any, key: str | None, place: str) -> str | None:
         return None
     found = content.get(key) if isinstance(content, Mapping) else None
     if found is None:
-        raise UsageError(f"{place} has no {shown(key)}, by which questions are clustered")
+        raise UsageError(f"{place} has no {printable.shown(key)}, by which questions are clustered")
     return str(found)
 
 

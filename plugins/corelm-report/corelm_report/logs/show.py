@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corelm.commands import DONE, Output, blocks
+from corelm.commands import Output, blocks, exit_codes
 from corelm.errors import UsageError
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.logs.answers import read_answers
 from corelm_report.logs.differences import LogDifference, paired_differences
 from corelm_report.metrics.estimates import FEWEST
@@ -32,10 +32,12 @@ def show_logs(
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in found)
     if left_out:
-        out.show(blocks.line(f"{counted(left_out, 'question')} of one log alone are left out."))
+        out.show(
+            blocks.line(f"{printable.counted(left_out, 'question')} of one log alone are left out.")
+        )
     if min(each.units for each in found) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
-    return DONE
+    return exit_codes.DONE
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

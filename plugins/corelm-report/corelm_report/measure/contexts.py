@@ -17,22 +17,16 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError, UsageError
 from corelm.runs import (
-    BATCH,
-    Compared,
+    ContinuousBatch,
     Endings,
     ModelLogits,
-    ModelRows,
     Strategy,
     Texts,
-    apply,
-    built_in,
-    encoded,
-    invalid_result,
-    model_surprisals,
-    nan_if_impossible,
-    read_logits,
-    run_stages,
-    write_in_order,
+    chain_stages,
+    divergences,
+    expressions,
+    prompting,
+    teacher_forcing,
 )
 
 TextIds = tuple[int, ...]
@@ -136,11 +130,11 @@ def model_contexts(
         >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
         ((2, 2), [(11, 4), (11, 4)])
     """
-    prompt_ids = [tuple(encoded(model.vocabulary, prompt)) for prompt in prompts]
-    drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
+    prompt_ids = [tuple(prompting.encoded(model.vocabulary, prompt)) for prompt in prompts]
+    drawn = Texts("", Strategy(expressions.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
     texts: list[TextIds] = []
-    for ended in write_in_order(model, parts):
+    for ended in ContinuousBatch.in_order(model, parts):
         if ended.error:
             raise ended.error
         ids = prompt_ids[ended.texts.prompt_index]
@@ -210,8 +204,10 @@ def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
     lengths = contexts.prompt_lengths
     for prompt_length in sorted(set(lengths)):
         alike = [i for i, length in enumerate(lengths) if length == prompt_length]
-        for first in range(0, len(alike), BATCH):
-            yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
+        for first in range(0, len(alike), ContinuousBatch.ROWS):
+            yield _group(
+                model, contexts, tuple(alike[first : first + ContinuousBatch.ROWS]), prompt_length
+            )
 
 
 def _group(
@@ -234,13 +230,17 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     prepare = ModelLogits(model.vocabulary)
     lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
     texts = [ids[:length] for ids, length in lengths]
-    for step, reached, raw in read_logits(model, texts, [group.prompt_length] * len(texts)):
+    for step, reached, raw in teacher_forcing.read_logits(
+        model, texts, [group.prompt_length] * len(texts)
+    ):
         time = group.prompt_length + step
         rows = slice(None) if len(reached) == len(texts) else reached
         logits = prepare(raw, step)
         # A column of the table: without this, the kernels would copy it for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = nan_if_impossible(model_surprisals(logits, tokens))
+        group.model_surprisal[rows, time] = divergences.nan_if_impossible(
+            ModelLogits.surprisals(logits, tokens)
+        )
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
         # All samplers get the same arrays: a faulty one must not change the text of the others.
         for array in past:
@@ -274,9 +274,9 @@ class Reader:
             SamplerError: the sampler raised, or did not return distributions.
             UsageError: the sampler does not fit this model.
         """
-        return apply(self._sampler, position.logits, self._context(position))
+        return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: ModelRows) -> Compared:
+    def compare(self, position: Position, model: divergences.ModelRows) -> divergences.Compared:
         """Return the figures of the sampler's distributions at a position.
 
         Args:
@@ -288,10 +288,10 @@ class Reader:
             UsageError: the sampler does not fit this model.
         """
         # The comparison validates the last stage's output in the same pass.
-        logits = run_stages(self._sampler, position.logits, self._context(position))
+        logits = chain_stages.run_stages(self._sampler, position.logits, self._context(position))
         found = model.compare(logits, position.tokens)
         if found is None:
-            raise invalid_result(self._sampler, logits, position.step)
+            raise chain_stages.invalid_result(self._sampler, logits, position.step)
         if found.restored is not None:
             raise SamplerError(
                 f"{self._sampler} restored token {found.restored}, which is never drawn, "

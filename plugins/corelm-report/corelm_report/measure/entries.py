@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import DIVERGENCES
+from corelm.runs import divergences
 from corelm_report.document import lookup
 from corelm_report.document.content import (
     Best,
@@ -272,7 +272,7 @@ def _columns(record: Record) -> Record:
     """Return the values of each figure of `DIVERGENCES`, text by text, where it is defined."""
     return {
         name: [[value for value in text if value is not None] for text in record[name]]
-        for name in DIVERGENCES
+        for name in divergences.DIVERGENCES
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
-from corelm.runs import counted, manifest_of
+from corelm.runs import identity, printable
 from corelm_report.document.content import (
     EntropySummary,
     GeneratedTexts,
@@ -85,7 +85,7 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
     of_texts = measured.summary()
     of_texts.by_position = []  # the contexts have the entropy by position already
     entry = HumanEntry(
-        description=f"{counted(len(texts), 'text')}: {contexts.description}"
+        description=f"{printable.counted(len(texts), 'text')}: {contexts.description}"
         f"{_note_on_copies(contexts)}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
@@ -195,7 +195,7 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     Figures that depend on the number of texts or on their length are left out unless the report
     measures the same number and the same length.
     """
-    figures = manifest_of(plan.model).get("figures")
+    figures = identity.manifest_of(plan.model).get("figures")
     human = _at(figures, "human")
     if _number(human, "surprisal") is None:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, differences, home, try_lock
+from corelm.runs import atomic_files, paths, scaling
 
 FOLDER = "reports"
 DIGITS = 16
@@ -92,7 +92,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     # Through JSON and back: as they will be read, with lists in place of tuples.
     header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
     key = _checksum(b"", header)
-    path = home() / FOLDER / f"{key.decode()}.jsonl"
+    path = paths.home() / FOLDER / f"{key.decode()}.jsonl"
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
         raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
     done = _kept(path, header, key) if resume else {}
@@ -124,7 +124,7 @@ def _locked(path: Path) -> Iterator[bool]:
         alone = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(lock_path(path), remove=True))
+            alone = stack.enter_context(atomic_files.try_lock(lock_path(path), remove=True))
         except OSError as error:
             _warn_not_saved(path, error)
         else:
@@ -216,7 +216,7 @@ def _refuse_other_settings(folder: Path, settings: Settings) -> None:
             if header is not None:
                 raise UsageError(
                     "the interrupted report has other settings: "
-                    f"{differences(json.loads(header), settings)}; give the same ones, or leave "
-                    "out --resume"
+                    f"{scaling.differences(json.loads(header), settings)}; give the same ones, or "
+                    "leave out --resume"
                 )
     logger.info("no interrupted report to resume: starting from the beginning")

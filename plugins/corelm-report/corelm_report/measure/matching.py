@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
-from corelm.runs import DIVERGENCES, ModelRows, built_in, nan_if_impossible
+from corelm.runs import divergences, expressions
 from corelm_report.document.figures import MATCHED, NATS
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
@@ -38,7 +38,7 @@ CORRECTIONS = 6
 HALVINGS = 40
 """The largest number of values that one search tries."""
 
-_PositionAndModel = tuple[Position, ModelRows]
+_PositionAndModel = tuple[Position, divergences.ModelRows]
 Mean = Callable[[float], float]
 """From a value of the parameter to the mean of the figure."""
 
@@ -58,7 +58,7 @@ class Matcher:
 
     def model_entropy(self) -> float:
         """Return the mean entropy of the model's own distributions, in nats."""
-        return self._whole.mean(built_in("stochastic"), "entropy")
+        return self._whole.mean(expressions.built_in("stochastic"), "entropy")
 
     def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
         """Return the sampler whose figure is close to the target: within 0.01 nats, for one.
@@ -232,21 +232,24 @@ class _Positions:
         ends = self.model.vocabulary.ends
         for group in groups(self.model, self.contexts):
             read_positions = read(self.model, group)
-            yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
+            yield (
+                group,
+                ((each, divergences.ModelRows(each.logits, ends)) for each in read_positions),
+            )
 
 
 def _values(
-    reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
+    reader: Reader, figure: str, group: Group, position: Position, rows: divergences.ModelRows
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # alone, it costs less than all figures
         logits = reader.logits(position)
-        reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
+        reader.store(position, divergences.nan_if_impossible(surprisals(logits, position.tokens)))
         return min_and_shannon_entropy(logits)[1]
     found = reader.compare(position, rows)
     reader.store(position, found.surprisal)
-    if figure in DIVERGENCES:
-        return found.figures[:, DIVERGENCES.index(figure)]
+    if figure in divergences.DIVERGENCES:
+        return found.figures[:, divergences.DIVERGENCES.index(figure)]
     # As in the report, words that the model itself cannot draw do not count.
     drawn = found.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)

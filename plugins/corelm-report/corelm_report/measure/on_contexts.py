@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.runs import DIVERGENCES, LEAST, ModelRows, moments, temperature_of, without_tokens
+from corelm.runs import divergences, temperature_of
 from corelm_report.document.content import Curve
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 
@@ -117,7 +117,7 @@ def _measure(
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
         # All samplers share the entropies and weights of the model's rows.
-        rows = ModelRows(position.logits, model.vocabulary.ends)
+        rows = divergences.ModelRows(position.logits, model.vocabulary.ends)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
         curve.add(position, surprisal)
@@ -167,7 +167,7 @@ class _SamplerRun:
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, (*DIVERGENCES, TOKEN_SURPRISAL))
+        self._columns = _Columns(group, (*divergences.DIVERGENCES, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -175,7 +175,7 @@ class _SamplerRun:
         """The record so far, or the error."""
         return self._error or self._columns.record
 
-    def measure(self, position: Position, model: ModelRows) -> None:
+    def measure(self, position: Position, model: divergences.ModelRows) -> None:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
@@ -322,11 +322,11 @@ def at_temperatures(
         others = every = _weights(logits, largest, t)
     else:
         at = np.array(list(ends), dtype=np.int64)
-        without = without_tokens(logits, at)
+        without = divergences.without_tokens(logits, at)
         only_ends = without.max(axis=1) == -np.inf
-        without[only_ends] = LEAST  # weights of 0 next to the weights of the ends
+        without[only_ends] = divergences.LEAST  # weights of 0 next to the weights of the ends
         others = _weights(without, largest, t)
-        every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
+        every = _union(others, _weights(np.maximum(logits[:, at], divergences.LEAST), largest, t))
         others.mean[only_ends] = np.nan
     # ln p of a token is its logit less the logarithm of the sum of all weights at t = 1.
     surprisal, slope = every.log_sum[:, -1:] - others.mean, others.variance / t**2
@@ -342,7 +342,7 @@ def _weights(logits: Array, largest: Floats, t: Floats) -> _Weights:
         largest: (rows,) the logit that all of them are relative to.
         t: (temperatures,).
     """
-    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
+    rest, first, second = np.moveaxis(divergences.moments(logits, t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
     top = (logits.max(axis=1) - largest)[:, None]
     # A variance: rounding may take a tiny one below 0.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
-from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
+from corelm.runs import plugins, printable, teacher_forcing
 from corelm_report.metrics.text_figures import Groups, left_out
 
 Function = Callable[[Sequence[int]], Any]
@@ -66,7 +66,7 @@ class HumanTexts:
 
 
 def measure(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     human: HumanTexts | None = None,
@@ -82,12 +82,12 @@ def measure(
         groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Count(SetMetric):
         ...     meaning = "the number of tokens"
         ...     def figure(self, tokens, texts):
         ...         return sum(map(len, tokens))
-        >>> offer = Offer("count", Count(), Source("corelm-count", "1", "count"))
+        >>> source = plugins.Source("corelm-count", "1", "count")
+        >>> offer = plugins.Offer("count", Count(), source)
         >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
@@ -101,7 +101,7 @@ def measure(
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
@@ -113,10 +113,10 @@ def measure(
 
 
 def of_texts(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    logits: Iterable[ForcedTokens] | None = None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None = None,
 ) -> FiguresOfTexts:
     """Measure each text with the metrics that are means over texts.
 
@@ -127,12 +127,12 @@ def of_texts(
         logits: the model's, before each token of the texts; metrics of them are undefined without.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Length(TextMetric):
         ...     meaning = "tokens of a text"
         ...     def of_text(self, tokens, text):
         ...         return len(tokens) or None
-        >>> offer = Offer("length", Length(), Source("corelm-count", "1", "length"))
+        >>> source = plugins.Source("corelm-count", "1", "length")
+        >>> offer = plugins.Offer("length", Length(), source)
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
         {'corelm-count:length': array([ 2., nan])}
     """
@@ -146,7 +146,7 @@ def of_texts(
         if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 of_text: Callable[[Any, str], Any] = metric.of_text
                 values = [
                     _mean(_checked(of_text(tuple(each), text)))
@@ -159,9 +159,9 @@ def of_texts(
 
 
 def _of_tokens(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     texts: int,
-    logits: Iterable[ForcedTokens] | None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None,
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
@@ -171,7 +171,7 @@ def _of_tokens(
         some.logits.setflags(write=False)  # a plugin cannot change them for the next one
         for name in functions.keys() - failures.keys():
             try:
-                with plugin_errors():
+                with plugins.plugin_errors():
                     numbers = _one_a_row(functions[name](some.logits), len(some.texts))
             except PluginError as error:
                 failures[name] = str(error)
@@ -189,7 +189,9 @@ def _one_a_row(value: Any, rows: int) -> list[float]:
         or numbers.dtype.kind not in "fiu"
         or not np.isfinite(numbers).all()
     ):
-        raise PluginError(f"of_token returned {shown(value)}; expected {rows} finite numbers")
+        raise PluginError(
+            f"of_token returned {printable.shown(value)}; expected {rows} finite numbers"
+        )
     return [float(number) for number in numbers]
 
 
@@ -218,7 +220,9 @@ def _checked(value: Any) -> list[float] | None:
     values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
     for each in values:
         if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
-            raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+            raise PluginError(
+                f"it returned {printable.shown(value)}; expected a finite number, or None"
+            )
     return [float(each) for each in values]
 
 

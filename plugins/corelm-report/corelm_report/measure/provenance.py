@@ -14,18 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, explain
-from corelm.runs import (
-    END,
-    Offer,
-    Parameterized,
-    Strategy,
-    built_in,
-    machine,
-    parts,
-    registry,
-    temperature_of,
-)
-from corelm.runs import source_of as source_of_docstring
+from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm_report.document.figures import FIGURES, MEAN
 from corelm_report.document.header import (
@@ -97,7 +86,7 @@ def header(
         contexts: the contexts of the samplers.
         entries: the entries of the samplers.
     """
-    here = machine()
+    here = machine.facts()
     return Header(
         corelm=version("corelm"),
         python=here["python"],
@@ -130,7 +119,7 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(type(offer.value)),
+                source=plugins.source_of(type(offer.value)),
             )
             for offer in plan.metrics
         ],
@@ -212,7 +201,7 @@ def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
     return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
 
 
-def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:
+def undefined(entries: Iterable[Entry], metrics: Iterable[plugins.Offer]) -> Iterator[str]:
     """Yield a sentence for each metric of a plugin that could not be measured for some entries."""
     measured = [entry for entry in entries if not entry.error and entry.generated_texts]
     for name in (offer.full_name for offer in metrics):
@@ -233,8 +222,8 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[st
 def failed_plugins() -> list[FailedPlugin]:
     """Return the installed plugins that could not be loaded, each with the reason."""
     # Plugins load on demand: only loading them all shows which ones fail.
-    registry().load_all()
-    failures = registry().failures.items()
+    plugins.registry().load_all()
+    failures = plugins.registry().failures.items()
     return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
 
 
@@ -249,12 +238,12 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
     found = [
         Citation(
             of=[name for name in names if name in measured],
-            source=source_of_docstring(resolve_name(function)),
+            source=plugins.source_of(resolve_name(function)),
         )
         for function, names in by_function.items()
     ]
     found += [
-        Citation(of=[name], source=source_of_docstring(function))
+        Citation(of=[name], source=plugins.source_of(function))
         for function, name in PAPERS_OF_INTERVALS.items()
     ]
     return [each for each in found if each.of and each.source and measured]
@@ -303,11 +292,11 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
     """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
-    sources = [source_of_docstring(type(part)) for part in parts(thing)]
+    sources = [plugins.source_of(type(part)) for part in plugins.parts(thing)]
     return list(dict.fromkeys(filter(None, sources)))
 
 
-def parameters(thing: Parameterized) -> Parameters:
+def parameters(thing: params.Parameterized) -> Parameters:
     """Return the parameters by name, with values that JSON can hold."""
     return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
 
@@ -338,14 +327,14 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
         >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
         ([' cat', ' dog'], 11)
     """
-    explanation = explain(model, prompt, built_in("stochastic"))
+    explanation = explain(model, prompt, expressions.built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [
-        END if token in ends else explanation.text_of(token)
+        prompting.END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")

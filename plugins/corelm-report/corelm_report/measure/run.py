@@ -9,7 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.runs import Endings, Executor, Strategy, Texts, batches, never_drawn
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, scaling
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figures import HUMAN
 from corelm_report.measure import on_contexts
@@ -33,6 +33,7 @@ from corelm_report.measure.human import (
     written,
 )
 from corelm_report.measure.journal import Journal
+from corelm_report.measure.matched_error import with_match_error
 from corelm_report.measure.on_contexts import curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import header, name_of, try_it, warnings
@@ -81,7 +82,7 @@ class ReportRun:
     """
 
     def __init__(
-        self, plan: Plan, executor: Executor, journal: Journal, progress: Progress
+        self, plan: Plan, executor: scaling.Executor, journal: Journal, progress: Progress
     ) -> None:
         self._plan = plan
         self._stages = Stages(executor, journal, progress)
@@ -128,7 +129,9 @@ class ReportRun:
         measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
-        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+        of_temperature = curve(found["curve"], at)
+        with_match_error(entries, measured, of_temperature)
+        return self._assembled(contexts, human, measured, entries, of_temperature)
 
     def _assembled(
         self,
@@ -144,7 +147,7 @@ class ReportRun:
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
-        drawable = len(vocabulary) - len(never_drawn(vocabulary))
+        drawable = len(vocabulary) - len(prompting.never_drawn(vocabulary))
         near = closest(measured, human, self._people)
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
@@ -327,7 +330,7 @@ class ReportRun:
         units = [
             ScoreTexts(stage, entry, some.start, tuple((t["prompt"], t["text"]) for t in part))
             for entry, drawn in enumerate(texts)
-            for some in batches(len(drawn))
+            for some in ContinuousBatch.batches(len(drawn))
             if (part := drawn[some.start : some.stop])
         ]
         for unit, scores in self._stages.results(stage, units, len(units), SCORER):

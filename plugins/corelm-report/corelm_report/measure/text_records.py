@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import has_token_bytes, texts_after
-from corelm.filters import likeliest_tokens
-from corelm.runs import (
-    END,
-    FinishReason,
-    model_surprisals,
-    nan_if_impossible,
-    prompt_and_text,
-    rank,
-    teacher_forced,
-)
+from corelm.filters import likeliest_tokens, rank
+from corelm.runs import ModelLogits, divergences, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
@@ -63,7 +55,7 @@ class TextRecord(TypedDict):
     text: str
     tokens: list[int]
     end: int | None
-    finish_reason: FinishReason
+    finish_reason: str
     unknown: int
     bytes: int
     words: list[str]
@@ -83,8 +75,8 @@ def without_details(record: TextRecord) -> TextRecord:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> without_details(record)["words"], without_details(record)["entropy"]
         ([], array('d', [0.0, 0.0, 0.0]))
@@ -132,7 +124,7 @@ def details(
     logits = step.model_logits[row]
     p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
-        "token": END if drawn.token in vocabulary.ends else drawn.text,
+        "token": prompting.END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
@@ -171,8 +163,8 @@ def kept_texts(
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [text] = kept_texts(draw(ToyModel(), texts, [0]), lambda at: {})
         >>> text.tokens[0]["token"], text.tokens[0]["rank"], text.tokens[0]["q"]
         (' cat', 1, 1.0)
@@ -283,12 +275,12 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [teacher_forcing.prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
     nats = [np.full(len(own), np.nan) for _, own in pairs]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forced(model, ids, lengths):
+    for some in teacher_forcing.teacher_forced(model, ids, lengths):
         # A token that the scorer cannot draw would cost infinitely much: it is left out.
-        surprisals = nan_if_impossible(model_surprisals(some.logits, some.tokens))
+        surprisals = divergences.nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):
             nats[i][some.place] = value
     return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]

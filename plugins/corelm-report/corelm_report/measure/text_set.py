@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
-from corelm.runs import Offer
+from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
 from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
@@ -53,7 +53,7 @@ class WholeSet:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        offered: Sequence[Offer],
+        offered: Sequence[plugins.Offer],
         human: plugin_metrics.HumanTexts | None,
         inference: Inference,
     ) -> None:
@@ -102,8 +102,8 @@ class TextSet:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=9, n=2, seed=1, endings=Endings())
         >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)
@@ -113,7 +113,7 @@ class TextSet:
         self,
         records: Sequence[TextRecord],
         human_band: Band | None = None,
-        offered: Sequence[Offer] = (),
+        offered: Sequence[plugins.Offer] = (),
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
         set_size: int | None = None,

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from corelm import LanguageModel, Sampler
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.runs import Executor, Strategy, Texts, Unit, batches, plugin_errors
+from corelm.runs import ContinuousBatch, Strategy, Texts, plugins, scaling
 from corelm_report.document.content import Failure, MatchedTo, SamplerEntry
 from corelm_report.measure import generated_texts, on_contexts
 from corelm_report.measure.contexts import Contexts, model_contexts
@@ -145,7 +145,9 @@ def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Pa
         return
     for index, prompt in enumerate(prompts):
         of_prompt = replace(texts, prompt=prompt, prompt_index=index)
-        others = (range(some.start + 1, some.stop + 1) for some in batches(texts.n - 1))
+        others = (
+            range(some.start + 1, some.stop + 1) for some in ContinuousBatch.batches(texts.n - 1)
+        )
         for samples in chain([range(1)], others):
             yield ((of_prompt, samples),)
 
@@ -174,7 +176,7 @@ class DrawTexts:
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
-        guarded = plugin_errors if has_decoder else nullcontext
+        guarded = plugins.plugin_errors if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
             with guarded():
@@ -278,7 +280,7 @@ class OpenEntry:
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the number of its units that are finished, and the number of all."""
-AnyUnit = TypeVar("AnyUnit", bound=Unit)
+AnyUnit = TypeVar("AnyUnit", bound=scaling.Unit)
 
 
 class Stages:
@@ -290,7 +292,7 @@ class Stages:
         progress: called at every unit.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, progress: Progress) -> None:
+    def __init__(self, executor: scaling.Executor, journal: Journal, progress: Progress) -> None:
         self._executor, self._journal, self.progress = executor, journal, progress
 
     def results(
@@ -338,6 +340,6 @@ class Stages:
         self.progress(stage, total, total)
         yield from in_order()
 
-    def result(self, unit: Unit) -> Any:
+    def result(self, unit: scaling.Unit) -> Any:
         """Return the result of a unit that is a stage of its own."""
         return next(self.results(unit.name, [unit], 1))[1]

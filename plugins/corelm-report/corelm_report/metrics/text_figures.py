@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import cpu_limit, ends_in_loop
+from corelm.runs import Endings, machine
 from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
 
 Floats = NDArray[np.float64]
@@ -91,13 +91,13 @@ def diversity(texts: Texts) -> Floats:
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
-    """Return True for texts that end by repeating one phrase three times, `ends_in_loop`: (texts,).
+    """Return True for texts that end by repeating one phrase three times: (texts,).
 
     Example:
         >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()
         [True, False, False, True]
     """
-    return np.array([ends_in_loop(list(text)) for text in texts], dtype=np.bool_)
+    return np.array([Endings.in_loop(list(text)) for text in texts], dtype=np.bool_)
 
 
 def zipf(texts: Texts) -> float | None:
@@ -264,7 +264,7 @@ def left_out(
         for group in range(max(some, default=-1) + 1)
     )
     # A plugin may release the interpreter's lock, so that threads halve the time on two cores.
-    with ThreadPoolExecutor(cpu_limit()) as pool:
+    with ThreadPoolExecutor(machine.cpu_limit()) as pool:
         return list(pool.map(statistic, kept))
 
 

@@ -17,20 +17,7 @@ from typing import NamedTuple
 
 from corelm import Decoder, Sampler
 from corelm.errors import ExpressionError, UsageError
-from corelm.runs import (
-    DEEPEST,
-    MOST_CHARACTERS,
-    STAGE,
-    Source,
-    Strategy,
-    built_in,
-    parameters_of,
-    parts,
-    registry,
-    shown,
-    split_at,
-)
-from corelm.runs import strategy as read_strategy
+from corelm.runs import Strategy, expressions, plugins, printable
 from corelm_report.plan import DEFAULT, MATCHED
 from corelm_report.plan.targets import FreeParameter, Target
 
@@ -72,7 +59,7 @@ def _candidates(
     samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
-        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
+        samplers = _names(MATCHED) if targets else [*map(expressions.built_in, DEFAULT)]
     given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
@@ -82,7 +69,7 @@ def _candidates(
 def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each point of a sweep; one for anything else."""
     if not isinstance(given, str):
-        sampler, decoder = read_strategy(given)
+        sampler, decoder = Strategy.of(given)
         return [Candidate(sampler, decoder=decoder)]
     return [found for point in points_of(given) for found in _matches(point, targets)]
 
@@ -90,7 +77,7 @@ def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[C
 def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each target if the expression leaves a number open, else one."""
     expression, sweep = point
-    sampler, decoder = read_strategy(expression)
+    sampler, decoder = Strategy.of(expression)
     if decoder is not None or not targets or FreeParameter.find(expression) is None:
         return [Candidate(sampler, sweep=sweep, decoder=decoder)]
     alone = len(targets) == 1
@@ -99,7 +86,7 @@ def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
 
 def _names(samplers: Iterable[str]) -> list[str]:
     """Return the names of built-in samplers: full ones where other plugins offer the same."""
-    return [built_in(name).name for name in samplers]
+    return [expressions.built_in(name).name for name in samplers]
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
@@ -176,7 +163,11 @@ def numbers_of(text: str) -> list[str]:
 
 def _settings(text: str, depth: int) -> list[SweepPoint]:
     # An expression that is too long or nests too deeply is refused when samplers are read.
-    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
+    parts = (
+        [*_parts(text, depth)]
+        if depth <= expressions.DEEPEST and len(text) <= expressions.MOST_CHARACTERS
+        else []
+    )
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
         return [SweepPoint(text, None)]
@@ -191,9 +182,9 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
 
 def _parts(text: str, depth: int) -> Iterator[_Part]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
-    for at, stage in enumerate(split_at(text, "|")):
+    for at, stage in enumerate(expressions.split_at(text, "|")):
         yield _fixed(" | " if at else "")
-        match = STAGE.fullmatch(stage.strip())
+        match = expressions.STAGE.fullmatch(stage.strip())
         if match is None or not match[2]:
             yield _fixed(stage.strip())
             continue
@@ -210,7 +201,7 @@ def _fixed(text: str) -> _Part:
 def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
     """Return the name of each parameter with its values, which end at the next name."""
     found: list[tuple[str, list[str]]] = []
-    for key, text in parameters_of(arguments):
+    for key, text in expressions.parameters_of(arguments):
         if not key and found and found[-1][0]:
             found[-1][1].append(text)
         else:
@@ -222,8 +213,8 @@ def _parameter(key: str, texts: list[str], depth: int) -> _Part:
     values = [value for text in texts for value in _values(text, depth)]
     if len(values) > 1 and not key:
         raise ExpressionError(
-            f"{shown(texts[0])} has no name before it; write a sweep behind the name of its "
-            "parameter, such as t=0.1..2.0/20"
+            f"{printable.shown(texts[0])} has no name before it; write a sweep behind the name of "
+            "its parameter, such as t=0.1..2.0/20"
         )
     return _Part(",".join(texts), values)
 
@@ -239,14 +230,14 @@ def _range(text: str) -> list[str]:
     match = _RANGE.fullmatch(text)
     if match is None or not (match[3] or (_is_whole(match[1]) and _is_whole(match[2]))):
         raise ExpressionError(
-            f"cannot read the range {shown(text)}; write first..last/count, such as 0.1..2.0/20, "
-            "or two whole numbers, such as 1..5"
+            f"cannot read the range {printable.shown(text)}; write first..last/count, such as "
+            "0.1..2.0/20, or two whole numbers, such as 1..5"
         )
     # Exactly, so that 0.1..2.0/20 has 0.3 and not 0.30000000000000004.
     first, last = Fraction(match[1]), Fraction(match[2])
     steps = int(match[3]) - 1 if match[3] else int(abs(last - first))
     if steps < 1 and first != last:
-        raise ExpressionError(f"a range has at least 2 values, not {shown(text)}")
+        raise ExpressionError(f"a range has at least 2 values, not {printable.shown(text)}")
     _refuse_too_many(text, steps + 1)
     whole = _is_whole(match[1]) and _is_whole(match[2])
     numbers = [first + (last - first) * at / max(steps, 1) for at in range(steps + 1)]
@@ -275,16 +266,18 @@ def _is_whole(number: str) -> bool:
 
 def _refuse_too_many(text: str, count: int) -> None:
     if count > MOST:
-        raise ExpressionError(f"{shown(text)} has {count:,} values; give at most {MOST:,}")
+        raise ExpressionError(
+            f"{printable.shown(text)} has {count:,} values; give at most {MOST:,}"
+        )
 
 
-def source_of(sampler: Sampler | Decoder) -> Source:
+def source_of(sampler: Sampler | Decoder) -> plugins.Source:
     """Return the plugin of a sampler or decoder; this process for a class that none offers."""
-    offer = registry().offer_of(type(sampler))
-    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
+    offer = plugins.registry().offer_of(type(sampler))
+    return offer.source if offer else plugins.Source("this process", "", type(sampler).__qualname__)
 
 
 def releases_of(strategy: Strategy) -> list[str]:
     """Return the plugin and its version of each stage, and of the samplers in its parameters."""
-    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    sources = [source_of(part) for stage in strategy.stages for part in plugins.parts(stage)]
     return [f"{source} {source.version}".strip() for source in sources]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 
 LARGEST = 2**25
 """Bytes of a file of prompts at most."""
@@ -71,7 +71,8 @@ def _pair(line: str, place: str) -> tuple[str, str | None]:
         prompt.encode()  # half of a surrogate pair is not text
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise UsageError(
-            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, not {shown(line)}'
+            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, '
+            f"not {printable.shown(line)}"
         ) from None
     return prompt, None if cluster is None else str(cluster)
 
@@ -85,11 +86,13 @@ def _clustered(pairs: Iterable[tuple[str, str | None]], name: str) -> Prompts:
     found: dict[str, str | None] = {}
     for prompt, cluster in pairs:
         if found.setdefault(prompt, cluster) != cluster:
-            raise UsageError(f"{name}: the prompt {shown(prompt)} has two clusters")
+            raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
     clusters = {prompt: each for prompt, each in found.items() if each is not None}
     if clusters and len(clusters) < len(found):
         missing = next(prompt for prompt in found if prompt not in clusters)
-        raise UsageError(f"{name}: the prompt {shown(missing)} has no cluster, and others have one")
+        raise UsageError(
+            f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
+        )
     return clusters or list(found)
 
 
@@ -103,5 +106,5 @@ def clusters_of(prompts: Any) -> tuple[str, ...]:
         return ()
     for each in prompts.values():
         if not isinstance(each, str):
-            raise UsageError(f"the cluster of a prompt is a text, not {shown(each)}")
+            raise UsageError(f"the cluster of a prompt is a text, not {printable.shown(each)}")
     return tuple(prompts.values())

@@ -9,16 +9,7 @@ from typing import Any, NamedTuple
 
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
-from corelm.runs import (
-    Parameter,
-    ParsedSampler,
-    ParsedStage,
-    build,
-    did_you_mean,
-    read_stages,
-    registry,
-    shown,
-)
+from corelm.runs import expressions, params, plugins, printable
 from corelm_report.document.figures import HUMAN, MATCHED, SHARE
 
 SHORT = {"surprisal": "expected_surprisal"}
@@ -66,13 +57,13 @@ class Target:
             Target(figure='expected_surprisal', value=None)
         """
         if not isinstance(text, str) or "=" not in text:
-            raise UsageError(f"cannot read the target {shown(text)}; {FORM}")
+            raise UsageError(f"cannot read the target {printable.shown(text)}; {FORM}")
         name, value = (part.strip() for part in text.split("=", 1))
         figure = SHORT.get(name, name)
         if figure not in MATCHED:
             known = [*SHORT, *MATCHED]
-            hint = did_you_mean(name, known) or f"; the figures are: {', '.join(known)}"
-            raise UsageError(f"{shown(name)} cannot be matched{hint}")
+            hint = printable.did_you_mean(name, known) or f"; the figures are: {', '.join(known)}"
+            raise UsageError(f"{printable.shown(name)} cannot be matched{hint}")
         if value == HUMAN:
             return cls._of_human(figure)
         return cls(figure, _number(figure, value))
@@ -116,7 +107,9 @@ def _number(figure: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise UsageError(f"{figure} must be a number or 'human', not {shown(text)}") from None
+        raise UsageError(
+            f"{figure} must be a number or 'human', not {printable.shown(text)}"
+        ) from None
     most = 1.0 if MATCHED[figure].unit == SHARE else math.inf
     if not (0 <= value <= most and value < math.inf):
         bound = "between 0 and 1" if most == 1 else "at least 0"
@@ -155,10 +148,10 @@ class FreeParameter:
     """
 
     expression: str
-    stages: tuple[ParsedStage, ...]
+    stages: tuple[expressions.ParsedStage, ...]
     path: Path
     stage: int
-    parameter: Parameter
+    parameter: params.Parameter
 
     @classmethod
     def of(cls, expression: str) -> FreeParameter:
@@ -189,7 +182,7 @@ class FreeParameter:
         Raises:
             UsageError: it leaves several open.
         """
-        stages = tuple(read_stages(expression))
+        stages = tuple(expressions.read_stages(expression))
         open_ = [cls(expression, stages, *each) for each in _open(stages)]
         if len(open_) > 1:
             names = [each.parameter.name for each in open_]
@@ -200,7 +193,9 @@ class FreeParameter:
 
     def at(self, value: float) -> Sampler:
         """Return the sampler with this value."""
-        return build(_put(self.stages, self.path, self.stage, {self.parameter.name: value}))
+        return expressions.build(
+            _put(self.stages, self.path, self.stage, {self.parameter.name: value})
+        )
 
     def values(self) -> list[float]:
         """Return values from one end of its range to the other, in rising order."""
@@ -236,19 +231,21 @@ class FreeParameter:
             return
 
 
-def _open(stages: Sequence[ParsedStage]) -> Iterator[tuple[Path, int, Parameter]]:
+def _open(
+    stages: Sequence[expressions.ParsedStage],
+) -> Iterator[tuple[Path, int, params.Parameter]]:
     """Yield the open parameters of stages and of the samplers nested in them, with their places."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
-            if isinstance(value, ParsedSampler):
+            if isinstance(value, expressions.ParsedSampler):
                 for path, inner, parameter in _open(value.stages):
                     yield ((at, key), *path), inner, parameter
 
 
 def _put(
-    stages: Sequence[ParsedStage], path: Path, stage: int, given: dict[str, float]
-) -> list[ParsedStage]:
+    stages: Sequence[expressions.ParsedStage], path: Path, stage: int, given: dict[str, float]
+) -> list[expressions.ParsedStage]:
     """Return the stages with parameters given to one of them, the one at the end of a path."""
     whole = list(stages)
     if not path:
@@ -267,14 +264,14 @@ def _put(
     return whole
 
 
-def _arguments(stage: ParsedStage) -> dict[int | str, Any]:
+def _arguments(stage: expressions.ParsedStage) -> dict[int | str, Any]:
     """Return the parameters of a stage by place or by name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 
-def _left_open(stage: ParsedStage) -> list[Parameter]:
+def _left_open(stage: expressions.ParsedStage) -> list[params.Parameter]:
     name, values, named = stage
-    declared = registry().sampler(name).parameters()
+    declared = plugins.registry().sampler(name).parameters()
     unnamed = declared[len(values) :]
     open_ = [p for p in unnamed if not {p.name, *p.rule.aliases} & set(named)]
     kind = float if any(p.type is float for p in declared) else int

@@ -21,7 +21,7 @@ from importlib.metadata import metadata
 from importlib.resources import files
 from typing import Any
 
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.lookup import plugin_metrics
 
@@ -82,9 +82,12 @@ def entries_of(source: str, name: str) -> list[Work]:
         >>> entry.key, entry.fields["author"], entry.fields["eprint"]
         ('fan2018stories', 'Fan, Angela and Lewis, Mike and Dauphin, Yann', '1805.04833')
     """
-    parts = [part.strip() for part in one_line(source).split(";")]
+    parts = [part.strip() for part in printable.one_line(source).split(";")]
     found = [entry for part in parts if (entry := _entry(part))]
-    whole = {"title": re.split(r"\.(?: |$)", one_line(source))[0], "note": f"Source of {name}"}
+    whole = {
+        "title": re.split(r"\.(?: |$)", printable.one_line(source))[0],
+        "note": f"Source of {name}",
+    }
     return found or [Work(_ascii(name) or "source", whole)]
 
 
@@ -186,5 +189,7 @@ def _value(name: str, text: str) -> str:
     """Return the text of a field without commands of TeX; titles keep their capitals."""
     if name == "author" and text.startswith("{"):  # one name, not several words of one
         return f"{{{_value('', text[1:-1])}}}"
-    escaped = "".join(_ESCAPED.get(letter, letter) for letter in one_line(text).replace("`", ""))
+    escaped = "".join(
+        _ESCAPED.get(letter, letter) for letter in printable.one_line(text).replace("`", "")
+    )
     return f"{{{escaped}}}" if name == "title" else escaped

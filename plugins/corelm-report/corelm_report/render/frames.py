@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
 from corelm_report.document.figures import GENERATED, OF_SETS, VIEWS
 from corelm_report.document.lookup import Estimate, difference, estimates
@@ -233,5 +233,5 @@ def _cell(value: Any) -> Any:
 
 def _harmless(name: str) -> str:
     """Put a name on one line that no spreadsheet runs as a formula."""
-    line = one_line(name)
+    line = printable.one_line(name)
     return f"'{line}" if line.startswith(FORMULA) else line

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import replace
 from textwrap import wrap
 
-from corelm.runs import counted, one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.summary import summary
 from corelm_report.render.overview import (
@@ -29,7 +29,7 @@ _COMMANDS = {
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
     "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
     "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}", "\N{PLUS-MINUS SIGN}": r"$\pm$",
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
 
 
@@ -102,10 +102,14 @@ def _caption(document: Document) -> str:
     """Return one sentence: the model, the texts, the brackets and the mark."""
     header = document.header
     n = header.n * len(header.prompts) * len(header.seeds or [1])
-    where = "" if len(header.prompts) == 1 else f" of {counted(len(header.prompts), 'prompt')}"
+    where = (
+        ""
+        if len(header.prompts) == 1
+        else f" of {printable.counted(len(header.prompts), 'prompt')}"
+    )
     text = (
-        f"Samplers on {header.model.name}, from {counted(n, 'text')}{where} of at most "
-        f"{counted(header.length, 'token')} each, with 95 % intervals"
+        f"Samplers on {header.model.name}, from {printable.counted(n, 'text')}{where} of at most "
+        f"{printable.counted(header.length, 'token')} each, with 95 % intervals"
     )
     if not document.closest:
         return f"{escaped(text)}."
@@ -159,7 +163,7 @@ def escaped(text: str) -> str:
         >>> print(escaped('the prompt "the cat"'))
         the prompt {``}the cat{''}
     """
-    line = one_line(text)
+    line = printable.one_line(text)
     pairs = zip(" " + line, line, strict=False)
     return "".join(_quote(before) if each == '"' else _letter(each) for before, each in pairs)
 

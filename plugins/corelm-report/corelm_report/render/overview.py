@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from corelm.runs import counted, one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figures import (
     ENTROPY,
@@ -31,6 +32,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.document.numbers import (
+    EXACT,
     MINUS,
     interval,
     interval_of_difference,
@@ -81,9 +83,9 @@ def _offered(document: Document) -> Iterator[Figure]:
             name=each.name,
             view=GENERATED,
             table=VARIETY,
-            title=one_line(each.name if short[each.name] in titles else short[each.name]),
+            title=printable.one_line(each.name if short[each.name] in titles else short[each.name]),
             text=f"{each.meaning}: a metric of a plugin{version}.",
-            meaning=one_line(each.meaning),
+            meaning=printable.one_line(each.meaning),
             priority=ASKED_FOR,
         )
 
@@ -167,7 +169,7 @@ class OverviewColumn:
         if not self.with_interval or found.low is None or found.high is None:
             return text
         written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-") or EXACT
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
@@ -235,14 +237,15 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     n = header.n * len(header.prompts) * len(header.seeds or [1])
     on_contexts, on_texts = _titles(columns)
     parts = [
-        f"{on_contexts}: means over the same {counted(contexts.positions, 'position')} of "
-        f"{counted(contexts.texts, 'text')} ({contexts.description})."
+        f"{on_contexts}: means over the same {printable.counted(contexts.positions, 'position')} "
+        f"of {printable.counted(contexts.texts, 'text')} ({contexts.description})."
     ]
     if on_texts:
         parts.append(
-            f"{on_texts}: from {counted(n, 'text')} of at most {counted(header.length, 'token')} "
-            f"that each sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
-            f"{seeds(header)}{_units(document, n)}."
+            f"{on_texts}: from {printable.counted(n, 'text')} of at most "
+            f"{printable.counted(header.length, 'token')} that each sampler wrote, "
+            f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}"
+            f"{_units(document, n)}."
         )
     if on_texts and (fewer := _of_one_text(document, n)):
         parts.append(
@@ -253,7 +256,16 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join([*parts, *error_sentences(document), *flip_sentences(document)])
+    return " ".join([*parts, *remarks(document)])
+
+
+def remarks(document: Document) -> list[str]:
+    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    return [
+        *error_sentences(document),
+        *flip_sentences(document),
+        *randomness_sentences(document),
+    ]
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:

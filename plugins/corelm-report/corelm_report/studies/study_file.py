@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import MODEL, atomic_files, did_you_mean, label, shown
+from corelm.runs import atomic_files, named_models, printable
 from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
 
@@ -52,7 +52,7 @@ class Study:
 
     file: Path
     title: str
-    models: tuple[str, ...] = (label(MODEL),)
+    models: tuple[str, ...] = (named_models.label(named_models.MODEL),)
     samplers: tuple[str, ...] = ()
     prompts: Prompts | None = None
     prompts_from_reference: int | None = None
@@ -139,13 +139,13 @@ def _checked(content: Mapping[str, Any], place: _Place, table: str = "") -> dict
     for key, value in content.items():
         name = f"{table}.{key}" if table else key
         if key not in readers:
-            hint = did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
+            hint = printable.did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
             raise UsageError(f"{place.of(key)}: a study has no key {name!r}{hint}")
         try:
             found[key] = readers[key](value, place)
         except ValueError as error:
             raise UsageError(
-                f"{place.of(key)}: {name} must be {error}, not {shown(value)}"
+                f"{place.of(key)}: {name} must be {error}, not {printable.shown(value)}"
             ) from None
     return found
 

@@ -22,17 +22,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
-from corelm.runs import (
-    Endings,
-    Executor,
-    Strategy,
-    Unit,
-    code_of,
-    hashes_of_secrets,
-    home,
-    parts,
-    strategy,
-)
+from corelm.runs import Endings, Strategy, paths, plugins, scaling
 from corelm_report.measure.units import Match, MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
 from corelm_report.plan.plan import OWN
@@ -62,7 +52,7 @@ class UnitCache:
     """
 
     def __init__(self, path: Path | None = None, most: int = MOST) -> None:
-        self.path, self._most = path or home() / FOLDER / NAME, most
+        self.path, self._most = path or paths.home() / FOLDER / NAME, most
         self.hits = self.misses = 0
         self._database: sqlite3.Connection | None = None
         try:
@@ -162,14 +152,14 @@ class _Work:
     known: dict[int, str] = field(default_factory=dict)
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> scaling.Unit:
         return self.pieces.unit
 
     @property
     def missing(self) -> list[int]:
         return [at for at in range(len(self.keys)) if at not in self.known]
 
-    def result(self) -> tuple[Unit, str]:
+    def result(self) -> tuple[scaling.Unit, str]:
         return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
 
 
@@ -183,10 +173,12 @@ class CachingExecutor:
             the samplers'.
     """
 
-    def __init__(self, executor: Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
+    def __init__(self, executor: scaling.Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
         self._executor, self._cache, self._scopes = executor, cache, scopes
 
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+    def run(
+        self, units: Iterator[scaling.Unit | None], model: int = 0
+    ) -> Iterator[tuple[scaling.Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
         works = (self._work(unit, model) for unit in units if unit is not None)
         # Stored results come at once; the first missing one starts the executor, which takes the
@@ -197,12 +189,12 @@ class CachingExecutor:
             else:
                 yield work.result()
 
-    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[Unit, str]]:
+    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[scaling.Unit, str]]:
         """Measure units until many stored ones wait, or to the end."""
         open_: dict[str, _Work] = {}
         stored: deque[_Work] = deque()
 
-        def missing() -> Iterator[Unit]:
+        def missing() -> Iterator[scaling.Unit]:
             for work in works:
                 if work.missing:
                     open_[work.unit.name] = work
@@ -218,7 +210,7 @@ class CachingExecutor:
                 yield stored.popleft().result()
         yield from (work.result() for work in stored)
 
-    def _work(self, unit: Unit, model: int) -> _Work:
+    def _work(self, unit: scaling.Unit, model: int) -> _Work:
         pieces = pieces_of(unit)
         keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
         work = _Work(pieces, keys)
@@ -228,7 +220,7 @@ class CachingExecutor:
                 work.known[at] = found
         return work
 
-    def _finished(self, work: _Work, result: str) -> tuple[Unit, str]:
+    def _finished(self, work: _Work, result: str) -> tuple[scaling.Unit, str]:
         for at, piece in work.pieces.split(result, work.missing).items():
             work.known[at] = piece
             if not piece.startswith(FAILED):
@@ -265,30 +257,32 @@ def content(value: Any) -> Any:
     if is_dataclass(value):
         kept = [each.name for each in fields(value) if each.name not in PLACES]
         named += [[name, content(getattr(value, name))] for name in kept]
-        return named + ([content(strategy(value.expression))] if isinstance(value, Match) else [])
+        return named + (
+            [content(Strategy.of(value.expression))] if isinstance(value, Match) else []
+        )
     return [*named, content(value.__reduce__()[1])]  # what a copy elsewhere would be made from
 
 
 @lru_cache(maxsize=4096)
 def _of_strategy(expression: str) -> list[Any]:
     """Return the expression of a sampler, the versions and digests of its code, its secrets."""
-    found = strategy(expression)
+    found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = code_of((part for thing in things for part in parts(thing)), OWN)
-    return [expression, releases_of(found), code, hashes_of_secrets(things)]
+    code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
+    return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
 
 
 @dataclass(frozen=True)
 class Whole:
     """A unit whose result is stored as a whole."""
 
-    unit: Unit
+    unit: scaling.Unit
 
     def contents(self) -> list[Any]:
         """Return the content of each piece of the result."""
         return [content(self.unit)]
 
-    def rest(self, missing: Sequence[int]) -> Unit:
+    def rest(self, missing: Sequence[int]) -> scaling.Unit:
         """Return the unit that measures the missing pieces."""
         return self.unit
 
@@ -317,7 +311,7 @@ class OnContexts:
         kinds: list[Any] = ["model", ["curve", list(unit.temperatures)]]
         return [[kind, contexts, first] for kind in [*kinds, *map(content, unit.samplers)]]
 
-    def rest(self, missing: Sequence[int]) -> Unit:
+    def rest(self, missing: Sequence[int]) -> scaling.Unit:
         """Return the unit that measures the missing pieces; the model's record comes with it."""
         samplers = tuple(self.unit.samplers[at - 2] for at in missing if at >= 2)
         at = self.unit.temperatures if 1 in missing else ()
@@ -336,6 +330,6 @@ class OnContexts:
         return f'{{"model": {model}, "samplers": [{", ".join(samplers)}], "curve": {curve}}}'
 
 
-def pieces_of(unit: Unit) -> Whole | OnContexts:
+def pieces_of(unit: scaling.Unit) -> Whole | OnContexts:
     """Return a unit with the pieces in which its result is stored."""
     return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)

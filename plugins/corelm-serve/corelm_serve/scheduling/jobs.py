@@ -34,14 +34,14 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class Piece:
-    """The part that a step added to one text.
+    """The part of a text that a step added.
 
     Attributes:
         sample: the index of the text.
         text: the text that has settled since the last piece.
         entropies: of the distributions that its new tokens were drawn from, in nats.
         records: these tokens, if the job is measured.
-        tables: a table for each, if the job wants them.
+        tables: a table for each of these tokens, if the job wants tables.
         finish_reason: why the text ended; None while it grows.
         recorded: what a trainer needs of each, if the job wants it.
     """
@@ -92,8 +92,8 @@ class Job:
         strategy: the sampler and the decoder.
         samples: the number of texts.
         seed: the seed of the texts.
-        length: tokens to draw for each text, at most.
-        endings: what ends a text before.
+        length: the largest number of tokens of a text.
+        endings: the conditions that end a text earlier.
         unknown: allow [UNK] to be drawn.
         tables: the number of likeliest tokens in each `TokenTable`; None for no tables.
         measured: keep the surprisal of each token, and the model's entropy; it takes time.
@@ -160,7 +160,7 @@ class UntilCancelled(Sampler):
 
 
 class CancelledError(Exception):
-    """Nobody waits for a job any more."""
+    """The job's client has gone."""
 
 
 def _until_cancelled(job: Job) -> Sampler:

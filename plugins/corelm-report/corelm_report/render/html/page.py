@@ -30,7 +30,13 @@ from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
 from corelm_report.metrics.estimates import RATE
 from corelm_report.render.html import tables
-from corelm_report.render.overview import failed_metrics, front_in_words, seeds, targets
+from corelm_report.render.overview import (
+    failed_metrics,
+    front_in_words,
+    remarks,
+    seeds,
+    targets,
+)
 from corelm_report.render.plots.charts import charts
 from corelm_report.render.plots.files import drawings
 from corelm_report.render.significance import p_values
@@ -83,6 +89,7 @@ def page(document: Document) -> str:
             legend=list(surprisal_levels()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
+            remarks=remarks(document),
             fronts=[front_in_words(document, front) for front in document.fronts],
             seeds=seeds(document.header),
             playground=playground(document),

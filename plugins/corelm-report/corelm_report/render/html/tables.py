@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.document.content import (
     Document,
     Entry,
@@ -269,7 +269,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
     part = entry.part(column.view)
     if part is not None and found.n is not None and part.n is not None and found.n < part.n:
-        note = ", ".join(filter(None, (f"of {counted(found.n, 'text')}", note)))
+        note = ", ".join(filter(None, (f"of {printable.counted(found.n, 'text')}", note)))
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     return Cell(
         column.title,

@@ -223,9 +223,11 @@ def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, 
 
 
 def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
-    """Return a colour for each sampler, in the order of their entropies."""
+    """Return a colour for each sampler, in the order of their entropies; neighbours' differ."""
     rising = sorted(entries, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
-    return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
+    # A few are spread over all colours; of many, those with one colour are far apart.
+    step = len(LINES) / len(rising) if 0 < len(rising) <= len(LINES) else 1
+    return {label: LINES[int(at * step) % len(LINES)] for at, (label, _) in enumerate(rising)}
 
 
 def _draw_lines(

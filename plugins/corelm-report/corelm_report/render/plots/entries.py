@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figures import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, value
@@ -142,7 +142,7 @@ def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
         name, parameter, value = match.groups()
         return f"{parameter} = {value}" if name in temperatures else f"{name} {value}"
 
-    text = _ONE_PARAMETER.sub(short, one_line(visible(expression)))
+    text = _ONE_PARAMETER.sub(short, printable.one_line(visible(expression)))
     if len(text) > LONGEST:
         text = re.sub(r"\b\w+=(?=[\d.-]+[,)])", "", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
