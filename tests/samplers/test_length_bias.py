@@ -41,6 +41,9 @@ def test_every_end_of_every_row():
     class TwoEnds:
         ends = (1, 3)
 
+        def __len__(self):
+            return 4
+
     logits = np.array([[0.0, 5.0, 1.0, -INF], [2.0, 0.0, 0.0, 1.0]])
     found = after(LengthBias(weight=1), 2, logits, TwoEnds())
     assert found == [[0, 7, 1, -INF], [2, 2, 0, 3]]

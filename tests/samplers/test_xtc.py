@@ -121,6 +121,9 @@ def test_newline_is_the_token_of_a_line_break():
     class Lines:
         unknown, ends = None, ()
 
+        def __len__(self):
+            return 3
+
         def encode(self, text):
             assert text == "\n"
             return [7, 1]  # the mark of a space, and the line break
