@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can_rewind
-from corelm.context import Context
-from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.model_logits import ModelLogits
+from corelm.context import Context, ContextBuilder
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import NextLogits, Step, model_surprisals
+from corelm.decoding.step import ModelLogits, NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, draw_checked, surprisals
