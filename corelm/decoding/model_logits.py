@@ -1,4 +1,4 @@
-"""A model's logits as a decoder sees them: valid, without the tokens that are never drawn."""
+"""A model's logits as a decoder sees them: validated, with tokens that are never drawn masked."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ModelLogits:
         self._never = never_drawn(vocabulary, unknown)
 
     surprisals = staticmethod(model_surprisals)
-    """The surprisals of any tokens under such logits."""
+    """The function that returns the surprisals of tokens under these logits."""
 
     def __call__(self, logits: Array, step: int) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
 
         Args:
-            logits: (batch, vocabulary), float32 or float64, of a session: the caller owns them, so
-                they may be overwritten here.
+            logits: (batch, vocabulary) a session's logits, float32 or float64. They may be
+                overwritten, as the caller of a session owns its logits.
             step: the number of tokens drawn so far, for messages.
 
         Raises:

@@ -80,7 +80,7 @@ class ContinuousBatch:
     """The indices of n samples, in batches that are decoded together."""
 
     ROWS = BATCH
-    """The texts that grow at once by default."""
+    """The number of texts that grow at once, by default."""
 
     def __init__(
         self,

@@ -205,7 +205,7 @@ def test_contexts_are_the_most_prompts(model_and_prompts):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"reference": None}, "prompts_from_reference needs human texts: give some as the ref"),
+        ({"reference": None}, "prompts from the reference need human texts: give some as the ref"),
         ({"prompts": "w0"}, "prompts and prompts_from_reference contradict each other; give one"),
         ({"prompts_from_reference": 0}, "prompts_from_reference must be at least 1, not 0"),
         ({"prompts_from_reference": 1.5}, "prompts_from_reference must be a whole number, not 1.5"),

@@ -45,7 +45,7 @@ SYNTAX = {
     "flags": llama_cpp_flags.ENGINE.name,
     "modelfile": ollama.ENGINE.name,
 }
-"""The engine of each syntax that only one engine uses."""
+"""The engine of each file syntax that belongs to one engine only."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
 """Engines whose keys resemble another engine's, each with a function that recognises its
 requests."""
@@ -140,7 +140,7 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
 
 
 def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
-    """Return the chain that `to_settings` writes in the place of an equal one; None without."""
+    """Return the equivalent chain that `to_settings` writes instead; None if it writes this one."""
     stages = _until_greedy(read_sampler(sampler).active_stages)
     found = _settings_and_chain(sampler, engine)[1]
     return None if found == stages else _chain(found)
@@ -149,7 +149,7 @@ def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
 def _settings_and_chain(
     sampler: Sampler | str, engine: str
 ) -> tuple[dict[str, Any], list[Sampler]]:
-    """Return the settings of a sampler, and the stages that they are of."""
+    """Return the settings of a sampler, and its stages in the order that they express."""
     target = engine_named(engine)
     stages = _until_greedy(read_sampler(sampler).active_stages)
     failure = None
@@ -348,7 +348,7 @@ MOVES = ("quadratic", "xtc")
 
 
 def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
-    """Return the penalties after such a sampler: they depend on the signs of the logits."""
+    """Return the repetition penalty's key and a reason, if one of `MOVES` comes before it."""
     moved = None
     for stage in stages:
         if moved and _is(stage, "repetition_penalty"):
@@ -414,7 +414,7 @@ def _written(
 
 
 def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
-    """Return the setting of a stage, and the values of its keys."""
+    """Return the engine's setting that does what a stage does, and the values of its keys."""
     if _is(stage, "greedy"):
         stage = _cold()
     reason = ""
@@ -428,7 +428,7 @@ def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, 
 
 
 def _merge(stated: dict[str, Any], written: Values) -> None:
-    """Add the values of a stage; lists are joined, and other values must agree."""
+    """Add a stage's values to those stated: lists are joined; other values must be equal."""
     for key, value in written.items():
         if isinstance(stated.get(key), list):
             value = [*stated[key], *value]
@@ -450,5 +450,5 @@ def _cold() -> Sampler:
 
 
 def _is(stage: Sampler, name: str) -> bool:
-    """Return True if a stage is corelm's own sampler of a name."""
+    """Return True if a stage is corelm's own sampler with this name."""
     return type(stage) is type(own(name))

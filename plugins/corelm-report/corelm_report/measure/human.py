@@ -380,7 +380,7 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """The end of the curve beyond which it passes 0: above, below, undetermined, or None."""
+        """Where the curve would pass 0, if not inside: above, below or undetermined."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"
