@@ -1,7 +1,7 @@
 """Continuous batching: texts of several requests in one session, which join and leave at any step.
 
 A text depends on its own prompt, sampler and random numbers alone: it is the one that `generate`
-writes, whatever else is written with it.
+writes, independent of the other texts in the batch.
 """
 
 from __future__ import annotations

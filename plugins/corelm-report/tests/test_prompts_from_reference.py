@@ -107,7 +107,7 @@ def test_human_text_is_what_follows_the_prompts(model_and_prompts):
 
 @pytest.mark.slow
 def test_a_sampler_that_writes_the_human_texts_has_their_figures(model_and_prompts):
-    """Greedy human texts without their prompts equal those of `greedy`, figure by figure."""
+    """Human texts that `greedy` wrote, without their prompts, have the same figures as `greedy`."""
     model, prompts = model_and_prompts
     report = continued(
         model_and_prompts, ["greedy"], n=1, reference=written(model, prompts, 1, "greedy")

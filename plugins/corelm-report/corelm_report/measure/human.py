@@ -380,7 +380,7 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """Where the curve would pass 0, if not inside: above, below or undetermined."""
+        """The side on which the curve passes 0 beyond its range, or undetermined; else None."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"

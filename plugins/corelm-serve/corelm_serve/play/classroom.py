@@ -30,7 +30,7 @@ autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</butt
 
 
 class Classroom:
-    """What the students and the teacher of one server share.
+    """A class: the state that the students and the teacher of one server share.
 
     Args:
         address: the server's URL for the students.
