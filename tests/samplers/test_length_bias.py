@@ -9,6 +9,8 @@ from corelm_samplers.length_bias import LengthBias
 from corelm import Context, generate, sampling_distribution
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "length_bias(weight=0.5)"
+
 INF = float("inf")
 ENDING = ToyModel(["so"], logits=[0, 0, 1, 3])  # padding, unknown, end, so
 LOGITS = np.array([[0.0, 0.0, 1.0, 3.0]])

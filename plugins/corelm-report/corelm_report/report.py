@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
@@ -20,9 +20,8 @@ from corelm_report.extra import check_extra
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
-from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
 from corelm_report.plan.plan import NamedModel, plan
-from corelm_report.plan.prompt_file import Prompts
+from corelm_report.plan.settings import Settings, with_settings
 from corelm_report.render import bibtex, markdown
 from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
@@ -183,26 +182,15 @@ class Report(markup.Displayable):
         return to_text(self._document)
 
 
+@with_settings
 def compare(
     model: StatelessModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
-    prompts: str | Prompts | None = None,
-    n: int = N,
-    length: int = LENGTH,
-    seed: int | None = None,
-    seeds: str | Sequence[int] | None = None,
-    reference: str | Path | Sequence[str] | None = None,
-    prompts_from_reference: int | None = None,
-    contexts: int = CONTEXTS,
-    match: str | Sequence[str] = (),
-    against: str | Sampler | Decoder | None = None,
-    metrics: str | Sequence[str] = (),
-    texts: int | str = TEXTS,
-    scorer: StatelessModel | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    **settings: Unpack[Settings],
 ) -> Report:
     """Compare samplers on one model.
 
@@ -266,14 +254,10 @@ def compare(
         ['greedy', 'temperature(t=0.5)']
     """
     check_extra("a report")
-    own = _named(model)
-    asked = plan(
-        own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        seeds=seeds,
-        reference=reference, prompts_from_reference=prompts_from_reference,
-        contexts=contexts, match=match, against=against, metrics=metrics,
-        texts=texts, scorer=None if scorer is None else _named(scorer),
-    )  # fmt: skip
+    own, given = _named(model), dict[str, Any](settings)
+    scorer = given.pop("scorer", None)
+    second = None if scorer is None else _named(scorer)
+    asked = plan(own.model, own.name, samplers, second, **given)
 
     def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))

@@ -203,7 +203,7 @@ class Estimate:
             return [self.value, self.value]
         if self.anytime:
             reach = anytime.reach(self.units or 1, level, self.freedom)
-            return within(self._on_scale(reach * error, scale), limits)
+            return _finite(within(self._on_scale(reach * error, scale), limits))
         if scale.symmetric:
             half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
             return within([self.value - half, self.value + half], limits)
@@ -213,7 +213,7 @@ class Estimate:
         ends = self._on_scale(reach * error, scale)
         skewed = [self.value - error * _hall_inverse(x, self._skewness) for x in (reach, -reach)]
         low, high = min(ends[0], skewed[0]), max(ends[1], skewed[1])
-        return within([low, high], limits)
+        return _finite(within([low, high], limits))
 
     def _on_scale(self, half: float, scale: Scale) -> Interval:
         inside = scale is not LOGIT or 0 < self.value < 1
@@ -282,6 +282,11 @@ def _hall_inverse(x: float, skewness: float) -> float:
     if abs(skewness) < 1e-6:  # the formula loses its precision
         return x - skewness * (x**2 / 3 + 1 / 6)
     return 3 / skewness * (float(np.cbrt(1 + skewness * (x - skewness / 6))) - 1)
+
+
+def _finite(ends: Interval | None) -> Interval | None:
+    """Return an interval; None if an end is infinite, as on the scale of the reciprocal."""
+    return ends if ends is not None and all(map(math.isfinite, ends)) else None
 
 
 def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -22,7 +22,7 @@ from corelm.runs import (
     scaling,
 )
 from corelm_report.document.figures import HUMAN
-from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm_report.plan import SEED, TEXTS
 from corelm_report.plan.candidates import (
     Candidate,
     _candidates,
@@ -40,6 +40,7 @@ from corelm_report.plan.human_corpus import (
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
+from corelm_report.plan.settings import DEFAULTS, SETTINGS
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
@@ -88,6 +89,7 @@ class Plan:
         scorer: a second model, under which the surprisal of the texts is measured too.
         warnings: likely mistakes in it.
         anytime: its intervals hold at every moment, because it may grow.
+        plain: the settings whose values are used as they were given, by name.
     """
 
     model: LanguageModel
@@ -107,6 +109,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     anytime: bool = False
+    plain: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -173,6 +176,7 @@ class Plan:
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
             **({"anytime": True} if self.anytime else {}),
+            **self.plain,
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
@@ -217,33 +221,31 @@ def plan(
     model: LanguageModel,
     model_name: str,
     samplers: Iterable[str | Sampler | Decoder] | None = None,
-    *,
-    prompts: str | Prompts | None = None,
-    n: int | str = N,
-    length: int | str = LENGTH,
-    seed: int | str | None = None,
-    seeds: str | Iterable[int | str] | None = None,
-    reference: Any = None,
-    prompts_from_reference: int | str | None = None,
-    contexts: int | str = CONTEXTS,
-    match: str | Iterable[str] = (),
-    against: str | Sampler | Decoder | None = None,
-    metrics: str | Iterable[str] = (),
-    texts: int | str = TEXTS,
     scorer: NamedModel | None = None,
+    **settings: Any,
 ) -> Plan:
     """Check what a report shall measure, convert numbers given as text, and fill in defaults.
+
+    Args:
+        model: the language model.
+        model_name: its name.
+        samplers: the samplers, sweeps and decoders; by default a set of them.
+        scorer: the second scorer, loaded.
+        settings: `Settings`, without the scorer.
 
     Raises:
         UsageError: the plan cannot be carried out.
         UnknownNameError, AmbiguousNameError: no such metric, or several.
         DataError: the reference cannot be read.
     """
-    targets = _targets(match)
+    given = {**DEFAULTS, **settings}
+    for name in given.keys() - DEFAULTS.keys():
+        raise TypeError(f"a report has no setting {name!r}{printable.did_you_mean(name, DEFAULTS)}")
+    prompts, reference = given["prompts"], given["reference"]
+    targets = _targets(given["match"])
     candidates, warnings = _once(_candidates(samplers, targets))
-    asked = {"n": n, "length": length, "contexts": contexts}
-    numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    if prompts_from_reference is None:
+    numbers = {name: NUMBERS[name].convert(given[name]) for name in ("n", "length", "contexts")}
+    if given["prompts_from_reference"] is None:
         starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
         # Enough human texts for the contexts, and as many as each sampler writes to compare with.
         wanted = max(numbers["contexts"], numbers["n"] * len(starts))
@@ -251,7 +253,7 @@ def plan(
     elif prompts is not None:
         raise UsageError("prompts and prompts_from_reference contradict each other; give one")
     else:
-        prompt_length = PROMPT_LENGTH.convert(prompts_from_reference)
+        prompt_length = PROMPT_LENGTH.convert(given["prompts_from_reference"])
         human = read_corpus(reference, model, numbers["contexts"])
         found = beginnings(model, human, prompt_length)
         starts, human, notes_on_texts = found.prompts, found.human, found.notes
@@ -262,12 +264,13 @@ def plan(
         model_name,
         candidates,
         starts,
-        seeds=_seeds(seed, seeds),
+        seeds=_seeds(given["seed"], given["seeds"]),
         human=human,
         match=targets,
-        against=_against(against, candidates),
-        metrics=_metrics(metrics, human),
-        texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
+        against=_against(given["against"], candidates),
+        metrics=_metrics(given["metrics"], human),
+        texts=None if given["texts"] == "all" else NUMBERS["texts"].convert(given["texts"]),
+        plain={name: given[name] for name, each in SETTINGS.items() if each.is_plain},
         scorer=scorer,
         clusters=clusters_of(prompts),
         warnings=(

@@ -252,5 +252,6 @@ def plan(
         goal = Goal(WIDTH.convert(width) / 2, None)
     with product() as out:
         check_extra("a study")
-        study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
+        asked = read_study(Path(file))
+        study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)})
         return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)

@@ -122,13 +122,8 @@ def planned(study: Study) -> Iterator[PlannedReport]:
     scorers = {name: NamedModel(load(name), named_models.label(name)) for name in study.scorer}
     for name, scorer in product(study.models, study.scorer or (None,)):
         model = load(name, device=study.device, dtype=study.dtype)
-        asked = plan(
-            model, named_models.label(name), study.samplers, prompts=study.prompts, n=study.samples,
-            length=study.length, seeds=study.seeds, reference=study.reference,
-            contexts=study.contexts, match=study.match, against=study.against,
-            metrics=study.metrics, texts=study.texts, scorer=scorers.get(scorer or ""),
-            prompts_from_reference=study.prompts_from_reference,
-        )  # fmt: skip
+        second = scorers.get(scorer or "")
+        asked = plan(model, named_models.label(name), study.samplers, second, **study.report)
         yield PlannedReport(study, name, asked, scorer)
 
 
