@@ -29,9 +29,9 @@ def shortened(value: Any) -> Any:
 
 
 def places(value: Any, path: str = ""):
-    """The container, the key and the path of every number and text of a document.
+    """Yield the container, the key and the path of every number and text of a document.
 
-    The elements of a list have the same path, since the schema says the same of each.
+    The elements of a list share one path, since they share one schema.
     """
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in list(items):

@@ -1,9 +1,9 @@
-"""Models of engines on one thread each, from loading to the last call.
+"""Models of other engines, each loaded and called on a thread of its own.
 
-An engine with OpenMP keeps a pool of threads for each thread that calls it. With two pools, and so
-with more threads than processors, waiting threads no longer spin but sleep: on an idle machine a
-step of llama.cpp took 108 ms on another thread than the one that had loaded the model, and 17.6 ms
-on that one. (On a machine whose processors are busy it is the other way round.)
+An engine with OpenMP keeps a pool of threads for each thread that calls it. With two pools there
+are more threads than processors, so that waiting threads sleep instead of spinning: on an idle
+machine, a step of llama.cpp took 17.6 ms on the thread that had loaded the model, and 108 ms on
+another. (On a busy machine it is the other way round.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OWN = "corelm"
 
 
 def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
-    """Load a model, one of an engine on a thread of its own."""
+    """Load a model; another engine's model gets a thread of its own."""
     source = named_models.plugin_of(name)
     if source is None or source.distribution == OWN:
         return corelm.load(name, device=device, dtype=dtype)
@@ -37,14 +37,14 @@ def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
 class EngineThread:
     """A thread that makes all calls of one model.
 
-    A call that never returns holds up those after it: engines can't be called twice at once.
+    A call that never returns blocks all later ones: an engine can't run two calls at once.
     """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "corelm-serve-engine")
 
     def call(self, work: Callable[..., Any], *values: Any) -> Any:
-        """Return the result of some work, or raise its exception."""
+        """Run a function on the thread, and return its result or raise its exception."""
         return self._executor.submit(work, *values).result()
 
 

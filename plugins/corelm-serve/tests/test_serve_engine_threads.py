@@ -1,4 +1,4 @@
-"""A model of an engine is loaded and called on one thread, whoever asks."""
+"""An engine's model is loaded and called on one thread, for all requests."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ def test_loading_and_every_call_are_on_one_thread(open_client, model):
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = [*pool.map(lambda body: client.complete(**body), bodies)]
     next_word(client, sampler="top_k(k=3)")
-    [thread] = model.threads  # that of loading, too
+    [thread] = model.threads  # the model was loaded on it, too
     assert thread is not threading.main_thread()
     assert thread.name.startswith("corelm-serve-engine")
     assert [answers[0]["choices"][0]["text"]] == sample(

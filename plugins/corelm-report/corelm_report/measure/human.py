@@ -380,7 +380,7 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """The end of the curve beyond which it passes 0: above, below, undetermined, or None."""
+        """The side on which the curve passes 0 beyond its range, or undetermined; else None."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"

@@ -293,7 +293,7 @@ class ReportRun:
     def _parts(self, entry: OpenEntry) -> Iterator[Part]:
         """Yield parts of an entry's texts to draw together, seed by seed."""
         s = self._plan
-        # A deterministic decoder writes one text per prompt, whatever the seed.
+        # A deterministic decoder writes one text per prompt, the same for every seed.
         seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
         for seed in seeds:
             texts = Texts("", entry.strategy, s.length, n, seed, Endings())

@@ -87,7 +87,7 @@ class TextSet:
         source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
             occurs twice is one unit.
         clusters: the cluster of each prompt, if prompts have some.
-        anytime: intervals hold at every moment of a report that grows.
+        anytime: intervals are confidence sequences, for a report that grows.
 
     Attributes:
         records: the records of all texts.

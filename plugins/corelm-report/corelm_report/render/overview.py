@@ -260,7 +260,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
 
 
 def remarks(document: Document) -> list[str]:
-    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    """Return remarks on the sources of error, on scorers that disagree, and on unequal entropy."""
     return [
         *error_sentences(document),
         *flip_sentences(document),
