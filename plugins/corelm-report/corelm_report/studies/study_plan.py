@@ -30,7 +30,7 @@ def plan_study(
     with UnitCache() as cache:
         for each in planned(study):
             with progress.stages("units") as bar:
-                document = Document.from_dict(each.document(cache, executor, bar))
+                document = each.document(cache, executor, bar)
             pilots = list(pilots_of(document, figure))
             seeds = len(document.header.seeds)
             out.show(blocks.line(named_models.label(each.model), "bold"))
