@@ -151,7 +151,7 @@ def _filter_without_effect(stages: Stages) -> Iterator[str]:
 
 
 def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
-    """Find the filter after which a filter removes nothing, with any samplers between them."""
+    """Return the earlier filter that makes a later one remove nothing, or None."""
     for i, early in enumerate(before):
         # Alone and with the stages between, which may change the rows that reach it.
         prefixes = (early, Chain(tuple(before[i:])))

@@ -62,8 +62,7 @@ class AdaptiveP(Sampler):
         total = drawn.sum(axis=-1)
         # The running mean of the original, unrolled: each later token multiplies the weight by
         # `decay`.
-        # The number of tokens drawn after each token.
-        later = total[:, None] - drawn.cumsum(axis=-1)
+        later = total[:, None] - drawn.cumsum(axis=-1)  # the tokens after each token
         recent = (1 - self.decay) * (self.decay**later * p).sum(axis=-1)
         mean = self.decay**total * self.target + recent
         return np.asarray(np.clip(2 * self.target - mean, 0, 1))

@@ -25,8 +25,8 @@ class Dry(Sampler):
     allowed_length, the logit of t falls by multiplier * base^(n - allowed_length); n is the longest
     for t, and 0 for a token that only occurred. A sequence breaker ends the comparison: n counts
     only tokens after the last breaker, and a breaker itself is never lowered. A breaker word that
-    the model's vocabulary lacks is skipped. The matches are those of the Z-function of the
-    reversed context.
+    the model's vocabulary lacks is skipped. The matches follow from the Z-function of the reversed
+    context.
 
     Source: p-e-w 2024, text-generation-webui pull request 5677; the linear time as in
     koboldcpp pull request 982 by pi6am.

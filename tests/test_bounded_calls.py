@@ -56,5 +56,5 @@ def test_modules_of_the_working_folder_are_not_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     calls = BoundedCalls(seconds=1)
-    assert calls.call("corelm.interop.chat_template:rendered", "{{ 1 }}", {}, []) == "1"
+    assert calls.call("corelm.interop.chat_template:rendered", "{{ 1 }}", {"messages": []}) == "1"
     calls.close()

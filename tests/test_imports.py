@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 import corelm
 import corelm.abilities
@@ -188,6 +191,31 @@ def test_the_heart_imports_downwards_and_no_package():
             assert layer_of(module) <= layer_of(mine), f"{mine} imports {module}"
 
 
+def named(file: Path) -> str:
+    """Return the name by which a file is imported, wherever in the repository it lies."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    if parts[0] == "samplers":
+        parts = ("corelm_samplers", *parts[1:])
+    return ".".join(part for part in parts[2 * (parts[0] == "plugins") :] if part != "__init__")
+
+
+def graph_of(files: Iterable[Path]) -> dict[str, set[str]]:
+    """Return the modules that each module imports, at its top or in its functions."""
+    modules = {named(file): file for file in files}
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        graph[module] = set()
+        for imported in imports_of(file):
+            inside = {f"{imported.module}.{name}" for name in imported.names} & modules.keys()
+            graph[module] |= (inside or {imported.module} & modules.keys()) - {module}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Late imports count: a circle that they hide can only be understood as one piece."""
+    TopologicalSorter(graph_of([*MODULES, *SAMPLERS, *PLUGINS])).prepare()
+
+
 def test_packages_import_public_names_and_the_packages_that_they_build_on():
     for package, others in PACKAGES.items():
         folder = ROOT / "plugins" / package.replace("_", "-") / package
@@ -291,3 +319,12 @@ def test_the_rules_see_what_they_forbid(tmp_path):
     other.write_text("from corelm.runs import printable\nprintable.shown(printable.MOST_NAMES)\n")
     assert [*private_attributes(other)] == ["corelm.printable.MOST_NAMES"]
     assert layer_of("corelm.decoding.state") < layer_of("corelm.registry.registry")
+
+
+def test_a_circle_of_late_imports_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("import other\n")
+    other.write_text("def late():\n    from one import name\n")
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph_of([one, other])).prepare()

@@ -32,9 +32,10 @@ from corelm.models.identity import identity_of
 from corelm.printable import counted
 from corelm.registry.strategies import parts
 from corelm.scaling.code_digests import as_settings, code_of
-from corelm.scaling.executor import Executor, ExecutorChoice, choose
+from corelm.scaling.executor import ExecutorChoice, choose
 from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
+from corelm.scaling.units import Executor
 
 
 @dataclass(frozen=True)

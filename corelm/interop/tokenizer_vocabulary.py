@@ -209,7 +209,7 @@ def _start_token(tokenizer: Any) -> int | None:
 
 
 def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
-    """Return a function from the name of a token to its bytes; None for other tokenizers."""
+    """Return a function from a token's name to its bytes; None if tokens aren't bytes."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
     if decoder is not None:  # its state as JSON; the whole tokenizer's has megabytes

@@ -228,7 +228,7 @@ class NumpySession:
         return of_texts if self._copies == 1 else np.repeat(of_texts, self._copies, axis=0)
 
     def _of_texts(self, tokens: NDArray[Any]) -> NDArray[Any]:
-        """Return the tokens of each text; if those of its copies differ, make the copies texts."""
+        """Return the tokens of each text; copies of a text with different tokens become texts."""
         if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
             return tokens[:1]
         self._copies_to_texts()

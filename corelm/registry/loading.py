@@ -72,7 +72,7 @@ class SharedRedirect:
             self._undo()
 
     def _after_fork(self) -> None:
-        """Forget the threads that a child does not have."""
+        """Drop the threads that don't exist in a child process."""
         mine = threading.get_ident()
         # Only the forking thread exists in the child; the others would never leave.
         for thread in [thread for thread in self._entries if thread != mine]:

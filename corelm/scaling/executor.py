@@ -6,47 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter, ParamRule
+from corelm.scaling.units import Executor, Unit
 
 if TYPE_CHECKING:
     from corelm.scaling.job import Job
-
-
-class Unit(Protocol):
-    """A unit of work: a small value that can be pickled and alone determines the result."""
-
-    @property
-    def name(self) -> str:
-        """The name of the unit, unique in a run."""
-
-    def __call__(self, model: LanguageModel) -> Any:
-        """Do the work; return a value that JSON can hold."""
-
-
-class Executor(Protocol):
-    """A runner of units of work."""
-
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield each unit with its result as JSON when it is finished, in any order.
-
-        A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
-        while it has no unit; the executor asks it again after the next result.
-
-        Args:
-            units: the units.
-            model: the index of their model in the executor's models.
-
-        Raises:
-            ExecutorError: a worker that cannot be used, or a unit whose workers die.
-        """
-
-    def close(self) -> None:
-        """End the workers."""
 
 
 class InProcess:

@@ -30,7 +30,7 @@ from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy, parts
 from corelm.sampling import Sampler
 from corelm.scaling.code_digests import code_of, digests
-from corelm.scaling.executor import Unit
+from corelm.scaling.units import Unit
 
 PREFIX = "env:"
 ROUNDS = 200_000

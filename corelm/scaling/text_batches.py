@@ -13,8 +13,8 @@ from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
-from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets
+from corelm.scaling.units import Executor, Unit
 
 EARLY = 256
 """The most results in memory that wait for an earlier one."""

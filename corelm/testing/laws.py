@@ -383,7 +383,7 @@ def obeys_the_laws(
 
 
 def _examine(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None) -> None:
-    """Call a law; skip the test if it stops at a fault that `is_a_distribution` reports."""
+    """Call a law; skip the test for an invalid result that `is_a_distribution` already reports."""
     try:
         law(sampler, vocabulary=vocabulary)
     except InvalidResultError:

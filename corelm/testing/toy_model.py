@@ -195,7 +195,7 @@ class ToySession:
 
     @property
     def _shortest(self) -> int:
-        """The number of tokens of the shortest row, with the padding before it."""
+        """The number of tokens of the shortest row, counting one padding token before it."""
         return 1 + int(self._lengths.min(initial=len(self._tokens) - 1))
 
     def _last(self, count: int) -> NDArray[np.int64]:

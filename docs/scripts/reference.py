@@ -110,7 +110,7 @@ def _fields(cls: type) -> Iterator[str]:
 
 
 def _signatures(function: Callable[..., Any], name: str) -> list[str]:
-    """Return the signature of a function, or those of its overloads."""
+    """Return the signatures of a function: its overloads', if it has any."""
     variants = get_overloads(inspect.unwrap(function)) or [function]
     return [_call(name, inspect.signature(variant)) for variant in variants]
 

@@ -30,7 +30,7 @@ def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
 
 
 def _factors(text: Iterable[str], threshold: float) -> float:
-    """Return the number of stretches; the last counts in proportion to its ratio's fall."""
+    """Return the number of stretches; an unfinished last one counts as a fraction."""
     whole, length, different = 0, 0, set[str]()
     for word in text:
         length += 1

@@ -47,10 +47,9 @@ class MinK(Sampler):
         span = down_to[:, :1] - down_to[:, -1:]
         place = xp.astype(place, down_to.dtype)
         falls = down_to - xp.concat([down_to[:, 1:], down_to[:, -1:]], axis=-1)
-        slopes = falls / place
-        is_steepest = slopes == xp.max(slopes, axis=-1, keepdims=True)
-        steepest = xp.max(xp.where(is_steepest, place, 0), axis=-1, keepdims=True)
-        # The factor keeps rounding from turning a whole quotient into a smaller one.
+        steepest = xp.argmax(falls / place, axis=-1, keepdims=True) + 1
+        steepest = xp.astype(steepest, down_to.dtype)
+        # The factor keeps a quotient that is whole in decimals from rounding down.
         least = xp.floor(self.tau / xp.where(span > 0, span, 1.0) * (1 + 1e-12))
         count = xp.where(least > steepest, least, steepest)
         count = xp.where(span * vocabulary <= self.tau, vocabulary, count)

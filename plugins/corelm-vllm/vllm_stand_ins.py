@@ -72,7 +72,7 @@ class V2LogitsProcessor(ABC):
     """V2: the interface of `vllm.v1.worker.gpu.sample.logits_processor`."""
 
     def __init__(self, vllm_config, req_states):  # noqa: B027
-        """Take what stays the same."""
+        """Store the engine's arguments."""
 
     @classmethod  # noqa: B027
     def validate_params(cls, sampling_params):
@@ -116,7 +116,7 @@ class V1LogitsProcessor(ABC):
 
     @abstractmethod
     def __init__(self, vllm_config, device, is_pin_memory):
-        """Take what stays the same."""
+        """Store the engine's arguments."""
 
     @abstractmethod
     def apply(self, logits):

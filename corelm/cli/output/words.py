@@ -89,7 +89,7 @@ class WordTable:
         self._out.document("\n")
 
     def _write(self, cells: Sequence[Cell], texts: Sequence[tuple[str, str]]) -> None:
-        """Write a line of texts, each given plain and styled."""
+        """Write one line; each text is given plain and styled."""
         from rich.cells import cell_len
 
         parts = [

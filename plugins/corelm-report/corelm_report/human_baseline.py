@@ -1,4 +1,4 @@
-"""Figures of human text under a model, which its manifest keeps for comparison."""
+"""The figures of human text under a model, stored in the model's manifest for comparison."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _held_out(scores: Scores, unknown: int | None) -> dict[str, Any]:
 
 
 def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return True where a token has this id; nowhere if it is None."""
+    """Return True where a token has this id; all False if the id is None."""
     return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
 
 
@@ -134,7 +134,7 @@ def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the document with rounded numbers."""
+    """Round all numbers in a document."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):

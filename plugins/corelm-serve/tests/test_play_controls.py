@@ -224,6 +224,13 @@ def test_nothing_is_found_by_axe(opened, scheme, options):
     page.fill("#expression", "temperatur")
     until(page, "document.getElementById('expression-error').textContent")
     assert findings(page, **options) == []
+    page.click("#draws")
+    page.click("#columns thead .name")
+    page.wait_for_selector("#arithmetic table")
+    page.click("#lessons-open")
+    page.click("#tour-next")
+    settled(page)
+    assert findings(page, **options) == []
     for name in ("take", "paste") if scheme == "light" else ():
         page.click(f"#{name}-open")
         assert findings(page, **options) == []

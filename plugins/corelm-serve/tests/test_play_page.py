@@ -353,3 +353,12 @@ def test_a_hundred_draws_stand_beside_the_theory(opened):
     assert sorted(filter(None, counts)) == sorted(drawn.count(token) for token in set(drawn))
     page.click("#draws")
     until(page, "!document.querySelector('.tallied')")
+
+
+def test_a_probability_is_clicked_to_go_on_from_it(opened):
+    page = opened({"sampler": "stochastic"})
+    row = page.locator("#columns tbody tr").nth(2)
+    word = row.locator("button").inner_text()
+    row.locator("td").last.click()
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    assert text_of(page) == word

@@ -100,7 +100,10 @@ class Checkpoint:
         Raises:
             TrainingError: a full disk, a read-only folder; an earlier checkpoint stays.
         """
+        # Named by number: Keras's names may repeat, and the sorted numbers give the order back.
         arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate([*variables, *best])}
+        # In one file with the arrays, so that a kill can't leave a state without its weights. The
+        # checksum is ours, as safetensors has none.
         state = json.dumps(
             {
                 "identity": self._identity,
@@ -148,6 +151,7 @@ class Checkpoint:
             TrainingError: no checkpoint, a damaged one, or one of another run.
         """
         state, arrays = self._read()
+        # First the identity: another run is a mistake of the user, and no damage.
         self._refuse_other(state.identity)
         if state.sha256 != _digest(arrays):
             raise self._damaged("its weights differ from its checksum")
@@ -190,6 +194,7 @@ class Checkpoint:
         )
 
     def _refuse_other(self, saved: dict[str, Any]) -> None:
+        # Through JSON, as the saved one was: tuples become lists.
         now = json.loads(json.dumps(self._identity))
         differing = [
             f"{name} was {saved.get(name)!r} and is {value!r}"
@@ -201,6 +206,7 @@ class Checkpoint:
 
 
 def _grew(saved: Any, now: Any) -> bool:
+    # Not isinstance: True is an int, too.
     return type(saved) is int and type(now) is int and saved < now
 
 

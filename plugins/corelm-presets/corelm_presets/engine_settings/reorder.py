@@ -26,8 +26,8 @@ def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
     Example:
         >>> import corelm
         >>> chain = corelm.sampler("min_p(p=0.04) | temperature(t=0.5)")
-        >>> [*equal_chains(chain.stages)]
-        [[temperature(t=0.5), min_p(p=0.0016)]]
+        >>> [" | ".join(map(str, stages)) for stages in equal_chains(chain.stages)]
+        ['temperature(t=0.5) | min_p(p=0.0016)']
     """
     first = tuple(range(len(stages)))
     waiting, known = deque([(first, list(stages))]), {first}

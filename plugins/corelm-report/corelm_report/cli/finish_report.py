@@ -1,4 +1,4 @@
-"""Measures, reads or compares reports, writes their files, and checks conditions."""
+"""Measure, read or compare reports, write their files, and check conditions."""
 
 from __future__ import annotations
 

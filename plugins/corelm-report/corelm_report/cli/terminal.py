@@ -64,7 +64,7 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
 class _Column:
     """A column of the terminal's table: its priority, its cells with the title first.
 
-    `of` is the column of the overview that it shows; the bars have none.
+    `of` is the overview's column that it shows; None for the bars.
     """
 
     priority: int
@@ -89,7 +89,7 @@ def _longest(names: Sequence[str], width: int) -> int:
 def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
-    """Return the columns that fit: with intervals if all fit so, else the most important ones."""
+    """Return the columns that fit: all with intervals if possible, else the most important."""
     room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):
@@ -146,14 +146,14 @@ def _stacked(document: Document) -> RenderableType:
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
 SHOWN = 60
-"""Characters of a part of a header that are shown."""
+"""The longest part of a header that is shown in full, in characters."""
 
 
 def show_comparison(compared: Json, out: Output) -> None:
     """Write the figures that differ as a table, and sentences on how to read it."""
     lines = changed_figures(compared)
     if lines:
-        titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
+        titles = [*TITLES[:4], "difference, 95 %"]  # its interval is enough
         table = [[*line[:4], line[5]] for line in lines]
         out.show(blocks.figures(titles, table), blocks.line(""))
     out.show(*(blocks.line(note) for note in comparison_notes(compared)))
@@ -175,7 +175,7 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
 
 
 def comparison_notes(compared: Json) -> Iterator[str]:
-    """Yield sentences: how many figures differ, how to read that, what else differs."""
+    """Yield sentences: the number of figures that differ, how to read it, other differences."""
     figures = [each for entry in compared["rows"] for each in entry["figures"]]
     tested = [each for each in figures if each["ci95"] is not None]
     count, equal = len(beyond(compared)), sum(each["difference"] == 0 for each in figures)

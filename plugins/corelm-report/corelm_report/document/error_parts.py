@@ -1,4 +1,4 @@
-"""The parts of the error of a report's differences, and the design that costs less."""
+"""The sources of error of a report's differences, and a design that costs less."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ FIGURE = "surprisal"
 LARGEST = 1e100
 """The largest variance of which parts are named."""
 CHEAPER = 0.8
-"""The share of the texts at most that a design needs to be worth a change."""
+"""A design must need at most this share of the texts to be suggested."""
 
 
 @dataclass(frozen=True)
 class ErrorParts:
-    """The variance of the least certain difference of a report, in parts.
+    """The variance of a report's least certain difference, by source.
 
     Attributes:
         sampler: the sampler.
-        of_prompts: the part of the prompts; None if the statement is about these prompts.
-        of_texts: the part of the texts of a prompt.
-        of_human: the part of the human sample, or of another one that is not paired.
+        of_prompts: the variance due to the prompts; None if the statement is about these prompts
+            only.
+        of_texts: the variance due to the texts of a prompt.
+        of_human: the variance due to the human sample, or to another unpaired one.
         design: the prompts, and the texts of each.
         better: a design with fewer texts whose interval would be as narrow; None without one.
     """
@@ -48,9 +49,9 @@ class ErrorParts:
 
 
 def error_parts(document: Document) -> ErrorParts | None:
-    """Return the parts of the error in surprisal of the sampler with the largest one.
+    """Return the parts of the surprisal's error for the sampler with the largest error.
 
-    None if the report does not know them: with one text of each prompt, say.
+    None if they are unknown, for example with one text per prompt.
     """
     header = document.header
     places = len(set(header.clusters or header.prompts))

@@ -50,7 +50,7 @@ class Condition:
     def tripped(self, document: Document) -> str:
         """Explain why the report fails this condition; return "" if it passes.
 
-        A figure that was not measured fails too, because nothing vouches for it.
+        A figure that was not measured fails too, as the condition can't be checked.
         """
         entry = _entry(document, self.sampler)
         found = None if entry is None or entry.error else self._found(entry)
@@ -107,7 +107,7 @@ def condition(
 
 
 def _known(offered: Iterable[str]) -> dict[str, str]:
-    """Return the names that a condition may use, each with the name in the report."""
+    """Map the names that a condition may use to the names in the report."""
     short = short_names(offered)
     return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
 
@@ -125,7 +125,7 @@ def _reason(entry: Entry | None, metric: str, found: Estimate | None) -> str:
 def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, str]:
     """Split `sampler.metric.part` at the first point that a metric follows.
 
-    All parts may contain points themselves: `temperature(t=0.2).entropy.mean.difference.low`.
+    Any part may itself contain points: `temperature(t=0.2).entropy.mean.difference.low`.
     """
     full = {f"{each}.{part}".rstrip("."): (each, part) for each in known for part in PARTS}
     for point in re.finditer(r"\.", named):
@@ -139,11 +139,12 @@ def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, s
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
-    """Return the expression of the one entry that is meant."""
+    """Return the expression of the entry that the condition names."""
     try:
         expression = str(Strategy.of(sampler))
     except CorelmError:
-        expression = sampler  # an entry of an earlier report, whose plugin is not installed here
+        # An entry of an earlier report, with a plugin that isn't installed here.
+        expression = sampler
     every = [each for each, _ in samplers]
     exact = list(dict.fromkeys(each for each in every if each in (expression, sampler)))
     found = exact or [each for each, name in samplers if name == sampler]
@@ -154,7 +155,7 @@ def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
 
 
 def _entry(document: Document, sampler: str) -> Entry | None:
-    """Return the entry of an expression, or of one whose parameter was found by matching."""
+    """Return the entry of an expression, also of one that was matched."""
     if sampler == HUMAN:
         return document.human
     entries = document.samplers
@@ -165,5 +166,5 @@ def _entry(document: Document, sampler: str) -> Entry | None:
 
 
 def _asked(match: MatchedTo) -> tuple[str, str]:
-    """Return the names that a matched entry has before its parameter is found."""
+    """Return the names of a matched entry before matching."""
     return match.open, f"{match.open} at {match.asked}"

@@ -20,7 +20,7 @@ from corelm_report.judging.pairs import Pair
 
 COLUMNS = ("pair", "prompt", "first", "second", "verdict", "judge")
 LARGEST = 2**28
-"""Bytes of a file of verdicts at most."""
+"""The largest file of verdicts, in bytes."""
 VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 """The verdicts, and the share of a win that they give the text shown first."""
 TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
@@ -28,7 +28,7 @@ TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says about a pair.
+    """A judge's verdict on a pair.
 
     Attributes:
         pair: the identity of the pair.
@@ -90,10 +90,10 @@ def _checksum(text: str) -> str:
 def read_verdicts(path: Path) -> list[Verdict]:
     """Read verdicts from CSV or JSON lines, with `pair`, `verdict` and perhaps `judge` in each.
 
-    A line without a verdict is left out: the judge skipped the pair.
+    A line without a verdict is ignored: the judge skipped the pair.
 
     Raises:
-        UsageError: a file that cannot be read, or a line that is none; the message has its number.
+        UsageError: a file that cannot be read, or an invalid line; the message has its number.
     """
     try:
         text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))

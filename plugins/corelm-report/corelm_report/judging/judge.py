@@ -33,10 +33,10 @@ HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
 
 
 def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -> int:
-    """Write blinded pairs of all models, as a page if the name of the file says so, else as CSV.
+    """Write blinded pairs of all models, as a page if the file's name ends in .html, else as CSV.
 
     Raises:
-        UsageError: the reports keep no pair.
+        UsageError: the reports have no pairs.
     """
     pairs = chosen(_all_pairs(reports)[0], count)
     if not pairs:
@@ -92,7 +92,7 @@ def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clust
 
 
 def _show_model(people: Judged, model: Judged, clusters: Clusters, out: Output) -> None:
-    """Show the error of the model, and its win rates corrected by people's verdicts."""
+    """Show the model's error, and its win rates corrected by people's verdicts."""
     error = errors_of_model(people, model, clusters)
     if error is None:
         out.show(blocks.line("People and the model have judged no pair in common."))

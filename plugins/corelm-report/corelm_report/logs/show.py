@@ -21,7 +21,7 @@ def show_logs(
     """Show the differences of every log from the first one.
 
     Raises:
-        UsageError: fewer than two logs, or logs that have nothing in common.
+        UsageError: fewer than two logs, or logs without a common score or question.
     """
     if len(paths) < 2:
         raise UsageError("give two logs or more: the others are compared with the first")
@@ -41,7 +41,7 @@ def show_logs(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest different names of files."""
+    """Return the shortest distinct names of files."""
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):

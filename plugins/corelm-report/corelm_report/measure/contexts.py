@@ -1,8 +1,7 @@
-"""The texts at whose positions samplers are compared, and one pass of the model over them.
+"""The texts on whose positions samplers are compared, and the model's pass over them.
 
-The texts are read in step, as many at a time as a batch holds. The model computes each position
-once, however many samplers are measured there, and many positions in one pass if its sessions
-return the logits of several tokens.
+The texts are read in batches. The model computes each position once for all samplers, and many
+positions in one pass if its sessions return the logits of several tokens.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Contexts:
-    """Texts at whose positions distributions are compared.
+    """Texts on whose positions distributions are compared.
 
     Each token after the prompt of a text has a position: its context is the tokens before it, and
     the token itself is the next token there.
@@ -62,13 +61,13 @@ class Contexts:
         return sum(map(len, self.texts)) - sum(self.prompt_lengths)
 
     def cut(self, length: int) -> Contexts:
-        """Return the contexts with at most this number of tokens behind each prompt."""
+        """Return the contexts, cut off after `length` tokens behind each prompt."""
         pairs = zip(self.texts, self.prompt_lengths, strict=True)
         cut = tuple(text[: prompt + length] for text, prompt in pairs)
         return Contexts(self.source, self.description, cut, self.prompt_lengths)
 
     def some(self, texts: Sequence[int]) -> Contexts:
-        """Return some of the contexts, by index."""
+        """Return the contexts with these indices."""
         chosen = tuple(self.texts[i] for i in texts)
         lengths = tuple(self.prompt_lengths[i] for i in texts)
         return Contexts(self.source, self.description, chosen, lengths)
@@ -147,7 +146,7 @@ def model_contexts(
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A batch of texts that are read in step.
+    """A batch of texts that are read together.
 
     Attributes:
         texts: (batch,) the index of each text in the contexts.
@@ -214,7 +213,7 @@ def _group(
     model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
 ) -> Group:
     lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
-    # The padding is never read: `read` drops a text where it ends.
+    # The padding is never read: `read` drops a text at its end.
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     for row, i in enumerate(texts):
         tokens[row, : lengths[row]] = contexts.texts[i]
@@ -236,20 +235,20 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         time = group.prompt_length + step
         rows = slice(None) if len(reached) == len(texts) else reached
         logits = prepare(raw, step)
-        # A column of the table: without this, the kernels would copy it for each sampler.
+        # Contiguous: otherwise the kernels would copy this column for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = divergences.nan_if_impossible(
             ModelLogits.surprisals(logits, tokens)
         )
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
-        # All samplers get the same arrays: a faulty one must not change the text of the others.
+        # Read-only, as all samplers get the same arrays, and a faulty one could change them.
         for array in past:
             array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)
 
 
 class Reader:
-    """A sampler that reads a group of texts as if it had drawn them.
+    """A reader that applies a sampler to a group of texts as if it had drawn them.
 
     Its context has the tokens and their surprisal under the model and under its own
     distributions, as if the sampler had written the text. A token that it could not have drawn has

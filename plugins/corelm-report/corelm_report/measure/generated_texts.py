@@ -1,4 +1,4 @@
-"""The texts that each sampler writes, with the measurements of each token and the cost."""
+"""Draw the texts of each sampler, with measurements of each token and the cost."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
 def logits_of(
     model: LanguageModel, records: Sequence[TextRecord]
 ) -> Iterator[teacher_forcing.ForcedTokens]:
-    """Yield the model's logits before each token of some texts, after the prompt and without end.
+    """Yield the model's logits before each token of texts, without the prompt and the end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
 
@@ -126,7 +126,7 @@ def logits_of(
 
 
 class _DrawnTexts:
-    """Growing texts, with the details of their tokens.
+    """A collector of growing texts and the details of their tokens.
 
     Args:
         model: the language model.
@@ -141,12 +141,12 @@ class _DrawnTexts:
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
 
     def add(self, step: Step) -> None:
-        """Add the details of a step that the texts have taken.
+        """Add the details of a step.
 
         Raises:
             SamplerError: a token that the model itself never draws.
         """
-        # One infinite surprisal would make the mean of the whole sampler infinite.
+        # One infinite surprisal would make the sampler's mean infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
                 f"{self._sampler} restored a token that is never drawn at step {step.position}"
@@ -167,7 +167,7 @@ class _DrawnTexts:
 def _record(
     text: Generation, prompt: list[int], tokens: list[TokenDetails], vocabulary: Vocabulary
 ) -> TextRecord:
-    # The end token is measured, but it is not a word of the text: all texts would repeat it.
+    # The end token is measured but not part of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return TextRecord(
         prompt=text.prompt,
@@ -196,7 +196,7 @@ class CountedModel:
 
     Args:
         model: the model.
-        prompt_length: the number of tokens of the prompt, which count as one.
+        prompt_length: the number of tokens of the prompt, which together count as one token.
 
     Attributes:
         calls: how often the model ran, whatever the batch.

@@ -1,4 +1,4 @@
-"""The figures that plugins add to a set of texts; one that fails leaves the others alone."""
+"""Measure texts with the metrics of plugins; one that fails doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PluginFigures:
     Attributes:
         values: the figures; None if undefined or failed.
         left_out: the figures of the set without each of its parts, as `left_out` returns them.
-        noise: the variance of each figure that its own random numbers cause.
+        noise: the variance of each figure due to its own random numbers.
         failures: the reason of each metric that failed.
     """
 
@@ -78,7 +78,7 @@ def measure(
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
-        human: for metrics that compare with human texts, which are undefined without it.
+        human: human texts; without them, metrics that compare with them are undefined.
         groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
@@ -92,7 +92,7 @@ def measure(
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
     """
-    # Tuples: a plugin cannot change the texts of the next one.
+    # Tuples, so that a plugin can't change the texts for the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
@@ -124,7 +124,8 @@ def of_texts(
         metrics: the metrics, as plugins offer them; the others are left out.
         tokens: the token ids of each text.
         written: the same texts as text.
-        logits: the model's, before each token of the texts; metrics of them are undefined without.
+        logits: the model's, before each token of the texts; without them, token metrics are
+            undefined.
 
     Example:
         >>> class Length(TextMetric):
@@ -168,7 +169,7 @@ def _of_tokens(
     functions = {o.full_name: o.value.of_token for o in metrics if isinstance(o.value, TokenMetric)}
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
     for some in logits if logits is not None and functions else ():
-        some.logits.setflags(write=False)  # a plugin cannot change them for the next one
+        some.logits.setflags(write=False)  # so that a plugin can't change them for the next one
         for name in functions.keys() - failures.keys():
             try:
                 with plugins.plugin_errors():
@@ -182,7 +183,7 @@ def _of_tokens(
 
 
 def _one_a_row(value: Any, rows: int) -> list[float]:
-    """Return what a metric returned for the rows of a step; raise unless they are finite."""
+    """Return a metric's numbers for the rows of a step; raise unless they are finite."""
     numbers = np.asarray(value)
     if (
         numbers.shape != (rows,)
@@ -198,7 +199,7 @@ def _one_a_row(value: Any, rows: int) -> list[float]:
 def _figure(
     metric: SetMetric | HumanMetric, texts: Sequence[TokensAndText], human: HumanTexts | None
 ) -> Function:
-    """Return the function from the indices of some texts to the metric's value."""
+    """Return a function from the indices of some texts to the metric's value."""
     if isinstance(metric, SetMetric):
         return lambda rows: metric.figure(
             [list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]
@@ -209,7 +210,7 @@ def _figure(
 
 
 def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
-    """Return the figure of some texts, one value for each repetition; of none it is undefined."""
+    """Return a figure's value for each repetition; None without texts."""
     return _checked(figure(rows)) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""The parts of a report besides its figures: versions, plugins, papers, warnings, a playground."""
+"""The parts of a report other than figures: versions, plugins, papers, warnings, playground."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from corelm_report.plan.plan import NamedModel, Plan
 
 FEW = 30
-"""The number of positions below which a report warns that its figures say little."""
+"""With fewer positions than this, a report warns that its figures are uncertain."""
 SAMPLED = 1000
-"""The number of tokens by which two vocabularies are compared."""
+"""The number of tokens to compare in two vocabularies."""
 INTERVALS = (
     "95 %: Student's t over independent units, from the figure without each of them in turn "
     "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
@@ -142,7 +142,7 @@ def warnings(
     entries: Iterable[Entry],
     of_one_text: Iterable[str],
 ) -> Iterator[str]:
-    """Yield the reasons why the figures prove less than they seem to.
+    """Yield warnings about figures that prove less than they seem to.
 
     Args:
         plan: the plan of the report.
@@ -156,7 +156,7 @@ def warnings(
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
         )
-    # The number of units follows from the design alone: prompts, seeds and samples.
+    # The number of units follows from the design: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(Inference.of_design(texts, clusters=plan.cluster_of)) < FEWEST:
         yield (
@@ -185,7 +185,7 @@ def warnings(
 
 
 def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
-    """Return True if two models have the same tokens, by a sample of them.
+    """Return True if a sample of two models' tokens is equal.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -228,7 +228,7 @@ def failed_plugins() -> list[FailedPlugin]:
 
 
 def citations(entries: Iterable[Entry]) -> list[Citation]:
-    """Return the papers of the figures that some entries have, and of the intervals."""
+    """Return the papers of the measured figures and of the intervals."""
     measured = {each.figure for entry in entries if not entry.error for each in estimates(entry)}
     by_function: dict[str, list[str]] = {}
     for figure in FIGURES:
@@ -250,7 +250,7 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
 
 
 def described(strategy: Strategy) -> SamplerEntry:
-    """Return the entry of a strategy without figures; a chain has the parameters of each stage."""
+    """Return a strategy's entry without figures; a chain has the parameters of each stage."""
     stages = [_stage(stage) for stage in strategy.stages]
     alone = stages[0] if len(stages) == 1 else None
     return SamplerEntry(
@@ -264,7 +264,7 @@ def described(strategy: Strategy) -> SamplerEntry:
 
 
 def name_of(strategy: Strategy) -> str:
-    """Return the registered name; for a chain, the names of its stages with bars between."""
+    """Return the registered name; for a chain, the names of its stages joined by bars."""
     return " | ".join(stage.name for stage in strategy.stages)
 
 
@@ -291,7 +291,7 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
-    """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
+    """Return the sources in the docstrings of a strategy and of its nested samplers."""
     sources = [plugins.source_of(type(part)) for part in plugins.parts(thing)]
     return list(dict.fromkeys(filter(None, sources)))
 
@@ -302,7 +302,7 @@ def parameters(thing: params.Parameterized) -> Parameters:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; a value that JSON lacks, such as infinity, as text."""
+    """Convert a value for JSON; one that JSON lacks, such as infinity, becomes text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -330,7 +330,7 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
     explanation = explain(model, prompt, expressions.built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
-    # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
+    # Shifted so that the first is 0, as a common offset would cost float32 digits.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [

@@ -1,4 +1,4 @@
-"""Human texts to compare with, and prompts that are the beginnings of these texts."""
+"""Human texts to compare with, and prompts from the beginnings of these texts."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class HumanCorpus:
 
 
 def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
-    """Return the texts given, or else the reviews that the model has not seen, if fetched.
+    """Return the given texts; by default, downloaded reviews that the model has not seen.
 
     Args:
         given: texts, the path of texts, or None.
         model: the model.
-        count: the number of texts, at most.
+        count: the largest number of texts.
 
     Raises:
         UsageError: neither texts nor a path.
@@ -102,7 +102,7 @@ class Beginnings:
     Attributes:
         prompts: the prompts, each once.
         human: the texts, one for each prompt.
-        notes: a note on the texts that were left out, if there are any.
+        notes: a note on texts that were left out; empty without any.
     """
 
     prompts: tuple[str, ...]
@@ -113,8 +113,8 @@ class Beginnings:
 def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
     """Divide human texts into prompts and their continuations.
 
-    A text is left out if nothing follows its first tokens, if they don't survive decoding and
-    encoding, as with unknown words, or if an earlier text begins with the same tokens.
+    A text is left out if it ends with its first `length` tokens, if these change by decoding and
+    encoding, as unknown words do, or if an earlier text begins with the same tokens.
 
     Args:
         model: the model whose vocabulary encodes the texts.
@@ -122,7 +122,7 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         length: the number of tokens of a prompt.
 
     Raises:
-        UsageError: no texts, or fewer than 8 prompts: there are no paired intervals from fewer.
+        UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
 
     Example:
         >>> from corelm.testing import ToyModel

@@ -1,4 +1,4 @@
-"""The targets of matching, and the one number that an expression leaves open for it."""
+"""The targets of matching, and the number that an expression leaves open for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from corelm.runs import expressions, params, plugins, printable
 from corelm_report.document.figures import HUMAN, MATCHED, SHARE
 
 SHORT = {"surprisal": "expected_surprisal"}
-"""Names for short, as the tables have them."""
+"""Short names of figures, as in the tables."""
 OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 """The figures that need human contexts."""
 LIKE_HUMAN = "expected_surprisal"
@@ -83,7 +83,7 @@ class Target:
         return cls(figure, None)
 
     def __str__(self) -> str:
-        """Return the text that reads as this target."""
+        """Return the target as text that `read` accepts."""
         return f"{self.figure}={HUMAN if self.value is None else format(self.value, 'g')}"
 
 
@@ -98,7 +98,7 @@ def precision(figure: str, value: float, words: int) -> Precision:
     unit = MATCHED[figure].unit
     if unit == "tokens":
         return Precision(max(0.01 * value, 0.01), max(0.002 * value, 0.002))
-    if figure == "human_recall":  # counts words: it moves in steps of one of them
+    if figure == "human_recall":  # it is a share of words, and moves in steps of one word
         return Precision(max(SHARES.tolerance, 1 / words), SHARES.close)
     return SHARES if unit == SHARE else NATS
 
@@ -128,11 +128,11 @@ BEYOND = (
     0.0, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0,
     100.0, 300.0, 1e3, 1e4, 1e6,
 )  # fmt: skip
-"""Distances from the end of a range that has only one."""
+"""Distances from the end of a range with only one end."""
 
 
 Path = tuple[tuple[int, int | str], ...]
-"""The way into nested samplers: at each level the index of a stage and the key of a parameter."""
+"""The path into nested samplers: at each level the index of a stage and a parameter's key."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class FreeParameter:
     Attributes:
         expression: the sampler as the user wrote it, without the parameter.
         stages: its stages.
-        path: the way to the stages that the parameter is in; empty if it is not nested.
+        path: the path to the stages with the parameter; empty if it is not nested.
         stage: the index of its stage there.
         parameter: the parameter with its rules.
     """
@@ -177,7 +177,7 @@ class FreeParameter:
 
     @classmethod
     def find(cls, expression: str) -> FreeParameter | None:
-        """Return the number that an expression leaves open; None if it leaves none open.
+        """Return the number that an expression leaves open, or None.
 
         Raises:
             UsageError: it leaves several open.
@@ -198,7 +198,7 @@ class FreeParameter:
         )
 
     def values(self) -> list[float]:
-        """Return values from one end of its range to the other, in rising order."""
+        """Return rising values from one end of its range to the other."""
         rule = self.parameter.rule
         low = rule.ge if rule.ge is not None else rule.gt
         high = rule.le if rule.le is not None else rule.lt
@@ -234,7 +234,7 @@ class FreeParameter:
 def _open(
     stages: Sequence[expressions.ParsedStage],
 ) -> Iterator[tuple[Path, int, params.Parameter]]:
-    """Yield the open parameters of stages and of the samplers nested in them, with their places."""
+    """Yield the open parameters of stages and nested samplers, with their paths."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
@@ -246,7 +246,7 @@ def _open(
 def _put(
     stages: Sequence[expressions.ParsedStage], path: Path, stage: int, given: dict[str, float]
 ) -> list[expressions.ParsedStage]:
-    """Return the stages with parameters given to one of them, the one at the end of a path."""
+    """Return the stages with additional parameters for the stage at the end of a path."""
     whole = list(stages)
     if not path:
         name, values, named = whole[stage]
@@ -265,7 +265,7 @@ def _put(
 
 
 def _arguments(stage: expressions.ParsedStage) -> dict[int | str, Any]:
-    """Return the parameters of a stage by place or by name."""
+    """Return the parameters of a stage by position or name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 

@@ -20,9 +20,9 @@ from corelm_report.render.overview import (
 )
 
 WIDTH, GAP = 95, 2
-"""The number of letters across a page of some 400 points, and between two columns."""
+"""The width of a page of some 400 points, and of the gap between columns, in letters."""
 CLOSEST = r"$^{\dagger}$"
-"""Marks the entries that cannot be told from the one closest to human text."""
+"""The mark of entries that are not significantly farther from human text than the closest one."""
 _COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "{''}",
@@ -36,15 +36,14 @@ _COMMANDS = {
 def to_latex(document: Document, label: str | None = None) -> str:
     """Render the table of a report, each figure with its 95 % interval where it has one.
 
-    It has as many columns as fit across a page, the most important ones. Entries that cannot be
-    told from the closest one to human text are marked. The caption is one sentence; the summary,
-    the method and the definitions of the columns are comments above the table. It needs
-    `\\usepackage{booktabs}` and `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and
-    LuaTeX.
+    It has as many columns as fit across a page, the most important ones. Entries that may be the
+    closest to human text are marked. The caption is one sentence; the summary, the method and the
+    definitions of the columns are comments above the table. It needs `\\usepackage{booktabs}` and
+    `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and LuaTeX.
 
     Args:
         document: the report.
-        label: the label of the table; by default one of the model's name and the samplers.
+        label: the label of the table; by default made from the model's name and the samplers.
     """
     columns = _columns(document)
     titles = ["sampler", *(column.title for column in columns)]
@@ -117,18 +116,18 @@ def _caption(document: Document) -> str:
 
 
 def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:
-    """Return what the table shows, for the text around it, as comments."""
+    """Return comments that explain the table, for the text around it."""
     parts = [summary(document), method(document, columns), legend(columns)]
     return [f"% {line}" for part in parts if part for line in _wrapped(escaped(part))]
 
 
 def _wrapped(text: str) -> list[str]:
-    # A word that is broken may end in half a command.
+    # No breaks inside words, which could split a command.
     return wrap(text, 98, break_long_words=False, break_on_hyphens=False)
 
 
 def _label(document: Document) -> str:
-    """Return a label that tables of other models or samplers do not have."""
+    """Return a label that is unique to the model and the samplers."""
     names = "\n".join(entry.label for entry in document.entries)
     unique = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return _plain_label(f"tab:{document.header.model.name}-{unique}")
@@ -153,9 +152,9 @@ def _row(cells: list[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Return a text as LaTeX, in which nothing is a command and every letter exists.
+    r"""Escape a text for LaTeX, and replace letters that LaTeX lacks.
 
-    Quotation marks are those of TeX, an opening one where a word begins.
+    Quotation marks become TeX's, opening before words.
 
     Example:
         >>> print(escaped("100 % of top_p{\\input}"))
@@ -169,7 +168,7 @@ def escaped(text: str) -> str:
 
 
 def _quote(before: str) -> str:
-    # In braces, so that it never joins a neighbour into a different mark.
+    # In braces, so that it can't form a ligature with its neighbour.
     return "{``}" if before in " (" else "{''}"
 
 

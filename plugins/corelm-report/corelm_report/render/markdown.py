@@ -1,4 +1,4 @@
-"""The summary, the overview and how it was measured, as Markdown and for a notebook."""
+"""The summary, the overview and the method, as Markdown and for a notebook."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def to_markdown(document: Document) -> str:
 
 
 def table_row(cells: list[str]) -> str:
-    """Return a row of a table of cells that are Markdown already."""
+    """Return a table row of cells that are already Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -48,7 +48,7 @@ def plain(sentence: str) -> str:
 
 
 def to_notebook(document: Document) -> str:
-    """Render a report as a piece of HTML, in which every string is escaped."""
+    """Render a report as an HTML fragment, in which every string is escaped."""
     columns = overview_columns(document)
     head = _row("th", ["sampler", *(column.title for column in columns)])
     rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
@@ -59,7 +59,7 @@ def to_notebook(document: Document) -> str:
 
 
 def to_text(document: Document) -> str:
-    """Render a report as text: the summary, the table and what failed."""
+    """Render a report as text: the summary, the table and the failures."""
     titles = [column.title for column in overview_columns(document)]
     rows = [[name, *cells] for name, cells in overview(document)]
     failed = [f"{name} failed: {reason}" for name, reason in failures(document)]

@@ -1,4 +1,4 @@
-"""Runs a study, shows its results and compares two of them in the terminal."""
+"""Run a study, show its results, and compare two results in the terminal."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
     Raises:
         UsageError: a condition names a sampler or a figure that the study does not have.
     """
-    # A matched sampler has its final name, with the parameter that was found, only afterwards.
+    # A matched sampler gets its final name, with the matched parameter, only later.
     candidates = each.plan.candidates
     if any(candidate.open is not None for candidate in candidates):
         return
@@ -71,7 +71,7 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
 
 
 def freeze_study(study: Study, out: Output) -> int:
-    """Register a study before it is run: write the digests of all that decides its results."""
+    """Register a study before it is run: write digests of everything that decides its results."""
     path = freeze(study, list(planned(study)))
     out.show(
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
@@ -122,7 +122,7 @@ def show_scorers(reports: Iterable[Report], out: Output) -> None:
 
 
 def result_at(place: Path) -> StudyResult:
-    """Return the results of a study's file, or those in a folder.
+    """Return the results of a study file, or in a folder.
 
     Raises:
         ReportError: there are none.
@@ -131,12 +131,12 @@ def result_at(place: Path) -> StudyResult:
 
 
 def show_result(result: StudyResult, out: Output, study: Study | None = None) -> int:
-    """Write the tables of a result, and what made it.
+    """Write the tables of a result, and its provenance.
 
     Args:
         result: the result.
         out: the output.
-        study: the study as its file has it now, to say what was edited since.
+        study: the study as its file is now, to list later edits.
     """
     lock = result.lock
     edits = result.edits(study) if study else ""
@@ -159,7 +159,7 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
 
 
 def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
-    """Write what differs between two results; return the exit code."""
+    """Write the differences between two results; return the exit code."""
     first, second = dict(before.reports()), dict(after.reports())
     equal = first.keys() == second.keys()
     for model in [name for name in first if name in second]:

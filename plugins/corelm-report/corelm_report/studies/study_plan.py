@@ -54,7 +54,7 @@ def _deviation(variance: float | None) -> str:
 def advice(
     pilots: Sequence[Pilot], goal: Goal, figure: str, other: str, seeds: int
 ) -> Iterator[str]:
-    """Yield the sentences that say what to write, in the words of a study's file."""
+    """Yield advice on what to write, in the terms of a study file."""
     aim = f"To find a difference of {goal.size:g} in {figure} from {other}"
     aim += f" with a probability of {goal.power:.0%}" if goal.power else ""
     if goal.power is None:
@@ -91,7 +91,7 @@ def _samples(design: Design, seeds: int) -> int:
 
 
 def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
-    """Yield the variances of each sampler of a pilot.
+    """Yield the variances of each sampler in a pilot.
 
     Raises:
         UsageError: the pilot has no paired differences of this figure.

@@ -1,8 +1,8 @@
-"""A cache of finished units of work by their content, which studies and their reports share.
+"""A content-addressed cache of finished units of work, shared by all studies.
 
-A unit's result depends on the unit, the model and the code alone, so its key is a digest of these.
-An interrupted study finds its finished units here, and a study that was edited finds everything
-that the edit leaves as it was.
+A unit's result depends only on the unit, the model and the code, so its key is a digest of these.
+An interrupted study finds its finished units here, and an edited study finds all units that the
+edit doesn't affect.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from corelm_report.plan.plan import OWN
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30
-"""Bytes of stored results; beyond them the oldest eighth of the results goes."""
+"""The most bytes of stored results; beyond it, the oldest eighth is deleted."""
 PATIENCE = 60
-"""Seconds to wait while another process writes."""
+"""The most seconds to wait while another process writes."""
 logger = logging.getLogger("corelm")
 
 
@@ -39,8 +39,8 @@ class UnitCache:
     """The stored results, as JSON, by key; without a file it stores nothing.
 
     Args:
-        path: the file, which is made where it is missing.
-        most: the bytes from which it forgets the oldest results.
+        path: the file, which is created if necessary.
+        most: the most bytes of results; beyond it, the oldest are deleted.
 
     Example:
         >>> import tempfile
@@ -101,7 +101,7 @@ class UnitCache:
 
 
 def _bytes(database: sqlite3.Connection) -> int:
-    """Return the bytes of the stored results: the file keeps the room of forgotten ones."""
+    """Return the size of the stored results, as the file keeps the space of deleted ones."""
     pages, free, size = (
         int(database.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
@@ -118,11 +118,11 @@ def _forget_oldest(database: sqlite3.Connection) -> None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the file; replace one that is no database, as a power cut may leave it."""
+    """Open the file; replace one that isn't a database, as after a power cut."""
     for last in (False, True):
         database = sqlite3.connect(path, timeout=PATIENCE)
         try:
-            # A lost unit is measured again, so nothing has to wait for the disk.
+            # No waiting for the disk, as a lost unit is just measured again.
             database.execute("PRAGMA synchronous = OFF")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, result BLOB NOT NULL)"
@@ -138,14 +138,14 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 AHEAD = 64
-"""Stored results in memory at most, while others are measured."""
+"""The most stored results in memory while others are measured."""
 FAILED = '{"error"'
 """The beginning of a result that is not stored: the next run tries again."""
 
 
 @dataclass
 class _Work:
-    """A unit, the keys of its pieces, and the pieces that are known."""
+    """A unit, the keys of its pieces, and the pieces found in the cache."""
 
     pieces: Whole | OnContexts
     keys: Sequence[str]
@@ -164,13 +164,13 @@ class _Work:
 
 
 class CachingExecutor:
-    """Takes results from a cache, and gives what is missing to another executor.
+    """An executor that takes results from a cache, and runs missing units on another executor.
 
     Args:
-        executor: measures what is missing.
+        executor: runs the missing units.
         cache: the results of earlier runs.
-        scopes: for each model of the executor, a digest of the model and of the code that is not
-            the samplers'.
+        scopes: for each model of the executor, a digest of the model and of all code except the
+            samplers'.
     """
 
     def __init__(self, executor: scaling.Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
@@ -181,8 +181,8 @@ class CachingExecutor:
     ) -> Iterator[tuple[scaling.Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
         works = (self._work(unit, model) for unit in units if unit is not None)
-        # Stored results come at once; the first missing one starts the executor, which takes the
-        # units after it from the same generator.
+        # Stored results are yielded at once; the first missing one starts the executor, which takes
+        # further units from the same generator.
         for work in works:
             if work.missing:
                 yield from self._measured(chain([work], works), model)
@@ -190,7 +190,7 @@ class CachingExecutor:
                 yield work.result()
 
     def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[scaling.Unit, str]]:
-        """Measure units until many stored ones wait, or to the end."""
+        """Run units until many stored results wait, or to the end."""
         open_: dict[str, _Work] = {}
         stored: deque[_Work] = deque()
 
@@ -233,7 +233,7 @@ class CachingExecutor:
 
 
 PLACES = {"stage", "entry", "number"}
-"""The fields that say where in a report a unit belongs; its result does not depend on them."""
+"""The fields that place a unit in a report, without an effect on its result."""
 
 
 def digest(content: Any) -> str:
@@ -242,10 +242,10 @@ def digest(content: Any) -> str:
 
 
 def content(value: Any) -> Any:
-    """Return the content of a value of a unit, as JSON can hold it."""
+    """Return the content of a unit's value as a JSON value."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, Integral):  # of NumPy
+    if isinstance(value, Integral):  # a NumPy number
         return int(value)
     if isinstance(value, Strategy):
         return _of_strategy(str(value))
@@ -260,12 +260,12 @@ def content(value: Any) -> Any:
         return named + (
             [content(Strategy.of(value.expression))] if isinstance(value, Match) else []
         )
-    return [*named, content(value.__reduce__()[1])]  # what a copy elsewhere would be made from
+    return [*named, content(value.__reduce__()[1])]  # the values from which a copy is made
 
 
 @lru_cache(maxsize=4096)
 def _of_strategy(expression: str) -> list[Any]:
-    """Return the expression of a sampler, the versions and digests of its code, its secrets."""
+    """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
     code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
@@ -297,9 +297,9 @@ class Whole:
 
 @dataclass(frozen=True)
 class OnContexts:
-    """Samplers on the same contexts: a further sampler does not measure the others again.
+    """Samplers on contexts, stored in pieces, so that a new sampler reuses the other results.
 
-    The pieces are the model's own record, the temperature curve, and each sampler's.
+    The pieces are the model's record, the temperature curve, and each sampler's record.
     """
 
     unit: MeasureOnContexts
@@ -312,7 +312,7 @@ class OnContexts:
         return [[kind, contexts, first] for kind in [*kinds, *map(content, unit.samplers)]]
 
     def rest(self, missing: Sequence[int]) -> scaling.Unit:
-        """Return the unit that measures the missing pieces; the model's record comes with it."""
+        """Return the unit that measures the missing pieces, and the model's record with them."""
         samplers = tuple(self.unit.samplers[at - 2] for at in missing if at >= 2)
         at = self.unit.temperatures if 1 in missing else ()
         return replace(self.unit, samplers=samplers, temperatures=at)
@@ -331,5 +331,5 @@ class OnContexts:
 
 
 def pieces_of(unit: scaling.Unit) -> Whole | OnContexts:
-    """Return a unit with the pieces in which its result is stored."""
+    """Wrap a unit with the pieces in which its result is stored."""
     return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)

@@ -10,13 +10,12 @@ from typing import Any
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm.runs import expressions, params, plugins
+from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
+from corelm_serve.requests.stages import UNCHANGED, built
 from corelm_serve.requests.trials import try_expression, try_settings, try_stages
-
-UNCHANGED = "stochastic"
 
 
 def chain_of(request: ChainRequest) -> Sampler:
@@ -49,30 +48,6 @@ def _read(request: ChainRequest) -> Sampler:
     assert request.sampler is not None
     try_expression(request.sampler, "sampler")
     return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
-
-
-def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
-    """Return the chain of stages."""
-    if not stages:
-        return corelm.sampler(UNCHANGED)
-    return expressions.build(
-        (each["name"], [], {**map_values(each["parameters"])}) for each in stages
-    )
-
-
-def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert parameters from JSON to corelm's values: nested samplers, infinity, lists."""
-    return {name: _value(value) for name, value in parameters.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"stages"}:
-        return built(value["stages"])
-    if isinstance(value, list):
-        return tuple(map(_value, value))
-    return (
-        {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
-    )
 
 
 def _from_settings(text: str) -> Sampler:

@@ -18,6 +18,7 @@ from corelm import TextPatterns, from_settings
 from corelm.errors import TooMuchError, UsageError
 from corelm.runs import BoundedCalls, Strategy, params
 from corelm_serve.errors import ApiError
+from corelm_serve.requests.stages import built
 
 CALLS = BoundedCalls(seconds=1.0)
 """The child processes, with a limit per expression; ordinary ones take less than a millisecond."""
@@ -135,6 +136,4 @@ def _build(kind: str, *arguments: Any) -> None:
         case "patterns":
             TextPatterns(patterns=arguments[0])
         case "stages":
-            from corelm_serve.play.chains import built  # late: that module imports this one
-
             built(*arguments)

@@ -46,6 +46,7 @@ export class ColumnsView {
       cells.at(-1).lastChild.before(h("i", { class: "tally" }));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
       const mark = h("small", { title: "what the seed draws next" });
+      cells.forEach((cell) => cell.addEventListener("click", () => this.take(row.token))); // as the word does
       row = { element: h("tr", {}, h("th", { scope: "row" }, h("span", { class: "next-word" }, button, mark)), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
