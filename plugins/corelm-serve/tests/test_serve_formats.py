@@ -147,6 +147,18 @@ def test_a_streamed_text_of_a_schema_has_the_same_figures(client):
     assert about[-1]["constraint_cost"] == pytest.approx(whole.corelm["constraint_cost"])
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    ["min_length(n=300)", "ban(words=[2])", "lark(grammar='start: \"x\"') | top_k(k=5)", CHAIN],
+)
+def test_masks_of_the_chain_break_no_format(client, sampler):
+    answer = ask(client, n=3, response_format=AS_FILM, extra_body={"sampler": sampler})
+    for choice in answer.choices:
+        jsonschema.validate(json.loads(choice.message.content), FILM)
+    stages = corelm.sampler(answer.corelm["sampler"]).stages
+    assert (stages[0] == stages[-1]) is (sampler != CHAIN)
+
+
 def test_a_model_of_pydantics_is_parsed(client):
     from typing import Literal
 
@@ -319,6 +331,16 @@ def test_without_a_choice_tools_change_nothing(client):
             {"tools": [{"type": "function", "function": {
                 "name": "a", "parameters": {"type": "string"}}}]},
             "parameters", 'parameters of a must have "type": "object"',
+        ),
+        (
+            {"tools": [CLOCK, {"type": "function", "function": {"name": "a", "parameters": {
+                "type": "object", "properties": {"x": {"uniqueItems": True}}}}}]},
+            "tools", "parameters of a: schema at #/properties/x: Unimplemented keys",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [
+                {"type": "function", "function": {"name": "a", "arguments": "{x"}}]}]},
+            "messages", "arguments is not JSON",
         ),
         ({"tools": [CLOCK, CLOCK]}, "tools", "two tools have the same name"),
         ({"tools": [CLOCK], "response_format": AS_FILM}, "response_format", "excludes tools"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Chain, Sampler
+from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
 from corelm.runs import printable
@@ -22,8 +22,15 @@ from corelm_presets.engine_settings import (
     transformers,
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
+from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Values, own
 from corelm_presets.engine_settings.reorder import equal_chains
+from corelm_presets.engine_settings.written_stages import (
+    chain_of,
+    cold,
+    is_own,
+    until_greedy,
+    write_stages,
+)
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
@@ -141,9 +148,9 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
 
 def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
     """Return the chain that `to_settings` writes in the place of an equal one; None without."""
-    stages = _until_greedy(read_sampler(sampler).active_stages)
+    stages = until_greedy(read_sampler(sampler).active_stages)
     found = _settings_and_chain(sampler, engine)[1]
-    return None if found == stages else _chain(found)
+    return None if found == stages else chain_of(found)
 
 
 def _settings_and_chain(
@@ -151,7 +158,7 @@ def _settings_and_chain(
 ) -> tuple[dict[str, Any], list[Sampler]]:
     """Return the settings of a sampler, and the stages that they are of."""
     target = engine_named(engine)
-    stages = _until_greedy(read_sampler(sampler).active_stages)
+    stages = until_greedy(read_sampler(sampler).active_stages)
     failure = None
     for each in (stages, *equal_chains(stages)):
         try:
@@ -169,15 +176,15 @@ def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[
         SettingsError: the engine cannot do the same.
     """
     values: dict[str, Any] = {}
-    switched_off = bool(target.switch and stages and _is(stages[-1], "greedy"))
+    switched_off = bool(target.switch and stages and is_own(stages[-1], "greedy"))
     if target.switch:
         values[target.switch] = not switched_off
     for setting in target.acting(values):
         values |= setting.off  # otherwise the engine's default would act
     if switched_off:  # only penalties and masks act before greedy
-        used = _written(target, target.acting(values), stages[:-1], values)
+        used = write_stages(target, target.acting(values), stages[:-1], values)
     else:
-        used = _written(target, target.settings, stages, values)
+        used = write_stages(target, target.settings, stages, values)
     words = target.to_words({**values, **target.arranged(used)})
     # Read the settings back, so that an error in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
@@ -207,13 +214,13 @@ def to_settings_in_part(
     """
     kept: list[Sampler] = []
     lost: dict[str, str] = {}
-    for stage in _until_greedy(read_sampler(sampler).active_stages):
+    for stage in until_greedy(read_sampler(sampler).active_stages):
         try:
-            to_settings(_chain([*kept, stage]), engine)
+            to_settings(chain_of([*kept, stage]), engine)
             kept.append(stage)
         except SettingsError as error:
             lost[str(stage)] = str(error)
-    return to_settings(_chain(kept), engine), lost
+    return to_settings(chain_of(kept), engine), lost
 
 
 def engine_named(name: str) -> Engine:
@@ -287,7 +294,7 @@ def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]
             found.append(_read(engine, values))
         except SettingsError as error:
             failures.append(error)
-    if not found or (failures and all(_is(settings.sampler, "greedy") for settings in found)):
+    if not found or (failures and all(is_own(settings.sampler, "greedy") for settings in found)):
         raise failures[0]
     return found
 
@@ -318,7 +325,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
     gone = [key for key in engine.ignored_keys if key in values]
     return EngineSettings(
         engine.name,
-        _chain(stages),
+        chain_of(stages),
         unsupported,
         {**engine.inexact(stages), **_moved(engine, stages)},
         {key: value for key, value in values.items() if key in engine.other_keys},
@@ -340,7 +347,7 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
         stages += [] if stage is None else [stage]
     if engine.is_greedy(values):
         stages.append(own("greedy"))
-    return _until_greedy(stages)
+    return until_greedy(stages)
 
 
 MOVES = ("quadratic", "xtc")
@@ -351,10 +358,10 @@ def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
     """Return the penalties after such a sampler: they depend on the signs of the logits."""
     moved = None
     for stage in stages:
-        if moved and _is(stage, "repetition_penalty"):
+        if moved and is_own(stage, "repetition_penalty"):
             keys = next(s.keys for s in engine.settings if s.sampler == "repetition_penalty")
             return {next(iter(keys)): f"{moved} before it moves all logits, and it goes by signs"}
-        moved = next((name for name in MOVES if _is(stage, name)), moved)
+        moved = next((name for name in MOVES if is_own(stage, name)), moved)
     return {}
 
 
@@ -370,85 +377,6 @@ def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator
         with contextlib.suppress(NoCounterpartError):
             stage = setting.stage(values)
             # A temperature of 0 is among the stages as greedy.
-            if stage is not None and stage != _cold() and stage not in stages:
+            if stage is not None and stage != cold() and stage not in stages:
                 given = [key for key in setting.keys if values.get(key) is not None]
                 yield from ([key for key in given if key not in used] or given)[:1]
-
-
-def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
-    """Return the stages that matter: greedy makes all stages after it idle, and some before it."""
-    kept: list[Sampler] = []
-    for stage in stages:
-        if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
-            # A stage that keeps the likeliest token has no effect just before it, but may have one
-            # before a stage that doesn't: typical | greedy depends on a top_k before.
-            while kept and kept[-1].is_argmax_invariant:
-                kept.pop()
-            return [*kept, own("greedy")]
-        if not _is(stage, "stochastic"):
-            kept.append(stage)
-    return kept
-
-
-def _written(
-    engine: Engine, settings: Sequence[Setting], stages: Sequence[Sampler], values: dict[str, Any]
-) -> list[Setting]:
-    """Add the values of the stages to `values`; return the setting of each stage."""
-    used: list[Setting] = []
-    failures = []
-    stated: dict[str, Any] = {}
-    for stage in stages:
-        try:
-            setting, written = _counterpart(settings, stage)
-            # Merge only once: the check of the order refuses a second stage of a setting later.
-            if setting not in used:
-                _merge(stated, written)
-            used.append(setting)
-        except NoCounterpartError as error:
-            failures.append(f"{stage}{f' ({error})' if str(error) else ''}")
-    if failures:
-        have = "has" if len(failures) == 1 else "have"
-        raise SettingsError(f"{', '.join(failures)} {have} no counterpart in {engine.name}")
-    values |= stated
-    return used
-
-
-def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
-    """Return the setting of a stage, and the values of its keys."""
-    if _is(stage, "greedy"):
-        stage = _cold()
-    reason = ""
-    for setting in settings:
-        if _is(stage, setting.sampler):
-            try:
-                return setting, setting.values(stage)
-            except NoCounterpartError as error:
-                reason = str(error)
-    raise NoCounterpartError(reason)
-
-
-def _merge(stated: dict[str, Any], written: Values) -> None:
-    """Add the values of a stage; lists are joined, and other values must agree."""
-    for key, value in written.items():
-        if isinstance(stated.get(key), list):
-            value = [*stated[key], *value]
-        elif stated.get(key, value) != value:
-            raise NoCounterpartError(
-                f"{key} is {printable.shown(stated[key])} for an earlier stage"
-            )
-        stated[key] = value
-
-
-def _chain(stages: Sequence[Sampler]) -> Sampler:
-    if not stages:
-        return own("stochastic")
-    return stages[0] if len(stages) == 1 else Chain(tuple(stages))
-
-
-def _cold() -> Sampler:
-    return own("temperature", t=0.0)
-
-
-def _is(stage: Sampler, name: str) -> bool:
-    """Return True if a stage is corelm's own sampler of a name."""
-    return type(stage) is type(own(name))

@@ -80,7 +80,10 @@ class Message(Request):
 
 def _as_templates_read(call: ToolCall) -> dict[str, Any]:
     """Return a call with its arguments as a mapping, which chat templates format themselves."""
-    arguments = json_of(call.function.arguments.encode(), "arguments")
+    try:
+        arguments = json_of(call.function.arguments.encode(), "arguments")
+    except ApiError as error:
+        raise error.within("messages") from None
     function = {"name": call.function.name, "arguments": arguments}
     return {"id": call.id or "", "type": "function", "function": function}
 
