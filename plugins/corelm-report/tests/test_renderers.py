@@ -54,7 +54,7 @@ def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
 
 def forms(document: dict[str, Any]) -> str:
     """Every light form of a report, one after the other."""
-    report = corelm.Report.of_run(document)
+    report = corelm.Report.of_document(typed(document))
     condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
     console = Console(file=io.StringIO(), width=80, markup=False)
     console.print(*report_table(typed(document), 80))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.document.figures import TABLES
+from corelm_report.document.figure import TABLES
 from corelm_report.metrics.estimates import discoveries, holm, tails
 from corelm_report.render.html import tables
 from corelm_report.render.html.page import page

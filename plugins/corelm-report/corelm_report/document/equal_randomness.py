@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figures import MEAN
+from corelm_report.document.figure import MEAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed, number
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from corelm.runs import printable
 from corelm_report.document.content import Difference, Document
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed
 from corelm_report.metrics.design import Design, Goal, Pilot, cheapest

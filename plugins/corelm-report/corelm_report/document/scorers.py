@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from corelm_report.document.content import Difference, Document
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed, number
 

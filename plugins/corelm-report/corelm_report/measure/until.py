@@ -15,7 +15,8 @@ import numpy as np
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document
-from corelm_report.document.figures import GENERATED, names
+from corelm_report.document.figure import GENERATED
+from corelm_report.document.figures import names
 from corelm_report.document.lookup import Estimate, difference, estimate
 from corelm_report.metrics.inference import MANY
 from corelm_report.plan.plan import Plan

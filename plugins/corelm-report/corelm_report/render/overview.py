@@ -9,18 +9,17 @@ from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
 from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
-from corelm_report.document.figures import (
+from corelm_report.document.figure import (
     ENTROPY,
-    FIGURES,
     GENERATED,
     HUMAN,
-    MATCHED,
     NATS,
     SHARE,
     TEACHER_FORCED,
     VARIETY,
     Figure,
 )
+from corelm_report.document.figures import FIGURES, MATCHED
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     Estimate,
