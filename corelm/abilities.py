@@ -22,15 +22,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from functools import partial
-from typing import Any, Protocol, TypeGuard, TypeVar, cast
-
-from numpy.typing import ArrayLike, NDArray
+from typing import Any, Protocol, TypeGuard, cast
 
 from corelm.errors import UsageError
 from corelm.language_model import Session, Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.session_wrapper import SessionWrapper, has_method, if_wrapped_can
 
 __all__ = [
     "ByteVocabulary",
@@ -55,11 +52,6 @@ __all__ = [
     "texts_after",
     "token_name",
 ]
-
-
-def _has(thing: Any, method: str) -> bool:
-    # None switches off a method that a class inherits, as `__hash__ = None` does.
-    return getattr(thing, method, None) is not None
 
 
 # ---- of a session ----
@@ -124,7 +116,7 @@ def can_rewind(session: Session) -> TypeGuard[RewindableSession]:
         >>> can_rewind(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "rewind") and _has(session, "last_logits")
+    return has_method(session, "rewind") and has_method(session, "last_logits")
 
 
 def can_join(session: Session) -> TypeGuard[JoinableSession]:
@@ -135,7 +127,7 @@ def can_join(session: Session) -> TypeGuard[JoinableSession]:
         >>> can_join(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "join")
+    return has_method(session, "join")
 
 
 def can_fork(session: Session) -> TypeGuard[ForkableSession]:
@@ -146,7 +138,7 @@ def can_fork(session: Session) -> TypeGuard[ForkableSession]:
         >>> can_fork(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "fork")
+    return has_method(session, "fork")
 
 
 def has_hidden_states(session: Session) -> TypeGuard[HiddenStateSession]:
@@ -157,117 +149,7 @@ def has_hidden_states(session: Session) -> TypeGuard[HiddenStateSession]:
         >>> has_hidden_states(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "hidden_states")
-
-
-M = TypeVar("M", bound=Callable[..., Any])
-
-
-def if_wrapped_can(method: M) -> M:
-    """Make a `SessionWrapper` method that exists only if the wrapped session has it too.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> class Noted(SessionWrapper):
-        ...     @if_wrapped_can
-        ...     def rewind(self, count):
-        ...         print("drop", count)
-        ...         super().rewind(count)
-        >>> Noted(ToyModel().start([[3, 4]])).rewind(1)
-        drop 1
-    """
-    return cast(M, _PassedOn(method))
-
-
-class _PassedOn:
-    """A descriptor that hides a method if the wrapped session has none of its name."""
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-        self.__doc__, self.__name__ = method.__doc__, method.__name__
-
-    def __get__(self, wrapper: Any, owner: type) -> Any:
-        if wrapper is None:
-            return self._method
-        if not _has(wrapper.wrapped, self.__name__):
-            raise AttributeError(f"the session has no method {self.__name__}")
-        return partial(self._method, wrapper)
-
-
-class SessionWrapper:
-    """A session that forwards every call to another session, and has the same abilities.
-
-    A subclass overrides the calls that it counts, times or checks.
-
-    Args:
-        wrapped: the session.
-
-    Attributes:
-        wrapped: the session.
-
-    Example:
-        >>> import numpy as np
-        >>> from corelm.testing import ToyModel
-        >>> class Counted(SessionWrapper):
-        ...     tokens = 0
-        ...     def extend(self, tokens):
-        ...         self.tokens += np.size(tokens)
-        ...         super().extend(tokens)
-        >>> session = Counted(ToyModel().start([[3]]))
-        >>> session.extend(np.array([4]))
-        >>> session.tokens, can_rewind(session), session.fork().tokens
-        (1, True, 1)
-    """
-
-    def __init__(self, wrapped: Session) -> None:
-        # Any: the properties below look for the abilities at each access.
-        self.wrapped: Any = wrapped
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
-        logits: Array = self.wrapped.next_logits()
-        return logits
-
-    def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self.wrapped.extend(tokens)
-
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        self.wrapped.select(rows)
-
-    @if_wrapped_can
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        logits: Array = self.wrapped.last_logits(count)
-        return logits
-
-    @if_wrapped_can
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self.wrapped.rewind(count)
-
-    @if_wrapped_can
-    def join(self, other: Session) -> None:
-        """Append the rows of another session of the same model, wrapped in the same way or not.
-
-        Raises:
-            UsageError: a session of another model, or this session itself.
-        """
-        self.wrapped.join(other.wrapped if isinstance(other, type(self)) else other)
-
-    @if_wrapped_can
-    def fork(self) -> ForkableSession:
-        """Return a copy of this wrapper around a copy of the session."""
-        other = copy(self)
-        other.wrapped = self.wrapped.fork()
-        return other
-
-    @if_wrapped_can
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
-        states: Array = self.wrapped.hidden_states(count)
-        return states
+    return has_method(session, "hidden_states")
 
 
 # ---- of a vocabulary ----
@@ -337,7 +219,7 @@ def has_token_bytes(vocabulary: Vocabulary) -> TypeGuard[ByteVocabulary]:
         >>> has_token_bytes(ToyModel().vocabulary)
         False
     """
-    return _has(vocabulary, "token_bytes")
+    return has_method(vocabulary, "token_bytes")
 
 
 def has_texts_after(vocabulary: Vocabulary) -> TypeGuard[ContextualVocabulary]:
@@ -348,7 +230,7 @@ def has_texts_after(vocabulary: Vocabulary) -> TypeGuard[ContextualVocabulary]:
         >>> has_texts_after(ToyModel().vocabulary)
         True
     """
-    return _has(vocabulary, "texts_after")
+    return has_method(vocabulary, "texts_after")
 
 
 def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
@@ -363,7 +245,7 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
         >>> [write(token) for token in vocabulary.encode("the cat sat")]
         ['the', ' cat', ' sat']
     """
-    if _has(vocabulary, "writer"):
+    if has_method(vocabulary, "writer"):
         return cast(IncrementalVocabulary, vocabulary).writer()
     if has_token_bytes(vocabulary):
         # The decoder holds back the first bytes of a character until its last byte arrives.
@@ -428,7 +310,7 @@ def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
     """
     if token is None:
         return None
-    if _has(vocabulary, "token_name"):
+    if has_method(vocabulary, "token_name"):
         return cast(NamedVocabulary, vocabulary).token_name(token) or None
     return vocabulary.decode([token]) or None
 
@@ -455,7 +337,7 @@ def render_chat(
         corelm.errors.UsageError: this model has no chat template: it continues texts, and wasn't \
 trained to answer messages
     """
-    if not _has(vocabulary, "render_chat"):
+    if not has_method(vocabulary, "render_chat"):
         raise UsageError(NO_TEMPLATE)
     render = cast(Any, vocabulary).render_chat
     if not tools:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.errors import ModelOutputError
+from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import (
     LanguageModel,
     PlainVocabulary,
@@ -22,6 +22,7 @@ from corelm.language_model import (
     window_start,
 )
 from corelm.numerics.distributions import Array
+from corelm.printable import shown
 
 SPECIAL = ("padding", "unknown", "start")
 """The special tokens of a vocabulary; one that is not declared is None."""
@@ -111,8 +112,17 @@ class LiftedVocabulary:
         return len(self._vocabulary)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
-        return list(self._vocabulary.encode(text))
+        """Return the ids of a text.
+
+        Raises:
+            UsageError: the vocabulary has no ids for it, whatever error it raises itself.
+        """
+        try:
+            return list(self._vocabulary.encode(text))
+        except CorelmError:
+            raise
+        except Exception as error:  # such as the ValueError of str.index
+            raise UsageError(f"the model has no tokens for {shown(text)}: {error}") from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities import SessionWrapper, if_wrapped_can
+from corelm.abilities import if_wrapped_can
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array
@@ -47,7 +47,7 @@ def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:
     return GroupedSession(start, sessions, [len(rows) for rows in groups], np.argsort(order))
 
 
-class GroupedSession(SessionWrapper):
+class GroupedSession:
     """A joinable session made of sessions of rows of one length; `start_rows` returns one.
 
     It has the abilities of the first session, which is its `wrapped`.
@@ -60,7 +60,7 @@ class GroupedSession(SessionWrapper):
     """
 
     def __init__(self, start: Start, sessions: list[Any], sizes: list[int], places: Ids) -> None:
-        super().__init__(sessions[0])
+        self.wrapped: Any = sessions[0]
         self._start, self._sessions, self._sizes, self._places = start, sessions, sizes, places
 
     def next_logits(self) -> Array:

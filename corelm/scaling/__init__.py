@@ -2,8 +2,9 @@
 
 from corelm.machine import SAME_BITS
 from corelm.scaling.code_digests import as_settings, code_of, loader_of
-from corelm.scaling.executor import Executor, ExecutorChoice, Unit, choose
+from corelm.scaling.executor import ExecutorChoice, choose
 from corelm.scaling.job import Job, differences, hashes_of_secrets
+from corelm.scaling.units import Executor, Unit
 
 __all__ = [
     "SAME_BITS",

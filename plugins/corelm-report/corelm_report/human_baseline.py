@@ -63,7 +63,7 @@ def human_figures(
 
     - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
       `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
-      the model sees; intervals by bootstrap over texts.
+      the model sees; intervals over texts, as in a report.
     - `distinct_1` to `compression`: means over disjoint sets of texts. `sets` has their number,
       their `texts` and `length`: such figures depend on the size of a set. Intervals are by the
       standard error over the sets.
