@@ -9,8 +9,11 @@ another. (On a busy machine it is the other way round.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from copy import copy
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -37,15 +40,28 @@ def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
 class EngineThread:
     """A thread that makes all calls of one model.
 
-    A call that never returns blocks all later ones: an engine can't run two calls at once.
+    A call that never returns holds up those after it: engines can't be called twice at once. It
+    doesn't hold up the end of the process, as a thread of an executor would.
     """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "corelm-serve-engine")
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        Thread(target=self._run, name="corelm-serve-engine", daemon=True).start()
 
     def call(self, work: Callable[..., Any], *values: Any) -> Any:
-        """Run a function on the thread, and return its result or raise its exception."""
-        return self._executor.submit(work, *values).result()
+        """Return the result of some work, or raise its exception."""
+        found: Future[Any] = Future()
+        self._calls.put((found, partial(work, *values)))
+        return found.result()
+
+    def _run(self) -> None:
+        while True:
+            found, work = self._calls.get()
+            try:
+                found.set_result(work())
+            except BaseException as error:  # of a plugin; this thread must go on
+                found.set_exception(error)
+            del found, work  # or the last session would live on
 
 
 class OneThreadModel:
@@ -70,6 +86,8 @@ class OneThreadModel:
         return found
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # also while there is no `_model` yet, as in a copy
+            raise AttributeError(name)
         return getattr(self._model, name)  # such as `manifest`, which needs no engine
 
 

@@ -1,5 +1,7 @@
 """An engine's model is loaded and called on one thread, for all requests."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -114,6 +116,29 @@ def test_an_error_of_an_engine_is_raised_where_it_was_called():
 
     with pytest.raises(corelm.CorelmError, match="out of memory"):
         OneThreadModel(Broken(), EngineThread()).start([[3]])
+
+
+HANGS = """
+import sys, threading, time
+from corelm_serve.engine_thread import EngineThread
+calls = EngineThread()
+threading.Thread(target=calls.call, args=(time.sleep, 600), daemon=True).start()
+"""
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process():
+    subprocess.run([sys.executable, "-c", HANGS], timeout=60, check=True)
+
+
+def test_an_exception_that_ends_programs_does_not_end_the_thread():
+    calls = EngineThread()
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(_interrupt)
+    assert calls.call(abs, -1) == 1
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 @obeys_the_model_laws(OneThreadModel(ToyModel(), EngineThread()))
