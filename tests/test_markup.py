@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
 
 class Words(HTMLParser):
-    """The text of a piece of HTML, whatever its tags."""
+    """Return the text of a piece of HTML, without its tags."""
 
     def __init__(self, source: str) -> None:
         super().__init__()

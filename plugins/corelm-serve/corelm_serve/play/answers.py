@@ -26,7 +26,7 @@ Caches = Mapping[tuple[str, bool], RowCache]
 
 
 def samplers(models: Models) -> dict[str, Any]:
-    """Return what there is: samplers, decoders, presets, and where each model comes from."""
+    """Return what is installed: samplers, decoders, presets, and where each model comes from."""
     return {
         "samplers": installed(),
         "decoders": decoders(),

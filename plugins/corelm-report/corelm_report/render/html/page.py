@@ -24,7 +24,7 @@ from corelm.errors import ReportError
 from corelm.filters import entropy_of_logits
 from corelm.runs import markup
 from corelm_report.document.content import Document, TokenDetails
-from corelm_report.document.figures import HUMAN, TABLES, Figure
+from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
