@@ -129,6 +129,21 @@ def test_a_link_in_the_same_tab_opens(opened):
     assert page.input_value("#prompt") == "the cat"
 
 
+def test_a_link_is_not_overwritten_before_it_is_read(opened):
+    page = opened()
+    link = quote(json.dumps({"prompt": "the cat", "sampler": "greedy"}))
+    # The page's own state is written between the link and its event, as it may be on a busy machine.
+    page.evaluate(
+        """link => {
+          document.getElementById("decoder").dispatchEvent(new Event("change"));
+          location.hash = link;
+          dispatchEvent(new Event("pagehide"));
+        }""",
+        link,
+    )
+    until(page, "document.getElementById('expression').value === 'greedy'")
+
+
 @pytest.mark.parametrize("broken", ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}'])
 def test_a_damaged_link_says_so_until_it_is_read(opened, broken):
     page = opened()

@@ -22,7 +22,7 @@ const B = "-b"; // ends the ids of the second chain's elements
 const draws = new Draws();
 const offered = { models: [], decoders: [] };
 const askSettings = latest("/api/chain");
-let views = [], pasteFor, guide;
+let views = [], pasteFor, guide, fragment = ""; // of the address, as last read or written
 
 const shownViews = () => views.slice(0, shownSides().length);
 
@@ -40,7 +40,11 @@ async function refresh(some = shownViews(), chain = undefined) {
 }
 
 // The address has the state, so that reloading, going back and a copied link keep it.
-const remember = debounced(100, () => history.replaceState(null, "", toFragment(toSaved(state))));
+const remember = debounced(100, () => {
+  if (location.hash !== fragment) return; // a link that waits to be opened
+  history.replaceState(null, "", toFragment(toSaved(state)));
+  fragment = location.hash;
+});
 
 // ---- what is shown ----
 
@@ -236,6 +240,7 @@ function showStep(step, lesson) {
 
 function openAddress() {
   remember.cancel();
+  fragment = location.hash;
   try {
     open(ofFragment(location.hash));
   } catch (error) {
