@@ -132,7 +132,7 @@ def test_a_link_in_the_same_tab_opens(opened):
 def test_a_link_is_not_overwritten_before_it_is_read(opened):
     page = opened()
     link = quote(json.dumps({"prompt": "the cat", "sampler": "greedy"}))
-    # The page's own state is written between the link and its event, as it may be on a busy machine.
+    # The page's own state is written between a link and its event, as on a busy machine.
     page.evaluate(
         """link => {
           document.getElementById("decoder").dispatchEvent(new Event("change"));
