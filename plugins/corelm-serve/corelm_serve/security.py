@@ -238,7 +238,8 @@ class Guard:
             return HTMLResponse(JOIN.format("That is not the code on the wall."), 403)
         response = RedirectResponse("/play", 303)
         name = f"{self._access.cookie}_class"
-        response.set_cookie(name, token, httponly=True, samesite="strict")
+        # Lax: a link on another site, such as a course's page, leads here and on to the live page.
+        response.set_cookie(name, token, httponly=True, samesite="lax")
         return response
 
     def _exchange(self, page: str, given: str) -> ASGIApp:
