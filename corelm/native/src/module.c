@@ -67,6 +67,7 @@ static PyMethodDef methods[] = {
 static int initialise(PyObject *module)
 {
 #if defined(__x86_64__) /* every processor with AVX2 has F16C */
+    __builtin_cpu_init(); /* only GCC's library has done it already */
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
         PyErr_SetString(PyExc_ImportError, "the processor has no AVX2 and FMA");
         return -1;
