@@ -42,8 +42,8 @@ def corelm_models() -> Mapping[str, ModelLoader]:  # type: ignore[empty-body]
 
 
 @hookspec
-def corelm_metrics() -> Mapping[str, Metric]:  # type: ignore[empty-body]
-    """Return the figures this plugin offers for sets of texts: a mapping from name to Metric."""
+def corelm_metrics() -> Mapping[str, type[Metric]]:  # type: ignore[empty-body]
+    """Return the figures this plugin offers: a mapping from name to metric class."""
 
 
 @hookspec

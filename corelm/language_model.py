@@ -1,14 +1,16 @@
 """The third contract: a language model. Protocols, so there is nothing to inherit.
 
+What a session or a vocabulary can do beyond these is in `corelm.abilities`.
+
 Token ids are integer arrays of shape (batch, time); each row is a text from its beginning. A model
 that marks the beginning of a text does so itself, so its rows may be empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,66 +51,6 @@ class Vocabulary(Protocol):
         """Return the text of ids. The text of a prefix should be a prefix of the text."""
 
 
-@runtime_checkable
-class ByteVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose texts are the bytes of their tokens in UTF-8, one after the other.
-
-    A token may hold a part of a character, so no token needs to be a text by itself.
-    """
-
-    def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token adds to a text; none for padding and ends."""
-
-
-@runtime_checkable
-class IncrementalVocabulary(Vocabulary, Protocol):
-    """A vocabulary that decodes a text token by token, at a constant cost per token.
-
-    A vocabulary that is neither this nor a `ByteVocabulary` decodes the whole text for every token
-    of a stream.
-    """
-
-    def writer(self) -> Callable[[int], str]:
-        """Return a function from each next id of a text to the text that it adds."""
-
-
-@runtime_checkable
-class ContextualVocabulary(Vocabulary, Protocol):
-    """A vocabulary in which the text of a token depends on the tokens before it.
-
-    In a vocabulary of words, for example, the words before decide spaces and capitals. Samplers
-    that constrain the text need the text of every token.
-    """
-
-    def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
-        """Return for each id of the vocabulary the text that it would add after these ids.
-
-        Padding and ends add none. The result may be the same object after many texts.
-        """
-
-
-@runtime_checkable
-class NamedVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose tokens have names, those without a text too, such as `[end]`."""
-
-    def token_name(self, token: int) -> str:
-        """Return the name of a token, such as `<|endoftext|>`; "" for one without a name."""
-
-
-@runtime_checkable
-class ChatVocabulary(Vocabulary, Protocol):
-    """A vocabulary of a model that was trained to answer messages."""
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Return the text of messages, up to where the answer begins.
-
-        Each message has a `role`, such as system, user or assistant, and a `content`.
-
-        Raises:
-            UsageError: messages that the model can't be given, or a model without a template.
-        """
-
-
 class Session(Protocol):
     """Decoding in progress: a batch of texts and the model's key/value cache of them."""
 
@@ -123,61 +65,6 @@ class Session(Protocol):
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-
-
-@runtime_checkable
-class RewindableSession(Session, Protocol):
-    """A session that can drop tokens, for decoders that guess ahead.
-
-    The logits of a text do not depend on whether its tokens came one by one or several at a time,
-    nor on tokens that were dropped.
-    """
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last `count` tokens.
-
-        The last of them equal the result of `next_logits`.
-        """
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-
-
-@runtime_checkable
-class JoinableSession(Session, Protocol):
-    """A session whose rows may have different lengths, and that can get more of them.
-
-    The logits of a row do not depend on the other rows. A model with such sessions takes a list of
-    ids for each row in `LanguageModel.start`.
-    """
-
-    def join(self, other: Session) -> None:
-        """Add the rows of another session of the same model after the own ones.
-
-        The other session must not be used afterwards.
-
-        Raises:
-            UsageError: a session of another model, or this session itself.
-        """
-
-
-@runtime_checkable
-class ForkableSession(Session, Protocol):
-    """A session that can be copied, so that a prompt that was read once begins several texts."""
-
-    def fork(self) -> ForkableSession:
-        """Return a session of the same rows; what happens to one of both doesn't change the other.
-
-        The logits are the same to the last bit.
-        """
-
-
-@runtime_checkable
-class HiddenStateSession(Session, Protocol):
-    """A session with access to the network's hidden states, for decoders that compare them."""
-
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
 
 
 class PlainVocabulary(Protocol):

@@ -1,77 +1,149 @@
-"""The contract of a metric: a figure of a set of texts that a plugin adds to reports."""
+"""The contracts of metrics: figures of texts that plugins add to reports."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array
+from corelm.params import Parameterized
 
 Value = float | Sequence[float] | None
 """A figure, or one for each of several repetitions; None if it is undefined."""
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A figure of a set of texts, which `corelm report --metric NAME` adds to a report.
+class Metric(Parameterized, ABC):
+    """The base of the four kinds of metrics: a definition in words, parameters, limits.
+
+    The fields of a metric are its parameters, declared by `param`, as a sampler's are. Its methods
+    must depend on their arguments alone, because corelm calls them in several threads.
+    """
+
+    meaning: ClassVar[str] = ""
+    """Its definition in a few words, such as "the mean number of words in a text". A metric whose
+    definition depends on its parameters has a property of this name."""
+
+    limits: ClassVar[tuple[float, float] | None] = None
+    """The least and the largest value that the figure can have, where an interval ends."""
+
+
+class SetMetric(Metric):
+    """A figure of a set of texts as a whole, such as the number of different words in them.
 
     corelm adds the 95 % interval and the difference from another row. For these it computes the
-    figure again without each of up to 64 parts of the set, in several threads, so the function
-    must depend on its arguments alone.
-
-    A function of `figure` or `compare` that depends on random numbers of its own, such as clusters,
-    may return one value for each of several repetitions, always the same ones. The report has their
-    mean, and its interval holds their standard error.
-
-    Attributes:
-        meaning: its definition in a few words, such as "the mean number of words in a text".
-        figure: called with the token ids of each text, without the end token, and with the same
-            texts as strings, without their prompts. It returns a finite number, or None if the
-            figure is undefined for these texts. `corelm report --bibtex` cites the source in its
-            docstring, as it does for samplers.
-        compare: in place of `figure`, for a comparison with human text, which needs a report with
-            a reference. Called once for each set with its texts, human texts, and the report's
-            second scorer, or its model if it has none. It returns a function from the indices
-            of some of the texts to the figure.
-        of_text: in place of `figure`, for a mean over texts: called with the token ids and the
-            string of one text. It returns a finite number, or None if the text has no such figure,
-            as one that is too short. The report has the mean over the texts that have it, and
-            their number.
-        of_token: with `of_text`, for a figure of next-token distributions: called with
-            (rows, vocabulary) logits of the report's model, one row before each token after a
-            text's prompt, its end excepted. It returns (rows,) finite numbers. `of_text` then
-            gets the numbers of a text in place of the token ids.
-        limits: the least and the largest value that the figure can have, where an interval ends.
+    figure again without each of up to 64 parts of the set.
 
     Example:
         >>> import corelm
-        >>> def words(tokens, texts):
-        ...     return sum(len(text.split()) for text in texts) / len(texts)
-        >>> metric = corelm.Metric("the mean number of words in a text", words)
-        >>> metric.figure([[3, 4], [3]], ["the cat", "the"])
-        1.5
-        >>> likeliest = lambda logits: corelm.softmax(logits).max(axis=-1)
-        >>> meaning = "the mean probability of the likeliest token"
-        >>> mean = lambda p, text: sum(p) / len(p) if p else None
-        >>> metric = corelm.Metric(meaning, of_token=likeliest, of_text=mean)
+        >>> class Words(corelm.SetMetric):
+        ...     meaning = "the number of different words in the texts"
+        ...     def figure(self, tokens, texts):
+        ...         return len({word for text in texts for word in text.split()})
+        >>> Words().figure([[3, 4], [3]], ["the cat", "the"])
+        2
     """
 
-    meaning: str
-    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], Value] | None = None
-    compare: (
-        Callable[
-            [Sequence[str], Sequence[str], LanguageModel],
-            Callable[[Sequence[int]], Value],
-        ]
-        | None
-    ) = None
-    of_text: Callable[[Sequence[int], str], float | None] | None = None
-    limits: tuple[float, float] | None = None
-    of_token: Callable[[Array], Array] | None = None
+    @abstractmethod
+    def figure(self, tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> Value:
+        """Return the figure of some texts: a finite number, or None if it is undefined.
 
-    @property
-    def functions(self) -> list[Callable[..., object]]:
-        """The functions that compute it."""
-        own = (self.figure, self.compare, self.of_text, self.of_token)
-        return [each for each in own if each is not None]
+        A figure that depends on random numbers of its own, such as clusters, may be one value for
+        each of several repetitions, always the same ones. The report has their mean, and its
+        interval holds their standard error.
+
+        Args:
+            tokens: the token ids of each text, without the end token.
+            texts: the same texts as strings, without their prompts.
+        """
+
+
+class TextMetric(Metric):
+    """A figure of one text; a report has the mean over the texts that have it, and their number.
+
+    Example:
+        >>> import corelm
+        >>> class LongWords(corelm.TextMetric):
+        ...     meaning = "the share of long words"
+        ...     letters: int = corelm.param(8, "letters of a long word", ge=1)
+        ...     def of_text(self, tokens, text):
+        ...         long = [len(word) >= self.letters for word in text.split()]
+        ...         return sum(long) / len(long) if long else None
+        >>> LongWords(letters=5).of_text([3, 4], "the movie")
+        0.5
+    """
+
+    @abstractmethod
+    def of_text(self, tokens: Sequence[int], text: str) -> float | None:
+        """Return the figure of a text: a finite number, or None if the text has no such figure.
+
+        Args:
+            tokens: its token ids, without the end token.
+            text: the same text as a string, without its prompt.
+        """
+
+
+class TokenMetric(Metric):
+    """A figure of the next-token distributions of a text, such as the model's confidence.
+
+    Example:
+        >>> import corelm
+        >>> class Likeliest(corelm.TokenMetric):
+        ...     meaning = "the mean probability of the likeliest token"
+        ...     def of_token(self, logits):
+        ...         return corelm.softmax(logits).max(axis=-1)
+        >>> Likeliest().of_text([0.5, 0.75], "the cat")
+        0.625
+    """
+
+    @abstractmethod
+    def of_token(self, logits: Array) -> Array:
+        """Return the number of each token: (rows,), finite.
+
+        Args:
+            logits: (rows, vocabulary) of the report's model, one row before each token after a
+                text's prompt, its end excepted; read-only. A token that is never drawn has minus
+                infinity.
+        """
+
+    def of_text(self, numbers: Sequence[float], text: str) -> float | None:
+        """Return the figure of a text from its tokens' numbers; by default their mean.
+
+        Args:
+            numbers: the number of each token.
+            text: the text as a string, without its prompt.
+        """
+        return sum(numbers) / len(numbers) if numbers else None
+
+
+class HumanMetric(Metric):
+    """A comparison with human text, which needs a report with a reference.
+
+    Example:
+        >>> import corelm
+        >>> class Longer(corelm.HumanMetric):
+        ...     meaning = "characters, as a multiple of the first human text's"
+        ...     def compare(self, texts, human, model):
+        ...         return lambda rows: sum(len(texts[i]) for i in rows) / len(human[0])
+        >>> Longer().compare(["the cat", "the"], ["people"], model=None)([0, 1])
+        1.6666666666666667
+    """
+
+    @abstractmethod
+    def compare(
+        self, texts: Sequence[str], human: Sequence[str], model: LanguageModel
+    ) -> Callable[[Sequence[int]], Value]:
+        """Return the function from the indices of some of the texts to their figure.
+
+        It is called once for each set of texts, so that the slow part happens once. The figure may
+        be one value for each of several repetitions, as in `SetMetric.figure`.
+
+        Args:
+            texts: the texts of a sampler, without their prompts.
+            human: the human texts.
+            model: the model that reads both: the report's second scorer, or its own model.
+        """
+
+
+KINDS: tuple[type[Metric], ...] = (SetMetric, TextMetric, TokenMetric, HumanMetric)

@@ -3,6 +3,7 @@
 A sampler, a decoder or a metric needs `corelm` and `corelm.filters` alone.
 """
 
+from corelm.abilities import END as END
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.bounded_calls import TooMuchError as TooMuchError
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
@@ -22,13 +23,10 @@ from corelm.generation.generate import batches as batches
 from corelm.generation.generate import steps as steps
 from corelm.generation.grouped_session import start_rows as start_rows
 from corelm.generation.open_texts import OpenTexts as OpenTexts
-from corelm.generation.open_texts import text_writer as text_writer
 from corelm.generation.prefix_cache import PrefixCache as PrefixCache
 from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
-from corelm.generation.prompts import render_chat as render_chat
-from corelm.generation.prompts import token_name as token_name
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
 from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
@@ -82,6 +80,7 @@ from corelm.registry.expressions import Nested as Nested
 from corelm.registry.expressions import Written as Written
 from corelm.registry.expressions import build as build
 from corelm.registry.expressions import built_in as built_in
+from corelm.registry.expressions import make as make
 from corelm.registry.expressions import parameters_of as parameters_of
 from corelm.registry.expressions import read_stages as read_stages
 from corelm.registry.expressions import split_at as split_at
@@ -115,8 +114,6 @@ from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages
-from corelm.token_texts import END as END
-from corelm.token_texts import texts_after as texts_after
 
 __all__ = [
     "BATCH",
@@ -189,6 +186,7 @@ __all__ = [
     "loader_of",
     "local_models",
     "machine",
+    "make",
     "manifest_of",
     "model_surprisals",
     "moments",
@@ -213,7 +211,6 @@ __all__ = [
     "refuse_local",
     "registry",
     "remove_leftovers",
-    "render_chat",
     "run_stages",
     "sha256",
     "shown",
@@ -224,9 +221,6 @@ __all__ = [
     "strategy",
     "teacher_forced",
     "temperature_of",
-    "text_writer",
-    "texts_after",
-    "token_name",
     "try_lock",
     "unknown_words",
     "without_tokens",

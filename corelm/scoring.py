@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from corelm.abilities import text_writer
 from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
-from corelm.generation.open_texts import text_writer
 from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
 from corelm.language_model import LanguageModel

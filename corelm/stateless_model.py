@@ -90,7 +90,15 @@ class LiftedModel:
 
 
 class LiftedVocabulary:
-    """A vocabulary that declares no special tokens: no padding, no unknown words, no end."""
+    """A vocabulary that declares no special tokens: no padding, no unknown words, no end.
+
+    Its abilities are those of the vocabulary.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_vocabulary":  # a copy that is being made has no attributes yet
+            raise AttributeError(name)
+        return getattr(self._vocabulary, name)
 
     def __init__(self, vocabulary: PlainVocabulary) -> None:
         self._vocabulary = vocabulary

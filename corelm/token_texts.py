@@ -1,4 +1,4 @@
-"""The texts of tokens after others, and marks, such as `</think>`, in the text so far.
+"""Marks, such as `</think>`, in the text so far.
 
 Marks are for samplers that change as a text grows. A search reads each token once: the searches of
 recent texts are cached, so the next token of such a text costs one step.
@@ -13,46 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.abilities import has_token_bytes, text_writer
 from corelm.errors import UsageError
-from corelm.language_model import (
-    ByteVocabulary,
-    ContextualVocabulary,
-    IncrementalVocabulary,
-    Vocabulary,
-)
-
-END = "[end]"
-"""The name of the token that ends a text."""
+from corelm.language_model import Vocabulary
 
 REMEMBERED = 1024
 """Texts whose searches are remembered; the one unused for longest is forgotten first."""
-
-
-TAIL = 16
-"""The tokens before a token that decide its spelling: its space, its capital."""
-
-
-def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add; ends have their name.
-
-    Args:
-        past: the ids before it.
-        vocabulary: the vocabulary of the ids.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> vocabulary = ToyModel().vocabulary
-        >>> text_of = texts_after(vocabulary.encode("the"), vocabulary)
-        >>> text_of(4), text_of(2)
-        (' cat', '[end]')
-    """
-    tail = list(past[-TAIL:])
-    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
-        text_of = vocabulary.texts_after(tail).__getitem__
-    else:
-        start = len(vocabulary.decode(tail))
-        text_of = lambda token: vocabulary.decode([*tail, token])[start:]  # noqa: E731
-    return lambda token: END if token in vocabulary.ends else text_of(token)
 
 
 def find_in_turn(
@@ -142,7 +108,7 @@ def _mark(mark: int | str, vocabulary: Vocabulary | None) -> tuple[Any, int | No
     ids = vocabulary.encode(mark)
     # A special token has no text of its own, so only its id can be found.
     special = len(ids) == 1 and ids[0] != vocabulary.unknown and not vocabulary.decode(ids)
-    text = mark.encode() if isinstance(vocabulary, ByteVocabulary) else mark
+    text = mark.encode() if has_token_bytes(vocabulary) else mark
     return text, ids[0] if special else None
 
 
@@ -150,28 +116,9 @@ def _pieces(vocabulary: Vocabulary | None) -> tuple[Callable[[int], Any], Any]:
     """Return a function from each next id to the text that it adds, and the empty text."""
     if vocabulary is None:
         return lambda token: "", ""
-    if isinstance(vocabulary, ByteVocabulary):
+    if has_token_bytes(vocabulary):
         return vocabulary.token_bytes, b""
-    if isinstance(vocabulary, IncrementalVocabulary):
-        return vocabulary.writer(), ""
-    return decode_prefixes(vocabulary), ""
-
-
-def decode_prefixes(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from each next id of a text to the text that it adds.
-
-    For vocabularies that only decode whole texts: it decodes one for each token.
-    """
-    ids: list[int] = []
-    text = ""
-
-    def decode(token: int) -> str:
-        nonlocal text
-        ids.append(token)
-        before, text = text, vocabulary.decode(ids)
-        return text[len(before) :]
-
-    return decode
+    return text_writer(vocabulary), ""
 
 
 _remembered: OrderedDict[tuple[Any, ...], tuple[_Search, tuple[int, ...]]] = OrderedDict()

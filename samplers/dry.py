@@ -6,9 +6,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import change_logits, find_tokens, in_library_of, past_tokens, token_id
+
+Ids = NDArray[np.int64]
+FILTERED = 4
+"""Tokens of a match that are compared one by one before lengths are looked for."""
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+"""Of hashes: odd, with bits all over."""
 
 
 class Dry(Sampler):
@@ -18,8 +25,8 @@ class Dry(Sampler):
     allowed_length, the logit of t falls by multiplier * base^(n - allowed_length); n is the longest
     for t, and 0 for a token that only occurred. A sequence breaker ends the comparison: n counts
     only tokens after the last breaker, and a breaker itself is never lowered. A breaker word that
-    the model's vocabulary lacks is skipped. The matches are found by the Z-function of the
-    reversed context, in time linear in its length.
+    the model's vocabulary lacks is skipped. The matches are those of the Z-function of the
+    reversed context.
 
     Source: p-e-w 2024, text-generation-webui pull request 5677; the linear time as in
     koboldcpp pull request 982 by pi6am.
@@ -50,7 +57,7 @@ class Dry(Sampler):
         breakers = self._breakers(context, logits.shape[-1])
         found = [
             (row, token, n)
-            for row, past in enumerate(past_tokens(context, self.last, self.skip_prompt).tolist())
+            for row, past in enumerate(past_tokens(context, self.last, self.skip_prompt))
             for token, n in repetitions(past, breakers, self.allowed_length).items()
             if 0 <= token < logits.shape[-1]
         ]
@@ -69,9 +76,7 @@ class Dry(Sampler):
         return self.multiplier * self.base ** (lengths - self.allowed_length).astype(np.float64)
 
 
-def repetitions(
-    tokens: Sequence[int], breakers: Collection[int], shortest: int = 1
-) -> dict[int, int]:
+def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1) -> dict[int, int]:
     """Map each token that would continue a repetition to the longest length so far.
 
     Args:
@@ -79,18 +84,60 @@ def repetitions(
         breakers: ids that end a repetition.
         shortest: the least length; 0 includes every token that occurred.
     """
-    # Read backwards, a repetition of the last tokens is a match with the beginning, and the
-    # z-function finds all of those in linear time.
-    backwards = tokens[::-1]
-    limit = next((i for i, token in enumerate(backwards) if token in breakers), len(tokens))
-    longest: dict[int, int] = {}
-    for follower, same in zip(backwards, [*z_function(backwards), 0][1:], strict=True):
-        if same < shortest:  # as almost everywhere
-            continue
-        n = min(same, limit)  # a match ends at the last breaker
-        if n >= max(shortest, longest.get(follower, 0)) and follower not in breakers:
-            longest[follower] = n
-    return longest
+    # Read backwards, a repetition of the last tokens is a match with the beginning.
+    backwards = np.asarray(tokens, dtype=np.int64)[::-1]
+    ends = np.isin(backwards, [*breakers])
+    limit = int(ends.argmax()) if ends.any() else len(backwards)  # a match ends at the last breaker
+    places = 1 + np.flatnonzero(~ends)  # each after a token that isn't a breaker
+    for k in range(min(shortest, FILTERED, len(backwards))):  # in most texts almost none is left
+        places = places[places < len(backwards) - k]
+        places = places[backwards[places + k] == backwards[k]]
+    if limit < shortest or not len(places):
+        return {}
+    followers, which = np.unique(backwards[places - 1], return_inverse=True)
+    longest, at = _longest_matches(backwards, places, which, limit)
+    pairs = zip(at.tolist(), longest.tolist(), strict=True)
+    if not all(np.array_equal(backwards[i : i + n], backwards[:n]) for i, n in pairs):
+        lengths = np.array([*z_function(backwards.tolist()), 0])[places].clip(max=limit)
+        longest[:] = 0
+        np.maximum.at(longest, which, lengths)
+    found = zip(followers.tolist(), longest.tolist(), strict=True)
+    return {follower: n for follower, n in found if n >= shortest}
+
+
+def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tuple[Ids, Ids]:
+    """Return the longest match between the beginning and a rest, for each group of places.
+
+    By bisection over polynomial hashes: a few array operations, where the Z-function takes a step
+    of Python for each token. Where two parts have equal hashes by accident, a length is too large,
+    never too small, so the caller compares the tokens of the longest matches alone.
+
+    Args:
+        sequence: ids.
+        places: where rests begin.
+        which: the group of each place.
+        limit: the largest length.
+
+    Returns:
+        (groups,): the lengths, and a place of each.
+    """
+    powers = np.full(len(sequence) + 1, MULTIPLIER)
+    powers[0] = 1
+    powers = np.cumprod(powers)  # modulo 2^64, as all arithmetic here
+    hashes = np.append(np.uint64(0), np.cumsum(sequence.astype(np.uint64) * powers[:-1]))
+    low, high = np.zeros_like(places), np.minimum(limit, len(sequence) - places)
+    longest, at = np.zeros((2, which.max() + 1), np.int64)
+    while True:
+        np.maximum.at(longest, which, low)
+        left = high >= longest[which]  # the others can't be the longest any more
+        places, which, low, high = (x[left] for x in (places, which, low, high))
+        if (low == high).all():
+            break
+        middle = (low + high + 1) // 2
+        is_equal = hashes[places + middle] - hashes[places] == hashes[middle] * powers[places]
+        low, high = np.where(is_equal, middle, low), np.where(is_equal, high, middle - 1)
+    at[which] = places
+    return longest, at
 
 
 def z_function(sequence: Sequence[int]) -> list[int]:

@@ -50,6 +50,7 @@ def test_what_a_function_prints_does_not_get_between_the_answers(calls):
     assert calls.call("operator:add", 1, 1) == 2
 
 
+@pytest.mark.packages  # Jinja comes with them
 def test_modules_of_the_working_folder_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "jinja2.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)

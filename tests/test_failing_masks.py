@@ -79,15 +79,18 @@ def compare(sampler: Sampler):
     raise SamplerError(reason)
 
 
+COMPARE = pytest.param(compare, marks=pytest.mark.packages)
+
+
 @pytest.mark.parametrize("how", REASONS)
-@pytest.mark.parametrize("ask", [generate, stream, write, compare])
+@pytest.mark.parametrize("ask", [generate, stream, write, COMPARE])
 def test_a_failure_in_a_text_is_named_with_its_step(ask, how):
     with pytest.raises(SamplerError, match=rf"^fails\(.*\) {REASONS[how].format(2)}$"):
         ask(Fails(how=how))
 
 
 @pytest.mark.parametrize("how", REASONS)
-@pytest.mark.parametrize("ask", [generate, write, compare])
+@pytest.mark.parametrize("ask", [generate, write, COMPARE])
 def test_a_failure_behind_the_last_token_is_named_too(ask, how):
     with pytest.raises(SamplerError, match=rf"^fails\(.*\) {REASONS[how].format(LENGTH)}$"):
         ask(Fails(step=LENGTH, how=how))

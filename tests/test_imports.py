@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import corelm
+import corelm.abilities
 import corelm.bundles
 import corelm.commands
 import corelm.filters
@@ -38,7 +39,8 @@ LAYERS = (
     {"bounded_calls", "caching", "docstrings", "errors", "machine", "markup", "native", "paths"}
     | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts", "validation"},
+    {"abilities", "filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts"}
+    | {"validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},
@@ -55,6 +57,7 @@ START = {"__main__", ""}
 
 PUBLIC = {
     "corelm": set(corelm.__all__) | {"filters", "native"},
+    "corelm.abilities": set(corelm.abilities.__all__),
     "corelm.bundles": set(corelm.bundles.__all__),
     "corelm.commands": set(corelm.commands.__all__),
     "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},

@@ -9,7 +9,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from corelm import CorelmError, from_settings, paths
+import corelm
+from corelm import CorelmError, paths
 from corelm.cli.options.prompt import read_prompts
 from corelm.models.corpus import read_texts
 from corelm.paths import home, open_input
@@ -42,8 +43,11 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
     writer.join()
 
 
+FROM_SETTINGS = pytest.param(lambda file: corelm.from_settings(file), marks=pytest.mark.packages)
+
+
 @pipes
-@pytest.mark.parametrize("read", [read_texts, from_settings, read_prompts])
+@pytest.mark.parametrize("read", [read_texts, FROM_SETTINGS, read_prompts])
 def test_a_pipe_that_nobody_writes_into_is_an_error(tmp_path, monkeypatch, read):
     monkeypatch.setattr(paths, "PIPE_PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe.txt")

@@ -48,6 +48,7 @@ class HookOf:
         self.next_token_distribution = model.next_token_distribution
 
 
+@pytest.mark.packages
 def test_it_writes_explains_scores_and_is_compared():
     assert corelm.generate(Cycle(), "ab", sampler="greedy", length=4)[0].text == "cabc"
     explanation = corelm.explain(Cycle(), "ab", "temperature(t=0.5)")

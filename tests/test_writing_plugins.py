@@ -118,18 +118,20 @@ def test_a_decoder_cannot_change_the_random_numbers_and_the_prompt(write, monkey
 
 
 def test_a_metric_cannot_change_the_texts_of_the_next_one():
-    def clears(texts, human, scorer):
-        count = len(texts), len(human)
-        texts.clear()
-        human.clear()
-        return lambda rows: float(sum(count))
+    class Clears(corelm.HumanMetric):
+        def compare(self, texts, human, model):
+            count = len(texts), len(human)
+            texts.clear()
+            human.clear()
+            return lambda rows: float(sum(count))
 
-    def counts(texts, human, scorer):
-        return lambda rows: float(len(texts) + len(human))
+    class Counts(corelm.HumanMetric):
+        def compare(self, texts, human, model):
+            return lambda rows: float(len(texts) + len(human))
 
     offers = [
-        Offer(name, corelm.Metric(name, compare=function), Source("corelm-some", "1", name))
-        for name, function in {"clears": clears, "counts": counts}.items()
+        Offer(name, metric, Source("corelm-some", "1", name))
+        for name, metric in {"clears": Clears(), "counts": Counts()}.items()
     ]
     human = HumanTexts(["the dog", "the mat"], ToyModel())
     figures = measure(offers, [[3], [3, 4]], ["the", "the cat"], human)

@@ -8,19 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.abilities import can_rewind
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
-from corelm.language_model import (
-    LanguageModel,
-    RewindableSession,
-    Session,
-    Vocabulary,
-    is_end,
-    never_drawn,
-)
+from corelm.language_model import LanguageModel, Session, Vocabulary, is_end, never_drawn
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
 from corelm.sampler import Sampler
@@ -215,7 +209,7 @@ class Decoding:
             UsageError: more tokens than were drawn.
         """
         self._builder.rewind(count)
-        if isinstance(self.session, RewindableSession):
+        if can_rewind(self.session):
             self.session.rewind(count)
         else:
             self.session = self._model.start(self.context.tokens.copy())

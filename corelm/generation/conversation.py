@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from corelm.abilities import render_chat
 from corelm.decoding.random_stream import fresh_seed
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.generate import stream
-from corelm.generation.prompts import render_chat
 from corelm.language_model import LanguageModel
 from corelm.registry.strategies import Strategy
 

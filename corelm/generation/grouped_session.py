@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.abilities import SessionWrapper, if_wrapped_can
 from corelm.errors import UsageError
-from corelm.language_model import HiddenStateSession, RewindableSession, Session, padded_rows
+from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
@@ -42,14 +44,13 @@ def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:
     order = np.argsort(lengths, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
     sessions = [start(ids[rows, : lengths[rows].max(initial=0)]) for rows in groups]
-    kind = KINDS[
-        isinstance(sessions[0], RewindableSession), isinstance(sessions[0], HiddenStateSession)
-    ]
-    return kind(start, sessions, [len(rows) for rows in groups], np.argsort(order))
+    return GroupedSession(start, sessions, [len(rows) for rows in groups], np.argsort(order))
 
 
-class GroupedSession:
+class GroupedSession(SessionWrapper):
     """A joinable session of sessions of equal rows; `start_rows` returns one.
+
+    It has the abilities of the first of them, which is its `wrapped`.
 
     Args:
         start: the function that started the sessions.
@@ -59,6 +60,7 @@ class GroupedSession:
     """
 
     def __init__(self, start: Start, sessions: list[Any], sizes: list[int], places: Ids) -> None:
+        super().__init__(sessions[0])
         self._start, self._sessions, self._sizes, self._places = start, sessions, sizes, places
 
     def next_logits(self) -> Array:
@@ -87,7 +89,7 @@ class GroupedSession:
             self._sessions[i].select(parts[i] - firsts[i])
         self._sessions = [self._sessions[i] for i in used]
         self._sizes = [len(parts[i]) for i in used]
-        self._places = np.argsort(order)
+        self._places, self.wrapped = np.argsort(order), self._sessions[0]
 
     def join(self, other: Session) -> None:
         """Add the rows of another session of the same model after the own ones.
@@ -101,43 +103,33 @@ class GroupedSession:
         self._sessions = self._sessions + other._sessions
         self._sizes = self._sizes + other._sizes
 
+    @if_wrapped_can
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self._in_order([session.last_logits(count) for session in self._sessions])
+
+    @if_wrapped_can
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        for session in self._sessions:
+            session.rewind(count)
+
+    @if_wrapped_can
+    def fork(self) -> GroupedSession:
+        """Return a session of the same rows; what happens to one doesn't change the other."""
+        other = copy(self)
+        other._sessions = [session.fork() for session in self._sessions]
+        other.wrapped = other._sessions[0]
+        return other
+
+    @if_wrapped_can
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        return self._in_order([session.hidden_states(count) for session in self._sessions])
+
     def _in_order(self, parts: list[Array]) -> Array:
         """Return the rows of all sessions in the order of the rows."""
         return parts[0][self._places] if len(parts) == 1 else np.concatenate(parts)[self._places]
 
     def _split(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         return np.split(rows, np.cumsum(self._sizes)[:-1])
-
-
-class _Rewindable(GroupedSession):
-    """A session of sessions that can drop tokens."""
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        return self._in_order([session.last_logits(count) for session in self._sessions])
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        for session in self._sessions:
-            session.rewind(count)
-
-
-class _HiddenStates(GroupedSession):
-    """A session of sessions with access to hidden states."""
-
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at each of the last tokens."""
-        return self._in_order([session.hidden_states(count) for session in self._sessions])
-
-
-class _RewindableHiddenStates(_Rewindable, _HiddenStates):
-    """A session of sessions with both."""
-
-
-KINDS = {
-    (False, False): GroupedSession,
-    (True, False): _Rewindable,
-    (False, True): _HiddenStates,
-    (True, True): _RewindableHiddenStates,
-}
-"""The class of a session by what its sessions can do: rewind, and return hidden states."""

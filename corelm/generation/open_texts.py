@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from corelm.abilities import text_writer
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
 from corelm.generation.prompts import encoded
-from corelm.language_model import ByteVocabulary, IncrementalVocabulary, LanguageModel, Vocabulary
+from corelm.language_model import LanguageModel, Vocabulary
 from corelm.markup import Displayed, Passage, Word
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
-from corelm.token_texts import decode_prefixes
 
 
 class Text:
@@ -89,27 +88,6 @@ class Text:
 def _overlap(text: str, stop: str) -> int:
     """Return the length of the longest end of a text that begins a stop string."""
     return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
-
-
-def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from each next id of a text to the text that it adds.
-
-    Pass the ids of the prompt first: its text decides spaces and the ends of characters.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> vocabulary = ToyModel().vocabulary
-        >>> write = text_writer(vocabulary)
-        >>> [write(token) for token in vocabulary.encode("the cat sat")]
-        ['the', ' cat', ' sat']
-    """
-    if isinstance(vocabulary, IncrementalVocabulary):
-        return vocabulary.writer()
-    if isinstance(vocabulary, ByteVocabulary):
-        # Holds back the first bytes of a character until its last one has come.
-        characters = codecs.getincrementaldecoder("utf-8")("replace")
-        return lambda token: characters.decode(vocabulary.token_bytes(token))
-    return decode_prefixes(vocabulary)
 
 
 CUT_OFF = ("length", "loop", "error")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.language_model import ForkableSession, RewindableSession, Session
+from corelm.abilities import ForkableSession, can_fork, can_rewind
+from corelm.language_model import Session
 
 LEAST = 16
 """Tokens that two prompts share at least, unless they are equal: to copy and rewind the session of
@@ -71,7 +72,7 @@ class PrefixCache:
         self._kept.move_to_end(known)
         session: Session = self._kept[known].session.fork()
         if count < len(known):
-            assert isinstance(session, RewindableSession)
+            assert can_rewind(session)
             session.rewind(len(known) - count)
         self.hits += 1
         self.saved += count
@@ -82,7 +83,7 @@ class PrefixCache:
         known = tuple(prompt)
         if not known or known in self._kept or max(len(known), LEAST) > self._most:
             return
-        if isinstance(session, ForkableSession) and isinstance(session, RewindableSession):
+        if can_rewind(session) and can_fork(session):
             self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
             self.tokens += len(known)
             while max(self.tokens, LEAST * len(self._kept)) > self._most:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from corelm.abilities import token_name
 from corelm.errors import UsageError
-from corelm.language_model import (
-    ChatVocabulary,
-    LanguageModel,
-    NamedVocabulary,
-    Vocabulary,
-    window_start,
-)
+from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.printable import shown
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
@@ -87,22 +82,6 @@ def _without_start(vocabulary: Vocabulary, text: str) -> str:
     return text.removeprefix(name)
 
 
-def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
-    """Return the name of a token, such as `<|endoftext|>`; None if it has none.
-
-    Example:
-        >>> import corelm
-        >>> vocabulary = corelm.load("imdb").vocabulary
-        >>> token_name(vocabulary, vocabulary.start)
-        '[end]'
-    """
-    if token is None:
-        return None
-    if isinstance(vocabulary, NamedVocabulary):
-        return vocabulary.token_name(token) or None
-    return vocabulary.decode([token]) or None
-
-
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
     """Yield a note on the unknown words of prompts, and one on prompts longer than the context.
 
@@ -174,30 +153,3 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
             parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
             found.update(dict.fromkeys(parts or [word]))
     return list(found)
-
-
-def render_chat(vocabulary: Vocabulary, messages: Sequence[Mapping[str, str]]) -> str:
-    """Return the text of messages, up to where the answer begins.
-
-    Args:
-        vocabulary: the model's.
-        messages: each with a `role`, such as system, user or assistant, and a `content`.
-
-    Raises:
-        UsageError: a model without a chat template, or messages that it can't be given.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> render_chat(ToyModel().vocabulary, [{"role": "user", "content": "the"}])
-        Traceback (most recent call last):
-        corelm.errors.UsageError: this model has no chat template: it continues texts, and wasn't \
-trained to answer messages
-    """
-    if not isinstance(vocabulary, ChatVocabulary):
-        raise UsageError(NO_TEMPLATE)
-    return vocabulary.render_chat(messages)
-
-
-NO_TEMPLATE = (
-    "this model has no chat template: it continues texts, and wasn't trained to answer messages"
-)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.abilities import JoinableSession, can_join
 from corelm.errors import UsageError
-from corelm.language_model import JoinableSession, LanguageModel, Session, Vocabulary
+from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
 
@@ -45,7 +46,7 @@ class SharedSession:
             self._session.select(np.concatenate([view.rows for view in inside]))
         for view in views:
             # It joins before its token, so that this token is read in one step with the others.
-            if view.own is not None and isinstance(view.own, JoinableSession):
+            if view.own is not None and can_join(view.own):
                 self._join(view.own)
                 inside.append(view)
             elif view.own is not None:

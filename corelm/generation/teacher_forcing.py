@@ -8,16 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.abilities import can_join, can_rewind
 from corelm.decoding.state import ModelLogits
 from corelm.generation.generate import BATCH
 from corelm.generation.prompts import encoded
-from corelm.language_model import (
-    JoinableSession,
-    LanguageModel,
-    RewindableSession,
-    Session,
-    Vocabulary,
-)
+from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
@@ -111,7 +106,7 @@ def _batches(
     order = order[lengths[order] > 0]
     if not len(order):
         return
-    if not isinstance(model.start(_prompts(texts, firsts, order[:1])), JoinableSession):
+    if not can_join(model.start(_prompts(texts, firsts, order[:1]))):
         order = order[np.argsort(firsts[order], kind="stable")]
         bounds = np.flatnonzero(np.diff(firsts[order])) + 1
     else:
@@ -148,7 +143,7 @@ def read_logits(
     for row, (text, first) in enumerate(zip(texts, firsts, strict=True)):
         tokens[row, : lengths[row]] = text[first:]
     session = model.start(_prompts(texts, firsts, range(len(texts))))
-    several = isinstance(session, RewindableSession)
+    several = can_rewind(session)
     batch: Ids = np.arange(len(texts))
     start = 0
     for stop in _block_ends(lengths, len(model.vocabulary), several):
@@ -184,6 +179,6 @@ def _block_ends(lengths: Ids, vocabulary_size: int, several: bool) -> Iterator[i
 
 def _last_logits(session: Session, count: int) -> Array:
     """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-    if count > 1 and isinstance(session, RewindableSession):
+    if count > 1 and can_rewind(session):
         return np.asarray(session.last_logits(count))
     return np.asarray(session.next_logits())[:, None]

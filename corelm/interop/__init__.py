@@ -4,7 +4,7 @@ It also reads tokenizers and chat templates, finds models on this machine, names
 engine that works, and imports TensorFlow without its messages.
 """
 
-from corelm.generation.prompts import NO_TEMPLATE
+from corelm.abilities import NO_TEMPLATE
 from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineSampler

@@ -56,18 +56,24 @@ class ChatTemplate:
         except UsageError as error:
             raise UsageError(f"the chat template cannot be read: {error}") from None
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """Return the text of messages, up to where the answer begins.
 
         Args:
             messages: each with its `role` and its `content`.
+            tools: the functions that the answer may call, as OpenAI's API describes them.
 
         Raises:
             UsageError: the template refuses the messages, or exceeds its bounds.
         """
-        given = [dict(message) for message in messages]
+        variables: dict[str, Any] = {**self._variables}
+        variables["messages"] = [dict(message) for message in messages]
+        if tools:  # templates ask if there are some
+            variables["tools"] = [dict(tool) for tool in tools]
         try:
-            text: str = CALLS.call(f"{__name__}:rendered", self.source, self._variables, given)
+            text: str = CALLS.call(f"{__name__}:rendered", self.source, variables)
         except UsageError as error:
             raise UsageError(f"the chat template cannot write these messages: {error}") from None
         return text
@@ -81,14 +87,12 @@ def check(source: str) -> None:
     _compiled(source)
 
 
-def rendered(
-    source: str, variables: Mapping[str, str], messages: Sequence[Mapping[str, Any]]
-) -> str:
-    """Return the text of messages."""
+def rendered(source: str, variables: Mapping[str, Any]) -> str:
+    """Return the text of messages, one of the variables."""
     environment, template = _compiled(source)
     environment.left = LOOPS
     written, size = [], 0
-    for piece in template.generate(messages=messages, add_generation_prompt=True, **variables):
+    for piece in template.generate(add_generation_prompt=True, **variables):
         written.append(piece)
         size += len(piece)
         if size > LONGEST:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.abilities import JoinableSession, RewindableSession, can_rewind
 from corelm.errors import CorelmError
-from corelm.language_model import JoinableSession, RewindableSession, Session
+from corelm.language_model import Session
 from corelm.numerics.distributions import Array
 
 logger = logging.getLogger("corelm")
@@ -59,13 +60,13 @@ def session_faults(
     except Exception:  # of any library: they have no common root
         return {"select": np.inf}
     whole = start(texts)
-    expected = whole.last_logits(2) if isinstance(whole, RewindableSession) else None
+    expected = whole.last_logits(2) if can_rewind(whole) else None
     last = whole.next_logits()
     if expected is None or _moves_fault(found, (expected[:, 0], last)):
         faults = _faults_of_moves(start, texts, found, last)
     else:
         faults = {}
-    if isinstance(session, RewindableSession):
+    if can_rewind(session):
         faults |= _rewind_fault(session, texts[FORK], last[FORK])
     return faults
 
@@ -140,7 +141,7 @@ def _logits_of_rows(
     longest = max(map(len, texts))
     ids = np.array([text + [0] * (longest - len(text)) for text in texts])
     session = start(ids)  # what follows a text changes nothing before it
-    if isinstance(session, RewindableSession):
+    if can_rewind(session):
         logits, rows = session.last_logits(longest), np.arange(len(texts))
         ends = np.array([len(text) - 1 for text in texts])
         return logits[rows, ends - 1], logits[rows, ends]

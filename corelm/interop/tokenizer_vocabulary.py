@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from corelm.abilities import NO_TEMPLATE
 from corelm.errors import UsageError
-from corelm.generation.prompts import NO_TEMPLATE
 from corelm.interop.chat_template import ChatTemplate
 from corelm.language_model import Vocabulary
 from corelm.models.vocabularies import byte_alphabet
@@ -141,7 +141,9 @@ class TokenizerVocabulary:
             found = found.get("default")
         return found if isinstance(found, str) else None
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """Return the text of messages, up to where the answer begins."""
         source = self.chat_template
         if source is None:
@@ -150,7 +152,7 @@ class TokenizerVocabulary:
             special = getattr(self._tokenizer, "special_tokens_map", {})
             names = {name: str(token) for name, token in special.items()}
             self._template = ChatTemplate(source, names)
-        return self._template.render(messages)
+        return self._template.render(messages, tools)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens and ends."""

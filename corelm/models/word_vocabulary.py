@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from corelm.abilities import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
-from corelm.token_texts import END
 
 PADDING, UNKNOWN = "", "[UNK]"
 

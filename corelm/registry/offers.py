@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from corelm.decoder import Decoder
 from corelm.errors import PluginError
 from corelm.language_model import ModelScheme
-from corelm.metric import Metric
+from corelm.metric import KINDS, Metric
 from corelm.params import Parameterized
 from corelm.printable import shown
 from corelm.sampler import Sampler
@@ -75,19 +75,11 @@ def check_model(offer: Offer) -> None:
 
 
 def check_metric(offer: Offer) -> None:
-    """Raise if a metric is not a `Metric` with a meaning and a function."""
-    name, value = offer.name, offer.value
-    if not isinstance(value, Metric):
-        raise PluginError(f"not a metric: {name} is {shown(value)}, not a corelm.Metric")
-    if not isinstance(value.meaning, str) or not value.meaning.strip():
-        raise PluginError(f"not a metric: {name} has no meaning; define it in a few words")
-    offered = (value.figure, value.compare, value.of_text)
-    if sum(each is not None for each in offered) != 1:
-        raise PluginError(f"not a metric: {name} needs one of figure, compare and of_text")
-    if value.of_token is not None and value.of_text is None:
-        raise PluginError(f"not a metric: {name} needs of_text with of_token")
-    if not all(map(callable, value.functions)):
-        raise PluginError(f"not a metric: the figure of {name} is not a function")
+    """Raise if a metric is not a complete subclass of one of the four kinds, with a meaning."""
+    _check_class(offer, Metric, "metric", *KINDS)
+    meaning = offer.value.meaning
+    if not isinstance(meaning, property) and not (isinstance(meaning, str) and meaning.strip()):
+        raise PluginError(f"not a metric: {offer.name} has no meaning; define it in a few words")
 
 
 CHECKS: Mapping[str, Check] = {
@@ -99,12 +91,16 @@ CHECKS: Mapping[str, Check] = {
 """The hooks of the group `corelm` that offer something under a name, and the check of each."""
 
 
-def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
+def _check_class(
+    offer: Offer, base: type[Parameterized], kind: str, *kinds: type[Parameterized]
+) -> None:
+    """Raise if an offer is not a complete subclass of a contract, or of one of its kinds."""
     name, value = offer.name, offer.value
     if not inspect.isclass(value):
         raise PluginError(f"not a {kind}: {name} is {shown(value)}, not a class")
-    if not issubclass(value, base):
-        raise PluginError(f"not a {kind}: {value.__name__} does not inherit corelm.{base.__name__}")
+    if not issubclass(value, kinds or base):
+        names = " or ".join(f"corelm.{each.__name__}" for each in kinds or (base,))
+        raise PluginError(f"not a {kind}: {value.__name__} does not inherit {names}")
     if inspect.isabstract(value):
         missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
         raise PluginError(f"not a {kind}: {value.__name__} has no {missing}")

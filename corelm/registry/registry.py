@@ -235,7 +235,7 @@ class Registry:
         return own
 
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
-        """Return the offer of a sampler or decoder class; None for one made in this process."""
+        """Return the offer of a plugin's class, such as a sampler; None for one of this process."""
         # A class that a program imported itself may belong to a plugin that isn't loaded yet.
         for source in self._named.get(value.name, ()):
             self.load(source)
@@ -268,7 +268,7 @@ class Registry:
             raise
         self._offered[source] = offered
         self._by_name[source] = {hook: offers_by_name(each) for hook, each in offered.items()}
-        for hook in ("corelm_samplers", "corelm_decoders"):
+        for hook in ("corelm_samplers", "corelm_decoders", "corelm_metrics"):
             for offer in offered.get(hook, ()):
                 register_as(offer.value, offer.name)
                 self._by_class.setdefault(offer.value, offer)

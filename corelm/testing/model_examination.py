@@ -9,14 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.language_model import (
-    HiddenStateSession,
-    JoinableSession,
-    LanguageModel,
-    RewindableSession,
-    Session,
-    never_drawn,
-)
+from corelm.abilities import JoinableSession, can_join, can_rewind, has_hidden_states
+from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.distributions import Array
 from corelm.stateless_model import lifted
 
@@ -68,10 +62,10 @@ class Examination:
 
     def start_joinable(self, texts: Sequence[Ids]) -> JoinableSession | None:
         """Return a session of texts of different lengths; None if the model has no such."""
-        if not isinstance(self.model.start(texts[0][None]), JoinableSession):
+        if not can_join(self.model.start(texts[0][None])):
             return None
         session = self.model.start([text.tolist() for text in texts])
-        assert isinstance(session, JoinableSession)
+        assert can_join(session)
         return session
 
     def check_each(self, session: Session, texts: Sequence[Ids], when: str) -> Complaints:
@@ -79,7 +73,7 @@ class Examination:
         found = session.next_logits()
         expected = np.concatenate([self.logits(text[None]) for text in texts])
         yield from self.compare(found, expected, when)
-        if isinstance(session, RewindableSession):
+        if can_rewind(session):
             last = session.last_logits(1)[:, 0]
             yield from self.compare(last, expected, f"in last_logits(1) {when}")
 
@@ -99,13 +93,13 @@ class Examination:
         yield from self.check(session, texts, when)
         most = min(texts.shape[1] - self.shortest + 1, 3)
         count = int(self.rng.integers(1, most + 1))
-        if isinstance(session, RewindableSession):
+        if can_rewind(session):
             ends = range(texts.shape[1] - count + 1, texts.shape[1] + 1)
             expected = np.stack([self.logits(texts[:, :end]) for end in ends], axis=1)
             last = session.last_logits(count)
             yield from self.compare(last, expected, f"in last_logits({count}) {when}")
         fresh = self.model.start(texts)
-        if isinstance(session, HiddenStateSession) and isinstance(fresh, HiddenStateSession):
+        if has_hidden_states(session) and has_hidden_states(fresh):
             states = session.hidden_states(count), fresh.hidden_states(count)
             yield from self.compare(*states, f"in hidden_states({count}) {when}")
 

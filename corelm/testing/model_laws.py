@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from corelm.abilities import can_fork, can_rewind, has_token_bytes
 from corelm.errors import UsageError
-from corelm.language_model import (
-    ByteVocabulary,
-    ForkableSession,
-    LanguageModel,
-    RewindableSession,
-    Session,
-)
+from corelm.language_model import LanguageModel, Session
 from corelm.numerics.distributions import softmax
 from corelm.testing.model_examination import (
     LONG_CONTEXT,
@@ -108,7 +103,7 @@ def forgets_what_it_rewinds(ask: Examination) -> Complaints:
     """Forget tokens that were dropped, if the session can rewind."""
     texts = ask.texts(2, 9)
     session = ask.model.start(texts)
-    if not isinstance(session, RewindableSession):
+    if not can_rewind(session):
         return
     for count in (0, 1, 5):
         session.rewind(count)
@@ -137,7 +132,7 @@ def _operate(ask: Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
     """Change a session and its texts at random; return the texts and the name of the operation."""
     batch, length = texts.shape
     kind = ask.rng.choice(["one", "several", "select", "rewind"])  # the same in every run
-    if kind == "rewind" and isinstance(session, RewindableSession):
+    if kind == "rewind" and can_rewind(session):
         count = int(ask.rng.integers(0, length - ask.shortest + 1))
         session.rewind(count)
         return texts[:, : length - count], f"rewind({count})"
@@ -189,7 +184,7 @@ def reads_back_its_texts(ask: Examination) -> Complaints:
         again = vocabulary.decode(vocabulary.encode(text))
         if again != text:
             yield f"decoded {text!r}, encoded it, and decoded {again!r}"
-        if isinstance(vocabulary, ByteVocabulary):
+        if has_token_bytes(vocabulary):
             whole = b"".join(map(vocabulary.token_bytes, row)).decode("utf-8", "replace")
             if _trimmed(whole) != _trimmed(vocabulary.decode(row)):
                 yield f"decoded {vocabulary.decode(row)!r}, but the bytes of its tokens {whole!r}"
@@ -254,7 +249,7 @@ def forks_sessions(ask: Examination) -> Complaints:
     """Copy a session, if it can, so that each of both continues with its own tokens."""
     for texts in (ask.ragged(6), ask.ragged(5, 5), ask.ragged(3, 7)):
         session = ask.start_joinable(texts)
-        if not isinstance(session, ForkableSession):
+        if session is None or not can_fork(session):
             return
         session.next_logits()
         other = session.fork()
@@ -292,7 +287,7 @@ def _with_more(ask: Examination, session: Session, texts: Sequence[Ids], count: 
 
 def _drops_from_all(ask: Examination, session: Session, texts: Sequence[Ids]) -> Complaints:
     """Complain about a session that can rewind and does not drop the last tokens of each row."""
-    if isinstance(session, RewindableSession):
+    if can_rewind(session):
         session.rewind(2)
         texts = [text[:-2] for text in texts]
         yield from ask.check_each(session, texts, "after rewind(2) of rows of different lengths")

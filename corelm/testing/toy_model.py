@@ -8,10 +8,10 @@ from copy import copy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.abilities import END
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array, softmax
-from corelm.token_texts import END
 
 SENTENCES = (
     "the cat sat on the mat",

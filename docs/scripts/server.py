@@ -19,6 +19,7 @@ from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
 from corelm_serve.requests.completion import CompletionRequest, StreamOptions
 from corelm_serve.requests.fields import Request
+from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat, ToolCall
 from corelm_serve.requests.sampling import Sampling
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 from corelm_serve.routes import ROUTES
@@ -48,7 +49,10 @@ Answers have OpenAI's shape, and more:
 - `choices[].corelm`: `sample` (the index in the run, which decides the random numbers together
   with the seed), `finish_reason` in [corelm's words](contract.md), and `entropy`, the entropy in
   nats of the distribution that each token was drawn from. With log-probabilities also
-  `model_entropy`, the entropy of the model's own.
+  `model_entropy`, the entropy of the model's own. With a mask in the chain, such as the one that
+  `response_format` and `tools` make, also `allowed_mass`, the model's probability of all allowed
+  tokens at each place, `constraint_cost`, the sum of their -ln in nats, and `is_cut_off`, true if
+  the text ends where the mask allows no end (not in streams).
 - `choices[].logprobs` are the model's log-probabilities, before the sampler, in nats. Tokens
   that are never drawn are left out of the distribution. An impossible token has -9999. A first
   token without a token before it has null.
@@ -64,7 +68,8 @@ with `error`.
 
 ## Errors
 
-An error is `{"error": {"message", "type", "param", "code"}}`; `param` is the field at fault.
+An error is `{"error": {"message", "type", "param", "code"}}`; `param` is the field at fault,
+such as `max_tokens` or `messages[0].role`.
 """
 
 
@@ -86,6 +91,10 @@ def _parts() -> Iterator[str]:
         (ChatRequest, "POST /v1/chat/completions"),
         (Message, "A message"),
         (StreamOptions, "`stream_options`"),
+        (ResponseFormat, "`response_format`"),
+        (SchemaFormat, "`response_format.json_schema`"),
+        (Function, "`tools[].function`"),
+        (ToolCall, "`messages[].tool_calls[]`"),
         (TokenizeRequest, "POST /tokenize"),
         (DetokenizeRequest, "POST /detokenize"),
     ):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from corelm import Ancestral, CorelmError, Decoder, Step, TextPatterns, draw, hookimpl, param
-from corelm.runs import text_writer
+from corelm.abilities import text_writer
 
 logger = logging.getLogger("corelm.backtrack")
 

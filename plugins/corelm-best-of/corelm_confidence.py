@@ -3,7 +3,7 @@
 import numpy as np
 
 import corelm
-from corelm import hookimpl, log_softmax
+from corelm import hookimpl, log_softmax, param
 
 TOP = 20
 """The likeliest tokens whose log-probabilities make the confidence of a token, as in DeepConf."""
@@ -97,41 +97,64 @@ METRIC_WINDOW = 16
 """The window of the metrics: a report's texts are shorter than DeepConf's."""
 
 
-def mean_self_certainty(certainty, text):
-    """Return the mean self-certainty of a text.
+class SelfCertainty(corelm.TokenMetric):
+    """The mean self-certainty of the model in a text.
 
     Source: Kang, Zhao, Song 2025, Scalable best-of-n selection for large language models via
     self-certainty, arXiv 2502.18581.
     """
-    return float(np.mean(certainty)) if certainty else None
+
+    meaning = "the mean KL divergence, in nats, of the model's distributions from the uniform one"
+
+    def of_token(self, logits):
+        return token_self_certainty(logits)
 
 
-def metric_tail(confidence, text):
-    """Return the mean confidence of a text's last tokens.
-
-    Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
-    """
-    return tail_mean(np.array(confidence), METRIC_WINDOW) if confidence else None
-
-
-def metric_groups(confidence, text):
-    """Return the mean confidence of a text's least confident groups of tokens.
+class TailConfidence(corelm.TokenMetric):
+    """The mean confidence of the model in a text's last tokens.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
     """
-    return lowest_mean(np.array(confidence), METRIC_WINDOW) if confidence else None
+
+    window: int = param(METRIC_WINDOW, "tokens of the tail", ge=1)
+
+    @property
+    def meaning(self):
+        return f"the mean confidence of the model in the last {self.window} tokens, in nats"
+
+    def of_token(self, logits):
+        return token_confidence(logits)
+
+    def of_text(self, numbers, text):
+        return tail_mean(np.array(numbers), self.window) if numbers else None
+
+
+class GroupConfidence(corelm.TokenMetric):
+    """The mean confidence of the model in a text's least confident groups of tokens.
+
+    Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
+    """
+
+    window: int = param(METRIC_WINDOW, "tokens of a group", ge=1)
+
+    @property
+    def meaning(self):
+        return (
+            "the mean confidence of the model, in nats, in the lowest tenth of all runs of "
+            f"{self.window} tokens"
+        )
+
+    def of_token(self, logits):
+        return token_confidence(logits)
+
+    def of_text(self, numbers, text):
+        return lowest_mean(np.array(numbers), self.window) if numbers else None
 
 
 @hookimpl
 def corelm_metrics():
-    certainty = "the mean KL divergence, in nats, of the model's distributions from the uniform one"
-    tail = f"the mean confidence of the model in the last {METRIC_WINDOW} tokens, in nats"
-    groups = f"the same in the lowest tenth of all runs of {METRIC_WINDOW} tokens"
-    metric = corelm.Metric
     return {
-        "self_certainty": metric(
-            certainty, of_text=mean_self_certainty, of_token=token_self_certainty
-        ),
-        "tail_confidence": metric(tail, of_text=metric_tail, of_token=token_confidence),
-        "group_confidence": metric(groups, of_text=metric_groups, of_token=token_confidence),
+        "self_certainty": SelfCertainty,
+        "tail_confidence": TailConfidence,
+        "group_confidence": GroupConfidence,
     }

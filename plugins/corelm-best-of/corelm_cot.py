@@ -6,8 +6,8 @@ import numpy as np
 from corelm_answers import NUMBER, check_pattern, find_answer
 
 from corelm import Decoder, ParameterError, hookimpl, log_softmax, param, softmax
+from corelm.abilities import text_writer
 from corelm.filters import likeliest_tokens
-from corelm.runs import text_writer
 
 
 @dataclass(frozen=True)

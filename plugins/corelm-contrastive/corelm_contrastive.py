@@ -2,16 +2,8 @@
 
 import numpy as np
 
-from corelm import (
-    Decoder,
-    HiddenStateSession,
-    ParameterError,
-    Step,
-    hookimpl,
-    param,
-    softmax,
-    surprisals,
-)
+from corelm import Decoder, ParameterError, Step, hookimpl, param, softmax, surprisals
+from corelm.abilities import has_hidden_states
 from corelm.filters import likeliest_tokens
 
 
@@ -99,7 +91,7 @@ def _prompt_states(task, session):
     Raises:
         ParameterError: the model gives no access to its hidden states.
     """
-    if not isinstance(session, HiddenStateSession):
+    if not has_hidden_states(session):
         raise ParameterError(
             "contrastive search compares hidden states, which this model does not offer; "
             "choose another decoder"

@@ -25,8 +25,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
 from corelm import Generation, from_settings
+from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, Texts, fresh_seed, render_chat, strategy, write_in_order
+from corelm.runs import Endings, Strategy, Texts, fresh_seed, strategy, write_in_order
 
 LENGTH = 256
 """The largest number of tokens of a task that states none."""

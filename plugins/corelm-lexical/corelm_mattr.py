@@ -38,17 +38,30 @@ def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
     return different / (window * (len(text) - window + 1))
 
 
-def _of_text(tokens: Sequence[int], text: str) -> float | None:
-    """Return MATTR of a text.
+class Mattr(corelm.TextMetric):
+    """The share of different words in a window of a text, mean over all windows.
 
     Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
     ratio (MATTR), doi 10.1080/09296171003643098.
+
+    Example:
+        >>> Mattr(window=3).of_text([], "a b a c")
+        0.8333333333333334
     """
-    return mattr(words(text))
+
+    window: int = corelm.param(WINDOW, "words of a window", ge=1)
+
+    @property
+    def meaning(self) -> str:
+        """The definition."""
+        return f"the share of different words in a window of {self.window} words (MATTR)"
+
+    def of_text(self, tokens: Sequence[int], text: str) -> float | None:
+        """Return MATTR of a text; None if it has fewer words than the window."""
+        return mattr(words(text), self.window)
 
 
 @corelm.hookimpl
-def corelm_metrics() -> Mapping[str, corelm.Metric]:
+def corelm_metrics() -> Mapping[str, type[corelm.TextMetric]]:
     """Return the metric by name."""
-    meaning = f"the share of different words in a window of {WINDOW} words (MATTR)"
-    return {"mattr": corelm.Metric(meaning, of_text=_of_text)}
+    return {"mattr": Mattr}

@@ -41,17 +41,30 @@ def _factors(text: Iterable[str], threshold: float) -> float:
     return whole + rest
 
 
-def _of_text(tokens: Sequence[int], text: str) -> float | None:
-    """Return MTLD of a text.
+class Mtld(corelm.TextMetric):
+    """The mean length of stretches of a text whose share of different words is above a threshold.
 
     Source: McCarthy and Jarvis 2010, MTLD, vocd-D, and HD-D: a validation study of sophisticated
     approaches to lexical diversity assessment, doi 10.3758/BRM.42.2.381.
+
+    Example:
+        >>> Mtld().of_text([], "of the people by the people for the people")
+        9.0
     """
-    return mtld(words(text))
+
+    threshold: float = corelm.param(THRESHOLD, "share of different words", gt=0, lt=1)
+
+    @property
+    def meaning(self) -> str:
+        """The definition."""
+        return f"the mean number of words until only {self.threshold:.0%} are different (MTLD)"
+
+    def of_text(self, tokens: Sequence[int], text: str) -> float | None:
+        """Return MTLD of a text; None if no word repeats."""
+        return mtld(words(text), self.threshold)
 
 
 @corelm.hookimpl
-def corelm_metrics() -> Mapping[str, corelm.Metric]:
+def corelm_metrics() -> Mapping[str, type[corelm.TextMetric]]:
     """Return the metric by name."""
-    meaning = f"the mean number of words until only {THRESHOLD:.0%} are different (MTLD)"
-    return {"mtld": corelm.Metric(meaning, of_text=_of_text)}
+    return {"mtld": Mtld}

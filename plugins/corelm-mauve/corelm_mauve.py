@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
+from corelm.abilities import has_hidden_states
 
 CORELM_API_VERSION = 1
 SCALE = 5.0
@@ -104,7 +105,7 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
         for first in range(0, len(alike), BATCH):
             some = alike[first : first + BATCH]
             session = model.start(np.array([ids[i] for i in some]))
-            if not isinstance(session, corelm.HiddenStateSession):
+            if not has_hidden_states(session):
                 raise corelm.CorelmError(
                     "MAUVE compares hidden states, which this model does not offer; choose another "
                     "one with --scorer"
@@ -114,10 +115,8 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
     return np.array([rows.get(i, np.zeros(width)) for i in range(len(ids))])
 
 
-def compare(
-    texts: Sequence[str], people: Sequence[str], model: Any
-) -> Callable[[Sequence[int]], list[float] | None]:
-    """Return the function from some of the texts, by index, to their MAUVE in each repetition.
+class Mauve(corelm.HumanMetric):
+    """MAUVE: how close the distribution of texts is to the distribution of human texts.
 
     The figure depends on the numbers of texts and on where k-means starts. So each repetition
     compares as many texts as human texts, chosen at random from the larger set, and starts k-means
@@ -126,16 +125,26 @@ def compare(
     Source: Pillutla et al. 2021, MAUVE: measuring the gap between neural text and human text using
     divergence frontiers, arXiv 2102.01454.
     """
-    if min(len(texts), len(people)) < 2:
-        return lambda rows: None
-    own, human = features(model, tuple(texts)), features(model, tuple(people))
-    repetitions = [_repetition(own, human, seed) for seed in range(REPETITIONS)]
 
-    def figure(rows: Sequence[int]) -> list[float] | None:
-        found = [value for each in repetitions if (value := each(rows)) is not None]
-        return found or None
+    meaning = "how close the texts are to human text, from 0 to 1 (MAUVE)"
+    limits = (0.0, 1.0)
 
-    return figure
+    repetitions: int = corelm.param(REPETITIONS, "clusterings, each from a seed of its own", ge=2)
+
+    def compare(
+        self, texts: Sequence[str], human: Sequence[str], model: Any
+    ) -> Callable[[Sequence[int]], list[float] | None]:
+        """Return the function from some of the texts, by index, to MAUVE in each repetition."""
+        if min(len(texts), len(human)) < 2:
+            return lambda rows: None
+        own, theirs = features(model, tuple(texts)), features(model, tuple(human))
+        repetitions = [_repetition(own, theirs, seed) for seed in range(self.repetitions)]
+
+        def figure(rows: Sequence[int]) -> list[float] | None:
+            found = [value for each in repetitions if (value := each(rows)) is not None]
+            return found or None
+
+        return figure
 
 
 def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int]], float | None]:
@@ -154,7 +163,6 @@ def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int
 
 
 @corelm.hookimpl
-def corelm_metrics() -> Mapping[str, corelm.Metric]:
+def corelm_metrics() -> Mapping[str, type[corelm.HumanMetric]]:
     """Return the metric by name."""
-    meaning = "how close the texts are to human text, from 0 to 1 (MAUVE)"
-    return {"mauve": corelm.Metric(meaning, compare=compare, limits=(0.0, 1.0))}
+    return {"mauve": Mauve}

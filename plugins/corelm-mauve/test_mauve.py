@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 import corelm_mauve
 import numpy as np
 import pytest
-from corelm_mauve import _repetition, clusters, compare, features, mauve
+from corelm_mauve import Mauve, _repetition, clusters, features, mauve
 
 import corelm
 from corelm.testing import ToyModel
@@ -110,10 +110,10 @@ def test_features_are_the_last_hidden_states_of_texts_of_any_length():
 
 @pytest.mark.slow
 def test_the_clusters_stay_where_texts_are_left_out():
-    figure = compare(TEXTS[:8], TEXTS, ToyModel())
+    figure = Mauve().compare(TEXTS[:8], TEXTS, ToyModel())
     assert 0.8 < np.mean(figure(range(8))) <= 1.0
     assert all(0 < few < all_ for few, all_ in zip(figure([0, 4]), figure(range(8)), strict=True))
-    assert compare(["the"], TEXTS, ToyModel())(range(1)) is None
+    assert Mauve().compare(["the"], TEXTS, ToyModel())(range(1)) is None
 
 
 def report(samplers=("stochastic", "uniform"), **options):

@@ -7,16 +7,8 @@ from time import perf_counter
 
 import numpy as np
 
-from corelm import (
-    Decoder,
-    ParameterError,
-    RewindableSession,
-    Step,
-    hookimpl,
-    load,
-    param,
-    same_vocabulary,
-)
+from corelm import Decoder, ParameterError, Step, hookimpl, load, param, same_vocabulary
+from corelm.abilities import can_rewind
 
 logger = logging.getLogger("corelm.speculative")
 
@@ -158,7 +150,7 @@ def _rewindable(session):
     Raises:
         ParameterError: it cannot.
     """
-    if not isinstance(session, RewindableSession):
+    if not can_rewind(session):
         raise ParameterError(
             "speculative decoding drops wrong guesses, and this model cannot drop tokens that it "
             "has read; choose another decoder"

@@ -312,7 +312,7 @@ def test_options_of_drawn_tokens_that_exclude_each_other(
         (*TOY, "--sampler", "greedy", "--token", "cat"),
         (*TOY, "--sampler", "temperature(t=0.5)"),
         ("models", "imdb"),
-        ("presets",),
+        pytest.param(("presets",), marks=pytest.mark.packages),
     ],
 )
 def test_a_page_ends_with_its_last_line(run: Run, words: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
+from corelm.abilities import can_rewind
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE, ContinuousBatch
 from corelm.generation.endings import Endings
@@ -28,7 +29,7 @@ class Alone(corelm.Decoder):
     """An ordinary decoder of another class: it gets a session of its own."""
 
     def __call__(self, task):
-        assert isinstance(task.start().session, corelm.RewindableSession)
+        assert can_rewind(task.start().session)
         return corelm.Ancestral()(task)
 
 

@@ -7,7 +7,7 @@ import pytest
 from small_models import numbered_words
 
 import corelm
-from corelm import HiddenStateSession, RewindableSession
+from corelm.abilities import can_rewind, has_hidden_states
 from corelm.errors import CorelmError, UsageError
 from corelm.interop import CachedSession, check_session, session_faults
 from corelm.language_model import window_start
@@ -171,10 +171,10 @@ def test_an_interrupted_pass_leaves_no_half_cache(engine):
 
 def test_the_protocols_of_sessions(engine):
     session = start(engine, [[3]], VOCABULARIES["plain"])
-    assert isinstance(session, RewindableSession)
-    assert isinstance(session, HiddenStateSession)
+    assert can_rewind(session)
+    assert has_hidden_states(session)
     plain = CachedSession(engine, [[3]], VOCABULARIES["plain"], CONTEXT)
-    assert not isinstance(plain, HiddenStateSession)
+    assert not has_hidden_states(plain)
 
 
 @pytest.mark.parametrize("count", [0, 4])

@@ -37,7 +37,6 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.estimates import Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import effective_number, share_interval
 from corelm_report.metrics.sums import Sums
 
 import corelm
@@ -214,9 +213,7 @@ class Study:
         # As in a report: no interval where no text repeats anything.
         repetition = repetition if repetition and repetition[0] < repetition[1] else None
         yield "rep_2", truths[0]["rep_2"], repetition
-        hits, counts = of.by_unit(first["loops"]) if self.random else first["loops"]
-        share = sum(hits) / sum(counts)
-        loops = share_interval(share, effective_number(hits, counts))
+        loops = of.share(first["loops"]).ends
         yield "loops", truths[0]["loops"], loops
         yield "difference of surprisal", difference, (own["surprisal"] - other).interval()
 

@@ -26,7 +26,6 @@ from corelm_report.document.figures import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import effective_number, share_interval
 from corelm_report.metrics.sums import Sums, along_texts, ratio
 from statements import STATEMENTS, false_statements
 
@@ -77,8 +76,7 @@ def study_of_means(chain: str, design: Design, seed: int) -> Figures:
             continue
         ends = own.interval(scale=scale_of(name), limits=LIMITS.get(name))
         if name == "loops":
-            hits = inference.by_unit(sums) if inference.about_prompts else sums
-            ends = share_interval(own.value, effective_number(*hits))
+            ends = inference.share(sums).ends
         # As in a report: no interval where no text repeats anything.
         found[name] = own.value, ends if ends and ends[0] < ends[1] else None
         if name != "loops":

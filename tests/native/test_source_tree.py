@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+import corelm
+
 IMPORT = "import corelm; print(corelm.__file__); print(corelm.native.kernels is not None)"
 
 
@@ -18,8 +19,8 @@ IMPORT = "import corelm; print(corelm.__file__); print(corelm.native.kernels is 
 def clone(tmp_path: Path) -> Path:
     """A folder with the sources, as git has them."""
     compiled = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "pretrained", "*.o")
-    shutil.copytree(ROOT / "corelm", tmp_path / "corelm", ignore=compiled)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(Path(corelm.__file__).parent, tmp_path / "corelm", ignore=compiled)
+    shutil.copy(Path(__file__).parents[2] / "pyproject.toml", tmp_path)
     return tmp_path
 
 

@@ -215,6 +215,60 @@ def test_the_z_function_is_what_its_definition_says(sequence):
     assert z_function(sequence) == z_by_definition(sequence)
 
 
+def matches_by_the_z_function(tokens, breakers, shortest):
+    """Return the repetitions as they follow from the Z-function."""
+    backwards = tokens[::-1]
+    limit = next((i for i, token in enumerate(backwards) if token in breakers), len(tokens))
+    longest = {}
+    for follower, n in zip(backwards, [*z_function(backwards), 0][1:], strict=True):
+        n = min(n, limit)
+        if n >= max(shortest, longest.get(follower, 0)) and follower not in breakers:
+            longest[follower] = n
+    return longest
+
+
+@given(
+    st.lists(st.integers(0, 3), max_size=40),
+    st.integers(1, 5),
+    st.sets(st.integers(0, 4), max_size=2),
+    st.integers(0, 6),
+)
+def test_repetitions_are_those_of_the_z_function(part, times, breakers, shortest):
+    tokens = part * times
+    expected = matches_by_the_z_function(tokens, breakers, shortest)
+    assert repetitions(tokens, breakers, shortest) == expected
+
+
+def test_repetitions_where_hashes_collide():
+    # Parts of the Thue-Morse sequence have equal hashes modulo 2^64, whatever the multiplier.
+    word = [bin(i).count("1") % 2 for i in range(2**13)]
+    other = [1 - bit for bit in word]
+    for tokens in (word + other + word[::-1] + word, word + other, other + word + other):
+        expected = matches_by_the_z_function(tokens, (), 2)
+        assert repetitions(tokens, (), 2) == expected
+
+
+def test_long_repetitions_take_few_steps_of_python():
+    # Not by the clock: each step of Python would be a call of these or a line.
+    import sys
+
+    for tokens in ([5] * 30_000, [5, 6] * 15_000, [*range(900)] * 33):
+        lines = 0
+
+        def count(frame, event, argument):
+            nonlocal lines
+            lines += event == "line"
+            return count
+
+        sys.settrace(count)
+        try:
+            found = repetitions(tokens, (), 2)
+        finally:
+            sys.settrace(None)
+        assert max(found.values()) > 29_000 - 900
+        assert lines < 5_000
+
+
 def test_the_z_function_of_long_sequences_is_what_its_definition_says():
     rng = np.random.default_rng(1)
     for letters in (1, 2, 3, 50):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corelm.abilities import render_chat
 from corelm.cli.options.choices import (
     DECODER,
     Color,
@@ -41,7 +42,6 @@ from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
-from corelm.generation.prompts import render_chat
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, Rule
 from corelm.registry.models import MODEL, label

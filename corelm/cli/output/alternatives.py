@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corelm.abilities import texts_after
 from corelm.cli.output.words import share, visible
 from corelm.decoding.step import Step
 from corelm.filters import likeliest_tokens
 from corelm.generation.prompts import encoded
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import softmax
-from corelm.token_texts import texts_after
 
 
 class Alternative(NamedTuple):

@@ -126,6 +126,7 @@ def test_json_with_a_limit(run: Run, network: str) -> None:
     assert one["share_of_limit"] == pytest.approx(seconds / one["step_seconds"])
 
 
+@pytest.mark.packages
 def test_the_sampler_is_chosen_as_in_sample(run: Run) -> None:
     ways = {
         ("--t", "0.5"): "temperature(t=0.5)",

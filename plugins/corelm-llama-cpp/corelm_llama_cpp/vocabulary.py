@@ -113,7 +113,7 @@ class LlamaCppVocabulary:
         """Return the name of a token; of a special one, as it may be written in a text."""
         return llama.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
 
-    def render_chat(self, messages):
+    def render_chat(self, messages, tools=()):
         """Return the text of messages, up to where the answer begins.
 
         Raises:
@@ -121,7 +121,7 @@ class LlamaCppVocabulary:
         """
         if self.chat_template is None:
             raise UsageError(NO_TEMPLATE)
-        return self._template.render(messages)
+        return self._template.render(messages, tools)
 
     def decode(self, ids):
         """Return the text of ids, without special tokens."""

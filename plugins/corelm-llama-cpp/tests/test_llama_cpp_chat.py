@@ -3,9 +3,8 @@
 import pytest
 
 import corelm
+from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.language_model import ChatVocabulary
-from corelm.runs import render_chat
 
 pytest.importorskip("gguf", reason="pip install gguf")
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
@@ -18,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "This movie"}]
 
 def test_a_file_brings_its_chat_template(tmp_path):
     model = corelm.load(f"gguf:{tiny_gguf.write(tmp_path / 'chat.gguf', template=TEMPLATE)}")
-    assert isinstance(model.vocabulary, ChatVocabulary)
+    assert hasattr(model.vocabulary, "render_chat")
     text = render_chat(model.vocabulary, MESSAGES)
     assert text == "<|endoftext|>This movie<|im_end|>"
     ids = model.vocabulary.encode(text)

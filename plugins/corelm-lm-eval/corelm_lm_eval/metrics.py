@@ -10,10 +10,12 @@ from typing import Any
 from lm_eval.api import metrics as _of_the_harness  # noqa: F401 - registers its own ones first
 from lm_eval.api import registry as harness
 
-from corelm import LanguageModel, Metric
+from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import UsageError
 from corelm.runs import encoded, registry, teacher_forced
 from corelm_lm_eval.scoring import prefix
+
+Metric = SetMetric | TextMetric | TokenMetric | HumanMetric
 
 Answer = tuple[str, str]
 """The target of a document, and the text that the model wrote."""
@@ -29,17 +31,21 @@ class Evaluated:
 
 
 def register_metrics() -> None:
-    """Register the metric of each plugin that is not registered yet."""
+    """Register the metrics of plugins that aren't registered yet, with their default parameters."""
     for offer in registry().metrics():
         name = f"corelm_{offer.name.replace('-', '_')}"
         if name not in harness.metric_registry:
-            harness.register_aggregation(name)(partial(of_answers, offer.value))
+            harness.register_aggregation(name)(partial(_of_answers, offer.value))
             harness.register_metric(metric=name, higher_is_better=True, aggregation=name)(_answer)
 
 
 def _answer(references: Sequence[str], predictions: Sequence[str], **_: Any) -> Answer:
     """Return the target and the text of one document; the metrics combine all documents."""
     return references[0], predictions[0]
+
+
+def _of_answers(metric: type[Metric], answers: Sequence[Answer]) -> float:
+    return of_answers(metric(), answers)
 
 
 def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
@@ -55,8 +61,9 @@ def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
         raise UsageError("corelm's metrics read texts with the model `corelm`: evaluate this one")
     targets, texts = zip(*answers, strict=True)
     tokens = [model.vocabulary.encode(text) for text in texts]
-    if metric.of_text is not None:
-        first = tokens if metric.of_token is None else _numbers(metric.of_token, texts, model)
+    if isinstance(metric, TextMetric | TokenMetric):
+        of_texts = isinstance(metric, TextMetric)
+        first = tokens if of_texts else _numbers(metric.of_token, texts, model)
         pairs = zip(first, texts, strict=True)
         return _mean([value for pair in pairs if (value := metric.of_text(*pair)) is not None])
     return _mean(_figure(metric, targets, texts, tokens, model)())
@@ -76,16 +83,15 @@ def _numbers(
 
 
 def _figure(
-    metric: Metric,
+    metric: SetMetric | HumanMetric,
     targets: Sequence[str],
     texts: Sequence[str],
     tokens: Sequence[Sequence[int]],
     model: LanguageModel,
 ) -> Callable[[], Any]:
     """Return the function that computes a figure of a set of texts."""
-    if metric.compare is not None:
+    if isinstance(metric, HumanMetric):
         return partial(metric.compare(texts, targets, model), range(len(texts)))
-    assert metric.figure is not None
     return partial(metric.figure, tokens, texts)
 
 

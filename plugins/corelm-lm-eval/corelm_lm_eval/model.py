@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import corelm
 from corelm import LanguageModel
+from corelm.abilities import render_chat
 from corelm.errors import UsageError
 from corelm.runs import (
     BATCH,
@@ -27,7 +28,6 @@ from corelm.runs import (
     parts,
     plugin_of,
     registry,
-    render_chat,
     split_at,
     strategy,
     write_in_order,

@@ -245,29 +245,45 @@ def test_commas_in_brackets_belong_to_the_expression():
     assert (lm.seed, lm.rows, lm.unknown) == (4, 2, True)
 
 
+class Tokens(corelm.SetMetric):
+    def figure(self, tokens, texts):
+        return sum(map(len, tokens))
+
+
+class Letters(corelm.TextMetric):
+    def of_text(self, tokens, text):
+        return len(text) or None
+
+
+class Repeated(corelm.HumanMetric):
+    def compare(self, texts, human, model):
+        return lambda rows: [len(rows), len(human[0])]
+
+
+class Sizes(corelm.TokenMetric):
+    def of_token(self, logits):
+        return (logits > -math.inf).sum(axis=-1)
+
+    def of_text(self, numbers, text):
+        return sum(numbers) or None
+
+
+class Undefined(corelm.SetMetric):
+    def figure(self, tokens, texts):
+        return None
+
+
 def test_metrics_are_figures_of_the_texts_of_all_documents(monkeypatch):
     monkeypatch.setattr(Evaluated, "model", ToyModel())
     answers = [("the cat", "the dog"), ("a mat", "a"), ("x", "")]
-    count = corelm.Metric("tokens", lambda tokens, texts: sum(map(len, tokens)))
-    assert of_answers(count, answers) == 3
-    lengths = corelm.Metric("letters", of_text=lambda tokens, text: len(text) or None)
-    assert of_answers(lengths, answers) == (7 + 1) / 2
-    repeated = corelm.Metric(
-        "two values",
-        compare=lambda texts, human, model: lambda rows: [len(rows), len(human[0])],
-    )
-    assert of_answers(repeated, answers) == (3 + 7) / 2
-    sizes = corelm.Metric(
-        "words that can be drawn",
-        of_token=lambda logits: (logits > -math.inf).sum(axis=-1),
-        of_text=lambda numbers, text: sum(numbers) or None,
-    )
-    assert of_answers(sizes, answers) == (2 * 11 + 11) / 2  # all but padding and [UNK]
-    undefined = corelm.Metric("nothing", lambda tokens, texts: None)
-    assert math.isnan(of_answers(undefined, answers))
+    assert of_answers(Tokens(), answers) == 3
+    assert of_answers(Letters(), answers) == (7 + 1) / 2
+    assert of_answers(Repeated(), answers) == (3 + 7) / 2
+    assert of_answers(Sizes(), answers) == (2 * 11 + 11) / 2  # all but padding and [UNK]
+    assert math.isnan(of_answers(Undefined(), answers))
     monkeypatch.setattr(Evaluated, "model", None)
     with pytest.raises(UsageError, match="evaluate this one"):
-        of_answers(count, answers)
+        of_answers(Tokens(), answers)
 
 
 def test_the_metrics_of_installed_plugins_are_registered():

@@ -22,6 +22,7 @@ from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
 from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
 from corelm_report.plan.plan import NamedModel, plan
+from corelm_report.plan.prompt_file import Prompts
 from corelm_report.render import bibtex, markdown
 from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
@@ -186,7 +187,7 @@ def compare(
     model: StatelessModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
-    prompts: str | Sequence[str] | None = None,
+    prompts: str | Prompts | None = None,
     n: int = N,
     length: int = LENGTH,
     seed: int | None = None,
@@ -214,8 +215,9 @@ def compare(
         samplers: samplers, registered names or expressions, which may sweep over parameters as in
             `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. By default, a set that shows
             the range from greedy to uniform.
-        prompts: the beginning of the texts, or several beginnings. By default, the prompt of the
-            model.
+        prompts: the beginning of the texts, several beginnings, or a mapping from each to its
+            cluster, such as its document: then the clusters are the independent units. By default,
+            the prompt of the model.
         n: texts of each sampler for each prompt.
         length: tokens to draw for each text, at most.
         seed: the random seed of all texts; by default 1.
@@ -236,7 +238,8 @@ def compare(
             on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             By default human text if there is any, otherwise the first sampler.
-        metrics: names of metrics that plugins offer, to measure on the texts too.
+        metrics: metrics that plugins offer, to measure on the texts too: names, or names with
+            parameters, such as `mattr(window=30)`.
         texts: the number of texts of each prompt that the report keeps, or "all".
         scorer: a second language model, or the name of one, under which the surprisal of the texts
             is measured too. Bits per byte compare models with different vocabularies.

@@ -47,6 +47,7 @@ def parsed(text: str) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def report() -> corelm.Report:
+    pytest.importorskip("corelm_min_k", reason="pip install ./plugins/corelm-min-k")
     samplers = ["top_p(p=0.9) | temperature(t=0.7)", "min_p(p=0.1)", "xtc", "min_k",
                 "schedule(first=typical(p=0.5), last=greedy, over=5)", "greedy"]  # fmt: skip
     people = ["the cat sat on the mat", "a dog ran"]
@@ -143,6 +144,7 @@ REQUIRED = {
 }
 
 
+@pytest.mark.packages
 def test_published_works_have_what_their_type_needs_and_are_cited():
     package = ROOT / "plugins" / "corelm-report" / "corelm_report" / "render"
     works = tomllib.loads((package / "works.toml").read_text(encoding="utf-8"))

@@ -255,19 +255,24 @@ METRICS = """
 import corelm
 
 
-def words(tokens, texts):
-    print("printed by a metric")
-    return sum(len(text.split()) for text in texts) / len(texts)
+class Words(corelm.SetMetric):
+    meaning = "the words of a text"
+
+    def figure(self, tokens, texts):
+        print("printed by a metric")
+        return sum(len(text.split()) for text in texts) / len(texts)
 
 
-def leaves(tokens, texts):
-    raise SystemExit("\x1b[31mno")
+class Leaves(corelm.SetMetric):
+    meaning = "nothing"
+
+    def figure(self, tokens, texts):
+        raise SystemExit("\x1b[31mno")
 
 
 @corelm.hookimpl
 def corelm_metrics():
-    return {"words": corelm.Metric("the words of a text", words),
-            "leaves": corelm.Metric("nothing", leaves)}
+    return {"words": Words, "leaves": Leaves}
 """
 
 
@@ -315,7 +320,7 @@ def test_a_metric_that_fails_costs_its_figure_alone(
 def test_a_metric_that_is_not_there(
     report: Run, installed_plugin: Run, name: str, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CORELM_PLUGINS", "corelm-toy,corelm-words,corelm-broken")
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-report,corelm-toy,corelm-words,corelm-broken")
     installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
     installed_plugin("corelm-broken", {"broken": "corelm_broken"}, "1 / 0")
     result = report("--metric", name)

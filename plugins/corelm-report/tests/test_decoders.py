@@ -11,7 +11,8 @@ from corelm_report.render.overview import method, overview_columns
 from documents import typed
 
 import corelm
-from corelm import Ancestral, Decoder, HiddenStateSession, RewindableSession, param
+from corelm import Ancestral, Decoder, param
+from corelm.abilities import can_rewind, has_hidden_states
 from corelm.testing import ToyModel
 
 
@@ -190,8 +191,13 @@ def test_every_form_has_decoders(document):
 def test_a_counted_model_offers_what_the_model_does():
     counted = CountedModel(ToyModel(), prompt_length=1)
     session = counted.start([[11], [11]])
-    assert isinstance(session, RewindableSession)
-    assert isinstance(session, HiddenStateSession)
+    assert can_rewind(session)
+    assert has_hidden_states(session)
+    other = counted.start([[11], [11]]).fork()
+    other.join(counted.start([[4, 5]]))
+    assert other.next_logits().shape == (3, 13)
+    counted.calls = counted.tokens_read = 0
+    counted.start([[11], [11]])
     session.extend(np.array([[4, 5], [6, 7]]))
     session.rewind(1)
     assert np.array_equal(session.next_logits(), ToyModel().start([[11, 4], [11, 6]]).next_logits())

@@ -115,6 +115,7 @@ def test_no_name_is_a_command(name):
 
 def test_it_is_as_wide_as_a_page():
     """With decoders, targets and differences there are 11 columns; the most important ones stay."""
+    pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
     document = compare(
         ["top_p(p=0.9)", "typical", "beam(width=2)"], match="entropy=0.5", against="top_p(p=0.9)",
         n=8, seeds=[1, 2], reference=[f"{a} {b}" for a in TEXTS for b in TEXTS],

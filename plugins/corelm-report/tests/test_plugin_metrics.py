@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from documents import typed
 
 import corelm
 from corelm.errors import PluginError, UnknownNameError, UsageError
+from corelm.metric import Metric
 from corelm.registry.offers import Offer, Source, check_metric
 from corelm.registry.registry import Registry
 from corelm.testing import ToyModel
@@ -25,23 +27,39 @@ from corelm.testing import ToyModel
 Document = dict[str, Any]
 
 
-def tokens_per_text(tokens, texts):
-    return np.float32(sum(map(len, tokens)) / len(texts))
+class PerText(corelm.SetMetric):
+    meaning = "the mean number of tokens in a text"
+
+    def figure(self, tokens, texts):
+        return np.float32(sum(map(len, tokens)) / len(texts))
 
 
-def several(tokens, texts):
+class Loops(corelm.SetMetric):
+    meaning = "a name that corelm has itself"
+
+    def figure(self, tokens, texts):
+        return 0.5
+
+
+class Fails(corelm.SetMetric):
     """Fail on a sampler that always writes the same text."""
-    if len(texts) > 3 and len(set(texts)) == 1:
-        raise ValueError("one text\nalone")
-    return len(texts)
+
+    meaning = "a metric that fails on greedy <b>text</b>"
+
+    def figure(self, tokens, texts):
+        if len(texts) > 3 and len(set(texts)) == 1:
+            raise ValueError("one text\nalone")
+        return len(texts)
 
 
-METRICS = {
-    "per_text": corelm.Metric("the mean number of tokens in a text", tokens_per_text),
-    "loops": corelm.Metric("a name that corelm has itself", lambda tokens, texts: 0.5),
-    "fails": corelm.Metric("a metric that fails on greedy <b>text</b>", several),
-    "undefined": corelm.Metric("never defined", lambda tokens, texts: None),
-}
+class Undefined(corelm.SetMetric):
+    meaning = "never defined"
+
+    def figure(self, tokens, texts):
+        return None
+
+
+METRICS = {"per_text": PerText, "loops": Loops, "fails": Fails, "undefined": Undefined}
 PEOPLE = ["the cat sat on the mat", "the dog sat", "the mat", "the cat", "a dog ran"]
 NAMES = [f"my-package:{name}" for name in METRICS]
 
@@ -132,8 +150,15 @@ def offered(name, metric):
     return Offer(name, metric, Source("p", "1", name))
 
 
+class Repeated(corelm.SetMetric):
+    limits = (0.0, 2.5)
+
+    def figure(self, tokens, texts):
+        return [1.0, 2.0, 3.0]
+
+
 def test_repetitions_are_averaged_and_widen_the_interval():
-    metric = corelm.Metric("repeated", lambda tokens, texts: [1.0, 2.0, 3.0], limits=(0.0, 2.5))
+    metric = Repeated()
     found = plugin_metrics.measure([offered("repeated", metric)], [[3], [4]], ["a", "b"])
     assert found.values == {"p:repeated": 2.0}
     assert found.noise == {"p:repeated": pytest.approx(1 / 3)}
@@ -142,23 +167,37 @@ def test_repetitions_are_averaged_and_widen_the_interval():
     assert (low, high) == (pytest.approx(2 - 1.96 / 3**0.5, abs=1e-4), 2.5)
 
 
-def long_enough(tokens, text):
-    return float(len(tokens)) if len(tokens) >= 12 else None
+class LongTexts(corelm.TextMetric):
+    least: int = corelm.param(12, "tokens that a text has at least", ge=1)
+
+    @property
+    def meaning(self):
+        return f"tokens of a text with {self.least} at least"
+
+    def of_text(self, tokens, text):
+        return float(len(tokens)) if len(tokens) >= self.least else None
 
 
-def test_a_metric_of_a_text_counts_the_texts_that_have_it(monkeypatch):
+@pytest.fixture
+def offer(monkeypatch):
+    """A function that offers metrics under their names."""
+
+    def offer_metrics(**metrics):
+        plugins = Registry([])
+        hook = corelm.hookimpl(lambda: metrics)
+        plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
+        monkeypatch.setattr(plan, "registry", lambda: plugins)
+
+    return offer_metrics
+
+
+def test_a_metric_of_a_text_counts_the_texts_that_have_it(offer):
     """The others are left out, and a metric that no text has is named in a warning."""
-    metrics = {
-        "long": corelm.Metric("tokens of a long text", of_text=long_enough),
-        "longer": corelm.Metric("never defined", of_text=lambda tokens, text: None),
-    }
-    plugins = Registry([])
-    hook = corelm.hookimpl(lambda: metrics)
-    plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
-    monkeypatch.setattr(plan, "registry", lambda: plugins)
+    offer(long=LongTexts)
     report = corelm.compare(
-        ToyModel(), ["stochastic"], prompts="the", n=32, length=12, metrics=[*metrics]
-    )
+        ToyModel(), ["stochastic"], prompts="the", n=32, length=12,
+        metrics=["long", "long(least=13)"],
+    )  # fmt: skip
     own = report.to_dict()["samplers"][0]["generated_texts"]
     used = own["texts_used"]["my-package:long"]
     assert 0 < used < own["n"] == 32
@@ -166,40 +205,75 @@ def test_a_metric_of_a_text_counts_the_texts_that_have_it(monkeypatch):
     # All of them have 12, which says nothing of the next text: there is no interval.
     assert f"stochastic,generated_texts,my-package:long,12.0,,,{used}," in report.to_csv()
     assert f"of {used} texts" in report.to_html()
-    assert own["my-package:longer"] is None
-    [warning] = [each for each in report.to_dict()["warnings"] if "my-package:longer" in each]
-    assert warning.startswith("my-package:longer could not be measured for stochastic: it is undef")
+    longer = "my-package:long(least=13)"
+    assert own[longer] is None
+    [warning] = [each for each in report.to_dict()["warnings"] if longer in each]
+    assert warning.startswith(f"{longer} could not be measured for stochastic: it is undefined")
 
 
-def share_of_the_likeliest(logits):
-    return corelm.softmax(logits).max(axis=-1)
+def test_two_settings_of_one_metric_are_two_figures(offer):
+    """The default parameters leave the bare name; a condition may name either."""
+    offer(long=LongTexts)
+    names = ["long(least=12)", "long(least=1)", "long(1)", "long"]
+    document = corelm.compare(
+        ToyModel(), ["stochastic"], prompts="the", n=32, length=12, metrics=names
+    ).to_dict()
+    found = [(each["name"], each["meaning"]) for each in document["header"]["metrics"]]
+    assert found == [
+        ("my-package:long", "tokens of a text with 12 at least"),
+        ("my-package:long(least=1)", "tokens of a text with 1 at least"),
+    ]
+    own = document["samplers"][0]["generated_texts"]
+    assert own["my-package:long(least=1)"] < own["my-package:long"] == 12
+    known = [name for name, _ in found]
+    rows = [("stochastic", "stochastic")]
+    assert condition("stochastic.long(least=1) > 0", rows, known).metric == known[1]
 
 
-def spoil(logits):
-    logits[:] = 0
-    return logits[:, 0]
+def test_a_parameter_outside_its_rule_and_a_chain_are_refused(offer):
+    offer(long=LongTexts)
+    for text, reason in (
+        ("long(least=0)", "least must be at least 1, not 0"),
+        ("long(most=1)", "long has no parameter 'most'; it has: least"),
+        ("long | long", "is a chain; a metric is one name with its parameters"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(reason)):
+            corelm.compare(ToyModel(), ["greedy"], metrics=text)
 
 
-def test_a_metric_of_distributions_reads_the_model_behind_the_prompts(monkeypatch):
+class Surest(corelm.TokenMetric):
+    meaning = "a"
+
+    def of_token(self, logits):
+        return corelm.softmax(logits).max(axis=-1)
+
+    def of_text(self, numbers, text):
+        return max(numbers, default=None)
+
+
+class Tokens(Surest):
+    def of_text(self, numbers, text):
+        return len(numbers)
+
+
+class Spoils(Tokens):
+    def of_token(self, logits):
+        logits[:] = 0
+        return logits[:, 0]
+
+
+class One(Tokens):
+    def of_token(self, logits):
+        return 1.0
+
+
+def test_a_metric_of_distributions_reads_the_model_behind_the_prompts(offer):
     """Each text is read once, without its end token; a reference isn't needed."""
-    metrics = {
-        "surest": corelm.Metric(
-            "a", of_token=share_of_the_likeliest, of_text=lambda p, text: max(p, default=None)
-        ),
-        "tokens": corelm.Metric(
-            "a", of_token=share_of_the_likeliest, of_text=lambda p, text: len(p)
-        ),
-        "spoils": corelm.Metric("a", of_token=spoil, of_text=lambda p, text: 1),
-        "one": corelm.Metric("a", of_token=lambda logits: 1.0, of_text=lambda p, text: 1),
-    }
-    plugins = Registry([])
-    hook = corelm.hookimpl(lambda: metrics)
-    plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
-    monkeypatch.setattr(plan, "registry", lambda: plugins)
+    offer(surest=Surest, tokens=Tokens, spoils=Spoils, one=One)
     model = ToyModel()
     report = corelm.compare(
         model, ["temperature(t=2)"], prompts="the dog", n=12, length=6, seed=1, texts="all",
-        metrics=[*metrics],
+        metrics=["surest", "tokens", "spoils", "one"],
     )  # fmt: skip
     texts = corelm.generate(model, "the dog", sampler="temperature(t=2)", n=12, length=6, seed=1)
     [entry] = report.to_dict()["samplers"]
@@ -258,54 +332,62 @@ def test_an_unknown_name_suggests(monkeypatch):
     ],
 )
 def test_nonsense_is_refused(value, reason):
-    offer = Offer("bad", corelm.Metric("bad", lambda tokens, texts: value), Source("p", "1", "bad"))
-    found = plugin_metrics.measure([offer], [[3]], ["a"])
+    class Bad(corelm.SetMetric):
+        def figure(self, tokens, texts):
+            return value
+
+    found = plugin_metrics.measure([offered("bad", Bad())], [[3]], ["a"])
     assert (found.values, found.left_out, found.failures) == (
         {"p:bad": None}, {"p:bad": []}, {"p:bad": reason},
     )  # fmt: skip
 
 
 def test_a_metric_cannot_change_the_texts():
-    def greedy(tokens, texts):
-        tokens.clear()
-        texts.clear()
-        return 1
+    class Greedy(corelm.SetMetric):
+        def figure(self, tokens, texts):
+            tokens.clear()
+            texts.clear()
+            return 1
 
     tokens, texts = [[3, 4], [5]], ["a b", "c"]
-    offer = Offer("own", corelm.Metric("own", greedy), Source("p", "1", "own"))
-    assert plugin_metrics.measure([offer], tokens, texts).values == {"p:own": 1.0}
+    assert plugin_metrics.measure([offered("own", Greedy())], tokens, texts).values == {
+        "p:own": 1.0
+    }
     assert (tokens, texts) == ([[3, 4], [5]], ["a b", "c"])
 
 
 def test_a_comparison_is_made_once_for_all_parts_of_a_set():
     calls = []
 
-    def longer(texts, people, model):
-        calls.append((texts, people, model))
-        return lambda rows: sum(len(texts[i]) for i in rows) / len(people[0])
+    class Longer(corelm.HumanMetric):
+        def compare(self, texts, human, model):
+            calls.append((texts, human, model))
+            return lambda rows: sum(len(texts[i]) for i in rows) / len(human[0])
 
-    offer = Offer("longer", corelm.Metric("a", compare=longer), Source("p", "1", "longer"))
     model = ToyModel()
-    given = [offer], [[3, 4], [5]], ["ab", "c"]
+    given = [offered("longer", Longer())], [[3, 4], [5]], ["ab", "c"]
     found = plugin_metrics.measure(*given, plugin_metrics.HumanTexts(["four"], model))
     assert calls == [(["ab", "c"], ["four"], model)]
     assert (found.values, found.left_out) == ({"p:longer": 0.75}, {"p:longer": [0.25, 0.5]})
     assert plugin_metrics.measure(*given).values == {"p:longer": None}
 
 
+class NoMeaning(Tokens):
+    meaning = " "
+
+
+KINDS = "corelm.SetMetric or corelm.TextMetric or corelm.TokenMetric or corelm.HumanMetric"
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (len, "not a metric: it is <built-in function len>, not a corelm.Metric"),
-        (corelm.Metric(" ", len), "not a metric: it has no meaning; define it in a few words"),
-        (corelm.Metric("a", 3), "not a metric: the figure of it is not a function"),
-        (corelm.Metric("a"), "not a metric: it needs one of figure, compare and of_text"),
-        (corelm.Metric("a", len, len), "not a metric: it needs one of figure, compare and of_text"),
-        (corelm.Metric("a", len, of_token=len), "not a metric: it needs of_text with of_token"),
-        (
-            corelm.Metric("a", of_text=len, of_token=3),
-            "not a metric: the figure of it is not a function",
-        ),
+        (len, "not a metric: it is <built-in function len>, not a class"),
+        (Tokens(), "not a metric: it is Tokens(), not a class"),
+        (corelm.Sampler, f"not a metric: Sampler does not inherit {KINDS}"),
+        (Metric, f"not a metric: Metric does not inherit {KINDS}"),
+        (NoMeaning, "not a metric: it has no meaning; define it in a few words"),
+        (corelm.TokenMetric, "not a metric: TokenMetric has no of_token"),
     ],
 )
 def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.metrics.estimates import Estimate, closest_set
-from corelm_report.metrics.intervals import independent_difference
+from corelm_report.metrics.intervals import KnownByInterval
 from corelm_report.plan.human_corpus import HumanCorpus, beginnings
 from documents import compare
 
@@ -66,9 +66,8 @@ def test_the_difference_from_the_models_own_texts_is_paired_by_prompt(model_and_
     assert found["value"] == pytest.approx(own["surprisal"] - human["surprisal"])
     low, high = found["ci95"]
     assert low < 0 < high
-    unpaired = independent_difference(
-        own["surprisal"], own["ci95"]["surprisal"], human["surprisal"], human["ci95"]["surprisal"]
-    )
+    mine, theirs = (KnownByInterval(e["surprisal"], e["ci95"]["surprisal"]) for e in (own, human))
+    unpaired = (mine - theirs).ends
     assert high - low < (unpaired[1] - unpaired[0]) / 2
 
 
@@ -147,8 +146,8 @@ def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_an
         assert found["value"] == pytest.approx(own[name] - human[name])
         low, high = found["ci95"]
         assert low <= 0 <= high, name
-        ends = own["ci95"][name], human["ci95"][name]
-        apart = independent_difference(own[name], ends[0], human[name], ends[1])
+        mine, theirs = (KnownByInterval(each[name], each["ci95"][name]) for each in (own, human))
+        apart = (mine - theirs).ends
         assert high - low < most * (apart[1] - apart[0]), name
 
 

@@ -16,6 +16,7 @@ from corelm.runs import Strategy
 from corelm_serve.models import ServedModel
 from corelm_serve.scheduling.jobs import Job, Written
 from corelm_serve.tables import Column
+from corelm_serve.tool_calls import CallFormat, CallReader
 
 REASONS = {"end": "stop", "stop": "stop", "loop": "stop", "length": "length", "error": "error"}
 """corelm's reasons why a text ended, as OpenAI says them."""
@@ -45,6 +46,8 @@ class Call:
         usage: end the chunks with the usage.
         echo: begin each text with its prompt.
         is_chat: the texts are answers to messages.
+        is_masked: the sampler has masks, whose cost the answer has.
+        calls: how a text writes calls of tools; None if it may call none.
         notes: the engine whose settings were read, and settings without effect.
         id: the id of the answer.
         created: its time.
@@ -60,6 +63,8 @@ class Call:
     usage: bool = False
     echo: bool = False
     is_chat: bool = False
+    is_masked: bool = False
+    calls: CallFormat | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
@@ -118,15 +123,29 @@ def chosen(call: Call, written: Written) -> list[int]:
     return best(written, call.n) if len(written.texts) > call.n else [*range(call.n)]
 
 
-def about_text(text: Generation, entropies: list[float]) -> dict[str, Any]:
+def about_text(text: Generation, entropies: list[float], masked: bool) -> dict[str, Any]:
     """Return what corelm says of one text."""
     about = {"sample": text.sample, "finish_reason": text.finish_reason, "entropy": entropies}
-    return about | about_tokens(text.steps)
+    about |= about_tokens(text.steps, masked)
+    if masked:
+        about |= {"constraint_cost": text.constraint_cost, "is_cut_off": text.is_cut_off}
+    return about
 
 
-def about_tokens(records: Sequence[TokenRecord]) -> dict[str, Any]:
-    """Return the model's entropy at tokens that were measured."""
-    return {"model_entropy": [record.model_entropy for record in records]} if records else {}
+def about_tokens(records: Sequence[TokenRecord], masked: bool) -> dict[str, Any]:
+    """Return the figures of tokens that were measured.
+
+    Args:
+        records: of the tokens.
+        masked: with the model's probability of the tokens that masks allow.
+    """
+    if not records:
+        return {}
+    found = {"model_entropy": [record.model_entropy for record in records]}
+    if masked:  # a decoder's own steps lack it
+        masses = [record.allowed_mass for record in records]
+        found["allowed_mass"] = [None if math.isnan(mass) else mass for mass in masses]
+    return found
 
 
 def drawn_tokens(written: Sequence[Written]) -> int:
@@ -157,12 +176,12 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
     prompt = call.prompts[job.index] if call.echo else ""
     choice: dict[str, Any] = {
         "index": index,
-        "finish_reason": REASONS[text.finish_reason],
+        "finish_reason": reason_of(text.finish_reason),
         "logprobs": None,
-        "corelm": about_text(text, written.entropies[at]),
+        "corelm": about_text(text, written.entropies[at], call.is_masked),
     }
     if call.is_chat:
-        choice["message"] = {"role": "assistant", "content": text.text, "refusal": None}
+        choice |= _message(call, text)
     else:
         choice["text"] = prompt + text.text
     if job.tables is not None:
@@ -174,3 +193,23 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
         column.add(text.steps, written.tables[at])
         choice |= column.as_chat() if call.is_chat else column.as_completion()
     return choice
+
+
+def _message(call: Call, text: Generation) -> dict[str, Any]:
+    """Return the parts of a choice that an answer to messages has."""
+    message: dict[str, Any] = {"role": "assistant", "content": text.text, "refusal": None}
+    if call.calls is None:
+        return {"message": message}
+    reader = CallReader(call.calls)
+    reader.add(text.text, last=True)
+    if not reader.calls:
+        return {"message": message}
+    message["content"] = reader.content or None
+    message["tool_calls"] = [each.document for each in reader.calls]
+    return {"message": message, "finish_reason": reason_of(text.finish_reason, called=True)}
+
+
+def reason_of(finish_reason: str, *, called: bool = False) -> str:
+    """Return why a text ended, as OpenAI says it."""
+    reason = REASONS[finish_reason]
+    return "tool_calls" if called and reason == "stop" else reason

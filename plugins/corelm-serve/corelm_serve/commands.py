@@ -40,6 +40,14 @@ def serve(
             help="Another name of this machine in URLs; may be given more than once.",
         ),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A web page's origin, such as https://example.org, whose scripts may ask; may be "
+            "given more than once. Default: none.",
+        ),
+    ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Ask for no token; on a loopback address only.")
     ] = False,
@@ -94,6 +102,7 @@ def serve(
         raise UsageError(f"{TOKEN} must have visible ASCII characters alone, as a header has")
     with listen(host, port) as socket:
         port = socket.getsockname()[1]
+        access = Access.to(host, port, token, allow_host or (), allow_origin or ())
         service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
         if not is_loopback(host):
             typer.echo(
@@ -102,7 +111,7 @@ def serve(
                 err=True,
             )
         typer.echo(url_of(host, port, token))
-        run(service, Access.to(host, port, token, allow_host or ()), socket)
+        run(service, access, socket)
 
 
 def loaded(

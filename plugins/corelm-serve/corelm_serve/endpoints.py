@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import anyio
 from anyio.to_thread import run_sync
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError, ended_by
 from corelm_serve.events import Stream
-from corelm_serve.exchange import Inbox, written
+from corelm_serve.exchange import ClientGoneError, Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
@@ -60,6 +60,8 @@ async def read_body(request: Request) -> Any:
                 body += chunk
                 if len(body) > limit:
                     raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
+    except ClientDisconnect:  # in the middle, also where it has closed its own side alone
+        raise ClientGoneError from None
     except TimeoutError:
         raise ApiError(f"the body took more than {BODY_SECONDS} seconds", 408) from None
     request.state.length = len(body)

@@ -51,6 +51,16 @@ class ApiError(Exception):
         self.status, self.param, self.code = status, param, code
         self.headers = headers or {}
 
+    def within(self, name: str) -> ApiError:
+        """Return the same error, with its field as a part of another, such as `messages[0].role`.
+
+        Args:
+            name: the other field, or a place in a list, such as `[0]`.
+        """
+        inner = self.param or ""
+        path = name + ("." if inner and not inner.startswith("[") else "") + inner
+        return ApiError(self.message, self.status, param=path, code=self.code, headers=self.headers)
+
     @property
     def document(self) -> dict[str, Any]:
         """The error as OpenAI's clients read it."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from corelm_serve.answers import REASONS, Call, about_tokens
+from corelm import TokenRecord
+from corelm_serve.answers import Call, about_tokens, reason_of
 from corelm_serve.errors import as_api_error
 from corelm_serve.json_parts import encode, parts
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
 from corelm_serve.tables import Column
+from corelm_serve.tool_calls import CallReader
 
 END = b"data: [DONE]\n\n"
 
@@ -30,6 +34,8 @@ class Stream:
         self._start = f"data: {encode(call.head)[:-1]},"  # alike in all chunks
         self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
         self._columns: dict[tuple[int, int], Column] = {}
+        self._readers: dict[tuple[int, int], CallReader] = {}
+        self._costs: defaultdict[tuple[int, int], float] = defaultdict(float)
         self._is_first = True
         self.drawn = 0
         """The tokens drawn so far."""
@@ -90,16 +96,26 @@ class Stream:
         return {"index": index, name: what, "finish_reason": None, "logprobs": None}
 
     def _choice(self, job: Job, piece: Piece) -> dict[str, Any]:
-        added = {"content": piece.text} if self._call.is_chat else piece.text
+        key, called = (job.index, piece.sample), False
+        added: Any = {"content": piece.text} if self._call.is_chat else piece.text
+        if self._call.calls is not None:
+            reader = self._readers.setdefault(key, CallReader(self._call.calls))
+            added = reader.add(piece.text, last=piece.finish_reason is not None)
+            called = bool(reader.calls)
         choice = self._bare(job, piece.sample, added)
         choice["corelm"] = {
             "sample": piece.sample,
             "entropy": piece.entropies,
-            **about_tokens(piece.records),
+            **about_tokens(piece.records, self._call.is_masked),
         }
+        if self._call.is_masked:
+            self._costs[key] += constraint_cost(piece.records)
         if piece.finish_reason is not None:
-            choice["finish_reason"] = REASONS[piece.finish_reason]
+            choice["finish_reason"] = reason_of(piece.finish_reason, called=called)
             choice["corelm"]["finish_reason"] = piece.finish_reason
+            if self._call.is_masked:
+                cost = self._costs[key]
+                choice["corelm"]["constraint_cost"] = cost if math.isfinite(cost) else None
         if job.tables is not None:
             choice |= self._tables(job, piece)
         return choice
@@ -115,6 +131,12 @@ class Stream:
         column.forget()
         column.add(piece.records, piece.tables)
         return column.as_chat() if self._call.is_chat else column.as_completion()
+
+
+def constraint_cost(records: Sequence[TokenRecord]) -> float:
+    """Return the sum of -ln of the allowed masses of tokens, in nats; infinite for a mass of 0."""
+    masses = [record.allowed_mass for record in records]
+    return sum((-math.log(mass) if mass else math.inf for mass in masses), 0.0)
 
 
 def ends(what: Event) -> bool:

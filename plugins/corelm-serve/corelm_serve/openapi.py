@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(route.path.replace(":path", ""), {})[route.method.lower()] = _operation(
             route
         )
-    schemas = {route.body.__name__: route.body.schema() for route in ROUTES if route.body}
+    schemas = {route.body.__name__: route.body.body_schema() for route in ROUTES if route.body}
     return {
         "openapi": "3.1.0",
         "info": {"title": "corelm serve", "version": corelm_version()},

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.runs import Strategy, parts, render_chat
+from corelm.abilities import render_chat
+from corelm.runs import Strategy, parts
 from corelm_serve.answers import Call
+from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.chat import ChatRequest
@@ -32,6 +34,7 @@ def completion_call(
     request.check()
     served = find(models, request.model)
     strategy, notes = strategy_of(request, rest)
+    strategy = with_format(strategy, request)
     prompts = request.prompts
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
     check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
@@ -41,7 +44,9 @@ def completion_call(
     scored = request.echo and request.logprobs is not None
     shared: dict[str, Any] = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
     shared |= {"tables": request.logprobs, "scored": scored}
-    shared["measured"] = request.logprobs is not None or request.texts > request.n
+    measured = request.logprobs is not None or request.texts > request.n
+    is_masked = has_masks(strategy)
+    shared["measured"] = measured or is_masked
     jobs = [
         make_job(each, strategy, request, limits, tell, index=index, **shared)
         for index, each in enumerate(ids)
@@ -56,7 +61,8 @@ def completion_call(
     options = request.stream_options
     return Call(
         served, strategy, seed, jobs, texts, request.n, request.stream,
-        options is not None and options.include_usage, request.echo, notes=notes,
+        options is not None and options.include_usage, request.echo,
+        is_masked=is_masked, notes=notes,
     )  # fmt: skip
 
 
@@ -70,18 +76,21 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     request.check()
     served = find(models, request.model)
     strategy, notes = strategy_of(request, rest)
+    strategy, calls = with_tools(with_format(strategy, request), request, served)
     length = request.length(limits.length)
     check_at_most("max_tokens", length, limits.length, "tokens")
     check_at_most("n", request.n, limits.rows, "texts")
+    described = [tool.document for tool in request.tools if request.tool_choice != "none"]
     try:
         messages = [message.document for message in request.messages]
-        prompt = render_chat(served.model.vocabulary, messages)
+        prompt = render_chat(served.model.vocabulary, messages, described)
     except CorelmError as error:
-        raise as_api_error(error, "messages") from error
-    seed = request.seed_or_fresh
+        raise as_api_error(error, "tools" if described else "messages") from error
+    seed, is_masked = request.seed_or_fresh, has_masks(strategy)
     job = make_job(
         served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
-        length=length, tables=request.tables, measured=request.logprobs,
+        length=length, tables=request.tables,
+        measured=request.logprobs or is_masked,
     )  # fmt: skip
     check_work([job], limits)
     prepare_stages(strategy, served, job.ids)
@@ -97,6 +106,8 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
         request.stream,
         usage,
         is_chat=True,
+        is_masked=is_masked,
+        calls=calls,
         notes=notes,
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, LanguageModel, RewindableSession, log_softmax
+from corelm import Array, LanguageModel, log_softmax
+from corelm.abilities import can_rewind
 from corelm.errors import UsageError
 from corelm.filters import likeliest_tokens
 from corelm.runs import ModelLogits
@@ -122,7 +123,7 @@ def score_together(
     for row, text in zip(ids, texts, strict=True):
         row[: len(text)] = text
     session = model.start(ids[:, :first])
-    if not isinstance(session, RewindableSession):
+    if not can_rewind(session):
         raise UsageError("this model scores one token after the other")
     before = session.next_logits()[:, None]
     session.extend(ids[:, first:])
@@ -139,7 +140,7 @@ def score_together(
 
 def read_block(session: Any, block: np.ndarray) -> Array:
     """Read a block of one text; return (time, vocabulary): the logits after each of its tokens."""
-    if isinstance(session, RewindableSession):
+    if can_rewind(session):
         session.extend(block[None])
         after: Array = session.last_logits(len(block))[0]
         return after

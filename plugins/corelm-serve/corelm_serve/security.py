@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from corelm.errors import UsageError
+from corelm.runs import shown
 from corelm_serve.errors import ApiError
 from corelm_serve.responses import error_response
 from corelm_serve.routes import ROUTES
@@ -42,16 +46,23 @@ class Access:
         any_address: also take any IP address with the port, as where the server listens on all. A
             name that points here by DNS rebinding is no address.
         token: the token; None for none.
+        origins: other origins whose pages may ask, each whole.
     """
 
     hosts: frozenset[str]
     port: int
     any_address: bool = False
     token: str | None = None
+    origins: frozenset[str] = frozenset()
 
     @classmethod
     def to(
-        cls, host: str, port: int, token: str | None = None, names: Iterable[str] = ()
+        cls,
+        host: str,
+        port: int,
+        token: str | None = None,
+        names: Iterable[str] = (),
+        origins: Iterable[str] = (),
     ) -> Access:
         """Return the access to a server that listens on a host and a port.
 
@@ -60,12 +71,16 @@ class Access:
             port: the port.
             token: the token; None for none.
             names: more names of the machine.
+            origins: other origins whose pages may ask, such as `https://example.org`.
+
+        Raises:
+            UsageError: something else than an origin.
         """
         known = {host, *names, *(LOOPBACK if is_loopback(host) or is_any(host) else ())}
         hosts = {_with_port(name, port) for name in known if not is_any(name)}
         if port == 80:  # clients leave it out
             hosts |= {_bracketed(name) for name in known}
-        return cls(frozenset(hosts), port, is_any(host), token)
+        return cls(frozenset(hosts), port, is_any(host), token, frozenset(map(origin_of, origins)))
 
     @property
     def cookie(self) -> str:
@@ -88,8 +103,8 @@ class Access:
     def check_origin(self, headers: Headers, host: str) -> None:
         """Raise if a page of another origin asks."""
         for origin in headers.getlist("origin"):
-            if origin.lower() != f"http://{host}":
-                message = "pages of other origins may not use this server"
+            if origin.lower() != f"http://{host}" and origin not in self.origins:
+                message = "pages of other origins may not use this server; see --allow-origin"
                 raise ApiError(message, 403, code="wrong_origin")
 
     def is_mine(self, given: str) -> bool:
@@ -122,6 +137,15 @@ class Guard:
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
+        # Around the check of the token: a browser's preflight has none, and its page reads errors.
+        self._shared = CORSMiddleware(
+            self._admit,
+            allow_origins=access.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization",),
+            expose_headers=("Retry-After",),
+            allow_private_network=True,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -135,15 +159,24 @@ class Guard:
             await send(message)
 
         try:
+            headers = Headers(scope=scope)
+            self._access.check_origin(headers, self._access.check_host(headers))
+            answer = self._shared if self._access.origins else self._admit
+        except ApiError as error:
+            answer = error_response(error)
+        await answer(scope, receive, with_headers)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that comes from a page that may ask, or from no page."""
+        try:
             answer = self._check(scope)
         except ApiError as error:
             answer = error_response(error)
-        await (answer or self._app)(scope, receive, with_headers)
+        await (answer or self._app)(scope, receive, send)
 
     def _check(self, scope: Scope) -> ASGIApp | None:
         """Return a response that ends the request; None if it may go on."""
         headers = Headers(scope=scope)
-        self._access.check_origin(headers, self._access.check_host(headers))
         if scope["path"] in OPEN:
             return None
         if scope["path"] in PAGES and (given := _query_token(scope)):
@@ -157,6 +190,24 @@ class Guard:
         if self._access.is_mine(given):
             response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict")
         return response
+
+
+def origin_of(text: str) -> str:
+    """Return an origin as browsers write it: scheme, name and port.
+
+    Raises:
+        UsageError: something else, such as `*`.
+    """
+    if text in ("*", "null"):
+        reason = "any page" if text == "*" else "every file, and frames of any page"
+        raise UsageError(f"--allow-origin {text} would be {reason}; name each origin")
+    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", text.lower())
+    if found is None:
+        message = f"--allow-origin must be such as https://example.org, not {shown(text)}"
+        raise UsageError(message)
+    scheme, host, port = found.groups()
+    is_default = port in (None, ":80" if scheme == "http" else ":443")
+    return f"{scheme}://{host}" + ("" if is_default else port)
 
 
 def is_loopback(host: str) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Array, ByteVocabulary, ContextualVocabulary, TokenRecord, Vocabulary
-from corelm.runs import text_writer
+from corelm import Array, TokenRecord, Vocabulary
+from corelm.abilities import has_texts_after, has_token_bytes, text_writer
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
 
@@ -147,11 +147,11 @@ class Column:
         vocabulary, ids = self._vocabulary, [int(i) for i in self._rows[place].ids]
         if not ids:
             return []
-        if isinstance(vocabulary, ContextualVocabulary):
+        if has_texts_after(vocabulary):
             end = self._before + place
             after = vocabulary.texts_after(self._ids[max(0, end - NEAR) : end])
             texts = [after[token] for token in ids]
-        elif isinstance(vocabulary, ByteVocabulary):
+        elif has_token_bytes(vocabulary):
             texts = [_text_of(vocabulary.token_bytes(token)) for token in ids]
         else:
             texts = [vocabulary.decode([token]) for token in ids]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corelm import ByteVocabulary, Vocabulary
-from corelm.runs import encoded, text_writer, token_name
+from corelm import Vocabulary
+from corelm.abilities import has_token_bytes, text_writer, token_name
+from corelm.runs import encoded
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -68,7 +69,7 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
         "unk_token_id": vocabulary.unknown,
         "chat_template": getattr(vocabulary, "chat_template", None),
         "tokenizer_class": type(vocabulary).__name__,
-        "is_bytes": isinstance(vocabulary, ByteVocabulary),
+        "is_bytes": has_token_bytes(vocabulary),
     }
 
 

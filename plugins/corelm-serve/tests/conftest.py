@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 from urllib.parse import quote
 
 import pytest
@@ -12,13 +11,11 @@ import pytest
 pytest.importorskip("corelm_serve", reason="pip install ./plugins/corelm-serve")
 pytest.importorskip("httpx2", reason="pip install httpx2")
 
-import uvicorn
 from corelm_serve.app import create_app
 from corelm_serve.security import Access
-from corelm_serve.server import listen
 from corelm_serve.service import Service
 from corelm_serve.settings import Limits
-from serve_client import URL, Client, ToyModel, register
+from serve_client import URL, Client, ToyModel, register, served
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TOKEN = "a-token"
@@ -64,16 +61,8 @@ def address():
     measured.manifest = {
         "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
     }
-    service = Service({"toy": ToyModel(), "cats": measured}, Limits(stall=1))
-    with listen("127.0.0.1", 0) as socket:
-        port = socket.getsockname()[1]
-        app = create_app(service, Access.to("127.0.0.1", port, TOKEN))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(30)
+    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=1), TOKEN) as found:
+        yield found
 
 
 @pytest.fixture

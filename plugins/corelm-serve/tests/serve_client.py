@@ -1,8 +1,15 @@
 """A client of the server, and samplers that misbehave."""
 
+import contextlib
 import json
+import threading
 import time
 
+import uvicorn
+from corelm_serve.app import create_app
+from corelm_serve.security import Access
+from corelm_serve.server import listen
+from corelm_serve.service import Service
 from starlette.testclient import TestClient
 
 import corelm
@@ -10,7 +17,7 @@ from corelm import param
 from corelm.runs import registry
 from corelm.testing import ToyModel
 
-__all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample"]
+__all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample", "served"]
 
 URL = "http://127.0.0.1:8000"
 
@@ -42,6 +49,28 @@ class Client(TestClient):
         assert response.status_code == 200, response.text
         assert response.headers["content-type"].startswith("text/event-stream")
         return events_of(response.text)
+
+
+@contextlib.contextmanager
+def served(models, limits=None, token=None, **access):
+    """Yield the address of a server in a thread of this process.
+
+    Args:
+        models: its models by name.
+        limits: its limits.
+        token: its token.
+        access: more arguments of `Access.to`.
+    """
+    service = Service(models, limits)
+    with listen("127.0.0.1", 0) as socket:
+        port = socket.getsockname()[1]
+        app = create_app(service, Access.to("127.0.0.1", port, token, **access))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join(30)
 
 
 def events_of(text):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 
@@ -9,6 +10,7 @@ import pytest
 import uvicorn
 from corelm_serve import server
 from corelm_serve.server import Connection, listen
+from serve_client import ToyModel, served
 from serve_process import SOON
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -72,6 +74,21 @@ def test_a_connection_without_a_request_is_closed(opened, monkeypatch, sent):
     with contextlib.suppress(OSError):  # closed already
         connection.sendall(sent)
     assert rest(connection) == b""
+
+
+@pytest.mark.parametrize("missing", [0, 3, 40])
+def test_a_client_that_closes_its_own_side_has_gone_and_is_no_failure(caplog, missing):
+    body = json.dumps({"model": "toy", "prompt": "the", "max_tokens": 4000, "n": 8}).encode()
+    with caplog.at_level("INFO"), served({"toy": ToyModel(end=False)}) as url:
+        host, port = url.removeprefix("http://").split(":")
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=SOON) as connection:
+            connection.sendall(head.encode() + body[: len(body) - missing])
+            connection.shutdown(socket.SHUT_WR)
+            assert rest(connection) == b""
+    assert "Traceback" not in caplog.text
+    assert "POST /v1/completions 499" in caplog.text
 
 
 @pytest.mark.parametrize("more", [b"", b"GE"])

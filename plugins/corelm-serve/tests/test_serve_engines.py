@@ -11,8 +11,8 @@ pytest.importorskip("corelm_transformers", reason="pip install ./plugins/corelm-
 
 from corelm_transformers.model import TransformersModel  # noqa: E402
 
+from corelm.abilities import render_chat  # noqa: E402
 from corelm.interop.testing import tiny_tokenizer  # noqa: E402
-from corelm.runs import render_chat  # noqa: E402
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"

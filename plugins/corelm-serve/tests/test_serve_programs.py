@@ -28,6 +28,27 @@ OPEN_WEBUI = {
 }  # fmt: skip
 """A chat with all of Advanced Params that corelm has."""
 
+MIKUPAD = {
+    "model": "toy", "prompt": "the cat", "temperature": 0.7, "penalize_nl": False,
+    "presence_penalty": 0, "frequency_penalty": 0, "top_p": 0.95, "top_k": 40, "min_p": 0,
+    "stream": True, "max_tokens": 1024, "logprobs": 10, "repetition_penalty": 1.1,
+    "repetition_penalty_range": 256, "ban_eos_token": False,
+}  # fmt: skip
+"""A prediction with the defaults, by an OpenAI-compatible endpoint; the seed -1 isn't sent."""
+
+KOBOLDAI_LITE = {
+    "max_tokens": 768, "model": "toy", "temperature": 0.75, "top_p": 0.92,
+    "presence_penalty": 0.050000000000000044, "prompt": "the cat", "stream": True,
+}  # fmt: skip
+"""A turn in story mode, by an OpenAI-compatible endpoint without chat completions, recorded."""
+
+KOBOLDAI_LITE_CHAT = {
+    "max_tokens": 768, "model": "chat", "temperature": 0.75, "top_p": 0.92,
+    "stop": ["### Instruction:", "### Response:"], "presence_penalty": 0.050000000000000044,
+    "messages": [{"role": "user", "content": "the cat"}], "stream": True,
+}  # fmt: skip
+"""A turn in instruct mode with chat completions, recorded."""
+
 
 @pytest.fixture
 def client(open_client):
@@ -86,3 +107,43 @@ def chat_text(events):
     """Return the whole text of the first choice."""
     choices = [choice for event in events for choice in event["choices"]]
     return "".join(choice["delta"]["content"] for choice in choices)
+
+
+def test_mikupad_predicts_with_its_defaults(client):
+    events = events_of(client.post("/v1/completions", json=MIKUPAD).text)
+    about = events[0]["corelm"]
+    assert about["engine"] == "text-generation-webui"
+    assert about["sampler"].endswith("temperature(t=0.7) | top_k(k=40) | top_p(p=0.95)")
+    [expected] = sample(
+        ToyModel(), "the cat", sampler=about["sampler"], seed=about["seed"], length=1024
+    )
+    assert complete(events) == expected
+    for event in events:  # it reads the first choice, and the likely tokens of the first place
+        [choice] = event["choices"]
+        assert isinstance(choice["text"], str)
+        assert all(isinstance(top, dict) for top in choice["logprobs"]["top_logprobs"])
+
+
+def test_koboldai_lite_writes_a_story(client):
+    events = events_of(client.post("/v1/completions", json=KOBOLDAI_LITE).text)
+    about = events[0]["corelm"]
+    [expected] = sample(
+        ToyModel(), "the cat", sampler=about["sampler"], seed=about["seed"], length=768
+    )
+    assert complete(events) == expected
+
+
+def test_koboldai_lite_chats(client):
+    events = events_of(client.post("/v1/chat/completions", json=KOBOLDAI_LITE_CHAT).text)
+    about = events[0]["corelm"]
+    [expected] = sample(
+        ChatModel(), "the cat ", sampler=about["sampler"], seed=about["seed"], length=768
+    )
+    assert chat_text(events) == expected
+
+
+def test_koboldai_lite_is_told_which_of_its_other_fields_are_not_known(client):
+    other = {"max_context_length": 6144, "max_length": 768, "rep_pen": 1.05, "top_a": 0, "tfs": 1}
+    response = client.post("/v1/completions", json=KOBOLDAI_LITE | other)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "max_context_length"

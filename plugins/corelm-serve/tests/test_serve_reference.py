@@ -66,7 +66,7 @@ BAD = [
 @pytest.mark.parametrize("body", GOOD)
 def test_the_schema_allows_what_is_read(body):
     CompletionRequest.read(body)
-    jsonschema.validate(body, CompletionRequest.schema())
+    jsonschema.validate(body, CompletionRequest.body_schema())
 
 
 @pytest.mark.parametrize("body", BAD)
@@ -74,7 +74,7 @@ def test_the_schema_refuses_what_is_refused(body):
     with pytest.raises(ApiError):
         CompletionRequest.read(body)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(body, CompletionRequest.schema())
+        jsonschema.validate(body, CompletionRequest.body_schema())
 
 
 def test_a_conversation_in_the_schema():
@@ -83,12 +83,12 @@ def test_a_conversation_in_the_schema():
         "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
     }
     ChatRequest.read(body)
-    jsonschema.validate(body, ChatRequest.schema())
+    jsonschema.validate(body, ChatRequest.body_schema())
     body["messages"][0]["content"][0]["type"] = "image"
     with pytest.raises(ApiError):
         ChatRequest.read(body)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(body, ChatRequest.schema())
+        jsonschema.validate(body, ChatRequest.body_schema())
 
 
 @pytest.mark.slow

@@ -207,4 +207,4 @@ def test_what_a_kind_reads_its_schema_allows(kind, good, bad):
 def test_every_field_has_a_line_of_help():
     for each in CompletionRequest.fields():
         assert each.metadata["help"]
-        assert each.name in CompletionRequest.schema()["properties"]
+        assert each.name in CompletionRequest.body_schema()["properties"]

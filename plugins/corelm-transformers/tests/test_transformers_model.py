@@ -11,7 +11,8 @@ from corelm_transformers import TransformersModel, as_logits_processor
 from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
-from corelm import CorelmError, HiddenStateSession, RewindableSession
+from corelm import CorelmError
+from corelm.abilities import can_rewind, has_hidden_states
 from corelm.testing import MODEL_LAWS
 
 SIZE = len(TOKENIZER)
@@ -134,7 +135,8 @@ def test_the_engine_sees_each_token_once():
 def test_hidden_states_are_those_of_the_engine(model):
     texts = np.random.default_rng(3).integers(0, SIZE, (2, 7))
     session = model.start(texts)
-    assert isinstance(session, (RewindableSession, HiddenStateSession))
+    assert can_rewind(session)
+    assert has_hidden_states(session)
     with torch.no_grad():
         output = model._model(torch.from_numpy(texts), output_hidden_states=True)
     expected = output.hidden_states[-1][:, -4:].float().numpy()

@@ -29,6 +29,7 @@ from corelm.commands import (
 from corelm.errors import UsageError
 from corelm.runs import MODEL, Parameter, Rule, label
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
@@ -99,7 +100,10 @@ def report(
     prompts: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="A file of prompts, one a line. Default: the model's own prompt."
+            metavar="FILE",
+            help="A file of prompts, one a line, or JSON lines with the cluster of each, such as "
+            'its document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: the '
+            "model's own prompt.",
         ),
     ] = None,
     prompts_from_reference: Annotated[
@@ -160,7 +164,8 @@ def report(
             metavar="METRIC",
             autocompletion=metric_names,
             help="Measure this figure of the texts too, which a plugin offers (`corelm plugins` "
-            "lists them); may be given more than once.",
+            'lists them), by its name or with parameters, such as "mattr(window=30)"; may be '
+            "given more than once.",
         ),
     ] = None,
     scorer: Annotated[
@@ -246,7 +251,7 @@ def report(
             language_model,
             label(model),
             None if not samplers else [text_argument(text) for text in samplers],
-            prompts=None if prompts is None else read_prompts(prompts),
+            prompts=None if prompts is None else _prompts_in(prompts),
             n=count,
             length=length,
             seed=seed,
@@ -262,6 +267,10 @@ def report(
         )
         opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
         return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
+
+
+def _prompts_in(file: str) -> Prompts:
+    return read_clustered(file) if file.endswith(JSON_LINES) else read_prompts(file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:

@@ -11,7 +11,7 @@ from corelm_report.document.figures import OF_SETS, OF_TEXTS
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import Estimate, estimates
 from corelm_report.document.parts import Json
-from corelm_report.metrics.intervals import independent_difference
+from corelm_report.metrics.intervals import KnownByInterval
 
 SCHEMA = "corelm_report-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")
@@ -103,7 +103,10 @@ def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:
     for first in estimates(before):
         other = second.get((first.view, first.figure))
         if other is not None and first.figure not in left_out:
-            ends = independent_difference(other.value, other.interval, first.value, first.interval)
+            before_it, after_it = (
+                KnownByInterval(each.value, each.interval) for each in (first, other)
+            )
+            ends = (after_it - before_it).ends
             yield {
                 "view": first.view,
                 "metric": first.figure,

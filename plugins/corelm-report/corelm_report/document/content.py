@@ -149,7 +149,9 @@ class Difference(Part):
         p: the two-sided p-value of its being 0; below 5 % where the interval excludes 0.
         units: the number of independent units that it is over.
         between, within: the variance of the paired difference of a text between prompts and within
-            them; None if the texts are not paired, or each prompt has one text.
+            them; None if each prompt has one text. Without pairs, as with human text, they are
+            those of the sampler's own figure.
+        other: the variance of the figure that is subtracted; None if the texts are paired.
     """
 
     value: float | None
@@ -158,6 +160,7 @@ class Difference(Part):
     units: int | None = None
     between: float | None = field(default=None, metadata=IF_GIVEN)
     within: float | None = field(default=None, metadata=IF_GIVEN)
+    other: float | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(kw_only=True)
@@ -247,7 +250,7 @@ class Entry(Part):
 
 @dataclass(kw_only=True)
 class HumanEntry(Entry):
-    """The entry of human text."""
+    """The entry of human text, or of one half of it with its differences from the other half."""
 
     name: str = HUMAN
     description: str = ""
@@ -255,6 +258,12 @@ class HumanEntry(Entry):
     temperature: TemperatureFit | None = None
     generated_texts: GeneratedTexts | None = None
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
+    differences: Differences | None = field(default=None, metadata=IF_GIVEN)
+
+    @property
+    def label(self) -> str:
+        """The name by which the report lists it."""
+        return self.name
 
 
 @dataclass(kw_only=True)
@@ -360,6 +369,7 @@ class Document(Part):
     drawable: int
     bounds: Bounds
     human: HumanEntry | None = field(default=None, metadata={"key": "reference"})
+    human_halves: HumanEntry | None = field(default=None, metadata=IF_GIVEN)
     samplers: list[SamplerEntry]
     closest: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
@@ -372,6 +382,6 @@ class Document(Part):
 
     @property
     def entries(self) -> list[Entry]:
-        """Every entry that has figures, the human one first."""
-        human: list[Entry] = [self.human] if self.human else []
+        """Every entry that has figures, the human ones first."""
+        human = [each for each in (self.human, self.human_halves) if each is not None]
         return [entry for entry in [*human, *self.samplers] if not entry.error]

@@ -26,6 +26,8 @@ from corelm_report.document.numbers import (
 from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, Scale
 
 HUMAN = "human"
+HUMAN_HALVES = "human against human"
+"""The entry of one half of the human texts, compared with the other half."""
 TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
 """The two views, by their keys: the same contexts for every sampler, and texts of its own."""
 ENTROPY, DIVERGENCE = ("entropy", "divergence")

@@ -77,6 +77,7 @@ class Header(Part):
     scorer: str | None = field(default=None, metadata=IF_GIVEN)
     second_scorer: ModelName | None = None
     prompts: list[str]
+    clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
     n: int
     length: int
     seed: int
@@ -88,3 +89,8 @@ class Header(Part):
     matched: list[MatchTarget] = field(default_factory=list)
     ci: str | None = field(default=None, metadata=IF_GIVEN)
     sources: list[Citation] = field(default_factory=list)
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}

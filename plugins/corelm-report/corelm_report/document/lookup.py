@@ -129,7 +129,7 @@ def short_names(full_names: Iterable[str]) -> dict[str, str]:
         >>> short_names(["a:mtld", "b:mtld", "a:loops", "a:mattr"])
         {'a:mtld': 'a:mtld', 'b:mtld': 'b:mtld', 'a:loops': 'a:loops', 'a:mattr': 'mattr'}
     """
-    short = {name: name.rpartition(":")[2] for name in full_names}
+    short = {name: name.partition(":")[2] for name in full_names}
     uses = Counter([*short.values(), *names()])
     return {name: own if uses[own] == 1 else name for name, own in short.items()}
 

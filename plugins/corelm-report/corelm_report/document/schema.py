@@ -219,7 +219,8 @@ def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
     vocabulary, drawable = document["vocabulary"], document["drawable"]
     if drawable > vocabulary:
         yield f"drawable: expected at most the vocabulary, {vocabulary}, got {drawable}"
-    entries = {"reference": document["reference"]} if document["reference"] else {}
+    human = {name: document.get(name) for name in ("reference", "human_halves")}
+    entries = {name: entry for name, entry in human.items() if entry}
     entries |= {f"samplers[{i}]": entry for i, entry in enumerate(document["samplers"])}
     for path, entry in entries.items():
         for view in VIEWS:

@@ -42,7 +42,7 @@ from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, SURPRISAL, TextSet
 from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import of_exponential, of_interval
+from corelm_report.metrics.intervals import KnownByInterval, of_exponential, of_interval
 from corelm_report.metrics.selection import Point, best_of, front
 from corelm_report.metrics.sums import Sums, by_position, total
 
@@ -231,7 +231,7 @@ def _from_people(
     """Return the difference of a figure of texts from the same figure of human texts."""
     value, name = mine.value - other.value, mine.figure
     if name == LOOPS:
-        return own.difference_of_loops(other.value, other.interval)
+        return own.difference_of_loops(KnownByInterval(other.value, other.interval))
     if people is not None and mine.interval and other.interval:
         return replace(own.difference(people, name), value=value)
     first = own.estimate(name)
@@ -244,8 +244,16 @@ def _from_people(
             math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
         )
         second = of_exponential(surprisal)
-    both = first - second
-    return Difference(value=value, ci95=both.interval(), p=both.p_value(), units=first.units)
+    both, parts = first - second, own.parts(name, None)
+    return Difference(
+        value=value,
+        ci95=both.interval(),
+        p=both.p_value(),
+        units=first.units,
+        between=parts.between if parts else None,
+        within=parts.within if parts else None,
+        other=second.variance if parts else None,
+    )
 
 
 def _set_size(human: HumanEntry) -> int | None:

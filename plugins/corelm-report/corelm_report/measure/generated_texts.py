@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import (
-    Array,
-    Generation,
-    HiddenStateSession,
-    LanguageModel,
-    RewindableSession,
-    Sampler,
-    Session,
-    Step,
-    Vocabulary,
-)
+from corelm import Array, Generation, LanguageModel, Sampler, Session, Step, Vocabulary
+from corelm.abilities import SessionWrapper
 from corelm.errors import SamplerError
 from corelm.runs import (
     BATCH,
@@ -244,12 +235,7 @@ class CountedModel:
     def start(self, tokens: ArrayLike) -> Session:
         """Start a session of the model that counts too."""
         self._count_texts(np.asarray(tokens))
-        session = self._model.start(tokens)
-        # Decoders test what a session can do, so the counted one can do that and no more.
-        kind = KINDS[
-            isinstance(session, RewindableSession), isinstance(session, HiddenStateSession)
-        ]
-        return kind(session, self)
+        return CountedSession(self._model.start(tokens), self)
 
     def _count_texts(self, tokens: NDArray[Any]) -> None:
         texts, time = tokens.shape
@@ -257,7 +243,7 @@ class CountedModel:
         self.tokens_read += texts * max(time - self._prompt_length, 1)
 
 
-class CountedSession:
+class CountedSession(SessionWrapper):
     """A session whose steps a model counts.
 
     Args:
@@ -265,55 +251,12 @@ class CountedSession:
         counts: the model that counts.
     """
 
-    def __init__(self, session: Any, counts: CountedModel) -> None:
-        self._session, self._counts = session, counts
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
-        logits: Array = self._session.next_logits()
-        return logits
+    def __init__(self, session: Session, counts: CountedModel) -> None:
+        super().__init__(session)
+        self._counts = counts
 
     def extend(self, tokens: NDArray[Any]) -> None:
         """Append tokens, and count them."""
         self._counts.calls += 1
         self._counts.tokens_read += tokens.size
-        self._session.extend(tokens)
-
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        self._session.select(rows)
-
-
-class _Rewindable(CountedSession):
-    """A counted session that can drop tokens."""
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        logits: Array = self._session.last_logits(count)
-        return logits
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self._session.rewind(count)
-
-
-class _HiddenStates(CountedSession):
-    """A counted session with access to hidden states."""
-
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at each of the last tokens."""
-        states: Array = self._session.hidden_states(count)
-        return states
-
-
-class _RewindableHiddenStates(_Rewindable, _HiddenStates):
-    """A counted session that can drop tokens and has hidden states."""
-
-
-KINDS = {
-    (False, False): CountedSession,
-    (True, False): _Rewindable,
-    (False, True): _HiddenStates,
-    (True, True): _RewindableHiddenStates,
-}
-"""The class of a session by what the model's can do: rewind, and return hidden states."""
+        super().extend(tokens)

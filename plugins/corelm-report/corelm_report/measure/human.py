@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from corelm_report.document.numbers import share
 from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts
+from corelm_report.measure.human_halves import human_against_human
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
@@ -43,10 +44,22 @@ from corelm_report.plan.plan import Plan
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
 
 
-def from_texts(
-    plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer
-) -> tuple[HumanEntry, TextSet]:
-    """Measure the human entry on human texts; return it, and the texts.
+class People(NamedTuple):
+    """Human text as a report has it.
+
+    Attributes:
+        entry: its entry.
+        texts: the texts.
+        halves: the entry of one half of them, compared with the other; None if they are too few.
+    """
+
+    entry: HumanEntry
+    texts: TextSet
+    halves: HumanEntry | None
+
+
+def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer) -> People:
+    """Measure the human entry on human texts.
 
     Args:
         plan: the plan of the report.
@@ -78,7 +91,8 @@ def from_texts(
         generated_texts=of_texts,
         failed_metrics=measured.failures,
     )
-    return entry, measured
+    floor = human_against_human(plan, texts, scores, band(on_contexts))
+    return People(entry, measured, floor)
 
 
 def _note_on_copies(contexts: Contexts) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import LanguageModel, Metric
+from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
 from corelm_report.metrics.text_figures import Groups, left_out
@@ -82,10 +82,12 @@ def measure(
         groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
-        >>> from corelm import Metric
         >>> from corelm.registry.offers import Source
-        >>> count = Metric("the number of tokens", lambda tokens, texts: sum(map(len, tokens)))
-        >>> offer = Offer("count", count, Source("corelm-count", "1", "count"))
+        >>> class Count(SetMetric):
+        ...     meaning = "the number of tokens"
+        ...     def figure(self, tokens, texts):
+        ...         return sum(map(len, tokens))
+        >>> offer = Offer("count", Count(), Source("corelm-count", "1", "count"))
         >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
@@ -94,7 +96,7 @@ def measure(
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
-        if offer.value.of_text is not None:
+        if not isinstance(offer.value, SetMetric | HumanMetric):
             continue
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
@@ -125,26 +127,29 @@ def of_texts(
         logits: the model's, before each token of the texts; metrics of them are undefined without.
 
     Example:
-        >>> from corelm import Metric
         >>> from corelm.registry.offers import Source
-        >>> length = Metric("tokens of a text", of_text=lambda tokens, text: len(tokens) or None)
-        >>> offer = Offer("length", length, Source("corelm-count", "1", "length"))
+        >>> class Length(TextMetric):
+        ...     meaning = "tokens of a text"
+        ...     def of_text(self, tokens, text):
+        ...         return len(tokens) or None
+        >>> offer = Offer("length", Length(), Source("corelm-count", "1", "length"))
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
         {'corelm-count:length': array([ 2., nan])}
     """
     found = FiguresOfTexts()
     numbers = _of_tokens(metrics, len(tokens), logits, found.failures)
     for offer in metrics:
-        name, figure = offer.full_name, offer.value.of_text
-        if figure is None:
+        name, metric = offer.full_name, offer.value
+        if not isinstance(metric, TextMetric | TokenMetric):
             continue
         found.values[name] = np.full(len(tokens), np.nan)
-        if name in found.failures or (logits is None and offer.value.of_token is not None):
+        if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
             with plugin_errors():
+                of_text: Callable[[Any, str], Any] = metric.of_text
                 values = [
-                    _mean(_checked(figure(tuple(each), text)))
+                    _mean(_checked(of_text(tuple(each), text)))
                     for each, text in zip(numbers.get(name, tokens), written, strict=True)
                 ]
             found.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
@@ -160,7 +165,7 @@ def _of_tokens(
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
-    functions = {o.full_name: o.value.of_token for o in metrics if o.value.of_token is not None}
+    functions = {o.full_name: o.value.of_token for o in metrics if isinstance(o.value, TokenMetric)}
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
     for some in logits if logits is not None and functions else ():
         some.logits.setflags(write=False)  # a plugin cannot change them for the next one
@@ -188,14 +193,17 @@ def _one_a_row(value: Any, rows: int) -> list[float]:
     return [float(number) for number in numbers]
 
 
-def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | None) -> Function:
+def _figure(
+    metric: SetMetric | HumanMetric, texts: Sequence[TokensAndText], human: HumanTexts | None
+) -> Function:
     """Return the function from the indices of some texts to the metric's value."""
-    figure, compare = metric.figure, metric.compare
-    if compare is None:
-        return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
+    if isinstance(metric, SetMetric):
+        return lambda rows: metric.figure(
+            [list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]
+        )
     if human is None:
         return lambda rows: None
-    return compare([text for _, text in texts], list(human.texts), human.scorer)
+    return metric.compare([text for _, text in texts], list(human.texts), human.scorer)
 
 
 def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:

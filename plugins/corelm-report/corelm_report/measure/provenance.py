@@ -56,9 +56,10 @@ SAMPLED = 1000
 INTERVALS = (
     "95 %: Student's t over independent units, from the figure without each of them in turn "
     "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
-    "says where that is further. The units are the prompts if there are 8 or more: then "
-    "it is about prompts like these; else the units are the texts of one seed and sample, and it "
-    "is about these prompts. None where fewer than 8 units differ from the others. Wilson's score "
+    "says where that is further. The units are the prompts, or their clusters, if there are 8 or "
+    "more: then it is about prompts like these; else the units are the texts of one seed and "
+    "sample, and it is about these prompts. None where fewer than 8 units differ from the others. "
+    "Wilson's score "
     "interval for the share of texts that end in loops; self-BLEU has none where fewer than 8 "
     "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
     "samplers are paired by unit, and so are those from human continuations of the same prompts; "
@@ -105,6 +106,7 @@ def header(
         scorer=plan.model_name,
         second_scorer=None if plan.scorer is None else _model_name(plan.scorer),
         prompts=list(plan.prompts),
+        clusters=list(plan.clusters) or None,
         n=plan.n,
         length=plan.length,
         seed=plan.seeds[0],
@@ -122,9 +124,7 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(
-                    offer.value.figure or offer.value.compare or offer.value.of_text
-                ),
+                source=source_of_docstring(type(offer.value)),
             )
             for offer in plan.metrics
         ],
@@ -163,7 +163,7 @@ def warnings(
         )
     # The number of units follows from the design alone: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
-    if len(Inference.of_design(texts)) < FEWEST:
+    if len(Inference.of_design(texts, clusters=plan.cluster_of)) < FEWEST:
         yield (
             f"intervals need at least {FEWEST} texts of each prompt (--samples), or as "
             "many prompts (--prompts)"

@@ -88,6 +88,7 @@ class ReportRun:
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
         self._people: TextSet | None = None
+        self._halves: HumanEntry | None = None
         self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
 
     def document(self) -> Document:
@@ -151,6 +152,7 @@ class ReportRun:
             drawable=drawable,
             bounds=Bounds(min=0.0, max=math.log(drawable)),
             human=human,
+            human_halves=self._halves,
             samplers=list(entries),
             closest=near.rows,
             too_few=near.too_few,
@@ -182,16 +184,17 @@ class ReportRun:
         if contexts.source == HUMAN:
             return Inference.of_texts(contexts.texts)
         # `DrawContexts` has the first sample of every prompt, then the second.
-        return Inference.of_design([(i % prompts, 0, i // prompts) for i in range(n)])
+        samples = [(i % prompts, 0, i // prompts) for i in range(n)]
+        return Inference.of_design(samples, clusters=dict(enumerate(self._plan.clusters)))
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
-        entry, measured = from_texts(self._plan, texts, record, some, self._human_scores)
-        self._people = measured
-        return entry
+        found = from_texts(self._plan, texts, record, some, self._human_scores)
+        self._people, self._halves = found.texts, found.halves
+        return found.entry
 
     def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])
@@ -306,10 +309,11 @@ class ReportRun:
         for done, (entry, record, drawn, scores) in enumerate(columns):
             self._stages.progress("figures", done, len(self._entries))
             if entry.error is None:
-                metrics = self._plan.metrics
+                plan = self._plan
                 own = TextSet(
-                    drawn, human_band, metrics, scores, self._human_texts, model=self._plan.model
-                )
+                    drawn, human_band, plan.metrics, scores, self._human_texts, model=plan.model,
+                    clusters=plan.cluster_of,
+                )  # fmt: skip
                 found[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found

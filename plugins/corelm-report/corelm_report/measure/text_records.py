@@ -10,7 +10,8 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, ByteVocabulary, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm.abilities import has_token_bytes, texts_after
 from corelm.filters import likeliest_tokens
 from corelm.runs import (
     END,
@@ -20,7 +21,6 @@ from corelm.runs import (
     prompt_and_text,
     rank,
     teacher_forced,
-    texts_after,
 )
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
@@ -313,7 +313,7 @@ def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int
         >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
         8
     """
-    if isinstance(vocabulary, ByteVocabulary):  # a token may be a part of a character
+    if has_token_bytes(vocabulary):  # a token may be a part of a character
         return sum(len(vocabulary.token_bytes(token)) for token in ids)
     prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
     return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -19,15 +20,8 @@ from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
-from corelm_report.metrics.inference import GENERATED, HUMAN, Inference
-from corelm_report.metrics.intervals import (
-    effective_number,
-    independent_difference,
-    of_exponential,
-    p_of_ends,
-    perplexity,
-    share_interval,
-)
+from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
+from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
 from corelm_report.metrics.ngrams import sharing
 from corelm_report.metrics.sets import of_sets, of_subsets, subsets
 from corelm_report.metrics.sums import Band, Sums, by_position, ratio
@@ -91,6 +85,7 @@ class TextSet:
         model: the report's model, for metrics of its next-token distributions.
         source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
             occurs twice is one unit.
+        clusters: the cluster of each prompt, if prompts have some.
 
     Attributes:
         records: the records of all texts.
@@ -122,8 +117,9 @@ class TextSet:
         set_size: int | None = None,
         model: LanguageModel | None = None,
         source: str = GENERATED,
+        clusters: Mapping[str, str] | None = None,
     ) -> None:
-        self.records, self._source = records, source
+        self.records, self._source, self._clusters = records, source, clusters
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = ratios(records, human_band, scores)
@@ -184,7 +180,8 @@ class TextSet:
         some = [self.records[i] for i in texts]
         if self._source == HUMAN:
             return Inference.of_texts([tuple(record["tokens"]) for record in some])
-        return Inference.of_design([(r["prompt"], r["seed"], r["sample"]) for r in some])
+        samples = [(r["prompt"], r["seed"], r["sample"]) for r in some]
+        return Inference.of_design(samples, clusters=self._clusters)
 
     def estimate(self, name: str) -> Estimate | None:
         """Return a figure with the influence of each unit; None if it is undefined."""
@@ -249,7 +246,7 @@ class TextSet:
         ends, surprisal = ci95[SURPRISAL], means[SURPRISAL]
         ci95[PERPLEXITY] = ends and [perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
-        _, ci95[LOOPS] = self._loops()
+        ci95[LOOPS] = self.loops.ends
         for name in self._sets[0].left_out:
             ci95[name] = self._set_interval(name)
         return GeneratedTexts(
@@ -285,7 +282,9 @@ class TextSet:
         """The units for intervals of these texts alone: copies of a text are one."""
         if not self.are_copies:
             return self.inference
-        return Inference.of_names([record["prompt"] for record in self.records])
+        clusters = self._clusters or {}
+        names = [clusters.get(each["prompt"], each["prompt"]) for each in self.records]
+        return replace(Inference.of_names(names), about_prompts=True)
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         own, limits = self._own_inference, self._limits.get(name)
@@ -337,14 +336,16 @@ class TextSet:
             return Difference(value=None, ci95=None)
         if name == LOOPS:
             # Where no text loops, no text differs: combine the score intervals.
-            return self.difference_of_loops(*other._loops())
+            return self.difference_of_loops(other.loops)
         found = own - their
         decided = self._is_decided(name) and other._is_decided(name)
         # Pairs of texts that all differ by the same say nothing about the next pair, unless the
         # samplers write the same texts each time.
         fixed = self.are_copies and other.are_copies
         decided = decided and (found.variance > 0 or fixed)
-        parts = self.inference.parts(self._less(other, name)) if name in self._means else None
+        # Human texts are a sample of their own unless they continue the same prompts.
+        alone = own.influence.keys().isdisjoint(their.influence)
+        parts = self.parts(name, None if alone else other)
         return Difference(
             value=found.value,
             ci95=found.interval() if decided else None,
@@ -352,7 +353,17 @@ class TextSet:
             units=found.units,
             between=None if parts is None else parts.between,
             within=None if parts is None else parts.within,
+            other=their.variance if alone and parts is not None else None,
         )
+
+    def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
+        """Return the variance of a mean, or of its paired difference, between and within prompts.
+
+        None if it is no mean, or if each prompt has one text.
+        """
+        if name not in self._means:
+            return None
+        return self.inference.parts(self._less(other, name) if other else self._means[name])
 
     def _less(self, other: TextSet, name: str) -> Sums:
         """Return the paired differences of a mean over texts; no text if they are not paired."""
@@ -368,26 +379,18 @@ class TextSet:
         ]
         return moved, [1.0] * n
 
-    def difference_of_loops(self, share: float | None, ends: Interval | None) -> Difference:
-        """Return the share of looping texts minus a share that has its own score interval."""
-        own, mine = self._loops()
-        if own is None or share is None:
-            return Difference(value=None, ci95=None)
-        found = independent_difference(own, mine, share, ends)
-        units = len(self._own_inference)
-        p = p_of_ends(own - share, found, max(units - 1, 1))
-        return Difference(value=own - share, ci95=found, p=p, units=units)
+    def difference_of_loops(self, other: KnownByInterval) -> Difference:
+        """Return the share of looping texts minus one that has its own score interval."""
+        found = self.loops - other
+        return Difference(value=found.value, ci95=found.ends, p=found.p_value(), units=found.units)
+
+    @cached_property
+    def loops(self) -> KnownByInterval:
+        """The share of the texts that end in loops."""
+        return self._own_inference.share(self._per_text[LOOPS])
 
     def _samples(self) -> list[tuple[str, int, int]]:
         return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
-
-    def _loops(self) -> tuple[float | None, Interval | None]:
-        share = self.of_set[LOOPS]
-        sums, own = self._per_text[LOOPS], self._own_inference
-        # Texts of few prompts are independent, as the interval is about these prompts.
-        of_prompts = own.about_prompts or self.are_copies
-        n = effective_number(*(own.by_unit(sums) if of_prompts else sums))
-        return share, share_interval(share, n)
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:

@@ -4,24 +4,27 @@ Texts of different prompts, seeds and samples have different random numbers, so 
 independent once the prompts are chosen. With many prompts a statement is about prompts like these:
 the prompts are the units, as texts of one prompt have that prompt in common. With few prompts,
 which say little about others, it is about these prompts: the units are the texts, each with the
-texts of the other prompts that have its seed and sample.
+texts of the other prompts that have its seed and sample. Prompts may belong to clusters, as the
+paragraphs of a document do: then the clusters are the units in the place of the prompts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.sums import Sums
+from corelm_report.metrics.intervals import KnownByInterval, effective_number, share_interval
+from corelm_report.metrics.sums import Sums, ratio
 
 MANY = 8
-"""The number of prompts from which an interval is about prompts like these."""
+"""The number of prompts, or of clusters of them, from which an interval is about others too."""
 GROUPS = 64
 """The number of parts of a set that are left out in turn, at most."""
 
@@ -39,9 +42,9 @@ class Inference:
         of: the index of the unit of each text.
         units: the name of each unit; texts of two samplers whose units have the same names are
             paired.
-        prompts: the index of the prompt of each text.
-        about_prompts: True if the units are prompts, so that statements are about prompts like
-            these; False if they are about these prompts.
+        prompts: the index of the prompt of each text, or of its cluster if prompts have some.
+        about_prompts: True if the units are prompts or clusters of them, so that statements are
+            about others like these; False if they are about these prompts.
 
     Example:
         >>> texts = Inference.of_design([("a prompt", 1, i) for i in range(9)])
@@ -56,21 +59,31 @@ class Inference:
     about_prompts: bool = False
 
     @classmethod
-    def of_design(cls, samples: Sequence[Sample], source: str = GENERATED) -> Inference:
-        """Return the units of texts: their prompts if there are many.
+    def of_design(
+        cls,
+        samples: Sequence[Sample],
+        source: str = GENERATED,
+        clusters: Mapping[Any, Hashable] | None = None,
+    ) -> Inference:
+        """Return the units of texts: their prompts if there are many, or the clusters of these.
 
         Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (questions as clusters).
 
         Args:
             samples: the prompt, seed and sample of each text.
             source: `GENERATED` or `HUMAN`.
+            clusters: the cluster of each prompt, such as its document; by default each is its own.
 
         Example:
             >>> designs = [[(p, 1, i) for p in range(n) for i in range(2)] for n in (2, 8)]
             >>> [list(Inference.of_design(each).of) for each in designs]
             [[0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]]
+            >>> pages = [(p, 1, 0) for p in range(16)]
+            >>> len(Inference.of_design(pages, clusters={p: p // 2 for p in range(16)}))
+            8
         """
-        prompts = [prompt for prompt, _, _ in samples]
+        found = clusters or {}
+        prompts = [found.get(prompt, prompt) for prompt, _, _ in samples]
         many = len(set(prompts)) >= MANY
         names = prompts if many else [(source, seed, sample) for _, seed, sample in samples]
         return replace(cls.of_names(names, prompts), about_prompts=many)
@@ -118,6 +131,22 @@ class Inference:
             sums: (texts,) the two numbers of each text.
         """
         return Estimate.of_ratio(self._sample, *self.by_unit(sums))
+
+    def share(self, sums: Sums) -> KnownByInterval:
+        """Return a share of texts with its score interval, which has a width even at 0 and at 1.
+
+        Args:
+            sums: (texts,) 1 if a text has the property, and 1 if it can have it.
+
+        Example:
+            >>> texts = Inference.of_names(range(64))
+            >>> [round(end, 3) for end in texts.share(([0.0] * 64, [1.0] * 64)).ends]
+            [0.0, 0.057]
+        """
+        # Texts of few prompts are independent, as the interval is about these prompts.
+        n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
+        value = ratio(sums)
+        return KnownByInterval(value, share_interval(value, n), len(self))
 
     def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
         """Return a figure of a whole set, from the set without each of `groups`."""

@@ -1,4 +1,4 @@
-"""Intervals of shares of texts, of differences of figures that are known by their intervals alone.
+"""Intervals of shares of texts, and figures that are known by their intervals alone.
 
 Every other interval is that of an `Estimate`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -114,56 +115,49 @@ def _least(hits: float) -> float:
     return float(np.interp(hits, range(len(POISSON)), POISSON)) if hits < len(POISSON) else hits
 
 
-def independent_difference(
-    first: float | None,
-    first_ends: Interval | None,
-    second: float | None,
-    second_ends: Interval | None,
-) -> Interval | None:
-    """Return the interval of the difference of two figures of different texts.
+@dataclass(frozen=True)
+class KnownByInterval:
+    """A figure that is known by its interval alone, such as a share or one of an earlier report.
 
-    None if either figure is undefined or has no interval.
+    The difference of two is for independent texts.
 
     Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
     general approach (the method of variance estimates recovery).
 
-    Args:
-        first: the first figure.
-        first_ends: its interval.
-        second: the figure that is subtracted.
-        second_ends: its interval.
+    Attributes:
+        value: the figure; None if it is undefined.
+        ends: its 95 % interval; None if it has none.
+        units: the number of independent units behind it, if that is known.
 
     Example:
-        >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
-        [-1.0, 9.0]
+        >>> apart = KnownByInterval(5.0, [2.0, 8.0], 10) - KnownByInterval(1.0, [-3.0, 5.0])
+        >>> apart.value, apart.ends, round(apart.p_value(), 3)
+        (4.0, [-1.0, 9.0], 0.104)
     """
-    if first is None or first_ends is None or second is None or second_ends is None:
-        return None
-    below = math.hypot(first - first_ends[0], second_ends[1] - second)
-    above = math.hypot(first_ends[1] - first, second - second_ends[0])
-    return [first - second - below, first - second + above]
 
+    value: float | None
+    ends: Interval | None
+    units: int | None = None
 
-def p_of_ends(value: float | None, ends: Interval | None, freedom: float) -> float | None:
-    """Return the p-value of a difference, from the end of its interval nearer to 0.
+    def __sub__(self, other: KnownByInterval) -> KnownByInterval:
+        if self.value is None or other.value is None:
+            return KnownByInterval(None, None)
+        value, ends = self.value - other.value, None
+        if self.ends is not None and other.ends is not None:
+            below = math.hypot(self.value - self.ends[0], other.ends[1] - other.value)
+            above = math.hypot(self.ends[1] - self.value, other.value - other.ends[0])
+            ends = [value - below, value + above]
+        return KnownByInterval(value, ends, self.units)
 
-    It is below 5 % where the interval excludes 0.
-
-    Args:
-        value: the difference.
-        ends: its 95 % interval.
-        freedom: the degrees of freedom of its error.
-
-    Example:
-        >>> round(p_of_ends(1.0, [0.0, 2.0], 9), 3), p_of_ends(0.0, [0.0, 0.0], 9)
-        (0.05, 1.0)
-    """
-    if value is None or ends is None:
-        return None
-    half = value - ends[0] if value > 0 else ends[1] - value
-    if value == 0 or half <= 0:
-        return 1.0 if value == 0 else 0.0
-    return tails(abs(value) / half * student(0.975, freedom), freedom)
+    def p_value(self) -> float | None:
+        """Return the two-sided p-value of its being 0, below 5 % where the interval excludes 0."""
+        if self.value is None or self.ends is None:
+            return None
+        half = self.value - self.ends[0] if self.value > 0 else self.ends[1] - self.value
+        if self.value == 0 or half <= 0:
+            return 1.0 if self.value == 0 else 0.0
+        freedom = math.inf if self.units is None else max(self.units - 1, 1)
+        return tails(abs(self.value) / half * student(0.975, freedom), freedom)
 
 
 def of_interval(value: float, ends: Interval) -> Estimate:

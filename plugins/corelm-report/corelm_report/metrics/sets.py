@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_report.metrics.estimates import NORMAL, Estimate, Interval
+from corelm_report.metrics.estimates import Estimate, Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import share_interval
 from corelm_report.metrics.ngrams import Texts
 from corelm_report.metrics.text_figures import loops, text_figures
 
@@ -62,7 +61,8 @@ def figures_of_sets(
     means = {name: _mean(values) for name, values in columns.items()}
     ci95 = {name: _interval(values) for name, values in columns.items()}
     looping = loops([text for some in sets for text in some])
-    ci95["loops"] = share_interval(float(looping.mean()), len(looping)) if looping.size else None
+    of_texts = Inference.of_names(range(len(looping)))
+    ci95["loops"] = of_texts.share((looping.tolist(), [1.0] * len(looping))).ends
     return SetFigures(count, len(sets[0]), length, means, ci95)
 
 
@@ -121,12 +121,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
-    """Return the interval of the mean, from its standard error over the sets."""
+    """Return the interval of the mean, whose units are the sets."""
     known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return None
-    half = NORMAL * float(np.std(known, ddof=1)) / math.sqrt(len(known))
-    return [float(np.mean(known)) - half, float(np.mean(known)) + half]
+    found = Inference.of_names(range(len(known))).estimate((known, [1.0] * len(known)))
+    return None if found is None else found.interval()
 
 
 MANY = 20

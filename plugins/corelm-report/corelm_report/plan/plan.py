@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Decoder, LanguageModel, Sampler, lint
-from corelm.errors import UsageError
+from corelm import Decoder, HumanMetric, LanguageModel, Sampler, lint
+from corelm.errors import ExpressionError, UsageError
 from corelm.runs import (
     Job,
     Offer,
@@ -24,8 +24,10 @@ from corelm.runs import (
     hashes_of_secrets,
     identity_of,
     loader_of,
+    make,
     parts,
     prompt_notes,
+    read_stages,
     registry,
     shown,
 )
@@ -47,6 +49,7 @@ from corelm_report.plan.human_corpus import (
     beginnings,
     read_corpus,
 )
+from corelm_report.plan.prompt_file import Prompts, clusters_of
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
@@ -81,6 +84,7 @@ class Plan:
         model_name: its name.
         candidates: the samplers.
         prompts: the beginnings of the texts.
+        clusters: the cluster of each prompt, such as its document; empty if each is its own.
         n: texts of each sampler for each prompt.
         length: tokens of a text, at most.
         seeds: the random seeds of the texts; contexts from the model use the first one.
@@ -110,6 +114,12 @@ class Plan:
     texts: int | None = TEXTS
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
 
     @property
     def sha256(self) -> str | None:
@@ -169,6 +179,7 @@ class Plan:
             "weights of the scorer": scorer and scorer.fingerprint(self.prompts[0]),
             "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
+            **({"clusters": list(self.clusters)} if self.clusters else {}),
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
@@ -197,9 +208,9 @@ class Plan:
 
     def code(self) -> dict[str, str]:
         """Return the digest of each package whose code decides the figures, by name."""
-        functions = [each for offer in self.metrics for each in offer.value.functions]
+        metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
-        return code_of([*self.models, *self._parts(), *functions], modules)
+        return code_of([*self.models, *self._parts(), *metrics], modules)
 
     def plugins(self) -> dict[str, str]:
         """Return the version of each package that offers a part of the report, by name."""
@@ -214,7 +225,7 @@ def plan(
     model_name: str,
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
-    prompts: str | Sequence[str] | None = None,
+    prompts: str | Prompts | None = None,
     n: int | str = N,
     length: int | str = LENGTH,
     seed: int | str | None = None,
@@ -265,12 +276,13 @@ def plan(
         metrics=_metrics(metrics, human),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
+        clusters=clusters_of(prompts),
         warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
         **numbers,
     )
 
 
-def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[str, ...]:
+def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
         return (default_prompt(model),)
@@ -323,17 +335,29 @@ def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> t
 
 
 def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Offer, ...]:
-    """Return the metrics of these names, each once."""
-    names = [given] if isinstance(given, str) else list(given)
-    for name in names:
-        if not isinstance(name, str):
-            raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(name)}")
-    offers = [registry().find("corelm_metrics", name) for name in names]
+    """Return the metrics of these expressions, each once."""
+    offers = [_metric(text) for text in ([given] if isinstance(given, str) else given)]
     for offer in offers:
-        if human is None and offer.value.compare is not None:
+        if human is None and isinstance(offer.value, HumanMetric):
             how = f"{HOW_TO_GIVE}, or leave the metric out"
             raise UsageError(f"{offer.name} compares with human text: {how}")
     return tuple({offer.full_name: offer for offer in offers}.values())
+
+
+def _metric(text: str) -> Offer:
+    """Return the metric of a name or of an expression, such as `mattr(window=30)`."""
+    if not isinstance(text, str):
+        raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(text)}")
+    stages = read_stages(text)
+    if len(stages) > 1:
+        raise ExpressionError(f"{shown(text)} is a chain; a metric is one name with its parameters")
+    [(name, values, named)] = stages
+    offer = registry().find("corelm_metrics", name)
+    metric = make(offer.value, offer.name, values, named)
+    declared = {each.name: each.default for each in metric.parameters()}
+    if any(getattr(metric, each) != default for each, default in declared.items()):
+        offer = offer._replace(name=str(metric))  # two settings of one metric are two figures
+    return offer._replace(value=metric)
 
 
 def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:

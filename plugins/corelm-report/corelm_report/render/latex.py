@@ -9,8 +9,7 @@ from dataclasses import replace
 from textwrap import wrap
 
 from corelm.runs import counted, one_line
-from corelm_report.document.content import Document, Entry
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.summary import summary
 from corelm_report.render.overview import (
     OverviewColumn,
@@ -53,8 +52,9 @@ def to_latex(document: Document, label: str | None = None) -> str:
         _row([_name(document, entry), *(escaped(column.cell(entry)) for column in columns)])
         for entry in document.entries
     ]
-    if document.human is not None and len(rows) > 1:
-        rows.insert(1, r"\midrule")
+    human = sum(isinstance(entry, HumanEntry) for entry in document.entries)
+    if 0 < human < len(rows):
+        rows.insert(human, r"\midrule")
     rows += [
         _row([_code(name), rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(f'failed: {why}')}}}"])
         for name, why in failures(document)
@@ -135,8 +135,9 @@ def _plain_label(text: str) -> str:
 
 
 def _name(document: Document, entry: Entry) -> str:
-    mark = CLOSEST if entry.label in document.closest and entry.label != HUMAN else ""
-    return (escaped(HUMAN) if entry.label == HUMAN else _code(entry.label)) + mark
+    if isinstance(entry, HumanEntry):
+        return escaped(entry.label)
+    return _code(entry.label) + (CLOSEST if entry.label in document.closest else "")
 
 
 def _code(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import counted, one_line
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figures import (
     ENTROPY,
     FIGURES,
@@ -251,7 +252,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join(parts)
+    return " ".join([*parts, *error_sentences(document)])
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:

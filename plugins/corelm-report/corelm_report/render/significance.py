@@ -10,7 +10,7 @@ exchanges in which the mean difference is at least as large as the one found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -85,15 +85,19 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
             "with one of the samplers (--against)"
         )
     entries = [each for each in document.samplers if each is not other and each.error is None]
-    found = [test for each in entries for test in _tests(each, other)]
+    clusters = document.header.cluster_of
+    found = [test for each in entries for test in _tests(each, other, clusters)]
     adjusted = holm([test.p for test in found])
     return [replace(test, p_holm=p) for test, p in zip(found, adjusted, strict=True)]
 
 
-def _tests(entry: SamplerEntry, other: SamplerEntry) -> Iterator[PermutationTest]:
+def _tests(
+    entry: SamplerEntry, other: SamplerEntry, clusters: Mapping[str, str]
+) -> Iterator[PermutationTest]:
     first, second = _figures_of_texts(entry), _figures_of_texts(other)
     pairs = [pair for pair in first if pair in second]
-    inference = Inference.of_design([(prompt, seed or 0, i) for prompt, seed, i in pairs])
+    samples = [(prompt, seed or 0, i) for prompt, seed, i in pairs]
+    inference = Inference.of_design(samples, clusters=clusters)
     names = list(first[pairs[0]]) if pairs else []
     for name in names:
         both = [(first[pair].get(name), second[pair].get(name)) for pair in pairs]

@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Scheduler, TextCommand, TextGroup, Workers, product
+from corelm.commands import (
+    Scheduler,
+    TextCommand,
+    TextGroup,
+    Workers,
+    product,
+    text_argument,
+)
 from corelm.errors import UsageError
 from corelm.runs import Parameter, Rule
 from corelm_report.extra import check_extra
@@ -23,6 +30,7 @@ Place = Annotated[
 DIFFERENCE = Parameter("difference", float, None, Rule(gt=0))
 WIDTH = Parameter("width", float, None, Rule(gt=0))
 POWER = Parameter("power", float, 0.8, Rule(gt=0, lt=1))
+PAIRS = Parameter("pairs", int, 50, Rule(ge=1))
 PILOT = Parameter("pilot", int, 16, Rule(ge=2))
 FIGURE = "surprisal"
 
@@ -39,6 +47,8 @@ def corelm_commands() -> Mapping[str, Any]:
     group.command(cls=TextCommand, short_help="Compare two results.")(diff)
     group.command(cls=TextCommand, short_help="Find the cheapest design of a study.")(plan)
     group.command(cls=TextCommand, short_help="Register a study before it is run.")(freeze)
+    group.command(cls=TextCommand, short_help="Let people or a model judge the texts.")(judge)
+    group.command(cls=TextCommand, short_help="Compare logs of other programs.")(read)
     return {"study": group}
 
 
@@ -51,6 +61,8 @@ def study() -> None:
     corelm study diff before after
     corelm study plan study.toml --difference 0.1
     corelm study freeze study.toml
+    corelm study judge study.toml --write pairs.html
+    corelm study read before/samples_gsm8k.jsonl after/samples_gsm8k.jsonl
     """
 
 
@@ -112,6 +124,93 @@ def freeze(file: File) -> int:
         return freeze_study(read_study(Path(file)), out)
 
 
+def judge(
+    place: Place,
+    *,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write blinded pairs of texts: a page if it ends in .html, or CSV."
+        ),
+    ] = None,
+    pairs: Annotated[
+        str, typer.Option(metavar="INTEGER", help="The pairs of each sampler, at most.")
+    ] = str(PAIRS.default),
+    people: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Read people's verdicts; may be given more than once."),
+    ] = None,
+    by_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Read the verdicts of a language model as a judge."),
+    ] = None,
+) -> int:
+    """Let people or a language model judge the texts of a study, and show the win rates.
+
+    A pair has the texts of two samplers for one prompt, seed and sample, and no name. Verdicts are
+    CSV or JSON lines with `pair` and `verdict`: first, second or tie. Win rates have intervals over
+    prompts if there are 8 or more. Where people and a model have judged the same pairs, the error
+    of the model is shown, and its win rates are corrected by it.
+
+    \b
+    corelm study judge study.toml --write pairs.html
+    corelm study judge study.toml --people verdicts.csv
+    corelm study judge study.toml --people verdicts.csv --by-model llm.jsonl
+    """
+    from corelm_report.judging.judge import show_verdicts, write_pairs
+    from corelm_report.studies.study_output import result_at
+
+    if (write is None) == (people is None and by_model is None):
+        raise UsageError("give either --write, or --people and --by-model")
+    with product() as out:
+        check_extra("a study")
+        reports = result_at(Path(place)).reports()
+        if write is not None:
+            return write_pairs(reports, Path(write), PAIRS.convert(pairs))
+        first, second = ([Path(name) for name in names or ()] for names in (people, by_model))
+        return show_verdicts(reports, first, second, out)
+
+
+def read(
+    logs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LOG...",
+            help="samples_*.jsonl of lm-evaluation-harness, .eval or .json of Inspect; the others "
+            "are compared with the first.",
+        ),
+    ],
+    *,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCORE", help="Compare this score; by default all in common."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="What questions have in common, such as a passage: a key of the document, or of "
+            "the metadata of a sample. Then the clusters are the independent units.",
+        ),
+    ] = None,
+) -> int:
+    """Compare two samplers by logs of other programs, question by question.
+
+    Both answered the same questions, so the differences are paired, and how hard a question is
+    cancels. Several answers to one question are one unit. p-values have Holm's correction.
+
+    \b
+    corelm study read top_p/samples_gsm8k.jsonl min_p/samples_gsm8k.jsonl
+    corelm study read first.eval second.eval --metric match --cluster passage
+    """
+    from corelm_report.logs.show import show_logs
+
+    with product() as out:
+        check_extra("a study")
+        names = [text_argument(name) for name in metric or []]
+        return show_logs([Path(log) for log in logs], names, cluster, out)
+
+
 def plan(
     file: File,
     *,
@@ -148,8 +247,9 @@ def plan(
     corelm study plan study.toml --width 0.2
     """
     from corelm.runs import choose
+    from corelm_report.metrics.design import Goal
     from corelm_report.studies.study_file import read_study
-    from corelm_report.studies.study_plan import Goal, plan_study
+    from corelm_report.studies.study_plan import plan_study
 
     if (difference is None) == (width is None):
         raise UsageError("give either --difference or --width")

@@ -13,6 +13,7 @@ from typing import Any
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import MODEL, atomic_files, did_you_mean, label, shown
 from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
+from corelm_report.plan.prompt_file import Prompts, parse_prompts
 
 LARGEST = 2**20
 """Bytes of a study at most."""
@@ -29,7 +30,8 @@ class Study:
         title: its title; by default the name of the file.
         models: the names or paths of the models.
         samplers: the samplers, sweeps and decoders, as expressions.
-        prompts: the beginnings of the texts; None for the prompt of each model.
+        prompts: the beginnings of the texts, or the cluster of each; None for the prompt of each
+            model.
         prompts_from_reference: the tokens of each human text that are a prompt, in their place.
         samples: texts of each sampler for each prompt and seed.
         length: tokens of a text, at most.
@@ -52,7 +54,7 @@ class Study:
     title: str
     models: tuple[str, ...] = (label(MODEL),)
     samplers: tuple[str, ...] = ()
-    prompts: tuple[str, ...] | None = None
+    prompts: Prompts | None = None
     prompts_from_reference: int | None = None
     samples: int = N
     length: int = LENGTH
@@ -182,16 +184,17 @@ def _kept(value: Any, place: _Place) -> int | str:
     return int(value) if value != "all" else "all"
 
 
-def _prompts(value: Any, place: _Place) -> tuple[str, ...]:
-    """Return the prompts of a list, or those in a file next to the study, one a line."""
+def _prompts(value: Any, place: _Place) -> Prompts:
+    """Return the prompts of a list, or those in a file next to the study."""
     if isinstance(value, list):
         return _texts(value, place)
     file = place.path.parent / _text(value, place)
     try:
-        lines = atomic_files.decode_text(atomic_files.read_file(file, LARGEST)).splitlines()
-    except ModelFileError as error:
+        text = atomic_files.decode_text(atomic_files.read_file(file, LARGEST))
+        found = parse_prompts(text, file.name)
+    except (ModelFileError, UsageError) as error:
         raise ValueError(f"a list of texts or a file ({error})") from None
-    return tuple(line for line in lines if line.strip())
+    return found if isinstance(found, Mapping) else tuple(found)
 
 
 def _path(value: Any, place: _Place) -> Path:

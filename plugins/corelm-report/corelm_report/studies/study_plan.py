@@ -8,8 +8,7 @@ pilot measures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 from corelm.commands import DONE, Output, blocks, stages
 from corelm.errors import UsageError
@@ -17,135 +16,11 @@ from corelm.runs import ExecutorChoice, did_you_mean, label, shown
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figures import HUMAN, OF_SETS
 from corelm_report.document.lookup import against
-from corelm_report.metrics.estimates import FEWEST, LEVEL, student
+from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
 from corelm_report.metrics.inference import MANY, VarianceParts
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.study_reports import planned
 from corelm_report.studies.unit_cache import UnitCache
-
-LARGEST = 10**6
-"""The number of prompts, or of texts of a prompt, from which a design counts as out of reach."""
-TEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""The texts of a prompt that are tried."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """The width or the power that a study should reach.
-
-    Attributes:
-        size: the difference to find, or half the width of its interval.
-        power: the probability of finding it; None to reach a width.
-    """
-
-    size: float
-    power: float | None
-
-    def is_reached(self, variance: float, units: int) -> bool:
-        """Return True if a difference with this variance over so many units reaches it.
-
-        Source: Lehr 1992, Sixteen S-squared over D-squared, with Student's quantiles.
-
-        Example:
-            >>> Goal(0.5, 0.8).is_reached(1 / 34, 34), Goal(0.5, 0.8).is_reached(1 / 33, 33)
-            (True, False)
-        """
-        freedom = max(units - 1, 1)
-        reach = student(1 - LEVEL / 2, freedom)
-        if self.power is not None:
-            reach += math.copysign(student(max(self.power, 0.5), freedom), 1)
-        return reach * math.sqrt(variance) <= self.size
-
-
-@dataclass(frozen=True)
-class Design:
-    """A number of prompts, and of texts of each sampler for each prompt."""
-
-    prompts: int
-    texts: int
-
-    @property
-    def cost(self) -> int:
-        """The texts of each sampler."""
-        return self.prompts * self.texts
-
-    def __str__(self) -> str:
-        return f"{self.prompts:,} x {self.texts:,}"
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """The variances of the differences of one sampler, and the prompts of the pilot.
-
-    Attributes:
-        sampler: the sampler.
-        parts: the variance of its paired difference between and within prompts.
-        prompts: the number of prompts.
-    """
-
-    sampler: str
-    parts: VarianceParts
-    prompts: int
-
-    @property
-    def about_prompts(self) -> bool:
-        """True if its intervals are about prompts like these, not about these prompts."""
-        return self.prompts >= MANY
-
-    def reaches(self, goal: Goal, design: Design) -> bool:
-        """Return True if a design reaches a goal."""
-        if self.about_prompts:
-            variance = self.parts.of_design(design.prompts, design.texts)
-            return design.prompts >= FEWEST and goal.is_reached(variance, design.prompts)
-        variance = self.parts.within / design.cost
-        return design.texts >= FEWEST and goal.is_reached(variance, design.texts)
-
-
-def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | None:
-    """Return the fewest texts with these prompts that reach a goal for all samplers.
-
-    None if no number of texts does: then the prompts differ too much, and only more of them help.
-
-    Example:
-        >>> pilot = Pilot("greedy", VarianceParts(1.0, 4.0), 10)
-        >>> print(texts_needed([pilot], Goal(1.5, 0.8), 10))
-        10 x 4
-        >>> texts_needed([pilot], Goal(0.1, 0.8), 10)
-    """
-    return _fewest(lambda n: Design(prompts, n), pilots, goal)
-
-
-def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
-    """Return the design with the fewest texts that reaches a goal for all samplers.
-
-    With few prompts the study is about these prompts, and only the number of texts is free.
-
-    Example:
-        >>> print(cheapest([Pilot("greedy", VarianceParts(1.0, 4.0), 10)], Goal(0.5, 0.8)))
-        159 x 1
-    """
-    if not all(each.about_prompts for each in pilots):
-        return texts_needed(pilots, goal, pilots[0].prompts)
-    designs = [_fewest(lambda p, n=n: Design(p, n), pilots, goal) for n in TEXTS]  # type: ignore[misc]
-    return min((each for each in designs if each), key=lambda each: each.cost, default=None)
-
-
-def _fewest(design: Callable[[int], Design], pilots: Sequence[Pilot], goal: Goal) -> Design | None:
-    """Return the smallest of some designs in rising order that reaches a goal."""
-
-    def reached(number: int) -> bool:
-        return all(each.reaches(goal, design(number)) for each in pilots)
-
-    high = 1
-    while not reached(high):
-        if high >= LARGEST:
-            return None
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return design(high)
 
 
 def plan_study(study: Study, figure: str, goal: Goal, executor: ExecutorChoice, out: Output) -> int:

@@ -232,7 +232,8 @@ def _flat(lock: Json) -> Json:
 def digests_of(plan: Plan) -> Json:
     """Return the digests of the texts that a report reads; a file of this name may have changed."""
     human = plan.as_json()["texts of the reference"]
-    return {"human texts": human, "prompts": digest(list(plan.prompts))}
+    prompts = plan.cluster_of or list(plan.prompts)
+    return {"human texts": human, "prompts": digest(prompts)}
 
 
 def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:

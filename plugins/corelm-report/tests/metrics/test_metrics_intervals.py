@@ -15,10 +15,9 @@ from corelm_report.metrics.estimates import (
     tails,
 )
 from corelm_report.metrics.intervals import (
-    independent_difference,
+    KnownByInterval,
     mean_interval,
     of_exponential,
-    p_of_ends,
     share_interval,
 )
 from corelm_report.metrics.scales import LOGIT, RECIPROCAL
@@ -190,8 +189,10 @@ def test_certain_and_undecided_differences():
     assert mean_of([2.0] * 9).p_value() == 0.0
     assert mean_of([0.0] * 9).p_value() == 1.0
     assert mean_of([2.0] * 7).p_value() is None
-    assert p_of_ends(1.0, [1.0, 1.0], 9) == 0.0
-    assert p_of_ends(1.0, None, 9) is p_of_ends(None, None, 9) is None
+    assert KnownByInterval(1.0, [1.0, 1.0], 9).p_value() == 0.0
+    assert KnownByInterval(1.0, None, 9).p_value() is None
+    nothing = KnownByInterval(None, None) - KnownByInterval(1.0, [0.0, 2.0])
+    assert nothing.value is nothing.p_value() is None
 
 
 def test_the_difference_of_exponentials_is_paired_too():
@@ -205,7 +206,7 @@ def test_the_difference_of_exponentials_is_paired_too():
 
 
 def test_independent_intervals_add_in_squares():
-    low, high = independent_difference(0.5, [0.2, 0.9], 0.1, [0.0, 0.4])
+    low, high = (KnownByInterval(0.5, [0.2, 0.9]) - KnownByInterval(0.1, [0.0, 0.4])).ends
     assert low == pytest.approx(0.4 - np.hypot(0.3, 0.3))
     assert high == pytest.approx(0.4 + np.hypot(0.4, 0.1))
 

@@ -28,16 +28,15 @@ def test_sets_are_disjoint_of_equal_size_and_of_texts_far_apart():
 
 
 def test_figures_are_means_over_the_sets():
-    texts = random_texts(12)
+    texts = random_texts(36)
     measured = figures_of_sets(texts, decode, size=4, length=20)
-    sets = [[text[:20] for text in texts[first::3]] for first in range(3)]
+    sets = [[text[:20] for text in texts[first::9]] for first in range(9)]
     each = [text_figures(some, [decode(text) for text in some]) for some in sets]
     for name, value in measured.figures.items():
         assert np.isclose(value, np.mean([figures[name] for figures in each])), name
-    deviation = np.std([distinct(some, 2) for some in sets], ddof=1)
-    low, high = measured.ci95["distinct_2"]
-    assert np.isclose(high - low, 2 * 1.959964 * deviation / np.sqrt(3))
-    assert np.isclose((low + high) / 2, measured.figures["distinct_2"])
+    units = Inference.of_names(range(9))
+    expected = units.estimate(([distinct(some, 2) for some in sets], [1.0] * 9)).interval()
+    assert np.allclose(measured.ci95["distinct_2"], expected)
 
 
 def test_they_do_not_depend_on_the_number_of_texts():

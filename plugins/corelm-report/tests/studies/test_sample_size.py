@@ -5,16 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.document.content import Document
+from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
 from corelm_report.metrics.inference import Inference, VarianceParts
-from corelm_report.studies.study_plan import (
-    Design,
-    Goal,
-    Pilot,
-    advice,
-    cheapest,
-    pilots_of,
-    texts_needed,
-)
+from corelm_report.studies.study_plan import advice, pilots_of
 
 import corelm
 from corelm.errors import UsageError

@@ -23,8 +23,25 @@ import corelm
 from corelm.testing import ToyModel
 
 
-def of_token(logits):
-    return logits.argmax(axis=-1) * 0 + {token}
+class OfSet(corelm.SetMetric):
+    meaning = "a constant"
+
+    def figure(self, tokens, texts):
+        return {figure}
+
+
+class OfText(corelm.TextMetric):
+    meaning = "a constant"
+
+    def of_text(self, tokens, text):
+        return {text}
+
+
+class OfToken(corelm.TokenMetric):
+    meaning = "a constant"
+
+    def of_token(self, logits):
+        return logits.argmax(axis=-1) * 0 + {token}
 
 
 def shifted():
@@ -36,13 +53,7 @@ def shifted():
 
 @corelm.hookimpl
 def corelm_metrics():
-    return {{
-        "set_": corelm.Metric("a constant", lambda tokens, texts: {figure}),
-        "text": corelm.Metric("a constant", of_text=lambda tokens, text: {text}),
-        "token": corelm.Metric(
-            "a constant", of_token=of_token, of_text=lambda numbers, text: numbers[0]
-        ),
-    }}
+    return {{"set_": OfSet, "text": OfText, "token": OfToken}}
 
 
 @corelm.hookimpl

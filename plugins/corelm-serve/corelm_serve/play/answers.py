@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
-from corelm.runs import Strategy, Trace, apply, steps, texts_after
+from corelm.abilities import texts_after
+from corelm.runs import Strategy, Trace, apply, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed

@@ -17,8 +17,9 @@ from corelm import (
     draw,
     softmax,
 )
+from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, text_writer, written
+from corelm.runs import ContextBuilder, StageResult, Trace, apply, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 

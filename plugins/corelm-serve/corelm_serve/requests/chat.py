@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from corelm.runs import shown
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
-from corelm_serve.requests.fields import Record, Request, field
+from corelm_serve.requests.fields import Record, Request, field, json_of
+from corelm_serve.requests.formats import MOST_TOOLS, NamedTool, Tool, ToolCall
 from corelm_serve.requests.kinds import Either, Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import UNUSED, Sampling
 
-ROLES = ("system", "developer", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_MESSAGES = 1_024
-TOOLS = "these models call no tools"
+OLD = "use tools, its newer name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +36,53 @@ class TextPart(Request):
 class Message(Request):
     """A message."""
 
-    refused: ClassVar[dict[str, str]] = {"tool_calls": TOOLS, "refusal": "it is an answer's"}
+    refused: ClassVar[dict[str, str]] = {
+        "refusal": "it is an answer's",
+        "audio": "these models write text",
+        "function_call": "use tool_calls, its newer name",
+        "annotations": "these models have no sources",
+    }
 
     role: str = field(Text(choices=ROLES), "who says it", required=True)
     content: Any = field(
         Either((Text(), ListOf(Record(TextPart), 64)), "a text, or a list of parts of type text"),
-        "the text of the message",
-        required=True,
+        "the text of the message; only calls of tools may come without one",
     )
     name: str | None = field(Text(64), "taken for compatibility, and not kept")
+    tool_calls: tuple[ToolCall, ...] = field(
+        ListOf(Record(ToolCall), MOST_TOOLS), "the calls of an earlier answer", ()
+    )
+    tool_call_id: str | None = field(Text(256), "the call that a tool's message is the result of")
 
     @property
-    def document(self) -> dict[str, str]:
+    def document(self) -> dict[str, Any]:
         """The message as chat templates read it."""
-        content = self.content
+        content = self.content or ""
         if not isinstance(content, str):
             content = "".join(part.text for part in content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": content}
+        role = "system" if self.role == "developer" else self.role
+        found: dict[str, Any] = {"role": role, "content": content}
+        if self.tool_calls:
+            found["tool_calls"] = [_as_templates_read(call) for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            found["tool_call_id"] = self.tool_call_id
+        return found
+
+    def check(self) -> None:
+        """Raise if a message says nothing, or says it in another's place."""
+        if self.content is None and not self.tool_calls:
+            message = "content is missing: only a message with tool_calls may come without it"
+            raise ApiError(message, param="content", code="missing_field")
+        if self.tool_calls and self.role != "assistant":
+            message = "tool_calls are the assistant's"
+            raise ApiError(message, param="tool_calls", code="invalid_value")
+
+
+def _as_templates_read(call: ToolCall) -> dict[str, Any]:
+    """Return a call with its arguments as a mapping, which templates write in their own way."""
+    arguments = json_of(call.function.arguments.encode(), "arguments")
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"id": call.id or "", "type": "function", "function": function}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +91,14 @@ class ChatRequest(Sampling):
 
     refused: ClassVar[dict[str, str]] = {
         **UNUSED,
-        "tools": TOOLS,
-        "tool_choice": TOOLS,
-        "functions": TOOLS,
-        "function_call": TOOLS,
-        "response_format": "write a grammar as a sampler, such as json_schema(schema=...)",
+        "functions": OLD,
+        "function_call": "use tool_choice, its newer name",
         "audio": "these models write text",
         "prediction": "use the decoder speculative",
         "reasoning_effort": "these models answer at once",
         "modalities": "these models write text",
         "verbosity": "set max_tokens",
-        "web_search_options": TOOLS,
+        "web_search_options": "these models search nothing",
     }
 
     model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
@@ -88,12 +117,43 @@ class ChatRequest(Sampling):
         "also return the log-probabilities of this many likely tokens; needs logprobs",
     )
     stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
-    parallel_tool_calls: bool = field(Flag(), "taken for compatibility: no tools are called", False)
+    tools: tuple[Tool, ...] = field(
+        ListOf(Record(Tool), MOST_TOOLS, 0, "tools"),
+        "functions that the answer may call; needs the plugin corelm-grammar",
+        (),
+    )
+    tool_choice: Any = field(
+        Either(
+            (Text(choices=("none", "auto", "required")), Record(NamedTool)),
+            "none, auto, required, or an object that names a function",
+        ),
+        "whether it must call some, or which; default: auto",
+    )
+    parallel_tool_calls: bool = field(Flag(), "allow several calls in one answer", True)
 
     @property
     def tables(self) -> int | None:
         """The number of likeliest tokens to return at each place; None for no log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """The tools that the answer may call.
+
+        Raises:
+            ApiError: `tool_choice` names another one, or there is none to call.
+        """
+        if isinstance(self.tool_choice, NamedTool):
+            name = self.tool_choice.function.name
+            found = tuple(tool for tool in self.tools if tool.function.name == name)
+            if not found:
+                message = f"tool_choice names {shown(name)}, which is none of tools"
+                raise ApiError(message, param="tool_choice", code="invalid_value")
+            return found
+        if self.tool_choice == "required" and not self.tools:
+            message = "tool_choice is required, but there are no tools"
+            raise ApiError(message, param="tool_choice", code="excluded_field")
+        return () if self.tool_choice == "none" else self.tools
 
     def length(self, most: int) -> int:
         """Return the number of tokens to draw at most."""
@@ -102,6 +162,12 @@ class ChatRequest(Sampling):
 
     def check(self) -> None:
         """Raise if fields contradict each other."""
+        for message_ in self.messages:
+            message_.check()
+        names = [tool.function.name for tool in self.tools]
+        if len({*names}) < len(names):
+            message = "two tools have the same name"
+            raise ApiError(message, param="tools", code="invalid_value")
         if None not in (self.max_tokens, self.max_completion_tokens):
             message = "max_completion_tokens excludes max_tokens, its older name"
             raise ApiError(message, param="max_tokens", code="excluded_field")

@@ -84,7 +84,7 @@ class Request:
         )
 
     @classmethod
-    def schema(cls) -> dict[str, Any]:
+    def body_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema of the body."""
         properties = {}
         for each in cls.fields():
@@ -109,8 +109,8 @@ def _read(each: dataclasses.Field[Any], value: Any) -> Any:
         return each.default
     try:
         return rule["kind"].read(value)
-    except ApiError:
-        raise
+    except ApiError as error:
+        raise error.within(each.name) from None
     except (ValueError, OverflowError):
         raise ApiError(
             f"{each.name} must be {rule['kind'].words}, not {shown(value)}",
@@ -128,14 +128,20 @@ class Record:
 
     @property
     def schema(self) -> dict[str, Any]:
-        return self.cls.schema() | {"additionalProperties": False}
+        return self.cls.body_schema() | {"additionalProperties": False}
 
     def read(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError
         return self.cls.read(value)
 
 
-def json_of(body: bytes) -> Any:
+def json_of(body: bytes, name: str = "the body") -> Any:
     """Return the value of a strict JSON text: no NaN, no key twice.
+
+    Args:
+        body: the text.
+        name: of what, for the error.
 
     Raises:
         ApiError: another text.
@@ -144,7 +150,7 @@ def json_of(body: bytes) -> Any:
         return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(f"the body is not JSON: {reason}", code="invalid_json") from None
+        raise ApiError(f"{name} is not JSON: {reason}", code="invalid_json") from None
 
 
 def _no_constant(name: str) -> None:

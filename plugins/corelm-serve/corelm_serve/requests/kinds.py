@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from corelm_serve.errors import ApiError
+
 
 class Kind(Protocol):
     """A kind of value."""
@@ -70,24 +72,30 @@ class Text:
     longest: int = 2**20
     shortest: int = 0
     choices: tuple[str, ...] = ()
+    pattern: str = ""
 
     @property
     def words(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        return f"a text of {self.shortest:,} to {self.longest:,} characters"
+        found = f"a text of {self.shortest:,} to {self.longest:,} characters"
+        return found + (f" that matches {self.pattern}" if self.pattern else "")
 
     @property
     def schema(self) -> dict[str, Any]:
         if self.choices:
             return {"type": "string", "enum": list(self.choices)}
         found: dict[str, Any] = {"type": "string", "maxLength": self.longest}
+        if self.pattern:
+            found["pattern"] = f"^{self.pattern}$"
         return found | ({"minLength": self.shortest} if self.shortest else {})
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
             raise ValueError
         if self.choices and value not in self.choices:
+            raise ValueError
+        if self.pattern and not re.fullmatch(self.pattern, value):
             raise ValueError
         value.encode()  # a lone surrogate, which JSON can hold, is no text: a ValueError too
         return value
@@ -125,6 +133,22 @@ class Nothing:
 
 
 @dataclass(frozen=True)
+class Document:
+    """A JSON object of any kind."""
+
+    words: str = "a JSON object"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
 class ListOf:
     """A list of values of one kind."""
 
@@ -150,7 +174,13 @@ class ListOf:
     def read(self, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or not self.shortest <= len(value) <= self.longest:
             raise ValueError
-        return tuple(map(self.item.read, value))
+        return tuple(self._item(place, item) for place, item in enumerate(value))
+
+    def _item(self, place: int, value: Any) -> Any:
+        try:
+            return self.item.read(value)
+        except ApiError as error:
+            raise error.within(f"[{place}]") from None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from corelm.runs import (
     strategy,
 )
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.requests.fields import Request, field
+from corelm_serve.requests.fields import Record, Request, field
+from corelm_serve.requests.formats import ResponseFormat
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
 
@@ -94,6 +95,9 @@ class Sampling(Request):
     banned_strings: Any = field(
         one_or_more(Text(256, 1), 64, "a text of 1 to 256 characters, or a list of at most 64"),
         "texts that must not appear; needs the plugin corelm-backtrack",
+    )
+    response_format: ResponseFormat | None = field(
+        Record(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
     )
     seed: int | None = field(
         Number(-1, LARGEST_SEED, whole=True),

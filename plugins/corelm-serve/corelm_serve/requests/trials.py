@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import corelm
 from corelm import TextPatterns, from_settings
 from corelm.errors import UsageError
 from corelm.runs import BoundedCalls, TooMuchError, refuse_local, strategy
@@ -84,6 +85,11 @@ def try_stages(stages: Sequence[Mapping[str, Any]]) -> None:
         _try("stages", "stages", [*stages])
 
 
+def try_sampler(param: str, name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise if a sampler, such as one with a grammar, takes too much to build."""
+    _try(param, "sampler", name, dict(parameters))
+
+
 def _try(param: str, kind: str, *arguments: Any) -> None:
     key = json.dumps([kind, *arguments])
     if key in _known:
@@ -122,6 +128,8 @@ def _build(kind: str, *arguments: Any) -> None:
     match kind:
         case "expression":
             strategy(*arguments)
+        case "sampler":
+            corelm.sampler(arguments[0], **arguments[1])
         case "settings":
             from_settings(*arguments)
         case "patterns":

@@ -188,6 +188,10 @@ def lines(document: Document, name: str) -> Iterator[Line]:
     clear = clear_differences(document)
     if document.human:
         yield _line("human text", document.human, document, name, columns, clear)
+    if document.human_halves:
+        yield _line(
+            document.human_halves.label, document.human_halves, document, name, columns, clear
+        )
     for entry in document.samplers:
         if not entry.error:
             yield _line(entry.sampler, entry, document, name, columns, clear)
@@ -225,7 +229,7 @@ def _line(
     return Line(
         name,
         note="measured on other texts" if entry is human and elsewhere else "",
-        human=entry is human,
+        human=isinstance(entry, HumanEntry),
         n=f"{_count(part)}{_in_sets(part) if table == VARIETY else ''}",
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
         cells=_cells(columns, entry, clear),

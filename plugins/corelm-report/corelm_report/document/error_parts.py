@@ -1,0 +1,107 @@
+"""The parts of the error of a report's differences, and the design that costs less."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from corelm.runs import counted
+from corelm_report.document.content import Difference, Document
+from corelm_report.document.figures import HUMAN
+from corelm_report.document.lookup import against
+from corelm_report.document.numbers import listed
+from corelm_report.metrics.design import Design, Goal, Pilot, cheapest
+from corelm_report.metrics.estimates import LEVEL, student
+from corelm_report.metrics.inference import VarianceParts
+
+FIGURE = "surprisal"
+CHEAPER = 0.8
+"""The share of the texts at most that a design needs to be worth a change."""
+
+
+@dataclass(frozen=True)
+class ErrorParts:
+    """The variance of the least certain difference of a report, in parts.
+
+    Attributes:
+        sampler: the sampler.
+        of_prompts: the part of the prompts; None if the statement is about these prompts.
+        of_texts: the part of the texts of a prompt.
+        of_human: the part of the human sample, or of another one that is not paired.
+        design: the prompts, and the texts of each.
+        better: a design with fewer texts whose interval would be as narrow; None without one.
+    """
+
+    sampler: str
+    of_prompts: float | None
+    of_texts: float
+    of_human: float
+    design: Design
+    better: Design | None
+
+    @property
+    def whole(self) -> float:
+        """The whole variance."""
+        return (self.of_prompts or 0.0) + self.of_texts + self.of_human
+
+
+def error_parts(document: Document) -> ErrorParts | None:
+    """Return the parts of the error in surprisal of the sampler with the largest one.
+
+    None if the report does not know them: with one text of each prompt, say.
+    """
+    header = document.header
+    places = len(set(header.clusters or header.prompts))
+    texts = header.n * len(header.seeds or [1]) * len(header.prompts) // max(places, 1)
+    found = [
+        _of_difference(entry.sampler, each, Design(places, texts))
+        for entry in document.samplers
+        if entry.differences and (each := entry.differences.generated_texts.get(FIGURE))
+        if each.within is not None
+    ]
+    return max(found, key=lambda parts: parts.whole, default=None)
+
+
+def _of_difference(sampler: str, found: Difference, design: Design) -> ErrorParts:
+    variances = VarianceParts(found.between, found.within or 0.0)
+    pilot = Pilot(sampler, variances, design.prompts, found.other or 0.0)
+    between = (found.between or 0.0) / design.prompts if pilot.about_prompts else None
+    parts = ErrorParts(
+        sampler, between, variances.within / design.cost, found.other or 0.0, design, None
+    )
+    units = design.prompts if pilot.about_prompts else design.texts
+    half = student(1 - LEVEL / 2, max(units - 1, 1)) * math.sqrt(parts.whole)
+    better = cheapest([pilot], Goal(half, None)) if parts.whole else None
+    if better is None or better.cost > CHEAPER * design.cost:
+        return parts
+    return ErrorParts(sampler, between, parts.of_texts, parts.of_human, design, better)
+
+
+def error_sentences(document: Document) -> list[str]:
+    """Describe the parts of the error, and name a cheaper design if there is one."""
+    parts = error_parts(document)
+    if parts is None or not parts.whole:
+        return []
+    places = "documents" if document.header.clusters else "prompts"
+    other = "human sample" if against(document) == HUMAN else "sample compared with"
+    named = [
+        (parts.of_prompts, f"the choice of {places}"),
+        (parts.of_texts, "the texts of each" if parts.of_prompts is not None else "the texts"),
+        (parts.of_human or None, f"the {other}"),
+    ]
+    shares = [
+        f"{each / parts.whole:.0%} is from {what}" for each, what in named if each is not None
+    ]
+    found = [
+        f"Of the variance of the difference in surprisal of {parts.sampler}, {listed(shares)}."
+    ]
+    if parts.better is not None:
+        new, old = parts.better, parts.design
+        found.append(
+            f"{new.prompts:,} {places} x {counted(new.texts, 'text')} would have as narrow an "
+            f"interval as {old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler "
+            f"in place of {old.cost:,}."
+        )
+    elif parts.of_human > parts.whole / 2:
+        found.append("More human texts would help most.")
+    return found

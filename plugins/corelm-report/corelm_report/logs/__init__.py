@@ -1,0 +1,1 @@
+"""Logs of other programs: paired differences between two runs of one task."""

@@ -1,0 +1,123 @@
+"""Paired differences between two logs, over questions or clusters of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from corelm.errors import UsageError
+from corelm_report.logs.answers import Answer
+from corelm_report.metrics.estimates import Estimate, Interval, holm
+from corelm_report.metrics.inference import Inference, Sample
+
+
+@dataclass(frozen=True)
+class LogDifference:
+    """The mean score of one log minus that of another, on the questions of both.
+
+    Attributes:
+        metric: the score.
+        log: the name of the log.
+        against: the name of the log that is subtracted.
+        values: both means.
+        difference: their difference.
+        ends: its 95 % interval; None if too few units decide it.
+        p: the two-sided p-value of its being 0.
+        questions: the number of questions that both have.
+        left_out: the number of questions that one of them alone has.
+        units: the number of independent units.
+        p_holm: the p-value with Holm's correction for all differences.
+    """
+
+    metric: str
+    log: str
+    against: str
+    values: tuple[float, float]
+    difference: float
+    ends: Interval | None
+    p: float | None
+    questions: int
+    left_out: int
+    units: int
+    p_holm: float | None = None
+
+
+def paired_differences(
+    logs: Mapping[str, Sequence[Answer]], metrics: Sequence[str] = ()
+) -> list[LogDifference]:
+    """Return the differences of every log from the first one, corrected for their number.
+
+    Two samplers answer the same questions, so their answers are pairs, and how hard a question is
+    cancels. Several answers to a question are one unit, and so are the questions of a cluster.
+
+    Args:
+        logs: the answers by the name of the log.
+        metrics: the scores to compare; by default all that the logs have in common.
+
+    Raises:
+        UsageError: no score or no question in common.
+
+    Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (paired differences, clustered
+    standard errors).
+    """
+    (first, base), *others = logs.items()
+    found = []
+    for name, answers in others:
+        for metric in metrics or _common(base, answers):
+            pair = [_of_metric(each, metric) for each in (answers, base)]
+            found.append(_difference(metric, (name, first), pair[0], pair[1]))
+    tested = [each for each in found if each.p is not None]
+    adjusted = dict(zip(map(id, tested), holm([each.p or 0.0 for each in tested]), strict=True))
+    return [replace(each, p_holm=adjusted.get(id(each))) for each in found]
+
+
+def _common(first: Iterable[Answer], second: Iterable[Answer]) -> list[str]:
+    names = dict.fromkeys(answer.metric for answer in first)
+    other = {answer.metric for answer in second}
+    found = [name for name in names if name in other]
+    if not found:
+        raise UsageError(
+            f"the logs have no score in common: {', '.join(names)} and {', '.join(sorted(other))}"
+        )
+    return found
+
+
+def _of_metric(answers: Iterable[Answer], metric: str) -> dict[str, list[Answer]]:
+    """Return the answers with a score, by question."""
+    found: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer.metric == metric:
+            found.setdefault(answer.question, []).append(answer)
+    return found
+
+
+def _difference(
+    metric: str,
+    names: tuple[str, str],
+    own: Mapping[str, list[Answer]],
+    other: Mapping[str, list[Answer]],
+) -> LogDifference:
+    both = [question for question in own if question in other]
+    if not both:
+        raise UsageError(
+            f"{names[0]} and {names[1]} have no question with a score {metric} in common: are they "
+            "logs of one task, with the same data?"
+        )
+    means = [_mean({question: each[question] for question in both}) for each in (own, other)]
+    apart = means[0] - means[1]
+    return LogDifference(
+        metric, names[0], names[1], (means[0].value, means[1].value), apart.value,
+        apart.interval(), apart.p_value(), len(both), len(own.keys() ^ other.keys()),
+        apart.units or 0,
+    )  # fmt: skip
+
+
+def _mean(answers: Mapping[str, list[Answer]]) -> Estimate:
+    """Return the mean over questions, each with the mean of its answers."""
+    samples: list[Sample] = [(question, 0, 0) for question in answers]
+    clusters = {question: each[0].cluster for question, each in answers.items() if each[0].cluster}
+    sums = [sum(a.value for a in each) / len(each) for each in answers.values()]
+    units = Inference.of_design(samples, clusters=clusters)
+    found = units.estimate((sums, [1.0] * len(sums)))
+    assert found is not None  # there is at least one question
+    return found

@@ -1,0 +1,141 @@
+"""Designs of a study, in prompts and texts of each prompt: which one reaches a goal for least.
+
+More texts of the same prompts say more about these prompts, and little more about others. So the
+error of a design follows from two variances of a difference, between prompts and within them, and
+from a third that no design changes, that of the human sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from corelm_report.metrics.estimates import FEWEST, LEVEL, student
+from corelm_report.metrics.inference import MANY, VarianceParts
+
+LARGEST = 10**6
+"""The number of prompts, or of texts of a prompt, from which a design counts as out of reach."""
+TEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""The texts of a prompt that are tried."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The width or the power that a study should reach.
+
+    Attributes:
+        size: the difference to find, or half the width of its interval.
+        power: the probability of finding it; None to reach a width.
+    """
+
+    size: float
+    power: float | None
+
+    def is_reached(self, variance: float, units: int) -> bool:
+        """Return True if a difference with this variance over so many units reaches it.
+
+        Source: Lehr 1992, Sixteen S-squared over D-squared, with Student's quantiles.
+
+        Example:
+            >>> Goal(0.5, 0.8).is_reached(1 / 34, 34), Goal(0.5, 0.8).is_reached(1 / 33, 33)
+            (True, False)
+        """
+        freedom = max(units - 1, 1)
+        reach = student(1 - LEVEL / 2, freedom)
+        if self.power is not None:
+            reach += math.copysign(student(max(self.power, 0.5), freedom), 1)
+        return reach * math.sqrt(variance) <= self.size
+
+
+@dataclass(frozen=True)
+class Design:
+    """A number of prompts, and of texts of each sampler for each prompt."""
+
+    prompts: int
+    texts: int
+
+    @property
+    def cost(self) -> int:
+        """The texts of each sampler."""
+        return self.prompts * self.texts
+
+    def __str__(self) -> str:
+        return f"{self.prompts:,} x {self.texts:,}"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """The variances of the differences of one sampler, and the prompts of the pilot.
+
+    Attributes:
+        sampler: the sampler.
+        parts: the variance of its difference between and within prompts.
+        prompts: the number of prompts.
+        other: the variance of the sample compared with, if that is not paired, as human text.
+    """
+
+    sampler: str
+    parts: VarianceParts
+    prompts: int
+    other: float = 0.0
+
+    @property
+    def about_prompts(self) -> bool:
+        """True if its intervals are about prompts like these, not about these prompts."""
+        return self.prompts >= MANY
+
+    def reaches(self, goal: Goal, design: Design) -> bool:
+        """Return True if a design reaches a goal."""
+        if self.about_prompts:
+            variance = self.other + self.parts.of_design(design.prompts, design.texts)
+            return design.prompts >= FEWEST and goal.is_reached(variance, design.prompts)
+        variance = self.other + self.parts.within / design.cost
+        return design.texts >= FEWEST and goal.is_reached(variance, design.texts)
+
+
+def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | None:
+    """Return the fewest texts with these prompts that reach a goal for all samplers.
+
+    None if no number of texts does: then the prompts differ too much, and only more of them help.
+
+    Example:
+        >>> pilot = Pilot("greedy", VarianceParts(1.0, 4.0), 10)
+        >>> print(texts_needed([pilot], Goal(1.5, 0.8), 10))
+        10 x 4
+        >>> texts_needed([pilot], Goal(0.1, 0.8), 10)
+    """
+    return _fewest(lambda n: Design(prompts, n), pilots, goal)
+
+
+def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
+    """Return the design with the fewest texts that reaches a goal for all samplers.
+
+    With few prompts the study is about these prompts, and only the number of texts is free.
+
+    Example:
+        >>> print(cheapest([Pilot("greedy", VarianceParts(1.0, 4.0), 10)], Goal(0.5, 0.8)))
+        159 x 1
+    """
+    if not all(each.about_prompts for each in pilots):
+        return texts_needed(pilots, goal, pilots[0].prompts)
+    designs = [_fewest(lambda p, n=n: Design(p, n), pilots, goal) for n in TEXTS]  # type: ignore[misc]
+    return min((each for each in designs if each), key=lambda each: each.cost, default=None)
+
+
+def _fewest(design: Callable[[int], Design], pilots: Sequence[Pilot], goal: Goal) -> Design | None:
+    """Return the smallest of some designs in rising order that reaches a goal."""
+
+    def reached(number: int) -> bool:
+        return all(each.reaches(goal, design(number)) for each in pilots)
+
+    high = 1
+    while not reached(high):
+        if high >= LARGEST:
+            return None
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return design(high)

@@ -1,0 +1,107 @@
+"""Files of prompts: one a line, or JSON lines with the cluster of each prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import ModelFileError, UsageError
+from corelm.runs import atomic_files, shown
+
+LARGEST = 2**25
+"""Bytes of a file of prompts at most."""
+JSON_LINES = (".jsonl", ".ndjson")
+"""The ends of the names of files of JSON lines."""
+Prompts = Sequence[str] | Mapping[str, str]
+"""The prompts, or the cluster of each."""
+
+
+def parse_prompts(text: str, name: str) -> Prompts:
+    """Return the prompts in a file; in one of JSON lines each may name its cluster.
+
+    Prompts of one cluster, such as the paragraphs of a document, have something in common, so the
+    clusters are the independent units.
+
+    Args:
+        text: the content of the file.
+        name: its name, whose end says what it is.
+
+    Raises:
+        UsageError: there is no prompt, or a line is no prompt; the message has its number.
+
+    Example:
+        >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
+        ({'a': 'one'}, ['a'])
+    """
+    if not name.endswith(JSON_LINES):
+        prompts: Prompts = [line for line in text.splitlines() if line.strip()]
+    else:
+        # A text may contain characters that `splitlines` takes for the end of a line.
+        lines = [(i, each) for i, each in enumerate(text.split("\n"), 1) if each.strip()]
+        prompts = _clustered([_pair(each, f"line {i} of {name}") for i, each in lines], name)
+    if not prompts:
+        raise UsageError(f"there is no prompt in {name}")
+    return prompts
+
+
+def read_clustered(file: str) -> Prompts:
+    """Return the prompts in a file of JSON lines.
+
+    Raises:
+        UsageError: a file that cannot be read, or a line that is no prompt.
+    """
+    try:
+        text = atomic_files.decode_text(atomic_files.read_file(Path(file), LARGEST))
+    except ModelFileError as error:
+        raise UsageError(f"cannot read the prompt file {file}: {error}") from None
+    return parse_prompts(text, file)
+
+
+def _pair(line: str, place: str) -> tuple[str, str | None]:
+    """Return a prompt and its cluster."""
+    try:
+        value = json.loads(line)
+        prompt, cluster = (
+            (value, None) if isinstance(value, str) else (value["prompt"], value.get("cluster"))
+        )
+        if not isinstance(prompt, str) or type(cluster) not in (str, int, type(None)):
+            raise TypeError
+        prompt.encode()  # half of a surrogate pair is not text
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        raise UsageError(
+            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, not {shown(line)}'
+        ) from None
+    return prompt, None if cluster is None else str(cluster)
+
+
+def _clustered(pairs: Iterable[tuple[str, str | None]], name: str) -> Prompts:
+    """Return prompts with their clusters if all have one.
+
+    Raises:
+        UsageError: some have none, or a prompt has two.
+    """
+    found: dict[str, str | None] = {}
+    for prompt, cluster in pairs:
+        if found.setdefault(prompt, cluster) != cluster:
+            raise UsageError(f"{name}: the prompt {shown(prompt)} has two clusters")
+    clusters = {prompt: each for prompt, each in found.items() if each is not None}
+    if clusters and len(clusters) < len(found):
+        missing = next(prompt for prompt in found if prompt not in clusters)
+        raise UsageError(f"{name}: the prompt {shown(missing)} has no cluster, and others have one")
+    return clusters or list(found)
+
+
+def clusters_of(prompts: Any) -> tuple[str, ...]:
+    """Return the cluster of each prompt; none if they are not given as a mapping.
+
+    Raises:
+        UsageError: a cluster that is no text.
+    """
+    if not isinstance(prompts, Mapping):
+        return ()
+    for each in prompts.values():
+        if not isinstance(each, str):
+            raise UsageError(f"the cluster of a prompt is a text, not {shown(each)}")
+    return tuple(prompts.values())

@@ -1,0 +1,183 @@
+"""Logs of lm-evaluation-harness and of Inspect, whose true difference is known."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from corelm_report.logs.answers import Answer, read_answers
+from corelm_report.logs.differences import paired_differences
+from scipy import stats
+
+from corelm.errors import UsageError
+
+
+def harness(path, scores, **more):
+    """Write samples of lm-evaluation-harness."""
+    lines = [
+        {
+            "doc_id": i, "doc": {"question": f"q{i}", "passage": i // 4}, "target": "x",
+            "arguments": [], "resps": [["x"]], "filtered_resps": ["x"], "filter": "none",
+            "metrics": ["exact_match"], "doc_hash": f"hash {i}", "prompt_hash": "",
+            "target_hash": "", "exact_match": score, **more,
+        }
+        for i, score in enumerate(scores)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def inspect_samples(scores, epochs=1):
+    return [
+        {
+            "id": i, "epoch": epoch + 1, "metadata": {"passage": f"p{i // 4}"},
+            "scores": {"match": {"value": "C" if score else "I", "answer": "x"}},
+        }
+        for i, score in enumerate(scores)
+        for epoch in range(epochs)
+    ]  # fmt: skip
+
+
+def test_a_log_of_the_harness_is_compared_question_by_question(tmp_path):
+    first, second = [1, 0, 1, 1, 0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1]
+    logs = {
+        name: read_answers(harness(tmp_path / name, scores))
+        for name, scores in (("a.jsonl", first), ("b.jsonl", second))
+    }
+    [found] = paired_differences(logs)
+    assert (found.metric, found.log, found.against) == ("exact_match", "b.jsonl", "a.jsonl")
+    assert found.values == (0.8, 0.5)
+    assert found.difference == pytest.approx(0.3)
+    assert (found.questions, found.units, found.left_out) == (10, 10, 0)
+
+
+def test_the_p_value_is_that_of_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    hard = rng.normal(0, 3, 300)
+    values = [hard + rng.normal(by, 1, 300) for by in (0, 0.25)]
+    logs = {
+        name: [Answer("score", str(i), 0, v) for i, v in enumerate(each)]
+        for name, each in zip("ab", values, strict=True)
+    }
+    [found] = paired_differences(logs)
+    expected = stats.ttest_rel(values[1], values[0])
+    assert found.p == pytest.approx(expected.pvalue, rel=0.1, abs=1e-4)
+    assert stats.ttest_ind(*values).pvalue > 0.3 > found.p
+
+
+def test_intervals_hold_over_passages_and_not_over_questions():
+    """Samplers that are equal on average differ alike on the questions of one passage."""
+    rng = np.random.default_rng(2)
+    held: dict[str, list[bool]] = {"passage": [], "question": []}
+    for _ in range(300):
+        effect = np.repeat(rng.normal(0, 0.5, 30), 8)
+        values = rng.normal(0, 1, (2, 240)) + np.stack([effect, -effect])
+        for unit in held:
+            logs = {
+                name: [
+                    Answer("s", str(i), 0, v, f"p{i // 8}" if unit == "passage" else None)
+                    for i, v in enumerate(each)
+                ]
+                for name, each in zip("ab", values, strict=True)
+            }
+            [found] = paired_differences(logs)
+            held[unit].append(found.ends[0] <= 0 <= found.ends[1])
+    assert 0.92 <= np.mean(held["passage"]) <= 0.98
+    assert np.mean(held["question"]) < 0.85
+
+
+def test_of_many_equal_samplers_one_is_called_different_in_five_of_a_hundred_studies():
+    rng, false = np.random.default_rng(3), []
+    for _ in range(200):
+        logs = {
+            f"log {n}": [Answer("s", str(i), 0, v) for i, v in enumerate(rng.normal(size=40))]
+            for n in range(9)
+        }
+        false.append(any(each.p_holm < 0.05 for each in paired_differences(logs)))
+    assert np.mean(false) <= 0.08
+
+
+@pytest.mark.parametrize("end", ["json", "eval"])
+def test_logs_of_inspect_are_read_plain_and_compressed(tmp_path, end):
+    scores = [1, 0] * 8
+    path, samples = tmp_path / f"log.{end}", inspect_samples(scores, epochs=3)
+    if end == "json":
+        path.write_text(json.dumps({"version": 2, "eval": {"task": "t"}, "samples": samples}))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("header.json", json.dumps({"eval": {}}))
+            for each in samples:
+                archive.writestr(
+                    f"samples/{each['id']}_epoch_{each['epoch']}.json", json.dumps(each)
+                )
+    found = read_answers(path, "passage")
+    assert len(found) == 48
+    assert {answer.cluster for answer in found} == {f"p{i}" for i in range(4)}
+    assert sorted(a.value for a in found if a.repeat == 2) == sorted(map(float, scores))
+    [alone] = paired_differences({"a": read_answers(path), "b": read_answers(path)})
+    assert (alone.questions, alone.units, alone.difference) == (16, 16, 0.0)
+
+
+def test_words_and_several_values_of_a_scorer_are_scores(tmp_path):
+    sample = {"id": "x", "epoch": 1, "scores": {
+        "one": {"value": "P"}, "two": {"value": {"a": 0.25, "b": True}}, "three": {"value": [1]},
+        "four": {"value": "0.5"}, "five": None,
+    }}  # fmt: skip
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({"eval": {}, "samples": [sample]}))
+    found = {answer.metric: answer.value for answer in read_answers(path)}
+    assert found == {"one": 0.5, "two.a": 0.25, "two.b": 1.0, "four": 0.5}
+
+
+def test_filters_are_scores_of_their_own_and_early_logs_have_no_list_of_metrics(tmp_path):
+    path = harness(tmp_path / "s.jsonl", [1], filter="strict-match")
+    assert [answer.metric for answer in read_answers(path)] == ["exact_match,strict-match"]
+    path.write_text(json.dumps({"doc_id": 0, "doc": {}, "target": "x", "acc": 1.0}) + "\n")
+    assert [answer.metric for answer in read_answers(path)] == ["acc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.jsonl", "{", "line 1 of x.jsonl is not JSON"),
+        ("x.jsonl", "[]", "line 1 of x.jsonl is no JSON object"),
+        ("x.jsonl", '{"a": 1}', "has no doc_id"),
+        ("x.json", "{}", "is no log of Inspect"),
+        ("x.eval", "no archive", "cannot read the log"),
+        ("x.jsonl", "", "has no scores"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_answers(tmp_path / name)
+
+
+def test_logs_of_different_data_are_refused(tmp_path):
+    harness(tmp_path / "a.jsonl", [1, 0])
+    harness(tmp_path / "b.jsonl", [1, 0], doc_hash="other")
+    harness(tmp_path / "c.jsonl", [1, 0], metrics=["f1"], f1=0.5)
+    a, b, c = (read_answers(tmp_path / f"{name}.jsonl") for name in "abc")
+    with pytest.raises(UsageError, match="no question"):
+        paired_differences({"a": a, "b": b})
+    with pytest.raises(UsageError, match="no score in common"):
+        paired_differences({"a": a, "c": c})
+    with pytest.raises(UsageError, match="has no 'chapter'"):
+        read_answers(tmp_path / "a.jsonl", "chapter")
+
+
+def test_the_command_compares_several_logs(tmp_path, run):
+    names = []
+    for folder, scores in (("top_p", [1, 0] * 20), ("min_p", [1, 1] * 20)):
+        (tmp_path / folder).mkdir()
+        names.append(str(harness(tmp_path / folder / "samples.jsonl", scores)))
+    done = run("study", "read", *names)
+    assert done.code == 0
+    assert "min_p/samples.jsonl" in done.out
+    assert "+0.5000" in done.out
+    clustered = run("study", "read", *names, "--cluster", "passage", "--metric", "exact_match")
+    assert clustered.code == 0
+    assert run("study", "read", names[0]).code == 2
+    assert run("study", "read", names[0], names[0]).code == 2

@@ -1,0 +1,71 @@
+"""The masks that keep a text to the shape that a request asks for; corelm-grammar makes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import corelm
+from corelm import Mask, Sampler
+from corelm.errors import CorelmError
+from corelm.runs import Strategy, parts, registry
+from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.models import ServedModel
+from corelm_serve.requests.chat import ChatRequest
+from corelm_serve.requests.sampling import Sampling
+from corelm_serve.requests.trials import try_sampler
+from corelm_serve.tool_calls import CallFormat
+
+PACKAGE = "corelm-grammar"
+
+
+def has_masks(strategy: Strategy) -> bool:
+    """Return True if a sampler, or one inside it, is a mask."""
+    return any(isinstance(part, Mask) for part in parts(strategy.sampler))
+
+
+def with_format(strategy: Strategy, request: Sampling) -> Strategy:
+    """Return a strategy whose texts have the request's `response_format`.
+
+    Raises:
+        ApiError: a schema that can't be followed, or no corelm-grammar.
+    """
+    schema = request.response_format.schema if request.response_format is not None else None
+    if schema is None:
+        return strategy
+    text = json.dumps(schema, ensure_ascii=False)
+    return _constrained(strategy, "json_schema", "response_format", schema=text)
+
+
+def with_tools(
+    strategy: Strategy, request: ChatRequest, served: ServedModel
+) -> tuple[Strategy, CallFormat | None]:
+    """Return a strategy whose texts may call the request's tools, and how calls are written.
+
+    Raises:
+        ApiError: tools that can't be offered, or no corelm-grammar.
+    """
+    tools = request.callable_tools
+    if not tools:
+        return strategy, None
+    if request.response_format is not None and request.response_format.schema is not None:
+        message = "response_format excludes tools; forbid their calls with tool_choice none"
+        raise ApiError(message, param="response_format", code="excluded_field")
+    form = CallFormat.of(getattr(served.model.vocabulary, "chat_template", None) or "")
+    optional = request.tool_choice in (None, "auto")
+    several = request.parallel_tool_calls and (optional or request.tool_choice == "required")
+    grammar = form.grammar(tools, optional=optional, several=several)
+    return _constrained(strategy, "lark", "tools", grammar=grammar), form
+
+
+def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -> Strategy:
+    """Return a strategy behind a mask, which comes first: it limits what the model says."""
+    if name not in {offer.name for offer in registry().offers("corelm_samplers")}:
+        message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
+        raise ApiError(message, param=param, code="unsupported")
+    try_sampler(param, name, parameters)
+    try:
+        mask: Sampler = corelm.sampler(name, **parameters)
+    except CorelmError as error:
+        raise as_api_error(error, param) from error
+    return Strategy(mask | strategy.sampler, strategy.decoder)

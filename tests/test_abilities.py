@@ -1,0 +1,153 @@
+"""What sessions and vocabularies can do, and the defaults that stand in for it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import abilities
+from corelm.abilities import (
+    SessionWrapper,
+    can_fork,
+    can_join,
+    can_rewind,
+    has_hidden_states,
+    has_texts_after,
+    has_token_bytes,
+    text_writer,
+    texts_after,
+    token_name,
+)
+from corelm.stateless_model import lifted
+from corelm.testing import ToyModel, obeys_the_model_laws
+
+TOY = ToyModel()
+SESSION_ABILITIES = (can_rewind, can_join, can_fork, has_hidden_states)
+
+
+class Wrapping:
+    """A model whose sessions are wrapped, twice."""
+
+    def __init__(self, model):
+        self._model, self.vocabulary = model, model.vocabulary
+        self.context_length = model.context_length
+        self.next_token_distribution = model.next_token_distribution
+
+    def start(self, tokens):
+        return SessionWrapper(Noting(self._model.start(tokens)))
+
+
+class Noting(SessionWrapper):
+    """A session that notes what it gets."""
+
+    def __init__(self, session):
+        super().__init__(session)
+        self.noted = 0
+
+    def extend(self, tokens):
+        self.noted += 1
+        super().extend(tokens)
+
+
+class Bare:
+    """A session with the three methods that it must have."""
+
+    def __init__(self, session):
+        self.next_logits, self.extend = session.next_logits, session.extend
+        self.select = session.select
+
+
+@obeys_the_model_laws(Wrapping(ToyModel()), tolerance=0)
+def test_a_wrapped_session_obeys_the_laws(model, law):
+    law(model)
+
+
+@pytest.mark.parametrize("can", SESSION_ABILITIES)
+def test_a_wrapper_has_the_abilities_of_its_session_and_no_more(can):
+    assert can(SessionWrapper(Noting(TOY.start([[3]]))))
+    assert not can(SessionWrapper(Noting(Bare(TOY.start([[3]])))))
+
+
+def test_a_fork_of_a_wrapper_is_such_a_wrapper_and_counts_by_itself():
+    session = Noting(TOY.start([[3]]))
+    session.extend(np.array([4]))
+    other = session.fork()
+    other.extend(np.array([5]))
+    assert (type(other), other.noted, session.noted) == (Noting, 2, 1)
+    assert np.array_equal(session.next_logits(), TOY.start([[3, 4]]).next_logits())
+
+
+def test_wrapped_sessions_join_wrapped_ones_and_others():
+    session = Noting(TOY.start([[3]]))
+    session.join(Noting(TOY.start([[4, 5]])))
+    session.join(TOY.start([[6]]))
+    assert np.array_equal(session.next_logits(), TOY.start([[3], [4, 5], [6]]).next_logits())
+
+
+def test_an_ability_is_no_class():
+    with pytest.raises(TypeError):
+        isinstance(TOY.start([[3]]), abilities.RewindableSession)
+
+
+class Letters:
+    """A vocabulary of bytes that declares no special tokens."""
+
+    def __len__(self):
+        return 256
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def decode(self, ids):
+        return bytes(ids).decode("utf-8", "replace")
+
+    def token_bytes(self, token):
+        return bytes([token])
+
+    def token_name(self, token):
+        return f"<{token}>"
+
+
+class Uniform:
+    vocabulary, context_length = Letters(), 10
+
+    def next_token_distribution(self, tokens):
+        return np.full((len(tokens), 256), 1 / 256)
+
+
+def test_a_lifted_vocabulary_keeps_its_abilities():
+    vocabulary = lifted(Uniform()).vocabulary
+    assert has_token_bytes(vocabulary)
+    assert not has_texts_after(vocabulary)
+    assert token_name(vocabulary, 65) == "<65>"
+    assert len(copy.copy(vocabulary)) == 256
+    with pytest.raises(AttributeError):
+        vocabulary.writer  # noqa: B018
+
+
+def test_a_writer_holds_back_a_part_of_a_character():
+    write = text_writer(lifted(Uniform()).vocabulary)
+    assert [write(byte) for byte in "aé".encode()] == ["a", "", "é"]
+
+
+def test_defaults_stand_in_for_what_a_vocabulary_lacks():
+    class Plain:
+        """The toy's vocabulary without its abilities."""
+
+        padding = unknown = start = None
+        ends = TOY.vocabulary.ends
+        __len__ = lambda self: len(TOY.vocabulary)  # noqa: E731
+        encode = staticmethod(TOY.vocabulary.encode)
+        decode = staticmethod(TOY.vocabulary.decode)
+
+    ids = TOY.vocabulary.encode("the cat sat")
+    write = text_writer(Plain())
+    assert [write(i) for i in ids] == ["the", " cat", " sat"]
+    assert [texts_after(ids[:1], Plain())(i) for i in (ids[1], 2)] == [" cat", "[end]"]
+    assert token_name(Plain(), ids[1]) == "cat"
+    assert token_name(Plain(), None) is None
+    with pytest.raises(corelm.errors.UsageError, match="this model has no chat template"):
+        abilities.render_chat(Plain(), [{"role": "user", "content": "the"}])

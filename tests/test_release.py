@@ -1,0 +1,45 @@
+"""All packages of the repository are released together, with one version."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+VERSION: dict[str, Any] = runpy.run_path(str(ROOT / ".ci" / "version.py"))
+NAMES = re.compile(r"(?:llm-)?corelm\b")
+
+
+@pytest.mark.parametrize("file", VERSION["PROJECTS"], ids=lambda file: file.parent.name)
+def test_a_project_has_the_version_and_needs_exactly_this_corelm(file: Path) -> None:
+    project = tomllib.loads(file.read_text("utf-8"))["project"]
+    assert project["version"] == VERSION["current"]()
+    extras = project.get("optional-dependencies", {}).values()
+    for requirement in [
+        *project.get("dependencies", []),
+        *(each for some in extras for each in some),
+    ]:
+        if NAMES.match(requirement):
+            assert requirement.endswith((f"=={project['version']}", "]")), requirement
+
+
+def test_setting_the_version_changes_it_wherever_it_stands() -> None:
+    text = """version = "0.1.0"
+dependencies = ["corelm==0.1.0", "corelm-serve>=0.1", "numpy>=2.1"]
+all = ["corelm[report,train]"]
+"""
+    assert VERSION["with_version"](text, "1.0.0rc1") == (
+        'version = "1.0.0rc1"\n'
+        'dependencies = ["corelm==1.0.0rc1", "corelm-serve==1.0.0rc1", "numpy>=2.1"]\n'
+        'all = ["corelm[report,train]"]\n'
+    )
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    headings = re.findall(r"^## (\S+) - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == VERSION["current"]()
