@@ -7,7 +7,7 @@ engine that works, and imports TensorFlow without its messages.
 from corelm.abilities import NO_TEMPLATE
 from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.interop.chat_template import ChatTemplate
-from corelm.interop.engine_sampler import EngineSampler
+from corelm.interop.engine_sampler import EngineDraw, EngineSampler
 from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_hub_model, check_model_folder, hub_models, requires
 from corelm.interop.session_trial import check_session, row_faults, session_faults
@@ -20,6 +20,7 @@ __all__ = [
     "CachedSession",
     "ChatTemplate",
     "DisplayedModel",
+    "EngineDraw",
     "EngineSampler",
     "KeyValueCache",
     "PaddedCache",

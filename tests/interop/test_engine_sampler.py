@@ -283,3 +283,26 @@ def test_texts_begun_in_the_middle_have_no_surprisals_before():
     fresh = EngineSampler("mirostat(tau=1.0, eta=0.5)")
     alone = fresh(np.stack([prepared([*late, 7])]), [[*late, 7]], prompt_lengths=[3])
     np.testing.assert_array_equal(both[1], alone[0])
+
+
+def test_a_record_has_the_draws_of_each_step():
+    """Of the rows of a step, with what is never drawn at minus infinity, as the sampler sees it."""
+    model, draws = ToyModel(end=False), []
+    engine = EngineSampler("top_k(k=3)", seed=4, vocabulary=model.vocabulary, record=draws.append)
+    texts = [model.vocabulary.encode(prompt) for prompt in ("the cat", "dog")]
+    for _ in range(3):
+        logits = np.concatenate([model.start([text]).next_logits() for text in texts])
+        for text, token in zip(texts, engine.draw(logits, texts), strict=True):
+            text.append(int(token))
+    last = draws[-1]
+    assert [each.tolist() for each in last.texts] == [text[:-1] for text in texts]
+    assert last.tokens.tolist() == [text[-1] for text in texts]
+    assert (list(last.prompt_lengths), list(last.samples)) == ([2, 1], [0, 1])
+    assert ((last.logits > -np.inf).sum(axis=-1) == 3).all()
+    assert (last.model_logits[:, model.vocabulary.padding] == -np.inf).all()
+    assert str(last.sampler) == "top_k(k=3)"
+
+
+def test_a_record_needs_a_seed():
+    with pytest.raises(UsageError, match="record= needs seed="):
+        EngineSampler("top_k(k=3)", record=print)

@@ -36,6 +36,18 @@ class Receipt:
     kept_mass: list[float]
     kept_size: list[int]
 
+    @classmethod
+    def of(cls, rollouts, row, *, model, model_sha256, seed, sample, prompt_index=0):
+        """Return the receipt of a row of `Rollouts`, with the fields that they don't have."""
+        before, drawn = rollouts.ids(row)
+        logprobs = rollouts.logprobs[row, : len(drawn)].tolist()
+        mass = rollouts.kept_mass[row, : len(drawn)].tolist()
+        size = rollouts.kept.sizes[row, : len(drawn)].tolist()
+        return cls(
+            model, model_sha256, rollouts.chain, seed, sample, prompt_index, before, drawn,
+            logprobs, mass, size,
+        )  # fmt: skip
+
     def to_json(self):
         """Return the receipt as one JSON document."""
         return json.dumps({"format": FORMAT} | asdict(self), allow_nan=False, indent=1) + "\n"
@@ -79,15 +91,8 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     named = isinstance(model, str)
     loaded = corelm.load(model) if named else model
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    digest = identity_of(loaded, "")
-    made = []
-    for row, text in enumerate(rollouts.texts):
-        before, drawn = rollouts.ids(row)
-        logprobs = rollouts.logprobs[row, : len(drawn)].tolist()
-        mass = rollouts.kept_mass[row, : len(drawn)].tolist()
-        size = rollouts.kept.sizes[row, : len(drawn)].tolist()
-        made.append((text, Receipt(
-            model if named else "", digest, rollouts.chain, rollouts.seed, row, 0, before, drawn,
-            logprobs, mass, size,
-        )))  # fmt: skip
-    return made
+    origin = {"model": model if named else "", "model_sha256": identity_of(loaded, "")}
+    return [
+        (text, Receipt.of(rollouts, row, **origin, seed=rollouts.seed, sample=row))
+        for row, text in enumerate(rollouts.texts)
+    ]

@@ -12,13 +12,17 @@ import torch
 
 import corelm
 from corelm.errors import UsageError
-from corelm.interop import EngineSampler
+from corelm.interop import EngineDraw, EngineSampler
 from corelm.runs import never_drawn
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
 SURPRISALS = {"surprisal", "model_surprisal"}
 """Parts of the context that are carried from one row of a text to the next."""
+NO_RECORDS = (
+    "corelm records no tokens of the request %r: name a file when vLLM starts, as "
+    'additional_config={"corelm_records": FILE}'
+)
 NO_OUTPUT = (
     "with asynchronous scheduling vLLM passes drawn tokens only if logits_processors names a "
     "class; start it with --logits-processors corelm_vllm:CheckRequests"
@@ -32,10 +36,12 @@ class Request:
         engine: applies the sampler; shared by requests whose samplers read logits only.
         settings: the request's.
         recent: the requests of the engine whose samplers read surprisals, the last one last.
+        log: records the tokens of requests that ask for it; None if the server keeps none.
     """
 
-    def __init__(self, engine, settings, recent):
+    def __init__(self, engine, settings, recent, log=None):
         self.engine, self.settings = engine, settings
+        self.log = None if settings.record is None else log
         self.failed, self.prompt_length = False, None
         self.stream = None
         if settings.seed is not None:
@@ -129,16 +135,20 @@ class Requests:
     Args:
         vocabulary: the vocabulary of vLLM's model.
         most: the number of requests that vLLM runs at a time.
+        log: the `TokenLog` of corelm-replay for requests that ask for records; None for none.
     """
 
-    def __init__(self, vocabulary, most):
+    def __init__(self, vocabulary, most, log=None):
         self._vocabulary, self._recent = vocabulary, RecentRequests(most)
+        self._log = log
         self._shared = weakref.WeakValueDictionary()  # engines that no request uses are freed
 
     def new(self, settings):
         """Return a request with these settings; None for a request without corelm."""
         if settings is None:
             return None
+        if settings.record is not None and self._log is None:
+            logger.error(NO_RECORDS, settings.record)
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
         key = str(settings.sampler), never_drawn(vocabulary).tobytes()
         engine = self._shared.get(key)
@@ -146,7 +156,7 @@ class Requests:
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
             if not engine.reads:
                 self._shared[key] = engine
-        return Request(engine, settings, self._recent)
+        return Request(engine, settings, self._recent, self._log)
 
 
 def apply(logits, rows):
@@ -190,7 +200,28 @@ def _apply_group(logits, rows):
         result = result.copy()  # the engine keeps it, for the surprisal of the next token
         uniforms = np.array([rows[i].uniform for i in drawing])
         tokens, _ = corelm.draw(result[drawing], uniforms)
+        _record([rows[i] for i in drawing], tokens, host[drawing], result[drawing])
         result[drawing] = -np.inf
         result[drawing, tokens] = 0
     writable = np.require(result, requirements="W")  # torch warns of other arrays
     logits[index] = torch.from_numpy(writable).to(logits.device, logits.dtype)
+
+
+def _record(rows, tokens, model_logits, logits):
+    """Record the drawn tokens of the requests that ask for it, of one engine."""
+    wanted = [i for i, row in enumerate(rows) if row.request.log is not None]
+    if not wanted:
+        return
+    asking = [rows[i] for i in wanted]
+    request = asking[0].request
+    draw = EngineDraw(
+        sampler=request.engine.sampler,
+        vocabulary=None,  # vLLM draws nothing behind an end
+        texts=[row.tokens for row in asking],
+        prompt_lengths=[row.prompt_length for row in asking],
+        samples=[row.request.settings.sample for row in asking],
+        tokens=tokens[wanted],
+        model_logits=request.engine.model_logits(model_logits[wanted]),
+        logits=logits[wanted],
+    )
+    request.log.add(draw, [row.request.settings.record for row in asking])
