@@ -9,9 +9,9 @@ import typing
 
 from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import Decoding
+from corelm.decoding.state import Decoding, DecodingTask
 from corelm.decoding.step import NextLogits, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.exact import sampling_distribution
@@ -42,7 +42,7 @@ from corelm.numerics.distributions import (
 from corelm.params import param, renamed
 from corelm.registry.expressions import sampler
 from corelm.registry.models import load
-from corelm.sampler import Chain, Mask, Sampler, Switch
+from corelm.sampling import Chain, Mask, Sampler, Switch
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset, presets
@@ -50,7 +50,7 @@ if typing.TYPE_CHECKING:
     from corelm_report import plot as plot
     from corelm_report.report import Report, compare
 
-    from corelm.explanation import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation import ExplainedStage, ExplainedToken, Explanation, explain
     from corelm.linting import lint
     from corelm.numerics.reshaping import reweight_distribution
 
@@ -65,6 +65,8 @@ __all__ = [
     "Decoding",
     "DecodingTask",
     "EngineSettings",
+    "ExplainedStage",
+    "ExplainedToken",
     "Explanation",
     "Generation",
     "HumanMetric",
@@ -78,7 +80,6 @@ __all__ = [
     "Sampler",
     "Session",
     "SetMetric",
-    "Stage",
     "StatelessModel",
     "Step",
     "Switch",
@@ -86,7 +87,6 @@ __all__ = [
     "TextPatterns",
     "TokenMetric",
     "TokenRecord",
-    "TokenTrace",
     "Vocabulary",
     "apply_temperature",
     "compare",
@@ -116,7 +116,7 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.explanation": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation": ("Explanation", "ExplainedStage", "ExplainedToken", "explain"),
     "corelm.linting": ("lint",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
 }

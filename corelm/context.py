@@ -38,7 +38,8 @@ class Context:
         prompt_length: the number of tokens in the prompt.
         vocabulary: the vocabulary of the ids, for samplers that name words or the end token; None
             when a distribution is reshaped without a model.
-        width: the number of logits in a row; 0 if it is the size of the vocabulary.
+        vocabulary_size: the number of logits in a row; by default the length of the vocabulary, 0
+            if there is none.
     """
 
     tokens: NDArray[np.int64]
@@ -46,7 +47,7 @@ class Context:
     model_surprisal: NDArray[np.float64]
     prompt_length: int
     vocabulary: Vocabulary | None = None
-    width: int = 0
+    vocabulary_size: int = 0
 
     @classmethod
     def of(cls, tokens: ArrayLike, **fields: Any) -> Context:
@@ -65,21 +66,18 @@ class Context:
 
     def __post_init__(self) -> None:
         protect(self, "tokens", "surprisal", "model_surprisal")
+        if not self.vocabulary_size and self.vocabulary is not None:
+            vars(self)["vocabulary_size"] = len(self.vocabulary)
 
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of logits in a row; 0 if neither the width nor a vocabulary is known."""
-        return self.width or (0 if self.vocabulary is None else len(self.vocabulary))
-
-    def of_width(self, size: int) -> Context:
+    def with_vocabulary_size(self, size: int) -> Context:
         """Return the same context for rows of this many logits.
 
         An engine's model may have more logits than its tokenizer has tokens.
         """
-        if self.width == size:
+        if self.vocabulary_size == size:
             return self
         other = copy(self)  # `replace` would protect the arrays again
-        vars(other)["width"] = size
+        vars(other)["vocabulary_size"] = size
         return other
 
     def copy(self) -> Context:
@@ -97,11 +95,11 @@ class Context:
         return len(self.tokens)
 
     @property
-    def step(self) -> int:
+    def position(self) -> int:
         """The number of tokens drawn so far; 0 at the first."""
         return int(self.tokens.shape[1]) - self.prompt_length
 
     @property
     def drawn(self) -> NDArray[np.int64]:
-        """(batch, step) ids: the tokens after the prompt."""
+        """(batch, position) ids: the tokens after the prompt."""
         return self.tokens[:, self.prompt_length :]

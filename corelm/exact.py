@@ -11,7 +11,7 @@ from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.stages import apply
 from corelm.validation import check_logits
 

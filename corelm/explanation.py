@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context, protect
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream, fresh_seed
-from corelm.decoding.state import Decoding
+from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
 from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
-from corelm.markup import Displayed, Table
+from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array, softmax
 from corelm.numerics.filters import in_falling_order, rank
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
-from corelm.sampler import Mask, Sampler
-from corelm.stages import StageResult, Trace, apply
+from corelm.sampling import Mask, Sampler
+from corelm.stages import StageResult, apply
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class ExplainedStage:
     """A distribution on the way from the model to the draw. Its arrays are read-only.
 
     Attributes:
@@ -106,7 +106,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class TokenTrace:
+class ExplainedToken:
     """One token on its way through the stages.
 
     Attributes:
@@ -126,7 +126,7 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation(Displayed):
+class Explanation(Displayable):
     """The way from the model's distribution to the one that the next token is drawn from.
 
     Attributes:
@@ -146,14 +146,14 @@ class Explanation(Displayed):
     prompt: str
     tokens: tuple[int, ...]
     sampler: Sampler
-    stages: tuple[Stage, ...]
+    stages: tuple[ExplainedStage, ...]
     vocabulary: Vocabulary
     decoder: Decoder | None = None
     next_tokens: Mapping[int, float] | None = None
     after: str = ""
     seed: int | None = None
 
-    def trace(self, token: int | str) -> TokenTrace:
+    def trace(self, token: int | str) -> ExplainedToken:
         """Trace one token through all stages.
 
         Args:
@@ -164,7 +164,7 @@ class Explanation(Displayed):
         """
         i = token_id(token, self.vocabulary, len(self.vocabulary))
         removals = (at for at, stage in enumerate(self.stages) if i in stage.removed_tokens)
-        return TokenTrace(
+        return ExplainedToken(
             i,
             self.text_of(i),
             tuple(float(stage.distribution[i]) for stage in self.stages),
@@ -172,7 +172,7 @@ class Explanation(Displayed):
             next(removals, None),
         )
 
-    def likeliest(self, n: int = 10) -> list[TokenTrace]:
+    def likeliest(self, n: int = 10) -> list[ExplainedToken]:
         """Return the n most likely tokens of the model and the n most likely in the end.
 
         They are ranked by the model: n to 2 n tokens, unless fewer can be drawn.
@@ -181,6 +181,13 @@ class Explanation(Displayed):
         tokens = {*model.ranked_tokens[:n].tolist(), *end.ranked_tokens[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
+
+    def __str__(self) -> str:
+        return self._repr_text_()
+
+    def __repr__(self) -> str:  # without arrays of the vocabulary's length
+        place = f"prompt={self.prompt!r}, after={self.after!r}, sampler={str(self.sampler)!r}"
+        return f"Explanation({place}, {len(self.stages)} stages)"
 
     def _parts(self) -> list[Table]:
         """Return the stages and the likeliest tokens."""
@@ -274,10 +281,10 @@ def explain(
         _draw(decoding)
     drawn = _tokens_after(model.vocabulary, prompt, after)
     context = _read(decoding, chain, drawn) if drawn else decoding.context
-    trace: Trace = []
+    trace: list[StageResult] = []
     model_logits = decoding.model_logits()
     apply(chain, model_logits, context, trace)
-    stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
+    stages = [ExplainedStage(None, model_logits[0], np.empty(0, dtype=np.int64))]
     for result in trace:
         stages.append(_after(stages, result))
     tokens = tuple(context.tokens[0].tolist())
@@ -329,13 +336,13 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
     return builder.context
 
 
-def _after(stages: list[Stage], result: StageResult) -> Stage:
+def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
     """Return the next stage, compared with the last one and with the model."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
     possible = logits > -np.inf
     removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
     removed = removed[~possible[removed]]
-    return Stage(
+    return ExplainedStage(
         result.stage,
         logits,
         removed,
@@ -349,7 +356,7 @@ def _after(stages: list[Stage], result: StageResult) -> Stage:
     )
 
 
-def _allowed_mass(result: StageResult, model: Stage) -> float | None:
+def _allowed_mass(result: StageResult, model: ExplainedStage) -> float | None:
     if not isinstance(result.stage, Mask) or result.stage.is_neutral:
         return None
     return 1.0 if result.allowed is None else mass_of(result.allowed[0], model.distribution)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from corelm.language_model import LanguageModel, ModelScheme
     from corelm.metric import Metric
     from corelm.registry.leftovers import Leftovers
-    from corelm.sampler import Sampler
+    from corelm.sampling import Sampler
 
     ModelLoader: TypeAlias = Callable[[], LanguageModel] | ModelScheme
 

@@ -23,7 +23,7 @@ from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampler import Chain, Mask, Sampler
+from corelm.sampling import Chain, Mask, Sampler
 from corelm.stages import apply
 
 Stages = Sequence[Sampler]

@@ -18,7 +18,10 @@ LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
 under it, so that colour isn't the only sign."""
 TINT = "214, 69, 45"
-BAR = "linear-gradient(to right, rgba(38, 150, 138, 0.4) {0:.1f}%, transparent {0:.1f}%)"
+BAR = "linear-gradient(#26968a, #26968a) 0 100% / {0:.2f}em 4px no-repeat"
+"""A line below a number. Its length is not a share of the column, since columns differ in width."""
+WIDEST = 6
+"""The length of the bar of probability 1, in em."""
 
 NUMBER = re.compile(r"[\d.,]+%?")
 
@@ -110,7 +113,7 @@ def _cell(value: str | float) -> str:
     if isinstance(value, str):
         align = "right" if NUMBER.fullmatch(value) else "left"
         return f'<td style="text-align: {align}">{html.escape(value)}</td>'
-    style = f"text-align: right; min-width: 6em; background: {BAR.format(100 * value)}"
+    style = f"text-align: right; min-width: {WIDEST}em; background: {BAR.format(WIDEST * value)}"
     return f'<td style="{style}">{value:.1%}</td>'
 
 
@@ -143,7 +146,7 @@ def _paragraph(content: str) -> str:
     return f'<p style="white-space: pre-wrap; text-align: left">{content}</p>'
 
 
-class Displayed:
+class Displayable:
     """An object that shows itself in a notebook, and as text in a terminal."""
 
     def _parts(self) -> Sequence[Part]:

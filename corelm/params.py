@@ -32,7 +32,7 @@ READERS: dict[type, Callable[[str], Any]] = {}
 
 
 @dataclass(frozen=True)
-class Rule:
+class ParamRule:
     """The declaration of a parameter: help line, bounds, other names."""
 
     help: str = ""
@@ -108,7 +108,7 @@ def param(
         corelm.errors.ParameterError: t must be at least 0, not -1.0
     """
     allowed = tuple(choices) if choices else None
-    rule = Rule(help, gt, ge, lt, le, allowed, tuple(aliases), whole, local)
+    rule = ParamRule(help, gt, ge, lt, le, allowed, tuple(aliases), whole, local)
     if isinstance(default, (dict, list, set)):  # `dataclass` refuses a mutable default
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})
@@ -154,7 +154,7 @@ class Parameter:
     name: str
     type: Any
     default: Any
-    rule: Rule
+    rule: ParamRule
     item_type: Any = None
 
     @property
@@ -385,7 +385,7 @@ def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) 
         )
     arguments = typing.get_args(hint)
     item_type = arguments[0] if origin is tuple and arguments and arguments[0] in CASTS else None
-    rule = field.metadata.get("rule", Rule())
+    rule = field.metadata.get("rule", ParamRule())
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     return Parameter(field.name, origin, default, rule, item_type)

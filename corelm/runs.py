@@ -7,8 +7,8 @@ from corelm.abilities import END as END
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.bounded_calls import TooMuchError as TooMuchError
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
+from corelm.decoding.model_logits import ModelLogits as ModelLogits
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
-from corelm.decoding.state import ModelLogits as ModelLogits
 from corelm.decoding.step import FinishReason as FinishReason
 from corelm.decoding.step import model_surprisals as model_surprisals
 from corelm.docstrings import source_of as source_of
@@ -37,7 +37,7 @@ from corelm.linting import temperature_of as temperature_of
 from corelm.machine import machine as machine
 from corelm.machine import platform_name as platform_name
 from corelm.machine import processor_flags as processor_flags
-from corelm.markup import Displayed as Displayed
+from corelm.markup import Displayable as Displayable
 from corelm.markup import Table as Table
 from corelm.models import atomic_files as atomic_files
 from corelm.models.atomic_files import error_reason as error_reason
@@ -46,6 +46,7 @@ from corelm.models.atomic_files import sha256 as sha256
 from corelm.models.atomic_files import try_lock as try_lock
 from corelm.models.atomic_files import write_file as write_file
 from corelm.models.corpus import read_texts as read_texts
+from corelm.models.human import human_surprisal as human_surprisal
 from corelm.models.identity import checksum_of as checksum_of
 from corelm.models.identity import digest_of_texts as digest_of_texts
 from corelm.models.identity import identity_of as identity_of
@@ -61,7 +62,7 @@ from corelm.numerics.divergences import without_tokens as without_tokens
 from corelm.numerics.filters import rank as rank
 from corelm.params import Parameter as Parameter
 from corelm.params import Parameterized as Parameterized
-from corelm.params import Rule as Rule
+from corelm.params import ParamRule as ParamRule
 from corelm.params import refuse_local as refuse_local
 from corelm.params import written as written
 from corelm.paths import home as home
@@ -76,8 +77,8 @@ from corelm.printable import shown as shown
 from corelm.registry.expressions import DEEPEST as DEEPEST
 from corelm.registry.expressions import MOST_CHARACTERS as MOST_CHARACTERS
 from corelm.registry.expressions import STAGE as STAGE
-from corelm.registry.expressions import Nested as Nested
-from corelm.registry.expressions import Written as Written
+from corelm.registry.expressions import ParsedSampler as ParsedSampler
+from corelm.registry.expressions import ParsedStage as ParsedStage
 from corelm.registry.expressions import build as build
 from corelm.registry.expressions import built_in as built_in
 from corelm.registry.expressions import make as make
@@ -110,7 +111,6 @@ from corelm.scaling.job import Job as Job
 from corelm.scaling.job import differences as differences
 from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
 from corelm.stages import StageResult as StageResult
-from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages
@@ -131,7 +131,7 @@ __all__ = [
     "Compared",
     "ContextBuilder",
     "ContinuousBatch",
-    "Displayed",
+    "Displayable",
     "Endings",
     "Executor",
     "ExecutorChoice",
@@ -140,22 +140,21 @@ __all__ = [
     "Job",
     "ModelLogits",
     "ModelRows",
-    "Nested",
     "Offer",
     "OpenTexts",
+    "ParamRule",
     "Parameter",
     "Parameterized",
+    "ParsedSampler",
+    "ParsedStage",
     "PrefixCache",
-    "Rule",
     "Source",
     "StageResult",
     "Strategy",
     "Table",
     "Texts",
     "TooMuchError",
-    "Trace",
     "Unit",
-    "Written",
     "apply",
     "as_model",
     "as_settings",
@@ -178,6 +177,7 @@ __all__ = [
     "fresh_seed",
     "hashes_of_secrets",
     "home",
+    "human_surprisal",
     "identity_of",
     "invalid_result",
     "label",

@@ -11,6 +11,7 @@ import numpy as np
 from corelm.abilities import text_writer
 from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
+from corelm.generation.endings import ends_in_loop
 from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
 from corelm.language_model import LanguageModel
@@ -84,6 +85,18 @@ class ScoredText:
         return math.exp(self.mean)
 
     @property
+    def rep_4(self) -> float:
+        """The share of 4-grams that repeat an earlier one; nan with fewer than four tokens."""
+        ids = [each.token for each in self.tokens]
+        grams = [*zip(*(ids[at:] for at in range(4)), strict=False)]
+        return 1 - len({*grams}) / len(grams) if grams else math.nan
+
+    @property
+    def is_loop(self) -> bool:
+        """True if it ends by repeating one phrase three times."""
+        return ends_in_loop([each.token for each in self.tokens])
+
+    @property
     def words(self) -> list[ScoredWord]:
         """The words of the text."""
         words: list[list[ScoredToken]] = []
@@ -96,6 +109,43 @@ class ScoredText:
             ScoredWord("".join(each.text for each in word), sum(each.surprisal for each in word))
             for word in words
         ]
+
+
+@dataclass(frozen=True)
+class ScoredTotal:
+    """The figures of several texts together.
+
+    Attributes:
+        tokens: the number of tokens that have a surprisal.
+        surprisal: the sum over these tokens, in nats.
+        mean: nats per token, each token alike; nan without tokens.
+        rep_4: the mean of the texts that have one; nan if none has.
+        loops: the share of texts that end in a loop.
+    """
+
+    tokens: int
+    surprisal: float
+    mean: float
+    rep_4: float
+    loops: float
+
+    @classmethod
+    def of(cls, texts: Sequence[ScoredText]) -> ScoredTotal:
+        """Return the figures of texts, at least one."""
+        count, nats = sum(len(each.scored) for each in texts), [each.surprisal for each in texts]
+        repeated = [each.rep_4 for each in texts if not math.isnan(each.rep_4)]
+        return cls(
+            count,
+            math.fsum(nats),
+            math.fsum(nats) / count if count else math.nan,
+            math.fsum(repeated) / len(repeated) if repeated else math.nan,
+            sum(each.is_loop for each in texts) / len(texts),
+        )
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean."""
+        return math.exp(self.mean)
 
 
 def score(

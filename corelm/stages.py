@@ -1,4 +1,4 @@
-"""Run the stages of a sampler: the one place where the core calls samplers, masks and choices.
+"""Run the stages of a sampler: the one place where the core calls samplers, masks and switches.
 
 The functions check what each stage returns, and can record it in a trace. Explanations and the cost
 of constraints read that trace, so that no stage is called a second time.
@@ -6,9 +6,9 @@ of constraints read that trace, so that no stage is called a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.numerics.masks import apply_mask
 from corelm.printable import message_of
-from corelm.sampler import Mask, Sampler, Switch
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
+
+if TYPE_CHECKING:
+    from corelm.sampling import Mask, Sampler, Switch
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
@@ -52,10 +54,9 @@ class StageResult:
     fell_back: Rows | None = None
 
 
-Trace = list[StageResult]
-
-
-def apply(sampler: Sampler, logits: Array, context: Context, trace: Trace | None = None) -> Array:
+def apply(
+    sampler: Sampler, logits: Array, context: Context, trace: list[StageResult] | None = None
+) -> Array:
     """Call a sampler stage by stage and check every result, the last one too.
 
     Stages at their neutral values are skipped.
@@ -87,7 +88,7 @@ def apply(sampler: Sampler, logits: Array, context: Context, trace: Trace | None
 
 
 def run_stages(
-    sampler: Sampler, logits: Array, context: Context, trace: Trace | None = None
+    sampler: Sampler, logits: Array, context: Context, trace: list[StageResult] | None = None
 ) -> Array:
     """Call a sampler stage by stage; leave the rows of the last result for the caller to check.
 
@@ -96,21 +97,28 @@ def run_stages(
 
     Args, returns and raises: as for `apply`.
     """
-    return _Run(logits, context, trace).chain(sampler, logits, rows=None, branch="")
+    return Run(logits, context, trace).chain(sampler, logits, rows=None, branch="")
 
 
-class _Run:
-    """One call of a sampler.
+class Run:
+    """One call of a sampler: its class says if a stage acts by `call`, `mask` or `switch`.
 
     Args:
         model_logits: the input of the first stage; a mask falls back to it.
         context: the past of each row.
         trace: gets the result of each stage; None records nothing.
+        masks_alone: call no stage but masks and switches.
     """
 
-    def __init__(self, model_logits: Array, context: Context, trace: Trace | None) -> None:
+    def __init__(
+        self,
+        model_logits: Array,
+        context: Context,
+        trace: list[StageResult] | None,
+        masks_alone: bool = False,
+    ) -> None:
         self._model_logits, self._trace = model_logits, trace
-        self._context = context
+        self._context, self._masks_alone = context, masks_alone
         # Arrays of other libraries may be traced by a compiler, which has no values to look at.
         self._checked = isinstance(model_logits, np.ndarray)
 
@@ -121,45 +129,41 @@ class _Run:
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
                 check_result(last, logits, self._context)
-            logits = self._stage(stage, logits, rows, branch)
+            act = getattr(self, stage._acts_by)
+            logits = act(stage, logits, rows, branch)
             last = None if stage.is_neutral else stage
         return logits
 
-    def _stage(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
-        if isinstance(stage, Switch):
-            return self._choice(stage, logits, rows, branch)
-        allowed: NDArray[np.bool_] | None = None
-        fell_back: Rows | None = None
-        if isinstance(stage, Mask) and not stage.is_neutral:
-            allowed = self._allowed(stage, logits)
-            if allowed is not None:
-                logits, fell_back = apply_mask(logits, allowed, self._model_logits)
-        elif not stage.is_neutral:
-            logits = self._call(stage, logits)
-        if self._trace is not None:
-            self._trace.append(StageResult(stage, logits, rows, branch, allowed, fell_back))
+    def call(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Call a stage, unless it is neutral or only masks count."""
+        if not stage.is_neutral and not self._masks_alone:
+            logits = self._result(stage, logits)
+        self._note(stage, logits, rows, branch)
         return logits
 
-    def masks(self, sampler: Sampler) -> Iterator[NDArray[np.bool_]]:
-        """Yield what each mask allows, without a call of the other stages; the batch is one row."""
-        for stage in sampler.active_stages:
-            if isinstance(stage, Switch):
-                yield from self.masks(self._chosen(stage)[0])
-            elif isinstance(stage, Mask):
-                allowed = self._allowed(stage, self._model_logits)
-                if allowed is not None:
-                    yield allowed
+    def mask(self, stage: Mask, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Set the tokens that a mask doesn't allow to minus infinity."""
+        allowed = None if stage.is_neutral else self._allowed(stage, logits)
+        fell_back: Rows | None = None
+        if allowed is not None:
+            logits, fell_back = apply_mask(logits, allowed, self._model_logits)
+        self._note(stage, logits, rows, branch, allowed, fell_back)
+        return logits
+
+    def _note(self, stage: Sampler, *result: Any) -> None:
+        if self._trace is not None:
+            self._trace.append(StageResult(stage, *result))
 
     def _chosen(self, stage: Switch) -> Sequence[Sampler]:
-        """Return the sampler that a choice names for each row."""
+        """Return the sampler that a switch names for each row."""
         chosen = self._guarded(stage, stage.choose, self._context_of(stage))
         wanted = self._context.batch
-        if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
+        if len(chosen) != wanted or not all(hasattr(each, "active_stages") for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
         return chosen
 
-    def _choice(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Run the samplers that a choice names, each for its own rows."""
+    def switch(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Run the samplers that a switch names, each for its own rows."""
         chosen = self._chosen(stage)
         distinct = list(dict.fromkeys(chosen))
         if len(distinct) == 1:
@@ -175,13 +179,13 @@ class _Run:
         return result
 
     def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
-        context = self._context_of(stage).of_width(logits.shape[-1])
+        context = self._context_of(stage).with_vocabulary_size(logits.shape[-1])
         allowed = self._guarded(stage, stage.allowed, context)
         if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
-            raise SamplerError(f"{stage} allowed {fault} at step {context.step}")
+            raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
         return allowed
 
-    def _call(self, stage: Sampler, logits: Array) -> Array:
+    def _result(self, stage: Sampler, logits: Array) -> Array:
         """Call one stage on read-only arrays, and check the type, shape and dtype of its result."""
         context = self._context_of(stage)
         if not self._checked:
@@ -193,7 +197,7 @@ class _Run:
         if result is own and context is self._context:  # nothing was changed, nor written
             return logits
         if fault := fault_of_array(result, logits):
-            raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
+            raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
         return result
 
     def _context_of(self, stage: Sampler) -> Context:
@@ -213,7 +217,9 @@ class _Run:
             if not self._checked:  # of another library: callers tell its errors apart by type
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
-            raise SamplerError(f"{stage} failed at step {self._context.step}: {reason}") from error
+            raise SamplerError(
+                f"{stage} failed at step {self._context.position}: {reason}"
+            ) from error
 
 
 def _is_built_in(stage: Sampler) -> bool:
@@ -228,20 +234,6 @@ def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:
 
 
 # ---- the masks of a trace ----
-
-
-def has_masks(sampler: Sampler) -> bool:
-    """Return True if a stage, or a sampler that a stage may choose, is a mask.
-
-    Example:
-        >>> import corelm
-        >>> has_masks(corelm.sampler("top_k(k=2) | min_length(n=3)"))
-        True
-    """
-    return any(
-        isinstance(stage, Mask) or any(map(has_masks, stage.nested.values()))
-        for stage in sampler.active_stages
-    )
 
 
 def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -281,7 +273,7 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
         size: the number of logits in a row.
 
     Returns:
-        (vocabulary,), True for these tokens.
+        (vocabulary,), True for these tokens; read-only.
 
     Raises:
         SamplerError, UsageError: a mask or a choice failed, as for `apply`.
@@ -293,10 +285,10 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
         >>> allowed_next(corelm.sampler("min_length(n=2)"), context, 13).tolist()[:4]
         [True, True, False, True]
     """
-    no_logits = np.broadcast_to(np.float32(0), (1, size))
-    allowed = np.ones(size, dtype=np.bool_)
-    for each in _Run(no_logits, context, None).masks(sampler):
-        allowed &= each[0]
+    no_logits = np.zeros((1, size), dtype=np.float32)
+    trace: list[StageResult] = []
+    Run(no_logits, context, trace, masks_alone=True).chain(sampler, no_logits, rows=None, branch="")
+    allowed: NDArray[np.bool_] = allowed_tokens(trace, no_logits.shape)[0]
     return allowed
 
 
@@ -306,7 +298,7 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
 def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
     """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
     if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, context.step)
+        raise invalid_result(sampler, logits, context.position)
 
 
 def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:

@@ -186,7 +186,7 @@ def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[
 
     Example:
         >>> from corelm import Context
-        >>> context = Context.of([[0], [1]], width=3)
+        >>> context = Context.of([[0], [1]], vocabulary_size=3)
         >>> allow_all_but(context, rows=[0, 1], ids=[2, 0]).tolist()
         [[True, True, False], [False, True, True]]
     """

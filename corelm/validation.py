@@ -13,21 +13,21 @@ from corelm.errors import ModelOutputError, PluginError
 from corelm.numerics.distributions import Array, rows_are_valid
 
 if TYPE_CHECKING:
-    from corelm.sampler import Sampler
+    from corelm.sampling import Sampler
 
 
-KINDS = ("temperature", "filter", "penalty", "mask", "other")
-READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
+KINDS = ("temperature", "filter", "penalty", "other")
+READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
 """The parts of a context that a sampler can declare in `reads`."""
 
 
 def check_attributes(cls: type[Sampler]) -> None:
     """Raise if a class attribute is outside the contract; freeze the others."""
     wrong = f"not a sampler: {cls.__name__}"
-    if cls.kind not in KINDS:
-        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     if cls.kind == "mask" and not hasattr(cls, "allowed"):
         raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
+    if cls.kind not in (*KINDS, "mask"):
+        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
@@ -41,18 +41,21 @@ def check_attributes(cls: type[Sampler]) -> None:
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
         )
     names = [field.name for field in dataclasses.fields(cls)]
-    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(names):
-        has = ", ".join(names) or "none"
-        raise PluginError(
-            f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
-            f"the parameters are: {has}"
-        )
+    for name in ("neutral", "example"):
+        values = getattr(cls, name)
+        if not isinstance(values, Mapping) or not set(values) <= set(names):
+            has = ", ".join(names) or "none"
+            raise PluginError(
+                f"{wrong}.{name} must map parameters to values, not be {values!r}; "
+                f"the parameters are: {has}"
+            )
     for flag in ("is_argmax_invariant", "is_shift_invariant"):
         if not isinstance(getattr(cls, flag), bool):
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
     # A class attribute that could change would change every sampler made before.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
+    cls.example = MappingProxyType(dict(cls.example))
 
 
 def fault_of_result(result: Any, logits: Array) -> str:

@@ -40,6 +40,7 @@ class AdaptiveP(Sampler):
 
     kind = "other"
     neutral = {"target": -1.0}
+    example = {"target": 0.3}
     reads = frozenset({"model_surprisal"})
 
     target: float = param(-1.0, "target probability; below 0 is off", ge=-1, le=1)

@@ -44,6 +44,7 @@ class Dry(Sampler):
 
     kind = "penalty"
     neutral = {"multiplier": 0.0}
+    example = {"multiplier": 0.8}
     reads = frozenset({"tokens", "vocabulary"})
 
     multiplier: float = param(0.0, "the least penalty; 0 is off", ge=0, lt=math.inf)

@@ -31,6 +31,7 @@ class DynamicTemperature(Sampler):
 
     kind = "temperature"
     neutral = {"t_min": 1.0, "t_max": 1.0}
+    example = {"t_min": 0.5, "t_max": 1.5}
     reads = frozenset()
     is_argmax_invariant = True
 

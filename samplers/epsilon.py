@@ -27,6 +27,7 @@ class Epsilon(Sampler):
 
     kind = "filter"
     neutral = {"epsilon": 0.0}
+    example = {"epsilon": 0.01}
     reads = frozenset()
     is_argmax_invariant = True
 

@@ -35,6 +35,7 @@ class Eta(Sampler):
 
     kind = "filter"
     neutral = {"epsilon": 0.0}
+    example = {"epsilon": 0.01}
     reads = frozenset()
     is_argmax_invariant = True
 

@@ -37,7 +37,7 @@ class Force(Mask):
     """
 
     neutral = {"words": ()}
-    reads = frozenset({"tokens", "step", "vocabulary"})
+    reads = frozenset({"tokens", "position", "vocabulary"})
 
     words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
     at: int = param(0, "how many tokens come before them", ge=0)
@@ -66,7 +66,7 @@ class Force(Mask):
     def _turn(self, context: Context, count: int) -> NDArray[np.int64]:
         """Return the index of the word that each row must write now: (batch,)."""
         if not self.since:
-            return np.full(context.batch, context.step - self.at)
+            return np.full(context.batch, context.position - self.at)
         read = context.tokens.shape[1]
         return np.array([read - self._place(row, context, count) for row in context.tokens])
 

@@ -31,6 +31,7 @@ class FrequencyPenalty(Sampler):
 
     kind = "penalty"
     neutral = {"penalty": 0.0}
+    example = {"penalty": 0.5}
     reads = frozenset({"tokens"})
 
     penalty: float = param(

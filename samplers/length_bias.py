@@ -34,7 +34,8 @@ class LengthBias(Sampler):
 
     kind = "penalty"
     neutral = {"weight": 0.0}
-    reads = frozenset({"step", "vocabulary"})
+    example = {"weight": 0.1}
+    reads = frozenset({"position", "vocabulary"})
 
     weight: float = param(
         0.0, "added for each token after the start; 0 is off", gt=-math.inf, lt=math.inf
@@ -43,7 +44,7 @@ class LengthBias(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
-        late = context.step - self.start
+        late = context.position - self.start
         if not ends or late <= 0:
             return logits
         rows = np.arange(logits.shape[0])[:, None]  # broadcasts: every row has the same end tokens

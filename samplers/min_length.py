@@ -30,13 +30,14 @@ class MinLength(Mask):
     """
 
     neutral = {"n": 0}
-    reads = frozenset({"step", "vocabulary"})
+    example = {"n": 10}
+    reads = frozenset({"position", "vocabulary"})
 
     n: int = param(0, "tokens to draw before the text may end", ge=0)
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
-        if not ends or context.step >= self.n:
+        if not ends or context.position >= self.n:
             return None
         return allow_all_but(context, np.arange(context.batch)[:, None], ends)
 

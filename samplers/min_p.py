@@ -25,6 +25,7 @@ class MinP(Sampler):
 
     kind = "filter"
     neutral = {"p": 0.0}
+    example = {"p": 0.1}
     reads = frozenset()
     is_argmax_invariant = True
 

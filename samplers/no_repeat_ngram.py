@@ -32,6 +32,7 @@ class NoRepeatNgram(Mask):
     """
 
     neutral = {"n": 0}
+    example = {"n": 3}
     reads = frozenset({"tokens"})
 
     n: int = param(0, "length of the runs that are not repeated; 0 is off", ge=0)

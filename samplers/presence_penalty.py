@@ -29,6 +29,7 @@ class PresencePenalty(Sampler):
 
     kind = "penalty"
     neutral = {"penalty": 0.0}
+    example = {"penalty": 0.5}
     reads = frozenset({"tokens"})
 
     penalty: float = param(

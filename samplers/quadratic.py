@@ -29,6 +29,7 @@ class Quadratic(Sampler):
 
     kind = "other"
     neutral = {"factor": 0.0}
+    example = {"factor": 0.3}
     reads = frozenset()
 
     factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)

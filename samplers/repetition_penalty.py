@@ -36,6 +36,7 @@ class RepetitionPenalty(Sampler):
 
     kind = "penalty"
     neutral = {"penalty": 1.0}
+    example = {"penalty": 1.2}
     reads = frozenset({"tokens"})
     is_shift_invariant = False
 

@@ -40,7 +40,8 @@ class Schedule(Switch):
     """
 
     neutral = {"first": Stochastic(), "last": Stochastic()}
-    reads = frozenset({"step"})
+    example = {"first": "temperature(t=1.5)", "last": "temperature(t=0.5)"}
+    reads = frozenset({"position"})
     is_argmax_invariant = True
 
     first: Sampler = param(Stochastic(), "acts on the first token")
@@ -49,7 +50,7 @@ class Schedule(Switch):
     shape: str = param("linear", "how the last one comes in", choices=tuple(SHAPES))
 
     def choose(self, context: Context) -> Sequence[Sampler]:
-        return [self._at(context.step)] * context.batch
+        return [self._at(context.position)] * context.batch
 
     def _at(self, step: int) -> Sampler:
         w = self._weight(step)

@@ -41,6 +41,7 @@ class TailFree(Sampler):
 
     kind = "filter"
     neutral = {"z": 1.0}
+    example = {"z": 0.95}
     reads = frozenset()
     is_argmax_invariant = True
 

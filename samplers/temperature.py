@@ -25,6 +25,7 @@ class Temperature(Sampler):
 
     kind = "temperature"
     neutral = {"t": 1.0}
+    example = {"t": 0.7}
     reads = frozenset()
     is_argmax_invariant = True
 

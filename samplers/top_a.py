@@ -28,6 +28,7 @@ class TopA(Sampler):
 
     kind = "filter"
     neutral = {"a": 0.0}
+    example = {"a": 0.2}
     reads = frozenset()
     is_argmax_invariant = True
 

@@ -27,6 +27,7 @@ class TopH(Sampler):
 
     kind = "filter"
     neutral = {"h": 1.0}
+    example = {"h": 0.5}
     reads = frozenset()
     is_argmax_invariant = True
 

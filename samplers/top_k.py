@@ -25,6 +25,7 @@ class TopK(Sampler):
 
     kind = "filter"
     neutral = {"k": 0}
+    example = {"k": 40}
     reads = frozenset()
     is_argmax_invariant = True
 

@@ -26,6 +26,7 @@ class TopP(Sampler):
 
     kind = "filter"
     neutral = {"p": 1.0}
+    example = {"p": 0.9}
     reads = frozenset()
     is_argmax_invariant = True
 

@@ -28,6 +28,7 @@ class Typical(Sampler):
 
     kind = "filter"
     neutral = {"p": 1.0}
+    example = {"p": 0.9}
     reads = frozenset()
 
     p: float = param(

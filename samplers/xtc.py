@@ -34,6 +34,7 @@ class Xtc(Sampler):
 
     kind = "filter"
     neutral = {"probability": 0.0}
+    example = {"probability": 0.5}
     reads = frozenset({"vocabulary"})  # only where `special` holds words
 
     probability: float = param(0.0, "how often it acts; 0 is off", ge=0, le=1)

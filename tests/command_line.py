@@ -50,7 +50,7 @@ class Fails(corelm.Sampler):
 
     def __call__(self, logits, context):
         print("printed at a step")
-        if context.step == self.at:
+        if context.position == self.at:
             raise ValueError("\\x1b[31mbroken\\x1b[0m\\nindeed")
         return corelm.filters.greedy(logits)
 
@@ -59,7 +59,7 @@ class BreaksAlone(corelm.Sampler):
     """Raise at step 1 of a text that is decoded alone."""
 
     def __call__(self, logits, context):
-        if len(logits) == context.step == 1:
+        if len(logits) == context.position == 1:
             raise ValueError("alone")
         return corelm.filters.greedy(logits)
 
@@ -77,9 +77,9 @@ class Interrupts(corelm.Sampler):
     text: bool = param(False, "in exec")
 
     def __call__(self, logits, context):
-        if context.step == 2 and self.text:
+        if context.position == 2 and self.text:
             exec("os.kill(os.getpid(), signal.SIGINT)")
-        elif context.step == 2:
+        elif context.position == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return corelm.filters.greedy(logits)
 

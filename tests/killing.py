@@ -20,7 +20,7 @@ class KillsOnce(corelm.Sampler):
     """Change nothing; the first process that comes to a step is killed there."""
 
     def __call__(self, logits, context):
-        here = [context.step, len(logits)]
+        here = [context.position, len(logits)]
         at = os.environ.get("KILL_AT", f"3 {len(logits)}")
         if here == [*map(int, at.split())] and not os.path.exists(os.environ["KILLED"]):
             open(os.environ["KILLED"], "x").close()
@@ -32,7 +32,7 @@ class FailsLate(corelm.Sampler):
     """Fail at the tenth token, so on texts of its own alone."""
 
     def __call__(self, logits, context):
-        if context.step == 9:
+        if context.position == 9:
             raise ValueError("no more words")
         return logits
 

@@ -18,9 +18,9 @@ def drawn_two():
     )
 
 
-def test_step_counts_what_was_drawn():
-    assert drawn_two().step == 2
-    assert Context.of([[5, 6]]).step == 0
+def test_the_position_counts_what_was_drawn():
+    assert drawn_two().position == 2
+    assert Context.of([[5, 6]]).position == 0
 
 
 def test_drawn_is_what_comes_after_the_prompt():
@@ -52,10 +52,10 @@ def test_one_text_is_a_batch_of_one():
 
 def test_an_empty_context():
     context = Context.of(np.empty((2, 0), dtype=int))
-    assert (context.tokens.shape, context.step, context.drawn.shape) == ((2, 0), 0, (2, 0))
+    assert (context.tokens.shape, context.position, context.drawn.shape) == ((2, 0), 0, (2, 0))
 
 
 def test_surprisals_can_be_passed():
     context = Context.of([[3, 4]], prompt_length=1, surprisal=np.array([[np.nan, 0.25]]))
-    assert context.step == 1
+    assert context.position == 1
     assert context.surprisal[0, 1] == 0.25

@@ -19,7 +19,7 @@ def test_the_context_grows_beyond_its_room():
     assert context.surprisal[1, 2:].tolist() == list(range(40))
     assert context.model_surprisal[1, 2:].tolist() == [2.5] * 40
     assert np.isnan(context.surprisal[:, :2]).all()
-    assert (context.prompt_length, context.step) == (2, 40)
+    assert (context.prompt_length, context.position) == (2, 40)
 
 
 def test_an_earlier_context_does_not_change():
@@ -39,17 +39,6 @@ def test_rows_can_be_dropped_forked_and_reordered():
     assert builder.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
     assert builder.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
     assert builder.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
-
-
-def test_a_fork_leaves_the_original_as_it_was():
-    builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
-    builder.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
-    other = builder.fork()
-    other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
-    builder.append(np.array([9, 9]), np.ones(2), np.ones(2))
-    assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
-    assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
-    assert builder.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
 
 
 def test_an_empty_context():
@@ -80,7 +69,7 @@ def test_tokens_are_dropped_and_contexts_from_before_keep_them():
         builder.append(np.array([token, token]), np.array([0.1, 0.2]), np.array([0.5, 0.6]))
     before = builder.context
     builder.rewind(2)
-    assert (builder.step, builder.context.tokens.tolist()) == (1, [[5, 6], [5, 6]])
+    assert (builder.position, builder.context.tokens.tolist()) == (1, [[5, 6], [5, 6]])
     builder.append(np.array([9, 9]), np.array([0.3, 0.4]))
     assert builder.context.tokens.tolist() == [[5, 6, 9], [5, 6, 9]]
     assert builder.context.surprisal[0, 1:].tolist() == [0.1, 0.3]

@@ -111,7 +111,7 @@ def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
     drawn = steps(
         model=ToyModel(end=False), prompt="the cat", sampler=Looks(), samples=range(3), length=4
     )
-    assert [context.step for context in seen] == [0, 1, 2, 3]
+    assert [context.position for context in seen] == [0, 1, 2, 3]
     last = seen[-1]
     assert last.tokens[:, :2].tolist() == [[10, 3]] * 3
     assert last.drawn.T.tolist() == [step.tokens.tolist() for step in drawn[:3]]
@@ -311,7 +311,7 @@ class FailsLater(Sampler):
     at: int = param(36)
 
     def __call__(self, logits, context):
-        if context.step < self.at:
+        if context.position < self.at:
             return logits
         if self.fault == "raises":
             raise RuntimeError("out of ideas")
@@ -363,7 +363,7 @@ def test_model_surprisals_are_there_for_a_sampler_that_reads_them(model, sampler
     drawn = steps(model=model, prompt="", sampler=sampler, samples=range(20), length=15)
     assert len(drawn[0].tokens) > len(drawn[8].tokens) > 0
     for before, after in zip(drawn, CONTEXTS[1:], strict=False):
-        stayed = np.isin(before.samples, drawn[after.step].samples)
+        stayed = np.isin(before.samples, drawn[after.position].samples)
         expected = before.model_surprisal[stayed]
         assert np.array_equal(after.model_surprisal[:, -1], expected)
         assert np.array_equal(after.surprisal[:, -1], before.surprisal[stayed])
@@ -513,16 +513,16 @@ def test_a_text_is_resumed_where_it_was_cut():
     past = {
         name: getattr(before, name)[rows] for name in ("tokens", "surprisal", "model_surprisal")
     }
-    again = decoding.resume(replace(before, **past), rows)
+    again = asked.start(replace(before, **past), rows)
     assert again.samples.tolist() == [4, 1]
     for _ in range(3):
         again.draw()
         again.advance()
-    assert again.context.step == 6
+    assert again.context.position == 6
     for name in past:
         full = getattr(decoding.context, name)[rows]
         assert np.array_equal(getattr(again.context, name), full, equal_nan=True)
-    assert decoding.context.step == 6
+    assert decoding.context.position == 6
 
 
 class Forward:

@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm import Sampler, explain
 from corelm.errors import SamplerError, UsageError
-from corelm.explanation import TokenTrace
+from corelm.explanation import ExplainedToken
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)
@@ -75,7 +75,9 @@ def test_the_removed_tokens_come_likeliest_first_and_by_id_on_ties():
 def test_a_word_on_its_way(model):
     explanation = explain(model, "north", CHAIN)
     east = explanation.trace("east")
-    assert east == TokenTrace(EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2)
+    assert east == ExplainedToken(
+        EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2
+    )
     assert east.probabilities == pytest.approx((0.2, 2 / 9, 0, 0))
     assert explanation.trace(SOUTH).removed_by is None
     assert explanation.trace(SOUTH).ranks == (2, 2, 2, 2)

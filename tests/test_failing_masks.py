@@ -27,11 +27,11 @@ class Fails(Mask):
     how: str = param("raises", "what it does there")
 
     def allowed(self, context: Context):
-        if context.step < self.step:
+        if context.position < self.step:
             return None
         match self.how:
             case "raises":
-                return [None][context.step + 1]
+                return [None][context.position + 1]
             case "width":
                 return np.ones((context.batch, 3), dtype=bool)
             case "axes":
@@ -48,7 +48,7 @@ class Chooses(Switch):
     step: int = param(99, "the first step at which it fails itself", ge=0)
 
     def choose(self, context: Context):
-        return [] if context.step >= self.step else [self.inside] * context.batch
+        return [] if context.position >= self.step else [self.inside] * context.batch
 
 
 REASONS = {
@@ -138,7 +138,7 @@ class FailsAt(corelm.Mask):
     step: int = corelm.param(2, "the step", ge=0)
 
     def allowed(self, context):
-        if context.step == self.step:
+        if context.position == self.step:
             raise ValueError("no mask here")
 
 

@@ -39,7 +39,7 @@ LAYERS = (
     {"bounded_calls", "caching", "docstrings", "errors", "machine", "markup", "native", "paths"}
     | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"abilities", "filters", "sampler", "stages", "stateless_model", "token_edits", "token_texts"}
+    {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits", "token_texts"}
     | {"validation"},
     {"decoding"},
     {"decoder"},

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 import corelm
-from corelm.interop import DisplayedModel
+from corelm.interop import DisplayableModel
 from corelm.markup import Passage, Table, Word, words
 from corelm.testing import ToyModel
 
@@ -97,7 +97,7 @@ def test_a_model_shows_what_it_is():
 
 
 def test_a_model_of_any_kind_shows_its_name_and_sizes():
-    class Engine(DisplayedModel, ToyModel):
+    class Engine(DisplayableModel, ToyModel):
         pass
 
     assert "13 tokens" in shown(Engine()).text
@@ -158,3 +158,29 @@ def test_a_line_grows_with_surprisal_so_that_colour_alone_says_nothing():
     assert [style.partition("border-bottom: ")[2][:3] for style in styles] == [
         "", "1px", "2px", "3px", "",
     ]  # fmt: skip
+
+
+def test_bars_of_columns_that_differ_in_width_have_one_scale():
+    page = Table(["a", "a column with a long name"], [[0.188, 0.23]]).html()
+    lengths = [float(length) for length in re.findall(r"/ ([\d.]+)em", page)]
+    assert lengths == pytest.approx([6 * 0.188, 6 * 0.23], abs=0.01)
+
+
+def test_a_list_of_texts_shows_them_and_counts_the_others():
+    texts = corelm.generate(ToyModel(), "the", sampler="stochastic", length=4, n=23, seed=1)
+    assert isinstance(texts, list)
+    page = shown(texts)
+    for text in texts[:20]:
+        assert f"the{text.text}".strip() in page.text
+    assert "and 3 more texts" in page.text
+    assert str(texts) == texts._repr_text_()
+    assert str(texts).count("seed 1") == 20
+
+
+def test_an_explanation_is_printed_as_tables_without_arrays():
+    explanation = corelm.explain(ToyModel(), "the", "top_k(k=3)")
+    assert str(explanation) == explanation._repr_text_()
+    assert str(explanation).startswith("the ...\nstage")
+    assert repr(explanation) == (
+        "Explanation(prompt='the', after='', sampler='top_k(k=3)', 2 stages)"
+    )

@@ -11,7 +11,8 @@ import corelm
 from corelm import Chain, Context, Mask
 from corelm.errors import PluginError, SamplerError
 from corelm.generation.constraint import mass_of
-from corelm.stages import apply, has_masks
+from corelm.sampling import has_masks
+from corelm.stages import apply
 from corelm.testing import ToyModel
 
 NEVER = -math.inf
@@ -25,7 +26,9 @@ class Only(Mask):
 
     def allowed(self, context):
         allowed = np.zeros((context.batch, context.vocabulary_size), dtype=bool)
-        allowed[:, list(context.vocabulary.ends) if context.step >= self.until else self.ids] = True
+        allowed[
+            :, list(context.vocabulary.ends) if context.position >= self.until else self.ids
+        ] = True
         return allowed
 
 
@@ -250,6 +253,11 @@ def test_a_sampler_cannot_call_itself_a_mask():
 
             def __call__(self, logits, context):
                 return logits
+
+
+def test_a_mask_has_no_kind_of_its_own():
+    with pytest.raises(PluginError, match=r"leave out Filter\.kind; its class says mask"):
+        type("Filter", (Only,), {"kind": "filter"})
 
 
 def test_a_mask_has_no_arithmetic_of_its_own():

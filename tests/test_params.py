@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Decoder, Sampler, param
 from corelm.errors import ParameterError, PluginError, UsageError
-from corelm.params import Rule, refuse_local, register_as, renamed
+from corelm.params import ParamRule, refuse_local, register_as, renamed
 from corelm.registry.registry import registry
 
 
@@ -61,13 +61,13 @@ def refusal(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (Rule(), ""),
-        (Rule(ge=0), "at least 0"),
-        (Rule(ge=0, le=1), "at least 0 and at most 1"),
-        (Rule(gt=0, lt=1), "above 0 and below 1"),
-        (Rule(gt=-0.5), "above -0.5"),
-        (Rule(le=1e-9), "at most 1e-09"),
-        (Rule(choices=("a", "b")), "one of a, b"),
+        (ParamRule(), ""),
+        (ParamRule(ge=0), "at least 0"),
+        (ParamRule(ge=0, le=1), "at least 0 and at most 1"),
+        (ParamRule(gt=0, lt=1), "above 0 and below 1"),
+        (ParamRule(gt=-0.5), "above -0.5"),
+        (ParamRule(le=1e-9), "at most 1e-09"),
+        (ParamRule(choices=("a", "b")), "one of a, b"),
     ],
 )
 def test_a_rule_in_words(rule, words):
@@ -77,13 +77,13 @@ def test_a_rule_in_words(rule, words):
 @pytest.mark.parametrize(
     ("rule", "allowed", "refused"),
     [
-        (Rule(ge=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
-        (Rule(gt=0), [1e-300], [0, -0.0, -1]),
-        (Rule(le=1), [1, -5], [1.0001]),
-        (Rule(lt=1), [0.9999], [1, 2]),
-        (Rule(ge=0, lt=1), [0, 0.5], [1, -0.1]),
-        (Rule(choices=("a", "b")), ["a", "b"], ["c", "", "ab"]),
-        (Rule(), [float("inf"), -1], []),
+        (ParamRule(ge=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
+        (ParamRule(gt=0), [1e-300], [0, -0.0, -1]),
+        (ParamRule(le=1), [1, -5], [1.0001]),
+        (ParamRule(lt=1), [0.9999], [1, 2]),
+        (ParamRule(ge=0, lt=1), [0, 0.5], [1, -0.1]),
+        (ParamRule(choices=("a", "b")), ["a", "b"], ["c", "", "ab"]),
+        (ParamRule(), [float("inf"), -1], []),
     ],
 )
 def test_a_rule_allows_the_values_within_its_bounds(rule, allowed, refused):
@@ -395,9 +395,9 @@ def test_a_mapping_has_a_rule_and_a_default_as_any_parameter():
 
     bias, count = Biased.parameters()
     assert (bias.name, bias.type, bias.default) == ("bias", dict, {"a": 1.0})
-    assert bias.rule == Rule("token to number", aliases=("weights",))
+    assert bias.rule == ParamRule("token to number", aliases=("weights",))
     assert (count.name, count.type, count.item_type, count.default) == ("count", int, None, 2)
-    assert count.rule == Rule("how many", le=3)
+    assert count.rule == ParamRule("how many", le=3)
     assert Biased().bias == {"a": 1.0}
     assert Biased.build(weights={"b": 2}).bias == {"b": 2}
 
@@ -415,12 +415,12 @@ def test_every_bound_and_type_of_a_declaration_is_kept():
             return logits
 
     assert [(p.name, p.type, p.item_type, p.default, p.rule) for p in Bounded.parameters()] == [
-        ("share", float, None, 0.5, Rule("a share", gt=0, lt=1)),
-        ("more", float, None, 1, Rule("more", ge=1, le=2)),
-        ("word", str, None, "a", Rule(choices=("a", "b"))),
-        ("ids", tuple, int, (1,), Rule()),
-        ("bare", tuple, None, (), Rule()),
-        ("free", float, None, 0.25, Rule()),
+        ("share", float, None, 0.5, ParamRule("a share", gt=0, lt=1)),
+        ("more", float, None, 1, ParamRule("more", ge=1, le=2)),
+        ("word", str, None, "a", ParamRule(choices=("a", "b"))),
+        ("ids", tuple, int, (1,), ParamRule()),
+        ("bare", tuple, None, (), ParamRule()),
+        ("free", float, None, 0.25, ParamRule()),
     ]
 
 

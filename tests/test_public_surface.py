@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ IMPORTED_LATER = {
     "EngineSettings",
     "Explanation",
     "Report",
-    "Stage",
-    "TokenTrace",
+    "ExplainedStage",
+    "ExplainedToken",
     "compare",
     "explain",
     "from_settings",
@@ -60,12 +61,12 @@ NO_EXAMPLE = {
     "TokenRecord": "a record, seen in the example of generate",
     "EngineSettings": "a record, seen in the example of from_settings",
     "Explanation": "a record, seen in the example of explain",
-    "TokenTrace": "a record, seen in the example of explain",
+    "ExplainedToken": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
     "LanguageModel": "a protocol",
     "ParameterError": "the example of param shows one",
     "Session": "a protocol",
-    "Stage": "a record, seen in the example of explain",
+    "ExplainedStage": "a record, seen in the example of explain",
     "StatelessModel": "a protocol",
     "Step": "a record, seen in the example of stream",
     "DecodingTask": "a record that decoders are given",
@@ -94,6 +95,12 @@ def test_the_public_names_are_complete_and_sorted():
 def test_no_other_name_is_public():
     with pytest.raises(AttributeError, match="module 'corelm' has no attribute 'compere'"):
         corelm.compere  # noqa: B018
+
+
+def test_no_module_has_the_name_of_a_public_function_or_class():
+    """`import corelm.sampler` would bind one of both, depending on what was imported before."""
+    modules = {module.name for module in pkgutil.iter_modules(corelm.__path__)}
+    assert not modules & (set(corelm.__all__) - {"plot"})
 
 
 def test_every_promised_name_is_public():

@@ -118,14 +118,14 @@ class Declared(Plain):
 
     kind = "penalty"
     neutral = {"a": 0.0, "b": 0}
-    reads = {"tokens", "step"}
+    reads = {"tokens", "position"}
     is_argmax_invariant = True
     is_shift_invariant = False
 
 
 def test_every_class_attribute_has_a_default():
     assert (Plain.kind, dict(Plain.neutral)) == ("other", {})
-    assert Plain.reads == {"tokens", "step", "surprisal", "model_surprisal", "vocabulary"}
+    assert Plain.reads == {"tokens", "position", "surprisal", "model_surprisal", "vocabulary"}
     assert not Plain.is_argmax_invariant
     assert Plain.is_shift_invariant
     assert not Plain(a=0, b=0).is_neutral
@@ -145,7 +145,7 @@ def test_the_class_attributes_are_frozen():
 
 def test_a_chain_has_the_attributes_of_its_stages():
     assert (COLD | GREEDY).reads == frozenset()
-    assert (COLD | Declared()).reads == {"tokens", "step"}
+    assert (COLD | Declared()).reads == {"tokens", "position"}
     assert (COLD | GREEDY).is_argmax_invariant
     assert not (COLD | Plain()).is_argmax_invariant
     assert (COLD | Plain()).is_shift_invariant
@@ -189,7 +189,7 @@ def test_without_tokens_the_context_is_empty():
 
     class Looks(Sampler):
         def __call__(self, logits, context):
-            seen.append((context.tokens.shape, context.step))
+            seen.append((context.tokens.shape, context.position))
             return logits
 
     sampling_distribution(Looks(), np.zeros((2, 3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from small_models import SMALL, small_model
 
@@ -77,3 +78,13 @@ def test_a_text_without_tokens_has_no_mean():
     assert (empty.tokens, empty.words, empty.surprisal) == ((), [], 0.0)
     assert math.isnan(empty.mean)
     assert math.isnan(empty.perplexity)
+
+
+def test_repetition_is_that_of_reports():
+    figures = pytest.importorskip("corelm_report.metrics.text_figures")
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(3, 5, n).tolist() for n in (0, 3, 4, 9, 40)]
+    expected = figures.by_text(texts)
+    scored = [ScoredText("", "", tuple(ScoredToken(i, "") for i in text)) for text in texts]
+    np.testing.assert_allclose([each.rep_4 for each in scored], expected["rep_4"])
+    assert [each.is_loop for each in scored] == expected["loops"].tolist()

@@ -11,7 +11,7 @@ import pytest
 import corelm
 import corelm.testing
 from corelm import Context, Sampler, param
-from corelm.decoding.state import ModelLogits
+from corelm.decoding.model_logits import ModelLogits
 from corelm.errors import ModelOutputError, ParameterError, PluginError, SamplerError, UsageError
 from corelm.stages import apply, invalid_result, run_stages
 
@@ -42,13 +42,21 @@ class Returns(Sampler):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("kind", "fliter", "kind must be one of temperature, filter, penalty, mask, other, not 'f"),
+        ("kind", "fliter", "kind must be one of temperature, filter, penalty, other, not 'f"),
         ("neutral", {"c": 1}, "neutral must map parameters to values, not be {'c': 1}; the para"),
         ("neutral", {"kind": "filter"}, "neutral must map parameters to values, not be {'kind': "),
         ("neutral", "a", "neutral must map parameters to values, not be 'a'; the parameters are: "),
-        ("reads", {"token"}, "reads must be a set of model_surprisal, step, surprisal, tokens, vo"),
-        ("reads", "tokens", "reads must be a set of model_surprisal, step, surprisal, tokens, voc"),
-        ("reads", None, "reads must be a set of model_surprisal, step, surprisal, tokens, vocabu"),
+        ("reads", {"token"}, "reads must be a set of model_surprisal, position, surprisal, tokens"),
+        (
+            "reads",
+            "tokens",
+            "reads must be a set of model_surprisal, position, surprisal, tokens, voc",
+        ),
+        (
+            "reads",
+            None,
+            "reads must be a set of model_surprisal, position, surprisal, tokens, vocabu",
+        ),
         ("is_argmax_invariant", 1, "is_argmax_invariant must be True or False, not 1"),
         ("is_shift_invariant", None, "is_shift_invariant must be True or False, not None"),
     ],

@@ -22,10 +22,10 @@ class Sharp(Sampler):
     k: int = param(3, "how many tokens", ge=1)
 
     kind = "filter"
-    reads = frozenset({"step"})
+    reads = frozenset({"position"})
 
     def __call__(self, logits: Logits, context: Context) -> Logits:
-        return greedy(logits) if context.step == 0 else top_k(logits, self.k)
+        return greedy(logits) if context.position == 0 else top_k(logits, self.k)
 
 
 class Plain(Decoder):

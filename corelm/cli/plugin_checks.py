@@ -10,8 +10,8 @@ import numpy as np
 
 from corelm.cli.output.describe import example
 from corelm.context import Context
-from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.printable import listed
 from corelm.registry.expressions import built_in

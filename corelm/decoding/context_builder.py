@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ class ContextBuilder:
         >>> builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
         >>> builder.append(np.array([6, 7]), np.array([0.1, 0.2]))
         >>> builder.select(np.array([1]))
-        >>> builder.context.tokens.tolist(), builder.context.step
+        >>> builder.context.tokens.tolist(), builder.context.position
         ([[5, 7]], 1)
     """
 
@@ -68,7 +67,7 @@ class ContextBuilder:
         return builder
 
     @property
-    def step(self) -> int:
+    def position(self) -> int:
         """The number of tokens drawn so far."""
         return self._length - self._prompt_length
 
@@ -115,20 +114,16 @@ class ContextBuilder:
         pair = surprisals(logits, tokens), surprisals(model_logits, tokens)
         self.append(tokens, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
 
-    def fork(self) -> ContextBuilder:
-        """Return a copy that grows on its own."""
-        other = copy(self)
-        other.select(np.arange(len(self._tokens)))  # copies the arrays, which `copy` shares
-        return other
-
     def rewind(self, count: int) -> None:
         """Drop the last tokens of each row; contexts from before keep them.
 
         Raises:
             UsageError: more tokens than were drawn.
         """
-        if not 0 <= count <= self.step:
-            raise UsageError(f"{self.step} tokens were drawn, so the last {count} can't be dropped")
+        if not 0 <= count <= self.position:
+            raise UsageError(
+                f"{self.position} tokens were drawn, so the last {count} can't be dropped"
+            )
         self._length -= count
         # A copy: earlier contexts are views of the arrays, and the next token would change them.
         self.select(np.arange(len(self._tokens)))

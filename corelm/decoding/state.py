@@ -1,8 +1,9 @@
-"""The state of a decoding run: session, context and samples, kept in step."""
+"""A decoding task, and its state: session, context and samples, kept in step."""
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,38 +12,100 @@ from numpy.typing import NDArray
 from corelm.abilities import can_rewind
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
-from corelm.language_model import LanguageModel, Session, Vocabulary, is_end, never_drawn
-from corelm.numerics.arrays import is_masked
-from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
-from corelm.sampler import Sampler
-from corelm.stages import Trace, check_result, has_masks, invalid_result, run_stages
-from corelm.validation import check_logits
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from corelm.language_model import LanguageModel, Session, is_end
+from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.sampling import Sampler, has_masks
+from corelm.stages import StageResult, check_result, invalid_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 
 
-class Decoding:
-    """The state that a decoder moves forward.
+@dataclass(frozen=True)
+class DecodingTask:
+    """The input of a decoder.
 
-    It starts with the prompt read once and forked for every sample. `next` and `draw` compute the
-    next distribution; `advance` appends one token to each row, and `rewind` drops the last ones;
-    `select` drops, reorders or forks rows. Session, context and samples always refer to the same
-    rows.
-
-    Args:
+    Attributes:
         model: the language model.
         prompt: (time,) token ids that every sample begins with.
         sampler: the sampler or chain.
-        random_stream: the uniform numbers, one for each sample and position.
-        length: the number of tokens expected.
+        random_stream: the uniform numbers, one for each sample and position; its length is the
+            number of samples.
+        length: the largest number of tokens to draw for each sample.
         unknown: allow [UNK] to be sampled.
+    """
+
+    model: LanguageModel
+    prompt: NDArray[np.int64]
+    sampler: Sampler
+    random_stream: RandomStream
+    length: int
+    unknown: bool = False
+
+    def start(self, context: Context | None = None, samples: Ids | None = None) -> Decoding:
+        """Read the prompt once, fork it for every sample, and return the decoding state.
+
+        Args:
+            context: texts of one length to continue instead, with their surprisals, such as an
+                earlier context cut off. The model reads them in one pass.
+            samples: (batch,) the sample of the run that each of these texts belongs to; by default
+                those of `random_stream`.
+        """
+        return Decoding(self, context, samples)
+
+    def with_samples(self, samples: Sequence[int]) -> DecodingTask:
+        """Return the same task for other samples of the run.
+
+        Args:
+            samples: indices; each decides the random numbers of one text, with the seed.
+        """
+        return replace(self, random_stream=self.random_stream.with_samples(samples))
+
+    def replay(self, texts: Sequence[Sequence[int]]) -> Iterator[Step]:
+        """Yield the steps of texts whose tokens are known.
+
+        For decoders that search before they yield a step.
+
+        Args:
+            texts: the token ids of each sample; none for a sample without a text.
+        """
+        length = max(map(len, texts), default=0)
+        if length == 0:
+            return
+        text_of = dict(zip(self.random_stream.samples, texts, strict=True))
+        decoding = self.start()
+        for position in range(length):
+            # The texts differ in length: a row is dropped when its text has ended.
+            decoding.select(np.array([position < len(text_of[s]) for s in decoding.samples]))
+            tokens = np.array([text_of[s][position] for s in decoding.samples])
+            decoding.next()  # the distributions that the step reports
+            step = decoding.step(tokens)
+            if position + 1 < length:
+                decoding.advance(tokens)
+            yield step
+
+    def __bool__(self) -> bool:
+        """True if there is a token to draw."""
+        return self.length > 0 and len(self.random_stream) > 0
+
+
+class Decoding:
+    """The state that a decoder moves forward.
+
+    `DecodingTask.start` returns one, with the prompt read once and forked for every sample. `next`
+    and `draw` compute the next distribution; `advance` appends one token to each row, and `rewind`
+    drops the last ones; `select` drops, reorders or forks rows. Session, context and samples always
+    refer to the same rows.
+
+    Args:
+        task: what is decoded; its `start` returns the state.
+        context: as for `DecodingTask.start`.
+        samples: as for `DecodingTask.start`.
 
     Attributes:
         session: the model's session.
@@ -52,7 +115,8 @@ class Decoding:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> model, greedy = ToyModel(), corelm.sampler("greedy")
-        >>> decoding = Decoding(model, np.array([11]), greedy, RandomStream(1, [0]))
+        >>> prompt, stream = np.array([11]), corelm.RandomStream(1, [0])
+        >>> decoding = corelm.DecodingTask(model, prompt, greedy, stream, length=5).start()
         >>> step = decoding.draw()
         >>> decoding.advance(step.tokens)
         >>> model.vocabulary.decode(decoding.context.tokens[0])
@@ -60,30 +124,27 @@ class Decoding:
     """
 
     def __init__(
-        self,
-        model: LanguageModel,
-        prompt: Ids,
-        sampler: Sampler,
-        random_stream: RandomStream,
-        length: int = 0,
-        *,
-        unknown: bool = False,
+        self, task: DecodingTask, context: Context | None = None, samples: Ids | None = None
     ) -> None:
-        batch = len(random_stream)
-        self._model = model
-        # One pass over the prompt for a batch of any size: forks share the cache or copy it.
-        self.session: Session = _started(model, prompt)
-        self.session.select(np.zeros(batch, dtype=np.int64))
-        self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))
-        self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
-        self._sampler, self._random_stream = sampler, random_stream
-        self._vocabulary = model.vocabulary
-        self._prepare = ModelLogits(model.vocabulary, unknown)
+        self._model, self._vocabulary = task.model, task.model.vocabulary
+        self._sampler, self._random_stream = task.sampler, task.random_stream
+        if context is None:
+            batch = len(task.random_stream)
+            # One pass over the prompt for a batch of any size: forks share the cache or copy it.
+            self.session: Session = _started(task.model, task.prompt)
+            self.session.select(np.zeros(batch, dtype=np.int64))
+            self._builder = ContextBuilder(task.prompt, batch, task.length, self._vocabulary)
+        else:
+            self.session = task.model.start(context.tokens.copy())
+            self._builder = ContextBuilder.of(context)
+        rows = task.random_stream.samples if samples is None else samples
+        self.samples: Ids = _read_only(np.array(rows, dtype=np.int64))
+        self._prepare = ModelLogits(self._vocabulary, task.unknown)
         # It costs a pass over the vocabulary for each token, so it is computed only if read.
         self._reads_model_surprisal = any(
-            "model_surprisal" in stage.reads for stage in sampler.active_stages
+            "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
-        self._has_masks = has_masks(sampler)
+        self._has_masks = has_masks(task.sampler)
         self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
@@ -119,7 +180,7 @@ class Decoding:
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
-        position = self._builder.step
+        position = self._builder.position
         found = self._distributions(scores)  # the draw validates the sampler's rows as a by-product
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
@@ -145,7 +206,7 @@ class Decoding:
         """Compute the next distributions; the caller validates the sampler's rows."""
         context = self.context  # built first, while the session may still work in the background
         model_logits = self.model_logits(scores)
-        trace: Trace | None = [] if self._has_masks else None
+        trace: list[StageResult] | None = [] if self._has_masks else None
         logits = run_stages(self._sampler, model_logits, context, trace)
         self._last = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
@@ -158,7 +219,7 @@ class Decoding:
             if model_logits[row, token] == -np.inf:
                 raise SamplerError(
                     f"{self._sampler} restored token {token}, which is never drawn, at step "
-                    f"{self._builder.step}, row {row}"
+                    f"{self._builder.position}, row {row}"
                 )
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
@@ -167,29 +228,28 @@ class Decoding:
         self._drawn = tokens, surprisal
         last = self._last if self._rows is None else self._last.select(self._rows)
         return Step(
-            self._builder.step, self.samples, tokens, last.model_logits, last.logits, surprisal,
+            self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
             last.allowed, last.fell_back,
         )  # fmt: skip
 
-    def advance(self, tokens: Ids | None = None) -> None:
+    def advance(self, tokens: Ids | None = None, *, is_read: bool = False) -> None:
         """Append one token to each row.
 
         A decoder advances before it yields the step, so that a session can work meanwhile.
 
         Args:
             tokens: (batch,) ids; by default the tokens of the last step.
+            is_read: the session has read the tokens already, such as guesses that were right.
         """
         if tokens is None:
             tokens = self._drawn_tokens()
-        self.append(tokens)
-        # A copy: a model of another package may write into its input, and the step has the tokens.
-        self.session.extend(np.array(tokens))
+        self._append(tokens)
+        if not is_read:
+            # A copy: a model of another package may write into it, and the step has the tokens.
+            self.session.extend(np.array(tokens))
 
-    def append(self, tokens: Ids) -> None:
-        """Append one token to each row of the context, but not to the session.
-
-        For decoders whose session has already read the tokens as guesses.
-        """
+    def _append(self, tokens: Ids) -> None:
+        """Append one token to each row of the context."""
         drawn = self._drawn
         # The draw has computed these surprisals; another pass over the rows would give the same.
         if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
@@ -240,30 +300,6 @@ class Decoding:
         """Return True for each token that ends a text."""
         return is_end(tokens, self._vocabulary)
 
-    def resume(self, context: Context, samples: Ids) -> Decoding:
-        """Return a state that continues other texts, which a new session reads in one pass.
-
-        For decoders that go back and write a part of a text again.
-
-        Args:
-            context: texts of one length and their surprisals, such as an earlier context cut off.
-            samples: (batch,) the sample of the run that each text belongs to.
-        """
-        other = copy(self)
-        other.session, other.samples = self._model.start(context.tokens.copy()), samples
-        other._builder = ContextBuilder.of(context)
-        other._forget()
-        return other
-
-    def with_session(self, session: Session) -> Decoding:
-        """Return a copy with a context of its own and another session of the same rows.
-
-        For decoders that look ahead with a second model.
-        """
-        other = copy(self)
-        other.session, other._builder = session, self._builder.fork()
-        return other
-
     def model_logits(self, scores: Array | None = None) -> Array:
         """Return the model's logits, validated, with tokens that are never drawn masked.
 
@@ -274,7 +310,7 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        logits = self._prepare(raw, self._builder.step)
+        logits = self._prepare(raw, self._builder.position)
         if len(logits) != len(self.samples):
             raise ModelOutputError(
                 f"the model's logits must have {len(self.samples)} rows, one for each text, not "
@@ -309,50 +345,6 @@ def _read_only(array: NDArray[T]) -> NDArray[T]:
     """Make a new, unshared array read-only, so that a step needs no protecting view."""
     array.flags.writeable = False
     return array
-
-
-class ModelLogits:
-    """Validate a model's logits and mask the tokens that are never drawn.
-
-    Args:
-        vocabulary: the model's vocabulary.
-        unknown: allow [UNK] to be sampled.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
-        self._size = len(vocabulary)
-        self._never = never_drawn(vocabulary, unknown)
-
-    def __call__(self, logits: Array, step: int) -> Array:
-        """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
-
-        Args:
-            logits: (batch, vocabulary), float32 or float64, of a session: the caller owns them, so
-                they may be overwritten here.
-            step: the number of tokens drawn so far, for messages.
-
-        Raises:
-            ModelOutputError: a different shape or dtype, or a row that is not a distribution.
-        """
-        if is_masked(logits):
-            raise ModelOutputError(
-                "the model's logits must be a plain array, not a MaskedArray; "
-                "set tokens that are never drawn to minus infinity"
-            )
-        logits = np.asarray(logits)
-        shape, dtype = logits.shape, logits.dtype
-        if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:
-            raise ModelOutputError(
-                f"the model's logits must be (batch, {self._size}) in float32 or float64, "
-                f"not {shape} in {dtype}"
-            )
-        if not logits.flags.writeable:
-            logits = logits.copy()
-        # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
-        # The pass that masks validates the rows too; the slower check only names the fault.
-        if not mask_tokens(logits, self._never):
-            check_logits(logits, f"the model's logits at step {step}")
-        return logits
 
 
 def _started(model: LanguageModel, prompt: Ids) -> Session:

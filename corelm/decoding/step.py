@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from corelm.caching import cached_property
 from corelm.context import protect
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals_and_entropy
-from corelm.stages import Trace, allowed_tokens, rows_that_fell_back
+from corelm.stages import StageResult, allowed_tokens, rows_that_fell_back
 
 FinishReason = Literal["end", "length", "stop", "loop", "error"]
 """Why a text ended; `corelm.Generation` explains the words."""
@@ -145,8 +145,8 @@ class NextLogits:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> greedy, stream = corelm.sampler("greedy"), corelm.RandomStream(1, [0])
-        >>> decoding = corelm.Decoding(ToyModel(), np.array([11]), greedy, stream)
-        >>> found = decoding.next()
+        >>> task = corelm.DecodingTask(ToyModel(), np.array([11]), greedy, stream, length=1)
+        >>> found = task.start().next()
         >>> np.isfinite(found.logits).sum().item(), found.logits.shape == found.model_logits.shape
         (1, True)
     """
@@ -157,7 +157,7 @@ class NextLogits:
     fell_back: NDArray[np.bool_] | None = None
 
     @classmethod
-    def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> NextLogits:
+    def of(cls, model_logits: Array, logits: Array, trace: list[StageResult] | None) -> NextLogits:
         """Return the distributions, with the allowed tokens that the sampler's trace records."""
         if trace is None:
             return cls(model_logits, logits)

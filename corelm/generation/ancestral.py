@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
+from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.hookspecs import hookimpl
 

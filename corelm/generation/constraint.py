@@ -19,7 +19,7 @@ from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.stages import allowed_next
 
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
+from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import ModelLogits
 from corelm.decoding.step import Step
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.registry.registry import registry
-from corelm.sampler import Mask, Sampler, Switch
+from corelm.sampling import Mask, Sampler, Switch
 from corelm.stages import invalid_result, run_stages
 
 ALL = slice(None)

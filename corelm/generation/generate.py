@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
-from corelm.generation.open_texts import Generation, OpenTexts
+from corelm.generation.open_texts import Generation, Generations, OpenTexts
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
@@ -22,7 +23,7 @@ from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
@@ -227,7 +228,7 @@ def generate(
     unknown: bool = False,
     prompt_index: int = 0,
 ) -> list[Generation]:
-    """Write n texts.
+    """Write n texts. The list shows them in a notebook, and with `print`.
 
     The text of a sample depends on the seed and its index alone, not on n.
 
@@ -270,7 +271,7 @@ def generate(
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)
     model = as_model(model)
-    written: list[Generation] = []
+    written = Generations()
     for samples in batches(n):
         open_texts = texts.open(model, samples, measured=True)
         try:

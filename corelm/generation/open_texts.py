@@ -14,9 +14,8 @@ from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Vocabulary
-from corelm.markup import Displayed, Passage, Word
-from corelm.sampler import Sampler
-from corelm.stages import has_masks
+from corelm.markup import Displayable, Passage, Word
+from corelm.sampling import Sampler, has_masks
 
 
 class Text:
@@ -110,7 +109,7 @@ class TokenRecord:
 
 
 @dataclass(frozen=True)
-class Generation(Displayed):
+class Generation(Displayable):
     """A generated text.
 
     Attributes:
@@ -162,6 +161,23 @@ class Generation(Displayed):
         note = f"sample {self.sample}, seed {self.seed}: {self.finish_reason} after "
         note += f"{len(self.tokens)} tokens"
         return [Passage(self.prompt, drawn or [Word(self.text, math.nan, "")], note)]
+
+
+MOST_SHOWN = 20
+"""The texts of a list that are shown."""
+
+
+class Generations(list[Generation], Displayable):
+    """Texts of a run: a list that shows its first texts in a notebook, and with `print`."""
+
+    def __str__(self) -> str:
+        return self._repr_text_()
+
+    def _parts(self) -> list[Passage]:
+        """Return the parts of the first texts, and the number of the others."""
+        shown = [part for each in self[:MOST_SHOWN] for part in each._parts()]
+        more = len(self) - MOST_SHOWN
+        return [*shown, *([Passage("", [], f"and {more:,} more texts")] if more > 0 else [])]
 
 
 class OpenTexts:

@@ -13,13 +13,13 @@ from corelm.interop.requirements import check_hub_model, check_model_folder, hub
 from corelm.interop.session_trial import check_session, row_faults, session_faults
 from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
-from corelm.registry.models import DisplayedModel
+from corelm.registry.models import DisplayableModel
 
 __all__ = [
     "NO_TEMPLATE",
     "CachedSession",
     "ChatTemplate",
-    "DisplayedModel",
+    "DisplayableModel",
     "EngineDraw",
     "EngineSampler",
     "KeyValueCache",

@@ -21,7 +21,7 @@ from corelm.numerics.arrays import in_library_of
 from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
 from corelm.numerics.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.stages import apply
 from corelm.validation import check_logits
 

@@ -19,7 +19,7 @@ from corelm.models.vocabularies import BytePairVocabulary
 from corelm.models.weights import shapes
 from corelm.numerics.distributions import softmax
 from corelm.registry.expressions import sampler
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.testing import g_test
 
 GPT2_MERGES = (

@@ -24,13 +24,13 @@ from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
 from corelm.numerics.distributions import Array, softmax
-from corelm.registry.models import DisplayedModel
+from corelm.registry.models import DisplayableModel
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
 
 
-class NumpyModel(DisplayedModel):
+class NumpyModel(DisplayableModel):
     """A language model from an architecture and its weights.
 
     Args:

@@ -14,7 +14,7 @@ from corelm.params import READERS, Parameter, Parameterized, renamed
 from corelm.printable import reason_of, shown
 from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
-from corelm.sampler import Chain, Sampler
+from corelm.sampling import Chain, Sampler
 
 MOST_CHARACTERS = 10_000
 """Characters; a longer expression is refused unread."""
@@ -32,15 +32,15 @@ _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 """The errors of Python's parser for a text that is not a literal."""
 
 T = TypeVar("T", bound=Parameterized)
-Written = tuple[str, list[Any], dict[str, Any]]
+ParsedStage = tuple[str, list[Any], dict[str, Any]]
 """A stage as written: the name, the parameters by position, and those by name."""
 
 
-class Nested(NamedTuple):
+class ParsedSampler(NamedTuple):
     """A sampler as written in a parameter of another one."""
 
     text: str
-    stages: list[Written]
+    stages: list[ParsedStage]
 
 
 def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
@@ -78,7 +78,7 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
 READERS[Sampler] = sampler  # `params` cannot import this module, which is built on it
 
 
-def read_stages(expression: str) -> list[Written]:
+def read_stages(expression: str) -> list[ParsedStage]:
     """Return the stages of an expression as written, without looking up their names.
 
     Raises:
@@ -114,7 +114,7 @@ def built_in(expression: str) -> Sampler:
     return build(read_stages(expression), own=True)
 
 
-def build(stages: Iterable[Written], *, own: bool = False) -> Sampler:
+def build(stages: Iterable[ParsedStage], *, own: bool = False) -> Sampler:
     """Make the sampler of stages that were read.
 
     Args:
@@ -170,7 +170,7 @@ def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
     """Make the sampler of a nested value; return any other as it is."""
-    if not isinstance(value, Nested):
+    if not isinstance(value, ParsedSampler):
         return value
     if parameter is not None and not parameter.is_nested:
         raise _unreadable(name, f"{parameter.name}={value.text}")
@@ -192,13 +192,13 @@ def split_at(text: str, mark: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _read_stages(text: str, depth: int) -> list[Written]:
+def _read_stages(text: str, depth: int) -> list[ParsedStage]:
     if depth > DEEPEST:
         raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
     return [_read_stage(part.strip(), depth) for part in split_at(text, "|")]
 
 
-def _read_stage(text: str, depth: int) -> Written:
+def _read_stage(text: str, depth: int) -> ParsedStage:
     match = STAGE.fullmatch(text)
     if not match:
         raise ExpressionError(
@@ -217,7 +217,7 @@ def _read_stage(text: str, depth: int) -> Written:
         except _UNREADABLE:
             if not _names_samplers(text):
                 raise _unreadable(name, arguments) from None
-            value = Nested(text, _read_stages(text, depth + 1))
+            value = ParsedSampler(text, _read_stages(text, depth + 1))
         if key:
             named[key] = value
         else:

@@ -22,7 +22,7 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
-from corelm.markup import Displayed, Table
+from corelm.markup import Displayable, Table
 from corelm.paths import home
 from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
@@ -48,7 +48,7 @@ logger: logging.Logger = logging.getLogger("corelm")
 Loader = Callable[[], LanguageModel]
 
 
-class Listed(NamedTuple):
+class ListedModel(NamedTuple):
     """A model that can be loaded by name.
 
     Attributes:
@@ -112,7 +112,7 @@ def loaded_name(model: object) -> str | None:
     return name if found is not None and found() is model else None
 
 
-class DisplayedModel(Displayed):
+class DisplayableModel(Displayable):
     """A language model that shows its name and its sizes: a base class for models of any kind."""
 
     def _facts(self) -> dict[str, str]:
@@ -173,13 +173,13 @@ def plugin_of(name: str) -> Source | None:
     return registry().find("corelm_models", scheme[0] if scheme else name).source
 
 
-def list_models() -> list[Listed]:
+def list_models() -> list[ListedModel]:
     """Return every named model: first the plugins' models, then the models in corelm's home.
 
     A scheme lists the models that it finds on this machine, or its form if it finds none.
     """
     offered = [listed for offer in registry().models() for listed in _listed(offer)]
-    return offered + [Listed(path.name, str(path), path) for path in _home_bundles()]
+    return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
 
 
 def local_models() -> list[str]:
@@ -209,14 +209,14 @@ def _written_path(entry: Path) -> Path | None:
     return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
 
 
-def _listed(offer: Offer) -> Iterator[Listed]:
+def _listed(offer: Offer) -> Iterator[ListedModel]:
     if offer.full_name == READER:  # its models have names of their own
         return
     if isinstance(offer.value, ModelScheme):
         rests = _installed(offer) or [offer.value.metavar]
-        yield from (Listed(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
+        yield from (ListedModel(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
         return
-    yield Listed(offer.name, offer.full_name, getattr(offer.value, "path", None))
+    yield ListedModel(offer.name, offer.full_name, getattr(offer.value, "path", None))
 
 
 def _installed(offer: Offer) -> list[str]:

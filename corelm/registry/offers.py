@@ -13,7 +13,7 @@ from corelm.language_model import ModelScheme
 from corelm.metric import KINDS, Metric
 from corelm.params import Parameterized
 from corelm.printable import shown
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 NAME = re.compile(r"[\w.\-]+")
 

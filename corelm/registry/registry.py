@@ -41,7 +41,7 @@ from corelm.registry.offers import (
     distinct,
     offers_by_name,
 )
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 OBSERVER = "corelm_next_token"
 COMMANDS = "corelm_commands"

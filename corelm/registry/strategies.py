@@ -9,7 +9,7 @@ from corelm.decoder import Decoder
 from corelm.errors import ExpressionError
 from corelm.registry.expressions import build, built_in, make, read_stages
 from corelm.registry.registry import registry
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 KINDS = ("corelm_samplers", "corelm_decoders")
 WITHOUT = "stochastic"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
-from corelm.params import Parameter, Rule
+from corelm.params import Parameter, ParamRule
 
 if TYPE_CHECKING:
     from corelm.scaling.job import Job
@@ -68,7 +68,7 @@ class InProcess:
         """Do nothing, since there are no workers."""
 
 
-WORKERS = Parameter("workers", int, None, Rule(ge=1))
+WORKERS = Parameter("workers", int, None, ParamRule(ge=1))
 MOST_PER_PROCESSOR = 8
 """Workers on one machine at most: each is a process that loads the model."""
 

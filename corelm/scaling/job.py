@@ -28,7 +28,7 @@ from corelm.printable import printable, reason_of, shown
 from corelm.registry.models import is_path, load, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import parts, strategy
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.executor import Unit
 

@@ -16,7 +16,7 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))
@@ -41,7 +41,7 @@ class Case:
 
     def __str__(self) -> str:
         rows, tokens = self.logits.shape
-        return f"{rows} x {tokens} logits in {self.logits.dtype} at step {self.context.step}"
+        return f"{rows} x {tokens} logits in {self.logits.dtype} at step {self.context.position}"
 
     def rows(self, order: Sequence[int]) -> Case:
         """Return the same question about some of the rows."""
@@ -217,7 +217,7 @@ _ALWAYS = {"batch", "vocabulary_size"}
 
 _NEEDS = {
     "drawn": {"tokens"},
-    "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
+    "prompt_length": {"tokens", "position", "surprisal", "model_surprisal"},
 }
 """The parts of a context that follow from others: any one of these is enough."""
 
@@ -239,9 +239,9 @@ class Guard:
         """Return the guard itself: nothing that it lets through is changed by a copy."""
         return self
 
-    def of_width(self, size: int) -> Guard:
+    def with_vocabulary_size(self, size: int) -> Guard:
         """Return the guard of the same context for rows of this many logits."""
-        self._context = self._context.of_width(size)
+        self._context = self._context.with_vocabulary_size(size)
         return self
 
 

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoder import Decoder, DecodingTask
+from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
-from corelm.sampler import Mask, Sampler
+from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.toy_model import ToyModel
@@ -78,7 +79,7 @@ class _EveryOther(Mask):
     name = "every_other"
 
     def allowed(self, context: Context) -> NDArray[np.bool_]:
-        allowed = (np.arange(context.vocabulary_size) + context.step) % 2 == 0
+        allowed = (np.arange(context.vocabulary_size) + context.position) % 2 == 0
         return np.tile(allowed, (context.batch, 1))
 
 
@@ -277,7 +278,7 @@ def reports_what_masks_allow(ask: Ask) -> Complaints:
     for question in (ask(mask, length=1), ask(mask, length=4)):
         for step in question.steps():
             past = np.zeros((len(step.tokens), step.position), dtype=np.int64)
-            context = Context.of(past, prompt_length=0, width=step.logits.shape[1])
+            context = Context.of(past, prompt_length=0, vocabulary_size=step.logits.shape[1])
             if step.allowed is None or not np.array_equal(step.allowed, mask.allowed(context)):
                 yield question, f"yielded other allowed tokens at step {step.position}"
 

@@ -17,7 +17,7 @@ from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
-from corelm.sampler import Mask, Sampler
+from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import (
     ALL,
     MODEST,
@@ -275,7 +275,7 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
     """Keep a mask in a chain: what is left is allowed, whatever the stages before it kept."""
     for mask in (stage for stage in sampler.stages if isinstance(stage, Mask)):
         for case in ask(*ALL):
-            allowed = mask.allowed(case.context.of_width(case.logits.shape[-1]))
+            allowed = mask.allowed(case.context.with_vocabulary_size(case.logits.shape[-1]))
             if allowed is None or mask.is_neutral:
                 continue
             if fault := fault_of_mask(allowed, case.logits.shape):

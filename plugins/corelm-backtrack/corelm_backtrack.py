@@ -93,7 +93,7 @@ class Backtrack(Decoder):
                     first = texts[sample].settled
                     mine = [_row(each, sample) for each in held if first <= each.position < place]
                     # A batch has one length, so a text that goes back is continued by itself.
-                    state = _resumed(decoding, row, place)
+                    state = _resumed(task, decoding, row, place)
                     left[sample] = first, self._alone(task, state, texts[sample], deque(mine))
             finished = step.position + 1 == task.length or not stays.any()
             if not finished:
@@ -130,7 +130,7 @@ class Backtrack(Decoder):
 
     def _draw(self, task, decoding, text):
         """Draw the next token without the tokens taken out; give up the place if that fails."""
-        place, model_logits = decoding.context.step, decoding.model_logits()
+        place, model_logits = decoding.context.position, decoding.model_logits()
         without = text.taken_out.get(place, ())
         if without and text.returns[place] <= self.redraws:
             scores = model_logits.copy()
@@ -240,7 +240,7 @@ class _Text:
 
 def _drawn(task, decoding, text, scores):
     """Return the step with a token drawn from the sampler's distribution for these scores."""
-    stream, place = task.random_stream, decoding.context.step
+    stream, place = task.random_stream, decoding.context.position
     logits = decoding.next(scores).logits
     if attempt := text.draws[place]:
         # The numbers of a place that is drawn again depend on the attempt too.
@@ -253,13 +253,13 @@ def _drawn(task, decoding, text, scores):
     return decoding.step(draw(logits, uniforms)[0])
 
 
-def _resumed(decoding, row, place):
+def _resumed(task, decoding, row, place):
     """Return the state of one row before a place, with a session of its own."""
     context = decoding.context
     end = context.prompt_length + place
     names = ("tokens", "surprisal", "model_surprisal")
     before = replace(context, **{name: getattr(context, name)[[row], :end] for name in names})
-    return decoding.resume(before, decoding.samples[[row]])
+    return task.start(before, decoding.samples[[row]])
 
 
 def _row(step, sample):

@@ -132,7 +132,7 @@ def test_the_number_of_draws_is_bounded():
 
     class Counts(corelm.Sampler):
         def __call__(self, logits, context):
-            drawn.append(context.step)
+            drawn.append(context.position)
             return logits.copy()
 
     decoder = Backtrack(patterns=(r"\w( \w){3}", r"\w \w", "[ab] "), redraws=2)

@@ -27,7 +27,7 @@ class BreakLoop(Mask):
     """
 
     neutral = {"words": ()}
-    reads = frozenset({"tokens", "step", "vocabulary"})
+    reads = frozenset({"tokens", "position", "vocabulary"})
 
     words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
     times: int = param(3, "how often the last phrase must have come", ge=2)

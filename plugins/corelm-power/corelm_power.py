@@ -115,7 +115,7 @@ class Chain:
         if len(rows) == 0:
             return written
         decoding, here = (
-            self._root.resume(self._context(rows, start), self._root.samples[rows]),
+            self._task.start(self._context(rows, start), self._root.samples[rows]),
             np.arange(len(rows)),
         )
         for column in range(stop - start):

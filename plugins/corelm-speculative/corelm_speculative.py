@@ -124,8 +124,8 @@ class Draft:
     def __call__(self, decoding):
         """Return the tokens guessed after the context of a decoding state."""
         self._catch_up(decoding.context.drawn[0].tolist())
-        ahead, guesses = decoding.with_session(self._session), []
-        for _ in range(min(self._count, self._task.length - decoding.context.step)):
+        ahead, guesses = self._ahead(decoding.context), []
+        for _ in range(min(self._count, self._task.length - decoding.context.position)):
             tokens = ahead.draw().tokens
             guesses += tokens.tolist()
             if guesses[-1] in self._task.model.vocabulary.ends:
@@ -133,6 +133,11 @@ class Draft:
             ahead.advance(tokens)
             self._read += tokens.tolist()
         return guesses
+
+    def _ahead(self, context):
+        """Return the decoding state of a context that the session has read."""
+        model = AlreadyRead(self._task.model, self._session)
+        return replace(self._task, model=model).start(context)
 
     def _catch_up(self, drawn):
         """Drop wrong guesses from the session and read the tokens drawn instead."""
@@ -142,6 +147,23 @@ class Draft:
         self._session.rewind(len(self._read) - common)
         self._session.extend(np.array([drawn[common:]], dtype=np.int64))
         self._read = drawn
+
+
+class AlreadyRead:
+    """A model whose session has read the texts that it is asked to start with.
+
+    Args:
+        model: the model.
+        session: its session.
+    """
+
+    def __init__(self, model, session):
+        self.vocabulary, self.context_length = model.vocabulary, model.context_length
+        self._session = session
+
+    def start(self, tokens):
+        """Return the session, which has read the tokens."""
+        return self._session
 
 
 def _rewindable(session):
@@ -164,14 +186,14 @@ def _write(task, guesser, tally):
     session, unfinished = _rewindable(decoding.session), True
     while unfinished:
         # One less than fit: the pass draws a token after the last guess too.
-        guesses = guesser(decoding)[: task.length - decoding.context.step - 1]
+        guesses = guesser(decoding)[: task.length - decoding.context.position - 1]
         session.extend(np.array([guesses], dtype=np.int64))
         scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)
         tally.passes, tally.guessed = tally.passes + 1, tally.guessed + len(guesses)
         for i, guess in enumerate([*guesses, None]):
             step = decoding.draw(scores[i : i + 1])
             yield step
-            decoding.append(step.tokens)
+            decoding.advance(step.tokens, is_read=True)
             right, unfinished = step.tokens[0] == guess, _is_unfinished(task, step)
             tally.right += right
             if not right or not unfinished:

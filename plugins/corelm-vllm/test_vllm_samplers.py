@@ -32,7 +32,7 @@ from corelm import Sampler, hookimpl
 
 class Failing(Sampler):
     def __call__(self, logits, context):
-        if context.step >= 3:
+        if context.position >= 3:
             raise ZeroDivisionError("this plugin fails at the fourth token")
         return logits
 

@@ -52,7 +52,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "stop_regex": ("/v1/completions", {**BASE, "max_tokens": 4000, "stop_regex": "(.*e){20}b"}),
     "pattern": ("/v1/completions", {**BASE, "stop_regex": "(?R)|x"}),
     "dry": ("/v1/completions", {
-        **BASE, "prompt": [[5] * 30_000], "n": 8, "max_tokens": 64, "sampler": "dry(multiplier=0.8)",
+        **BASE, "prompt": [[5] * 30_000], "n": 8, "max_tokens": 64,
+        "sampler": "dry(multiplier=0.8)",
     }),
     "echo": ("/v1/completions", {
         **BASE, "prompt": [[5 + i % 900 for i in range(30_000)]], "echo": True, "logprobs": 20,

@@ -32,17 +32,46 @@ def test_each_word_stands_over_its_surprisal(run: Run, tmp_path: Path) -> None:
     lines = run(*TOY, str(file)).out.splitlines()
     assert lines[0].split() == ["the", "cat", "sat"]
     assert len(lines[1].split()) == 3
-    assert lines[-1].startswith("3 tokens, ")
+    assert lines[-2].startswith("3 tokens, ")
+    assert lines[-1] == "rep-4 -, does not end in a loop"
 
 
 def test_several_texts_have_a_table_with_a_row_each(run: Run, texts: Path) -> None:
     out = run(*TOY, str(texts)).out
     assert out.startswith("[0]\nthe ")
     assert "[1]\nthe\ndog\n1.08\n" in out  # 4.1 of 12.1
-    assert [line.split()[-4] for line in out.splitlines()[-2:]] == ["3", "1"]
+    assert [line.split()[-5] for line in out.splitlines()[-3:]] == ["3", "1", "4"]
     brief = run(*TOY, str(texts), "--brief").out.splitlines()
-    assert len(brief) == 3
-    assert brief == out.splitlines()[-3:]
+    assert len(brief) == 4
+    assert brief == out.splitlines()[-4:]
+
+
+def test_the_last_line_is_of_all_texts(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl"
+    looping = " ".join(["the cat"] * 3)
+    file.write_text(f'"the cat sat on the mat"\n"{looping}"\n', "utf-8")
+    document = run(*TOY, str(file), "--json").json
+    one, other = document["texts"]
+    total = document["total"]
+    assert (one["loops"], other["loops"], total["loops"]) == (False, True, 0.5)
+    assert (one["rep_4"], other["rep_4"]) == (0, pytest.approx(1 / 3))
+    assert total["rep_4"] == pytest.approx(1 / 6)
+    assert total["tokens"] == 12
+    assert total["mean"] == pytest.approx((one["surprisal"] + other["surprisal"]) / 12)
+    last = run(*TOY, str(file), "--brief").out.splitlines()[-1]
+    assert last.split()[:2] == ["all", "12"]
+    assert last.split()[-2:] == ["17%", "50%"]
+
+
+def test_texts_are_compared_with_human_text_where_it_was_measured(run: Run, texts: Path) -> None:
+    document = run("score", "--model", "imdb", str(texts), "--json").json
+    mean = document["human"]["mean"]
+    lines = run("score", "--model", "imdb", str(texts), "--brief").out.splitlines()
+    assert "from human" in lines[0]
+    shown = [float(line.split()[-4]) for line in lines[1:]]
+    expected = [each["mean_surprisal"] - mean for each in document["texts"]]
+    assert shown == pytest.approx([*expected, document["total"]["mean"] - mean], abs=0.0051)
+    assert run(*TOY, str(texts), "--json").json["human"] is None
 
 
 def test_as_json(run: Run, texts: Path) -> None:
@@ -76,7 +105,7 @@ def test_lines_are_as_wide_as_the_terminal(
     file.write_text("the cat sat on the mat " * 20, "utf-8")
     for width in (40, 80, 140):
         monkeypatch.setenv("COLUMNS", str(width))
-        words = run(*TOY, str(file)).out.splitlines()[:-1]
+        words = run(*TOY, str(file)).out.splitlines()[:-2]
         longest = max(map(len, words))
         assert width - 12 < longest <= width
 

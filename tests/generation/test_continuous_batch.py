@@ -153,7 +153,7 @@ def test_requests_wait_until_there_are_rows():
 
 class Raises(corelm.Sampler):
     def __call__(self, logits, context):
-        if context.step == 2:
+        if context.position == 2:
             raise RuntimeError("out of tea")
         return logits
 

@@ -182,7 +182,7 @@ def test_a_step_has_one_array_of_logits_where_the_sampler_changes_nothing():
 def test_a_sampler_that_restores_padding_is_named():
     class Restores(corelm.Sampler):
         def __call__(self, logits, context):
-            return np.zeros_like(logits) if context.step == 2 else logits
+            return np.zeros_like(logits) if context.position == 2 else logits
 
     with pytest.raises(
         SamplerError, match=r"restores restored token [01], .* at step 2, row \d"
@@ -226,7 +226,7 @@ class Fails(corelm.Sampler):
     """Take the most likely token, and raise at step 2."""
 
     def __call__(self, logits, context):
-        if context.step == 2:
+        if context.position == 2:
             raise RuntimeError("no")
         return corelm.filters.greedy(logits)
 
@@ -288,7 +288,7 @@ def test_the_exception_of_a_later_batch_has_the_earlier_texts():
         """Raise in the second batch, which is smaller."""
 
         def __call__(self, logits, context):
-            if len(logits) < 64 and context.step == 1:
+            if len(logits) < 64 and context.position == 1:
                 raise RuntimeError("no")
             return corelm.filters.greedy(logits)
 

@@ -121,7 +121,7 @@ def test_the_declarations_follow_from_the_nested_samplers():
     assert not nested.is_argmax_invariant
     assert Early().is_argmax_invariant
     assert Early().is_shift_invariant
-    assert Early(then=sampler("min_length")).reads == {"tokens", "step", "vocabulary"}
+    assert Early(then=sampler("min_length")).reads == {"tokens", "position", "vocabulary"}
     assert Early.reads == {"tokens"}
     assert Early(then=nested | GREEDY).reads == {"tokens", "surprisal"}
 

@@ -409,7 +409,7 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
         ),
         (
             "class Odd(corelm.Sampler):\n    kind = 'sampler'\n",
-            "not a sampler: Odd.kind must be one of temperature, filter, penalty, mask, other, not",
+            "not a sampler: Odd.kind must be one of temperature, filter, penalty, other, not",
         ),
     ],
 )
@@ -679,7 +679,7 @@ def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, a
         "def mute(): raise Mute\n"
         "class Odd(corelm.Sampler):\n"
         "    def __call__(self, logits, context):\n"
-        f"        return logits if context.step < 2 else {answer}\n"
+        f"        return logits if context.position < 2 else {answer}\n"
     )
     installed_plugin(
         "corelm-odd", {"odd": "corelm_odd"}, code + OFFER.format(offers="{'odd': Odd}")

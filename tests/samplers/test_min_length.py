@@ -35,6 +35,7 @@ def test_the_end_is_impossible_until_n_tokens_are_drawn(n, drawn, end):
 def test_each_of_several_ends_is_impossible():
     class TwoEnds:
         ends = (1, 3)
+        __len__ = lambda self: 4  # noqa: E731
 
     logits = np.array([[0.0, 5.0, 1.0, 0.0], [2.0, 0.0, 0.0, 1.0]])
     expected = [[0, -INF, 1, -INF], [2, -INF, 0, -INF]]

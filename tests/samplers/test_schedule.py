@@ -121,8 +121,8 @@ def test_an_explanation_shows_the_sampler_that_acts():
 
 
 def test_what_it_says_of_itself_follows_from_the_samplers():
-    assert COOLING.reads == {"step"}
-    assert Schedule("min_p", "mirostat").reads == {"step", "surprisal"}
+    assert COOLING.reads == {"position"}
+    assert Schedule("min_p", "mirostat").reads == {"position", "surprisal"}
     assert COOLING.is_argmax_invariant
     assert not Schedule("min_p", "uniform").is_argmax_invariant
     assert Schedule().is_neutral

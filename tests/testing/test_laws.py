@@ -186,10 +186,10 @@ class RefusesItsNeutral(Sampler):
 class ReadsTokens(Sampler):
     """Look at the tokens and declare the step alone."""
 
-    reads = frozenset({"step"})
+    reads = frozenset({"position"})
 
     def __call__(self, logits, context):
-        past = context.tokens, context.step
+        past = context.tokens, context.position
         return logits if past else -logits
 
 
@@ -354,16 +354,16 @@ def test_samplers_that_name_words_are_examined_with_a_vocabulary():
 
 def test_a_declared_part_of_the_context_may_be_read():
     class Reads(Sampler):
-        reads = frozenset({"tokens", "step"})
+        reads = frozenset({"tokens", "position"})
 
         def __call__(self, logits, context):
-            past = context.drawn, context.prompt_length, context.tokens, context.step
+            past = context.drawn, context.prompt_length, context.tokens, context.position
             return logits if past else -logits
 
     reads_only_what_it_declares(Reads())
     reads_only_what_it_declares(Good() | Reads())
     with pytest.raises(AssertionError, match=r"read `context.drawn`, which is not in `reads`"):
-        reads_only_what_it_declares(type("Less", (Reads,), {"reads": frozenset({"step"})})())
+        reads_only_what_it_declares(type("Less", (Reads,), {"reads": frozenset({"position"})})())
 
 
 def test_a_fault_of_the_sampler_is_not_taken_for_a_reading():
@@ -399,7 +399,7 @@ def test_portability_is_a_law_of_its_own():
 
 
 def test_a_renumbered_case_asks_the_same():
-    [case] = [c for c in cases(distinct) if c.logits.shape == (2, 5) and c.context.step][:1]
+    [case] = [c for c in cases(distinct) if c.logits.shape == (2, 5) and c.context.position][:1]
     order = np.array([3, 0, 4, 1, 2])
     renumbered = case.renumbered(order)
     for row in range(2):
@@ -412,7 +412,7 @@ def test_cases_come_in_both_types_and_with_the_vocabulary():
     asked = cases(eighths, vocabulary=vocabulary)
     assert {case.logits.dtype for case in asked} == {np.dtype("f4"), np.dtype("f8")}
     assert {case.logits.shape for case in asked} == {(1, 13), (3, 13)}
-    assert {case.context.step for case in asked} == {0, 7}
+    assert {case.context.position for case in asked} == {0, 7}
     assert all(case.context.vocabulary is vocabulary for case in asked)
     assert all(case.context.vocabulary is None for case in cases(eighths))
 

@@ -17,13 +17,13 @@ from corelm.cli.text_values import application
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
 from corelm.hookspecs import hookimpl
-from corelm.params import Parameter, Rule
+from corelm.params import Parameter, ParamRule
 from corelm.printable import did_you_mean
 from corelm.registry.models import MODEL
 from corelm.registry.strategies import strategy
 
-LENGTH = Parameter("length", int, 500, Rule(ge=1))
-SEED = Parameter("seed", int, None, Rule(ge=0))
+LENGTH = Parameter("length", int, 500, ParamRule(ge=1))
+SEED = Parameter("seed", int, None, ParamRule(ge=0))
 SAMPLER = "min_p(p=0.05) | temperature(t=0.8)"
 HELP = (
     "/sampler EXPRESSION   sample the next answers in another way; alone, show the sampler",

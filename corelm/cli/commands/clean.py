@@ -18,13 +18,13 @@ from corelm.cli.output.product import confirmed, product
 from corelm.cli.text_values import application
 from corelm.hookspecs import hookimpl
 from corelm.models.atomic_files import ABANDONED, name_when_whole, try_lock
-from corelm.params import Parameter, Rule
+from corelm.params import Parameter, ParamRule
 from corelm.paths import home
 from corelm.printable import counted
 from corelm.registry.leftovers import LeftoverRegistry
 from corelm.registry.registry import LEFTOVERS
 
-DAYS = Parameter("days", float, 30, Rule(ge=0))
+DAYS = Parameter("days", float, 30, ParamRule(ge=0))
 logger = logging.getLogger("corelm")
 
 

@@ -29,16 +29,16 @@ from corelm.cli.output.product import product
 from corelm.cli.text_values import application
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
-from corelm.explanation import Explanation, Stage, TokenTrace
+from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
 from corelm.explanation import explain as explain_token
 from corelm.generation.ancestral import Ancestral
 from corelm.hookspecs import hookimpl
-from corelm.params import Parameter, Rule
+from corelm.params import Parameter, ParamRule
 from corelm.registry.models import MODEL, label
 
-TOP = Parameter("top", int, 10, Rule(ge=0))
-STEP = Parameter("step", int, 0, Rule(ge=0))
-SEED = Parameter("seed", int, None, Rule(ge=0))
+TOP = Parameter("top", int, 10, ParamRule(ge=0))
+STEP = Parameter("step", int, 0, ParamRule(ge=0))
+SEED = Parameter("seed", int, None, ParamRule(ge=0))
 SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 
@@ -155,7 +155,7 @@ def _drawn(
 
 
 def _document(
-    model: str, explanation: Explanation, trace: TokenTrace | None, top: int
+    model: str, explanation: Explanation, trace: ExplainedToken | None, top: int
 ) -> dict[str, Any]:
     """Return the explanation for JSON; entropies are in nats unless their name ends in bits."""
     from importlib.metadata import version  # takes 13 ms
@@ -212,12 +212,12 @@ def _decoder(explanation: Explanation, decoder: Decoder) -> dict[str, Any]:
     }
 
 
-def _removed(explanation: Explanation, before: Stage, token: int) -> dict[str, Any]:
+def _removed(explanation: Explanation, before: ExplainedStage, token: int) -> dict[str, Any]:
     probability = float(before.distribution[token])
     return {"token": token, "text": explanation.text_of(token), "probability": probability}
 
 
-def _trace_as_json(one: TokenTrace) -> dict[str, Any]:
+def _trace_as_json(one: ExplainedToken) -> dict[str, Any]:
     return {
         "token": one.token,
         "text": one.text,

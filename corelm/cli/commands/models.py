@@ -20,7 +20,7 @@ from corelm.hookspecs import hookimpl
 from corelm.models.export import FORMATS as ENGINE_FORMATS
 from corelm.paths import home
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.models import Listed, list_models, load
+from corelm.registry.models import ListedModel, list_models, load
 from corelm.registry.packages import FORMATS, package_object
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _removable(name: str) -> Path:
     return folder
 
 
-def _find(name: str) -> Listed:
+def _find(name: str) -> ListedModel:
     """Return the model of a name, a full name or a path.
 
     Raises:
@@ -253,19 +253,19 @@ def _find(name: str) -> Listed:
     if len(found) == 1:
         return found[0]
     if not found and Path(name).is_dir():
-        return Listed(name, name, Path(name))
+        return ListedModel(name, name, Path(name))
     load(name)  # raises the right error, unless this is a plugin's model without a folder
-    return Listed(name, name, None)
+    return ListedModel(name, name, None)
 
 
-def _description(model: Listed) -> Description | None:
+def _description(model: ListedModel) -> Description | None:
     """Read the description of a model in a folder."""
     from corelm.models.bundle import describe
 
     return describe(model.path) if model.path else None
 
 
-def _described(model: Listed) -> Description | str | None:
+def _described(model: ListedModel) -> Description | str | None:
     """Read the description of a model in a folder; return the reason if that fails."""
     try:
         return _description(model)
@@ -273,7 +273,7 @@ def _described(model: Listed) -> Description | str | None:
         return str(error)
 
 
-def _row(model: Listed, about: Description | str | None) -> tuple[str, ...]:
+def _row(model: ListedModel, about: Description | str | None) -> tuple[str, ...]:
     if isinstance(about, str):
         return model.name, "", "", "", f"{model.source} FAILED: {about}"
     if about is None:
@@ -295,7 +295,7 @@ def _at(value: Any, *keys: str) -> Any:
     return value
 
 
-def _as_json(model: Listed, about: Description | str | None) -> dict[str, Any]:
+def _as_json(model: ListedModel, about: Description | str | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": model.name,
         "source": model.source,
@@ -313,7 +313,7 @@ def _as_json(model: Listed, about: Description | str | None) -> dict[str, Any]:
     }
 
 
-def _show(out: Output, model: Listed, about: Description | None) -> None:
+def _show(out: Output, model: ListedModel, about: Description | None) -> None:
     from corelm.cli.output import blocks
 
     out.show(

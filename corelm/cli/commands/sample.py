@@ -43,7 +43,7 @@ from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
-from corelm.params import Parameter, Rule
+from corelm.params import Parameter, ParamRule
 from corelm.registry.models import MODEL, label
 from corelm.registry.strategies import Strategy
 
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
     from corelm.cli.many_texts import Destination
     from corelm.cli.output.alternatives import Alternatives
 
-LENGTH = Parameter("length", int, 50, Rule(ge=0))
-SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
-SEED = Parameter("seed", int, None, Rule(ge=0))
-ALTERNATIVES = Parameter("alternatives", int, 0, Rule(ge=0, le=20))
-LOOP = Parameter("stop_loop", int, None, Rule(ge=2))
+LENGTH = Parameter("length", int, 50, ParamRule(ge=0))
+SAMPLES = Parameter("samples", int, 1, ParamRule(ge=1))
+SEED = Parameter("seed", int, None, ParamRule(ge=0))
+ALTERNATIVES = Parameter("alternatives", int, 0, ParamRule(ge=0, le=20))
+LOOP = Parameter("stop_loop", int, None, ParamRule(ge=2))
 SHORT_HELP = "Write texts with a language model."
 
 

@@ -17,7 +17,7 @@ from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.registry import registry
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,13 +20,16 @@ from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.generation.prompts import unknown_words
 from corelm.hookspecs import hookimpl
+from corelm.models.human import human_surprisal
 from corelm.printable import one_line
 from corelm.registry.models import MODEL, label
-from corelm.scoring import ScoredText, score
+from corelm.scoring import ScoredText, ScoredTotal, score
 
 LISTED = 8
 """Unknown words that the note lists at most."""
-BEGINNING = 24
+Human = Mapping[str, float] | None
+"""The surprisal of human text under the model, if it was measured."""
+BEGINNING = 20
 """The characters of a text that name its row in the table."""
 
 
@@ -74,16 +77,17 @@ def score_file(
         texts = read_texts(file)
         language_model = loaded(model, device, dtype)
         scored = score(language_model, texts, unknown)
+        human = human_surprisal(language_model)
         if json:
-            out.json(_document(label(model), scored))
+            out.json(_document(label(model), scored, human))
             return
         _note(language_model, texts, unknown)
         is_colored(out, color)
         if not brief:
             for number, text in enumerate(scored):
-                _write(number, len(scored), text, out)
+                _write(number, len(scored), text, human, out)
         if brief or len(scored) > 1:
-            _write_table(scored, out)
+            _write_table(scored, human, out)
 
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
@@ -98,7 +102,7 @@ def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
         )
 
 
-def _write(number: int, count: int, text: ScoredText, out: Output) -> None:
+def _write(number: int, count: int, text: ScoredText, human: Human, out: Output) -> None:
     """Write a text as words with their surprisal."""
     if count > 1:
         out.text(f"[{number}]\n", dim=True)
@@ -113,21 +117,36 @@ def _write(number: int, count: int, text: ScoredText, out: Output) -> None:
             f"{len(text.scored):,} tokens, {_number(text.surprisal)} nats: {_number(text.mean)} a "
             f"token, perplexity {_number(text.perplexity)}\n"
         )
+        repeats = (
+            f"rep-4 {_share(text.rep_4)}, {'ends' if text.is_loop else 'does not end'} in a loop"
+        )
+        people = f"; human text has {_number(human['mean'])} nats a token" if human else ""
+        out.text(f"{repeats}{people}\n")
 
 
-def _write_table(scored: Sequence[ScoredText], out: Output) -> None:
+def _write_table(scored: Sequence[ScoredText], human: Human, out: Output) -> None:
     from corelm.cli.output import blocks
 
-    headers = ("", "tokens", "nats", "nats a token", "perplexity")
+    compared = ("from human",) if human else ()
+    headers = ("", "tokens", "mean nats", *compared, "perplexity", "rep-4", "loop")
     rows = [
-        (
-            f"[{number}] {_beginning(text.text)}",
-            f"{len(text.scored):,}",
-            *map(_number, (text.surprisal, text.mean, text.perplexity)),
-        )
+        _row(f"[{number}] {_beginning(text.text)}", len(text.scored), text, human, text.is_loop)
         for number, text in enumerate(scored)
     ]
+    if len(scored) > 1:
+        total = ScoredTotal.of(scored)
+        rows.append(_row("all", total.tokens, total, human, total.loops))
     out.show(blocks.figures(headers, rows))
+
+
+def _row(
+    name: str, tokens: int, of: ScoredText | ScoredTotal, human: Human, loops: bool | float
+) -> tuple[str, ...]:
+    """Return the row of a text or of all; `from human` is the difference of mean nats."""
+    distance = (_number(of.mean - human["mean"], "+.2f"),) if human else ()
+    loop = ("yes" if loops else "no") if isinstance(loops, bool) else _share(loops)
+    nats = (_number(of.mean), *distance, _number(of.perplexity))
+    return (name, f"{tokens:,}", *nats, _share(of.rep_4), loop)
 
 
 def _beginning(text: str) -> str:
@@ -135,17 +154,24 @@ def _beginning(text: str) -> str:
     return line if len(line) <= BEGINNING else f"{line[: BEGINNING - 3]}..."
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def _number(value: float, form: str = ".2f") -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"
 
 
-def _document(model: str, scored: Sequence[ScoredText]) -> dict[str, Any]:
+def _share(value: float) -> str:
+    return _number(value, ".0%")
+
+
+def _document(model: str, scored: Sequence[ScoredText], human: Human) -> dict[str, Any]:
     """Return the scores for JSON; surprisals and entropies are in nats."""
     from importlib.metadata import version  # takes 13 ms
 
+    total = ScoredTotal.of(scored)
     return {
         "corelm": version("corelm"),
         "model": model,
+        "human": human,
+        "total": {**asdict(total), "perplexity": total.perplexity},
         "texts": [
             {
                 "prompt": text.prompt,
@@ -154,6 +180,8 @@ def _document(model: str, scored: Sequence[ScoredText]) -> dict[str, Any]:
                 "surprisal": text.surprisal,
                 "mean_surprisal": text.mean,
                 "perplexity": text.perplexity,
+                "rep_4": text.rep_4,
+                "loops": text.is_loop,
                 "words": [asdict(word) for word in text.words],
                 "tokens": [asdict(token) for token in text.tokens],
             }

@@ -27,7 +27,7 @@ from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label, load
 from corelm.registry.packages import NAMES, package_object
 from corelm.registry.registry import registry
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""

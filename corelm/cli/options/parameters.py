@@ -13,9 +13,9 @@ from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.generation.endings import REPEATS
-from corelm.params import Parameter, Parameterized, Rule, renamed
+from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 RESERVED = frozenset(
     {
@@ -28,7 +28,7 @@ RESERVED = frozenset(
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
 
-COLOR = Parameter("color", str, "auto", Rule(choices=("auto", "always", "never")))
+COLOR = Parameter("color", str, "auto", ParamRule(choices=("auto", "always", "never")))
 OPTIONAL = {"--stop-loop": str(REPEATS), "--color": "auto"}
 """The options that need no value, and the value that each has by default."""
 

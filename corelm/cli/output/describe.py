@@ -14,7 +14,7 @@ from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.offers import Offer, Source, offers_by_name
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

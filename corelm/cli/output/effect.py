@@ -13,7 +13,7 @@ from rich.text import Text
 
 from corelm.context import Context
 from corelm.numerics.distributions import entropy, softmax
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 from corelm.stages import apply
 
 WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")

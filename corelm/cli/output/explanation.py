@@ -10,10 +10,10 @@ from rich.console import RenderableType
 
 from corelm.cli.output import blocks
 from corelm.decoder import Decoder
-from corelm.explanation import Explanation, Stage, TokenTrace
+from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
 from corelm.params import written
 from corelm.printable import counted, one_line
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 NARROW = 60
 """Columns below which the figures of a stage are written under it instead of in a table."""
@@ -37,7 +37,7 @@ class ExplanationPage:
         self._stages = explanation.stages
         self._width = width
 
-    def blocks(self, trace: TokenTrace | None, top: int) -> Iterator[RenderableType]:
+    def blocks(self, trace: ExplainedToken | None, top: int) -> Iterator[RenderableType]:
         """Yield the stages, the likeliest tokens and the removed tokens.
 
         Args:
@@ -117,7 +117,7 @@ class ExplanationPage:
                     facts += "; the stages before kept none of it, so its likeliest token is left"
                 yield from blocks.entry(self._name(at), (), facts)
 
-    def _tokens(self, likeliest: Sequence[TokenTrace]) -> Iterator[RenderableType]:
+    def _tokens(self, likeliest: Sequence[ExplainedToken]) -> Iterator[RenderableType]:
         """Yield the probabilities at the active stages, in as many columns as fit."""
         labels = [self._word(one.token, one.text) for one in likeliest]
         # A terminal of 80 columns has room for seven stages; longer chains get several tables.
@@ -151,7 +151,7 @@ class ExplanationPage:
         total = f"{counted(count, 'token')}, {_share(stage.removed_mass)}"
         return f"{total}: {', '.join(words)}" if words else total
 
-    def _path(self, trace: TokenTrace) -> Iterator[RenderableType]:
+    def _path(self, trace: ExplainedToken) -> Iterator[RenderableType]:
         rows = (
             [self._name(at), _share(trace.probabilities[at]), _place(trace.ranks[at])]
             for at in self._active()
@@ -160,7 +160,7 @@ class ExplanationPage:
         title = self._word(trace.token, trace.text)
         yield from blocks.section(title, blocks.several([table, blocks.line(self._end(trace))]))
 
-    def _end(self, trace: TokenTrace) -> str:
+    def _end(self, trace: ExplainedToken) -> str:
         if trace.removed_by is not None:
             return f"removed by {self._name(trace.removed_by)}"
         if trace.ranks[0] is None:
@@ -197,7 +197,7 @@ def _short(sampler: Sampler) -> str:
     return f"{sampler.name}({', '.join(values)})" if values else sampler.name
 
 
-def _figures(stage: Stage) -> tuple[str, ...]:
+def _figures(stage: ExplainedStage) -> tuple[str, ...]:
     return (
         f"{stage.entropy:.2f}",
         f"{stage.entropy_bits:.2f}",
@@ -220,7 +220,7 @@ def _place(rank: int | None) -> str:
     return "-" if rank is None else f"{rank:,}"
 
 
-def _rest(likeliest: Sequence[TokenTrace], at: int) -> float:
+def _rest(likeliest: Sequence[ExplainedToken], at: int) -> float:
     """Return the probability of all other tokens; rounding errors count as 0."""
     rest = 1 - sum(one.probabilities[at] for one in likeliest)
     return rest if rest > 1e-9 else 0

@@ -17,7 +17,7 @@ from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.vocabularies import END, PADDING, SPECIAL, BytePairVocabulary
 from corelm.registry.strategies import parts
-from corelm.sampler import Sampler
+from corelm.sampling import Sampler
 
 LAYERS = {
     "attention_norm": "ln_1",

@@ -28,13 +28,13 @@ from corelm.commands import (
     stages,
     with_choices,
 )
-from corelm.runs import MODEL, Parameter, Rule, label, machine
+from corelm.runs import MODEL, Parameter, ParamRule, label, machine
 from corelm_bench import Speed, measure
 
 BATCHES = ("1", "8", "64")
-BATCH = Parameter("batch", int, None, Rule(ge=1, le=2**20))
-LENGTH = Parameter("length", int, 50, Rule(ge=2, le=100_000))
-SECONDS = Parameter("seconds", float, 10, Rule(ge=0, le=86_400))
+BATCH = Parameter("batch", int, None, ParamRule(ge=1, le=2**20))
+LENGTH = Parameter("length", int, 50, ParamRule(ge=2, le=100_000))
+SECONDS = Parameter("seconds", float, 10, ParamRule(ge=0, le=86_400))
 NARROW = 60
 """Columns below which the figures of a batch are written under it instead of in a table."""
 SHORT_HELP = "Measure the speed on this machine."

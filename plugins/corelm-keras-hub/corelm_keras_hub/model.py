@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 import corelm
 from corelm import Array
 from corelm.errors import UsageError
-from corelm.interop import CachedSession, DisplayedModel, check_session
+from corelm.interop import CachedSession, DisplayableModel, check_session
 from corelm.runs import start_rows
 from corelm_keras_hub.backends import compiled
 from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
@@ -27,7 +27,7 @@ WRONG_CACHE = (keras_hub.models.GPTNeoXCausalLM,)
 GPT-NeoX rotates each query as if it were the first token's (keras-hub 2870)."""
 
 
-class KerasHubModel(DisplayedModel):
+class KerasHubModel(DisplayableModel):
     """A causal language model of KerasHub, as a language model.
 
     Sessions use the model's own key/value cache. A model whose cache corelm cannot use, such as

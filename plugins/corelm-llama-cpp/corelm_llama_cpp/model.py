@@ -5,7 +5,7 @@ import weakref
 
 from corelm import softmax
 from corelm.errors import ModelFileError
-from corelm.interop import CachedSession, DisplayedModel, check_session
+from corelm.interop import CachedSession, DisplayableModel, check_session
 from corelm.runs import start_rows
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
@@ -13,7 +13,7 @@ from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
 
-class LlamaCppModel(DisplayedModel):
+class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
     llama.cpp runs it, with as many threads as `corelm.runs.cpu_limit` allows.

@@ -49,7 +49,7 @@ class Fails(Sampler):
     """Raise at the second token."""
 
     def __call__(self, logits, context):
-        if context.step:
+        if context.position:
             raise ValueError("no")
         return logits
 
@@ -233,13 +233,13 @@ def test_drafts_come_after_a_grammar_too(model, drafting, vocabulary):
 class Letters(Sampler):
     """Keep the tokens that a grammar of small letters allows."""
 
-    reads = frozenset({"step", "vocabulary"})
+    reads = frozenset({"position", "vocabulary"})
 
     def __call__(self, logits, context):
         vocabulary = context.vocabulary
         words = [vocabulary.token_bytes(i) for i in range(len(vocabulary))]
         kept = np.array([bool(word) and word.isalpha() and word.islower() for word in words])
-        if context.step:
+        if context.position:
             kept[list(vocabulary.ends)] = True
         return mask_logits(logits, np.broadcast_to(kept, logits.shape))
 

@@ -1,7 +1,7 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.interop import CachedSession, DisplayedModel, PaddedSession, check_session, row_faults
+from corelm.interop import CachedSession, DisplayableModel, PaddedSession, check_session, row_faults
 from corelm.runs import start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
 from corelm_mlx.vocabulary import vocabulary_from
@@ -11,7 +11,7 @@ UNLIMITED = 2**31
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length")
 
 
-class MlxModel(DisplayedModel):
+class MlxModel(DisplayableModel):
     """A model of mlx-lm, with its tokenizer.
 
     Its sessions use mlx-lm's own prompt cache, and are tried once on a few tokens. Texts begin with

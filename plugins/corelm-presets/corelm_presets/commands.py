@@ -190,6 +190,7 @@ def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> b
     """Write a chain as an engine's settings; return False if a stage was left out."""
     from corelm_presets.engine_settings.convert import (
         engine_named,
+        rewritten,
         to_settings,
         to_settings_in_part,
     )
@@ -197,6 +198,10 @@ def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> b
     lost: Mapping[str, str] = {}
     try:
         values = to_settings(chain, to)
+        if (equal := rewritten(chain, to)) is not None:
+            messages.note(
+                f"written as {equal}, which draws from the same distribution in its order"
+            )
     except SettingsError as error:
         if not partial:
             raise SettingsError(f"{error}; --partial writes the rest") from error

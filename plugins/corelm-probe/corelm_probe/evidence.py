@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from corelm import Context, Sampler, log_softmax, softmax
 from corelm_probe.models import SIZE, ProbeModel
 
-HISTORY = frozenset({"tokens", "step", "surprisal", "model_surprisal"})
+HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
 """What a chain reads if its distribution depends on more than the logits."""
 
 STAGES = ("first tokens", "later tokens")

@@ -120,7 +120,9 @@ class Layout:
         return self._block(rows, self._columns[rows, length], context)
 
     def _context(self, past, **fields):
-        return Context.of(past, vocabulary=self._vocabulary, width=self.shape[2], **fields)
+        return Context.of(
+            past, vocabulary=self._vocabulary, vocabulary_size=self.shape[2], **fields
+        )
 
     def _block(self, rows, columns, context):
         tokens, places = self.tokens[rows, columns + self.first], self._places[rows, columns]

@@ -12,7 +12,16 @@ from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import Displayed, Job, as_model, atomic_files, choose, counted, label, loaded_name
+from corelm.runs import (
+    Displayable,
+    Job,
+    as_model,
+    atomic_files,
+    choose,
+    counted,
+    label,
+    loaded_name,
+)
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -31,7 +40,7 @@ LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report(Displayed):
+class Report(Displayable):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/4`.

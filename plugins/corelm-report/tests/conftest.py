@@ -23,7 +23,7 @@ class Breaks(Sampler):
     at: int = corelm.param(5, "the step")
 
     def __call__(self, logits, context):
-        if context.step == self.at:
+        if context.position == self.at:
             raise ValueError("no more | `words`\nhere")
         return logits
 

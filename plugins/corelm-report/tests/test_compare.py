@@ -474,7 +474,7 @@ class Fails(Sampler):
     """Raise at the 37th call."""
 
     def __call__(self, logits, context):
-        calls.append(context.step)
+        calls.append(context.position)
         if len(calls) == 37:
             raise ZeroDivisionError("on purpose")
         return logits

@@ -119,7 +119,7 @@ class Fails(Sampler):
     """A sampler that works for some steps."""
 
     def __call__(self, logits, context):
-        if context.step == 3:
+        if context.position == 3:
             raise ValueError("no more")
         return logits
 
@@ -130,7 +130,7 @@ class Restores(Sampler):
     def __call__(self, logits, context):
         restored = np.full_like(logits, -np.inf)
         restored[:, 0] = 0
-        return restored if context.step == 2 else logits
+        return restored if context.position == 2 else logits
 
 
 def test_an_error_has_the_step_of_the_failure():

@@ -8,7 +8,9 @@ import pytest
 from documents import TEXTS, carrier, compare
 
 import corelm
+from corelm.bundles import corpus
 from corelm.errors import DataError, UsageError
+from corelm.runs import digest_of_texts
 from corelm.testing import ToyModel
 
 
@@ -110,6 +112,31 @@ def reviews(home, model):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{number}_7.txt").write_text(text)
     return compare(["greedy"], model=model, n=1)["header"]["contexts"]
+
+
+@pytest.mark.parametrize("name", ["fables.txt", "train.txt", "list", "folder"])
+def test_texts_that_the_model_was_trained_on_are_noted(tmp_path, name):
+    split = corpus(TEXTS, 0.25)
+    model = ToyModel()
+    training = {"corpus": "fables.txt", "held_out": 0.25}
+    training["texts_digest"] = digest_of_texts(split.train)
+    whole, learned = tmp_path / "fables.txt", tmp_path / "train.txt"
+    whole.write_text("\n".join(TEXTS))
+    learned.write_text("\n".join(split.train))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i, text in enumerate(split.train):
+        (folder / f"{i:03}.txt").write_text(text)
+    given = {"fables.txt": whole, "train.txt": learned, "list": split.train, "folder": folder}[name]
+    if name == "folder":
+        training["corpus"] = "folder"
+    model.manifest = {"training": training}
+    options = {"n": 2, "length": 3}
+    notes = corelm.compare(model, ["greedy"], reference=given, **options).to_dict()["warnings"]
+    assert any("the model was trained on texts of the reference" in note for note in notes)
+    for other in (split.held_out, [*split.train[1:], split.train[0]]):
+        notes = corelm.compare(model, ["greedy"], reference=other, **options).to_dict()["warnings"]
+        assert not any("was trained on" in note for note in notes)
 
 
 def test_fetched_reviews_are_the_reference_of_a_model_of_reviews(home):

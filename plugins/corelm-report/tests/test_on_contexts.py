@@ -217,7 +217,7 @@ class Fails(Sampler):
     after: int = corelm.param(1)
 
     def __call__(self, logits, context):
-        if context.step >= self.after:
+        if context.position >= self.after:
             raise RuntimeError("out of ideas")
         return logits
 

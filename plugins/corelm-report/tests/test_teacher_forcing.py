@@ -163,7 +163,7 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own():
         [[2, 3, 1]],
         [[2, 3, 1, 4]],
     ]
-    assert [context.step for context in heard] == [0, 1, 2, 3]
+    assert [context.position for context in heard] == [0, 1, 2, 3]
     assert all(context.vocabulary is model.vocabulary for context in heard)
     # the prompt; b, a third; unknown: never drawn; c: not by this sampler
     nan = float("nan")

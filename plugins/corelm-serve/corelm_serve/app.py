@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corelm.errors import CorelmError
+from corelm.runs import did_you_mean
 from corelm_serve import endpoints
 from corelm_serve.endpoints import Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
@@ -118,9 +119,14 @@ class Logged:
 async def _http(request: Request, error: Exception) -> Response:
     """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
     if error.status_code == 404:
-        paths = ", ".join(spec.path for spec in ROUTES)
-        return error_response(ApiError(f"there is no such path (there are: {paths})", 404))
-    return error_response(
-        ApiError(error.detail, error.status_code, headers=dict(error.headers or {}))
-    )
+        paths = [spec.path.replace(":path", "") for spec in ROUTES]
+        hint = did_you_mean(request.url.path, paths)
+        message = f"there is no such path{hint} (there are: {', '.join(paths)})"
+        return error_response(ApiError(message, 404, code="not_found"))
+    message = error.detail
+    if error.status_code == 405:
+        allowed = sorted({*headers.get("Allow", "").split(", ")} - {"HEAD"})
+        message = f"this path takes {' or '.join(allowed)}, not {request.method}"
+    return error_response(ApiError(message, error.status_code, headers=headers))

@@ -131,6 +131,11 @@ def loaded(
     return found
 
 
+def source_of(given: str) -> str:
+    """Return the model of [NAME=]MODEL."""
+    return given.partition("=")[2] or given
+
+
 def _public_name(model: str) -> str:
     """Return the name of a model in requests: the last part of a path."""
     scheme, colon, rest = label(model).rpartition(":")

@@ -180,7 +180,8 @@ async def play_file(request: Request) -> Response:
 
 async def play_samplers(request: Request) -> Response:
     """List the samplers and their parameters."""
-    return json_response(await in_thread(request, play_answers.samplers))
+    models = service_of(request).models
+    return json_response(await in_thread(request, play_answers.samplers, models))
 
 
 async def play_chain(request: Request) -> Response:

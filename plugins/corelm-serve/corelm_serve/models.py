@@ -18,6 +18,8 @@ class ServedModel:
     name: str
     model: LanguageModel
     created: int = field(default_factory=lambda: int(time.time()))
+    source: str | None = None
+    """The model as `--model` takes it; None if no client may know, since it may be a folder."""
 
     @property
     def context_length(self) -> int | None:

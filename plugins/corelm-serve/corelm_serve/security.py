@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corelm.errors import UsageError
@@ -30,6 +30,15 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+REFUSAL = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>corelm play was started again</title>
+<h1>Open the new address</h1>
+<p>This address belongs to an earlier start of <code>corelm play</code>. Open the address that the
+command printed when it started last. To keep your text, copy what comes after the <code>#</code> in
+this address to the end of the new one, in place of what comes after its <code>#</code>.</p>
+</html>
+"""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGES = ("/", "/play")
 """The pages whose URL may have the token."""
@@ -171,7 +180,7 @@ class Guard:
         try:
             answer = self._check(scope)
         except ApiError as error:
-            answer = error_response(error)
+            answer = _refusal_page() if _asks_page(scope, error) else error_response(error)
         await (answer or self._app)(scope, receive, send)
 
     def _check(self, scope: Scope) -> ASGIApp | None:
@@ -190,6 +199,17 @@ class Guard:
         if self._access.is_mine(given):
             response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict")
         return response
+
+
+def _asks_page(scope: Scope, error: ApiError) -> bool:
+    """Return True if a browser asks for the live page without the token, as after a restart."""
+    accepted = Headers(scope=scope).get("accept", "")
+    return error.status == 401 and scope["path"] == "/play" and "text/html" in accepted
+
+
+def _refusal_page() -> ASGIApp:
+    """Return the page that says how to open the live page."""
+    return HTMLResponse(REFUSAL, 401, {"WWW-Authenticate": "Bearer"})
 
 
 def origin_of(text: str) -> str:

@@ -22,6 +22,7 @@ class Service:
         models: the models, by the names that requests use.
         limits: the bounds.
         log_texts: write the bodies of requests into the log.
+        sources: the models as `--model` takes them, which clients may then read.
     """
 
     def __init__(
@@ -29,10 +30,14 @@ class Service:
         models: Mapping[str, LanguageModel],
         limits: Limits | None = None,
         log_texts: bool = False,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.log_texts = log_texts
-        self.models = {name: ServedModel(name, model) for name, model in models.items()}
+        self.models = {
+            name: ServedModel(name, model, source=(sources or {}).get(name))
+            for name, model in models.items()
+        }
         self.schedulers = {name: Scheduler(model, self.limits) for name, model in models.items()}
         self.rows = {
             (name, unknown): RowCache(model, unknown)

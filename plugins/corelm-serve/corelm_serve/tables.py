@@ -130,8 +130,15 @@ class Column:
     def _entries(self, numbers: Callable[[_Row], Numbers]) -> Iterator[dict[str, Any]]:
         for i, row in enumerate(self._rows):
             own, top = numbers(row)
-            named = (self._named(i, top) or {}).items()
-            yield _entry(row.text, own) | {"top_logprobs": [_entry(*pair) for pair in named]}
+            likely = [] if top is None else zip(row.ids, self._names(i), top.tolist(), strict=True)
+            entry = self._entry(self._ids[self._before + i], row.text, own)
+            yield entry | {"top_logprobs": [self._entry(int(id_), *rest) for id_, *rest in likely]}
+
+    def _entry(self, token: int, text: str, number: float | None) -> dict[str, Any]:
+        """Return a token as chats have it; its bytes may be a part of a character."""
+        vocabulary = self._vocabulary
+        raw = vocabulary.token_bytes(token) if has_token_bytes(vocabulary) else text.encode()
+        return {"token": text, "logprob": _finite(number), "bytes": list(raw)}
 
     def _named(self, place: int, numbers: Array | None) -> dict[str, float] | None:
         """Return log-probabilities by the text that each token would add at a place."""
@@ -155,7 +162,11 @@ class Column:
             texts = [_text_of(vocabulary.token_bytes(token)) for token in ids]
         else:
             texts = [vocabulary.decode([token]) for token in ids]
-        return [text or f"token:{token}" for text, token in zip(texts, ids, strict=True)]
+        return [
+            # Without a text, or with a part of a character that no text can show.
+            text if text and "\ufffd" not in text else f"token:{token}"
+            for text, token in zip(texts, ids, strict=True)
+        ]
 
 
 def _offsets(text: str, pieces: Sequence[str]) -> Iterator[int]:
@@ -176,10 +187,6 @@ def _of_model(row: _Row) -> Numbers:
 
 def _of_sampler(row: _Row) -> Numbers:
     return row.sampler
-
-
-def _entry(text: str, number: float | None) -> dict[str, Any]:
-    return {"token": text, "logprob": number, "bytes": list(text.encode())}
 
 
 def _text_of(raw: bytes) -> str:

@@ -12,5 +12,8 @@ def until(page, expression, arg=None):
 
 
 def settled(page):
-    """Wait until the answer to the last change is shown."""
-    until(page, "document.getElementById('next').getAttribute('aria-busy') === 'false'")
+    """Wait until the answers to the last change are shown."""
+    until(
+        page,
+        "![...document.querySelectorAll('.next[aria-busy=true]')].some(e => e.checkVisibility())",
+    )

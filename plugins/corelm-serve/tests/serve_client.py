@@ -104,9 +104,16 @@ class Raises(corelm.Sampler):
     at: int = param(0, "the step")
 
     def __call__(self, logits, context):
-        if context.step >= self.at:
+        if context.position >= self.at:
             raise RuntimeError("a fault of the plugin")
         return logits
+
+
+class Spoils(corelm.Sampler):
+    """A sampler that returns no distribution."""
+
+    def __call__(self, logits, context):
+        return logits * float("nan")
 
 
 class Hangs(corelm.Sampler):
@@ -158,7 +165,7 @@ class MODULE:
     @staticmethod
     @corelm.hookimpl
     def corelm_samplers():
-        return {"raises": Raises, "hangs": Hangs, "opens": Opens}
+        return {"raises": Raises, "hangs": Hangs, "opens": Opens, "spoils": Spoils}
 
     @staticmethod
     @corelm.hookimpl

@@ -174,9 +174,13 @@ def test_a_text_that_has_ended_is_not_continued(client):
     assert write(client, sampler="greedy", tokens=[end]) == []
 
 
-@pytest.mark.parametrize("name", sorted(offer.name for offer in registry().samplers()))
+WATERMARKS = {"green_list", "gumbel_max", "synthid"}  # whose key no request may set
+
+
+@pytest.mark.parametrize("name", sorted({each.name for each in registry().samplers()} - WATERMARKS))
 def test_each_sampler_comes_back_from_its_card(client, name):
     cards = {each["name"]: each for each in client.get("/api/samplers").json()["samplers"]}
+    assert not WATERMARKS & cards.keys()
     parameters = {
         each["name"]: each["default"] for each in cards[name]["parameters"] if not each["local"]
     }
@@ -192,6 +196,40 @@ def test_each_sampler_comes_back_from_its_card(client, name):
     assert client.post("/api/chain", json={"stages": again}).json() == found
 
 
+NAMED = {"ban", "break_loop", "force", "logit_bias", "phase"}
+"""Samplers without an effect until words of the text are named."""
+
+
+def test_samplers_are_added_with_values_that_have_an_effect(client):
+    neutral = set()
+    for card in client.get("/api/samplers").json()["samplers"]:
+        start = {each["name"]: each["start"] for each in card["parameters"] if not each["local"]}
+        stages = [{"name": card["name"], "parameters": bare_values(start)}]
+        found = client.post("/api/chain", json={"stages": stages}).json()
+        if not found["error"] and found["stages"][0]["neutral"]:
+            neutral.add(card["name"])
+    assert neutral == NAMED
+
+
+def test_no_source_of_a_model_is_sent_unless_the_server_is_given_it(open_client):
+    assert open_client().get("/api/samplers").json()["models"] == {"toy": "toy"}
+    served = open_client(sources={"toy": "transformers:a/toy"})
+    assert served.get("/api/samplers").json()["models"] == {"toy": "transformers:a/toy"}
+
+
+def test_a_stage_that_returns_nan_is_named_with_what_came_before(client):
+    register()
+    found = next_word(client, sampler="top_k(k=4) | spoils | greedy")
+    assert found["error"].startswith("spoils returned")
+    assert [column["stage"] for column in found["columns"]] == [None, "top_k(k=4)"]
+
+
+def test_after_the_end_nothing_is_drawn_and_the_end_is_not_averaged(client):
+    [end] = ToyModel().vocabulary.ends
+    found = next_word(client, sampler="stochastic", tokens=[4, 5, end])
+    assert (found["drawn"], found["ended"], found["averaged"]) == (None, True, 2)
+
+
 def test_a_chain_in_a_chain(client):
     written = "phase(start=3, end=4, inside=top_k(k=2) | temperature(t=inf), outside=greedy)"
     found = client.post("/api/chain", json={"sampler": written}).json()
@@ -205,17 +243,18 @@ def test_a_chain_in_a_chain(client):
 def bare(stages):
     """Return stages with names and parameters alone, as the page sends them."""
     return [
-        {
-            "name": stage["name"],
-            "parameters": {
-                key: {"stages": bare(value["stages"])}
-                if isinstance(value, dict) and "stages" in value
-                else value
-                for key, value in stage["parameters"].items()
-            },
-        }
-        for stage in stages
+        {"name": stage["name"], "parameters": bare_values(stage["parameters"])} for stage in stages
     ]
+
+
+def bare_values(parameters):
+    """Return parameters with bare stages."""
+    return {
+        key: {"stages": bare(value["stages"])}
+        if isinstance(value, dict) and "stages" in value
+        else value
+        for key, value in parameters.items()
+    }
 
 
 def test_settings_of_an_engine(client):

@@ -27,11 +27,12 @@ def write_to_the_end(page):
 
 def test_a_card_is_dragged_by_its_name_and_a_slider_for_its_value(opened):
     page = opened({"sampler": CHAIN})
-    page.drag_and_drop("[data-name=min_p] strong", "[data-name=top_k] .help")
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=top_k] strong")
     until(page, f"{ORDER} === 'min_p,top_k,temperature'")
     until(page, "document.getElementById('expression').value.startsWith('min_p(p=0.1) | top_k')")
-    page.drag_and_drop("[data-name=min_p] strong", "[data-name=temperature] .help")
+    page.drag_and_drop("[data-name=min_p] strong", "[data-name=temperature] strong")
     until(page, f"{ORDER} === 'top_k,temperature,min_p'")
+    page.click("[data-name=temperature] .open")
     slider = page.locator("[data-name=temperature] input[type=range]")
     box = slider.bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -72,7 +73,7 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     page.click("#draw")
     position(page, 2)
     drawn = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=5, length=1)
-    assert page.inner_text("#text .words").strip() == drawn[0].text.strip()
+    assert page.inner_text("#words").strip() == drawn[0].text.strip()
     page.fill("#prompt", "the cat")
     position(page, 1)
     page.select_option("#model", "cats")
@@ -80,17 +81,17 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     held = []
     page.route("**/api/write", lambda route: held.append(route))
     page.click("#write")
-    page.click("#stop")  # while the first ten words are on their way
-    held[0].continue_()
-    position(page, 11)
+    page.click("#stop")  # while the first words are on their way, which are dropped
+    settled(page)
     page.unroute("**/api/write")
+    position(page, 1)
     page.select_option(
         "#decoder", label="likeliest: Take the likeliest token that is left at each step."
     )
     page.click("#restart")
     write_to_the_end(page)
     alike = corelm.generate(ToyModel(end=False), "the cat", sampler="greedy", length=100)
-    assert page.inner_text("#text .words").split() == alike[0].text.split()
+    assert page.inner_text("#words").split() == alike[0].text.split()
     page.click("#paste-open")
     page.click("#paste-close")
     for form, begins in {
@@ -99,9 +100,9 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
         "PNG": b"\x89PNG",
         "CSV": b'"token"',
     }.items():
-        page.click(".menu > button")
+        page.click("#next .menu > button")
         with page.expect_download() as saved:
-            page.click(f".menu [role=menuitem]:has-text('{form}')")
+            page.click(f"#next .menu [role=menuitem]:has-text('{form}')")
         assert saved.value.suggested_filename == f"corelm-play.{form.lower()}"
         assert saved.value.path().read_bytes().startswith(begins)
 
@@ -132,9 +133,11 @@ def test_every_control_by_keyboard_alone(opened):
     until(page, f"{shows}.endsWith('| greedy')")
     press(page, "[data-name=top_k] [role=switch]", "Space")
     until(page, f"{shows}.startsWith('temperature')")
+    press(page, "[data-name=temperature] .open", "Enter")
     press(page, "[data-name=temperature] [aria-label*=later]", "Enter")
     until(page, f"{shows} === 'min_p(p=0.1) | temperature(t=0.5) | greedy'")
-    press(page, "[data-name=greedy] [aria-label*=out]", "Enter")
+    tab_to(page, "[data-name=greedy] [aria-label*=out]")  # a sampler is added open
+    page.keyboard.press("Enter")
     until(page, f"{shows} === 'min_p(p=0.1) | temperature(t=0.5)'")
     press(page, "[data-name=temperature] input[type=range]", "ArrowRight", "PageUp")
     until(page, f"/t=0\\.[6-9]/.test({shows})")
@@ -151,7 +154,7 @@ def test_every_control_by_keyboard_alone(opened):
     position(page, 2)
     press(page, "#columns tbody tr:nth-child(3) button", "Enter")
     position(page, 3)
-    press(page, ".menu > button", "ArrowDown")
+    press(page, "#next .menu > button", "ArrowDown")
     until(page, "document.activeElement.matches('[role=menuitem]')")
     page.keyboard.press("End")
     with page.expect_download() as saved:
@@ -163,27 +166,26 @@ def test_every_control_by_keyboard_alone(opened):
 def branches_and_sides(page):
     """Walk the branches, compare two chains and open the dialogs, by keyboard alone."""
     tab_to(page, "#branches [role=treeitem]", "Shift+Tab")
-    before = page.inner_text("#text .words")
+    before = page.inner_text("#words")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    until(page, "b => document.querySelector('#text .words').innerText !== b", before)
+    until(page, "b => document.querySelector('#words').innerText !== b", before)
     tab_to(page, "#seed", "Shift+Tab")
     for key in ("Control+a", *"12", "Enter"):
         page.keyboard.press(key)
     position(page, 1)
     tab_to(page, "#compare", "Shift+Tab")
     page.keyboard.press("Enter")
-    press(page, "#sides input", "ArrowLeft")
-    until(page, "document.getElementById('next-side').textContent === 'of A'")
-    press(page, "#paste-open", "Enter")
+    press(page, "#paste-open-b", "Enter")
     until(page, "document.getElementById('paste').contains(document.activeElement)")
     page.keyboard.type(json.dumps({"temp": 0.3}))
     press(page, "#paste-use", "Enter")
-    until(page, "document.getElementById('expression').value.includes('0.3')")
+    until(page, "document.getElementById('expression-b').value.includes('0.3')")
     tab_to(page, "#take-open", "Shift+Tab")
     page.keyboard.press("Enter")
     press(page, "input[name=form]", "ArrowDown", "ArrowDown")
-    assert page.input_value("#take-text") == page.input_value("#expression")
+    both = [page.input_value("#expression"), page.input_value("#expression-b")]
+    assert page.input_value("#take-text").split("\n\n") == both
     page.keyboard.press("Escape")
     assert page.is_hidden("#take")
 
@@ -203,7 +205,7 @@ def findings(page, **options):
 def test_nothing_is_found_by_axe(opened, scheme, options):
     chain = "phase(start='the', inside=top_k(k=2)) | greedy | temperature(t=0.7) | top_p"
     page = opened({"sampler": chain, "model": "cats"}, color_scheme=scheme, reduced_motion="reduce")
-    until(page, "document.getElementById('cards').textContent.includes('can change nothing')")
+    until(page, "document.getElementById('chain-notes').textContent.includes('can change nothing')")
     page.uncheck("[data-name=top_p] [role=switch]")
     settled(page)
     assert findings(page, **options) == []
@@ -218,7 +220,7 @@ def test_nothing_is_found_by_axe(opened, scheme, options):
     for control in ("#undo", "#compare", "#tour-open"):
         page.click(control)
     settled(page)
-    page.click(".menu > button")
+    page.click("#next .menu > button")
     page.fill("#expression", "temperatur")
     until(page, "document.getElementById('expression-error').textContent")
     assert findings(page, **options) == []
@@ -237,7 +239,7 @@ def test_words_are_typed_into_the_text_at_the_caret(opened):
     page.fill(".caret", "dog saw")
     page.keyboard.press("Enter")
     position(page, 5)
-    words = page.inner_text("#text .words").split()
+    words = page.inner_text("#words").split()
     assert words[2:4] == ["dog", "saw"]
     assert page.evaluate("document.activeElement.className") == "caret"
     assert page.input_value(".caret") == ""
@@ -301,7 +303,8 @@ def test_a_sampler_that_hangs_is_named_on_its_card_and_the_page_goes_on(opened):
     page = opened()
     page.fill("#expression", "top_k(k=4) | hangs(seconds=3.0)")
     until(page, "document.getElementById('chain-error').textContent")
-    fault = page.inner_text("[data-name=hangs] .fault")
+    assert page.locator("#cards > .faulty").get_attribute("data-name") == "hangs"
+    fault = page.inner_text("#chain-error")
     assert fault == "hangs(seconds=3.0) took more than 1 seconds, and was given up"
     page.click("#cards [aria-label='take hangs out']")
     until(page, "!document.getElementById('chain-error').textContent")

@@ -16,9 +16,7 @@ PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
 
 
 def text_of(page, side=0):
-    return (
-        page.locator(f".side[data-side='{side}'] .words").inner_text().replace("[end]", "").strip()
-    )
+    return page.locator("#words-b" if side else "#words").inner_text().replace("[end]", "").strip()
 
 
 def written(sampler, length, seed=1, prompt="the"):
@@ -96,8 +94,9 @@ def test_cards_are_added_moved_switched_off_and_taken_out(opened):
     until(page, "document.getElementById('expression').value === 'top_k(k=4) | greedy'")
     page.click("#cards [aria-label='move greedy earlier']")
     until(page, "document.getElementById('expression').value === 'greedy | top_k(k=4)'")
-    note = "document.getElementById('cards').textContent.includes('can change nothing')"
-    until(page, note)  # on the card of its stage
+    note = "document.getElementById('chain-notes').textContent.includes('can change nothing')"
+    until(page, note)
+    assert page.locator("#cards > .faulty").count() == 1  # the card of its stage is marked
     page.uncheck("#cards [aria-label='use greedy']")
     until(page, "document.getElementById('expression').value === 'top_k(k=4)'")
     page.click("#cards [aria-label='take greedy out']")
@@ -140,8 +139,8 @@ def test_two_chains_on_the_same_random_numbers(opened):
     page = opened({"sampler": "top_k(k=4)"})
     page.click("#compare")
     settled(page)
-    page.fill("#expression", "uniform")
-    page.wait_for_selector("#cards [data-name=uniform]")
+    page.fill("#expression-b", "uniform")
+    page.wait_for_selector("#cards-b [data-name=uniform]")
     page.click("#restart")
     page.click("#write")
     page.wait_for_selector("#stop", state="hidden")
@@ -149,8 +148,7 @@ def test_two_chains_on_the_same_random_numbers(opened):
     assert text_of(page, 0) == written("top_k(k=4)", 100)
     assert text_of(page, 1) == written("uniform", 100)
     assert page.locator(".word.differs").count() == 2
-    page.check("#sides input[value='0']")
-    page.wait_for_selector("#cards [data-name=top_k]")
+    assert page.is_visible("#cards [data-name=top_k]")  # while the other one is edited
 
 
 def test_the_tour_by_keyboard_alone(opened):
@@ -164,7 +162,7 @@ def test_the_tour_by_keyboard_alone(opened):
         settled(page)
         chains.append(page.input_value("#expression").partition("(")[0])
         page.keyboard.press("Enter")
-    assert chains == ["greedy", "stochastic", "temperature", "uniform", "top_k"]
+    assert chains == ["greedy", "stochastic", "temperature", "uniform", "temperature"]
     assert page.is_hidden("#tour")
     assert page.evaluate("document.activeElement.id") == "tour-open"
 
@@ -202,7 +200,7 @@ def test_take_away_and_open_again(opened, tmp_path):
     text = text_of(page)
     page.click("#take-open")
     assert page.input_value("#take-text") == (
-        "corelm sample --model 'toy' --prompt 'the' --sampler 'stochastic' --seed 7 --length 20"
+        "corelm sample --model 'toy' --sampler 'stochastic' --seed 7 --length 20 'the'"
     )
     page.check("input[name=form][value=link]")
     link = page.input_value("#take-text")
@@ -238,7 +236,8 @@ def test_a_sampler_that_raises_is_named_on_its_card(opened):
     page = opened({"sampler": "top_k(k=4) | raises(at=1)"})
     page.click("#draw")
     until(page, "document.getElementById('chain-error').textContent")
-    assert "failed at step 1" in page.inner_text("[data-name=raises] .fault")
+    assert "raises(at=1) failed at step 1" in page.inner_text("#chain-error")
+    assert page.locator("#cards > .faulty").get_attribute("data-name") == "raises"
     page.click("#cards [aria-label='take raises out']")
     until(page, "!document.getElementById('chain-error').textContent")
 

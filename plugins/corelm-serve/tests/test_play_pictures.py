@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from corelm_serve.play.human import human_surprisal
 from corelm_serve.requests.play import PICTURES
 from corelm_serve.settings import Limits
 from matplotlib.figure import Figure
 from serve_client import next_word, register
 
 import corelm
+from corelm.runs import human_surprisal
 from corelm.testing import ToyModel
 
 MANIFESTS = [

@@ -1,9 +1,11 @@
 """`POST /v1/chat/completions`: answers of models that have a chat template."""
 
+import numpy as np
 import pytest
 from serve_client import ToyModel, events_of, sample
 
 from corelm.interop import ChatTemplate
+from corelm.runs import as_model
 
 TEMPLATE = ChatTemplate(
     "{% for m in messages %}{% if m.role not in ('system', 'user', 'assistant') %}"
@@ -113,3 +115,67 @@ def test_messages_of_parts(client):
     one = ask(client, messages=[{"role": "developer", "content": parts}], seed=1).json()
     other = ask(client, messages=[{"role": "user", "content": "the cat"}], seed=1).json()
     assert one["choices"] == other["choices"]
+
+
+class HalfCharacters:
+    """A model that writes the two bytes of é in turn, each a token of its own."""
+
+    context_length = 64
+
+    class Vocabulary:
+        padding = unknown = start = None
+        ends = ()
+        texts = (b"\xc3", b"\xa9", b"a")
+
+        def __len__(self):
+            return 3
+
+        def token_bytes(self, token):
+            return self.texts[token]
+
+        def encode(self, text):
+            return [2] * len(text)
+
+        def decode(self, ids):
+            return b"".join(self.texts[i] for i in ids).decode(errors="replace")
+
+        render_chat = staticmethod(lambda messages: "a")
+
+    vocabulary = Vocabulary()
+
+    def next_token_distribution(self, tokens):
+        is_first = (tokens[:, -1:] != 0) * 0.8
+        return np.hstack([is_first + 0.1, 0.9 - is_first, np.full_like(is_first, 0.0)])
+
+
+def test_bytes_of_tokens_are_their_own(open_client):
+    client = open_client({"halves": as_model(HalfCharacters())})
+    settings = {"sampler": "greedy", "max_tokens": 4, "logprobs": True, "top_logprobs": 2}
+    [choice] = ask(client, model="halves", **settings).json()["choices"]
+    assert choice["message"]["content"] == "éé"
+    entries = choice["logprobs"]["content"]
+    assert bytes(byte for entry in entries for byte in entry["bytes"]).decode() == "éé"
+    tops = [(top["token"], top["bytes"]) for top in entries[0]["top_logprobs"]]
+    assert tops == [("bytes:\\xc3", [0xC3]), ("bytes:\\xa9", [0xA9])]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/completions", "POST"),
+        ("PUT", "/v1/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("DELETE", "/v1/models/toy", "GET"),
+    ],
+)
+def test_a_wrong_method_names_the_right_one(client, method, path, allowed):
+    response = client.request(method, path)
+    assert response.status_code == 405
+    assert allowed in response.headers["allow"]
+    message = response.json()["error"]["message"]
+    assert message == f"this path takes {allowed}, not {method}"
+
+
+def test_a_wrong_path_names_the_nearest_one(client):
+    error = client.get("/v1/model").json()["error"]
+    assert "did you mean '/v1/models'" in error["message"]

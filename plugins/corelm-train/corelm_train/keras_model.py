@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Session, Vocabulary, softmax
 from corelm.bundles import SlidingWindow
 from corelm.errors import UsageError
-from corelm.interop import DisplayedModel
+from corelm.interop import DisplayableModel
 from corelm.runs import start_rows
 
 logger: logging.Logger = logging.getLogger("corelm")
@@ -27,7 +27,7 @@ PADDED = "it takes only one length, so padding follows each text"
 NOT_PADDED = "it is run on exact lengths, which is slow where each length is compiled"
 
 
-class KerasLanguageModel(DisplayedModel):
+class KerasLanguageModel(DisplayableModel):
     """A Keras model that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Batches and texts are padded to powers of two, since backends compile a step for each shape of

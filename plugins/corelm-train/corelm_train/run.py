@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm.bundles import Architecture, bundle
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import cpu_limit, platform_name, remove_leftovers, sha256
+from corelm.runs import cpu_limit, digest_of_texts, platform_name, remove_leftovers, sha256
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed
@@ -372,6 +372,9 @@ class Run:
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
+            # So that a report sees that its human texts are the ones learned from.
+            "texts_digest": digest_of_texts(self.corpus.train),
+            "held_out": self.settings.held_out,
             "tokens_per_epoch": self._tokens_per_epoch(),
             "steps": self._steps_of_optimizer(),
             "kept_epoch": self.losses.best_epoch,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from corelm.bundles import corpus
 from corelm.cli import main
+from corelm.runs import read_texts
 
 FOLDERS = ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg")
 
@@ -50,3 +52,29 @@ def test_an_archive_that_is_none(
     (tmp_path / "text.txt").write_text("hello")
     assert main(["data", "imdb", "--from", str(tmp_path / "text.txt")]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
+def test_the_held_out_texts_are_those_of_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, folder = tmp_path / "texts.txt", tmp_path / "out" / "held"
+    data.write_text("\n\n".join(f"text {i}\nof two lines" for i in range(40)))
+    assert main(["data", "held-out", str(data), str(folder), "--held-out", "0.1"]) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+    written = read_texts(folder)
+    assert len(written) == 4
+    assert written == corpus(data, 0.1).held_out
+    assert {*written}.isdisjoint(corpus(data, 0.1).train)
+    assert main(["data", "held-out", str(data), str(folder)]) == 2
+    assert "already exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "1", "nan"])
+def test_a_share_that_holds_out_none_or_all(
+    tmp_path: Path, share: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree")
+    words = ["data", "held-out", str(tmp_path / "a.txt"), str(tmp_path / "b")]
+    assert main([*words, "--held-out", share]) == 2
+    assert "held-out" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

@@ -151,7 +151,7 @@ def test_the_real_archive_opens_and_its_first_members_are_reviews(tmp_path):
         reader = imdb._Forward(packed)
         with tarfile.open(fileobj=reader, mode="r:") as real:
             for info in itertools.islice(imdb._members(real), 300):
-                imdb._write(real, info, tmp_path)
+                imdb._write(real, info, tmp_path, set())
     written = files_below(tmp_path)
     assert len(written) == 300
     assert all(imdb.REVIEW.fullmatch(name) for name in written)

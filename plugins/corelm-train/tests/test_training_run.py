@@ -27,11 +27,13 @@ from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
+from corelm.bundles import corpus  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.models import bundle  # noqa: E402
 from corelm.models.networks import Architecture  # noqa: E402
 from corelm.models.vocabularies import BytePairVocabulary  # noqa: E402
 from corelm.models.word_vocabulary import WordVocabulary  # noqa: E402
+from corelm.runs import digest_of_texts  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +160,8 @@ def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(tex
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
+    learned = corpus(texts, manifest["training"]["held_out"]).train
+    assert manifest["training"]["texts_digest"] == digest_of_texts(learned)
     assert manifest["training"]["precision"] == "mixed_bfloat16"
     assert manifest["figures"]["held_out"]["texts"] == 2
     assert manifest["figures"]["held_out"]["perplexity"] > 1

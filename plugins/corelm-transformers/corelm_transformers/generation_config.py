@@ -61,9 +61,9 @@ def to_generation_config(sampler):
         >>> config = to_generation_config("temperature(t=0.7) | min_p(p=0.05)")
         >>> config.do_sample, config.temperature, config.min_p, config.top_k
         (True, 0.7, 0.05, 0)
-        >>> to_generation_config("min_p(p=0.05) | temperature(t=0.7)")
+        >>> to_generation_config("top_p(p=0.9) | temperature(t=0.7)")
         Traceback (most recent call last):
-        corelm.errors.SettingsError: transformers applies temperature before min_p
+        corelm.errors.SettingsError: transformers applies temperature before top_p
     """
     return GenerationConfig(**corelm.to_settings(sampler, ENGINE))
 

@@ -3,7 +3,7 @@
 import logging
 
 from corelm import CorelmError, softmax
-from corelm.interop import DisplayedModel, check_session, row_faults, vocabulary_of
+from corelm.interop import DisplayableModel, check_session, row_faults, vocabulary_of
 from corelm.runs import start_rows
 from corelm_transformers.cache import (
     PaddedTransformersSession,
@@ -18,7 +18,7 @@ UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""
 
 
-class TransformersModel(DisplayedModel):
+class TransformersModel(DisplayableModel):
     """A causal language model of transformers, with its tokenizer.
 
     Its sessions use transformers' own key/value cache, on the device of the model. They are tried

@@ -140,7 +140,7 @@ def test_settings_without_a_counterpart_are_named(caplog):
     ("expression", "message"),
     [
         ("mirostat(tau=2.0)", r"mirostat\(tau=2.0.*\) has no counterpart in transformers"),
-        ("min_p(p=0.1) | temperature(t=0.5)", "transformers applies temperature before min_p"),
+        ("top_p(p=0.1) | temperature(t=0.5)", "transformers applies temperature before top_p"),
         ("top_k(k=3) | top_k(k=2)", "transformers applies top_k only once"),
         ("repetition_penalty(penalty=2, last=9)", "repetition_penalty.* has no counterpart"),
         ("ban(words=['cat'])", "ban.* has no counterpart"),

@@ -39,7 +39,7 @@ class GumbelMax(Watermark):
         [0.0, 1.0, 0.0, 0.0]
     """
 
-    reads = frozenset({"tokens", "step", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "position", "vocabulary"})  # not its words: it goes by the ids
 
     key: str = param(
         "",
@@ -60,7 +60,7 @@ class GumbelMax(Watermark):
         object.__setattr__(self, "_number", key_number(secret(self.key)))
 
     def __call__(self, logits, context):
-        if self.scope == "all" and context.step < self.context:
+        if self.scope == "all" and context.position < self.context:
             return logits
         tokens = context.tokens if self.scope == "all" else context.drawn
         padded = np.pad(tokens, ((0, 0), (self.context, 0)), constant_values=START)

@@ -44,7 +44,7 @@ class SynthID(Watermark):
         [0.082, 0.809, 0.027, 0.082]
     """
 
-    reads = frozenset({"tokens", "step", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "position", "vocabulary"})  # not its words: it goes by the ids
 
     keys: tuple[int | str, ...] = param(
         (),

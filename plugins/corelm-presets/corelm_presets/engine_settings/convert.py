@@ -23,6 +23,7 @@ from corelm_presets.engine_settings import (
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
 from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
+from corelm_presets.engine_settings.reorder import equal_chains
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
@@ -114,7 +115,9 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     """Write a sampler as the settings of an engine.
 
     Every sampler of the engine is written, even if it is off, so that no default acts.
-    `from_settings` reads the settings as the same sampler.
+    `from_settings` reads the settings as the same sampler, or, where the engine has a fixed order,
+    as one with the same distribution: min_p(p) | temperature(t) is written as
+    temperature(t) | min_p(p ** (1/t)).
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -128,12 +131,42 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
         >>> import corelm
         >>> corelm.to_settings("temperature(t=0.7) | top_p(p=0.9)", "openai")
         {'frequency_penalty': 0.0, 'presence_penalty': 0.0, 'temperature': 0.7, 'top_p': 0.9}
-        >>> corelm.to_settings("min_p(p=0.1) | temperature(t=0.5)", "vllm")
+        >>> corelm.to_settings("top_p(p=0.9) | temperature(t=0.5)", "vllm")
         Traceback (most recent call last):
-        corelm.errors.SettingsError: vllm applies temperature before min_p
+        corelm.errors.SettingsError: vllm applies temperature before top_p
     """
+    return _settings_and_chain(sampler, engine)[0]
+
+
+def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
+    """Return the chain that `to_settings` writes in the place of an equal one; None without."""
+    stages = _until_greedy(read_sampler(sampler).active_stages)
+    found = _settings_and_chain(sampler, engine)[1]
+    return None if found == stages else _chain(found)
+
+
+def _settings_and_chain(
+    sampler: Sampler | str, engine: str
+) -> tuple[dict[str, Any], list[Sampler]]:
+    """Return the settings of a sampler, and the stages that they are of."""
     target = engine_named(engine)
     stages = _until_greedy(read_sampler(sampler).active_stages)
+    failure = None
+    for each in (stages, *equal_chains(stages)):
+        try:
+            return _settings_of(target, each, str(sampler)), each
+        except SettingsError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[str, Any]:
+    """Write stages as the settings of an engine.
+
+    Raises:
+        SettingsError: the engine cannot do the same.
+    """
     values: dict[str, Any] = {}
     switched_off = bool(target.switch and stages and _is(stages[-1], "greedy"))
     if target.switch:
@@ -147,7 +180,7 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     words = target.to_words({**values, **target.arranged(used)})
     # Read back as a check, so that a fault in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
-        raise SettingsError(f"{target.name} cannot do the same as {sampler}")
+        raise SettingsError(f"{target.name} cannot do the same as {given}")
     return dict(words)
 
 

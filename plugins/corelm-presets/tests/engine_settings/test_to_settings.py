@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
-from corelm_presets.engine_settings.convert import ENGINES, engine_named, to_settings_in_part
+from corelm_presets.engine_settings.convert import (
+    ENGINES,
+    engine_named,
+    rewritten,
+    to_settings_in_part,
+)
+from corelm_presets.engine_settings.reorder import equal_chains
 
-from corelm import CorelmError, from_settings, sampler, to_settings
+from corelm import CorelmError, from_settings, sampler, sampling_distribution, to_settings
 from corelm.errors import SettingsError, UnknownNameError
 
 REPETITION = "repetition_penalty(penalty=1.2, last=16)"
@@ -167,7 +174,9 @@ def test_a_control_character_does_not_reach_the_terminal():
             "min_p(p=0.1) | quadratic(factor=0.3) | temperature(t=0.5)",
             "min_p(p=0.1), quadratic(factor=0.3, curve=1.0) have no counterpart in openai",
         ),
-        ("transformers", "min_p(p=0.1) | temperature(t=0.5)",
+        ("transformers", "typical(p=0.9) | temperature(t=0.5)",
+         "transformers applies temperature before typical"),
+        ("transformers", "min_p(p=0.001) | temperature(t=0.005)",  # 1e-600 is 0
          "transformers applies temperature before min_p"),
         ("vllm", "top_k(k=3) | top_k(k=2)", "vllm applies top_k only once"),
         ("llama.cpp", "top_k(k=3) | min_p(p=0.1) | top_k(k=2)",
@@ -277,7 +286,7 @@ def test_any_chain_is_read_back_or_refused(engine):
         except CorelmError:
             continue
         written += 1
-        assert from_settings(values, engine).sampler == chain
+        assert from_settings(values, engine).sampler == (rewritten(chain, engine) or chain)
     assert written > 20
 
 
@@ -307,3 +316,45 @@ def test_the_rest_of_a_chain_is_written_and_the_lost_stages_are_named():
 def test_a_chain_that_is_whole_loses_nothing(engine):
     for chain in WRITTEN[engine]:
         assert to_settings_in_part(chain, engine) == (to_settings(chain, engine), {})
+
+
+EQUAL = [
+    ("vllm", "min_p(p=0.04) | temperature(t=0.5)", "temperature(t=0.5) | min_p(p=0.0016)"),
+    ("vllm", "top_k(k=5) | temperature(t=2.0)", "temperature(t=2.0) | top_k(k=5)"),
+    (
+        "vllm", "top_k(k=9) | min_p(p=0.04) | temperature(t=0.5) | top_p(p=0.9)",
+        "temperature(t=0.5) | min_p(p=0.0016) | top_k(k=9) | top_p(p=0.9)",
+    ),
+    ("mlx-lm", "temperature(t=0.5) | min_p(p=0.04)", "min_p(p=0.2) | temperature(t=0.5)"),
+    ("transformers", "min_p(p=0.2) | temperature(t=2.0)", "temperature(t=2.0) | min_p(p=X)"),
+    ("ollama", "temperature(t=2.0) | top_k(k=5)", "top_k(k=5) | temperature(t=2.0)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("engine", "expression", "expected"), EQUAL)
+def test_an_order_that_makes_no_difference_is_the_engines(engine, expression, expected):
+    found = from_settings(to_settings(expression, engine), engine).sampler
+    assert str(found) == expected.replace("X", str(0.2**0.5))
+    assert rewritten(expression, engine) == found
+    assert rewritten(found, engine) is None
+    logits = np.random.default_rng(0).normal(0, 3, (50, 100))
+    ours, theirs = (sampling_distribution(each, logits) for each in (expression, found))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "top_p(p=0.9) | temperature(t=0.5)",
+        "top_k(k=5) | typical(p=0.9) | temperature(t=0.5)",
+        "min_p(p=0.1) | xtc(probability=0.5) | temperature(t=0.5)",
+    ],
+)
+def test_an_order_that_makes_a_difference_is_none_of_the_equal_ones(expression):
+    logits = np.random.default_rng(0).normal(0, 3, (50, 100))
+    stages = sampler(expression).stages
+    for chain in equal_chains(stages):
+        assert chain.index(stages[-2]) < chain.index(stages[-1])
+        ours = sampling_distribution(expression, logits)
+        theirs = sampling_distribution(" | ".join(map(str, chain)), logits)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)

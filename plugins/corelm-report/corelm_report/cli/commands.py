@@ -27,14 +27,15 @@ from corelm.commands import (
     text_argument,
 )
 from corelm.errors import UsageError
-from corelm.runs import MODEL, Parameter, Rule, label
+from corelm.runs import MODEL, Parameter, ParamRule, label
 from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
 
-SAMPLES = Parameter("samples", int, N, Rule(ge=1))
+SAMPLES = Parameter("samples", int, N, ParamRule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
     "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",
+    "until",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from and --diff."""
 ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
@@ -193,6 +194,15 @@ def report(
             "be given more than once.",
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Stop as soon as all intervals are narrow enough, such as 'width(surprisal) < "
+            "0.1' or 'width(surprisal.difference) < 0.1'. --samples or --prompts are the most; "
+            "all intervals hold at every moment.",
+        ),
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     resume: Annotated[
@@ -227,6 +237,7 @@ def report(
     from corelm.runs import choose
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
+    from corelm_report.measure.until import Until
     from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
@@ -245,6 +256,9 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        stop = None if until is None else Until.read(text_argument(until))
+        if stop and resume:
+            raise UsageError("--resume continues a whole report: leave out --until")
         count, chosen = SAMPLES.convert(samples), choose(workers, scheduler)
         language_model = loaded(model, device, dtype)
         asked = plan(
@@ -266,7 +280,8 @@ def report(
             scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
         )
         opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
-        return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
+        command = shlex.join(["corelm", *context.obj])
+        return output.measure(asked, opened, resume, command, stop)
 
 
 def _prompts_in(file: str) -> Prompts:

@@ -18,9 +18,10 @@ from corelm_report.document.content import Document
 from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics
 from corelm_report.document.parts import Json
-from corelm_report.measure.journal import opened
+from corelm_report.measure.journal import Journal, opened
 from corelm_report.measure.provenance import name_of
 from corelm_report.measure.run import ReportRun
+from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import Plan
 from corelm_report.report import Report
 
@@ -168,6 +169,7 @@ class ReportOutput:
         executor: AbstractContextManager[Executor],
         resume: bool,
         command: str,
+        until: Until | None = None,
     ) -> int:
         """Measure, write and check a report; return the exit code.
 
@@ -176,6 +178,7 @@ class ReportOutput:
             executor: does the work.
             resume: continue an interrupted report.
             command: the command line, for the header.
+            until: the condition at which the report stops growing.
 
         Raises:
             UsageError: a condition about something that is not measured, or nothing to resume.
@@ -186,17 +189,31 @@ class ReportOutput:
         conditions = self._conditions(samplers, offered)
         for text in plan.warnings:
             messages.tell(f"note: {text}")
+        if until is not None:
+            with executor as workers, stages("units") as progress:
+                document = measured_until(
+                    plan,
+                    until,
+                    lambda stage: ReportRun(stage, workers, Journal(), progress).document(),
+                )
+            messages.note(document.header.until or "")
+            return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
                 with executor as workers, stages("units") as progress:
                     document = ReportRun(plan, workers, journal, progress).document()
-                document.header.command = command
-                for text in document.warnings[len(plan.warnings) :]:
-                    messages.warn(text)
-                return self._finish(Report.of_run(document.to_dict()), document, conditions)
+                return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
+
+    def _measured(
+        self, document: Document, plan: Plan, command: str, conditions: Sequence[Condition]
+    ) -> int:
+        document.header.command = command
+        for text in document.warnings[len(plan.warnings) :]:
+            messages.warn(text)
+        return self._finish(Report.of_run(document.to_dict()), document, conditions)
 
     def _conditions(
         self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]

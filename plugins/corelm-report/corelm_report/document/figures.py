@@ -23,7 +23,7 @@ from corelm_report.document.numbers import (
     per_hundred,
     share,
 )
-from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, Scale
+from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, SYMMETRIC, Scale
 
 HUMAN = "human"
 HUMAN_HALVES = "human against human"
@@ -358,7 +358,7 @@ FIGURES = (
     ),
     Figure(
         name="zipf", view=GENERATED, table=VARIETY, title="Zipf",
-        required=True, depends_on=SET_SIZE,
+        required=True, depends_on=SET_SIZE, scale=SYMMETRIC,
         formula="s in frequency ~ 1 / rank^s",
         text="Over all texts together: the larger s is, the more a few frequent words dominate.",
         note="By least squares on the logarithms of frequency and rank of every different token.",

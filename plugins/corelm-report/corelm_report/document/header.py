@@ -87,6 +87,7 @@ class Header(Part):
     settings_tried: dict[str, int] = field(default_factory=dict)
     metrics: list[MetricOfPlugin] = field(default_factory=list)
     matched: list[MatchTarget] = field(default_factory=list)
+    until: str | None = field(default=None, metadata=IF_GIVEN)
     ci: str | None = field(default=None, metadata=IF_GIVEN)
     sources: list[Citation] = field(default_factory=list)
 

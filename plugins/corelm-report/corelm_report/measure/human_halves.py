@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from corelm import HumanMetric
 from corelm_report.document.content import Differences, HumanEntry
 from corelm_report.document.figures import HUMAN_HALVES
 from corelm_report.measure.plugin_metrics import HumanTexts
@@ -74,7 +75,7 @@ def human_against_human(
     summary = first.summary()
     summary.by_position = []
     # Metrics that compare with human text are distances already, and have no difference.
-    distances = {each.full_name for each in plan.metrics if each.value.compare is not None}
+    distances = {each.full_name for each in plan.metrics if isinstance(each.value, HumanMetric)}
     apart = {n: each for n, each in first.differences(second).items() if n not in distances}
     return HumanEntry(
         name=HUMAN_HALVES,

@@ -66,6 +66,12 @@ INTERVALS = (
     "those from other human texts are not, but for expected surprisal at their positions; each has "
     "a p-value over the same units, and those marked on the page have a false discovery rate of 5 %"
 )
+ANYTIME = (
+    "95 % at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "
+    "a study may stop when they are narrow enough. Asymptotic confidence sequences for means "
+    "(Waudby-Smith et al. 2024), the beta-binomial mixture for the share of texts that end in "
+    "loops (Howard et al. 2021). " + INTERVALS
+)
 PAPERS_OF_INTERVALS = {
     Estimate.interval: "intervals",
     Estimate.of_left_out: "errors over units",
@@ -132,7 +138,7 @@ def header(
             MatchTarget(figure=target.figure, asked=str(target), target=value)
             for target, value in targets.items()
         ],
-        ci=INTERVALS,
+        ci=ANYTIME if plan.anytime else INTERVALS,
         sources=citations(entries),
     )
 

@@ -185,7 +185,8 @@ class ReportRun:
             return Inference.of_texts(contexts.texts)
         # `DrawContexts` has the first sample of every prompt, then the second.
         samples = [(i % prompts, 0, i // prompts) for i in range(n)]
-        return Inference.of_design(samples, clusters=dict(enumerate(self._plan.clusters)))
+        clusters = dict(enumerate(self._plan.clusters))
+        return Inference.of_design(samples, clusters=clusters, anytime=self._plan.anytime)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -312,7 +313,7 @@ class ReportRun:
                 plan = self._plan
                 own = TextSet(
                     drawn, human_band, plan.metrics, scores, self._human_texts, model=plan.model,
-                    clusters=plan.cluster_of,
+                    clusters=plan.cluster_of, anytime=plan.anytime,
                 )  # fmt: skip
                 found[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))

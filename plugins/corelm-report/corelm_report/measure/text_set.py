@@ -23,6 +23,7 @@ from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
 from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
 from corelm_report.metrics.ngrams import sharing
+from corelm_report.metrics.scales import of_difference
 from corelm_report.metrics.sets import of_sets, of_subsets, subsets
 from corelm_report.metrics.sums import Band, Sums, by_position, ratio
 
@@ -86,6 +87,7 @@ class TextSet:
         source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
             occurs twice is one unit.
         clusters: the cluster of each prompt, if prompts have some.
+        anytime: intervals hold at every moment of a report that grows.
 
     Attributes:
         records: the records of all texts.
@@ -118,8 +120,10 @@ class TextSet:
         model: LanguageModel | None = None,
         source: str = GENERATED,
         clusters: Mapping[str, str] | None = None,
+        anytime: bool = False,
     ) -> None:
         self.records, self._source, self._clusters = records, source, clusters
+        self._anytime = anytime
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = ratios(records, human_band, scores)
@@ -181,7 +185,7 @@ class TextSet:
         if self._source == HUMAN:
             return Inference.of_texts([tuple(record["tokens"]) for record in some])
         samples = [(r["prompt"], r["seed"], r["sample"]) for r in some]
-        return Inference.of_design(samples, clusters=self._clusters)
+        return Inference.of_design(samples, clusters=self._clusters, anytime=self._anytime)
 
     def estimate(self, name: str) -> Estimate | None:
         """Return a figure with the influence of each unit; None if it is undefined."""
@@ -204,7 +208,9 @@ class TextSet:
         else:
             parts = [each.inference for each in self._sets]
             found = of_sets(self.inference, parts, self._of_sets(name), left_out)
-        return found and found.with_noise(self._noise(name))
+        if found is None:
+            return None
+        return replace(found.with_noise(self._noise(name)), anytime=self._anytime)
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
@@ -284,7 +290,7 @@ class TextSet:
             return self.inference
         clusters = self._clusters or {}
         names = [clusters.get(each["prompt"], each["prompt"]) for each in self.records]
-        return replace(Inference.of_names(names), about_prompts=True)
+        return replace(Inference.of_names(names), about_prompts=True, anytime=self._anytime)
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         own, limits = self._own_inference, self._limits.get(name)
@@ -346,10 +352,11 @@ class TextSet:
         # Human texts are a sample of their own unless they continue the same prompts.
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
+        scale = of_difference(scale_of(name, self._limits.get(name)))
         return Difference(
             value=found.value,
-            ci95=found.interval() if decided else None,
-            p=found.p_value() if decided else None,
+            ci95=found.interval(scale=scale) if decided else None,
+            p=found.p_value(scale) if decided else None,
             units=found.units,
             between=None if parts is None else parts.between,
             within=None if parts is None else parts.within,

@@ -7,14 +7,16 @@ from the same numbers, so that none can contradict another.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import NormalDist
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm_report.metrics.scales import IDENTITY, RECIPROCAL, Scale
+from corelm_report.metrics import anytime
+from corelm_report.metrics.scales import IDENTITY, LOGIT, Scale
+from corelm_report.metrics.student import student as student
+from corelm_report.metrics.student import tails as tails
 
 Floats = NDArray[np.float64]
 Interval = list[float]
@@ -42,6 +44,7 @@ class Estimate:
         influence: (units,) for each sample, by what names it: how much each unit moves the figure,
             to first order.
         noise: the variance of a further, independent error, whose units are unknown.
+        anytime: True if its intervals must hold at every moment of a study that goes on.
 
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)
@@ -55,6 +58,7 @@ class Estimate:
     value: float
     influence: Mapping[Hashable, Floats] = field(default_factory=dict)
     noise: float = 0.0
+    anytime: bool = False
 
     @classmethod
     def of_ratio(cls, sample: Hashable, tops: ArrayLike, bottoms: ArrayLike) -> Estimate | None:
@@ -97,13 +101,14 @@ class Estimate:
         return cls(value, {sample: moved})
 
     def __sub__(self, other: Estimate) -> Estimate:
-        noise = self.noise + other.noise
-        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise)
+        noise, always = self.noise + other.noise, self.anytime or other.anytime
+        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise, always)
 
     def middle(self, other: Estimate) -> Estimate:
         """Return the mean of two figures."""
-        noise = (self.noise + other.noise) / 4
-        return Estimate((self.value + other.value) / 2, self._combined(other, 0.5, 0.5), noise)
+        noise, always = (self.noise + other.noise) / 4, self.anytime or other.anytime
+        value = (self.value + other.value) / 2
+        return Estimate(value, self._combined(other, 0.5, 0.5), noise, always)
 
     def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
         found: dict[Hashable, Floats] = {}
@@ -124,11 +129,11 @@ class Estimate:
     def moved(self, slope: float, value: float) -> Estimate:
         """Return a function of the figure, from its derivative and its value."""
         influence = {sample: slope * each for sample, each in self.influence.items()}
-        return Estimate(value, influence, slope**2 * self.noise)
+        return Estimate(value, influence, slope**2 * self.noise, self.anytime)
 
     def with_noise(self, variance: float) -> Estimate:
         """Return the figure with a further, independent error."""
-        return Estimate(self.value, self.influence, self.noise + variance)
+        return replace(self, noise=self.noise + variance)
 
     @property
     def units(self) -> int | None:
@@ -158,9 +163,12 @@ class Estimate:
         Source: Satterthwaite 1946, An approximate distribution of estimates of variance
         components, doi 10.2307/3002019.
         """
+        return self._satterthwaite(_freedom)
+
+    def _satterthwaite(self, freedom: Callable[[Floats], float]) -> float:
         whole = self.variance
-        parts = [(_variance(each), _freedom(each)) for each in self.influence.values()]
-        below = math.fsum(variance**2 / freedom for variance, freedom in parts)
+        parts = [(_variance(each), freedom(each)) for each in self.influence.values()]
+        below = math.fsum(variance**2 / each for variance, each in parts)
         return float(whole**2 / below) if below else math.inf
 
     @property
@@ -178,7 +186,7 @@ class Estimate:
         """Return its interval; None if too few units decide it.
 
         It is Student's, symmetric on the figure's scale, and reaches as far as Hall's correction
-        for skewness says where that is further.
+        for skewness says where that is further; on a symmetric scale there is no correction.
 
         Source: Student 1908, The probable error of a mean; Hall 1992, On the removal of skewness by
         transformation, doi 10.1111/j.2517-6161.1992.tb01876.x.
@@ -193,6 +201,12 @@ class Estimate:
         error = math.sqrt(self.variance)
         if error == 0:
             return [self.value, self.value]
+        if self.anytime:
+            reach = anytime.reach(self.units or 1, level, self.freedom)
+            return within(self._on_scale(reach * error, scale), limits)
+        if scale.symmetric:
+            half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
+            return within([self.value - half, self.value + half], limits)
         reach = student(1 - (1 - level) / 2, self.freedom)
         ends = self._on_scale(reach * error, scale)
         skewed = [self.value - error * _hall_inverse(x, self._skewness) for x in (reach, -reach)]
@@ -200,13 +214,13 @@ class Estimate:
         return within([low, high], limits)
 
     def _on_scale(self, half: float, scale: Scale) -> Interval:
-        inside = scale is IDENTITY or scale is RECIPROCAL or 0 < self.value < 1
+        inside = scale is not LOGIT or 0 < self.value < 1
         if not inside or self.value == 0:
             return [self.value - half, self.value + half]
         middle, size = scale.to(self.value), abs(scale.slope(self.value)) * half
         return sorted(scale.back(middle + sign * size) for sign in (-1, 1))
 
-    def p_value(self) -> float | None:
+    def p_value(self, scale: Scale = IDENTITY) -> float | None:
         """Return the two-sided p-value of its being 0, as `interval` decides it; None without one.
 
         It is below 5 % just where the 95 % interval of a difference excludes 0.
@@ -218,6 +232,10 @@ class Estimate:
         if self.variance == 0:
             return 0.0
         t, skewness = self.value / math.sqrt(self.variance), self._skewness
+        if self.anytime:
+            return anytime.p_value(t, self.units or 1, self.freedom)
+        if scale.symmetric:
+            return tails(t, self._satterthwaite(_units_freedom))
         return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
 
     def is_above(self, chance: float) -> bool:
@@ -242,6 +260,10 @@ def _freedom(influence: Floats) -> float:
     return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
 
 
+def _units_freedom(influence: Floats) -> float:
+    return max(len(influence) - 1, 1)
+
+
 def _differing(values: Floats) -> int:
     """Return how many values differ from the value of the majority; all without a majority."""
     most = int(np.unique(values, return_counts=True)[1].max(initial=0))
@@ -258,37 +280,6 @@ def _hall_inverse(x: float, skewness: float) -> float:
     if abs(skewness) < 1e-6:  # the formula loses its digits
         return x - skewness * (x**2 / 3 + 1 / 6)
     return 3 / skewness * (float(np.cbrt(1 + skewness * (x - skewness / 6))) - 1)
-
-
-def student(share: float, freedom: float) -> float:
-    """Return a quantile of Student's t from the normal quantile.
-
-    Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
-    distributions.
-
-    Example:
-        >>> round(student(0.975, 10), 2), round(student(0.975, math.inf), 2)
-        (2.23, 1.96)
-    """
-    z = NormalDist().inv_cdf(share)
-    if math.isinf(freedom):
-        return z
-    z *= (8 * freedom + 3) / (8 * freedom + 1)
-    return math.copysign(math.sqrt(freedom * math.expm1(min(z * z / freedom, 700.0))), z)
-
-
-def tails(t: float, freedom: float) -> float:
-    """Return the chance of a value of Student's t at least as far from 0, on either side.
-
-    Example:
-        >>> round(tails(student(0.975, 7), 7), 6), tails(0.0, 7)
-        (0.05, 1.0)
-    """
-    size = abs(t)
-    if not math.isinf(freedom):
-        ratio = (8 * freedom + 1) / (8 * freedom + 3)
-        size = math.sqrt(freedom * math.log1p(t * t / freedom)) * ratio
-    return math.erfc(size / math.sqrt(2))
 
 
 def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:

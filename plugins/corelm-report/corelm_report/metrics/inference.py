@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm_report.metrics import anytime
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.intervals import KnownByInterval, effective_number, share_interval
 from corelm_report.metrics.sums import Sums, ratio
@@ -57,6 +58,7 @@ class Inference:
     units: tuple[Hashable, ...]
     prompts: tuple[int, ...] = ()
     about_prompts: bool = False
+    anytime: bool = False
 
     @classmethod
     def of_design(
@@ -64,6 +66,7 @@ class Inference:
         samples: Sequence[Sample],
         source: str = GENERATED,
         clusters: Mapping[Any, Hashable] | None = None,
+        anytime: bool = False,
     ) -> Inference:
         """Return the units of texts: their prompts if there are many, or the clusters of these.
 
@@ -73,6 +76,7 @@ class Inference:
             samples: the prompt, seed and sample of each text.
             source: `GENERATED` or `HUMAN`.
             clusters: the cluster of each prompt, such as its document; by default each is its own.
+            anytime: intervals hold at every moment, however often one looks.
 
         Example:
             >>> designs = [[(p, 1, i) for p in range(n) for i in range(2)] for n in (2, 8)]
@@ -86,7 +90,8 @@ class Inference:
         prompts = [found.get(prompt, prompt) for prompt, _, _ in samples]
         many = len(set(prompts)) >= MANY
         names = prompts if many else [(source, seed, sample) for _, seed, sample in samples]
-        return replace(cls.of_names(names, prompts), about_prompts=many)
+        units = cls.of_names(names, prompts)
+        return replace(units, about_prompts=many, anytime=anytime)
 
     @classmethod
     def of_names(
@@ -130,7 +135,8 @@ class Inference:
         Args:
             sums: (texts,) the two numbers of each text.
         """
-        return Estimate.of_ratio(self._sample, *self.by_unit(sums))
+        found = Estimate.of_ratio(self._sample, *self.by_unit(sums))
+        return found and replace(found, anytime=self.anytime)
 
     def share(self, sums: Sums) -> KnownByInterval:
         """Return a share of texts with its score interval, which has a width even at 0 and at 1.
@@ -143,6 +149,10 @@ class Inference:
             >>> [round(end, 3) for end in texts.share(([0.0] * 64, [1.0] * 64)).ends]
             [0.0, 0.057]
         """
+        if self.anytime:
+            pairs = zip(*self.by_unit(sums), strict=True)
+            ends = anytime.share_interval([top / bottom for top, bottom in pairs if bottom])
+            return KnownByInterval(ratio(sums), ends, len(self))
         # Texts of few prompts are independent, as the interval is about these prompts.
         n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
         value = ratio(sums)
@@ -152,7 +162,7 @@ class Inference:
         """Return a figure of a whole set, from the set without each of `groups`."""
         known = [math.nan if each is None else each for each in left_out]
         sample = self._sample if len(known) == len(self) else (self._sample, len(known))
-        return Estimate.of_left_out(sample, value, known)
+        return replace(Estimate.of_left_out(sample, value, known), anytime=self.anytime)
 
     def by_unit(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each unit.

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corelm import LanguageModel
-from corelm.errors import UsageError
-from corelm.runs import Parameter, Rule, counted, home, manifest_of, read_texts
+from corelm.bundles import corpus
+from corelm.errors import CorelmError, UsageError
+from corelm.runs import (
+    Parameter,
+    ParamRule,
+    counted,
+    digest_of_texts,
+    home,
+    manifest_of,
+    read_texts,
+)
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
+PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, ParamRule(ge=1))
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,36 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
     return HumanCorpus(texts[:count], f"{counted(len(texts[:count]), 'text')} given")
+
+
+def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
+    """Return a note if texts are those that the model was trained on, else none.
+
+    Args:
+        given: texts, the path of texts, or None.
+        model: the model, whose manifest has the digest of its texts.
+    """
+    training = manifest_of(model).get("training")
+    if given is None or not isinstance(training, Mapping):
+        return ()
+    note = "the model was trained on texts of the reference, so it knows them better than others; "
+    note += "give held-out texts, such as those that `corelm data held-out` writes"
+    digest = training.get("texts_digest")  # of models since this is noted
+    return (note,) if digest and digest in _digests(given, training) else ()
+
+
+def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the digests of texts, and of those that training on them would have learned from."""
+    if not isinstance(given, (str, Path)):
+        yield digest_of_texts(tuple(given))
+        return
+    path = Path(given)
+    # Reading a folder takes a while, so only one of the same name is read whole.
+    if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
+        return
+    yield digest_of_texts(read_texts(path))
+    with suppress(CorelmError):  # too little text to hold any out
+        yield digest_of_texts(corpus(path, training.get("held_out", 0.05)).train)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from corelm.runs import (
     Job,
     Offer,
     Parameter,
-    Rule,
+    ParamRule,
     as_settings,
     checksum_of,
     code_of,
@@ -47,6 +47,7 @@ from corelm_report.plan.human_corpus import (
     PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
+    known_texts,
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
@@ -54,7 +55,7 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
 """The package whose code takes part in every report."""
-NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
+NUMBERS = {name: Parameter(name, int, None, ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 
@@ -97,6 +98,7 @@ class Plan:
         texts: the texts of each prompt to keep, the first ones; None for all.
         scorer: a second model, under which the surprisal of the texts is measured too.
         warnings: likely mistakes in it.
+        anytime: its intervals hold at every moment, because it may grow.
     """
 
     model: LanguageModel
@@ -115,6 +117,7 @@ class Plan:
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
+    anytime: bool = False
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -180,6 +183,7 @@ class Plan:
             "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
+            **({"anytime": True} if self.anytime else {}),
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
@@ -277,7 +281,12 @@ def plan(
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
         clusters=clusters_of(prompts),
-        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
+        warnings=(
+            *warnings,
+            *known_texts(reference, model),
+            *notes_on_texts,
+            *_notes(candidates, model, starts),
+        ),
         **numbers,
     )
 

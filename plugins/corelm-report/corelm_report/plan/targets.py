@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.runs import (
-    Nested,
     Parameter,
-    Written,
+    ParsedSampler,
+    ParsedStage,
     build,
     did_you_mean,
     read_stages,
@@ -155,7 +155,7 @@ class FreeParameter:
     """
 
     expression: str
-    stages: tuple[Written, ...]
+    stages: tuple[ParsedStage, ...]
     path: Path
     stage: int
     parameter: Parameter
@@ -236,19 +236,19 @@ class FreeParameter:
             return
 
 
-def _open(stages: Sequence[Written]) -> Iterator[tuple[Path, int, Parameter]]:
+def _open(stages: Sequence[ParsedStage]) -> Iterator[tuple[Path, int, Parameter]]:
     """Yield the open parameters of stages and of the samplers nested in them, with their places."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
-            if isinstance(value, Nested):
+            if isinstance(value, ParsedSampler):
                 for path, inner, parameter in _open(value.stages):
                     yield ((at, key), *path), inner, parameter
 
 
 def _put(
-    stages: Sequence[Written], path: Path, stage: int, given: dict[str, float]
-) -> list[Written]:
+    stages: Sequence[ParsedStage], path: Path, stage: int, given: dict[str, float]
+) -> list[ParsedStage]:
     """Return the stages with parameters given to one of them, the one at the end of a path."""
     whole = list(stages)
     if not path:
@@ -267,12 +267,12 @@ def _put(
     return whole
 
 
-def _arguments(stage: Written) -> dict[int | str, Any]:
+def _arguments(stage: ParsedStage) -> dict[int | str, Any]:
     """Return the parameters of a stage by place or by name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 
-def _left_open(stage: Written) -> list[Parameter]:
+def _left_open(stage: ParsedStage) -> list[Parameter]:
     name, values, named = stage
     declared = registry().sampler(name).parameters()
     unnamed = declared[len(values) :]

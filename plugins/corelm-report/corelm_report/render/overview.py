@@ -39,6 +39,7 @@ from corelm_report.document.numbers import (
     share,
     signed,
 )
+from corelm_report.document.scorers import flip_sentences
 from corelm_report.document.setting_runs import runs
 
 NOTHING = "-"
@@ -252,7 +253,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join([*parts, *error_sentences(document)])
+    return " ".join([*parts, *error_sentences(document), *flip_sentences(document)])
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:

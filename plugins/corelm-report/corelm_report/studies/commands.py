@@ -19,7 +19,7 @@ from corelm.commands import (
     text_argument,
 )
 from corelm.errors import UsageError
-from corelm.runs import Parameter, Rule
+from corelm.runs import Parameter, ParamRule
 from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
@@ -27,11 +27,11 @@ Place = Annotated[
     str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
 ]
 
-DIFFERENCE = Parameter("difference", float, None, Rule(gt=0))
-WIDTH = Parameter("width", float, None, Rule(gt=0))
-POWER = Parameter("power", float, 0.8, Rule(gt=0, lt=1))
-PAIRS = Parameter("pairs", int, 50, Rule(ge=1))
-PILOT = Parameter("pilot", int, 16, Rule(ge=2))
+DIFFERENCE = Parameter("difference", float, None, ParamRule(gt=0))
+WIDTH = Parameter("width", float, None, ParamRule(gt=0))
+POWER = Parameter("power", float, 0.8, ParamRule(gt=0, lt=1))
+PAIRS = Parameter("pairs", int, 50, ParamRule(ge=1))
+PILOT = Parameter("pilot", int, 16, ParamRule(ge=2))
 FIGURE = "surprisal"
 
 

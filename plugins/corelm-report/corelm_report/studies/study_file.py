@@ -41,7 +41,7 @@ class Study:
         match: the figures to match.
         against: the entry that the others are compared with.
         metrics: the metrics of plugins.
-        scorer: the second scorer.
+        scorer: the second scorers; each model has a report with each of them.
         device, dtype: how the models are loaded.
         texts: the texts of each prompt that a report keeps, or "all".
         fail_if: the conditions under which the study fails.
@@ -64,7 +64,7 @@ class Study:
     match: tuple[str, ...] = ()
     against: str | None = None
     metrics: tuple[str, ...] = ()
-    scorer: str | None = None
+    scorer: tuple[str, ...] = ()
     device: str | None = None
     dtype: str | None = None
     texts: int | str = TEXTS
@@ -226,7 +226,7 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
         "prompts": _prompts, "prompts_from_reference": _count, "samples": _count,
         "length": _count, "seeds": _seeds,
         "reference": _path, "contexts": _count, "match": _texts, "against": _text,
-        "metrics": _texts, "scorer": _text, "device": _text, "dtype": _text, "texts": _kept,
+        "metrics": _texts, "scorer": _texts, "device": _text, "dtype": _text, "texts": _kept,
         "fail_if": _texts, "write": _write,
     },
     "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from corelm.commands import DONE, FAILED, PARTLY_FAILED, Output, blocks, messages, stages
-from corelm.runs import ExecutorChoice, label
+from corelm.runs import ExecutorChoice
 from corelm_report.cli.terminal import report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics, short_names
+from corelm_report.document.numbers import listed
+from corelm_report.document.scorers import conclusions, table_of
 from corelm_report.report import Report
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (
@@ -37,14 +39,15 @@ def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
                 with stages("units") as progress:
                     document = each.document(cache, executor, progress)
                 report = Report.of_run(document)
-                folder = write_report(study, each.model, report)
+                folder = write_report(study, each.name, report)
                 made.append((each, report))
-                show_report(label(each.model), report, out)
+                show_report(each.name, report, out)
                 messages.note(f"written to {folder}")
         except KeyboardInterrupt:
             messages.note("the finished parts are kept; the same command continues the study")
             raise
         messages.note(f"{cache.misses} parts measured, {cache.hits} taken from earlier runs")
+    show_scorers([report for _, report in made], out)
     result = write_lock(study, made)
     if result.registration:
         messages.note(result.registration)
@@ -102,6 +105,22 @@ def show_report(model: str, report: Report, out: Output) -> None:
     out.show(*report_table(document, out.width, out.unicode), blocks.line(""))
 
 
+def show_scorers(reports: Iterable[Report], out: Output) -> None:
+    """Write the conclusions under several scorers side by side, for each model that has several."""
+    by_model: dict[str, list[Document]] = {}
+    for report in reports:
+        document = Document.from_dict(report.to_dict())
+        by_model.setdefault(document.header.model.name, []).append(document)
+    for model, documents in by_model.items():
+        rows = conclusions(documents) if len(documents) > 1 else []
+        if rows:
+            out.show(blocks.line(f"Differences of {model} in bits per byte, by scorer", "bold"))
+            out.rows(*table_of(rows))
+            flips = [row.sampler for row in rows if row.flips]
+            said = f"flip with the scorer: {listed(flips)}" if flips else "flip with no scorer"
+            out.show(blocks.line(f"Conclusions {said}."))
+
+
 def result_at(place: Path) -> StudyResult:
     """Return the results of a study's file, or those in a folder.
 
@@ -127,8 +146,10 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
             "run the study again"
         )
     out.show(blocks.line(lock["title"], "bold"), blocks.line(""))
-    for model, report in result.reports():
+    reports = dict(result.reports())
+    for model, report in reports.items():
         show_report(model, report, out)
+    show_scorers(reports.values(), out)
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     made_by = ", ".join(f"{name} {version}" for name, version in plugins.items())
     out.show(blocks.line(f"Made by {made_by} on {lock['versions']['platform']}.", "dim"))

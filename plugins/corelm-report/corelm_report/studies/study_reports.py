@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,20 @@ class PlannedReport:
         study: the study.
         model: the name of the model, as the study has it.
         plan: what to measure.
+        scorer: the name of the second scorer; None without one.
     """
 
     study: Study
     model: str
     plan: Plan
+    scorer: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the report: the model's, with the scorer's if the study has several."""
+        own = label(self.model)
+        several = len(self.study.scorer) > 1 and self.scorer is not None
+        return f"{own} scored by {label(self.scorer or '')}" if several else own
 
     def document(self, cache: UnitCache, executor: ExecutorChoice, progress: Progress) -> Json:
         """Return the document of the report, from the cache if nothing has changed."""
@@ -67,7 +77,7 @@ class PlannedReport:
     def _measured(self, cache: UnitCache, choice: ExecutorChoice, progress: Progress) -> Json:
         plan, study = self.plan, self.study
         executor = choice.opened(
-            plan.models, lambda: plan.jobs(self.model, study.scorer, study.device, study.dtype)
+            plan.models, lambda: plan.jobs(self.model, self.scorer, study.device, study.dtype)
         )
         with executor as workers:
             cached = CachingExecutor(workers, cache, self._scopes())
@@ -82,7 +92,7 @@ class PlannedReport:
         return {**self.plan.as_json(), **here(), **named, "file": self.study.file.name}
 
     def _scopes(self) -> list[str]:
-        names = [self.model, self.study.scorer]
+        names = [self.model, self.scorer]
         loading = [self.study.device, self.study.dtype]
         return [
             digest([here(), *_identified(name, model, self.plan.prompts[0]), *loading])
@@ -114,19 +124,17 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         UnknownNameError, AmbiguousNameError: no such model, sampler or metric, or several.
         DataError: the reference cannot be read.
     """
-    scorer = None
-    if study.scorer is not None:
-        scorer = NamedModel(load(study.scorer), label(study.scorer))
-    for name in study.models:
+    scorers = {name: NamedModel(load(name), label(name)) for name in study.scorer}
+    for name, scorer in product(study.models, study.scorer or (None,)):
         model = load(name, device=study.device, dtype=study.dtype)
         asked = plan(
             model, label(name), study.samplers, prompts=study.prompts, n=study.samples,
             length=study.length, seeds=study.seeds, reference=study.reference,
             contexts=study.contexts, match=study.match, against=study.against,
-            metrics=study.metrics, texts=study.texts, scorer=scorer,
+            metrics=study.metrics, texts=study.texts, scorer=scorers.get(scorer or ""),
             prompts_from_reference=study.prompts_from_reference,
         )  # fmt: skip
-        yield PlannedReport(study, name, asked)
+        yield PlannedReport(study, name, asked, scorer)
 
 
 SCHEMA = "corelm.study/2"
@@ -298,7 +306,7 @@ def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
         "weights": _merged(plan.weights() for plan in plans),
         "models": [
             {
-                "name": label(each.model),
+                "name": each.name,
                 "sha256": each.plan.sha256,
                 "digests": digests_of(each.plan),
             }
@@ -311,7 +319,7 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
     """Write what made the reports, and how to repeat them."""
     lock = _made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
-        entry["folder"] = folder_of(planned.model)
+        entry["folder"] = folder_of(planned.name)
         entry["report"] = atomic_files.sha256(report.to_json().encode())
     lock["registered"] = _registered(study, lock)
     atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)

@@ -10,12 +10,11 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, Trace, apply, steps
+from corelm.runs import StageResult, Strategy, apply, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.human import human_surprisal
-from corelm_serve.play.places import Columns, Place
+from corelm_serve.play.places import Columns, Place, valid_results
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
@@ -26,9 +25,14 @@ Models = Mapping[str, ServedModel]
 Caches = Mapping[tuple[str, bool], RowCache]
 
 
-def samplers() -> dict[str, Any]:
-    """Return what is installed: samplers, decoders, and the presets of engines."""
-    return {"samplers": installed(), "decoders": decoders(), "presets": presets()}
+def samplers(models: Models) -> dict[str, Any]:
+    """Return what there is: samplers, decoders, presets, and where each model comes from."""
+    return {
+        "samplers": installed(),
+        "decoders": decoders(),
+        "presets": presets(),
+        "models": {name: served.source or name for name, served in models.items()},
+    }
 
 
 def chain(body: Any) -> dict[str, Any]:
@@ -70,16 +74,18 @@ def next_word(
         "position": len(place.tokens),
         "words": place.words(),
         "surprisal": place.mean_surprisal(),
+        "averaged": len(place.compared),
         "human": human_surprisal(place.model),
         "vocabulary": len(place.vocabulary),
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
-    row, trace = place.row(), Trace()
+    row = place.row()
+    trace: list[StageResult] = []
     fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
-    columns = Columns(row, trace, place.vocabulary.ends)
+    columns = Columns(row, valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
-    drawn = None if fault else place.drawn(columns.last)
+    drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
     return found | {

@@ -115,7 +115,7 @@ def as_json(value: Any) -> Any:
 
 
 def installed() -> list[dict[str, Any]]:
-    """Return the installed samplers, each with its help line and its parameters."""
+    """Return the samplers that can be used here, each with its help line and its parameters."""
     offers = registry().samplers()
     return [
         {
@@ -123,10 +123,22 @@ def installed() -> list[dict[str, Any]]:
             "help": _first_line(offer.value),
             "kind": offer.value.kind,
             "package": offer.source.distribution,
-            "parameters": [_described(each) for each in offer.value.parameters()],
+            "parameters": _parameters(offer.value),
         }
         for offer in offers
+        if not _needs_local(offer.value)
     ]
+
+
+def _needs_local(cls: type[Sampler]) -> bool:
+    """Return True for a sampler with a parameter, such as a key, that no request may set."""
+    if not any(each.rule.local for each in cls.parameters()):
+        return False
+    try:
+        cls()
+    except CorelmError:
+        return True
+    return False
 
 
 def decoders() -> list[dict[str, str]]:
@@ -145,6 +157,18 @@ def _shortest_name(offer: Offer, offers: Sequence[Offer]) -> str:
 
 def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def _parameters(cls: type[Sampler]) -> list[dict[str, Any]]:
+    """Return the parameters of a sampler; `start` is the value that it is added with."""
+    try:
+        example = cls(**cls.example)
+    except CorelmError:  # it has no values by default, such as a grammar
+        example = None
+    return [
+        _described(each) | {"start": as_json(getattr(example, each.name, each.default))}
+        for each in cls.parameters()
+    ]
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 import corelm
-from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, url_of
+from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, source_of, url_of
 
 HOST = "127.0.0.1"
 STALL = 10
@@ -59,7 +59,10 @@ def play(
     with listen(HOST, port) as socket:
         port = socket.getsockname()[1]
         logging.getLogger("corelm.serve").setLevel(logging.WARNING)  # no line for each request
-        service = Service(loaded(model or [DEFAULT], device, dtype), Limits(stall=STALL))
+        given = model or [DEFAULT]
+        models = loaded(given, device, dtype)
+        sources = dict(zip(models, map(source_of, given), strict=True))
+        service = Service(models, Limits(stall=STALL), sources=sources)
         state: dict[str, Any] = {"sampler": sampler, "seed": seed}
         if prompt is not None:
             state["prompt"] = prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, Trace, apply, written
+from corelm.runs import ContextBuilder, StageResult, apply, written
 from corelm_serve.models import ServedModel
 from corelm_serve.play.rows import RowCache
 
@@ -96,15 +97,20 @@ class Place:
             for token, each in zip(self.tokens, nats, strict=True)
         ]
 
+    @property
+    def compared(self) -> list[float]:
+        """The surprisals that are compared with human text, which has no end, in nats."""
+        found = self._rows.surprisals(self.ids, len(self.prompt))
+        ends = self.vocabulary.ends
+        return [each for t, each in zip(self.tokens, found, strict=True) if t not in ends]
+
     def mean_surprisal(self) -> float | None:
         """Return the mean surprisal of the drawn tokens under the model, in nats.
 
         The end of the text doesn't count, as in reports: human text has none. None before the
         first token, and for a text that the model itself can't draw.
         """
-        found = self._rows.surprisals(self.ids, len(self.prompt))
-        ends = self.vocabulary.ends
-        nats = [each for t, each in zip(self.tokens, found, strict=True) if t not in ends]
+        nats = self.compared
         return math.fsum(nats) / len(nats) if nats and all(map(math.isfinite, nats)) else None
 
     def drawn(self, logits: Array) -> int:
@@ -116,6 +122,11 @@ class Place:
         self.ids = (*self.ids, token)
 
 
+def valid_results(trace: list[StageResult]) -> list[StageResult]:
+    """Return the results of stages before the first one that returned no distribution."""
+    return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
+
+
 class Columns:
     """The distribution on its way through a chain: the model's, then one for each stage.
 
@@ -125,7 +136,7 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: Trace, ends: Collection[int]) -> None:
+    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace

@@ -24,7 +24,7 @@ from corelm.commands import (
     text_argument,
 )
 from corelm.errors import UsageError
-from corelm.runs import Parameter, Rule, home
+from corelm.runs import Parameter, ParamRule, home
 from corelm_train.keras_import import needs_keras
 from corelm_train.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
 
@@ -40,7 +40,7 @@ def corelm_commands() -> Mapping[str, Any]:
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
     default = None if name == "preset" else getattr(DEFAULTS, name)
-    return Parameter(name, kind, default, Rule(help, **rule), item)
+    return Parameter(name, kind, default, ParamRule(help, **rule), item)
 
 
 def _each(entries: Mapping[str, str]) -> str:

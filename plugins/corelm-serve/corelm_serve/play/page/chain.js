@@ -1,7 +1,9 @@
 // The chain as cards: add, switch, move and take away samplers, and set their parameters.
 
-import { announce, byId, h, whenChosen } from "./dom.js";
+import { announce, h, whenChosen } from "./dom.js";
 import { control } from "./controls.js";
+
+const FEW = 2; // stages, whose cards are open from the start
 
 // `samplers` are the installed ones; `changed()` is called after every change of `stages`.
 export class ChainEditor {
@@ -14,9 +16,22 @@ export class ChainEditor {
   }
 
   // Show the stages that the server has read; switched-off ones are kept by the page alone.
-  show(stages) {
-    this.stages = stages.map(asStage);
+  show(stages, off = []) {
+    const open = new Set(this.stages.filter((stage) => stage.open).map((stage) => stage.name));
+    this.stages = stages.map((stage, at) => asStage({ ...stage, on: !off.includes(at) }));
+    for (const stage of this.stages) stage.open = stages.length <= FEW || open.has(stage.name);
     this.draw();
+  }
+
+  // Take over how the server writes the stages that are on.
+  read(stages) {
+    const active = this.stages.filter((stage) => stage.on);
+    active.forEach((stage, at) => Object.assign(stage, { expression: stages[at].expression, neutral: stages[at].neutral }));
+    this.stages.forEach((stage, at) => {
+      const card = this.list.children[at];
+      card.classList.toggle("neutral", stage.on && stage.neutral);
+      card.querySelector(".values").textContent = summary(stage, this.samplers.get(stage.name));
+    });
   }
 
   get active() {
@@ -37,15 +52,18 @@ export class ChainEditor {
       type: "checkbox", role: "switch", checked: stage.on, "aria-label": `use ${stage.name}`,
       onchange: () => { stage.on = toggle.checked; card.classList.toggle("off", !stage.on); this.changed(); },
     });
-    const card = h("li", { class: stage.on ? "card" : "card off", draggable: "true", data: { name: stage.name } },
-      h("div", { class: "head" },
-        h("strong", { title: known.package ?? "" }, stage.name), toggle,
+    const values = h("small", { class: "values" }, summary(stage, known));
+    const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: known.package ?? "",
+      onclick: () => { stage.open = card.classList.toggle("opened"); name.setAttribute("aria-expanded", String(stage.open)); } },
+    h("strong", {}, stage.name), values);
+    const card = h("li", { class: ["card", stage.on ? "" : "off", stage.open ? "opened" : ""].filter(Boolean).join(" "), draggable: "true", data: { name: stage.name } },
+      h("div", { class: "head" }, toggle, name,
         this.mover(stages, at, -1), this.mover(stages, at, 1),
         h("button", { type: "button", class: "icon", "aria-label": `take ${stage.name} out`, title: "take out",
-          onclick: () => { stages.splice(at, 1); this.draw(); this.changed(); focusOn(this.list, at - 1); } }, "×")),
-      h("p", { class: "help" }, known.help),
-      known.parameters.map((parameter) => this.parameter(stage, parameter)),
-      h("p", { class: "fault", hidden: true }));
+          onclick: () => { stages.splice(at, 1); this.draw(); this.changed(); this.focusOn(at - 1); } }, "×")),
+      h("div", { class: "body" },
+        h("p", { class: "help", title: known.help }, known.help),
+        known.parameters.map((parameter) => this.parameter(stage, parameter))));
     card.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
       if (event.altKey && by) { event.preventDefault(); event.stopPropagation(); this.move(stages, at, by); }
@@ -101,7 +119,13 @@ export class ChainEditor {
     this.draw();
     this.changed();
     announce(`${stage.name} is now stage ${at + by + 1} of ${stages.length}`);
-    focusOn(this.list, at + by);
+    this.focusOn(at + by);
+  }
+
+  // Focus a card, or the list that adds one where none is left.
+  focusOn(at) {
+    const card = this.list.children[Math.max(0, at)];
+    (card?.querySelector(".open") ?? this.list.parentElement.querySelector("select")).focus();
   }
 
   makeDraggable(card, stages, at) {
@@ -128,36 +152,41 @@ export class ChainEditor {
     announce(`${name} is stage ${this.stages.length}`);
   }
 
-  // Put notes of likely mistakes and a stage's error next to the cards that they name.
-  mark(notes, error) {
+  // Mark the cards that notes and errors name.
+  mark(notes) {
     const cards = [...this.list.children];
-    const general = [];
-    for (const card of cards) fault(card, "");
-    for (const note of [...(error ? [error] : []), ...notes]) {
-      const card = cards.find((each) => mentions(note, each.dataset.name));
-      if (card) fault(card, note, note === error);
-      else general.push(note);
+    for (const card of cards) {
+      const note = notes.find((each) => mentions(each, card.dataset.name)) ?? "";
+      card.classList.toggle("faulty", note !== "");
+      card.querySelector(".open").title = note || this.samplers.get(card.dataset.name)?.package || "";
     }
-    byId("chain-notes").textContent = general.join(" ");
   }
 }
 
 // The first name in a note is that of the stage at fault.
 const mentions = (note, name) => new RegExp(`^\\W*${name.replace(/\W/g, "\\$&")}\\b`).test(note);
 
-function fault(card, text, isError = false) {
-  const line = card.querySelector(":scope > .fault");
-  line.textContent = text;
-  line.hidden = !text;
-  line.classList.toggle("error", isError);
+// The parameters of a closed card: those without their default, or the only one.
+function summary(stage, known) {
+  if (stage.neutral) return "no effect";
+  const shown = (known?.parameters ?? []).filter(({ name, default: usual }) =>
+    known.parameters.length === 1 || JSON.stringify(stage.parameters[name] ?? usual) !== JSON.stringify(usual));
+  return shown.map(({ name, type }) => {
+    const value = stage.parameters[name];
+    return type === "sampler" ? `${name}…` : `${name}=${typeof value === "object" ? "…" : value}`;
+  }).join(", ");
 }
 
-const asStage = (stage) => ({ name: stage.name, parameters: { ...stage.parameters }, on: stage.on ?? true });
+const asStage = (stage) => ({
+  name: stage.name, parameters: { ...stage.parameters }, expression: stage.expression ?? stage.name, on: stage.on ?? true, open: stage.open ?? true,
+  neutral: stage.neutral ?? false,
+});
 
+// A sampler is added with values that have an effect.
 function fresh(known) {
   const parameters = Object.fromEntries(
-    known.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.default)]));
-  return { name: known.name, parameters, on: true };
+    known.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.start)]));
+  return asStage({ name: known.name, parameters });
 }
 
 function written(stages) {
@@ -166,9 +195,4 @@ function written(stages) {
     parameters: Object.fromEntries(Object.entries(parameters).map(([key, value]) =>
       [key, Array.isArray(value?.stages) ? { stages: written(value.stages.map(asStage)) } : value])),
   }));
-}
-
-function focusOn(list, at) {
-  const card = list.children[Math.max(0, at)];
-  (card?.querySelector("button:not(:disabled), input") ?? byId("expression")).focus();
 }

@@ -11,15 +11,19 @@ export class ColumnsView {
   }
 
   show(answer) {
-    if (this.width !== answer.columns.length || !this.body) this.begin(answer.columns.length);
+    const isNew = this.width !== answer.columns.length;
+    if (isNew) this.begin(answer.columns.length);
     answer.columns.forEach((column, at) => this.heads[at].show(column, answer));
     const largest = Math.max(...answer.tokens.flatMap((each) => each.probabilities), 1e-12);
     const rows = answer.tokens.map((token) => this.row(token, largest, answer));
-    const wanted = new Set(rows);
+    const wanted = new Set(rows), focused = this.table.contains(document.activeElement);
     for (const [id, row] of this.rows) if (!wanted.has(row.element)) this.rows.delete(id);
     // Rows that stay are not replaced, so that their bars move.
     for (const old of [...this.body.children]) if (!wanted.has(old)) old.remove();
     rows.forEach((row, at) => { if (this.body.children[at] !== row) this.body.insertBefore(row, this.body.children[at] ?? null); });
+    if (isNew) this.table.parentElement.scrollLeft = this.table.scrollWidth; // to what is drawn from
+    // A word that was taken is gone; its keys go on with the likeliest.
+    if (focused && !this.table.contains(document.activeElement)) this.body.querySelector(".take")?.focus({ preventScroll: true });
   }
 
   begin(width) {
@@ -39,13 +43,14 @@ export class ColumnsView {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
       const mark = h("small", { title: "what the seed draws next" });
-      row = { element: h("tr", {}, h("th", { scope: "row" }, button, mark), cells), cells, button, mark };
+      row = { element: h("tr", {}, h("th", { scope: "row" }, h("span", { class: "next-word" }, button, mark)), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
     row.token = token;
     const isDrawn = token.id === answer.drawn;
     row.button.textContent = visible(token);
-    row.mark.textContent = isDrawn ? " ● next" : "";
+    row.mark.textContent = isDrawn ? "● next" : "";
+    row.button.setAttribute("aria-disabled", String(answer.ended));
     row.element.classList.toggle("drawn", isDrawn);
     row.button.setAttribute("aria-label", `take ${visible(token)}`);
     row.cells.forEach((cell, at) => fill(cell, token, at, largest));
@@ -86,7 +91,8 @@ class Head {
     Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });
     this.nats.querySelector("b").textContent = column.entropy.toFixed(2);
     this.bits.textContent = `${column.bits.toFixed(2)} bits`;
-    this.choices.textContent = `like ${number(column.choices)} equal words`;
+    this.choices.textContent = `≈ ${number(column.choices)} words`;
+    this.choices.title = "as many equally likely words have this entropy";
     const nats = column.surprisal;
     this.surprisal.dataset.surprisal = String(nats);
     this.surprisal.querySelector("b").textContent = nats === null ? "unbounded" : nats.toFixed(2);

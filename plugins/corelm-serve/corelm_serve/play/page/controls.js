@@ -22,8 +22,7 @@ function choices(parameter, value, change) {
 }
 
 function text(parameter, value, change) {
-  const isText = typeof value === "string";
-  const written = isText ? value : Array.isArray(value) ? value.join(", ") : JSON.stringify(value);
+  const written = typeof value === "string" ? value : Array.isArray(value) ? listed(value) : JSON.stringify(value);
   return h("input", {
     type: "text", "aria-label": parameter.name, value: written, spellcheck: "false",
     onchange: (e) => change(parsed(parameter, e.target.value)),
@@ -31,14 +30,24 @@ function text(parameter, value, change) {
 }
 
 function parsed(parameter, written) {
-  if (parameter.type === "tuple") {
-    return written.split(",").map((item) => item.trim()).filter(Boolean).map(asNumber);
-  }
+  if (parameter.type === "tuple") return items(written);
   if (parameter.type === "str") return written;
   if (parameter.type === "dict") {
     try { return JSON.parse(written); } catch { return written; }
   }
   return asNumber(written);
+}
+
+// Texts have quotation marks where they'd be read otherwise: a newline, a comma, a number.
+const listed = (values) => values.map((each) => (isPlain(each) ? each : JSON.stringify(each))).join(", ");
+const isPlain = (item) => typeof item === "string" && /^[^\s"\\,[\]{}]+( [^\s"\\,[\]{}]+)*$/.test(item) && Number.isNaN(Number(item));
+
+function items(written) {
+  const found = written.match(/"(?:[^"\\]|\\.)*"|[^,"]+/g) ?? [];
+  return found.map((item) => item.trim()).filter(Boolean).map((item) => {
+    if (!item.startsWith('"')) return asNumber(item);
+    try { return JSON.parse(item); } catch { return item; }
+  });
 }
 
 const asNumber = (item) => (item !== "" && !Number.isNaN(Number(item)) ? Number(item) : item);
@@ -58,7 +67,21 @@ function number(parameter, value, context, change) {
     slider.setAttribute("aria-valuetext", field.value);
     change(moved);
   });
+  slider.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!by || event.altKey) return;
+    event.preventDefault();
+    slider.value = next(scale, Number(slider.value), by);
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  });
   return h("span", { class: "both" }, slider, field);
+}
+
+// The nearest place that has another value: a key press never passes without an effect.
+function next(scale, from, by) {
+  let place = from + by;
+  while (place > 0 && place < STEPS && scale.value(place) === scale.value(from)) place += by;
+  return Math.min(STEPS, Math.max(0, place));
 }
 
 // From the places of a slider to values, and back; logarithmic where the values span decades.

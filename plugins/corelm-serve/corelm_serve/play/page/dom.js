@@ -37,18 +37,13 @@ export function whenChosen(select, act) {
   select.addEventListener("blur", () => { select.value = ""; });
 }
 
-// Return a function that does some work once for each call, one after the other.
-export function inTurn(work) {
-  let last = Promise.resolve();
-  return () => { last = last.then(work); };
-}
-
+// Return a function that does its work after a pause; `flush` does at once what is waiting.
 export function debounced(wait, work) {
-  let timer;
-  return (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => work(...values), wait);
-  };
+  let timer = null, values;
+  const cancel = () => { clearTimeout(timer); timer = null; };
+  const now = () => { cancel(); work(...values); };
+  const later = (...given) => { cancel(); values = given; timer = setTimeout(now, wait); };
+  return Object.assign(later, { cancel, flush: () => { if (timer !== null) now(); } });
 }
 
 export const percent = share; // of shared.js, which all pages of corelm have
@@ -58,6 +53,7 @@ export const count = (n) => n.toLocaleString("en");
 // Words begin with a space, and some are only marks that cannot be seen.
 export function visible({ text, end }) {
   if (end) return "[end]";
+  if (text === null) return "…"; // on its way
   const shown = text.replace(/\n/g, "↵").replace(/\t/g, "⇥");
   return shown.trim() || (text ? "␣".repeat(Math.min(text.length, 3)) : "∅");
 }

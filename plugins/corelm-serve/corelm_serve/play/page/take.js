@@ -1,30 +1,78 @@
-// Take away: the command, the Python, a link, a file that opens again, the picture and its data.
+// Take away: the command, the Python, a link, a file that opens again, and the data of a picture.
 
 import { announce, byId } from "./dom.js";
+import { toFragment, toSaved } from "./link.js";
+import { expressionOf, shownSides, state } from "./state.js";
+
+const LENGTH = 20; // tokens of a text that has fewer so far
+const NOTES = {
+  link: "The link holds the whole state behind the #, which no browser sends to a server. It opens where corelm play runs at this address.",
+  expression: "",
+};
+const NOTE = "It draws the text from the prompt on; words that you took by hand are in the link and the file.";
 
 const shell = (text) => `'${text.replaceAll("'", `'"'"'`)}'`;
 const python = (text) => JSON.stringify(text);
 
-export function command(state, expression, length) {
-  return `corelm sample --model ${shell(state.model)} --prompt ${shell(state.prompt)} --sampler ${shell(expression)} --seed ${state.seed} --length ${length}${state.decoder ? ` --decoder ${shell(state.decoder)}` : ""}`;
+// The dialog. `open` opens a state; `sources` has the model of each name, as `--model` takes it.
+export class Away {
+  constructor(open, sources) {
+    Object.assign(this, { open, sources });
+    const on = (id, work, event = "click") => byId(id).addEventListener(event, work);
+    on("take-open", () => { this.show(); byId("take").showModal(); });
+    on("take-close", () => byId("take").close());
+    on("take-copy", (e) => copy(e.target, byId("take-text").value));
+    on("take-save", () => download("corelm-play.json", JSON.stringify(toSaved(state), null, 1), "application/json"));
+    on("take-file", (e) => { if (e.target.files[0]) this.read(e.target.files[0]); e.target.value = ""; }, "change");
+    for (const radio of document.getElementsByName("form")) radio.addEventListener("change", () => this.show());
+  }
+
+  show() {
+    const form = document.querySelector("input[name=form]:checked").value;
+    byId("take-text").value = form === "link" ? link() : shownSides().map((one) => this[form](one)).join("\n\n");
+    byId("take-note").textContent = NOTES[form] ?? NOTE;
+  }
+
+  get model() {
+    return this.sources[state.model] ?? state.model;
+  }
+
+  command(one) {
+    const decoder = state.decoder ? ` --decoder ${shell(state.decoder)}` : "";
+    const prompt = state.prompt.startsWith("-") ? `-- ${shell(state.prompt)}` : shell(state.prompt); // no option
+    return `corelm sample --model ${shell(this.model)} --sampler ${shell(expressionOf(one))} --seed ${state.seed} --length ${lengthOf(one)}${decoder} ${prompt}`;
+  }
+
+  python(one) {
+    const [imported, decoder] = state.decoder
+      ? ["\nfrom corelm.runs import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
+    return `import corelm${imported}\n\n[text] = corelm.generate(${python(this.model)}, ${python(state.prompt)}, sampler=${python(expressionOf(one))}, seed=${state.seed}, length=${lengthOf(one)}${decoder})\nprint(text.text)`;
+  }
+
+  expression(one) {
+    return expressionOf(one);
+  }
+
+  async read(file) {
+    try {
+      this.open(JSON.parse(await file.text()));
+      byId("take").close();
+    } catch (error) {
+      byId("take-note").textContent = `${file.name} can't be opened: ${error.message}`;
+    }
+  }
 }
 
-export function program(state, expression, length) {
-  const [imported, given] = state.decoder
-    ? ["\nfrom corelm.runs import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
-  return `import corelm${imported}\n\ntexts = corelm.generate(${python(state.model)}, ${python(state.prompt)}, sampler=${python(expression)}, seed=${state.seed}, length=${length}${given})\nprint(texts[0].text)`;
-}
+const lengthOf = (one) => Math.max(one.tree.path().length, LENGTH);
 
-export function link(saved) {
-  return `${location.origin}/play#${encodeURIComponent(JSON.stringify(saved))}`;
-}
+const link = () => `${location.origin}/play${toFragment(toSaved(state))}`;
 
 export function download(name, content, type) {
   save(name, content, type); // of shared.js
   announce(`${name} is saved`);
 }
 
-export async function copy(button, text) {
+async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {

@@ -2,7 +2,7 @@
 
 export class Tree {
   constructor() {
-    this.root = { id: null, text: "", end: false, surprisal: null, parent: null, children: [] };
+    this.root = node({ id: null, text: "" }, null);
     this.at = this.root; // the last token before the caret
     this.end = this.root; // the last token of the branch that is shown
   }
@@ -19,13 +19,9 @@ export class Tree {
   }
 
   // Append a token at the caret, or follow the branch that has it already.
-  take({ id, text, end = false, surprisal = null }) {
-    let next = this.at.children.find((child) => child.id === id);
-    const onBranch = next && this.path(this.end).includes(next);
-    if (!next) {
-      next = { id, text, end, surprisal, parent: this.at, children: [] };
-      this.at.children.push(next);
-    }
+  take(token) {
+    const next = childOf(this.at, token);
+    const onBranch = this.path(this.end).includes(next);
     this.at = next;
     if (!onBranch) this.end = lastOf(next);
     return next;
@@ -33,6 +29,11 @@ export class Tree {
 
   undo() {
     if (this.at.parent) this.at = this.at.parent;
+  }
+
+  // Go on along the branch that is shown.
+  redo() {
+    this.at = this.path(this.end)[this.path().length] ?? this.at;
   }
 
   goTo(node) {
@@ -48,6 +49,44 @@ export class Tree {
   get branches() {
     const leaves = (node) => (node.children.length ? node.children.flatMap(leaves) : [node]);
     return leaves(this.root);
+  }
+
+  // The tokens as lists: ids in a row, and last, where the text parts, the list of its branches.
+  get saved() {
+    const run = (node) => {
+      const ids = [];
+      while (node.children.length === 1) ids.push((node = node.children[0]).id);
+      return node.children.length ? [...ids, node.children.map((child) => [child.id, ...run(child)])] : ids;
+    };
+    return { tokens: run(this.root), branch: this.branches.indexOf(this.end), at: this.path().length };
+  }
+
+  // Read what `saved` wrote; the texts of the tokens aren't in it, and are null.
+  static from({ tokens = [], branch, at }) {
+    const tree = new Tree();
+    grow(tree.root, tokens);
+    const leaves = tree.branches;
+    tree.end = leaves[branch] ?? leaves.at(-1);
+    const path = [tree.root, ...tree.path(tree.end)];
+    tree.at = path[at] ?? path.at(-1);
+    return tree;
+  }
+}
+
+const node = ({ id, text, end = false, surprisal = null }, parent) => ({ id, text, end, surprisal, parent, children: [] });
+
+function childOf(parent, token) {
+  const known = parent.children.find((child) => child.id === token.id);
+  if (!known) parent.children.push(node(token, parent));
+  return known ?? parent.children.at(-1);
+}
+
+function grow(node, tokens) {
+  if (!Array.isArray(tokens)) throw new Error("its tokens are no list");
+  for (const each of tokens) {
+    if (Array.isArray(each)) each.forEach((branch) => grow(node, branch));
+    else if (Number.isSafeInteger(each) && each >= 0) node = childOf(node, { id: each, text: null });
+    else throw new Error("its tokens are no numbers");
   }
 }
 

@@ -18,6 +18,7 @@ export class WordsView {
       onkeydown: (event) => { if (event.key === "Enter" && this.caret.value.trim()) { type(this.caret.value); this.caret.value = ""; } },
     });
     this.opener = null;
+    this.focusAt = null; // the word to focus when the words are drawn next
     this.card = byId("alternatives");
     rove(this.box, ".word"); // of shared.js
     this.card.addEventListener("keydown", (event) => {
@@ -37,14 +38,20 @@ export class WordsView {
     const path = tree.path(tree.end);
     const caret = tree.path().length;
     const parts = path.map((node, at) => {
-      const space = /^\s*/.exec(node.text)[0]; // outside the button, or a line could begin with it
+      const space = /^\s*/.exec(node.text ?? "…")[0]; // outside the button, or a line could begin with it
       return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
     });
     parts.splice(caret, 0, [caret ? " " : "", this.caret, " "]);
     this.box.replaceChildren(...parts.flat());
     stopAt(this.box.querySelectorAll(".word"), this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"));
     if (focused === this.caret) this.caret.focus();
-    else if (focused) this.box.querySelector(`[data-at="${Math.min(focused.dataset.at, path.length - 1)}"]`)?.focus();
+    else if (focused || this.focusAt !== null) this.focus(this.focusAt ?? focused.dataset.at, path);
+    this.focusAt = null;
+    this.box.scrollTop = this.caret.offsetTop - this.box.clientHeight / 2;
+  }
+
+  focus(at, path) {
+    this.box.querySelector(`[data-at="${Math.min(at, path.length - 1)}"]`)?.focus();
   }
 
   word(node, at, caret, different) {
@@ -57,7 +64,7 @@ export class WordsView {
       onclick: () => this.open(button, node, true), onpointerenter: () => this.peek(button, node),
       // Walking along the words shows what was possible; coming back from the card does not.
       onfocus: (event) => { if (event.relatedTarget && !this.card.contains(event.relatedTarget)) this.peek(button, node); },
-    }, node.text.trim() ? node.text.trimStart() : visible(node));
+    }, (node.text ?? "").trim() ? node.text.trimStart() : visible(node));
     return button;
   }
 
@@ -81,12 +88,19 @@ export class WordsView {
       h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
       found.error ? h("p", { class: "error" }, found.error) : null,
       h("ul", {}, offered.map((each) => h("li", {},
-        h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => { this.close(); this.on.take(node, each); } },
+        h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => this.leave(button, () => this.on.take(node, each)) },
           h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
-      h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word")));
+      h("button", { type: "button", onclick: () => this.leave(button, () => this.on.goTo(node)) }, "Go back to before this word")));
     this.place(button);
     stopAt(this.card.querySelectorAll("button"), this.card.querySelector("button"));
     if (pinned) this.card.querySelector("button").focus();
+  }
+
+  // Close the card for an action, after which the focus is at the word's place again.
+  leave(button, act) {
+    this.focusAt = Number(button.dataset.at);
+    this.close();
+    act();
   }
 
   place(button) {

@@ -10,6 +10,13 @@ def human_surprisal(model: Any) -> dict[str, float] | None:
     """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
 
     None if the model has no figures. A manifest is a file that anybody may have edited.
+
+    Example:
+        >>> import corelm
+        >>> human_surprisal(corelm.load("imdb"))["mean"]
+        4.20082
+        >>> from corelm.testing import ToyModel
+        >>> human_surprisal(ToyModel())
     """
     human = _at(getattr(model, "manifest", None), "figures", "human")
     mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")

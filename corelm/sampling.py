@@ -11,21 +11,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context
-from corelm.errors import ParameterError
-from corelm.markup import Displayed, Table
+from corelm.errors import ParameterError, PluginError
+from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
+from corelm.stages import apply, run_stages
 from corelm.validation import READABLE, check_attributes
 
 
-class Sampler(Displayed, Parameterized, ABC):
+class Sampler(Displayable, Parameterized, ABC):
     """A pure map from next-token logits to next-token logits.
 
     Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields. The
@@ -47,15 +48,19 @@ class Sampler(Displayed, Parameterized, ABC):
 
     kind: ClassVar[str] = "other"
     """`temperature` (rescales all tokens), `filter` (removes unlikely ones), `penalty` (lowers
-    tokens by name or by the past), or `other`; `mask` for a subclass of `Mask`. It describes the
-    sampler in notes, labels and colours, and never changes its arithmetic."""
+    tokens by name or by the past), or `other`. It describes the sampler in notes, labels and
+    colours, and never changes its arithmetic. A `Mask` has the kind `mask` by its class."""
 
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The parameter values that together switch the sampler off: the logits come back unchanged,
     so the core skips the call. Empty if there are no such values."""
 
+    example: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Parameter values with a visible effect, with which a program such as `corelm play` offers the
+    sampler; where the defaults are neutral, they would show nothing."""
+
     reads: ClassVar[frozenset[str]] = READABLE
-    """The parts of the context that the result depends on: of `tokens`, `step`, `surprisal`,
+    """The parts of the context that the result depends on: of `tokens`, `position`, `surprisal`,
     `model_surprisal` and `vocabulary`. An empty set means the logits alone."""
 
     is_argmax_invariant: ClassVar[bool] = False
@@ -63,6 +68,9 @@ class Sampler(Displayed, Parameterized, ABC):
 
     is_shift_invariant: ClassVar[bool] = True
     """False if adding a constant to a row changes the result, as in the CTRL penalty."""
+
+    _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
+    """The method of `corelm.stages.Run` that lets the stage act."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -145,6 +153,12 @@ class Mask(Sampler):
     """
 
     kind = "mask"
+    _acts_by = "mask"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.kind != "mask":
+            raise PluginError(f"not a sampler: leave out {cls.__name__}.kind; its class says mask")
+        super().__init_subclass__(**kwargs)
 
     @abstractmethod
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
@@ -172,14 +186,16 @@ class Switch(Sampler):
         >>> from corelm import Sampler, Switch, param, sampler
         >>> class GreedyAtFirst(Switch):
         ...     '''Take the most likely token first, then let another sampler act.'''
-        ...     reads = frozenset({"step"})
+        ...     reads = frozenset({"position"})
         ...     then: Sampler = param(sampler("stochastic"), "acts later")
         ...     def choose(self, context):
-        ...         acts = self.then if context.step else sampler("greedy")
+        ...         acts = self.then if context.position else sampler("greedy")
         ...         return [acts] * context.batch
         >>> corelm.sampling_distribution(GreedyAtFirst(), [0.0, 1.0]).tolist()
         [0.0, 1.0]
     """
+
+    _acts_by = "switch"
 
     @abstractmethod
     def choose(self, context: Context) -> Sequence[Sampler]:
@@ -238,11 +254,23 @@ class Chain(Sampler):
 
 def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
     """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
-    from corelm.stages import apply, run_stages  # late: that module imports this one
-
     # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)
+
+
+def has_masks(sampler: Sampler) -> bool:
+    """Return True if a stage, or a sampler that a stage may choose, is a mask.
+
+    Example:
+        >>> import corelm
+        >>> has_masks(corelm.sampler("top_k(k=2) | min_length(n=3)"))
+        True
+    """
+    return any(
+        isinstance(stage, Mask) or any(map(has_masks, stage.nested.values()))
+        for stage in sampler.active_stages
+    )
 
 
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:

@@ -1,0 +1,78 @@
+"""Chains with the same distribution in another order: for engines with an order of their own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from corelm import Sampler
+from corelm_presets.engine_settings.engine import own
+
+MOST = 100
+"""Orders that are tried; chains that engines can have need a few."""
+UNMOVED = ("top_k", "top_n_sigma")
+"""Samplers that keep the same tokens at any temperature."""
+
+
+def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
+    """Yield the same stages in other orders that have the same distribution, the nearest first.
+
+    Logits that are divided by t have the same order, and differences that are 1/t of what they
+    were. So `top_k` and `top_n_sigma` keep the same tokens before and after a temperature, and
+    min_p(p) keeps before it what min_p(p ** (1/t)) keeps after it. Both `top_k` and `min_p` keep
+    tokens down to some rank, in either order the higher of the two.
+
+    Example:
+        >>> import corelm
+        >>> chain = corelm.sampler("min_p(p=0.04) | temperature(t=0.5)")
+        >>> [*equal_chains(chain.stages)]
+        [[temperature(t=0.5), min_p(p=0.0016)]]
+    """
+    first = tuple(range(len(stages)))
+    waiting, known = deque([(first, list(stages))]), {first}
+    while waiting and len(known) < MOST:
+        order, chain = waiting.popleft()
+        for i, (before, after) in enumerate(pairwise(chain)):
+            swapped = (*order[:i], order[i + 1], order[i], *order[i + 2 :])
+            pair = _swapped(before, after)
+            if pair is not None and swapped not in known:
+                known.add(swapped)
+                waiting.append((swapped, [*chain[:i], *pair, *chain[i + 2 :]]))
+                yield waiting[-1][1]
+
+
+def _swapped(before: Sampler, after: Sampler) -> tuple[Sampler, Sampler] | None:
+    """Return two stages in the other order, changed to act as before; None if they can't."""
+    if {_name(before), _name(after)} == {"top_k", "min_p"}:
+        return after, before
+    if _name(after) == "temperature":
+        moved = _across(before, 1 / _t(after) if _t(after) else 0)
+        return None if moved is None else (after, moved)
+    if _name(before) == "temperature":
+        moved = _across(after, _t(before))
+        return None if moved is None else (moved, before)
+    return None
+
+
+def _across(stage: Sampler, power: float) -> Sampler | None:
+    """Return a stage on the other side of a temperature; None if it acts differently there."""
+    if _name(stage) in UNMOVED:
+        return stage
+    if _name(stage) != "min_p" or power <= 0:
+        return None
+    p = stage.p**power  # type: ignore[attr-defined]
+    return own("min_p", p=p) if 0 < p < 1 else None  # rounded to 0, it would keep all
+
+
+def _t(temperature: Sampler) -> float:
+    t: float = temperature.t  # type: ignore[attr-defined]
+    return t
+
+
+def _name(stage: Sampler) -> str:
+    """Return the name of corelm's own sampler; "" for another one."""
+    for name in ("temperature", "min_p", *UNMOVED):
+        if type(stage) is type(own(name)):
+            return name
+    return ""

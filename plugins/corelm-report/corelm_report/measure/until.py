@@ -1,0 +1,134 @@
+"""A report that grows until a condition on its intervals holds, such as `width(surprisal) < 0.1`.
+
+Each stage has twice as many independent units as the one before. All intervals are confidence
+sequences, which hold at every moment, so those of the stage at which it stops are true as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from corelm.errors import UsageError
+from corelm.runs import did_you_mean, shown
+from corelm_report.document.content import Document
+from corelm_report.document.figures import GENERATED, names
+from corelm_report.document.lookup import Estimate, difference, estimate
+from corelm_report.metrics.inference import MANY
+from corelm_report.plan.plan import Plan
+
+FIRST = 16
+"""The independent units of the first stage: with fewer, an interval says little."""
+DIFFERENCE = ".difference"
+_FORM = re.compile(r"width\(\s*([\w.]+)\s*\)\s*<\s*(\d*\.?\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Until:
+    """A condition on the widths of intervals, of all samplers of a report.
+
+    Attributes:
+        text: the condition as the user wrote it.
+        figure: the figure of generated texts.
+        of_difference: True for the difference from the entry compared with.
+        width: the width below which every interval must be.
+    """
+
+    text: str
+    figure: str
+    of_difference: bool
+    width: float
+
+    @classmethod
+    def read(cls, text: str) -> Until:
+        """Read a condition.
+
+        Raises:
+            UsageError: the text is no such condition, or names no figure.
+
+        Example:
+            >>> found = Until.read("width(surprisal.difference) < 0.1")
+            >>> found.figure, found.of_difference, found.width
+            ('surprisal', True, 0.1)
+        """
+        found = _FORM.fullmatch(text.strip())
+        if found is None or not float(found[2]) > 0:
+            raise UsageError(
+                f"cannot read the condition {shown(text)}; write width(FIGURE) < NUMBER, such as "
+                "'width(surprisal) < 0.1' or 'width(surprisal.difference) < 0.1'"
+            )
+        figure = found[1].removesuffix(DIFFERENCE)
+        if figure not in names():
+            hint = did_you_mean(figure, names()) or f"; the figures are: {', '.join(names())}"
+            raise UsageError(f"{shown(text)} names no figure{hint}")
+        return cls(text.strip(), figure, found[1].endswith(DIFFERENCE), float(found[2]))
+
+    def holds(self, document: Document) -> bool:
+        """Return True if every interval is narrow enough; False if there is none."""
+        widths = [width for width in self._widths(document) if width is not None]
+        return bool(widths) and max(widths) < self.width
+
+    def _widths(self, document: Document) -> Iterator[float | None]:
+        look_up: Callable[..., Estimate | None] = difference if self.of_difference else estimate
+        for entry in document.samplers:
+            found = None if entry.error else look_up(entry, self.figure, GENERATED)
+            if found is not None:
+                ends = found.interval
+                yield float("inf") if ends is None else ends[1] - ends[0]
+
+
+def growing(plan: Plan) -> Iterator[Plan]:
+    """Yield the plans of the stages, the whole one last.
+
+    With 8 prompts or more, or clusters of them, these are the units, so prompts are added, in
+    random order; with fewer, texts of each prompt are.
+
+    Raises:
+        UsageError: the prompts are from human texts.
+    """
+    if plan.human_prompt_length:
+        raise UsageError("a report on human continuations cannot grow: leave out --until")
+    whole = replace(plan, anytime=True)
+    places = list(dict.fromkeys(plan.clusters or plan.prompts))
+    if len(places) < MANY:
+        for n in _doubled(plan.n):
+            yield replace(whole, n=n)
+        return
+    order = np.random.default_rng(plan.seeds[0]).permutation(len(places))
+    for count in _doubled(len(places)):
+        yield _of_places(whole, {places[at] for at in order[:count]})
+
+
+def _doubled(most: int) -> Iterator[int]:
+    count = FIRST
+    while count < most:
+        yield count
+        count *= 2
+    yield most
+
+
+def _of_places(plan: Plan, chosen: set[str]) -> Plan:
+    """Return the plan with the prompts that are chosen, or whose clusters are."""
+    kept = [i for i, place in enumerate(plan.clusters or plan.prompts) if place in chosen]
+    clusters = tuple(plan.clusters[i] for i in kept) if plan.clusters else ()
+    return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
+
+
+def measured_until(plan: Plan, until: Until, measure: Callable[[Plan], Document]) -> Document:
+    """Measure a growing report until its condition holds, or until it is whole.
+
+    Args:
+        plan: the whole report.
+        until: the condition.
+        measure: returns the document of a plan.
+    """
+    for stage in growing(plan):
+        document = measure(stage)
+        if until.holds(document):
+            break
+    reached = "reached" if until.holds(document) else "not reached"
+    document.header.until = f"{until.text}: {reached}"
+    return document

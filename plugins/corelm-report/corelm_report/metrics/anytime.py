@@ -1,0 +1,110 @@
+"""Confidence sequences: intervals that hold at every moment, however often one looks.
+
+An interval for a fixed number of units is wrong if one looks after each batch and stops when it
+pleases: sooner or later it excludes the truth. In 95 of 100 studies all intervals of a confidence
+sequence hold the truth at once, so the one at which a study stops does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from corelm_report.metrics.student import student
+
+LEVEL = 0.05
+BEST_AT = 100
+"""The number of units at which the intervals of means are the narrowest."""
+RHO = (-2 * math.log(LEVEL) + math.log(-2 * math.log(LEVEL)) + 1) / BEST_AT
+HALVINGS = 60
+"""The steps of the search for an end, to the last bit of a float64."""
+
+
+def reach(units: int, level: float, freedom: float) -> float:
+    """Return the standard errors that an interval of a mean reaches to each side.
+
+    Asymptotic, like the interval for a fixed number of units; Student's quantile replaces
+    the normal one as it does there.
+
+    Args:
+        units: the number of independent units so far.
+        level: the chance that all intervals hold the truth.
+        freedom: the degrees of freedom of the standard error.
+
+    Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Time-uniform central limit theory
+    and asymptotic confidence sequences, doi 10.1214/24-AOS2408.
+
+    Example:
+        >>> round(reach(100, 0.95, math.inf), 2), round(reach(10_000, 0.95, math.inf), 2)
+        (3.02, 3.63)
+    """
+    grown = units * RHO
+    normal = math.sqrt(2 * (grown + 1) / grown * math.log(math.sqrt(grown + 1) / (1 - level)))
+    return normal * _widened(freedom)
+
+
+def p_value(z: float, units: int, freedom: float) -> float:
+    """Return a p-value that holds at every moment: the level whose interval just excludes 0.
+
+    Args:
+        z: the figure divided by its standard error.
+        units: the number of independent units so far.
+        freedom: the degrees of freedom of the standard error.
+
+    Example:
+        >>> round(p_value(reach(50, 0.95, 20), 50, 20), 6), p_value(0.0, 50, 20)
+        (0.05, 1.0)
+    """
+    grown = units * RHO
+    size = (z / _widened(freedom)) ** 2 * grown / (2 * (grown + 1))
+    return min(math.sqrt(grown + 1) * math.exp(-size), 1.0)
+
+
+def _widened(freedom: float) -> float:
+    return student(0.975, freedom) / student(0.975, math.inf)
+
+
+def share_interval(values: Sequence[float]) -> list[float]:
+    """Return the interval of the mean of values between 0 and 1, for any number of them.
+
+    Not asymptotic: it holds the mean whatever the distribution of the values is. It is the mixture
+    of Bernoulli likelihoods by a uniform prior, which bounds all variables with these limits.
+
+    Args:
+        values: one for each independent unit.
+
+    Source: Howard, Ramdas, McAuliffe and Sekhon 2021, Time-uniform, nonparametric, nonasymptotic
+    confidence sequences, doi 10.1214/20-AOS1991 (the beta-binomial mixture).
+
+    Example:
+        >>> [round(end, 3) for end in share_interval([0.0] * 64)]
+        [0.0, 0.108]
+    """
+    n, hits = len(values), math.fsum(values)
+    if n == 0:
+        return [0.0, 1.0]
+    mixture = math.lgamma(hits + 1) + math.lgamma(n - hits + 1) - math.lgamma(n + 2)
+
+    def excluded(p: float) -> bool:
+        likelihood = _times(hits, p) + _times(n - hits, 1 - p)
+        return mixture - likelihood >= -math.log(LEVEL)
+
+    mean = hits / n
+    return [_end(mean, 0.0, excluded), _end(mean, 1.0, excluded)]
+
+
+def _times(count: float, p: float) -> float:
+    """Return count x ln p."""
+    if count == 0:
+        return 0.0
+    return count * math.log(p) if p > 0 else -math.inf
+
+
+def _end(inside: float, outside: float, excluded: Callable[[float], bool]) -> float:
+    """Return the last value from `inside` to `outside` that is not excluded."""
+    if not excluded(outside):
+        return outside
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if excluded(middle) else (middle, outside)
+    return inside

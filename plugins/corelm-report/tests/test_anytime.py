@@ -1,0 +1,138 @@
+"""Intervals and statements that hold at every moment, in studies that look after every batch."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from corelm_report.document.content import Document
+from corelm_report.measure.until import Until, growing
+from corelm_report.metrics import anytime
+from corelm_report.metrics.inference import Inference
+from corelm_report.plan.plan import plan
+
+import corelm
+from corelm.errors import UsageError
+from corelm.testing import ToyModel
+
+FIRST, LAST = 16, 512
+
+
+def ever_wrong(values, truth, anytime):
+    """Return whether any interval excludes the truth, looking after every 4 texts."""
+    for n in range(FIRST, LAST, 4):
+        units = Inference(tuple(range(n)), tuple(range(n)), anytime=anytime)
+        low, high = units.estimate((values[:n], np.ones(n))).interval()
+        if not low <= truth <= high:
+            return True
+    return False
+
+
+def test_means_hold_at_all_looks_and_the_usual_intervals_do_not():
+    """Surprisals are skewed: gamma with a shape of 2."""
+    rng = np.random.default_rng(1)
+    studies = [rng.gamma(2, 1, LAST) for _ in range(150)]
+    wrong = [np.mean([ever_wrong(v, 2, always) for v in studies]) for always in (True, False)]
+    assert wrong[0] <= 0.06
+    assert wrong[1] > 0.2
+
+
+@pytest.mark.parametrize("share", [0.003, 0.1, 0.5])
+def test_shares_hold_at_all_looks(share):
+    rng, wrong = np.random.default_rng(2), []
+    for _ in range(150):
+        hits = (rng.random(LAST) < share).astype(float)
+        ends = [anytime.share_interval(hits[:n].tolist()) for n in range(1, LAST, 7)]
+        wrong.append(any(not low <= share <= high for low, high in ends))
+    assert np.mean(wrong) <= 0.06
+
+
+def test_shares_of_texts_of_a_prompt_need_not_be_0_or_1():
+    low, high = anytime.share_interval([0.5] * 40)
+    assert low < 0.5 < high
+    assert anytime.share_interval([]) == [0.0, 1.0]
+
+
+def test_a_study_that_stops_when_it_pleases_is_right():
+    """It stops at the first look with p < 5 %, of a difference that is 0."""
+    rng, found = np.random.default_rng(3), {True: [], False: []}
+    for _ in range(150):
+        values = rng.normal(0, 1, LAST)
+        for always, stopped in found.items():
+            ps = []
+            for n in range(FIRST, LAST, 8):
+                units = Inference(tuple(range(n)), tuple(range(n)), anytime=always)
+                ps.append(units.estimate((values[:n], np.ones(n))).p_value())
+            stopped.append(min(ps) < 0.05)
+    assert np.mean(found[True]) <= 0.06
+    assert np.mean(found[False]) > 0.2
+
+
+def test_the_p_value_is_below_5_percent_where_the_interval_excludes_0():
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        values = rng.normal(0.4, 1, 40)
+        units = Inference(tuple(range(40)), tuple(range(40)), anytime=True)
+        own = units.estimate((values, np.ones(40)))
+        low, high = (own - own.moved(0.0, 0.0)).interval()
+        assert (own.p_value() < 0.05) == (not low <= 0 <= high)
+
+
+def asked(prompts, n=64):
+    return plan(ToyModel(), "toy", ["temperature(t=1.0)"], prompts=prompts, n=n, length=4)
+
+
+def test_texts_are_added_to_few_prompts_and_prompts_to_many():
+    assert [each.n for each in growing(asked(["the", "cat"], n=50))] == [16, 32, 50]
+    stages = list(growing(asked([f"the {i}" for i in range(40)], n=2)))
+    assert [len(each.prompts) for each in stages] == [16, 32, 40]
+    assert set(stages[0].prompts) < set(stages[1].prompts)
+    assert all(each.n == 2 and each.anytime for each in stages)
+    clusters = {f"the {i}": f"document {i // 2}" for i in range(40)}
+    found = list(growing(asked(clusters, n=2)))
+    assert [len(set(each.clusters)) for each in found] == [16, 20]
+    assert [len(each.prompts) for each in found] == [32, 40]
+
+
+@pytest.mark.parametrize(
+    "text", ["surprisal < 0.1", "width(surprisal) > 0.1", "width(x) < 1", "width(zipf) < 0"]
+)
+def test_another_condition_is_refused(text):
+    with pytest.raises(UsageError):
+        Until.read(text)
+
+
+def test_the_command_stops_by_itself(tmp_path, run):
+    file = tmp_path / "report.json"
+    done = run(
+        "report", "temperature(t=1.0)", "temperature(t=0.5)", "--model", "toy", "--length", "6",
+        "-n", "4096", "--until", "width(surprisal) < 0.9", "--json", str(file),
+    )  # fmt: skip
+    assert done.code == 0
+    assert "width(surprisal) < 0.9: reached" in done.err
+    document = Document.from_dict(json.loads(file.read_text()))
+    assert 16 <= document.header.n < 4096
+    assert "at every moment" in document.header.ci
+    for entry in document.samplers:
+        low, high = entry.generated_texts.ci95["surprisal"]
+        assert high - low < 0.9
+    fixed = corelm.compare(
+        ToyModel(), ["temperature(t=1.0)"], prompts=document.header.prompts,
+        n=document.header.n, length=6,
+    ).to_dict()  # fmt: skip
+    low, high = fixed["samplers"][0]["generated_texts"]["ci95"]["surprisal"]
+    own = document.samplers[0].generated_texts.ci95["surprisal"]
+    assert own[0] < low < high < own[1]
+
+
+def test_a_report_that_reaches_its_most_says_so(run):
+    done = run(
+        "report", "uniform", "--model", "toy", "--length", "3", "-n", "20",
+        "--until", "width(surprisal) < 0.0001",
+    )  # fmt: skip
+    assert "not reached" in done.err
+    refused = run(
+        "report", "uniform", "--model", "toy", "--until", "width(surprisal) < 1", "--resume"
+    )
+    assert refused.code == 2

@@ -1,0 +1,166 @@
+// One chain and its text as the page shows them: cards, expression, columns, words.
+
+import { file, latest, post } from "./api.js";
+import { ChainEditor } from "./chain.js";
+import { ColumnsView, Strip } from "./columns.js";
+import { byId, count, debounced, h, whenChosen } from "./dom.js";
+import { notice, watched } from "./notices.js";
+import { expressionOf, place, state } from "./state.js";
+import * as away from "./take.js";
+import { WordsView } from "./words.js";
+
+const NO_CHAIN = { sampler: null, stages: null };
+const LISTED = 8; // likely words, of the model and of the chain
+const NOTES_AFTER = 150; // ms: notes take longer than the bars, which must keep up with a slider
+
+export class Side {
+  // `offered` is the server's list of samplers and presets; `page` has the actions of the page.
+  constructor(at, suffix, offered, page) {
+    this.at = at;
+    this.page = page;
+    this.part = (id) => byId(id + suffix);
+    this.askNext = latest("/api/next");
+    this.askChain = latest("/api/chain");
+    const alternatives = latest("/api/next");
+    this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => page.changed(this, { stages: this.editor.active }));
+    this.columns = new ColumnsView(this.part("columns"), (token) => page.take(this, null, token));
+    this.words = new WordsView(this.part("words"), {
+      alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
+      take: (node, word) => page.take(this, node, word),
+      goTo: (node) => { this.text.tree.goTo(node.parent); page.changed(this); },
+      type: (text) => page.type(this, text),
+    });
+    this.strip = new Strip();
+    this.part("mean-strip").append(this.strip.box);
+    this.askNotes = debounced(NOTES_AFTER, () => this.showNotes());
+    this.connect(offered);
+  }
+
+  connect({ samplers, presets }) {
+    const expression = this.part("expression");
+    this.readExpression = debounced(NOTES_AFTER, () => this.page.changed(this, { sampler: expression.value }));
+    expression.addEventListener("input", this.readExpression);
+    expression.addEventListener("change", () => this.readExpression.flush()); // Tab may come sooner
+    this.part("add").replaceChildren(h("option", { value: "" }, `Add one of ${count(samplers.length)} samplers…`),
+      ...samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
+    this.part("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
+      ...Object.entries(presets).map(([name, value]) => h("option", { value }, name)));
+    whenChosen(this.part("add"), (name) => this.editor.add(name));
+    whenChosen(this.part("preset"), (sampler) => this.page.changed(this, { sampler }));
+    this.part("paste-open").addEventListener("click", () => this.page.paste(this));
+    this.part("next-title").after(saveMenu("the next word", [ // of shared.js
+      ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
+      ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv")],
+    ]));
+  }
+
+  get text() {
+    return state.sides[this.at];
+  }
+
+  // Ask for the next word with a chain; one that can't be read is reported, and the last one stays.
+  async refresh(chain = this.text.chain) {
+    const { text } = this, path = text.tree.path();
+    this.setBusy(true);
+    const found = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED }));
+    if (!found) return;
+    this.setBusy(false);
+    this.page.showPromptError(found.param === "prompt" ? found.error : "");
+    this.part("expression-error").textContent = found.chain || found.param ? "" : found.error;
+    if (!found.chain) return;
+    path.forEach((node, at) => Object.assign(node, found.words[at]));
+    text.answer = found;
+    text.chain = chain;
+    this.show(found);
+  }
+
+  setBusy(is) {
+    this.part("next").setAttribute("aria-busy", String(is));
+  }
+
+  show(found) {
+    const { text, editor } = this, expression = this.part("expression");
+    if (document.activeElement !== expression) expression.value = found.chain.expression;
+    editor.context.vocabulary = found.vocabulary;
+    if (!text.chain.stages) this.showStages(found.chain.stages);
+    editor.read(found.chain.stages);
+    this.columns.show(found);
+    this.part("chain-error").textContent = found.error ?? "";
+    editor.mark(found.error ? [found.error] : []);
+    this.askNotes();
+    this.showMean(found);
+    this.page.showWords();
+    this.page.answered();
+    if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
+  }
+
+  // Show what the server has read as cards; some of a link are switched off.
+  showStages(stages) {
+    const { text, editor } = this;
+    editor.show(stages, text.off);
+    text.stages = editor.stages;
+    text.chain = { stages: editor.active };
+    if (text.off.length) this.page.changed(this);
+    text.off = [];
+  }
+
+  // A link has the ids of a branch; its words are the server's.
+  async readBranches() {
+    const { text } = this, { tree } = text;
+    for (const leaf of tree.branches.filter((each) => each.text === null)) {
+      const found = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...NO_CHAIN, sampler: "", count: 1 }));
+      if (this.text.tree !== tree || !found?.words) return;
+      tree.path(leaf).forEach((node, at) => Object.assign(node, found.words[at]));
+    }
+    this.page.showWords();
+  }
+
+  // What can be compared with human text is the surprisal of a whole text, as in reports.
+  showMean({ surprisal, averaged, human, largest_entropy: largest }) {
+    this.part("mean").hidden = surprisal === null;
+    const people = human ? `human text: ${human.mean.toFixed(2)}` : "";
+    const shown = this.part("mean-text"), mark = this.part("mean-human");
+    mark.hidden = !human;
+    mark.textContent = people;
+    shown.textContent = `mean surprisal of ${averaged === 1 ? "the word" : `these ${count(averaged)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
+    shown.dataset.surprisal = String(surprisal);
+    this.strip.show(surprisal ?? 0, largest, human, `${shown.textContent}${human ? `; ${people}` : ""}`);
+  }
+
+  async showNotes() {
+    const { answer } = this.text;
+    const found = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
+    if (!found || answer !== this.text.answer) return;
+    const notes = found.notes ?? [];
+    this.part("chain-notes").textContent = notes.join(" ");
+    this.editor.mark([...(answer.error ? [answer.error] : []), ...notes]);
+  }
+
+  // The server draws the picture, so that it is the one of corelm.plot.explanation.
+  async savePicture(form) {
+    await watched("picture", async () => {
+      away.download(`corelm-play.${form}`, await file("/api/picture", { ...place(this.text), form }));
+    });
+  }
+
+  // Forget what is shown: another state was opened.
+  reset() {
+    notice("next", null);
+    this.part("expression-error").textContent = "";
+    if (document.activeElement === this.part("expression")) document.activeElement.blur();
+  }
+}
+
+// Copy elements for the second chain: their ids, and what refers to them, get the suffix, and
+// their labels its name.
+export function copied(element, suffix, name) {
+  const copy = element.cloneNode(true);
+  for (const each of [copy, ...copy.querySelectorAll("*")]) {
+    for (const [attribute, end] of Object.entries({ id: suffix, "aria-labelledby": suffix, "aria-describedby": suffix, "aria-label": ` (${name})` })) {
+      if (each.hasAttribute(attribute)) each.setAttribute(attribute, each.getAttribute(attribute) + end);
+    }
+    if (each.matches(".which")) each.textContent = name;
+  }
+  element.after(copy);
+  return copy;
+}

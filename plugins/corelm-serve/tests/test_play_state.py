@@ -1,0 +1,271 @@
+"""The state of the live page: draws, links, reloads and errors belong to what is shown."""
+
+import contextlib
+import json
+import shlex
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+from pages import settled, until
+
+import corelm
+from corelm.cli import main
+
+pytestmark = pytest.mark.slow
+
+TWO = {
+    "compare": True,
+    "sides": [{"sampler": "top_k(k=4)"}, {"sampler": "uniform"}],
+}
+
+
+def position(page, word):
+    until(page, f"document.getElementById('position').textContent === 'word {word}'")
+
+
+def words(page, of="words"):
+    return page.locator(f"#{of}").inner_text().replace("[end]", "").split()
+
+
+def write(page):
+    """Draw to the end."""
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+
+
+def fragment(page):
+    """Return the state in the address, once it is there."""
+    page.wait_for_timeout(400)
+    return json.loads(unquote(urlsplit(page.url).fragment))
+
+
+CHANGES = {
+    "restart": lambda page: page.click("#restart"),
+    "new seed": lambda page: page.click("#new-seed"),
+    "undo": lambda page: page.click("#undo"),
+    "prompt": lambda page: page.fill("#prompt", "the dog"),
+    "model": lambda page: page.select_option("#model", "cats"),
+    "chain": lambda page: page.fill("#expression", "uniform"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_draw_that_a_change_overtakes_is_dropped(opened, change):
+    page = opened()
+    page.click("#draw")
+    position(page, 2)
+    held = []
+    page.route("**/api/write", lambda route: held.append(route))
+    page.click("#write")
+    until(page, "!document.getElementById('stop').hidden")
+    CHANGES[change](page)
+    page.wait_for_timeout(300)  # the prompt and the expression are read after a pause
+    settled(page)
+    before = words(page)
+    for route in held:
+        with contextlib.suppress(Exception):  # the page has given it up
+            route.continue_()
+    page.wait_for_timeout(300)
+    assert words(page) == before
+    assert page.is_hidden("#stop")
+
+
+def test_a_link_of_a_comparison_opens_both_texts(opened):
+    page = opened(TWO)
+    write(page)
+    shown = [words(page), words(page, "words-b")]
+    other = opened(fragment(page))
+    settled(other)
+    assert [words(other), words(other, "words-b")] == shown
+    assert [other.input_value("#expression"), other.input_value("#expression-b")] == [
+        "top_k(k=4)",
+        "uniform",
+    ]
+
+
+def test_a_link_to_a_model_that_is_not_served_says_so_and_reads_no_tokens(opened):
+    page = opened({"model": "gpt9", "sampler": "uniform", "tokens": [4, 5]})
+    assert "gpt9, which isn't served here" in page.inner_text("#failure")
+    assert page.inner_text("#position") == "word 1"
+    assert page.input_value("#expression") == "uniform"
+    page.click("#failure button")
+    assert page.is_hidden("#failure")
+
+
+def test_a_link_has_the_branches_and_the_cards_that_are_off(opened):
+    page = opened({"sampler": "stochastic | top_k(k=4)"})
+    write(page)
+    page.locator(".word").nth(1).click()
+    page.locator("#alternatives li button:not(.current)").first.click()
+    settled(page)
+    page.uncheck("#cards [aria-label='use top_k']")
+    settled(page)
+    state = fragment(page)
+    branches = page.locator("#branches [role=treeitem]").all_inner_texts()
+    assert len(branches) >= 2
+    other = opened(state)
+    until(
+        other,
+        "!document.querySelector('#branches').innerText.includes('…') || "
+        "document.querySelectorAll('#branches [role=treeitem]').length > 1",
+    )
+    until(
+        other,
+        "expected => [...document.querySelectorAll('#branches [role=treeitem]')]"
+        ".map(e => e.innerText).join('|') === expected",
+        "|".join(branches),
+    )
+    assert words(other) == words(page)
+    assert other.input_value("#expression") == "stochastic"
+    assert other.locator("#cards > .card.off").get_attribute("data-name") == "top_k"
+
+
+def test_a_link_in_the_same_tab_opens(opened):
+    page = opened()
+    link = quote(json.dumps({"prompt": "the cat", "sampler": "greedy"}))
+    page.evaluate(f"location.hash = '{link}'")
+    until(page, "document.getElementById('expression').value === 'greedy'")
+    assert page.input_value("#prompt") == "the cat"
+
+
+@pytest.mark.parametrize("broken", ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}'])
+def test_a_damaged_link_says_so_until_it_is_read(opened, broken):
+    page = opened()
+    page.evaluate(f"location.hash = {json.dumps(broken)}")
+    until(page, "!document.getElementById('failure').hidden")
+    page.click("#draw")
+    settled(page)
+    assert "The link is damaged" in page.inner_text("#failure")
+
+
+def test_reloading_and_going_back_keep_text_and_chain(opened):
+    page = opened({"sampler": "stochastic"})
+    write(page)
+    page.click("#undo")
+    settled(page)
+    page.click("#restart")
+    settled(page)
+    for _ in range(3):
+        page.click("#draw")
+    position(page, 4)
+    shown = words(page)
+    assert fragment(page)["sides"][0]["at"] == 3
+    page.reload()
+    position(page, 4)
+    assert (words(page), page.input_value("#expression")) == (shown, "stochastic")
+    page.goto("about:blank")
+    page.go_back()
+    position(page, 4)
+    assert words(page) == shown
+
+
+def test_redo_goes_forward_where_undo_went_back(opened):
+    page = opened()
+    for _ in range(3):
+        page.click("#draw")
+    position(page, 4)
+    shown = words(page)
+    page.click("#undo")
+    position(page, 3)
+    page.click("#redo")
+    position(page, 4)
+    assert words(page) == shown
+    assert page.is_disabled("#redo")
+
+
+def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
+    page = opened({"sampler": "stochastic"})
+    write(page)
+    assert page.is_visible("#ended")
+    assert page.get_attribute("#draw", "aria-disabled") == "true"
+    assert "next" not in page.inner_text("#columns tbody")
+    drawn = words(page)
+    assert f"of these {len(drawn)} words" in page.inner_text("#mean-text")  # the end isn't one
+    page.keyboard.press("d")
+    page.locator("#columns tbody button").first.dispatch_event("click")
+    page.wait_for_timeout(200)
+    assert words(page) == drawn
+    page.click("#undo")
+    settled(page)
+    assert page.is_hidden("#ended")
+
+
+def test_an_edit_of_the_expression_survives_tab(opened):
+    page = opened()
+    page.fill("#expression", "temperature(t=0.5)")
+    page.press("#expression", "Tab")
+    page.wait_for_selector("#cards [data-name=temperature]")
+    assert page.input_value("#expression") == "temperature(t=0.5)"
+
+
+def test_an_error_stays_until_its_source_succeeds(opened):
+    page = opened()
+    page.evaluate(
+        """() => {
+          const { fetch } = window;
+          window.fetch = (path, ...more) =>
+            path === "/api/picture" ? Promise.reject(new Error("gone")) : fetch(path, ...more);
+        }"""
+    )
+    page.click("#next .menu > button")
+    page.click("#next .menu [role=menuitem]:has-text('SVG')")
+    until(page, "!document.getElementById('failure').hidden")
+    page.click("#draw")
+    settled(page)
+    assert "does not answer" in page.inner_text("#failure")
+
+
+def test_a_sampler_that_returns_nan_is_named(opened):
+    page = opened()
+    page.fill("#expression", "top_k(k=4) | spoils")
+    until(page, "document.getElementById('chain-error').textContent")
+    assert "spoils" in page.inner_text("#chain-error")
+    assert page.locator("#cards > .faulty").get_attribute("data-name") == "spoils"
+    assert page.locator("#columns thead .name").count() == 2  # what came before is shown
+
+
+def test_sequence_breakers_keep_their_newline(opened):
+    page = opened({"sampler": r"dry(multiplier=1.0, sequence_breakers=('\n', ':', '\"'))"})
+    field = page.locator("[data-name=dry] [aria-label=sequence_breakers]")
+    assert field.input_value() == r'"\n", :, "\""'
+    field.fill(r'"\n", :, "\"", a word')
+    field.press("Enter")
+    until(page, r"""document.getElementById('expression').value.includes("'a word'")""")
+    sampler = corelm.sampler(page.input_value("#expression"))
+    assert sampler.sequence_breakers == ("\n", ":", '"', "a word")
+
+
+@pytest.mark.parametrize("prompt", ["the cat's", "-v the", "a\nb"])
+def test_the_command_that_is_copied_runs(opened, prompt, capsys):
+    page = opened({"prompt": prompt, "sampler": "top_k(k=3) | temperature(t=0.5)", "seed": 3})
+    page.click("#take-open")
+    name, *arguments = shlex.split(page.input_value("#take-text"))
+    assert name == "corelm"
+    arguments[arguments.index("toy")] = "imdb"
+    assert main(arguments) == 0
+    sampler = "top_k(k=3) | temperature(t=0.5)"
+    [text] = corelm.generate("imdb", prompt, sampler=sampler, seed=3, length=20)
+    assert text.text.strip() in capsys.readouterr().out
+
+
+def test_the_tour_ends_with_an_order_that_matters(opened):
+    page = opened()
+    page.click("#tour-open")
+    for _ in range(4):
+        page.click("#tour-next")
+    page.wait_for_selector("#cards [data-name=top_p]")
+    settled(page)
+    last = "document.querySelector('#columns td:last-child .figures').dataset.entropy"
+    before = float(page.evaluate(last))
+    page.click("#cards [aria-label='move top_p earlier']")
+    until(page, "document.getElementById('expression').value.startsWith('top_p')")
+    assert abs(float(page.evaluate(last)) - before) > 0.02
+
+
+def test_a_page_of_an_earlier_start_says_where_to_go(client, open_client):
+    guarded = open_client(token="another")
+    page = guarded.get("/play", headers={"Accept": "text/html"})
+    assert page.status_code == 401
+    assert "earlier start" in page.text
+    assert guarded.get("/api/samplers").json()["error"]["code"] == "invalid_api_key"

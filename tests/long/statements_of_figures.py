@@ -1,0 +1,210 @@
+"""How often statements are false, from figures alone: a hundred times as fast as whole reports.
+
+The statements are those of `statements.py`, from means over tokens and texts: `bold` and `p-values`
+of 19 rows that write like a twentieth, `closest`, `margin` and `loops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import chains
+import numpy as np
+from corelm_report.document.summary import LOOPING as NAMED
+from corelm_report.document.summary import MARGIN
+from corelm_report.metrics import text_figures
+from corelm_report.metrics.estimates import (
+    Estimate,
+    closest_set,
+    discoveries,
+    holm,
+    simultaneous,
+)
+from corelm_report.metrics.inference import HUMAN, MANY, Inference
+from corelm_report.metrics.sums import Sums, along_texts
+from corelm_report.render.significance import DRAWS, EXACT, p_value
+
+EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
+"""The numbers of rows."""
+BAND = (0.5, 1.5)
+SAMPLER, PEOPLE = "temperature(t=1.0)", "temperature(t=1.07)"
+TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+HUMAN_TEXTS, RARE, FIXED = 64, 0.003, 77
+LOOPS = "loops"
+Design = tuple[int, int]
+
+
+class Row(NamedTuple):
+    """The figures of the texts of a sampler, as sums over texts, and their units."""
+
+    sums: Mapping[str, Sums]
+    inference: Inference
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Return a figure with its error."""
+        return self.inference.estimate(self.sums[name])
+
+
+def sums_of(texts: chains.Texts) -> dict[str, Sums]:
+    """Return the two sums of each text for every figure that is a mean."""
+    rows = [each.reshape(-1, each.shape[2]) for each in (texts.surprisal, texts.entropy)]
+    surprisals, entropies = ([row[~np.isnan(row)] for row in each] for each in rows)
+    tokens = [row[row >= 0].tolist() for row in texts.tokens.reshape(-1, texts.tokens.shape[2])]
+    found = along_texts(surprisals, entropies, BAND)
+    for name, values in text_figures.by_text(tokens).items():
+        found[name] = np.nan_to_num(values).tolist(), (~np.isnan(values)).tolist()
+    return found
+
+
+def false_statements_of_figures(chain: str, design: Design, seed: int) -> list[bool | None]:
+    """Return whether each statement of a report is false; None if it says nothing."""
+    rng = np.random.default_rng([seed, *design])
+    some = _prompts(chain, design[0], rng)
+    equal = [_row(some, SAMPLER, design, rng, chain) for _ in range(EQUAL)]
+    bold, tested = _differ(equal)
+    return [
+        bold,
+        tested,
+        _closest_is_left_out(chain, design, some, rng),
+        _margin_is_wrong(equal[:LIKE_PEOPLE], chain, design, rng),
+        _loops_are_named(equal[:LOOPING], rng),
+    ]
+
+
+def _prompts(chain: str, prompts: int, rng: np.random.Generator) -> chains.Topics:
+    if prompts >= MANY:
+        return chains.topics(chain, prompts, rng)
+    fixed = chains.topics(chain, MANY, np.random.default_rng(FIXED))
+    return chains.Topics(fixed.words[:prompts], fixed.logits[:prompts])
+
+
+def _row(
+    some: chains.Topics, sampler: str, design: Design, rng: np.random.Generator, chain: str,
+    uniforms: np.ndarray | None = None,
+) -> Row:  # fmt: skip
+    shape = (*design, chains.LENGTHS[chain])
+    drawn = rng.random(shape) if uniforms is None else uniforms
+    labels = [(p, 1, i) for p in range(design[0]) for i in range(design[1])]
+    return Row(sums_of(chains.write(some, sampler, drawn)), Inference.of_design(labels))
+
+
+def _differ(rows: Sequence[Row]) -> tuple[bool, bool]:
+    """Return whether a difference is bold, and whether a corrected p-value is below 5 %."""
+    [first, *others] = rows
+    found, exchanged = [], []
+    for row in others:
+        for name in row.sums:
+            own, other = row.estimate(name), first.estimate(name)
+            if own is None or other is None or name == LOOPS:
+                continue
+            apart = own - other
+            if apart.variance > 0 and (p := apart.p_value()) is not None:
+                found.append(p)
+            exchanged.append(_apart(row, first, name))
+    tested = p_values(np.array(exchanged).T).tolist() if exchanged else []
+    return discoveries(found) >= 0, min(holm(tested), default=1.0) < 0.05
+
+
+def _apart(row: Row, first: Row, name: str) -> list[float]:
+    """Return the difference of each unit, as the tests of a report exchange it."""
+    pairs = zip(*row.sums[name], *first.sums[name], strict=True)
+    apart = [a / b - c / d if b and d else 0.0 for a, b, c, d in pairs]
+    tops, _ = row.inference.by_unit((apart, [1.0] * len(apart)))
+    return list(tops)
+
+
+def p_values(apart: np.ndarray) -> np.ndarray:
+    """Return `significance.p_value` of each column: all are exchanged with the same signs.
+
+    Example:
+        >>> both = np.random.default_rng(1).normal(size=(20, 2))
+        >>> p_values(both).tolist() == [p_value(column) for column in both.T]
+        True
+    """
+    n = len(apart)
+    if n <= EXACT:
+        return np.array([p_value(column) for column in apart.T])
+    signs = np.random.default_rng(0).integers(0, 2, size=(DRAWS, n), dtype=np.int8)
+    reached = np.abs((1.0 - 2.0 * signs) @ apart)
+    least = np.abs(apart.sum(axis=0)) - 1e-9 * np.abs(apart).sum(axis=0)
+    return (1 + (reached >= least).sum(axis=0)) / (DRAWS + 1)
+
+
+def _people(chain: str, count: int, some: chains.Topics, rng: np.random.Generator) -> Row:
+    """Return human texts, which are a sample of their own."""
+    design = len(some.words), count // len(some.words)
+    row = _row(some, PEOPLE, design, rng, chain)
+    names = [(HUMAN, i) for i in range(design[0] * design[1])]
+    return Row(row.sums, Inference.of_names(names))
+
+
+def _closest_is_left_out(
+    chain: str, design: Design, some: chains.Topics, rng: np.random.Generator
+) -> bool | None:
+    uniforms = rng.random((*design, chains.LENGTHS[chain]))
+    settings = {}
+    for t in TEMPERATURES:
+        name = f"temperature(t={t})"
+        found = _row(some, name, design, rng, chain, uniforms).estimate("surprisal")
+        if found is not None:
+            settings[name] = found
+    many = design[0] >= MANY
+    target = _people(
+        chain, HUMAN_TEXTS, chains.topics(chain, HUMAN_TEXTS, rng) if many else some, rng
+    ).estimate("surprisal")
+    if target is None or min(each.units or 0 for each in settings.values()) < 8:
+        return None
+    return _true_closest(chain, design) not in closest_set(settings, target)
+
+
+_TRUTHS: dict[tuple[str, int], str] = {}
+
+
+def _true_closest(chain: str, design: Design) -> str:
+    """Return the row whose true mean surprisal is the closest to that of human text."""
+    prompts = min(design[0], MANY)
+    if (chain, prompts) not in _TRUTHS:
+        rng = np.random.default_rng(5)
+        count = 4000 if prompts == MANY else prompts
+        some = _prompts(chain, count, rng)
+        uniforms = rng.random((count, 40_000 // count, chains.LENGTHS[chain]))
+
+        def mean(sampler: str) -> float:
+            return float(np.nanmean(chains.write(some, sampler, uniforms).surprisal))
+
+        target = mean(PEOPLE)
+        names = [f"temperature(t={t})" for t in TEMPERATURES]
+        _TRUTHS[chain, prompts] = min(names, key=lambda name: abs(mean(name) - target))
+    return _TRUTHS[chain, prompts]
+
+
+def _margin_is_wrong(
+    rows: Sequence[Row], chain: str, design: Design, rng: np.random.Generator
+) -> bool | None:
+    """Human texts are written like the rows, with 0.1 nats more for each token."""
+    count = design[0] if design[0] < MANY else HUMAN_TEXTS
+    some = _prompts(chain, count, rng)
+    texts = _row(some, SAMPLER, (count, -(-HUMAN_TEXTS // count)), rng, chain)
+    tops, bottoms = texts.sums["surprisal"]
+    raised = [top + MARGIN * bottom for top, bottom in zip(tops, bottoms, strict=True)]
+    names = [(HUMAN, i) for i in range(len(raised))]
+    target = Inference.of_names(names).estimate((raised, bottoms))
+    settings = [row.estimate("surprisal") for row in rows]
+    if target is None or any(each is None or (each.units or 0) < 8 for each in settings):
+        return None
+    ends = simultaneous([each - target for each in settings if each is not None])
+    known = [each for each in ends if each is not None]
+    near = any(low > -MARGIN and high < MARGIN for low, high in known)
+    return near or any(high < -MARGIN or low > MARGIN for low, high in known)
+
+
+def _loops_are_named(rows: Sequence[Row], rng: np.random.Generator) -> bool:
+    """Each text ends in a loop with a small probability, independently of all others."""
+    for row in rows:
+        n = len(row.inference.of)
+        hits = (rng.random(n) < RARE).astype(float).tolist()
+        ends = row.inference.share((hits, [1.0] * n)).ends
+        if ends is not None and ends[0] > NAMED:
+            return True
+    return False
