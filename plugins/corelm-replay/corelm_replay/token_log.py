@@ -1,6 +1,7 @@
 """Records of tokens that corelm draws in another engine, where no one sees a whole text."""
 
 import json
+from operator import itemgetter
 from pathlib import Path
 
 from corelm.errors import UsageError
@@ -66,12 +67,16 @@ class TokenLog:
         return log
 
     def rollouts(self, name=None):
-        """Return the `Rollouts` of the texts, or of those with a name, in the order they began.
+        """Return the `Rollouts` of the texts, or of those with a name, in the order of samples.
+
+        The start token of a tokenizer is no part of a prompt.
 
         Raises:
             UsageError: no texts, or texts of several chains.
         """
-        texts = [texts for (own, *_), texts in self._texts.items() if name in (None, own)]
+        found = [(sample, texts) for (own, sample, _), texts in self._texts.items()
+                 if name in (None, own)]  # fmt: skip
+        texts = [texts for _, texts in sorted(found, key=itemgetter(0))]  # an engine may reorder
         chains = {one["chain"] for places in texts for one in places.values()}
         if len(chains) != 1:
             raise UsageError(f"rollouts have one chain; these records have {len(chains)}")

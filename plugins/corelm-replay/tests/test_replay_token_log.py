@@ -57,6 +57,15 @@ def test_texts_of_several_names_share_a_file(tmp_path):
         log.rollouts()
 
 
+def test_the_rollouts_are_in_the_order_of_samples():
+    """Where vLLM has the second sample of a request in its first row."""
+    log, model = TokenLog(), ToyModel()
+    engine = EngineSampler("top_k(k=4)", seed=3, vocabulary=model.vocabulary, record=log)
+    start = model.vocabulary.encode("the cat")
+    tokens = engine.draw(model.start([start] * 2).next_logits(), [start] * 2, samples=[1, 0])
+    assert log.rollouts().tokens[:, -1].tolist() == tokens.tolist()[::-1]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "other"}'])
 def test_another_file_is_refused(tmp_path, text):
     (tmp_path / "other").write_text(text)
