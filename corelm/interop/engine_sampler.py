@@ -294,13 +294,16 @@ class EngineSampler:
         if not self.reads:  # rows of any lengths together
             return apply(self.sampler, scores, _empty_context(len(scores)))
         rows = self._engine_rows.rows
-        if len({(len(row.tokens), row.prompt_length) for row in rows}) == 1:
+        # A context is rectangular, so rows of one length are sampled together.
+        lengths: dict[tuple[int, int], list[int]] = {}
+        for i, row in enumerate(rows):
+            lengths.setdefault((len(row.tokens), row.prompt_length), []).append(i)
+        if len(lengths) == 1:
             return apply(self.sampler, scores, context_of(rows, self._vocabulary))
         result = np.empty_like(scores)
-        # A context is rectangular, so rows of different lengths are sampled one by one.
-        for i, row in enumerate(rows):
-            context = context_of([row], self._vocabulary)
-            result[i] = apply(self.sampler, scores[i : i + 1], context)[0]
+        for together in lengths.values():
+            context = context_of([rows[i] for i in together], self._vocabulary)
+            result[together] = apply(self.sampler, scores[together], context)
         return result
 
     def _uniforms(self) -> NDArray[np.float64]:

@@ -303,6 +303,26 @@ def test_a_record_has_the_draws_of_each_step():
     assert str(last.sampler) == "top_k(k=3)"
 
 
+def test_rows_of_one_length_are_sampled_together():
+    """Of 6 rows, whose lengths alternate: two calls, and each row has its own result."""
+    batches = []
+
+    class Counted(corelm.Sampler):
+        reads = frozenset({"tokens"})
+
+        def __call__(self, logits, context):
+            batches.append(context.batch)
+            added = context.tokens[:, -1:] + context.tokens.shape[1]
+            return logits + added.astype(logits.dtype)
+
+    logits = np.random.default_rng(1).normal(size=(6, 9)).astype(np.float32)
+    texts = [[i] * (1 + i % 2) for i in range(6)]
+    found = EngineSampler(Counted())(logits, texts)
+    assert batches == [3, 3]
+    for i, text in enumerate(texts):
+        np.testing.assert_array_equal(found[i], logits[i] + np.float32(i + len(text)))
+
+
 def test_a_record_needs_a_seed():
     with pytest.raises(UsageError, match="record= needs seed="):
         EngineSampler("top_k(k=3)", record=print)

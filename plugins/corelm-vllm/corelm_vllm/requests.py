@@ -51,8 +51,8 @@ class Request:
 
     @property
     def reads_tokens(self):
-        """True if the text so far is needed, for the context or for the position of the draw."""
-        return bool(self.engine.reads) or self.stream is not None
+        """True if the text so far is needed, for the context or for a record."""
+        return bool(self.engine.reads) or self.log is not None
 
     def apply_in_turn(self, logits, rows):
         """Return the logits of rows of this request, each of which may continue another.
@@ -115,18 +115,26 @@ class RecentRequests:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of logits: its index, its request, the ids of the text so far, its prompt's length."""
+    """A row of logits.
+
+    Attributes:
+        index: its place in the batch.
+        request: its request.
+        tokens: ids of the text so far; none if the request doesn't read them.
+        prompt_length: the tokens of its prompt.
+        length: the tokens of its text.
+    """
 
     index: int
     request: Request
     tokens: np.ndarray
     prompt_length: int
+    length: int
 
     @property
     def uniform(self):
         """The random number of this position."""
-        position = max(len(self.tokens) - self.prompt_length, 0)
-        return self.request.stream.at(position)[0]
+        return self.request.stream.at(max(self.length - self.prompt_length, 0))[0]
 
 
 class Requests:
