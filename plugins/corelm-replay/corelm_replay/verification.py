@@ -22,7 +22,7 @@ SINGLE = 1e-5
 """Nats: the distance that is assumed at least, of two engines in single precision."""
 COPIES = 16
 """The disturbed copies of a row of logits."""
-WIDER = 8
+WIDER = 5
 """How much more the copies are disturbed: the distances of single tokens are far from equal."""
 PROBE = 1e-3
 """Nats: a disturbance that is small enough to act in proportion, and large enough to see."""
@@ -218,14 +218,14 @@ class Draw:
 
 
 def _range(values, slack=0.0):
-    """Return the range of a figure over the copies of a row, or three deviations, and a slack.
+    """Return the range of a figure over the copies of a row, widened by its width and a slack.
 
-    The mass of a set is spread evenly up to the share of its last token: over so few copies the
-    range alone would leave out one honest value in nine, and two deviations one in fifty.
+    The mass of a set jumps by the share of a token, so an honest one may lie outside the range of a
+    few copies, of which most are on one side of the jump.
     """
-    middle, width = float(np.mean(values)), 3 * float(np.std(values))
-    least, most = min(values.min(), middle - width), max(values.max(), middle + width)
-    return least - slack, most + slack
+    least, most = float(values.min()), float(values.max())
+    width = most - least
+    return least - width - slack, most + width + slack
 
 
 def _in_range(value, values, slack=0.0):
