@@ -45,12 +45,16 @@ from corelm.registry.models import load
 from corelm.sampling import Chain, Mask, Sampler, Switch
 
 if typing.TYPE_CHECKING:
-    from corelm_presets.engine_presets import preset, presets
-    from corelm_presets.engine_settings.convert import EngineSettings, from_settings, to_settings
+    from corelm_presets.engine_presets import preset as preset
+    from corelm_presets.engine_presets import presets as presets
+    from corelm_presets.engine_settings.convert import EngineSettings as EngineSettings
+    from corelm_presets.engine_settings.convert import from_settings as from_settings
+    from corelm_presets.engine_settings.convert import to_settings as to_settings
     from corelm_report import plot as plot
-    from corelm_report.report import Report, compare
+    from corelm_report.report import Report as Report
+    from corelm_report.report import compare as compare
 
-    from corelm.explanation import ExplainedStage, ExplainedToken, Explanation, explain
+    from corelm.explanation import Explanation, explain
     from corelm.linting import lint
     from corelm.numerics.reshaping import reweight_distribution
 
@@ -64,9 +68,6 @@ __all__ = [
     "Decoder",
     "Decoding",
     "DecodingTask",
-    "EngineSettings",
-    "ExplainedStage",
-    "ExplainedToken",
     "Explanation",
     "Generation",
     "HumanMetric",
@@ -76,7 +77,6 @@ __all__ = [
     "NextLogits",
     "ParameterError",
     "RandomStream",
-    "Report",
     "Sampler",
     "Session",
     "SetMetric",
@@ -89,11 +89,9 @@ __all__ = [
     "TokenRecord",
     "Vocabulary",
     "apply_temperature",
-    "compare",
     "draw",
     "entropy",
     "explain",
-    "from_settings",
     "generate",
     "hookimpl",
     "lint",
@@ -101,8 +99,6 @@ __all__ = [
     "log_softmax",
     "mask_logits",
     "param",
-    "preset",
-    "presets",
     "renamed",
     "reweight_distribution",
     "same_vocabulary",
@@ -111,12 +107,11 @@ __all__ = [
     "softmax",
     "stream",
     "surprisals",
-    "to_settings",
 ]
 
 
 _LATER = {
-    "corelm.explanation": ("Explanation", "ExplainedStage", "ExplainedToken", "explain"),
+    "corelm.explanation": ("Explanation", "explain"),
     "corelm.linting": ("lint",),
     "corelm.numerics.reshaping": ("reweight_distribution",),
 }
@@ -126,7 +121,10 @@ _IN_PACKAGES = {
     *("EngineSettings", "from_settings", "preset", "presets", "to_settings"),
     *("Report", "compare", "plot"),
 }
-"""Names that packages offer as entry points of the group `corelm.names`."""
+"""Names that packages offer as entry points of the group `corelm.names`.
+
+They aren't in `__all__`: where a package isn't installed, `from corelm import *` would fail.
+"""
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -1,8 +1,8 @@
-"""What a session or a vocabulary can do beyond its contract, and the defaults that stand in.
+"""Optional abilities of sessions and vocabularies, and the defaults for those without them.
 
-An ability is a method: what has the method, not None, has the ability; nothing is inherited.
-Functions such as `can_rewind` look for it, and no other code does. Functions such as `text_writer`
-call it, or stand in for it.
+An ability is a method: an object that has the method has the ability, and needs no base class. Only
+functions such as `can_rewind` look for the method. Functions such as `text_writer` call it, or do
+its work without it.
 
 | the method | without it |
 |---|---|
@@ -22,15 +22,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from functools import partial
-from typing import Any, Protocol, TypeGuard, TypeVar, cast
-
-from numpy.typing import ArrayLike, NDArray
+from typing import Any, Protocol, TypeGuard, cast
 
 from corelm.errors import UsageError
 from corelm.language_model import Session, Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.session_wrapper import SessionWrapper, has_method, if_wrapped_can
 
 __all__ = [
     "ByteVocabulary",
@@ -57,11 +54,6 @@ __all__ = [
 ]
 
 
-def _has(thing: Any, method: str) -> bool:
-    # None switches off a method that a class inherits, as `__hash__ = None` does.
-    return getattr(thing, method, None) is not None
-
-
 # ---- of a session ----
 
 
@@ -83,14 +75,14 @@ class RewindableSession(Session, Protocol):
 
 
 class JoinableSession(Session, Protocol):
-    """A session whose rows may have different lengths, and that can get more of them.
+    """A session whose rows may differ in length, and to which rows can be added.
 
     The logits of a row do not depend on the other rows. A model with such sessions takes a list of
     ids for each row in `LanguageModel.start`.
     """
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of the same model after the own ones.
+        """Append the rows of another session of the same model.
 
         The other session must not be used afterwards.
 
@@ -103,7 +95,7 @@ class ForkableSession(Session, Protocol):
     """A session that can be copied, so that a prompt that was read once begins several texts."""
 
     def fork(self) -> ForkableSession:
-        """Return a session of the same rows; what happens to one of both doesn't change the other.
+        """Return a copy of the session; a change to one of the two leaves the other as it is.
 
         The logits are the same to the last bit.
         """
@@ -124,7 +116,7 @@ def can_rewind(session: Session) -> TypeGuard[RewindableSession]:
         >>> can_rewind(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "rewind") and _has(session, "last_logits")
+    return has_method(session, "rewind") and has_method(session, "last_logits")
 
 
 def can_join(session: Session) -> TypeGuard[JoinableSession]:
@@ -135,7 +127,7 @@ def can_join(session: Session) -> TypeGuard[JoinableSession]:
         >>> can_join(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "join")
+    return has_method(session, "join")
 
 
 def can_fork(session: Session) -> TypeGuard[ForkableSession]:
@@ -146,7 +138,7 @@ def can_fork(session: Session) -> TypeGuard[ForkableSession]:
         >>> can_fork(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "fork")
+    return has_method(session, "fork")
 
 
 def has_hidden_states(session: Session) -> TypeGuard[HiddenStateSession]:
@@ -157,124 +149,14 @@ def has_hidden_states(session: Session) -> TypeGuard[HiddenStateSession]:
         >>> has_hidden_states(ToyModel().start([[3]]))
         True
     """
-    return _has(session, "hidden_states")
-
-
-M = TypeVar("M", bound=Callable[..., Any])
-
-
-def if_wrapped_can(method: M) -> M:
-    """Make a method of a `SessionWrapper` that it has only if the session inside has it too.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> class Noted(SessionWrapper):
-        ...     @if_wrapped_can
-        ...     def rewind(self, count):
-        ...         print("drop", count)
-        ...         super().rewind(count)
-        >>> Noted(ToyModel().start([[3, 4]])).rewind(1)
-        drop 1
-    """
-    return cast(M, _PassedOn(method))
-
-
-class _PassedOn:
-    """A method that looks for the one of its name in the wrapped session first."""
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-        self.__doc__, self.__name__ = method.__doc__, method.__name__
-
-    def __get__(self, wrapper: Any, owner: type) -> Any:
-        if wrapper is None:
-            return self._method
-        if not _has(wrapper.wrapped, self.__name__):
-            raise AttributeError(f"the session has no method {self.__name__}")
-        return partial(self._method, wrapper)
-
-
-class SessionWrapper:
-    """A session that passes everything on to another one, with the abilities of that one.
-
-    A subclass changes what it counts, times or checks.
-
-    Args:
-        wrapped: the session.
-
-    Attributes:
-        wrapped: the session.
-
-    Example:
-        >>> import numpy as np
-        >>> from corelm.testing import ToyModel
-        >>> class Counted(SessionWrapper):
-        ...     tokens = 0
-        ...     def extend(self, tokens):
-        ...         self.tokens += np.size(tokens)
-        ...         super().extend(tokens)
-        >>> session = Counted(ToyModel().start([[3]]))
-        >>> session.extend(np.array([4]))
-        >>> session.tokens, can_rewind(session), session.fork().tokens
-        (1, True, 1)
-    """
-
-    def __init__(self, wrapped: Session) -> None:
-        # The abilities are looked for when they are asked for.
-        self.wrapped: Any = wrapped
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
-        logits: Array = self.wrapped.next_logits()
-        return logits
-
-    def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self.wrapped.extend(tokens)
-
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        self.wrapped.select(rows)
-
-    @if_wrapped_can
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        logits: Array = self.wrapped.last_logits(count)
-        return logits
-
-    @if_wrapped_can
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self.wrapped.rewind(count)
-
-    @if_wrapped_can
-    def join(self, other: Session) -> None:
-        """Add the rows of another session, wrapped in the same way or not, after the own ones.
-
-        Raises:
-            UsageError: a session of another model, or this session itself.
-        """
-        self.wrapped.join(other.wrapped if isinstance(other, type(self)) else other)
-
-    @if_wrapped_can
-    def fork(self) -> ForkableSession:
-        """Return a copy of this wrapper around a copy of the session."""
-        other = copy(self)
-        other.wrapped = self.wrapped.fork()
-        return other
-
-    @if_wrapped_can
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
-        states: Array = self.wrapped.hidden_states(count)
-        return states
+    return has_method(session, "hidden_states")
 
 
 # ---- of a vocabulary ----
 
 
 class ByteVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose texts are the bytes of their tokens in UTF-8, one after the other.
+    """A vocabulary in which a text is the concatenated UTF-8 bytes of its tokens.
 
     A token may hold a part of a character, so no token needs to be a text by itself.
     """
@@ -309,7 +191,7 @@ class ContextualVocabulary(Vocabulary, Protocol):
 
 
 class NamedVocabulary(Vocabulary, Protocol):
-    """A vocabulary whose tokens have names, those without a text too, such as `[end]`."""
+    """A vocabulary whose tokens have names, even tokens without a text, such as `[end]`."""
 
     def token_name(self, token: int) -> str:
         """Return the name of a token, such as `<|endoftext|>`; "" for one without a name."""
@@ -325,30 +207,30 @@ class ChatVocabulary(Vocabulary, Protocol):
         whose template describes tools takes them as a second argument, `tools`.
 
         Raises:
-            UsageError: messages that the model can't be given, or a model without a template.
+            UsageError: messages that the template refuses, or a model without a template.
         """
 
 
 def has_token_bytes(vocabulary: Vocabulary) -> TypeGuard[ByteVocabulary]:
-    """Return True if the texts of a vocabulary are the bytes of their tokens.
+    """Return True if the vocabulary gives the bytes of each token: it has `token_bytes`.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> has_token_bytes(ToyModel().vocabulary)
         False
     """
-    return _has(vocabulary, "token_bytes")
+    return has_method(vocabulary, "token_bytes")
 
 
 def has_texts_after(vocabulary: Vocabulary) -> TypeGuard[ContextualVocabulary]:
-    """Return True if a vocabulary gives the texts of all tokens after others at once.
+    """Return True if the vocabulary gives the texts of all next tokens at once: `texts_after`.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> has_texts_after(ToyModel().vocabulary)
         True
     """
-    return _has(vocabulary, "texts_after")
+    return has_method(vocabulary, "texts_after")
 
 
 def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
@@ -363,10 +245,10 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
         >>> [write(token) for token in vocabulary.encode("the cat sat")]
         ['the', ' cat', ' sat']
     """
-    if _has(vocabulary, "writer"):
+    if has_method(vocabulary, "writer"):
         return cast(IncrementalVocabulary, vocabulary).writer()
     if has_token_bytes(vocabulary):
-        # Holds back the first bytes of a character until its last one has come.
+        # The decoder holds back the first bytes of a character until its last byte arrives.
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         token_bytes = vocabulary.token_bytes
         return lambda token: characters.decode(token_bytes(token))
@@ -374,7 +256,7 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
 
 
 def _decode_prefixes(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return the writer of a vocabulary that decodes whole texts only: one for each token."""
+    """Return a writer for any vocabulary, which decodes the whole text again for each token."""
     ids: list[int] = []
     text = ""
 
@@ -391,14 +273,14 @@ END = "[end]"
 """The name of the token that ends a text."""
 
 TAIL = 16
-"""The tokens before a token that decide its spelling: its space, its capital."""
+"""The number of preceding tokens that decide a token's spelling: its space, its capital."""
 
 
 def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add; ends have their name.
+    """Return a function from a token to the text that it would add; end tokens give their name.
 
     Args:
-        past: the ids before it.
+        past: the ids before the token.
         vocabulary: the vocabulary of the ids.
 
     Example:
@@ -409,7 +291,7 @@ def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], 
         (' cat', '[end]')
     """
     tail = list(past[-TAIL:])
-    if has_texts_after(vocabulary):  # one pass over the past for all tokens
+    if has_texts_after(vocabulary):  # one pass gives the texts of all tokens
         text_of = vocabulary.texts_after(tail).__getitem__
     else:
         start = len(vocabulary.decode(tail))
@@ -428,7 +310,7 @@ def token_name(vocabulary: Vocabulary, token: int | None) -> str | None:
     """
     if token is None:
         return None
-    if _has(vocabulary, "token_name"):
+    if has_method(vocabulary, "token_name"):
         return cast(NamedVocabulary, vocabulary).token_name(token) or None
     return vocabulary.decode([token]) or None
 
@@ -446,7 +328,7 @@ def render_chat(
         tools: the functions that the answer may call, as OpenAI's API describes them.
 
     Raises:
-        UsageError: a model without a chat template, or messages that it can't be given.
+        UsageError: a model without a chat template, or messages that the template refuses.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -455,7 +337,7 @@ def render_chat(
         corelm.errors.UsageError: this model has no chat template: it continues texts, and wasn't \
 trained to answer messages
     """
-    if not _has(vocabulary, "render_chat"):
+    if not has_method(vocabulary, "render_chat"):
         raise UsageError(NO_TEMPLATE)
     render = cast(Any, vocabulary).render_chat
     if not tools:

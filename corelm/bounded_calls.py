@@ -1,8 +1,8 @@
-"""Call functions in child processes, within bounds of time and memory.
+"""Call functions in child processes, with limits on time and memory.
 
-For work whose cost a stranger decides, such as a chat template or a grammar: no check says before
-what it will take, and a thread can't be ended. A child can. Arguments and results are JSON, so that
-a child that was taken over has no way into its parent.
+For work whose cost depends on untrusted input, such as a chat template or a grammar. That cost
+can't be predicted, and a thread can't be stopped, but a child can be killed. Arguments and results
+are JSON, so a compromised child has no way into its parent.
 """
 
 from __future__ import annotations
@@ -19,28 +19,24 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, TooMuchError, UsageError
 from corelm.printable import reason_of
 
 PATIENCE = 10.0
-"""Seconds that a call may wait for each second of a processor: a bound for work that sleeps."""
+"""Wall-clock seconds per second of processor time: the limit for work that sleeps."""
 LARGEST = 2**25
-"""Characters of a result in JSON, which has ASCII alone."""
+"""The largest result, in characters of ASCII JSON."""
 NICENESS = 10
-"""The child gives way to its parent, which may be a server."""
+"""The niceness of a child: it gives way to its parent, which may be a server."""
 FORBEARANCE = 2.0
-"""Seconds of a processor to import what a call needs, in addition to its own."""
-
-
-class TooMuchError(UsageError):
-    """A call went beyond its bounds."""
+"""Processor seconds to import what a call needs, on top of the call's own."""
 
 
 class BoundedCalls:
-    """Some child processes, started when they are needed, that call functions one at a time each.
+    """A pool of child processes, started on demand; each runs one call at a time.
 
     Args:
-        seconds: of a processor that a call may take.
+        seconds: processor seconds that a call may take.
         memory: bytes that it may take in addition to what the child has after its imports, where
             the system has such a bound (Linux).
         processes: the number of children; more calls wait.
@@ -60,19 +56,19 @@ class BoundedCalls:
         self._free = threading.Semaphore(processes)
         self._idle: list[_Child] = []
         atexit.register(self.close)
-        if hasattr(os, "register_at_fork"):  # two processes must not share the pipes of a child
+        if hasattr(os, "register_at_fork"):  # two processes can't share the pipes of a child
             os.register_at_fork(after_in_child=self._idle.clear)
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """Return the result of a function.
+        """Call a function in a child process and return its result.
 
         Args:
-            function: its module and its name, with a colon between.
-            arguments: as JSON has them.
+            function: its module and its name, such as `package.module:name`.
+            arguments: values that JSON can hold.
 
         Raises:
-            TooMuchError: it takes more time or memory than it may.
-            UsageError: it raises an exception, whose text is the message.
+            TooMuchError: the call exceeds its limits.
+            UsageError: the function raises an exception, whose text is the message.
         """
         with self._free:
             try:
@@ -100,7 +96,7 @@ class BoundedCalls:
 
 
 class _Child:
-    """A child, as its parent sees it."""
+    """A child process: its pipes and its timer, in the parent."""
 
     def __init__(self, seconds: float, memory: int) -> None:
         self._seconds = seconds
@@ -146,7 +142,7 @@ class _Child:
 
     def _reason(self) -> str:
         self._process.kill()
-        # By the timer of either side; an allocation that fails in C code ends in SIGABRT.
+        # Either timer ends it with one of these; a failed allocation in C code, with SIGABRT.
         if -self._process.wait() in {getattr(signal, name, 0) for name in ("SIGKILL", "SIGPROF")}:
             return f"it takes more than {self._seconds:g} seconds of a processor"
         return "it takes too much memory, and its process has ended"
@@ -160,7 +156,7 @@ def serve(seconds: float, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the child
     with contextlib.suppress(AttributeError, OSError):
         os.nice(NICENESS)
-    # What a plugin prints must not get between the answers.
+    # A plugin's prints must not mix with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
@@ -170,7 +166,7 @@ def serve(seconds: float, memory: int) -> None:
 
 
 def _answer(function: str, arguments: list[Any], seconds: float, memory: int) -> str:
-    """Return as JSON the result, the text of an error, and whether it is one of the bounds."""
+    """Call a function; return JSON of its result, its error, and True if it hit a limit."""
     try:
         module, _, name = function.partition(":")
         called = getattr(import_module(module), name)
@@ -189,7 +185,7 @@ def _answer(function: str, arguments: list[Any], seconds: float, memory: int) ->
 
 @contextlib.contextmanager
 def _bounded(seconds: float, memory: int) -> Iterator[None]:
-    """Bound the time and the memory of this process; the time ends it, also within C code."""
+    """Limit the process's time and memory; the timer ends it even inside C code."""
     try:
         import resource
     except ImportError:  # Windows: the parent's timer is all
@@ -207,6 +203,6 @@ def _bounded(seconds: float, memory: int) -> Iterator[None]:
 
 
 def _address_space() -> int:
-    """Return the bytes of addresses that this process has."""
+    """Return the size of this process's address space in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

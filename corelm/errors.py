@@ -61,6 +61,10 @@ class ModelOutputError(CorelmError):
     """Logits of a model that no sampler could use: NaN, +infinity, an empty row, a wrong shape."""
 
 
+class TooMuchError(UsageError):
+    """A call that takes more time or memory than it may."""
+
+
 class PluginError(CorelmError):
     """A plugin that cannot be loaded, or offers something invalid."""
 

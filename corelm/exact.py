@@ -35,8 +35,8 @@ def sampling_distribution(
 
     Raises:
         ModelOutputError: logits with NaN, +infinity or an empty row.
-        UsageError: logits or tokens that are no arrays of numbers, or an expression that no
-            sampler has.
+        UsageError: logits or tokens that aren't arrays of numbers, or an expression that names no
+            sampler.
         SamplerError: the sampler raised or returned invalid logits.
 
     Example:

@@ -14,7 +14,7 @@ from corelm.caching import cached_property
 from corelm.context import Context, protect
 from corelm.decoder import Decoder
 from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
@@ -190,7 +190,7 @@ class Explanation(Displayable):
         return f"Explanation({place}, {len(self.stages)} stages)"
 
     def _parts(self) -> list[Table]:
-        """Return the stages and the likeliest tokens."""
+        """Return the tables to display: the stages, then the likeliest tokens."""
         shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
         names = [str(self.stages[at].sampler or "model") for at in shown]
         stages = [
@@ -274,7 +274,7 @@ def explain(
         raise UsageError(f"step must be at least 0, and 0 with a text after, not {step}")
     if decoder is not None and (step or after):
         raise UsageError("after and step explain a sampler: leave out the decoder")
-    seed = (fresh_seed() if seed is None else seed) if step else None
+    seed = (RandomStream.fresh_seed() if seed is None else seed) if step else None
     task = DecodingTask(model, ids, chain, RandomStream(seed or 0, (0,)), max(step, 1), unknown)
     decoding = task.start()
     for _ in range(step):
@@ -325,7 +325,7 @@ def _draw(decoding: Decoding) -> None:
 
 
 def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
-    """Read tokens as if the sampler had drawn them; return the context after them."""
+    """Append tokens as if the sampler had drawn them; return the context after them."""
     builder = ContextBuilder.of(decoding.context, len(tokens))
     for token in tokens:
         drawn = np.array([token])
@@ -337,7 +337,7 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
 
 
 def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
-    """Return the next stage, compared with the last one and with the model."""
+    """Return a stage's result as an `ExplainedStage`, with its changes since the last stage."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
     possible = logits > -np.inf
     removed = before.ranked_tokens  # the stage before has the order: here they are all impossible

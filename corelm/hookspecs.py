@@ -53,9 +53,9 @@ def corelm_commands() -> Mapping[str, Any]:  # type: ignore[empty-body]
 
 @hookspec
 def corelm_leftovers() -> Mapping[str, Leftovers]:  # type: ignore[empty-body]
-    """Return what interrupted commands leave: a mapping from a folder of corelm's home."""
+    """Return the leftovers of interrupted commands: a mapping from a folder in corelm's home."""
 
 
 @hookspec
 def corelm_next_token(step: Step) -> None:
-    """See one step of generation: the model's distribution, the one drawn from, the token drawn."""
+    """Observe a step of generation: the model's and the sampler's distribution, the token drawn."""

@@ -1,6 +1,6 @@
 """The third contract: a language model. Protocols, so there is nothing to inherit.
 
-What a session or a vocabulary can do beyond these is in `corelm.abilities`.
+Optional abilities of sessions and vocabularies are in `corelm.abilities`.
 
 Token ids are integer arrays of shape (batch, time); each row is a text from its beginning. A model
 that marks the beginning of a text does so itself, so its rows may be empty.
@@ -68,7 +68,7 @@ class Session(Protocol):
 
 
 class PlainVocabulary(Protocol):
-    """The three things that a vocabulary must have."""
+    """The least that a vocabulary must have."""
 
     def __len__(self) -> int:
         """Return the number of ids."""
@@ -81,11 +81,10 @@ class PlainVocabulary(Protocol):
 
 
 class StatelessModel(Protocol):
-    """The next-token distribution hook: the three things that a model must have.
+    """The next-token distribution hook: the least that a model must have.
 
-    Every function of corelm that takes a model takes this one. What a model can do better, such as
-    a session with a key/value cache, is in `LanguageModel`; what its vocabulary knows more, such as
-    the tokens that end a text, in `Vocabulary`.
+    Every function of corelm that takes a model takes this one. `LanguageModel` adds sessions with a
+    key/value cache; `Vocabulary` adds, for example, the tokens that end a text.
     """
 
     @property
@@ -129,10 +128,10 @@ class ModelScheme:
     A plugin offers it among its models, under the name of the scheme.
 
     Attributes:
-        open: returns the model of a rest, such as a path; takes each of `options` as a keyword.
-        metavar: the placeholder for the rest in lists and messages.
+        open: returns the model for REST, such as a path; takes each of `options` as a keyword.
+        metavar: the placeholder for REST in lists and messages.
         options: the keywords that it takes, of `device` and `dtype`.
-        installed: returns the rests of models found on this machine, for lists and completion.
+        installed: returns the REST of each model found on this machine, for lists and completion.
 
     Example:
         >>> from corelm.testing import ToyModel

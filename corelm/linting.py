@@ -77,7 +77,7 @@ def _notes_on_order(stages: Stages) -> list[str]:
 
 
 def _before_the_last_choice(stages: Stages) -> Stages:
-    """Return the stages before one such as greedy, which leaves one token."""
+    """Return the stages before the first one that leaves one token, such as greedy."""
     return [*takewhile(lambda stage: not leaves_one_token(stage), stages)]
 
 
@@ -151,7 +151,7 @@ def _filter_without_effect(stages: Stages) -> Iterator[str]:
 
 
 def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
-    """Find the filter after which a filter removes nothing, with any samplers between them."""
+    """Return the earlier filter that makes a later one remove nothing, or None."""
     for i, early in enumerate(before):
         # Alone and with the stages between, which may change the rows that reach it.
         prefixes = (early, Chain(tuple(before[i:])))
@@ -197,7 +197,7 @@ def _is_hot(stage: Sampler) -> bool:
 
 
 def _label(stage: Sampler) -> str:
-    """Return the name of a stage, with the numbers that switch it on for all but penalties."""
+    """Return a stage's name with the parameters in `neutral`; a penalty's or mask's name alone."""
     numbers = {name: getattr(stage, name) for name in stage.neutral}
     if stage.kind in ("penalty", "mask") or not numbers:
         return _name(stage)
@@ -206,7 +206,7 @@ def _label(stage: Sampler) -> str:
 
 
 def _name(stage: Sampler) -> str:
-    """Return the name of a stage without the distribution in front of it."""
+    """Return the name of a stage without the prefix of its package."""
     return stage.name.rpartition(":")[2]
 
 
@@ -222,11 +222,11 @@ def _it(stages: Stages) -> str:
 WIDTH = 1024
 SIZES = (2, 3, 5, 10, 30, 100, 300, WIDTH)
 LARGE = 2**19
-"""Tokens of the rows that confirm a claim about every row: more than today's vocabularies have."""
+"""The length of the rows that confirm a claim about every row: longer than today's vocabularies."""
 
 HEAT = 2.0
 TOLERANCE = 1e-5
-"""By how much two probabilities may differ that rounding alone keeps apart."""
+"""The largest difference of two probabilities that rounding can explain."""
 
 
 def temperature_of(sampler: Sampler) -> float | None:
@@ -291,7 +291,7 @@ def compares_probabilities(sampler: Sampler) -> bool:
     cool, hot = (_call(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
     if cool is None or hot is None:
         return False
-    # The least likely token that stays, by its logit before the heat.
+    # The least likely token that stays, by its logit before the division.
     least = [np.where(kept > -np.inf, _probes(), np.inf).min(axis=-1) for kept in (cool, hot)]
     return bool((least[1] < least[0]).any())
 
@@ -325,7 +325,7 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
 
 
 def _call(sampler: Sampler, rows: Array) -> Array | None:
-    """Return the logits that a sampler makes of some rows; None if it reads the past or fails."""
+    """Apply a sampler to rows of logits; return None if it reads the past or fails."""
     declared = [stage.reads for stage in sampler.stages if stage.reads != Sampler.reads]
     if frozenset().union(*declared) - {"vocabulary"}:
         return None

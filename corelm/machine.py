@@ -11,13 +11,18 @@ import numpy as np
 from corelm import native
 from corelm.native.cpu import cpu_limit
 
+__all__ = ["SAME_BITS", "cpu_limit", "facts", "platform_name", "processor_flags"]
+
+SAME_BITS = ("platform", "kernels", "vector_width")
+"""The facts that decide the last bits of a result."""
+
 
 def platform_name() -> str:
     """Return the system and the instruction set, such as `Linux x86_64`."""
     return f"{platform.system()} {platform.machine()}"
 
 
-def machine() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
     """Return the hardware, the versions and the build, all of which can decide the last bits.
 
     Keys:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from corelm.printable import printable
+from corelm.printable import strip_controls
+
+__all__ = ["Displayable", "Table"]
 
 LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
@@ -60,18 +62,18 @@ def _word(word: Word) -> str:
 
 
 class Part(Protocol):
-    """A part of what an object shows."""
+    """A part of an object's display, as HTML and as text."""
 
     def html(self) -> str:
-        """Return it as HTML, in which every text is escaped."""
+        """Return HTML, in which every text is escaped."""
 
     def text(self) -> str:
-        """Return it as text without control characters."""
+        """Return text without control characters."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; a cell that is a number from 0 to 1 is a probability, with a bar as wide.
+    """A table; a cell with a number from 0 to 1 is a probability, with a bar of that width.
 
     Example:
         >>> cells = Table(["word", "p"], [["<", 0.5]])
@@ -98,12 +100,12 @@ class Table:
         body = [[each if isinstance(each, str) else f"{each:.1%}" for each in r] for r in self.rows]
         columns = [_column(cells) for cells in zip(self.headers, *body, strict=True)]
         lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-        return "\n".join([*([printable(self.caption)] if self.caption else []), *lines])
+        return "\n".join([*([strip_controls(self.caption)] if self.caption else []), *lines])
 
 
 def _column(cells: Sequence[str]) -> list[str]:
     """Return cells of equal width; the first one is the header."""
-    cells = [printable(cell).replace("\n", " ") for cell in cells]
+    cells = [strip_controls(cell).replace("\n", " ") for cell in cells]
     width = max(map(len, cells))
     right = len(cells) > 1 and all(NUMBER.fullmatch(cell) for cell in cells[1:])
     return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
@@ -139,7 +141,7 @@ class Passage:
     def text(self) -> str:
         """Return the words without colours."""
         written = "".join(word.text for word in self.words)
-        return printable(f"{self.prompt}{written}\n{self.note}")
+        return strip_controls(f"{self.prompt}{written}\n{self.note}")
 
 
 def _paragraph(content: str) -> str:
@@ -150,7 +152,7 @@ class Displayable:
     """An object that shows itself in a notebook, and as text in a terminal."""
 
     def _parts(self) -> Sequence[Part]:
-        """Return what it shows."""
+        """Return the parts of the display, in order."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
@@ -160,5 +162,5 @@ class Displayable:
         return "\n\n".join(part.text() for part in self._parts())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return both forms; IPython takes the one that its frontend shows."""
+        """Return the HTML and the text; IPython shows the one that its frontend supports."""
         return {"text/html": self._repr_html_(), "text/plain": self._repr_text_()}

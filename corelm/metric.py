@@ -60,7 +60,7 @@ class SetMetric(Metric):
 
 
 class TextMetric(Metric):
-    """A figure of one text; a report has the mean over the texts that have it, and their number.
+    """A figure of one text; a report has the mean over the texts with the figure, and their number.
 
     Example:
         >>> import corelm
@@ -134,7 +134,7 @@ class HumanMetric(Metric):
     def compare(
         self, texts: Sequence[str], human: Sequence[str], model: LanguageModel
     ) -> Callable[[Sequence[int]], Value]:
-        """Return the function from the indices of some of the texts to their figure.
+        """Return a function from the indices of some of the texts to their figure.
 
         It is called once for each set of texts, so that the slow part happens once. The figure may
         be one value for each of several repetitions, as in `SetMetric.figure`.

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _to_float(value: Any, _: Any) -> float:
-    if isinstance(value, bool):  # a number to Python, but hardly meant as one
+    if isinstance(value, bool):  # Python counts it as a number, but here it is probably a mistake
         raise TypeError
     return float(value)
 
@@ -68,7 +68,8 @@ class FrozenDict(dict[Any, Any]):
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
-    def __reduce__(self) -> tuple[Any, ...]:  # pickle and copy would fill it item by item
+    # The default pickle and copy would set its items one by one.
+    def __reduce__(self) -> tuple[Any, ...]:
         return FrozenDict, (dict(self),)
 
     def _refuse(self, *_: Any, **__: Any) -> Any:

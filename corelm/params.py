@@ -22,13 +22,15 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
+__all__ = ["ParamRule", "Parameter", "Parameterized", "refuse_local", "written"]
+
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
 
 _REFUSED: ContextVar[bool] = ContextVar("local parameters are refused", default=False)
 
 READERS: dict[type, Callable[[str], Any]] = {}
-"""Functions that read a value of such a class from text, such as `Sampler`'s from an expression."""
+"""Functions that read a value of a class from text, such as a `Sampler` from an expression."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def param(
 def refuse_local() -> Iterator[None]:
     """Raise if a local parameter is set to anything but its default inside this context.
 
-    For expressions that come from strangers: none of them opens a file or a model, reads a variable
-    or imports a module.
+    For untrusted expressions: they can't open a file or a model, read an environment variable or
+    import a module.
 
     Example:
         >>> from corelm import Sampler, param
@@ -223,7 +225,7 @@ class Parameterized:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
         cls._is_registered = False
-        _refuse_unusable(cls)  # before `dataclass`, whose own errors name no way out
+        _refuse_unusable(cls)  # first, because `dataclass`'s own errors name no way out
         dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
@@ -238,9 +240,9 @@ class Parameterized:
                 raise ParameterError(f"the default of {whose} breaks its rule: {error}") from None
             object.__setattr__(self, parameter.name, value)
 
-    # What a class derives from its parameters may be a secret, or larger than they are.
+    # Rebuild it from its parameters: derived state may be secret or large.
     def __reduce__(self) -> tuple[Any, ...]:
-        """Describe a copy, in this process or another: it is made from the parameters."""
+        """Copy and pickle by parameters, from which the copy is rebuilt."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # type: ignore[arg-type]
         return _made, (type(self), values, self.name)
 
@@ -271,7 +273,7 @@ class Parameterized:
         """Make an instance from values by position, name or alias.
 
         Raises:
-            ParameterError: a name that the class does not have; the message lists those it has.
+            ParameterError: a name that the class does not have; the message lists its names.
         """
         names = {p.name: p.name for p in cls.parameters()}
         for p in cls.parameters():
@@ -307,7 +309,7 @@ def register_as(cls: type[Parameterized], name: str) -> None:
 
 
 def _made(cls: type[P], values: Mapping[str, Any], name: str) -> P:
-    """Return the value with these fields, under this registered name."""
+    """Build a value from its fields, with this registered name."""
     return renamed(cls(**values), name)
 
 
@@ -324,7 +326,7 @@ def renamed(value: P, name: str) -> P:
     if name == value.name:
         return value
     copied = object.__new__(type(value))
-    vars(copied).update(vars(value), name=name)  # no field, so equality ignores it
+    vars(copied).update(vars(value), name=name)  # not a field, so equality ignores it
     return copied
 
 
@@ -355,7 +357,7 @@ def _refuse_unusable(cls: type) -> None:
 
 
 def _not_a(cls: type) -> str:
-    """Return the beginning of a complaint: `not a sampler` or `not a decoder`."""
+    """Return the start of a message: `not a sampler` or `not a decoder`."""
     return f"not a {_contract(cls).__name__.lower()}"
 
 

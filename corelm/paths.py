@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
+__all__ = ["home", "open_input"]
+
 PIPE_PATIENCE = 10.0
 """Seconds to wait for the program at the other end of a named pipe."""
 
@@ -32,7 +34,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISFIFO(os.stat(path).st_mode):
         return open(path, "rb")
     opened: list[BinaryIO] = []
-    # Opening waits for the writer, for ever if need be, and has no time limit of its own.
+    # Opening a pipe waits for the writer, without a time limit, so it runs in a thread.
     thread = threading.Thread(target=lambda: opened.append(open(path, "rb")), daemon=True)  # noqa: SIM115
     thread.start()
     thread.join(PIPE_PATIENCE)

@@ -1,4 +1,4 @@
-"""Text for messages: without control characters, with reasons in one line and close names."""
+"""Text for messages: no control characters, reasons on one line, suggestions of close names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+__all__ = ["LONGEST", "counted", "did_you_mean", "one_line", "reason_of", "shown", "strip_controls"]
+
 LONGEST = 60
-"""Characters of a value that a message shows in full."""
+"""The longest value that a message shows in full, in characters."""
 LONGEST_MESSAGE = 2_000
-"""Characters of an error's message that are shown."""
+"""The longest part of an error's message that is shown, in characters."""
 MOST_NAMES = 200
-"""Names that a message lists."""
+"""The most names that a message lists."""
 
 # C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -20,8 +22,8 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
-def printable(text: str, mark: str = "") -> str:
-    """Return a text without the characters that a terminal obeys; tab and newline stay.
+def strip_controls(text: str, mark: str = "") -> str:
+    """Return a text without control characters, except tab and newline.
 
     Lone surrogates, which no encoding can write, become the replacement character.
 
@@ -30,7 +32,7 @@ def printable(text: str, mark: str = "") -> str:
         mark: written in place of each character that is removed.
 
     Example:
-        >>> printable("a\\x1b]52;c;bHM=\\x07b")
+        >>> strip_controls("a\\x1b]52;c;bHM=\\x07b")
         'a]52;c;bHM=b'
     """
     return _UNWRITABLE.sub("\ufffd", _CONTROL.sub(mark, text))
@@ -43,7 +45,7 @@ def one_line(text: str) -> str:
         >>> one_line("two\\nlines\\x07")
         'two lines'
     """
-    return " ".join(printable(text).split())
+    return " ".join(strip_controls(text).split())
 
 
 def reason_of(error: BaseException) -> str:
@@ -63,7 +65,7 @@ def message_of(error: BaseException) -> str:
         text = str(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as second:  # SystemExit too: a message ends no program
+    except BaseException as second:  # SystemExit too: a message must not end the program
         return f"(no message: {type(second).__name__} in its __str__)"
     if len(text) <= LONGEST_MESSAGE:
         return text
@@ -89,12 +91,12 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a suggestion to append to a message, or nothing where no name is close.
+    """Return a suggestion to append to a message; empty if no name is close.
 
     Args:
         word: the word that is not among the names.
-        names: the names that would do.
-        cutoff: similarity that the name must have, from 0 to 1.
+        names: the valid names.
+        cutoff: the least similarity of the name, from 0 to 1.
 
     Example:
         >>> did_you_mean("temprature", ["greedy", "temperature"])
@@ -107,7 +109,7 @@ def did_you_mean(word: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names in a row for a message, at most the first 200 of them.
+    """Return names as a comma-separated list for a message, at most the first 200.
 
     Example:
         >>> listed(["greedy", "temperature"])

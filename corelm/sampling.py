@@ -95,7 +95,7 @@ class Sampler(Displayable, Parameterized, ABC):
         """
 
     def _parts(self) -> list[Table]:
-        """Return the stages and what each does."""
+        """Return the table to display: each stage with its description."""
         stages = [[str(each), each.description()] for each in self.stages]
         return [Table(["stage", "what it does"], stages)]
 
@@ -253,7 +253,7 @@ class Chain(Sampler):
 
 
 def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
-    """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
+    """Run the stages of a chain, mask or switch, and check the result if it is NumPy's."""
     # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)

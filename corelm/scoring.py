@@ -11,7 +11,7 @@ import numpy as np
 from corelm.abilities import text_writer
 from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
-from corelm.generation.endings import ends_in_loop
+from corelm.generation.endings import Endings
 from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
 from corelm.language_model import LanguageModel
@@ -23,11 +23,11 @@ class ScoredToken:
 
     Attributes:
         token: its id.
-        text: what it adds to the text.
+        text: the text that the token adds.
         surprisal: nats under the model; nan for one that the model cannot draw, and for the first
             token of a model that marks no beginning.
         entropy: nats, of the model's distribution there.
-        rank: its place among all tokens, 1 for the likeliest; None without a surprisal.
+        rank: its rank among all tokens, 1 for the likeliest; None without a surprisal.
     """
 
     token: int
@@ -94,7 +94,7 @@ class ScoredText:
     @property
     def is_loop(self) -> bool:
         """True if it ends by repeating one phrase three times."""
-        return ends_in_loop([each.token for each in self.tokens])
+        return Endings.in_loop([each.token for each in self.tokens])
 
     @property
     def words(self) -> list[ScoredWord]:
@@ -183,7 +183,8 @@ def score(
         for text, token, surprisal, entropy, rank in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            place = firsts[text] + some.place - skipped[text]  # among the tokens of the text alone
+            # The index in the tokens without the prompt.
+            place = firsts[text] + some.place - skipped[text]
             known = math.isfinite(surprisal)
             found[text][place] = ScoredToken(
                 token, found[text][place].text, surprisal if known else math.nan, entropy,

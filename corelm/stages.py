@@ -24,6 +24,8 @@ from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, firs
 if TYPE_CHECKING:
     from corelm.sampling import Mask, Sampler, Switch
 
+__all__ = ["StageResult", "apply", "invalid_result", "run_stages"]
+
 BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
 
@@ -172,7 +174,8 @@ class Run:
         for sampler in distinct:
             mine = np.array([each == sampler for each in chosen])
             within = mine if rows is None else mine & rows
-            # All rows, although few count: most samplers cost no more, and none needs a part.
+            # On all rows, even if few are used: most samplers cost no more, and none has to support
+            # a part.
             after = self.chain(sampler, logits, within, _extended(branch, stage, sampler))
             column = in_library_of(logits, mine[:, None])
             result = array_namespace(logits).where(column, after, result)
@@ -194,7 +197,7 @@ class Run:
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
         result = self._guarded(stage, stage, own, context)
-        if result is own and context is self._context:  # nothing was changed, nor written
+        if result is own and context is self._context:  # the stage returned its input unchanged
             return logits
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
@@ -211,10 +214,10 @@ class Run:
             return work(*arguments)
         except UsageError as error:  # such as a word that the vocabulary lacks
             raise UsageError(f"{stage.name}: {message_of(error)}") from error
-        except (KeyboardInterrupt, SamplerError):  # the latter names a sampler inside this one
+        except (KeyboardInterrupt, SamplerError):  # a SamplerError already names the inner sampler
             raise
         except BaseException as error:  # a plugin's SystemExit must not end the program
-            if not self._checked:  # of another library: callers tell its errors apart by type
+            if not self._checked:  # another library's array: callers catch its errors by type
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
             raise SamplerError(
@@ -243,20 +246,20 @@ def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDAr
         trace: the results of the stages.
         shape: (batch, vocabulary).
     """
-    # One byte, however many tokens there are.
+    # One byte for any number of tokens.
     everything: NDArray[np.bool_] = np.broadcast_to(np.True_, shape)
     allowed = everything
     for result in trace:
         if result.allowed is not None:
             mine = result.allowed
-            if result.rows is not None:  # where it does not act, a mask allows everything
+            if result.rows is not None:  # in other rows, the mask allows everything
                 mine = mine | ~result.rows[:, None]
             allowed = mine if allowed is everything else allowed & mine
     return allowed
 
 
 def rows_that_fell_back(trace: Iterable[StageResult], batch: int) -> Rows:
-    """Return the rows in which a mask found nothing left that it allows: (batch,)."""
+    """Return the rows in which the stages before a mask left nothing that it allows: (batch,)."""
     fell_back = np.zeros(batch, dtype=bool)
     for result in trace:
         if result.fell_back is not None:

@@ -1,4 +1,4 @@
-"""The abilities that a model in ten lines lacks: a session that asks its hook again for each token.
+"""Sessions and special tokens for a model without them, such as a model in ten lines.
 
 `corelm.load` and every function that takes a model lift such a model with `lifted`. So the rest of
 corelm finds `start` and the four special tokens in every model.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.errors import ModelOutputError
+from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import (
     LanguageModel,
     PlainVocabulary,
@@ -22,9 +22,10 @@ from corelm.language_model import (
     window_start,
 )
 from corelm.numerics.distributions import Array
+from corelm.printable import shown
 
 SPECIAL = ("padding", "unknown", "start")
-"""The special tokens of a vocabulary; one that does not declare them has none."""
+"""The special tokens of a vocabulary; one that is not declared is None."""
 
 
 def lifted(model: StatelessModel) -> LanguageModel:
@@ -54,9 +55,9 @@ def lifted(model: StatelessModel) -> LanguageModel:
 
 
 class LiftedModel:
-    """A model with what it lacks: sessions, special tokens, or both.
+    """A wrapper that adds sessions, special tokens, or both to a model without them.
 
-    Attributes of the model that nothing here is named after are its own.
+    All other attributes are the model's.
 
     Args:
         model: the model.
@@ -71,7 +72,7 @@ class LiftedModel:
         self.context_length = model.context_length
 
     def __getattr__(self, name: str) -> Any:
-        if name == "unlifted":  # a copy that is being made has no attributes yet
+        if name == "unlifted":  # `copy` and `pickle` look up attributes before there are any
             raise AttributeError(name)
         return getattr(self.unlifted, name)
 
@@ -80,7 +81,7 @@ class LiftedModel:
         return self.unlifted.next_token_distribution(tokens)
 
     def start(self, tokens: ArrayLike) -> Any:
-        """Return the model's own session, or one that asks the hook for each token."""
+        """Return the model's own session, or one that calls the hook for each token."""
         if hasattr(self.unlifted, "start"):
             return self.unlifted.start(tokens)
         rows, lengths = padded_rows(tokens)
@@ -92,11 +93,11 @@ class LiftedModel:
 class LiftedVocabulary:
     """A vocabulary that declares no special tokens: no padding, no unknown words, no end.
 
-    Its abilities are those of the vocabulary.
+    It has the vocabulary's abilities.
     """
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_vocabulary":  # a copy that is being made has no attributes yet
+        if name == "_vocabulary":  # `copy` and `pickle` look up attributes before there are any
             raise AttributeError(name)
         return getattr(self._vocabulary, name)
 
@@ -111,8 +112,17 @@ class LiftedVocabulary:
         return len(self._vocabulary)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
-        return list(self._vocabulary.encode(text))
+        """Return the ids of a text.
+
+        Raises:
+            UsageError: the vocabulary has no ids for it, whatever error it raises itself.
+        """
+        try:
+            return list(self._vocabulary.encode(text))
+        except CorelmError:
+            raise
+        except Exception as error:  # such as the ValueError of str.index
+            raise UsageError(f"the model has no tokens for {shown(text)}: {error}") from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
@@ -120,9 +130,9 @@ class LiftedVocabulary:
 
 
 class StatelessSession:
-    """A session without a cache: each token costs a call of the model's hook with the whole window.
+    """A session without a cache: each token costs a call of the hook with the whole window.
 
-    It can be rewound and forked, since it holds nothing but tokens.
+    It can be rewound and forked, as it holds only tokens.
 
     Args:
         model: the model.

@@ -21,7 +21,7 @@ from corelm.numerics.distributions import Array, is_likeliest, mask_logits
 Ids = NDArray[np.int64]
 
 GLANCE = 128
-"""Tokens at the beginning of a row, checked first: usually one of them is still possible."""
+"""The number of tokens at the start of a row to check first: usually one is still possible."""
 
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
@@ -97,7 +97,7 @@ def change_logits(
         rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
         ids: the id of each token, (tokens,). A repeated pair is changed once.
         change: maps their logits, (tokens,) in float64 where the library has it, to the new ones.
-            Numbers of its own go through `in_library_of(logit, numbers)`.
+            It must pass its own arrays through `in_library_of(logit, numbers)`.
 
     Example:
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
@@ -110,7 +110,7 @@ def change_logits(
     flat = result.reshape(-1)
     before = flat.take(at).astype(np.float64)
     limits = np.finfo(logits.dtype)  # an infinite logit would be invalid, or remove the token
-    # An infinite change makes nan of minus infinity alone, which stays what it is below.
+    # An infinite change turns only minus infinity into nan, and minus infinity is restored below.
     with np.errstate(over="ignore", invalid="ignore"):
         after = np.clip(change(before), limits.min, limits.max)
     flat[at] = np.where(before > -np.inf, after, -np.inf).astype(logits.dtype)
@@ -118,7 +118,7 @@ def change_logits(
 
 
 def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
-    """Return `change_logits` for arrays of another library than NumPy; gradients flow through it.
+    """Do the work of `change_logits` for arrays of other libraries; gradients flow through it.
 
     Args:
         logits: (batch, vocabulary).
@@ -131,7 +131,7 @@ def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) 
     after = change(xp.reshape(before, at.shape))
     after = xp.reshape(xp.clip(after, limits.min, limits.max), (-1,))
     after = xp.astype(xp.where(before > -np.inf, after, -np.inf), logits.dtype)
-    # A repeated place would get the gradient of its one result twice.
+    # A repeated place would get the gradient of its result twice.
     places, first = np.unique(at, return_index=True)
     after = xp.take(after, in_library_of(logits, first), axis=0)
     result: Array = xp.reshape(replace_entries(flat, places, after), logits.shape)
@@ -166,7 +166,7 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
 
 
 def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
-    """Return `remove_tokens` for arrays of another library than NumPy."""
+    """Do the work of `remove_tokens` for arrays of other libraries."""
     allowed = np.ones(logits.shape, dtype=bool)
     allowed[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = False
     xp = array_namespace(logits)
@@ -177,7 +177,7 @@ def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
 
 
 def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[np.bool_]:
-    """Return a mask that allows all tokens but some: (batch, vocabulary).
+    """Return a mask that allows all tokens except these: (batch, vocabulary).
 
     Args:
         context: the tokens so far.

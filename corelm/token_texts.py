@@ -18,7 +18,7 @@ from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 
 REMEMBERED = 1024
-"""Texts whose searches are remembered; the one unused for longest is forgotten first."""
+"""The number of cached searches; the least recently used one is dropped first."""
 
 
 def find_in_turn(
@@ -26,8 +26,8 @@ def find_in_turn(
 ) -> tuple[int, ...]:
     """Find one mark after another in a text, and the first again after the last.
 
-    A text may begin and end inside tokens. A text that is one token without text of its own, as
-    special tokens are, is found by its id.
+    A mark may begin and end inside tokens. A special token, which has no text of its own, is found
+    by its id.
 
     Args:
         tokens: (time,) ids of one text.
@@ -47,7 +47,8 @@ def find_in_turn(
         >>> find_in_turn(tokens, ["(", ")"], vocabulary)
         (2, 5, 8)
     """
-    key = (id(vocabulary), tuple(marks))  # a search keeps its vocabulary, so no other has its id
+    # The search keeps its vocabulary alive, so the id can't be reused.
+    key = (id(vocabulary), tuple(marks))
     ids = np.ascontiguousarray(tokens, dtype=np.int64)
     known = _remembered.get((*key, ids.tobytes()))
     if known is not None:
@@ -74,7 +75,7 @@ class _Search:
         self._piece, self._nothing = _pieces(vocabulary)
         self._marks = [_mark(mark, vocabulary) for mark in marks]
         self._longest = max((len(text) for text, _ in self._marks if text), default=1)
-        self._tail = self._nothing  # the last text, in which the next mark may have begun
+        self._tail = self._nothing  # the end of the text, in which the next mark may have begun
         self._read = 0
 
     def read(self, token: int) -> None:

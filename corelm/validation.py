@@ -22,13 +22,13 @@ READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "voc
 
 
 def check_attributes(cls: type[Sampler]) -> None:
-    """Raise if a class attribute is outside the contract; freeze the others."""
+    """Raise if a class attribute breaks the contract; make the others immutable."""
     wrong = f"not a sampler: {cls.__name__}"
     if cls.kind == "mask" and not hasattr(cls, "allowed"):
         raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
     if cls.kind not in (*KINDS, "mask"):
         raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
-    # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
+    # A subclass's own `__call__` would bypass the traces and fallbacks of the core's.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
             base = next(base for base in cls.__mro__ if method in vars(base)).__name__
@@ -52,14 +52,14 @@ def check_attributes(cls: type[Sampler]) -> None:
     for flag in ("is_argmax_invariant", "is_shift_invariant"):
         if not isinstance(getattr(cls, flag), bool):
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
-    # A class attribute that could change would change every sampler made before.
+    # A mutable class attribute could change all existing samplers.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
     cls.example = MappingProxyType(dict(cls.example))
 
 
 def fault_of_result(result: Any, logits: Array) -> str:
-    """Return the fault of a sampler's result in a few words; empty if there is none.
+    """Describe what is wrong with a sampler's result; return "" if it is valid.
 
     Args:
         result: any object that a sampler returned.
@@ -80,10 +80,10 @@ def fault_of_array(result: Any, logits: Array) -> str:
 
 
 def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
-    """Return the fault of a mask's result in a few words; empty if there is none.
+    """Describe what is wrong with a mask's result; return "" if it is valid.
 
     Args:
-        allowed: any object that `Mask.allowed` returned, but None.
+        allowed: any object that `Mask.allowed` returned, except None.
         shape: the shape of the logits, (batch, vocabulary).
     """
     if type(allowed) is not np.ndarray:
@@ -99,12 +99,12 @@ def _fault_of_type(result: Any, expected: str) -> str:
     kind = type(result)
     if not issubclass(kind, np.ndarray):
         return f"{kind.__name__} instead of {expected}"
-    # A subclass redefines arithmetic: a masked array still holds the numbers that it hides.
+    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
     return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"
 
 
 def fault_of_rows(logits: Array) -> str:
-    """Return the fault of the first invalid row; empty if each row is a valid distribution.
+    """Describe what is wrong with the first invalid row; return "" if all rows are valid.
 
     The maximum decides: it is NaN, +infinity or -infinity exactly where the row is invalid.
     """

@@ -1,4 +1,4 @@
-"""The surroundings and fixtures of the core's tests, for the tests of packages and plugins."""
+"""The environment and fixtures of the core's tests, for the tests of packages and plugins."""
 
 import sys
 from pathlib import Path

@@ -60,8 +60,9 @@ class AdaptiveP(Sampler):
         drawn = ~np.isnan(model_surprisal)  # tokens of the prompt have no surprisal
         p = np.exp(-np.where(drawn, model_surprisal, np.inf))
         total = drawn.sum(axis=-1)
-        # The running mean of the original, unrolled: a draw loses `decay` with each later one.
-        later = total[:, None] - drawn.cumsum(axis=-1)  # tokens drawn after each one
+        # The running mean of the original, unrolled: each later token multiplies the weight by
+        # `decay`.
+        later = total[:, None] - drawn.cumsum(axis=-1)  # the tokens after each token
         recent = (1 - self.decay) * (self.decay**later * p).sum(axis=-1)
         mean = self.decay**total * self.target + recent
         return np.asarray(np.clip(2 * self.target - mean, 0, 1))

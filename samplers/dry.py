@@ -13,9 +13,9 @@ from corelm.filters import change_logits, find_tokens, in_library_of, past_token
 
 Ids = NDArray[np.int64]
 FILTERED = 4
-"""Tokens of a match that are compared one by one before lengths are looked for."""
+"""The tokens that are compared one by one to rule out matches, before lengths are computed."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-"""Of hashes: odd, with bits all over."""
+"""The multiplier of the hashes: odd, with its set bits spread out."""
 
 
 class Dry(Sampler):
@@ -25,8 +25,8 @@ class Dry(Sampler):
     allowed_length, the logit of t falls by multiplier * base^(n - allowed_length); n is the longest
     for t, and 0 for a token that only occurred. A sequence breaker ends the comparison: n counts
     only tokens after the last breaker, and a breaker itself is never lowered. A breaker word that
-    the model's vocabulary lacks is skipped. The matches are those of the Z-function of the
-    reversed context.
+    the model's vocabulary lacks is skipped. The matches follow from the Z-function of the reversed
+    context.
 
     Source: p-e-w 2024, text-generation-webui pull request 5677; the linear time as in
     koboldcpp pull request 982 by pi6am.
@@ -107,20 +107,20 @@ def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1)
 
 
 def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tuple[Ids, Ids]:
-    """Return the longest match between the beginning and a rest, for each group of places.
+    """Return the longest match of a suffix with the beginning, for each group of places.
 
-    By bisection over polynomial hashes: a few array operations, where the Z-function takes a step
-    of Python for each token. Where two parts have equal hashes by accident, a length is too large,
-    never too small, so the caller compares the tokens of the longest matches alone.
+    It bisects over polynomial hashes: a few array operations instead of the Z-function's Python
+    step for each token. A hash collision makes a length too large, never too small, so the caller
+    needs to compare the tokens of the longest matches only.
 
     Args:
         sequence: ids.
-        places: where rests begin.
+        places: the positions at which the suffixes begin.
         which: the group of each place.
         limit: the largest length.
 
     Returns:
-        (groups,): the lengths, and a place of each.
+        (groups,): the lengths, and a place with each length.
     """
     powers = np.full(len(sequence) + 1, MULTIPLIER)
     powers[0] = 1
@@ -130,7 +130,7 @@ def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tupl
     longest, at = np.zeros((2, which.max() + 1), np.int64)
     while True:
         np.maximum.at(longest, which, low)
-        left = high >= longest[which]  # the others can't be the longest any more
+        left = high >= longest[which]  # the other places can't have the longest match
         places, which, low, high = (x[left] for x in (places, which, low, high))
         if (low == high).all():
             break
@@ -142,16 +142,16 @@ def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tupl
 
 
 def z_function(sequence: Sequence[int]) -> list[int]:
-    """Return for each place the length of the match between the rest and the beginning.
+    """Return the length of the match between the suffix at each place and the sequence.
 
-    The first place has 0.
+    At the first place it is 0.
 
     Source: Gusfield 1997, Algorithms on strings, trees and sequences, section 1.4.
     """
     z = [0] * len(sequence)
-    left = right = 0  # the match seen so far that ends last is sequence[left:right]
+    left = right = 0  # sequence[left:right] is the match that ends last so far
     for i in range(1, len(sequence)):
-        # Inside that match the text repeats its beginning, so a comparison was made before.
+        # Inside that match the text repeats its beginning, so the tokens were compared before.
         same = min(z[i - left], right - i) if i < right else 0
         while i + same < len(sequence) and sequence[same] == sequence[i + same]:
             same += 1

@@ -20,8 +20,8 @@ class Force(Mask):
     words, and before them, nothing changes. If a token is impossible already, the most likely one
     stays instead.
 
-    With `unless`, nothing is forced where that text has come later, and `since` counts again only
-    behind it. So `since="<think>", unless="</think>"` limits how long a model thinks.
+    With `unless`, nothing is forced once that text has come later, and `since` counts again only
+    after it. So `since="<think>", unless="</think>"` limits how long a model thinks.
 
     Related: phase, min_length, ban.
 
@@ -71,7 +71,7 @@ class Force(Mask):
         return np.array([read - self._place(row, context, count) for row in context.tokens])
 
     def _place(self, row: NDArray[np.int64], context: Context, count: int) -> int:
-        """Return the number of tokens of a row that come before its words; too many if none do."""
+        """Return the position at which a row's words begin; beyond the row if they never do."""
         never, place = len(row) + 1, -1 - count
         if self.unless:
             found = find_in_turn(row, (self.since, self.unless), context.vocabulary)

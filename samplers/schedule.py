@@ -95,7 +95,7 @@ def _stage(first: Sampler, last: Sampler, w: float) -> Sampler | None:
     values: dict[str, Any] = {}
     for p in first.parameters():
         a, b = getattr(first, p.name), getattr(last, p.name)
-        if a == b:  # also where no number lies between, such as two equal lists
+        if a == b:  # also if nothing lies in between, such as for two equal lists
             continue
         if p.is_nested:
             values[p.name] = _between(a, b, w)

@@ -59,7 +59,7 @@ class TailFree(Sampler):
         share = xp.cumulative_sum(bends, axis=-1)
         total = share[..., -1:]
         before = xp.astype(at_least(self.z * total, share), xp.int32)
-        # Without a bend, rounding alone would say where the tail begins.
+        # Without a bend, rounding alone would decide where the tail begins.
         count = xp.where(total > STRAIGHT, 1 + xp.sum(before, axis=-1, keepdims=True), size)
         return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 

@@ -11,7 +11,7 @@ from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import logit_std, within_nats
 
 ALL = 1e30
-"""More standard deviations than any logit can be away: that is at most the root of their number."""
+"""More standard deviations than lie between any two logits: at most the root of their number."""
 
 
 class TopNSigma(Sampler):

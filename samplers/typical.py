@@ -11,7 +11,7 @@ from corelm.filters import typical
 class Typical(Sampler):
     """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
 
-    A token is the more typical, the nearer its surprisal -ln p_i is to the entropy; ties go to
+    The nearer a token's surprisal -ln p_i is to the entropy, the more typical the token; ties go to
     the lowest id. The most likely token may be removed. p = 1 switches it off.
 
     Source: Meister, Pimentel, Wiher, Cotterell 2022, Locally typical sampling,

@@ -81,8 +81,11 @@ def test_a_fork_of_a_wrapper_is_such_a_wrapper_and_counts_by_itself():
 
 
 def test_wrapped_sessions_join_wrapped_ones_and_others():
+    class Local(SessionWrapper):
+        """A class of its own, as in a function that starts sessions."""
+
     session = Noting(TOY.start([[3]]))
-    session.join(Noting(TOY.start([[4, 5]])))
+    session.join(Local(Noting(TOY.start([[4, 5]]))))
     session.join(TOY.start([[6]]))
     assert np.array_equal(session.next_logits(), TOY.start([[3], [4, 5], [6]]).next_logits())
 

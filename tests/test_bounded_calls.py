@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from corelm.bounded_calls import BoundedCalls, TooMuchError
-from corelm.errors import UsageError
+from corelm.bounded_calls import BoundedCalls
+from corelm.errors import TooMuchError, UsageError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds memory")
 
@@ -56,5 +56,5 @@ def test_modules_of_the_working_folder_are_not_imported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     calls = BoundedCalls(seconds=1)
-    assert calls.call("corelm.interop.chat_template:rendered", "{{ 1 }}", {}, []) == "1"
+    assert calls.call("corelm.interop.chat_template:rendered", "{{ 1 }}", {"messages": []}) == "1"
     calls.close()

@@ -17,7 +17,7 @@ import pytest
 import corelm
 from corelm import Ancestral, Decoder, DecodingTask, RandomStream
 from corelm.registry.registry import registry
-from corelm.registry.strategies import strategy
+from corelm.registry.strategies import Strategy
 from corelm.testing import ToyModel, g_test, text_probabilities
 
 pytestmark = pytest.mark.slow
@@ -122,7 +122,7 @@ ONE_A_RUN = ("arithmetic", "stochastic_beam")
 
 @cache
 def decoder(name: str) -> Decoder:
-    return strategy(DEFINITIONS.get(name, (name,))[0]).decoder or Ancestral()
+    return Strategy.of(DEFINITIONS.get(name, (name,))[0]).decoder or Ancestral()
 
 
 NAMES = sorted(

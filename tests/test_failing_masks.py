@@ -12,7 +12,7 @@ from corelm import Context, Mask, Sampler, Switch, param
 from corelm.cli import main
 from corelm.cli.exit_codes import FAILED, PARTLY_FAILED
 from corelm.errors import SamplerError
-from corelm.runs import Endings, Texts, strategy
+from corelm.runs import Endings, Strategy, Texts
 from corelm.scaling.text_batches import WritePrompts
 from corelm.testing import ToyModel
 
@@ -69,7 +69,7 @@ def stream(sampler: Sampler):
 
 
 def write(sampler: Sampler):
-    texts = Texts("the", strategy(sampler | GREEDY), LENGTH, 2, 3, Endings())
+    texts = Texts("the", Strategy.of(sampler | GREEDY), LENGTH, 2, 3, Endings())
     return WritePrompts(((texts, range(2)),), 0)(ToyModel())
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import corelm
 import corelm.abilities
@@ -40,7 +45,7 @@ LAYERS = (
     | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits", "token_texts"}
-    | {"validation"},
+    | {"session_wrapper", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},
@@ -56,7 +61,7 @@ START = {"__main__", ""}
 """The package itself, and the start of the command line."""
 
 PUBLIC = {
-    "corelm": set(corelm.__all__) | {"filters", "native"},
+    "corelm": set(corelm.__all__) | corelm._IN_PACKAGES | {"filters", "native"},
     "corelm.abilities": set(corelm.abilities.__all__),
     "corelm.bundles": set(corelm.bundles.__all__),
     "corelm.commands": set(corelm.commands.__all__),
@@ -152,6 +157,24 @@ def is_public(imported: Import) -> bool:
     return known is not None and set(imported.names) <= known
 
 
+def private_attributes(file: Path) -> Iterator[str]:
+    """Yield the attributes that a file uses of a public module, and that the module doesn't list.
+
+    Such a module is a public name itself, as `printable` of `corelm.runs` is.
+    """
+    rooms: dict[str, ModuleType] = {}
+    for imported in imports_of(file):
+        for name in imported.names if imported.module in PUBLIC else ():
+            value = getattr(importlib.import_module(imported.module), name, None)
+            if isinstance(value, ModuleType) and name not in {"filters", "native", "plot"}:
+                rooms[name] = value
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            room = rooms.get(node.value.id)
+            if room and node.attr not in room.__all__ and hasattr(room, node.attr):
+                yield f"{room.__name__}.{node.attr}"
+
+
 def in_the_heart(file: Path) -> bool:
     return room_of(module_of(file)) not in START
 
@@ -166,6 +189,31 @@ def test_the_heart_imports_downwards_and_no_package():
         for module, _ in of_corelm(file):
             assert module != "corelm", f"{mine} imports corelm, not a module of it"
             assert layer_of(module) <= layer_of(mine), f"{mine} imports {module}"
+
+
+def named(file: Path) -> str:
+    """Return the name by which a file is imported, wherever in the repository it lies."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    if parts[0] == "samplers":
+        parts = ("corelm_samplers", *parts[1:])
+    return ".".join(part for part in parts[2 * (parts[0] == "plugins") :] if part != "__init__")
+
+
+def graph_of(files: Iterable[Path]) -> dict[str, set[str]]:
+    """Return the modules that each module imports, at its top or in its functions."""
+    modules = {named(file): file for file in files}
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        graph[module] = set()
+        for imported in imports_of(file):
+            inside = {f"{imported.module}.{name}" for name in imported.names} & modules.keys()
+            graph[module] |= (inside or {imported.module} & modules.keys()) - {module}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Late imports count: a circle that they hide can only be understood as one piece."""
+    TopologicalSorter(graph_of([*MODULES, *SAMPLERS, *PLUGINS])).prepare()
 
 
 def test_packages_import_public_names_and_the_packages_that_they_build_on():
@@ -193,6 +241,7 @@ def test_samplers_and_plugins_import_public_names_alone():
         for imported in imports_of(file):
             if imported.package == "corelm":
                 assert is_public(imported), f"{file} imports {imported.names} of {imported.module}"
+        assert not [*private_attributes(file)], file
 
 
 def test_the_core_imports_no_sampler_and_no_plugin():
@@ -240,4 +289,16 @@ def test_the_rules_see_what_they_forbid(tmp_path):
     ]
     assert modules_imported(imports_of(file)[-1]) == {"corelm.models.corpus"}
     assert not is_public(Import("corelm", ("_LATER",), True))
+    other = tmp_path / "other.py"
+    other.write_text("from corelm.runs import printable\nprintable.shown(printable.MOST_NAMES)\n")
+    assert [*private_attributes(other)] == ["corelm.printable.MOST_NAMES"]
     assert layer_of("corelm.decoding.state") < layer_of("corelm.registry.registry")
+
+
+def test_a_circle_of_late_imports_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("import other\n")
+    other.write_text("def late():\n    from one import name\n")
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph_of([one, other])).prepare()

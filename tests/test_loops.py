@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from corelm_report.metrics.text_figures import loops
 
-from corelm.generation.endings import ends_in_loop
+from corelm.generation.endings import Endings
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ from corelm.generation.endings import ends_in_loop
 def test_the_number_of_repeats_of_the_last_phrase(tokens, most):
     """A text ends in a loop of up to so many repeats, and of no more."""
     repeats = range(2, 8)
-    assert [ends_in_loop(tokens, n) for n in repeats] == [n <= most for n in repeats]
+    assert [Endings.in_loop(tokens, n) for n in repeats] == [n <= most for n in repeats]
     assert loops([tokens]).tolist() == [most >= 3]

@@ -9,9 +9,9 @@ from corelm.printable import (
     did_you_mean,
     message_of,
     one_line,
-    printable,
     reason_of,
     shown,
+    strip_controls,
 )
 
 
@@ -29,7 +29,7 @@ from corelm.printable import (
     ],
 )
 def test_control_characters_are_removed(text, expected):
-    assert printable(text) == expected
+    assert strip_controls(text) == expected
 
 
 def test_one_line_has_single_spaces():

@@ -38,35 +38,18 @@ NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.tes
 VALUES = {"API_VERSION", "Array", "hookimpl"}
 """Public names that are no class or function: their comment is in the module."""
 
-IMPORTED_LATER = {
-    "EngineSettings",
-    "Explanation",
-    "Report",
-    "ExplainedStage",
-    "ExplainedToken",
-    "compare",
-    "explain",
-    "from_settings",
-    "lint",
-    "preset",
-    "presets",
-    "reweight_distribution",
-    "to_settings",
-}
+IMPORTED_LATER = {"Explanation", "explain", "lint", "reweight_distribution"}
 """Public names that are imported when they are first asked for."""
 
 NO_EXAMPLE = {
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
-    "EngineSettings": "a record, seen in the example of from_settings",
     "Explanation": "a record, seen in the example of explain",
-    "ExplainedToken": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
     "LanguageModel": "a protocol",
     "ParameterError": "the example of param shows one",
     "Session": "a protocol",
-    "ExplainedStage": "a record, seen in the example of explain",
     "StatelessModel": "a protocol",
     "Step": "a record, seen in the example of stream",
     "DecodingTask": "a record that decoders are given",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.decoding.random_stream import BLOCK, RandomStream, fresh_seed
+from corelm.decoding.random_stream import BLOCK, RandomStream
 from corelm.errors import UsageError
 
 
@@ -70,7 +70,7 @@ def test_no_samples_need_no_numbers():
 
 
 def test_fresh_seeds_differ_and_are_short():
-    seeds = {fresh_seed() for _ in range(20)}
+    seeds = {RandomStream.fresh_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**32 for seed in seeds)
 

@@ -10,8 +10,11 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import corelm
 
 RECORDED = Path(__file__).with_name("recorded_names.txt")
 MODULES = (
@@ -22,13 +25,22 @@ MODULES = (
 
 
 def names() -> Iterator[str]:
-    """Yield a line for each public name, and for each public member of a class."""
+    """Yield a line for each public name, and for each public member of a class or a module."""
     for module in MODULES:
-        for name in sorted(importlib.import_module(module).__all__):
-            value = getattr(importlib.import_module(module), name)
-            yield f"{module}.{name}{signature(value)}"
-            if inspect.isclass(value):
-                yield from (f"    {line}" for line in members(value))
+        yield from described(importlib.import_module(module), f"{module}.")
+    for name in sorted(corelm._IN_PACKAGES):
+        yield f"corelm.{name}{signature(getattr(corelm, name))}"
+
+
+def described(module: ModuleType, prefix: str) -> Iterator[str]:
+    """Yield a line for each public name of a module, and the lines of its members."""
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        yield f"{prefix}{name}{signature(value)}"
+        if inspect.ismodule(value):
+            yield from (f"    {line}" for line in described(value, "."))
+        elif inspect.isclass(value):
+            yield from (f"    {line}" for line in members(value))
 
 
 def members(cls: type) -> Iterator[str]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import ModelOutputError
+from corelm.errors import ModelOutputError, UsageError
+from corelm.generation.prompts import default_prompt
 from corelm.stateless_model import lifted
 from corelm.testing import MODEL_LAWS, ToyModel
 
@@ -38,6 +39,12 @@ class Cycle:
         p = np.full((len(tokens), 3), 0.125)
         p[np.arange(len(tokens)), (np.asarray(tokens)[:, -1] + 1) % 3] = 0.75
         return p
+
+
+def test_a_text_that_it_has_no_tokens_for_is_refused_in_a_sentence():
+    with pytest.raises(UsageError, match="the model has no tokens for 'x': substring not found"):
+        corelm.generate(Cycle(), "x", sampler="greedy", length=1)
+    assert default_prompt(lifted(Cycle())) == "a"
 
 
 class HookOf:

@@ -6,7 +6,9 @@ parameters: then it needs an example.
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,42 +23,20 @@ from corelm.stages import apply
 from corelm.testing import ToyModel
 
 EXAMPLES = {
-    "adaptive_p": "adaptive_p(target=0.3)",
-    "ban": "ban(words=('w1', 'w5'))",
     "break_loop": "break_loop(words=('w2',))",
     "choice": "choice(words=('w5 w1 w5 w7 w1 w2', 'w5 w1 w5 w7 w1 w3 w4', 'w2 w3'))",
-    "dry": "dry(multiplier=0.8, base=2, allowed_length=1)",
-    "dynamic_temperature": "dynamic_temperature(t_min=0.5, t_max=1.5)",
-    "edt": "edt(theta=0.5)",
-    "epsilon": "epsilon(epsilon=0.01)",
-    "eta": "eta(epsilon=0.05)",
-    "force": "force(words=('w2',))",
-    "frequency_penalty": "frequency_penalty(penalty=0.7)",
     "green_list": "green_list(key='a secret text')",
     "gumbel_max": "gumbel_max(key='a secret text')",
     "lark": "lark(grammar='start: /w[0-9]+( w[0-9]+)*/')",
-    "length_bias": "length_bias(weight=0.5)",
-    "logit_bias": "logit_bias(bias={'w3': 1.5, 7: -2})",
-    "min_length": "min_length(n=9)",
-    "min_p": "min_p(p=0.1)",
-    "no_repeat_ngram": "no_repeat_ngram(n=2)",
-    "phase": "phase(start=1, end=0, outside=top_p(p=0.9) | temperature(t=0.7))",
-    "presence_penalty": "presence_penalty(penalty=0.7)",
-    "quadratic": "quadratic(factor=0.2, curve=2)",
     "regex": "regex(pattern='w[57]( w[0-9])*')",
-    "repetition_penalty": "repetition_penalty(penalty=1.5)",
-    "schedule": "schedule(first=temperature(t=1.5), last=temperature(t=0.5))",
     "synthid": "synthid(keys='a secret text')",
-    "tail_free": "tail_free(z=0.95)",
-    "temperature": "temperature(t=0.7)",
-    "top_a": "top_a(a=0.5)",
-    "top_h": "top_h(h=0.8)",
-    "top_k": "top_k(k=40)",
-    "top_p": "top_p(p=0.9)",
-    "typical": "typical(p=0.8)",
-    "xtc": "xtc(probability=0.5, threshold=0.02)",
+} | {
+    file.stem.removeprefix("test_"): example
+    for file in (Path(__file__).parent / "samplers").glob("test_*.py")
+    for example in re.findall(r'^EXAMPLE = "(.+)"$', file.read_text("utf-8"), re.MULTILINE)
 }
-"""Samplers whose defaults change nothing, or that need parameters."""
+"""Samplers whose defaults change nothing, or that need parameters; a built-in one has its own in
+its test."""
 FLAT = {"adaptive_p", "choice", "greedy", "gumbel_max", "min_k", "p_less", "uniform"}
 """Samplers that leave one token here, or almost equally likely ones."""
 NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _OfMainThread:
-    """A stream for the main thread; what other threads write goes to standard error."""
+    """A stream for the main thread; other threads write to standard error instead."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -41,10 +41,10 @@ class _OfMainThread:
 
 
 def _separate_output() -> None:
-    """Redirect descriptor 1 to standard error for good, and give `sys.stdout` one of its own.
+    """Redirect descriptor 1 to standard error, and give `sys.stdout` a descriptor of its own.
 
-    A thread that a plugin started at its import may write at any time. A terminal stays as it is:
-    `input` edits lines only where `sys.stdout` is the terminal itself, and no document is damaged.
+    So a thread that a plugin starts can't write into the product. A terminal stays as it is: there,
+    `input` edits lines only if `sys.stdout` is the terminal, and no document can be damaged.
     """
     if sys.stdout is None or sys.stderr is None or sys.stdout.isatty():
         return

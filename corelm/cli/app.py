@@ -102,7 +102,7 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _with_hyphens(name: str) -> str:
-    """Read `--t_min` as `--t-min`."""
+    """Return an option's name with hyphens: `--t_min` is `--t-min`."""
     return name.replace("_", "-")
 
 

@@ -19,6 +19,8 @@ from corelm.cli.output import messages
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 
+__all__ = ["DONE", "FAILED", "PARTLY_FAILED"]
+
 PACKAGES = {
     "arithmetic": "corelm-arithmetic",
     "backtrack": "corelm-backtrack",

@@ -32,9 +32,10 @@ from corelm.models.identity import identity_of
 from corelm.printable import counted
 from corelm.registry.strategies import parts
 from corelm.scaling.code_digests import as_settings, code_of
-from corelm.scaling.executor import Executor, ExecutorChoice, choose
+from corelm.scaling.executor import ExecutorChoice, choose
 from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
+from corelm.scaling.units import Executor
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ class Destination:
 
 SUFFIX = ".parquet"
 ROWS = 2**14
-"""The number of texts in a row group, the most in memory at a time."""
+"""The number of texts in a Parquet row group; no more are in memory at a time."""
 
 PART = ".part"
 """The end of the name of a file that isn't whole."""
 LIMIT = 2**24
-"""Bytes of the settings at most."""
+"""The largest size of stored settings, in bytes."""
 logger = logging.getLogger("corelm")
 
 
@@ -158,10 +159,10 @@ def stored_settings(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[TextFile]:
-    """Open a file of texts; give it its name at the end, unless something fails.
+    """Open a file of texts, which gets its final name at the end if nothing fails.
 
-    Until then it has `.part` behind its name, and holds lines of JSON. A `.parquet`
-    file is written from these at the end.
+    Until then its name ends in `.part`, and it holds lines of JSON. At the end, a `.parquet` file
+    is converted from these lines.
 
     Args:
         path: the file.
@@ -203,7 +204,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 
 @contextmanager
 def _growing(part: Path, samples: int) -> Iterator[TextFile]:
-    """Open an unfinished file behind its last whole batch; sync it unless something fails."""
+    """Open an unfinished file after its last whole batch; sync it if nothing fails."""
     size, written, reasons = _whole(part, samples)
     with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
@@ -231,7 +232,7 @@ def _check(path: Path) -> None:
         if place.exists() and not place.is_file():
             raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
     for work in (part, _settings_of(path), _lock_of(part)):
-        if work.is_symlink():  # whoever made it chose the file that would be overwritten
+        if work.is_symlink():  # another user may have made it to overwrite the target
             raise UsageError(
                 f"{str(work)!r} is a link, and unfinished texts are written into files of their "
                 "own; delete it"
@@ -257,12 +258,13 @@ def _locked(part: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            os.unlink(lock.lock_file)  # while held: later it may be another process's
+            # Before the release: after it, another process may hold this file.
+            os.unlink(lock.lock_file)
         lock.release()
 
 
 def _whole(part: Path, samples: int) -> tuple[int, int, Counter[str]]:
-    """Return the bytes, the number and the finish reasons of the texts in whole batches.
+    """Return the size in bytes, the number and the finish reasons of the texts in whole batches.
 
     A killed process may leave a part of a batch, and a torn line.
     """

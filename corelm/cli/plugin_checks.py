@@ -21,11 +21,11 @@ from corelm.registry.registry import Registry
 from corelm.validation import fault_of_result
 
 Called = Callable[[Offer], str]
-"""A function that calls an offer once, and returns the fault of the result."""
+"""A function that calls an offer once and returns what is wrong with the result, or ""."""
 
 
 def misnamed(registry: Registry) -> Iterator[str]:
-    """Yield a fault for each entry point that isn't named after anything that it offers."""
+    """Yield a message for each entry point that has the name of nothing that it offers."""
     offered_by: dict[tuple[str, str], set[str]] = {}
     for offer in (offer for hook in registry.checks for offer in registry.offers(hook)):
         offered_by.setdefault(_module(offer.source), set()).add(offer.name)
@@ -47,7 +47,7 @@ def _module(source: Source) -> tuple[str, str]:
 
 
 def failing(registry: Registry) -> Iterator[str]:
-    """Yield a fault for each sampler and decoder that fails on a small distribution."""
+    """Yield a message for each sampler and decoder that fails on a small distribution."""
     calls: tuple[tuple[str, Called, list[Offer]], ...] = (
         ("sampler", _call_sampler, registry.samplers()),
         ("decoder", _call_decoder, registry.decoders()),
@@ -59,7 +59,7 @@ def failing(registry: Registry) -> Iterator[str]:
 
 
 def _refused_default(offer: Offer) -> str:
-    """Return the fault of a parameter whose default breaks its own rule, or ""."""
+    """Return a message if a parameter's default breaks the parameter's own rule, else ""."""
     for parameter in offer.value.parameters():
         try:
             if parameter.default is not MISSING:
@@ -70,12 +70,12 @@ def _refused_default(offer: Offer) -> str:
 
 
 def _fault(call: Callable[[], str]) -> str:
-    """Return the fault of a call: what it returns, or the error that it raises."""
+    """Return the message that the call returns, or the text of the error that it raises."""
     try:
         with plugin_errors(), stdout_to_stderr(), np.errstate(all="ignore"):
             return call()
     except PluginError as error:
-        # Some need parameters, or words that this vocabulary lacks: that is no fault.
+        # Some need parameters, or words that this vocabulary lacks: that isn't a mistake.
         return "" if isinstance(error.__cause__, UsageError) else f"failed in a call: {error}"
 
 

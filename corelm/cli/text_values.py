@@ -17,14 +17,14 @@ PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 
 
 class _AsText:
-    """Leaves the values of options as they are.
+    """A mixin for Typer's commands that keeps the values of options as text.
 
     Typer converts each value with pydantic, whose import takes longer than the import of Typer.
     corelm's parameters convert text themselves, so the conversion is skipped.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options, which leave their values as they are."""
+        """Return the options, each with its conversion switched off."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:  # Typer may ask twice for the same objects
             if not isinstance(parameter.process_value, _Unconverted):
@@ -72,7 +72,7 @@ def application(
 
 
 class _Unconverted:
-    """Replaces `process_value` of one option; a missing argument is left to Typer's own."""
+    """A `process_value` without conversion; Typer's own reports a missing argument."""
 
     def __init__(self, parameter: Any) -> None:
         self._parameter = parameter

@@ -13,7 +13,7 @@ from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, surprisals
 
 MOST_ROOM = 1024
-"""Tokens for which room is made at once; a longer text grows by doubling."""
+"""The most tokens to allocate in advance; for a longer text the arrays double."""
 
 
 class ContextBuilder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from corelm.decoding.step import model_surprisals
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.arrays import is_masked
@@ -24,6 +25,9 @@ class ModelLogits:
     def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
         self._size = len(vocabulary)
         self._never = never_drawn(vocabulary, unknown)
+
+    surprisals = staticmethod(model_surprisals)
+    """The surprisals of any tokens under such logits."""
 
     def __call__(self, logits: Array, step: int) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.

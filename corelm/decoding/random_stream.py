@@ -46,6 +46,13 @@ class RandomStream:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @staticmethod
+    def fresh_seed() -> int:
+        """Return a random seed that is short enough to type again."""
+        import secrets  # late: it imports hashing, which a run with a seed does without
+
+        return secrets.randbelow(2**32)
+
     def with_samples(self, samples: Sequence[int]) -> RandomStream:
         """Return the numbers of other samples of the same seed and prompt."""
         return RandomStream(self.seed, samples, self.prompt)
@@ -82,10 +89,3 @@ def _whole(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise UsageError(f"the {name} must be a whole number of at least 0, not {value!r}")
     return int(value)
-
-
-def fresh_seed() -> int:
-    """Return a random seed that is short enough to type again."""
-    import secrets  # late: it imports hashing, which a run with a seed does without
-
-    return secrets.randbelow(2**32)

@@ -192,7 +192,7 @@ class Decoding:
         return self._drawn_step(_read_only(tokens), _read_only(surprisal))
 
     def step(self, tokens: Ids) -> Step:
-        """Return the step in which a decoder takes these tokens from the last distributions.
+        """Return the step that takes these tokens from the last distributions.
 
         Args:
             tokens: (batch,) ids.
@@ -213,7 +213,7 @@ class Decoding:
         return self._last
 
     def _refuse_restored(self, tokens: Ids, model_logits: Array) -> None:
-        """Raise if a token is drawn that the model rules out, such as padding."""
+        """Raise if a drawn token is one that the model rules out, such as padding."""
         # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
         for row, token in enumerate(tokens.tolist()):
             if model_logits[row, token] == -np.inf:
@@ -251,7 +251,7 @@ class Decoding:
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""
         drawn = self._drawn
-        # The draw has computed these surprisals; another pass over the rows would give the same.
+        # The draw has already computed these surprisals.
         if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
             surprisal = drawn[1]
         else:

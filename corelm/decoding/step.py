@@ -55,7 +55,7 @@ class Step:
     def __post_init__(self) -> None:
         unchanged = self.logits is self.model_logits
         protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
-        if unchanged:  # one array stays one, so that `entropy` can tell
+        if unchanged:  # `entropy` tests if both are one array: keep them one
             vars(self)["logits"] = self.model_logits
 
     @classmethod
@@ -70,7 +70,7 @@ class Step:
         return cls(steps[0].position, *columns)  # type: ignore[arg-type]
 
     def select(self, rows: NDArray[np.int64]) -> Step:
-        """Return the step of some rows, in this order."""
+        """Return the step of these rows only, in this order."""
         columns = (getattr(self, name) for name in COLUMNS)
         parts = (None if column is None else column[rows] for column in columns)
         return Step(self.position, *parts)  # type: ignore[arg-type]
@@ -165,6 +165,6 @@ class NextLogits:
         return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
 
     def select(self, rows: NDArray[np.int64]) -> NextLogits:
-        """Return the distributions of some rows, in this order."""
+        """Return the distributions of these rows only, in this order."""
         parts = (self.model_logits, self.logits, self.allowed, self.fell_back)
         return NextLogits(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]

@@ -78,7 +78,8 @@ class ConstrainedText:
             mass = mass_of(step.allowed[row], step.model_distribution[row])
         self.masses.append(mass)
         self.fallbacks += step.fell_back is not None and bool(step.fell_back[row])
-        self._width = step.model_logits.shape[-1]  # of some engines more than there are tokens
+        # An engine's model may have more logits than tokens.
+        self._width = step.model_logits.shape[-1]
         self._tokens.append(int(step.tokens[row]))
         self._surprisals.append((float(step.surprisal[row]), float(step.model_surprisal[row])))
         return mass
@@ -89,7 +90,7 @@ class ConstrainedText:
         Raises:
             SamplerError: a mask failed.
         """
-        # No step has this answer: nothing was drawn after the last token.
+        # No step knows it: nothing was drawn after the last token.
         ends = list(self._vocabulary.ends)
         if not ends:
             return False

@@ -19,7 +19,7 @@ from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
-from corelm.generation.generate import BATCH, Texts
+from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prefix_cache import PrefixCache
 from corelm.generation.prompts import encoded
@@ -27,11 +27,11 @@ from corelm.generation.shared_session import SessionView, SharedSession, ViewedM
 from corelm.language_model import LanguageModel, Session
 
 PIECE = 512
-"""Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
-other texts waiting for their next token."""
+"""The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
+waiting for their next token."""
 
 AHEAD = 4 * BATCH
-"""Requests that are added, at most, before the first of them has ended."""
+"""The most requests to add before the first of them has ended."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class ContinuousBatch:
     Args:
         model: the language model.
         rows: the largest number of texts that grow at once; requests beyond it wait their turn.
-        piece: tokens of prompts that are read in one step at most. A prompt beyond the model's
-            context is read at once: the model sees one window of it.
+        piece: the most prompt tokens to read in one step. A prompt longer than the model's context
+            is read in one piece: the model sees only its last window.
         prefixes: prompts that were read before; by default none are kept.
 
     Example:
         >>> from corelm.generation.endings import Endings
-        >>> from corelm.registry.strategies import strategy
+        >>> from corelm.registry.strategies import Strategy
         >>> from corelm.testing import ToyModel
         >>> batch = ContinuousBatch(ToyModel())
         >>> for prompt in ("the", "the cat"):
-        ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))
+        ...     _ = batch.add(Texts(prompt, Strategy.of("greedy"), 3, 1, 1, Endings()))
         >>> while batch:
         ...     for request in batch.step():
         ...         if request.is_finished:
@@ -75,6 +75,12 @@ class ContinuousBatch:
          cat sat on
          sat on the
     """
+
+    batches = staticmethod(batches)
+    """The indices of n samples, in batches that are decoded together."""
+
+    ROWS = BATCH
+    """The texts that grow at once by default."""
 
     def __init__(
         self,
@@ -108,6 +114,33 @@ class ContinuousBatch:
         request = BatchedTexts(self._model, texts, samples, measured)
         self._waiting.append(request)
         return request
+
+    @classmethod
+    def in_order(
+        cls,
+        model: LanguageModel,
+        requests: Iterable[tuple[Texts, Sequence[int]]],
+        measured: bool = False,
+        rows: int = BATCH,
+    ) -> Iterator[BatchedTexts]:
+        """Write the texts of requests together; yield each request in order, when it has ended.
+
+        Args:
+            model: the language model.
+            requests: texts, and the indices of the samples to write of each.
+            measured: keep a `TokenRecord` for each token.
+            rows: the largest number of texts that grow at once.
+        """
+        batch, left = cls(model, rows), iter(requests)
+        order: deque[BatchedTexts] = deque()
+        while True:
+            more = islice(left, AHEAD - len(order))
+            order += [batch.add(texts, samples, measured) for texts, samples in more]
+            if not order:
+                return
+            batch.step()
+            while order and order[0].is_finished:
+                yield order.popleft()
 
     def step(self) -> list[BatchedTexts]:
         """Draw a token of each growing text; return their requests, and requests that failed.
@@ -151,7 +184,7 @@ class ContinuousBatch:
                 self._running.append(self._waiting.popleft())
 
     def _has_room(self) -> bool:
-        """Return True if the next request fits; one that is too large for any batch is alone."""
+        """Return True if the next request fits; one too large for any batch is written alone."""
         rows = sum(len(request.open_texts.samples) for request in self._running)
         return rows == 0 or rows + len(self._waiting[0].open_texts.samples) <= self._rows
 
@@ -164,7 +197,7 @@ class ContinuousBatch:
             draw_together(self._shared, rows)
 
     def _advance(self) -> None:
-        """Give the session the tokens of all rows."""
+        """Append the drawn tokens of all rows to the session."""
         self._shared.advance([request.view for request in self._running if request.view])
 
 
@@ -179,7 +212,7 @@ class BatchedTexts:
         texts: the request.
         open_texts: the growing texts.
         step: the step of the last round; None if there was none.
-        is_finished: True if nothing is to come.
+        is_finished: True if all its texts have ended.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -236,11 +269,11 @@ class BatchedTexts:
             self._begin(self._shared_steps(self._view))
 
     def draw(self) -> None:
-        """Draw the next token of each text, or take those drawn in the common call."""
+        """Draw the next token of each text, or take the tokens drawn in the common call."""
         self.step = None
         try:
             self.step = next(self._steps, None)
-        except Exception as error:  # of a plugin: the other requests continue
+        except Exception as error:  # a plugin's error: the other requests continue
             self._fail(error)
         if self.step is None or None not in self.open_texts.finish_reasons:
             self.finish()
@@ -263,7 +296,7 @@ class BatchedTexts:
             self._session.extend(piece[None].copy())
         self.unread -= len(piece)
         if self.unread:
-            self._session.next_logits()  # read it now: a session may wait until it is asked
+            self._session.next_logits()  # a session may read the tokens only now
         elif fits:
             prefixes.keep(ids, self._session)
         return self._session
@@ -282,29 +315,3 @@ class BatchedTexts:
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.finish()
-
-
-def write_in_order(
-    model: LanguageModel,
-    requests: Iterable[tuple[Texts, Sequence[int]]],
-    measured: bool = False,
-    rows: int = BATCH,
-) -> Iterator[BatchedTexts]:
-    """Write the texts of requests together; yield each request in order, when it has ended.
-
-    Args:
-        model: the language model.
-        requests: texts, and the indices of the samples to write of each.
-        measured: keep a `TokenRecord` for each token.
-        rows: the largest number of texts that grow at once.
-    """
-    batch, left = ContinuousBatch(model, rows), iter(requests)
-    order: deque[BatchedTexts] = deque()
-    while True:
-        more = islice(left, AHEAD - len(order))
-        order += [batch.add(texts, samples, measured) for texts, samples in more]
-        if not order:
-            return
-        batch.step()
-        while order and order[0].is_finished:
-            yield order.popleft()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm.abilities import render_chat
-from corelm.decoding.random_stream import fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.generate import stream
@@ -16,8 +16,8 @@ from corelm.registry.strategies import Strategy
 class Conversation:
     """A conversation with a model that has a chat template.
 
-    Answer i has the random numbers of sample i of the seed, so that a conversation can be had
-    again, and an answer that was undone comes again.
+    Answer i has the random numbers of sample i of the seed. So a conversation can be repeated, and
+    an undone question gets the same answer.
 
     Args:
         model: the language model.
@@ -44,7 +44,7 @@ class Conversation:
     ) -> None:
         self._model, self.length = model, length
         self.strategy = strategy
-        self.seed: int = fresh_seed() if seed is None else seed
+        self.seed: int = RandomStream.fresh_seed() if seed is None else seed
         self.messages: list[dict[str, str]] = []
         if system:
             self.messages.append({"role": "system", "content": system})
@@ -58,7 +58,7 @@ class Conversation:
     def say(self, text: str) -> Iterator[Step]:
         """Send a message, and yield the steps of the answer, each with its text.
 
-        An answer that is not read to its end is kept as far as it was read.
+        If the steps are not read to the end, the part that was read is kept.
         """
         asked = {"role": "user", "content": text}
         prompt = render_chat(self._model.vocabulary, [*self.messages, asked])

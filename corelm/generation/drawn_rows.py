@@ -26,7 +26,7 @@ from corelm.stages import invalid_result, run_stages
 
 ALL = slice(None)
 OWN = "corelm_samplers."
-"""The package of corelm's own samplers, which a row's company never changes."""
+"""The package of corelm's own samplers, which treat a row alike in any batch."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class DrawnRows:
         return self._stream.at(self._position, None if is_whole else self._samples)
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
-        """Draw tokens for rows of this request, and of others with an equal key.
+        """Draw tokens for the rows of this request and of others with an equal key.
 
         Args:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
         """
         model_logits = self._prepare(logits, self._position)
-        past = np.empty((len(logits), 0), dtype=np.int64)  # which no stage reads
+        past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
         context = Context.of(past, vocabulary=self._vocabulary)
         sampler = self._texts.strategy.sampler
         result = run_stages(sampler, model_logits, context)
@@ -126,7 +126,7 @@ class DrawnRows:
             self._position, self._samples, tokens, step.model_logits[rows], step.logits[rows],
             step.surprisal[rows],
         )  # fmt: skip
-        vars(self._step)["entropy"] = drawn.entropy[rows]  # where the step would keep it
+        vars(self._step)["entropy"] = drawn.entropy[rows]  # where `Step.entropy` caches it
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]
         if self._position == self._texts.length or (grows is not None and not grows.any()):
@@ -138,7 +138,7 @@ class DrawnRows:
         self.view.extend(tokens)
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps; the tokens of a step that were not drawn with others are drawn here."""
+        """Yield the steps; draw the tokens of a step here if they weren't drawn with others'."""
         observers = registry()
         observed = observers.load_observers()
         while self.view is not None or self._step is not None:
@@ -183,7 +183,7 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
 
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
-    """Return the logits of all rows of some views, without a copy if these are neighbours."""
+    """Return the logits of the rows of these views, without a copy if the views are adjacent."""
     if span := neighbours(views):
         return shared.logits(*span)
     return np.concatenate([view.next_logits() for view in views])

@@ -41,8 +41,8 @@ class Endings:
         """Return the endings for these arguments of `generate`.
 
         Raises:
-            UsageError: a string that is empty or no text, an invalid pattern, or a number of
-                repeats below 2.
+            UsageError: a stop string that is empty or not a string, an invalid pattern, or fewer
+                repeats than 2.
         """
         strings = texts_in("a stop string", stop)
         if "" in strings:
@@ -63,33 +63,33 @@ class Endings:
         }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
-        """Return True if a text of these ids has come to a loop that ends it."""
-        return self.stop_loop is not None and ends_in_loop(tokens, self.stop_loop)
+        """Return True if a text of these ids ends in a loop that has the repeats of `stop_loop`."""
+        return self.stop_loop is not None and self.in_loop(tokens, self.stop_loop)
 
+    @staticmethod
+    def in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
+        """Return True if a text ends by repeating one phrase.
 
-def ends_in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
-    """Return True if a text ends by repeating one phrase.
+        The phrase has two or more tokens. The text may break off inside it, because the same loop
+        then ends in another phrase of that length. One token six times in a row is a phrase of two,
+        three times.
 
-    The phrase has two or more tokens. The text may break off inside it, because the same loop then
-    ends in another phrase of that length. One token six times in a row is a phrase of two, three
-    times.
+        Source: Holtzman et al. 2020, The curious case of neural text degeneration,
+        arXiv 1904.09751.
 
-    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
-    arXiv 1904.09751.
+        Args:
+            tokens: the ids of the text.
+            repeats: the number of times that the phrase occurs, at least 2.
 
-    Args:
-        tokens: the ids of the text.
-        repeats: the number of times that the phrase occurs, at least 2.
-
-    Example:
-        >>> ends_in_loop([9, 3, 4, 3, 4, 3, 4]), ends_in_loop([3, 4, 3, 4]), ends_in_loop([3] * 6)
-        (True, False, True)
-    """
-    end = len(tokens)
-    # The phrases are equal if all but the first equal all but the last. Few lengths pass the test
-    # of the last token, so this is fast enough for every token of a text.
-    return any(
-        tokens[-1] == tokens[-1 - size]
-        and tokens[end - (repeats - 1) * size :] == tokens[end - repeats * size : end - size]
-        for size in range(SHORTEST, end // repeats + 1)
-    )
+        Example:
+            >>> [Endings.in_loop(x) for x in ([9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3] * 6)]
+            [True, False, True]
+        """
+        end = len(tokens)
+        # The phrases are equal if all but the first equal all but the last. Few lengths pass the
+        # test of the last token, so this is fast enough for every token of a text.
+        return any(
+            tokens[-1] == tokens[-1 - size]
+            and tokens[end - (repeats - 1) * size :] == tokens[end - repeats * size : end - size]
+            for size in range(SHORTEST, end // repeats + 1)
+        )

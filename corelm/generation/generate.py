@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.decoder import Decoder
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
@@ -119,7 +119,7 @@ class Texts:
     def open(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
     ) -> OpenTexts:
-        """Return the texts of some samples, which have not begun.
+        """Return these samples as texts that have not begun.
 
         Args:
             model: the language model.
@@ -152,8 +152,8 @@ class Texts:
             independent: give each prompt the random numbers of its index, as in a report.
 
         Example:
-            >>> from corelm.registry.strategies import strategy
-            >>> texts = Texts("", strategy("greedy"), 3, 50, 1, Endings())
+            >>> from corelm.registry.strategies import Strategy
+            >>> texts = Texts("", Strategy.of("greedy"), 3, 50, 1, Endings())
             >>> for batch in texts.batches(["the", "a"]):
             ...     print([(part.prompt, samples) for part, samples in batch])
             [('the', range(0, 50)), ('a', range(0, 14))]
@@ -203,12 +203,12 @@ def stream(
         >>> print("".join(step.text for step in drawn))
          cat sat on
     """
-    chosen = fresh_seed() if seed is None else seed
+    chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
-    # Without the sampler: measuring its masks takes time, and no step shows it.
+    # Without the sampler, no masks are measured: that takes time, and no step shows the result.
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
     yield from open_texts.stream(texts.steps(model, (sample,)))
 
@@ -266,7 +266,7 @@ def generate(
         (' cat sat on', 'length', 0.0)
     """
     _check_count("n", n)
-    chosen = fresh_seed() if seed is None else seed
+    chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)

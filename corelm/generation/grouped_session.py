@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities import SessionWrapper, if_wrapped_can
+from corelm.abilities import if_wrapped_can
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array
@@ -19,10 +19,10 @@ Start = Callable[[Ids], Session]
 
 
 def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:
-    """Return a joinable session of rows of any lengths, made of sessions of equal rows.
+    """Return a joinable session of rows of any lengths, made of a session for each length.
 
-    A model whose own sessions take rows of one length gets the others by it. Rows of one length
-    are one session; a step runs each session by itself.
+    For a model whose own sessions take rows of one length only. Each step runs one session after
+    the other.
 
     Args:
         start: starts a session of (batch, time) ids, such as a method of the model. Sessions of
@@ -47,20 +47,20 @@ def start_rows(start: Start, tokens: ArrayLike) -> GroupedSession:
     return GroupedSession(start, sessions, [len(rows) for rows in groups], np.argsort(order))
 
 
-class GroupedSession(SessionWrapper):
-    """A joinable session of sessions of equal rows; `start_rows` returns one.
+class GroupedSession:
+    """A joinable session made of sessions of rows of one length; `start_rows` returns one.
 
-    It has the abilities of the first of them, which is its `wrapped`.
+    It has the abilities of the first session, which is its `wrapped`.
 
     Args:
         start: the function that started the sessions.
         sessions: at least one.
         sizes: the number of rows of each.
-        places: (batch,) the place of each row among the rows of all sessions.
+        places: (batch,) the index of each row in the concatenated rows of all sessions.
     """
 
     def __init__(self, start: Start, sessions: list[Any], sizes: list[int], places: Ids) -> None:
-        super().__init__(sessions[0])
+        self.wrapped: Any = sessions[0]
         self._start, self._sessions, self._sizes, self._places = start, sessions, sizes, places
 
     def next_logits(self) -> Array:
@@ -92,7 +92,7 @@ class GroupedSession(SessionWrapper):
         self._places, self.wrapped = np.argsort(order), self._sessions[0]
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of the same model after the own ones.
+        """Append the rows of another session of the same model.
 
         Raises:
             UsageError: a session of another model, or this session itself.
@@ -116,7 +116,7 @@ class GroupedSession(SessionWrapper):
 
     @if_wrapped_can
     def fork(self) -> GroupedSession:
-        """Return a session of the same rows; what happens to one doesn't change the other."""
+        """Return a copy of the session; a change to one of the two leaves the other as it is."""
         other = copy(self)
         other._sessions = [session.fork() for session in self._sessions]
         other.wrapped = other._sessions[0]
@@ -128,7 +128,7 @@ class GroupedSession(SessionWrapper):
         return self._in_order([session.hidden_states(count) for session in self._sessions])
 
     def _in_order(self, parts: list[Array]) -> Array:
-        """Return the rows of all sessions in the order of the rows."""
+        """Join the results of all sessions, in the order of this session's rows."""
         return parts[0][self._places] if len(parts) == 1 else np.concatenate(parts)[self._places]
 
     def _split(self, rows: NDArray[Any]) -> list[NDArray[Any]]:

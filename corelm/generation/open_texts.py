@@ -49,7 +49,7 @@ class Text:
             self._decode(token)
         self.value: str = ""
         """The text after the prompt."""
-        self._settled = 0  # characters that cannot belong to a stop string any more
+        self._settled = 0  # the number of characters that no stop string can still include
         self._taken = 0  # the characters that `take_settled` has returned
         self.stopped: bool = False
         """True once a stop string or pattern has appeared; the text ends before it."""
@@ -73,7 +73,7 @@ class Text:
         return self.value[start : self._taken]
 
     def _search(self, text: str) -> tuple[int | None, int]:
-        """Return where a text ends, or None, and the number of its characters that have settled."""
+        """Return the position where a text ends, or None, and its number of settled characters."""
         # From the settled characters on, or each token would search the whole text again.
         ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
         settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
@@ -142,7 +142,7 @@ class Generation(Displayable):
     is_cut_off: bool = False
 
     def pieces(self) -> Iterator[tuple[str, TokenRecord]]:
-        """Yield what each token adds to the text, without a stop string, and its record."""
+        """Yield the text that each token adds, without a stop string, and the token's record."""
         left = len(self.text)
         for step in self.steps:
             if left <= 0:
@@ -151,7 +151,7 @@ class Generation(Displayable):
             left -= len(step.text)
 
     def _parts(self) -> list[Passage]:
-        """Return the words, each with its figures."""
+        """Return the passage to display: the words, each with its figures."""
         drawn = [
             Word(text, step.model_surprisal, f"surprisal {step.model_surprisal:.2f} nats, drawn "
                  f"with {step.surprisal:.2f}; entropy {step.model_entropy:.2f}, after the sampler "
@@ -313,7 +313,7 @@ class OpenTexts:
         try:
             return text.is_cut_off()
         except SamplerError:
-            if self._failed:  # this error, or an earlier one, is on its way
+            if self._failed:  # this error, or an earlier one, is being raised
                 return False
             raise
 

@@ -12,9 +12,9 @@ from corelm.errors import UsageError
 from corelm.printable import shown
 
 TIMEOUT = 0.1
-"""Seconds that one search may take; the usual one takes microseconds."""
+"""The most seconds for one search; the usual one takes microseconds."""
 BURST, USUAL = 0.5, 1e-3
-"""Seconds that all searches of some patterns may take together, and for each search more."""
+"""The most seconds for all searches of a `TextPatterns`: a fixed budget, and more per search."""
 MOST_CHARACTERS = 1_000
 """The longest pattern: before its first search, `regex` prepares a literal in cubic time, which no
 timeout interrupts. 1,000 characters take a second, 10,000 ten minutes."""
@@ -73,13 +73,13 @@ class TextPatterns:
             start: the first character at which a match may begin.
 
         Returns:
-            The first character of the first match, or None; and the first character at which a
-            match begins or may begin when the text grows, or the length of the text.
+            The index at which the first match begins, or None; and the index at which a match
+            begins, or could begin once the text has grown: by default the length of the text.
 
         Raises:
             UsageError: the search takes more than a tenth of a second, or the searches so far more
                 than half a second and a millisecond each. A pattern that takes a little less for
-                each token would stop all that are written beside it.
+                each token would stop all texts that are written with it.
         """
         # A partial match reaches the end of the text: the next tokens decide if it is one.
         found = [match for each in self._compiled if (match := self._search(each, text, start))]
@@ -93,10 +93,11 @@ class TextPatterns:
         return min(matches, default=None), min([*matches, *begun], default=len(text))
 
     def _search(self, compiled: Any, text: str, start: int) -> Any:
-        """Return a match or, if there is none, the beginning of one at the end of the text."""
+        """Return a match or, if there is none, a partial match at the end of the text."""
         began = time.thread_time()
         try:
-            # Concurrent: other threads, such as a server's, run in the meantime.
+            # Concurrent: it releases the lock of the interpreter for other threads, such as a
+            # server's.
             found = compiled.search(text, start, partial=True, timeout=TIMEOUT, concurrent=True)
         except (TimeoutError, MemoryError):
             self._left = -1.0
@@ -135,7 +136,7 @@ def texts_in(thing: str, given: Sequence[str] | str) -> tuple[str, ...]:
 
 
 def _folded(text: str) -> str:
-    """Return the text without the difference of cases, in as many characters."""
+    """Return the text folded for case-insensitive comparison, with each character in its place."""
     if text.isascii():
         return text.lower()
     # Some characters fold to several, as ß to ss, which would shift the positions of matches.
@@ -143,7 +144,7 @@ def _folded(text: str) -> str:
 
 
 def _beginning(string: str, text: str, start: int) -> int:
-    """Return where the text ends in the beginning of a string; its length if it doesn't."""
+    """Return the position from which the text's end begins the string; else the text's length."""
     for position in range(max(start, len(text) - len(string) + 1), len(text)):
         if string.startswith(text[position:]):
             return position

@@ -1,4 +1,4 @@
-"""Prompts that were read before: a prompt that begins like one of them is read from there on."""
+"""Prompts that were read before; a new prompt is read only from the end of a common prefix."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from corelm.abilities import ForkableSession, can_fork, can_rewind
 from corelm.language_model import Session
 
 LEAST = 16
-"""Tokens that two prompts share at least, unless they are equal: to copy and rewind the session of
-a shorter prefix takes as long as to read it."""
+"""The shortest prefix that is reused, in tokens, unless two prompts are equal: to copy and rewind
+the session of a shorter one takes as long as to read it."""
 
 Ids = tuple[int, ...]
 
@@ -28,19 +28,19 @@ class Prefix:
 
 
 class PrefixCache:
-    """Sessions that have read a prompt, bounded in tokens, the least recently used gone first.
+    """A least-recently-used cache of sessions that have read a prompt, bounded in tokens.
 
     Only sessions that can be copied and rewound are kept. A text is the same to the last bit with
-    and without its prefix in the cache, as far as the model's sessions keep that law.
+    and without its prefix in the cache, if the model's sessions keep the laws of `corelm.testing`.
 
     Args:
-        tokens: tokens of all prompts together; 0 to keep none. A prompt of fewer than `LEAST`
-            counts as one of `LEAST`, since its session has logits too.
+        tokens: the most tokens of all prompts together; 0 to keep none. A prompt of fewer than
+            `LEAST` tokens counts as `LEAST`, since its session holds logits too.
 
     Attributes:
         tokens: the number of tokens in the cache.
-        hits: prompts whose beginning was in the cache.
-        saved: tokens that were not read again.
+        hits: the number of prompts whose beginning was in the cache.
+        saved: the number of tokens that weren't read again.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -56,15 +56,16 @@ class PrefixCache:
         self._most = tokens
         # From the least recently used to the most recently used.
         self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
-        # Numbers, and no properties: another thread may read them while a prompt is kept.
+        # Plain numbers, not properties: another thread may read them while this one stores a
+        # prompt.
         self.tokens: int = 0
         self.hits: int = 0
         self.saved: int = 0
 
     def find(self, prompt: Sequence[int]) -> tuple[Session | None, int]:
-        """Return a session that has read the longest known prefix of a prompt, and its length.
+        """Return a session that has read the longest cached prefix of a prompt, and its length.
 
-        Without a known prefix it returns None and 0.
+        Without a cached prefix it returns None and 0.
         """
         known, count = self._longest(tuple(prompt))
         if not count:
@@ -79,7 +80,7 @@ class PrefixCache:
         return session, count
 
     def keep(self, prompt: Sequence[int], session: Session) -> None:
-        """Keep a copy of a session of one row, which has read a whole prompt."""
+        """Store a copy of a session of one row, which has read the whole prompt."""
         known = tuple(prompt)
         if not known or known in self._kept or max(len(known), LEAST) > self._most:
             return
@@ -91,7 +92,7 @@ class PrefixCache:
                 self.tokens -= len(oldest)
 
     def _longest(self, prompt: Ids) -> tuple[Ids, int]:
-        """Return the known prompt that shares the most tokens with a prompt, and their number."""
+        """Return the cached prompt with the longest common prefix, and that prefix's length."""
         if prompt in self._kept:
             return prompt, len(prompt)
         ids = np.array(prompt, dtype=np.int64)
@@ -106,7 +107,7 @@ class PrefixCache:
 
 
 def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
-    """Return the number of equal tokens at the beginning of two texts."""
+    """Return the length of the common prefix of two texts."""
     count = min(len(one), len(other))
     differ = np.flatnonzero(one[:count] != other[:count])
     return int(differ[0]) if len(differ) else count

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.abilities import token_name
+from corelm.abilities import END, token_name
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.language_model import LanguageModel, Vocabulary, never_drawn, window_start
 from corelm.printable import shown
+
+__all__ = ["END", "default_prompt", "encoded", "never_drawn", "prompt_notes", "unknown_words"]
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
 DEFAULT = "This movie"
 """The prompt for models without one of their own whose vocabulary has these words."""
 LISTED = 8
-"""Unknown words that a note lists at most."""
+"""The most unknown words that a note lists."""
 
 
 def default_prompt(model: LanguageModel) -> str:
@@ -41,7 +43,7 @@ def default_prompt(model: LanguageModel) -> str:
 
 
 def _knows(vocabulary: Vocabulary, text: str) -> bool:
-    """Return True if a vocabulary has all words of a text; some refuse a text that they lack."""
+    """Return True if a vocabulary can encode the text without unknown words."""
     try:
         vocabulary.encode(text)
     except UsageError:
@@ -76,7 +78,7 @@ def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
 def _without_start(vocabulary: Vocabulary, text: str) -> str:
     """Return a text without the name of the start token, where the vocabulary doesn't read it."""
     name = token_name(vocabulary, vocabulary.start)
-    # Tokenizers of engines read names themselves, and the text after one in their own way.
+    # An engine's tokenizer recognises the name itself, and may treat the text after it specially.
     if not name or not text.startswith(name) or vocabulary.encode(name) == [vocabulary.start]:
         return text
     return text.removeprefix(name)
@@ -100,7 +102,7 @@ def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
 def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
     """Return a note on the longest prompt if the model does not see all of it, else ""."""
     context = getattr(model, "context_length", None)
-    if not isinstance(context, int):  # not part of the contract, but most models have it
+    if not isinstance(context, int):  # optional: most models have it
         return ""
     vocabulary = model.vocabulary
     most = max((len(encoded(vocabulary, text)) for text in prompts), default=0)

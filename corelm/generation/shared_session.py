@@ -1,4 +1,4 @@
-"""One session of a model for the rows of several texts; each text sees only its own rows."""
+"""One session for the rows of several texts, each of which sees its own rows alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from corelm.numerics.distributions import Array
 
 
 class SharedSession:
-    """The rows of all views in one session, which is extended once for all of them."""
+    """A session that holds the rows of all views, and runs the model once for all of them."""
 
     def __init__(self) -> None:
         self._session: JoinableSession | None = None
@@ -34,15 +34,15 @@ class SharedSession:
         return self._logits[first:end]
 
     def advance(self, views: Sequence[SessionView]) -> None:
-        """Keep the rows of these views alone, and append the token of each.
+        """Keep only the rows of these views, and append their tokens.
 
-        A view with a session of its own joins the others, if its session can.
+        A view that still has a session of its own joins the shared session, if it can.
         """
         self._logits = None
         inside = [view for view in views if view.own is None]
         if not inside or self._session is None:
             self._session = None
-        elif neighbours(inside) != (0, self._size):  # a row has gone
+        elif neighbours(inside) != (0, self._size):  # a row was dropped
             self._session.select(np.concatenate([view.rows for view in inside]))
         for view in views:
             # It joins before its token, so that this token is read in one step with the others.
@@ -67,14 +67,14 @@ class SharedSession:
 
 
 class SessionView:
-    """A session of some rows of a shared session, which gets one token at a time.
+    """A text's rows of a shared session, as a session that takes one token per row and step.
 
     Args:
         shared: the shared session.
         own: a session of one row, which has read the prompt.
 
     Attributes:
-        own: the session of its own; None when it has joined the shared one.
+        own: the view's own session; None once it has joined the shared one.
         size: the number of its rows.
     """
 
@@ -82,8 +82,8 @@ class SessionView:
         self._shared = shared
         self.own: Session | None = own
         self.size = 1
-        self._first = 0  # the first of its rows in the shared session, which are neighbours
-        self._kept: NDArray[np.int64] | None = None  # those selected since the last step
+        self._first = 0  # the index of its first row in the shared session; the others follow
+        self._kept: NDArray[np.int64] | None = None  # the rows selected since the last step
         self._tokens: NDArray[Any] | None = None
 
     def next_logits(self) -> Array:
@@ -101,10 +101,10 @@ class SessionView:
         return self._shared.logits(self._first, self._first + self.size)
 
     def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,), in the next step of the shared session.
+        """Append tokens of shape (batch,); the shared session takes them in its next step.
 
         Raises:
-            UsageError: other tokens, or a second time in one step.
+            UsageError: tokens of another shape, or a second call in one step.
         """
         if self._tokens is not None or np.shape(tokens) != (self.size,):
             raise UsageError("a shared session takes one token of each row in a step")
@@ -127,22 +127,22 @@ class SessionView:
 
     @property
     def first(self) -> int | None:
-        """The first of its rows in the shared session; None if it has dropped or forked rows."""
+        """The index of its first row in the shared session; None if rows were selected since."""
         return self._first if self._kept is None else None
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(batch,) its rows in the shared session."""
+        """(batch,) the indices of its rows in the shared session."""
         if self._kept is not None:
             return self._first + self._kept
         return np.arange(self._first, self._first + self.size)
 
     def place(self, first: int) -> None:
-        """Record the first of this view's rows in the shared session, which it has joined."""
+        """Record the view's new place: the index of its first row in the shared session."""
         self.own, self._first, self._kept = None, first, None
 
     def take_tokens(self) -> NDArray[Any]:
-        """Return the tokens to append, and forget them.
+        """Return the tokens to append, and clear them.
 
         Raises:
             UsageError: there are none.
@@ -154,7 +154,7 @@ class SessionView:
 
 
 def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:
-    """Return the first row of some views and the one after the last, if they have all between."""
+    """Return the first row and the end of adjacent views; None if rows lie between them."""
     end = start = views[0].first
     for view in views:
         if end is None or view.first != end:
@@ -164,7 +164,7 @@ def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:
 
 
 class ViewedModel:
-    """A model as one text sees it: its session is a view that has read the prompt.
+    """A model for one text, whose `start` returns a view that has already read the prompt.
 
     Args:
         model: the model of the shared session.

@@ -15,15 +15,17 @@ from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
+__all__ = ["ForcedTokens", "prompt_and_text", "read_logits", "teacher_forced"]
+
 Ids = NDArray[np.int64]
 
 LOGITS_BYTES = 64 * 2**20
-"""The most memory of single-precision logits that one pass of the model returns: 64 MiB."""
+"""The most memory for the logits of one pass of the model, in single precision: 64 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
 class ForcedTokens:
-    """Tokens of given texts at one place behind their prompts, with the logits before them.
+    """The tokens of given texts at one place after their prompts, with the logits before them.
 
     Attributes:
         texts: (rows,) the index of each text.
@@ -45,7 +47,7 @@ def teacher_forced(
     unknown: bool = False,
     rows: int = BATCH,
 ) -> Iterator[ForcedTokens]:
-    """Yield all tokens of texts behind their prompts, with the model's logits before them.
+    """Yield all tokens of texts after their prompts, with the model's logits before them.
 
     Texts are read in batches, of any lengths if the sessions of the model can be joined; other
     models read prompts of one length together. The logits of a text don't depend on the others.
@@ -90,7 +92,8 @@ def prompt_and_text(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[lis
         ([11], [4, 9])
     """
     before, whole = encoded(vocabulary, prompt), encoded(vocabulary, prompt + text)
-    if whole[: len(before)] != before:  # a token reaches from the prompt into the text
+    # A token spans the end of the prompt and the start of the text.
+    if whole[: len(before)] != before:
         whole = before + vocabulary.encode(text)
     first = len(before) if before or vocabulary.start is not None else 1
     return whole[:first], whole[first:]
@@ -134,7 +137,7 @@ def read_logits(
 
     Args:
         model: the language model.
-        texts: the ids of at least one text, with its prompt, and of one token behind it.
+        texts: the ids of at least one text, each with its prompt and at least one token after it.
         firsts: the length of each prompt; all the same unless the model's sessions can be joined.
     """
     lengths = np.array([len(text) for text in texts], dtype=np.int64) - np.array(firsts)
@@ -152,19 +155,19 @@ def read_logits(
         if not reached.all():
             batch = batch[reached]
             session.select(np.flatnonzero(reached))
-        # One token behind: the last one of a text is scored and never read.
+        # The session is one token behind: the last token of a text is scored but never read.
         if stop > 1:
             session.extend(tokens[batch, max(start - 1, 0) : stop - 1])
         block = _last_logits(session, stop - start)
         for place in range(start, stop):
             reached = lengths[batch] > place
             yield place, batch[reached], block[reached, place - start]
-        del block  # or two blocks would be in memory during the next pass
+        del block  # so the next pass doesn't hold two blocks in memory
         start = stop
 
 
 def _block_ends(lengths: Ids, vocabulary_size: int, several: bool) -> Iterator[int]:
-    """Yield the end of each block of places that are read together; one by one if not several.
+    """Yield the ends of the blocks of places to read together; of one place each if not `several`.
 
     A block has at most `LOGITS_BYTES` of logits, or one place.
     """

@@ -43,14 +43,14 @@ class KeyValueCache(Protocol):
 
 
 class LazyOutputs(ABC):
-    """The part of a session that keeps the outputs at the last tokens of its texts.
+    """A base of sessions that caches the network's outputs at the last tokens of its texts.
 
     A subclass sets `_window`, computes the outputs in `last_outputs`, and drops them from its cache
     in `_truncate`.
     """
 
     _window: SlidingWindow
-    _outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
+    _outputs: Outputs = ()  # at the last tokens; empty if not computed
 
     @abstractmethod
     def last_outputs(self, count: int) -> Outputs:
@@ -84,7 +84,7 @@ class LazyOutputs(ABC):
 
     @abstractmethod
     def _truncate(self, position: int) -> None:
-        """Drop the cached tokens from a position of the texts on."""
+        """Drop the cached tokens at and after a position of the texts."""
 
 
 class CachedSession(LazyOutputs):
@@ -168,7 +168,8 @@ class CachedSession(LazyOutputs):
         if np.array_equal(kept, np.arange(batch)):
             return
         if len(kept) > batch:
-            self.last_outputs(1)  # forks share the outputs of their row: compute them before
+            # Before the fork, so that the forks share the outputs of their row.
+            self.last_outputs(1)
         # An empty cache has no rows yet: the next `process` sets the batch.
         if self._stop > self._start:
             self._cache.select(kept)
@@ -185,18 +186,18 @@ class CachedSession(LazyOutputs):
         self._truncate(stop - count)
         try:
             outputs = self._cache.process(self._window.texts[:, self._stop : stop], count)
-        except BaseException:  # the pass may have been interrupted between two layers
+        except BaseException:  # the failed pass may have filled some layers only
             self._truncate(self._start, certain=False)
             raise
         self._stop = stop
         return outputs
 
     def _truncate(self, position: int, certain: bool = True) -> None:
-        """Drop the cached tokens from a position of the texts on.
+        """Drop the cached tokens at and after a position of the texts.
 
         Args:
             position: a position of the texts.
-            certain: False if the cache may have other tokens than recorded, after a failed pass.
+            certain: False after a failed pass, when the cache may have other tokens than recorded.
         """
         length = max(position - self._start, 0)
         if length < self._stop - self._start or not certain:
@@ -204,5 +205,5 @@ class CachedSession(LazyOutputs):
 
 
 def _joined(parts: list[Any]) -> Outputs:
-    """Return the outputs of several windows one after the other."""
+    """Concatenate the outputs of several windows."""
     return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*parts, strict=True))

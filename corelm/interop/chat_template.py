@@ -1,7 +1,7 @@
 """Chat templates: the programs in Jinja that models bring, which write messages as one text.
 
 A template comes with a model's files, so it is run in Jinja's sandbox, in a child process with
-bounds on its time and memory: what a sum or a filter takes is known only when it has run.
+limits on time and memory: the cost of a sum or a filter can't be known in advance.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from corelm.abilities import NO_TEMPLATE
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
 from corelm.interop.requirements import requires
 
 LARGEST = 2**18
-"""Characters of a template."""
+"""The longest template, in characters."""
 LONGEST = 2**22
-"""Characters that a template may write."""
+"""The longest text that a template may write, in characters."""
 LOOPS = 100_000
-"""Turns of loops over ranges, and the largest product that a template may compute."""
+"""The most turns of all loops over ranges, and the largest product that a template may compute."""
 CALLS = BoundedCalls(seconds=1.0)
 KEPT = 16
-"""Templates that a child keeps compiled."""
+"""The number of compiled templates that a child keeps."""
 
 
 class ChatTemplate:
@@ -32,10 +33,10 @@ class ChatTemplate:
 
     Args:
         source: the template, as in a tokenizer's files.
-        variables: what it may name besides the messages, such as `bos_token`.
+        variables: the values of other names in it, such as `bos_token`.
 
     Raises:
-        UsageError: a template that isn't one, or is too long.
+        UsageError: a template that is invalid or too long.
 
     Example:
         >>> template = ChatTemplate(
@@ -46,6 +47,9 @@ class ChatTemplate:
         >>> template.render([{"role": "user", "content": "Hello"}])
         '<user> Hello$<assistant>'
     """
+
+    MISSING = NO_TEMPLATE
+    """The error of a model that has none."""
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         if len(source) > LARGEST:
@@ -70,7 +74,7 @@ class ChatTemplate:
         """
         variables: dict[str, Any] = {**self._variables}
         variables["messages"] = [dict(message) for message in messages]
-        if tools:  # templates ask if there are some
+        if tools:  # templates test if it is defined
             variables["tools"] = [dict(tool) for tool in tools]
         try:
             text: str = CALLS.call(f"{__name__}:rendered", self.source, variables)
@@ -83,12 +87,12 @@ class ChatTemplate:
 
 
 def check(source: str) -> None:
-    """Raise if a template can't be compiled, which computes its constant parts."""
+    """Raise if a template can't be compiled; compiling evaluates its constant parts."""
     _compiled(source)
 
 
 def rendered(source: str, variables: Mapping[str, Any]) -> str:
-    """Return the text of messages, one of the variables."""
+    """Render a template; `messages` is one of the variables."""
     environment, template = _compiled(source)
     environment.left = LOOPS
     written, size = [], 0
@@ -148,7 +152,7 @@ def _environment() -> Any:
     environment.globals |= {
         "range": bounded_range,
         "raise_exception": refuse,
-        # Without digits, which some platforms take for a width of any size.
+        # A format with digits is refused: on some platforms they are a width of any size.
         "strftime_now": lambda form: datetime.now().strftime(re.sub(r"\d", "", form)),
     }
     environment.filters["tojson"] = as_json

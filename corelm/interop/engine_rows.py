@@ -113,14 +113,14 @@ class EngineRows:
         return Row(new.tokens, before.prompt_length, before.sample, *nats)
 
     def _candidates(self, i: int) -> Iterator[int]:
-        """Yield the rows of the last step, the one in the same place first."""
+        """Yield the indices of the last step's rows, the one in the same place first."""
         # Nearly every step keeps the order, so the first comparison nearly always succeeds.
         if i < len(self.rows):
             yield i
         yield from (j for j in range(len(self.rows)) if j != i)
 
     def _of_sample(self, sample: int) -> Iterator[int]:
-        """Yield the rows of the last step that belong to a sample."""
+        """Yield the indices of the last step's rows that belong to a sample."""
         return (j for j, row in enumerate(self.rows) if row.sample == sample)
 
     def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
@@ -99,7 +99,7 @@ class EngineSampler:
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary, self._record = seed is not None, vocabulary, record
         self._never: dict[int, NDArray[np.int64]] = {}
-        self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
+        self._random_stream = RandomStream(RandomStream.fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
 
@@ -211,7 +211,7 @@ class EngineSampler:
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
-        """Return True if `native` works for arrays of this library; tested once for each."""
+        """Return True if `native` works for arrays of this library; each library is tested once."""
         library = array_namespace(array).__name__
         if library not in self._native:
             self._native[library] = not self.reads and runs_on(self.sampler, array)
@@ -264,7 +264,7 @@ class EngineSampler:
         """Return the logits, validated, with tokens that are never drawn at minus infinity."""
         if len(never := self._never_drawn(scores.shape[1])):
             scores = scores.copy()  # it is the engine's memory
-            if mask_tokens(scores, never):  # which validates the rows too
+            if mask_tokens(scores, never):  # True if the rows are valid too
                 return scores
         check_logits(scores, "the engine's logits")
         return scores
@@ -319,7 +319,7 @@ def _never_drawn(vocabulary: Vocabulary | None, width: int) -> NDArray[np.int64]
         return np.empty(0, dtype=np.int64)
     try:
         size = len(vocabulary)
-    except UsageError:  # the adapter knows some ids of the engine's, but not its tokens
+    except UsageError:  # a partial vocabulary: some ids, without the list of tokens
         size = width
     ids = never_drawn(vocabulary)
     return np.append(ids[ids < min(size, width)], np.arange(size, width))

@@ -39,16 +39,16 @@ class PaddedCache(KeyValueCache, Protocol):
         """Return an empty cache of the same model."""
 
     def join(self, other: PaddedCache) -> None:
-        """Add the rows of another cache after the own ones; neither is empty."""
+        """Append the rows of another cache; neither is empty."""
 
     def trim(self, positions: int) -> None:
-        """Keep at most the last positions; those before are padding in each row."""
+        """Drop all but the last `positions`; the dropped ones are padding in each row."""
 
 
 class PaddedSession(LazyOutputs):
     """A joinable session of rows of different lengths that runs all rows in one pass of the engine.
 
-    It is a `CachedSession` otherwise. A prompt, or a window that slid, is read in a pass
+    Otherwise it is like a `CachedSession`. A prompt, or a window that slid, is read in one pass
     with the others of its length.
 
     Args:
@@ -73,8 +73,9 @@ class PaddedSession(LazyOutputs):
         self._cache, self._model = cache, model
         self._vocabulary, self._context_length = vocabulary, context_length
         self._window = SlidingWindow(tokens, vocabulary, context_length)
-        # The cache covers the longest text up to here, and each other one up to the same distance
-        # from its end. It begins where the window began when the longest text had this length.
+        # The cache ends at this position of the longest text, and as far from the end of every
+        # other text. It begins where the windows began when the longest text had the length
+        # `_cached_at`.
         self._processed = self._cached_at = 0
 
     def last_outputs(self, count: int) -> Outputs:
@@ -108,12 +109,13 @@ class PaddedSession(LazyOutputs):
         if np.array_equal(kept, np.arange(batch)):
             return
         if len(kept) > batch:
-            self.last_outputs(1)  # forks share the outputs of their row: compute them before
+            # Before the fork, so that the forks share the outputs of their row.
+            self.last_outputs(1)
         if self._cache.positions:
             self._cache.select(kept)
         before = self._window.length
         self._window.select(kept)
-        gone = before - self._window.length  # if the longest text went
+        gone = before - self._window.length  # if the longest text was dropped
         self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
         self._outputs = tuple(output[kept] for output in self._outputs)
         if self._cache.positions:
@@ -121,7 +123,7 @@ class PaddedSession(LazyOutputs):
             self._cache.trim(max(needed, 1))
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of the same model after the own ones.
+        """Append the rows of another session of the same model.
 
         Raises:
             UsageError: a session of another model, or this session itself.
@@ -139,9 +141,9 @@ class PaddedSession(LazyOutputs):
         self._outputs = tuple(np.concatenate([a[:, -1:], b[:, -1:]]) for a, b in parts)
 
     def _process(self, count: int) -> Outputs:
-        """Process what is not in the cache; return the outputs at the last tokens."""
+        """Process the tokens that aren't in the cache; return the outputs at the last `count`."""
         window = self._window
-        self._truncate(window.length - count)  # tokens whose outputs are wanted, again
+        self._truncate(window.length - count)  # process the requested tokens again
         starts, lengths = window.starts(window.length), window.lengths
         cached = self._cached_lengths()
         # A row whose window didn't slide only reads its new tokens.
@@ -174,29 +176,29 @@ class PaddedSession(LazyOutputs):
         places = np.argsort(np.concatenate(order))  # back to the order of the texts
         if len(order) > 1:
             self._cache.select(places)
-        self._cache.trim(int(sizes.max()))  # of rows that slid, others are left with padding
+        self._cache.trim(int(sizes.max()))  # trim the padding that rows whose window slid have left
         return tuple(output[places] for output in self._in_order(parts))
 
     @staticmethod
     def _in_order(parts: list[Outputs]) -> Outputs:
-        """Return the outputs of several groups of rows, one group after the other."""
+        """Concatenate the outputs of several groups of rows."""
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
     def _alone(self, rows: slice, count: int) -> Outputs:
-        """Return the outputs at the last tokens of rows of one length, by another cache."""
+        """Process rows of one length with a new cache; return the outputs at their last tokens."""
         texts = self._window.texts[rows, : self._window.length_of(rows)]
         if self._vocabulary.start is not None:
-            texts = texts[:, 1:]  # a session puts it before its texts
+            texts = texts[:, 1:]  # the session puts the start token back
         session = CachedSession(self._cache.empty(), texts, self._vocabulary, self._context_length)
         return session.last_outputs(count)
 
     def _cached_lengths(self) -> Ids:
-        """Return the number of tokens of each row in the cache; below 1 if nothing is left."""
+        """Return the number of cached tokens of each row; below 1 if there are none."""
         missing = self._window.length - self._window.lengths
         return self._processed - missing - self._window.starts(self._cached_at)
 
     def _truncate(self, length: int) -> None:
-        """Drop what the cache has of the longest text after a length, and as much of the others."""
+        """Drop cached tokens so that at most `length` of the longest text are left."""
         if length >= self._processed:
             return
         left = self._cache.positions - (self._processed - length)

@@ -1,4 +1,4 @@
-"""Checks of adapters before they use an engine: its version, and the model that it is to read.
+"""Checks that adapters make before they use an engine: its version, and the model to read.
 
 A model is a folder, whose files are checked, or a name in the cache of Hugging Face, from which
 nothing is downloaded.
@@ -16,6 +16,8 @@ from typing import Any
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
 from corelm.printable import reason_of
 
+__all__ = ["check_hub_model", "check_model_folder", "hub_models", "requires"]
+
 WEIGHTS = ".safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 NAMED = "transformers_weights"
@@ -25,7 +27,7 @@ CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
 LARGEST_CONFIG = 2**20
 LARGEST_FILE = 2**28
-"""Bytes of a tokenizer or another file that is read whole; the largest in use have 2**25."""
+"""The largest tokenizer or other file that is read whole, in bytes; those in use reach 2**25."""
 
 READ_WHOLE = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
 LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
@@ -42,7 +44,7 @@ RENAMES = "attribute_map"
 
 @contextmanager
 def requires(package: str, version: str) -> Iterator[None]:
-    """Turn the failure of an engine into one line with a version that works.
+    """Turn an engine's failure into an error of one line that names a version that works.
 
     Put it around the import of an engine, or as a decorator around a function that uses it.
     corelm's own errors pass.

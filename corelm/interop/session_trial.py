@@ -16,24 +16,24 @@ from corelm.numerics.distributions import Array
 logger = logging.getLogger("corelm")
 
 SHARE = 0.05
-"""The largest error of a logit, as a share of what other words earlier in the text change."""
+"""The largest error of a logit, as a share of the change that other earlier tokens make."""
 
 ROUNDING = 1e-4
 """An error of a logit that is always allowed."""
 
 PROMPT, FORK = 3, [0, 1, 1]
 LENGTHS = (5, 6, 8)
-"""The lengths of the rows; the longest one joins the others."""
+"""The lengths of the rows in `row_faults`, where the last row joins the others."""
 
 
 def session_faults(
     start: Callable[[NDArray[np.int64]], Session], vocabulary_size: int
 ) -> dict[str, float]:
-    """Try the operations of a session on texts of five tokens, and return those that fail.
+    """Try a session's operations on texts of five tokens, and return the operations that fail.
 
-    A session whose engine keeps a state outside the cache continues another row's text after
-    `select`, and a cache may refuse to drop tokens. Five short passes find out; a session that
-    fails, or that gives the logits of its last token alone, takes eight.
+    If the engine keeps a state outside the cache, `select` makes a row continue another row's text;
+    and a cache may refuse to drop tokens. The trial takes five short passes, or eight if something
+    fails or the session has the logits of its last token only.
 
     Args:
         start: starts a session for (batch, time) ids.
@@ -50,14 +50,15 @@ def session_faults(
         >>> session_faults(ToyModel().start, vocabulary_size=12)
         {}
     """
-    # The rows differ in the first two tokens: their logits differ by what a session remembers.
+    # The rows differ in the first two tokens only, so only the session's memory makes their logits
+    # differ.
     texts = (vocabulary_size // 3 + np.arange(2 * 5).reshape(2, 5)) % vocabulary_size
     texts[1, 2:] = texts[0, 2:]
     session = start(texts[::-1, :PROMPT])
     session.next_logits()
     try:
         found = _after_moves(session, texts[:, PROMPT:].T)
-    except Exception:  # of any library: they have no common root
+    except Exception:  # an engine's error, of any type
         return {"select": np.inf}
     whole = start(texts)
     expected = whole.last_logits(2) if can_rewind(whole) else None
@@ -72,7 +73,7 @@ def session_faults(
 
 
 def _after_moves(session: Session, columns: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return the logits after each of two tokens, before which rows are swapped and forked."""
+    """Swap rows, append a token, fork rows, append a token; return the logits after each token."""
     session.select([1, 0])
     first = _extended(session, columns[0])
     session.select(FORK)
@@ -80,7 +81,7 @@ def _after_moves(session: Session, columns: NDArray[np.int64]) -> tuple[Array, A
 
 
 def _moves_fault(found: tuple[Array, Array], expected: tuple[Array, Array]) -> dict[str, float]:
-    """Return the fault of `select` in the logits after two moves."""
+    """Return the error of `select` after two reorderings; empty if there is none."""
     return _fault("select", found[0], expected[0]) | _fault("select", found[1], expected[1][FORK])
 
 
@@ -90,7 +91,7 @@ def _faults_of_moves(
     found: tuple[Array, Array],
     whole: Array,
 ) -> dict[str, float]:
-    """Return the faults of `select` and `extend`, told apart by a session that moves no row."""
+    """Return the errors of `select` and `extend`; a session without `select` tells them apart."""
     fresh = start(texts[:, :PROMPT])
     fresh.next_logits()
     first, last = (_extended(fresh, column) for column in texts[:, PROMPT:].T)
@@ -104,8 +105,8 @@ def row_faults(
 ) -> dict[str, float]:
     """Try a session of rows of different lengths, and return the operations that fail.
 
-    An engine that takes no mask or positions of each row reads padding as text. Six short passes
-    find out.
+    An engine that takes no mask or no positions per row reads padding as text. The trial takes six
+    short passes.
 
     Args:
         start: starts a session for a list of ids for each row.
@@ -130,14 +131,14 @@ def row_faults(
         faults = _fault("start", _extended(first, np.array([t[-2] for t in texts[:2]])), once[:2])
         first.join(start([text[:-1] for text in texts[2:]]))
         return faults | _fault("join", _extended(first, np.array([t[-1] for t in texts])), twice)
-    except Exception:  # of any library: they have no common root
+    except Exception:  # an engine's error, of any type
         return {"start": np.inf}
 
 
 def _logits_of_rows(
     start: Callable[[NDArray[np.int64]], Session], texts: list[list[int]]
 ) -> tuple[Array, Array]:
-    """Return the logits of each text before its last token, and after it."""
+    """Return the logits before and after the last token of each text."""
     longest = max(map(len, texts))
     ids = np.array([text + [0] * (longest - len(text)) for text in texts])
     session = start(ids)  # what follows a text changes nothing before it
@@ -178,7 +179,7 @@ def check_session(
             faults = session_faults(start, size)
     except CorelmError:
         raise
-    except Exception as error:  # of a model's own code
+    except Exception as error:  # an error of the model's own code
         owner = engine + ("'" if engine.endswith("s") else "'s")
         raise CorelmError(f"{name} does not run on {owner} cache: {error}") from error
     if faults.keys() & {"select", "rewind"}:
@@ -198,7 +199,7 @@ def check_session(
 def _rewind_fault(
     session: RewindableSession, texts: NDArray[np.int64], expected: Array
 ) -> dict[str, float]:
-    """Return the fault of a session that drops two tokens and continues with the same two."""
+    """Drop two tokens and append them again; return the error of `rewind`, empty if none."""
     try:
         session.rewind(2)
         session.extend(texts[:, PROMPT:])
@@ -213,14 +214,14 @@ def _extended(session: Session, tokens: NDArray[np.int64]) -> Array:
 
 
 def _fault(operation: str, found: Array, expected: Array) -> dict[str, float]:
-    """Return the largest error under the name of an operation, or nothing if it is small."""
+    """Return the largest error under the operation's name; empty if rounding explains it."""
     error = _distance(found, expected)
     allowed = max(SHARE * _distance(expected[0], expected[1]), ROUNDING)
     return {operation: error} if error > allowed else {}
 
 
 def _distance(one: Array, other: Array) -> float:
-    """Return the largest difference; equal infinities do not differ."""
+    """Return the largest absolute difference; equal infinities don't differ."""
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0, np.abs(one - other))
     return float(np.nan_to_num(difference, nan=np.inf).max())

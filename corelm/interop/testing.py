@@ -1,4 +1,4 @@
-"""For tests of adapters of other engines: a tokenizer, a tiny GPT-2, samplers, a test of draws."""
+"""Tools to test an engine's adapter: a tokenizer, a tiny GPT-2, samplers, a test of draws."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ SAMPLERS = (
     "no_repeat_ngram(n=2)",
     "frequency_penalty(penalty=0.5) | min_p(p=0.01) | top_k(k=50) | temperature(t=1.2)",
 )
-"""A sampler of every kind, and a chain: an adapter that runs them runs all."""
+"""A sampler of every kind, and a chain: an adapter that runs these runs every sampler."""
 
 DISTRIBUTIONS: dict[tuple[int, ...], NDArray[np.float64]] = {}
-"""The distribution after each text, by its ids, that `Recorded` has recorded in this process."""
+"""The distribution after each text, by the text's ids, as `Recorded` saw it in this process."""
 
 
 class Recorded(Sampler):
-    """Record the distribution after each text, as the last stage of a chain."""
+    """A last stage of a chain that records the distribution after each text."""
 
     reads = frozenset({"tokens"})
 
@@ -125,7 +125,7 @@ def tiny_tokenizer(*, start: bool = False, **options: Any) -> Any:
             single=f"{END} $A", special_tokens=[(END, vocabulary[END])]
         )
     special = {"bos_token": END, "eos_token": END, "pad_token": END}
-    make: Any = PreTrainedTokenizerFast  # which has no types
+    make: Any = PreTrainedTokenizerFast  # transformers has no types
     return make(tokenizer_object=backend, padding_side="left", **special | options)
 
 
@@ -158,7 +158,8 @@ def check_draws(
         >>> check_draws(draw)
     """
     logits = np.linspace(-0.9, 0, vocabulary, dtype=np.float32)
-    logits[5] = 2.5  # one likely token and many unlikely ones: a wrong temperature shows soonest
+    # One likely token and many unlikely ones: most sensitive to a wrong temperature.
+    logits[5] = 2.5
 
     def exact(k: int, t: float) -> dict[tuple[int, ...], float]:
         p = sampling_distribution(sampler(_chain(k, t)), logits)

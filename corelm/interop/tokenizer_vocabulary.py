@@ -14,7 +14,7 @@ from corelm.language_model import Vocabulary
 from corelm.models.vocabularies import byte_alphabet
 
 SPACE = "▁"
-"""The space of tokenizers in the manner of SentencePiece."""
+"""The character that SentencePiece and tokenizers like it write for a space."""
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -33,7 +33,7 @@ def vocabulary_of(
         size: the number of ids, which may be larger for a model than for its tokenizer; None for
             the ids up to the tokenizer's last token.
         ends: the ids that end a text; None for the tokenizer's.
-        wanted: ids that a request names, so that they are possible even if they are padding.
+        wanted: ids that a request names; they can be drawn even if they are padding.
 
     Raises:
         UsageError: a tokenizer that puts several tokens before a text.
@@ -83,7 +83,7 @@ def special_tokens(tokenizer: Any, size: int, possible: Iterable[int] = ()) -> S
     end, begin, padding, unknown = (getattr(tokenizer, name, None) for name in names)
     drawn: set[int | None] = {*possible, end, begin}
     unused = set[int]()
-    if len(tokenizer) < size:  # else there is no need to read all tokens
+    if len(tokenizer) < size:  # read all tokens only if needed
         unused = set(range(size)).difference(tokenizer.get_vocab().values(), drawn)
     return SpecialTokens(
         None if padding in drawn else padding,
@@ -137,7 +137,7 @@ class TokenizerVocabulary:
     def chat_template(self) -> str | None:
         """The tokenizer's chat template; None if it has none."""
         found = getattr(self._tokenizer, "chat_template", None)
-        if isinstance(found, dict):  # several, by name
+        if isinstance(found, dict):  # several templates, by name
             found = found.get("default")
         return found if isinstance(found, str) else None
 
@@ -200,7 +200,7 @@ def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
 def _start_token(tokenizer: Any) -> int | None:
     """Return the token that a tokenizer puts before every text, or None."""
     plain, whole = _encode(tokenizer, "a"), _encode(tokenizer, "a", special=True)
-    # Found by comparison: tokenizers have no common attribute for the tokens that they prepend.
+    # Compare encodings: tokenizers have no common attribute for the tokens that they prepend.
     places = range(len(whole) - len(plain) + 1)
     at = next((i for i in places if whole[i : i + len(plain)] == plain), 0)
     if at > 1:
@@ -209,7 +209,7 @@ def _start_token(tokenizer: Any) -> int | None:
 
 
 def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
-    """Return a function from the name of a token to its bytes; None for other tokenizers."""
+    """Return a function from a token's name to its bytes; None if tokens aren't bytes."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
     if decoder is not None:  # its state as JSON; the whole tokenizer's has megabytes

@@ -62,7 +62,7 @@ def _open_folder(path: str) -> LanguageModel:
 
 
 class _Format(NamedTuple):
-    """The format of an engine's models: a phrase for it, the scheme and its package."""
+    """An engine's model format: its description, the scheme to open it, the scheme's package."""
 
     phrase: str
     scheme: str
@@ -94,7 +94,7 @@ def _format_of(place: Path) -> _Format | None:
         if not (place / "config.json").is_file() or (place / "manifest.json").is_file():
             return None
         return _KERAS_HUB if (place / "task.json").is_file() else _TRANSFORMERS
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # the system allows no such file name
         return None
 
 

@@ -1,4 +1,4 @@
-"""Read files within bounds; write files and folders whole or not at all."""
+"""Read files of limited size; write files and folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,11 +20,24 @@ from filelock import FileLock, Timeout
 
 from corelm.errors import ModelFileError, UsageError
 
+__all__ = [
+    "check_free",
+    "decode_text",
+    "dump_json",
+    "error_reason",
+    "parse_json",
+    "read_file",
+    "remove_leftovers",
+    "sha256",
+    "try_lock",
+    "write_file",
+]
+
 JSON_LIMIT = 2**20
-"""Bytes of JSON at most."""
+"""The largest JSON document, in bytes."""
 
 PARTIAL = ".new"
-"""The end of the name of a file or folder while it is written."""
+"""The suffix of a file or folder while it is written."""
 
 _PARTIAL_NAME = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", re.DOTALL)
 
@@ -42,7 +55,7 @@ def read_file(file: Path, limit: int) -> bytes:
 
 
 def read_buffer(file: Path, limit: int) -> memoryview:
-    """Return the content as `read_file` does, read-only and in memory that NumPy allocated.
+    """Return a file's content as `read_file` does, read-only, in memory that NumPy allocated.
 
     NumPy requests huge pages for large arrays, which makes reading weights faster.
     """
@@ -75,7 +88,7 @@ def decode_text(content: bytes) -> str:
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Return the JSON object in some bytes; raise for nan, infinity and deep nesting."""
+    """Parse a JSON object; raise for nan, infinity and deep nesting."""
     try:
         value = json.loads(decode_text(content), parse_constant=_refuse_constant)
         json.dumps(value, allow_nan=False)  # refuses numbers beyond a float's range, such as 1e999
@@ -87,7 +100,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
 
 
 def dump_json(value: Any) -> bytes:
-    """Return JSON as corelm writes it, which survives `parse_json` byte for byte.
+    """Return JSON in corelm's form, which is the same bytes again after `parse_json`.
 
     Raises:
         ValueError, TypeError: a value that JSON cannot hold, such as nan.
@@ -101,13 +114,13 @@ def sha256(content: bytes | memoryview) -> str:
 
 
 def error_reason(error: Exception) -> str:
-    """Return the reason of the system, without number and path."""
+    """Return the operating system's reason for an error, without its number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Add the path to an error of the system that names no file, such as a full disk."""
+    """Add the path to an operating system's error that names no file, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -260,7 +273,7 @@ def _replace(new: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some systems can't open or sync a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -303,5 +316,5 @@ def try_lock(path: Path, remove: bool = False) -> Iterator[bool]:
     finally:
         if remove:
             with suppress(OSError):
-                os.unlink(path)  # while held: later it may be another process's
+                os.unlink(path)  # before the release: after it, another process may hold the file
         lock.release()

@@ -28,8 +28,20 @@ from corelm.errors import ModelFileError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.networks import Architecture
+from corelm.models.networks.kinds import weights_below
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.models.weights import check, parse_weights, shapes
+
+__all__ = [
+    "Bundle",
+    "check_target",
+    "describe",
+    "read",
+    "set_weights",
+    "weights_below",
+    "weights_of",
+    "write",
+]
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
@@ -38,7 +50,8 @@ PROMPT = "prompt"
 """The optional field of the manifest for the model's default prompt."""
 
 VOCABULARY_LIMIT = 2**26
-"""Bytes; a larger file is refused unread, as is JSON above `JSON_LIMIT`."""
+"""The largest vocabulary, in bytes; a larger file is refused unread, as is JSON above
+`JSON_LIMIT`."""
 
 StrPath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -126,7 +139,8 @@ def read(path: StrPath) -> Bundle:
     folder = _folder(path)
     described = describe(folder)
     a, files = described.architecture, described.manifest["files"]
-    # The checksum of the weights takes longer than all the rest, and needs no interpreter.
+    # The checksum of the weights takes longer than everything else, and releases the interpreter
+    # lock.
     verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
     with _naming(folder / VOCABULARY) as file:
         words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
@@ -177,7 +191,8 @@ def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
 def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
     if dtype not in ("float16", "float32"):
         raise ValueError(f"weights are written as float16 or float32, not {dtype}")
-    with np.errstate(over="ignore"):  # what overflows is infinite, and reported below
+    # Numbers that overflow become infinite, and are reported below.
+    with np.errstate(over="ignore"):
         rounded = {name: np.ascontiguousarray(w, dtype=dtype) for name, w in weights.items()}
     for name, weight in rounded.items():
         if not np.isfinite(weight).all():
@@ -243,7 +258,7 @@ def _refuse_to_replace(target: Path) -> None:
 
 
 def _folder(path: StrPath) -> Path:
-    """Return the folder at a path, or the one set aside by an interrupted replacement."""
+    """Return the folder at a path, or its backup if a replacement was interrupted."""
     try:
         real = Path(os.path.realpath(path))
         folder = Path(path) if os.path.lexists(real) else atomic_files.backup_path(real)
@@ -269,14 +284,14 @@ def _naming(file: Path) -> Iterator[Path]:
 
 
 def _in_background(work: Callable[[], T]) -> Callable[[], T]:
-    """Start some work in another thread; return a function that waits for its result."""
+    """Start work in another thread; return a function that waits for the result."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # raised again where the result is wanted
+        except BaseException as error:  # raised again by the returned function
             errors.append(error)
 
     thread = threading.Thread(target=run)

@@ -16,12 +16,14 @@ import numpy as np
 from corelm.errors import DataError
 from corelm.paths import home, open_input
 
+__all__ = ["Corpus", "corpus", "read_texts"]
+
 logger: logging.Logger = logging.getLogger("corelm")
 
 Item = TypeVar("Item")
 
 LARGEST_FILE = 2**30
-"""Bytes of one file of texts that are read at most."""
+"""The largest file of texts that is read, in bytes."""
 
 LINE_BREAKS = re.compile("(?:<br /> *)+")
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
@@ -99,9 +101,8 @@ def read_texts(path: Path, count: int | None = None) -> list[str]:
 
     Args:
         path: the folder or the file.
-        count: the number of texts to draw at most, with a fixed seed; a smaller number gives
-            the first ones of a larger. Only these files of a folder are read. None reads all
-            texts in their order.
+        count: the most texts to draw, with a fixed seed; a smaller count gives the first texts of a
+            larger one. Only these files of a folder are read. None reads all texts in their order.
 
     Raises:
         DataError: no such path, or no text in UTF-8 there.
@@ -118,7 +119,7 @@ def read_texts(path: Path, count: int | None = None) -> list[str]:
 
 
 def _some(items: Iterable[Item], count: int | None) -> list[Item]:
-    """Draw at most `count` of the items."""
+    """Return at most `count` items, drawn with a fixed seed; None returns all."""
     listed = list(items)
     if count is None:
         return listed
@@ -150,7 +151,7 @@ def _text_files(folder: Path, on_error: Callable[[Exception], None]) -> Iterator
             file = Path(directory) / name
             if file.suffix.lower() != ".txt" or name in NO_TEXTS:
                 continue
-            if file.is_fifo() or file.is_socket():  # reading one may never end
+            if file.is_fifo() or file.is_socket():  # reading a device may never end
                 on_error(DataError(f"{str(file)!r} is not a file"))
             else:
                 yield file
@@ -171,7 +172,7 @@ def _read(file: Path) -> str:
         if size <= LARGEST_FILE:
             with open_input(file) as opened:
                 content = opened.read(LARGEST_FILE + 1)
-            size = len(content)  # a pipe has none before it is read
+            size = len(content)  # a pipe has no size before it is read
     except OSError as error:
         raise DataError(f"cannot read {str(file)!r}: {error.strerror}") from error
     except MemoryError as error:

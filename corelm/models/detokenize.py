@@ -48,7 +48,7 @@ class Writer:
         self.capital = True
 
     def piece(self, token: str) -> str:
-        """Return the token with the space and the capital that it needs after those before it."""
+        """Return the token with the space and the capital that it needs after the tokens so far."""
         text = self.text_of(token)
         self._remember(token, token in self.open)
         return text
@@ -61,7 +61,7 @@ class Writer:
     @property
     def state(self) -> Hashable:
         """All that the text of the next token depends on: equal states write alike."""
-        # Not the last tokens as such: the fewer states, the more often a cache of texts hits.
+        # Flags instead of the last tokens: the fewer states, the more often a cache of texts hits.
         before, previous = self.before_previous, self.previous
         run = previous[0] if previous[:1] in RUNS else ""
         number = previous if before.isdigit() and previous in NUMBER_MARKS else ""
@@ -75,7 +75,7 @@ class Writer:
         return not _one_number(self.before_previous, self.previous, token)
 
     def _capitalised(self, token: str) -> str:
-        if token[0] not in ascii_lowercase:  # splitting lowers only these
+        if token[0] not in ascii_lowercase:  # splitting into tokens lower-cases only these
             return token
         if self.capital or token == "i" or token.startswith("i'"):
             return token[0].upper() + token[1:]

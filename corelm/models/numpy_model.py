@@ -100,19 +100,20 @@ class NumpyModel(DisplayableModel):
 class NumpySession:
     """A decoding session: the texts of a batch, and the cache of their window.
 
-    Tokens are processed when an answer depends on them, so that a session may be extended, rewound
-    and cut down at no cost. Only if all earlier tokens are processed, as in decoding, a single new
-    token is processed at once in the background. Forks of one text are processed once for as long
-    as they get the same tokens, as under a greedy sampler.
+    Tokens are processed only when a result depends on them, so it costs nothing to extend, rewind
+    or reduce a session. One exception: a single new token after processed ones, as in decoding, is
+    processed at once in the background. Forks of one text are processed as one text until their
+    tokens differ, so all the time under a greedy sampler.
     """
 
     def __init__(self, network: Network, window: SlidingWindow) -> None:
         self._network = network
         self._window = window
-        self._copies = 1  # the number of rows for each text; more than 1 only where there is one
+        self._copies = 1  # the rows of each text; more than 1 only if there is just one text
         self._cache = network.new_cache(len(window.texts))
-        # The cache covers the longest text up to here, and each other one up to the same distance
-        # from its end. It begins where the window began when the longest text had this length.
+        # The cache ends at this position of the longest text, and as far from the end of every
+        # other text. It begins where the windows began when the longest text had the length
+        # `_cached_at`.
         self._processed = self._cached_at = 0
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
@@ -121,7 +122,7 @@ class NumpySession:
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
 
-        The array is handed over, not copied; asked again, the session computes it again.
+        The array is handed over, not copied; a second call computes it again.
         """
         logits, self._logits = self._kept_logits(), None
         return self._by_row(logits)
@@ -136,7 +137,7 @@ class NumpySession:
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self._finish_background()  # it reads the window and writes the cache
+        self._finish_background()  # the background step reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
         before = self._window.length
@@ -175,7 +176,7 @@ class NumpySession:
         self._select_texts(kept)
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of this model after the own ones.
+        """Append the rows of another session of this model.
 
         Raises:
             UsageError: a session of another model, or this session itself.
@@ -194,14 +195,14 @@ class NumpySession:
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(other._window)
         self._processed = self._cached_at = self._window.length
-        # Logits that were handed over are computed again only if they are requested again.
+        # Logits that were handed over are computed again only on request.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == 2 else None
         self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
 
     def fork(self) -> NumpySession:
-        """Return a session of the same rows; what happens to one doesn't change the other."""
-        self._kept_logits()  # once, before the fork, which would compute them again
+        """Return a copy of the session; a change to one of the two leaves the other as it is."""
+        self._kept_logits()  # before the fork, so that they are computed once
         other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
         other._cache = self._network.new_cache(len(self._cache))
@@ -211,10 +212,10 @@ class NumpySession:
         return other
 
     def _kept_logits(self) -> Array:
-        """Return the logits of the next token, and keep them."""
+        """Return the logits of the next token, computed once and stored."""
         self._finish_background()
         if self._logits is None:
-            self._last_outputs(1)  # with kernels it also sets the logits
+            self._last_outputs(1)  # the kernels compute the logits in the same call
         if self._logits is None:
             self._logits = self._network.logits(self._hidden(1))[:, 0]
         return self._logits
@@ -227,14 +228,14 @@ class NumpySession:
         return of_texts if self._copies == 1 else np.repeat(of_texts, self._copies, axis=0)
 
     def _of_texts(self, tokens: NDArray[Any]) -> NDArray[Any]:
-        """Return the tokens of each text; copies that get different ones become texts."""
+        """Return the tokens of each text; copies of a text with different tokens become texts."""
         if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
             return tokens[:1]
         self._copies_to_texts()
         return tokens
 
     def _copies_to_texts(self) -> None:
-        """Make each of several rows of one text a text of its own."""
+        """Turn the rows that share one text into texts of their own."""
         copies, self._copies = self._copies, 1
         if copies > 1:
             self._select_texts(np.zeros(copies, dtype=np.int64))
@@ -243,13 +244,13 @@ class NumpySession:
         self._cache = self._network.select(self._cache, kept, self._cached_time())
         before = self._window.length
         self._window.select(kept)
-        gone = before - self._window.length  # if the longest text went
+        gone = before - self._window.length  # if the longest text was dropped
         self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
 
     def _begin(self) -> None:
-        """Begin to process one token of each row in the background, if that is possible."""
+        """Start to process one token of each row in the background, if possible."""
         window = self._window
         times: Ids | None = None
         if window.is_equal:
@@ -260,14 +261,14 @@ class NumpySession:
             starts, new = window.starts(window.length), 1
             before = window.starts(self._cached_at)
             if starts is not before and not np.array_equal(starts, before):
-                return  # the windows of some rows slid, so these have more to process
+                return  # the windows of some rows slid, so these rows have more tokens to process
             texts, times = window.windows(starts), window.lengths - starts
         self._background = self._network.begin(texts, new, self._cache, 1, times)
         if self._background:
             self._processed = self._cached_at = window.length
 
     def _finish_background(self) -> None:
-        """Wait for the step in the background, if there is one, and keep its results."""
+        """Wait for the background step, if there is one, and store its results."""
         background, self._background = self._background, None
         if background:
             # If waiting fails, nothing counts as processed.
@@ -278,13 +279,14 @@ class NumpySession:
             self._outputs = background.outputs[:, -1:]
 
     def _last_outputs(self, count: int) -> Array:
-        """Return the network's outputs at the last tokens, which it processes if need be."""
+        """Return the network's outputs at the last tokens; process these first if necessary."""
         self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
             runs = self._window.runs
             caches = [self._cached(rows) for rows in runs]
             spans = [[*self._window.spans(count, rows)] for rows in runs]
-            self._processed = 0  # until all are processed: an exception may come in between
+            # Empty until all are processed: an exception may interrupt the loop.
+            self._processed = 0
             if count == 1 and len(runs) > 1:
                 self._outputs = self._process_last(caches)
             else:
@@ -334,7 +336,7 @@ class NumpySession:
     def _run(
         self, texts: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> Array:
-        """Process the last tokens of some rows; keep the logits after the last, if asked for."""
+        """Process the last tokens of rows; store the logits after the last `asked` tokens."""
         if not native.kernels:
             return self._network.process(texts, new, cache, times)
         # The logits cost little in the same call.
@@ -343,22 +345,22 @@ class NumpySession:
         return outputs
 
     def _cached(self, rows: slice) -> Range:
-        """Return the range that the cache covers of the texts of rows of one length."""
+        """Return the range of the texts that the cache covers, for rows of one length."""
         missing = self._window.length - self._window.length_of(rows)
         start = self._window.start(self._cached_at - missing)
         # After a rewind, nothing may be left of a window that began later.
         return start, max(self._processed - missing, start)
 
     def _cached_time(self) -> int:
-        """Return the number of positions that the cache has of the longest range."""
+        """Return the length of the longest cached range."""
         ranges = map(self._cached, self._window.runs)
         return max((processed - start for start, processed in ranges), default=0)
 
 
 def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
-    """Return the number of tokens at the end of a window that are to be processed."""
+    """Return the number of tokens at the end of a window that must be processed."""
     # A window that slid has new positions, so all of it is processed again. The asked tokens are
-    # always processed: their outputs are wanted, not their cache.
+    # always processed: the cache doesn't hold outputs.
     processed = cached[1] if start == cached[0] else start
     return stop - min(processed, stop - asked)
 
@@ -377,7 +379,7 @@ def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[
     in_kernels: list[Callable[[], object]] = []
     for inputs, units, halves in matrices:
         x, out = _filled(1, batch, inputs), _filled(1, batch, units)
-        number = 1 / 2 if halves else 1 / 3  # a half holds 1/2 exactly, and 1/3 not
+        number = 1 / 2 if halves else 1 / 3  # half precision holds 1/2 exactly, but not 1/3
         matrix = _filled(inputs, units, number=number)
         in_numpy.append(partial(np.matmul, x, matrix, out=out))
         if native.kernels:
@@ -386,5 +388,5 @@ def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[
 
 
 def _filled(*shape: int, number: float = 0.5) -> Array:
-    """Return an array in memory of its own, as weights are."""
+    """Return an array that is filled, so that it occupies real memory as weights do."""
     return np.full(shape, number, dtype=np.float32)

@@ -42,7 +42,7 @@ class SlidingWindow:
         self._context_length = context_length
         self._room: NDArray[np.int64] = np.empty(ids.shape, dtype=np.int64)
         self.length: int = 0
-        # All texts get and lose as many tokens, so the differences of their lengths stay.
+        # All texts gain and lose tokens together, so the differences of their lengths stay.
         self._set_missing(np.zeros(len(ids), dtype=np.int64))
         if vocabulary.start is not None:
             self.extend(np.full((len(ids), 1), vocabulary.start))
@@ -96,7 +96,7 @@ class SlidingWindow:
         Args:
             starts: (batch,) positions.
         """
-        if starts is self._zeros:  # as long as no window slides, which is most of the time
+        if starts is self._zeros:  # the usual case: no window slides
             return self.texts
         time = int((self.lengths - starts).max(initial=0))
         positions = starts[:, None] + np.arange(time)
@@ -107,15 +107,15 @@ class SlidingWindow:
         return self.length if self.is_equal else self.length - int(self._missing[rows.start])
 
     def spans(self, count: int, rows: slice = slice(0, 1)) -> Iterator[tuple[int, int, int]]:
-        """Yield the windows in which a model sees each of the last tokens as the last one.
+        """Yield the windows that a model needs to give an output at each of the last tokens.
 
         Args:
             count: the number of tokens, at least 1.
             rows: rows of one length, one of `runs`; by default the run of the first row.
 
         Yields:
-            The start and the end of a window in the texts, and the number of tokens at its end
-            that belong to the last ones.
+            The start and the end of a window in the texts, and how many of the last tokens it ends
+            with.
 
         Raises:
             UsageError: fewer tokens than one, or more than a text has.
@@ -161,7 +161,7 @@ class SlidingWindow:
         self._set_missing(self._missing[rows])
 
     def join(self, other: SlidingWindow) -> None:
-        """Add the rows of another window after the own ones."""
+        """Append the rows of another window."""
         batch, time, lengths = len(self.texts), other.length, self.lengths
         self._reserve(batch + len(other.texts), max(self.length, time))
         self._room[batch:, :time] = other.texts
@@ -169,13 +169,13 @@ class SlidingWindow:
         self._set_missing(self.length - np.concatenate([lengths, other.lengths]))
 
     def fork(self) -> SlidingWindow:
-        """Return a window of the same texts."""
+        """Return a copy."""
         other = copy(self)
         other._room = self._room.copy()
         return other
 
     def _reserve(self, batch: int, length: int) -> None:
-        """Make room for texts of a length in each row."""
+        """Allocate memory for texts of this length."""
         if length > self._room.shape[1] or batch > len(self._room):
             # Doubling keeps a long text from being copied at every token.
             time = self._room.shape[1]
@@ -185,9 +185,9 @@ class SlidingWindow:
             self._room = larger
 
     def _set_missing(self, missing: NDArray[np.int64]) -> None:
-        """Take the number of tokens that each text is shorter than the length."""
+        """Store by how many tokens each text is shorter than the longest one."""
         least = int(missing.min()) if len(missing) else 0
-        self.length -= least  # the longest text may have gone
+        self.length -= least  # the longest text may have been dropped
         self._missing = missing - least
         self._rows = np.arange(len(missing))
         self._zeros = np.zeros_like(missing)
@@ -204,7 +204,7 @@ class SlidingWindow:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
-        flat = ids.ravel().tolist()  # for one or two tokens faster than NumPy
+        flat = ids.ravel().tolist()  # faster than NumPy for one or two tokens
         if flat and not 0 <= min(flat) <= max(flat) < self._size:
             wrong = next(id for id in flat if not 0 <= id < self._size)
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")

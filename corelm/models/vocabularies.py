@@ -1,4 +1,4 @@
-"""The vocabularies of corelm's own models: words and their kin, or byte pairs as GPT-2's.
+"""The vocabularies of corelm's own models: words and similar tokens, or byte pairs as in GPT-2.
 
 Byte-level byte-pair encoding (Radford et al. 2019) splits a text into words, a word into its UTF-8
 bytes, and merges neighbouring tokens by the rank of their merge. Every text has tokens, so none is
@@ -17,6 +17,17 @@ from corelm.errors import ModelFileError
 from corelm.language_model import Vocabulary
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
+__all__ = [
+    "ALPHABET",
+    "BYTE_PAIRS",
+    "FIRST_MERGE",
+    "TOKENS",
+    "BytePairVocabulary",
+    "Merge",
+    "StoredVocabulary",
+    "read_vocabulary",
+]
+
 BYTE_PAIRS = "byte-pairs"
 BYTE_PAIRS_HELP = "pieces of words, learned from the texts as GPT-2's are; any text can be written"
 
@@ -30,7 +41,7 @@ CACHED_WORDS = 2**15
 """The number of words whose tokens are kept; texts repeat most of their words."""
 
 LONGEST_CACHED = 64
-"""Characters; longer words are rare and would fill the memory."""
+"""The longest cached word, in characters; longer words are rare and would fill the memory."""
 
 Merge = tuple[str, str]
 
@@ -114,7 +125,7 @@ class BytePairVocabulary:
             return known
         ids = self._merge([FIRST_BYTE + byte for byte in word.encode(errors="replace")])
         if len(word) <= LONGEST_CACHED:
-            # Emptied as a whole: frequent words come back at once, and no order must be kept.
+            # Cleared when full: frequent words return at once, and no order of use must be kept.
             if len(self._cache) >= CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = ids
@@ -123,8 +134,8 @@ class BytePairVocabulary:
     def _merge(self, ids: list[int]) -> list[int]:
         """Merge neighbours, the lowest rank first and from left to right.
 
-        Ids of merges are in the order of their ranks. A queue of the merges that are possible makes
-        a long word cost n log n.
+        Ids of merges are in the order of their ranks. With a priority queue of possible merges, a
+        word of n bytes costs n log n.
         """
         length, gone = len(ids), -1
         ids.append(gone)  # the right neighbour of the last token
@@ -140,7 +151,7 @@ class BytePairVocabulary:
             right = after[i]
             if self._merged.get((ids[i], ids[right])) != merged:
                 continue  # an earlier merge took a part of it
-            # A linked list: removing from the middle of a Python list would cost its length.
+            # A linked list: removal from the middle of a Python list takes linear time.
             ids[i], ids[right], after[i] = merged, gone, after[right]
             before[after[i]] = i
             for left in (before[i], i):
@@ -206,7 +217,7 @@ def _word_pattern() -> Any:
 
 
 TOKENS = {name: style.help for name, style in STYLES.items()} | {BYTE_PAIRS: BYTE_PAIRS_HELP}
-"""The styles of tokens with a line about each."""
+"""The styles of tokens, with a description of each."""
 
 
 class StoredVocabulary(Vocabulary, Protocol):

@@ -54,7 +54,7 @@ def check_fit(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[st
 def _is_finite(weight: Array) -> bool:
     if weight.dtype != np.float16:
         return bool(np.isfinite(weight).all())
-    # Ten times as fast as NumPy's isfinite of halves; in chunks that stay in the cache.
+    # Ten times as fast as NumPy's isfinite in half precision; in chunks that stay in the cache.
     exponents = weight.view(np.uint16).ravel()
     chunks = (exponents[i : i + CHUNK] & INFINITE for i in range(0, exponents.size, CHUNK))
     return all(chunk.max() < INFINITE for chunk in chunks)
@@ -101,7 +101,7 @@ def parse_weights(content: memoryview, a: Architecture) -> dict[str, NDArray[Any
         raise ModelFileError(f"its header claims {length} bytes of {len(content)}")
     header = parse_json(bytes(content[8 : 8 + length]))
     header.pop("__metadata__", None)
-    # Before anything is read by the header's offsets, whose sizes a forger could choose.
+    # First check the shapes: the header's offsets may be forged.
     check_shapes(a, {name: _shape(name, entry) for name, entry in header.items()})
     return _arrays(content, 8 + length, header, shapes(a))
 
@@ -117,7 +117,7 @@ def _shape(name: str, entry: Any) -> tuple[Any, ...]:
 def _arrays(
     content: memoryview, start: int, header: dict[str, Any], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays; from `start` on they fill the file without gaps."""
+    """Return the arrays of the file, which must fill it from `start` on without gaps."""
     arrays = {}
     end = 0
     for name in sorted(header, key=lambda name: _begin(name, header[name])):

@@ -14,6 +14,8 @@ from corelm.abilities import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
 
+__all__ = ["DASH", "MARKED", "PADDING", "UNKNOWN", "WordVocabulary"]
+
 PADDING, UNKNOWN = "", "[UNK]"
 
 SPACE = " \t\n\r\f\v"
@@ -48,7 +50,7 @@ def _words_and_punctuation(text: str) -> list[str]:
 
 
 class Writer(Protocol):
-    """Writes the tokens of one text in turn."""
+    """A writer of the tokens of one text, in turn."""
 
     def piece(self, token: str) -> str:
         """Write the next token: return its text."""
@@ -72,7 +74,7 @@ class Style(NamedTuple):
 class _Spaced:
     """Write each token but the first with a space before it."""
 
-    state = ""  # what comes before a token
+    state = ""  # the separator before a token
 
     def piece(self, token: str) -> str:
         text, self.state = self.state + token, " "
@@ -134,7 +136,7 @@ class WordVocabulary:
             raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
 
         self._texts: dict[Hashable, _TextsAfter] = {}  # by the writer's state
-        self.start: int | None = self._ids.get(END)  # the end of one text is the start of the next
+        self.start: int | None = self._ids.get(END)  # the end of one text starts the next
         self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
 
     padding: int = 0

@@ -36,7 +36,7 @@ kernels: Kernels | None = _load()
 
 
 def loaded() -> Kernels:
-    """Return the kernels, where the caller knows that they are there."""
+    """Return the kernels; for callers that have checked that they are available."""
     assert kernels is not None, "the kernels are not compiled here"
     return kernels
 

@@ -20,7 +20,8 @@ from corelm.errors import UsageError
 from corelm.native.rows import Rows
 
 BLOCK = 2**17
-"""The number of logits in a block of rows, at least one row: 1 MB in float64."""
+"""The largest number of logits in a block of rows: 1 MB in float64. A block has at least one
+row."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,13 +42,13 @@ def kernel(
 
     Args:
         on_rows: a function of `corelm.native.rows`, which takes the arguments of the definition.
-        check: refuses arguments outside their range; called with all of them, so that the
-            kernel and the definition refuse the same ones with the same words.
-        check_entries: the same for arguments of one entry a row. The kernel refuses wrong ones
-            itself, so this is called only to word its refusal.
-        in_place: the function writes into the logits, so that a copy of them would not do.
-        by_row: an argument with axes has one entry a row, so that the definition can be called
-            on a few rows at a time.
+        check: raises for arguments outside their range. It is called with all arguments, so that
+            the kernel and the definition raise the same errors.
+        check_entries: the same for arguments with one entry a row. The kernel checks these itself,
+            so this is called only to word the error.
+        in_place: True if the function writes into the logits, so it can't work on a copy.
+        by_row: True if an argument with axes has one entry a row, so that the definition can be
+            called on a few rows at a time.
     """
 
     def decorate(
@@ -90,7 +91,7 @@ def kernel(
 
 
 class Tensor(Protocol):
-    """The part of torch's tensors that is used here."""
+    """The methods of torch's tensors that this module uses."""
 
     dtype: object
     device: Any
@@ -138,14 +139,14 @@ def _call(
 
 
 def _each_array(result: object, change: Callable[[Array], object]) -> object:
-    """Change every array of a result, which is an array, a flag, or a tuple of them."""
+    """Apply a function to each array of a result: an array, a flag, or a tuple of them."""
     if isinstance(result, tuple):
         return tuple(_each_array(part, change) for part in result)
     return change(result) if isinstance(result, np.ndarray) else result
 
 
 def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **named: Any) -> R:
-    """Return what a definition returns for all rows, computed on blocks of them.
+    """Apply a definition to one block of rows at a time, and join the results.
 
     A definition makes several arrays as large as its argument. Of a batch of 64 rows of 262,144
     logits in float64 they would take a gigabyte; of a few rows they stay in the processor's cache.
@@ -185,7 +186,7 @@ def _blocks(logits: Any) -> Iterator[slice]:
 
 
 def _part(argument: Any, rows: slice) -> Any:
-    # Axes mean one entry a row: definitions with other lists have `kernel(by_row=False)`.
+    # An argument with axes has one entry a row; other definitions set `kernel(by_row=False)`.
     return argument[rows] if np.ndim(argument) else argument
 
 

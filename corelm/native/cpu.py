@@ -17,11 +17,11 @@ VARIABLE = "CORELM_THREADS"
 
 @cache
 def cpu_limit() -> int:
-    """Return how many threads corelm may use, at least 1.
+    """Return the number of threads that corelm may use, at least 1.
 
     That is the environment variable CORELM_THREADS, if it is set. Otherwise it is the number of
     processors that the system lets this process run on, limited by the quota of its container.
-    `os.cpu_count()` knows of neither limit: in a container with two of 64 processors it says 64,
+    `os.cpu_count()` ignores both limits: in a container with two of 64 processors it returns 64,
     and 64 busy threads are far slower there than two.
 
     Example:
@@ -53,7 +53,7 @@ def _usable_processors() -> int:
 def _container_quota(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """Return how many processors' time the control groups of this process allow, rounded up.
+    """Return the number of processors that this process's control groups allow, rounded up.
 
     Args:
         membership: the file that lists the control groups of this process.

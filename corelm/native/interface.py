@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Node = tuple[object, ...]
-"""A layer of a plan: its name, inputs, output, and three entries of its own."""
+"""A layer of a plan: its name, inputs, output, and three entries that depend on the layer."""
 
 
 class Kernels(Protocol):
@@ -64,7 +64,7 @@ class Kernels(Protocol):
         head_widths: tuple[int, ...],
         /,
     ) -> object:
-        """Check a network, and return it for `run`."""
+        """Check a network and return a plan for `run`."""
 
     def run(
         self,
@@ -85,7 +85,7 @@ class Kernels(Protocol):
             kv_cache: (batch, layers, keys and values, heads, context, size).
             attention_masks: (masks, batch, new, time), False where hidden.
             outputs: (batch, new, width), the results of all new tokens.
-            logits: (batch, wanted, vocabulary), after the last tokens.
+            logits: (batch, count, vocabulary), after the last `count` tokens.
             times: (batch,) tokens of each row of the window; by default all.
         """
 
@@ -100,7 +100,7 @@ class Kernels(Protocol):
         times: Ids | None = None,
         /,
     ) -> object:
-        """Start a step in the background. Its arrays are of no use until `wait` returns."""
+        """Start a step in the background. Its arrays are undefined until `wait` returns."""
 
     def wait(self, run: object, /) -> None:
         """Wait for a step that `begin` started, and help with it."""
@@ -116,7 +116,7 @@ class Kernels(Protocol):
     def apply_mask(
         self, logits: Floats, allowed: Mask, model: Floats, out: Floats, fell_back: Mask, /
     ) -> None:
-        """Remove the tokens that a mask does not allow; fall back to the model's likeliest.
+        """Remove the tokens that a mask does not allow; if none is left, use the model's likeliest.
 
         Args:
             logits: a sampler's.
@@ -178,7 +178,7 @@ class Kernels(Protocol):
         out: Floats,
         /,
     ) -> None:
-        """Mix each row with a copy that lacks its top choices."""
+        """Mix each row with a copy of it without the top choices."""
 
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
         """Compute the standard deviation of the finite logits of each row."""
@@ -200,7 +200,7 @@ class Kernels(Protocol):
         """Sum weights, weights * logits and weights * logits^2 at each temperature.
 
         Args:
-            logits: each row's maximum is subtracted, and its token left out.
+            logits: shifted so that each row's maximum is 0; the maximum is skipped.
             temperatures: (count,).
             out: (batch, count, 3).
         """

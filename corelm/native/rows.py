@@ -89,7 +89,7 @@ def greedy(rows: Rows) -> Rows:
 def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     out = np.empty_like(rows)
     if not isinstance(nats, float):
-        nats = np.full(len(rows), nats, FLOAT64)  # whole numbers and arrays of one, too
+        nats = np.full(len(rows), nats, FLOAT64)  # also for whole numbers and arrays of one number
     loaded().within_nats(rows, nats, out)
     return out
 
@@ -137,7 +137,8 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 
 
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
-    # model: `corelm.numerics.divergences.ModelRows`, which keeps what every call needs.
+    # model: `corelm.numerics.divergences.ModelRows`, which caches the model's side of each
+    # comparison.
     out = np.empty((len(rows), 11))
     logits = _ready(model.logits, FLOAT32)
     return out, loaded().divergence(rows, logits, model.stats, _ready(tokens, INT64), out)
@@ -150,8 +151,8 @@ def moments(rows: Rows, temperatures: Doubles) -> Doubles:
 
 
 def _ready(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an array that a kernel can read: itself, or a copy in that type and layout."""
-    # `np.require` would take a microsecond to see that nothing is to be done.
+    """Return the array, or a copy of it with a type and layout that a kernel can read."""
+    # `np.require` would take a microsecond even if nothing is to be done.
     if isinstance(array, np.ndarray) and array.dtype == dtype:
         flags = array.flags
         if flags.c_contiguous and flags.aligned:

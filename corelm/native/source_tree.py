@@ -1,4 +1,4 @@
-"""A note where corelm is imported from a clone by chance, and not from what was installed."""
+"""A note if corelm is imported from a clone by accident, instead of from the installed package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OWN_PROJECT = re.compile(r'^name = "corelm"$', re.MULTILINE)
 def note_source_tree(root: Path) -> None:
     """Note on standard error that a clone without kernels was imported.
 
-    Python looks in the current folder first, so in a clone it finds the sources before an
-    installed corelm: the kernels are missing, and what the wheel lacks is not noticed.
+    Python looks in the current folder first, so in a clone it finds the sources before an installed
+    corelm: the kernels are missing, and files missing from the wheel go unnoticed.
 
     Args:
         root: the folder with the package `corelm`.

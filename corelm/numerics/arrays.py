@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from corelm.errors import UsageError
 
 ADAPTERS = {"torch": "array_api_compat.torch", "tensorflow": "corelm.numerics.keras_arrays"}
-"""Libraries whose arrays do not name their namespace, and the modules that stand in for it."""
+"""Libraries whose arrays do not name their namespace, and the module to use for each."""
 
 
 def array_namespace(array: Any) -> Any:
@@ -52,7 +52,7 @@ def is_masked(array: Any) -> bool:
         >>> is_masked(np.ma.masked_array([0.5], [True])), is_masked(np.array([0.5]))
         (True, False)
     """
-    # By its attribute: naming the class would import np.ma, which few programs need.
+    # By an attribute: `isinstance` would import np.ma, which few programs need.
     return isinstance(array, np.ndarray) and hasattr(array, "mask")
 
 
@@ -118,7 +118,7 @@ def widen(array: Any) -> Any:
 
 
 def as_floats(numbers: Any) -> Any:
-    """Return an array of floats, and arrays of floats of any library as they are."""
+    """Return numbers as floats; arrays of floats, of any library, are returned unchanged."""
     if not hasattr(numbers, "dtype"):
         return np.asarray(numbers, dtype=np.float64)
     if isinstance(numbers, (np.ndarray, np.generic)) and numbers.dtype.kind != "f":
@@ -161,5 +161,5 @@ def positions(array: Any) -> Any:
         >>> positions(np.array([[0.5, 0.5, 0.5]])).tolist()
         [[0, 1, 2]]
     """
-    # `arange` would have to be given the shape and the device; counting truths inherits both.
+    # `arange` would need the shape and the device as arguments; counting true values inherits both.
     return running_count(array == array) - 1

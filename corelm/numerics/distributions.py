@@ -36,7 +36,7 @@ from corelm.numerics.checks import (
 Array = NDArray[Any]
 
 NEVER = -1e4
-"""A logit so far below the largest that its probability is 0 in every type."""
+"""A logit so far below the maximum that its probability is 0 in every type."""
 
 USUAL = 1e-30, 1e30
 """Temperatures between these divide in the logits' own type."""
@@ -79,7 +79,7 @@ def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     if not rows_are_valid(logits):
         return False
     logits[:, tokens] = -np.inf
-    # Again: a row may have had no other possible token.
+    # Validate again: the masked tokens may have been a row's only possible ones.
     return rows_are_valid(logits)
 
 
@@ -187,7 +187,7 @@ def _quotient(logits: Array, t: Any) -> Array:
         wide = widen(logits)
     elif not USUAL[0] < t < USUAL[1]:
         wide = widen(logits)
-        if wide_float(xp) == xp.float32:  # where t, or 1 / t, would be 0 or infinite
+        if wide_float(xp) == xp.float32:  # in float32, t or 1 / t could be 0 or infinite
             t = min(max(t, 1e-37), 1e37)
     largest = xp.max(wide, axis=-1, keepdims=True)
     # In the type of the result: a quotient may fit into float64 and overflow float32.
@@ -230,7 +230,7 @@ def softmax(logits: Array) -> Array:
 
 
 def _weights(xp: Any, logits: Array) -> tuple[Array, Array, Array]:
-    """Return the logits less their maximum, their exponentials, and the sums of those."""
+    """Return the logits minus their maximum, the exponentials of these, and their sums."""
     below = subtract_max(logits)
     weights = xp.exp(below)
     # A float32 sum would round away the many small weights of a large vocabulary.
@@ -262,7 +262,7 @@ def entropy(probabilities: ArrayLike) -> Array:
 def entropy_of_logits(logits: Array) -> Array:
     """Return the entropy of softmax(logits) in nats: (..., vocabulary) to (...,) in float64.
 
-    It is more exact than going through probabilities: ln of the sum, less the mean logit.
+    It is the log-sum-exp minus the mean logit, which is more exact than a sum over probabilities.
     """
     return min_and_shannon_entropy(logits)[1]
 
@@ -284,8 +284,8 @@ def min_entropy(logits: Array) -> Array:
 def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
     """Return the min-entropy and the entropy of each row of logits, in nats, in float64.
 
-    Both are exact for a row that is all but certain: the likeliest token, of weight 1, is left
-    out of the sums, where the small weights of the others would be lost next to it.
+    Both are exact for a row that is almost certain: the sums leave out the likeliest token, whose
+    weight of 1 would round away the small weights of the others.
 
     Example:
         >>> least, usual = min_and_shannon_entropy(np.log([0.5, 0.25, 0.25]))
@@ -348,13 +348,13 @@ def surprisals_and_entropy(
         >>> nats.round(4).tolist(), entropy.round(4).tolist()
         ([1.3863], [0.5623])
     """
-    # Relative to the largest logit, ln of the sum is the min-entropy.
+    # Relative to the largest logit, the log-sum is the min-entropy.
     least, entropy = min_and_shannon_entropy(logits)
     return _surprisal(subtract_max(logits), least[:, None], tokens), entropy
 
 
 def _surprisal(below: Array, ln_total: Array, tokens: Any) -> Any:
-    """Return ln of the sum less the token's logit, both relative to the largest logit: (batch,)."""
+    """Return the log-sum minus the token's logit, both relative to the largest logit: (batch,)."""
     xp = array_namespace(below)
     chosen = xp.take_along_axis(below, xp.asarray(tokens)[:, None], axis=-1)
     nats = ln_total - xp.astype(chosen, ln_total.dtype)
@@ -393,7 +393,7 @@ def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.
 def draw_checked(
     logits: Array, uniforms: Array
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
-    """Return what `draw` does, and whether each row is valid; if not, ignore the tokens."""
+    """Return the results of `draw`, and True if all rows are valid; if not, ignore the results."""
     xp = array_namespace(logits)
     below, weights, _ = _weights(xp, logits)
     sums = xp.cumulative_sum(weights, axis=-1, dtype=wide_float(xp))

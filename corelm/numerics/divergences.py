@@ -24,13 +24,24 @@ from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
 
+__all__ = [
+    "DIVERGENCES",
+    "LEAST",
+    "Compared",
+    "ModelRows",
+    "moments",
+    "nan_if_impossible",
+    "without_tokens",
+]
+
 Floats = NDArray[np.float64]
 
 LEAST = -1e30
 """A logit with weight 0, used in place of minus infinity: 0 * -inf would be nan in the sums."""
 
 FEW = 0.25
-"""Below this share of the vocabulary it pays to pick out the tokens that can be drawn."""
+"""If at most this share of the vocabulary can be drawn, it is faster to gather these tokens
+first."""
 
 
 class Distribution:
@@ -45,7 +56,7 @@ class Distribution:
         row: the logits.
         possible: (vocabulary,) True for the tokens that can be drawn.
         count: the number of tokens that can be drawn.
-        below: (tokens,) the logits looked at, less the largest.
+        below: (tokens,) the logits of the tokens looked at, minus the largest.
         top: the index of the likeliest token among them, the first one on ties.
         rest: the sum of all weights but the likeliest token's, which is 1.
 
@@ -65,7 +76,7 @@ class Distribution:
         logits = row[self._tokens]
         self.top = int(logits.argmax())
         self._largest = logits[self.top]
-        with np.errstate(over="ignore"):  # to -inf, which LEAST replaces
+        with np.errstate(over="ignore"):  # overflows become -inf, which LEAST replaces
             self.below: Array = logits - self._largest
         np.maximum(self.below, LEAST, out=self.below)
         self._others: Array = np.exp(self.below)  # the weights, 0 for the likeliest token
@@ -96,7 +107,7 @@ class Distribution:
     @cached_property
     def varentropy(self) -> float:
         """The variance of the surprisal of a token drawn from it, in nats squared."""
-        # Weight by depth by depth: the square of LEAST alone would overflow.
+        # (weight * depth) * depth: the square of LEAST alone would overflow.
         squares = _sum(self._others * self.below * self.below) / (1 + self.rest)
         return max(squares - self._mean(self.below) ** 2, 0.0)
 
@@ -114,7 +125,7 @@ class Distribution:
 
         Needs a distribution that looks at all tokens.
         """
-        if other.count == self.count:  # exactly: summing the same weights again might round
+        if other.count == self.count:  # exactly 1: a sum of the same weights could round
             return 1.0
         chosen = other.possible
         total = _sum(self._others[other._tokens] * chosen[other._tokens])
@@ -164,7 +175,7 @@ class Divergence:
 DIVERGENCES = tuple(field.name for field in fields(Divergence))
 EXPECTED, TOP = map(DIVERGENCES.index, ("expected_surprisal", "top_probability"))
 HALF = 0.5
-"""The probability of tokens that end no text above which the ends can be subtracted exactly."""
+"""The least mass of tokens other than ends at which the ends can be subtracted without loss."""
 
 
 def divergence(q: Distribution, p: Distribution) -> Divergence:
@@ -258,12 +269,12 @@ class ModelRows:
 
     @cached_property
     def each(self) -> list[Distribution]:
-        """The distributions row by row, which the definition reads."""
+        """The distribution of each row, for the definition."""
         return [Distribution(row, whole=True) for row in self.logits]
 
     @cached_property
     def stats(self) -> Floats:
-        """(rows, 4), which the kernel reads: likeliest token, min-entropy, support, entropy."""
+        """(rows, 4), for the kernel: likeliest token, min-entropy, possible tokens, entropy."""
         peak, entropy = min_and_shannon_entropy(self.logits)
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
         return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
@@ -303,18 +314,18 @@ class ModelRows:
     def _expected_without_ends(
         self, logits: Array, found: Floats, tokens: NDArray[np.int64]
     ) -> Floats:
-        """Return H(q, p) if q draws no end; nan where q draws nothing else: (rows,)."""
+        """Return (rows,): H(q, p) given that q draws no end; nan where q draws only ends."""
         below = logits[:, self._ends] - logits.max(axis=1, keepdims=True)
         ends = found[:, [TOP]] * np.exp(below.astype(np.float64))
         left = 1 - ends.sum(axis=1)
-        # Where q draws little else, this would be a difference of numbers that are nearly the same.
+        # Where q draws almost only ends, this would be a difference of two nearly equal numbers.
         exact = left > HALF
         rest = found[:, EXPECTED] - (ends * self._nats_of_ends).sum(axis=1)
         nats = rest / np.where(exact, left, 1.0)
         return nats if exact.all() else np.where(exact, nats, self._of_others(logits, tokens))
 
     def _of_others(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
-        """Return the expected surprisal from rows without ends, as slowly as all figures."""
+        """Return the expected surprisal from copies of the rows without ends: exact but slow."""
         others = without_tokens(logits, self._ends)
         only_ends = others.max(axis=1) == -np.inf
         others[only_ends] = logits[only_ends]

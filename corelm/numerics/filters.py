@@ -175,7 +175,7 @@ def top_p(logits: Array, p: float) -> Array:
 def within_nats(logits: Array, nats: Any) -> Array:
     """Keep the tokens whose log-probability is at most `nats` below the largest one.
 
-    No softmax is needed for it: the ratio of two probabilities is in their logits.
+    It needs no softmax: the difference of two logits is the log of the ratio of probabilities.
 
     Args:
         logits: (batch, vocabulary).
@@ -208,8 +208,8 @@ def within_nats(logits: Array, nats: Any) -> Array:
 def typical(logits: Array, p: float) -> Array:
     """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
 
-    A token is the more typical, the nearer its surprisal is to the entropy; tokens that are
-    equally near stay in the order of their ids.
+    The nearer a token's surprisal is to the entropy, the more typical the token; tokens that are
+    equally near are kept in the order of their ids.
 
     Args:
         logits: (batch, vocabulary).
@@ -239,7 +239,7 @@ def typical(logits: Array, p: float) -> Array:
     # exactly, although the sums before them are rounded.
     reached = xp.where(at_least(mass, target), xp.take_along_axis(far, order, axis=-1), np.inf)
     cut = xp.min(reached, axis=-1, keepdims=True)
-    nearer = ~at_least(1 + far, 1 + cut)  # 1 makes the tolerance absolute near 0
+    nearer = ~at_least(1 + far, 1 + cut)  # the 1 makes the tolerance absolute near 0
     tied = at_least(1 + cut, 1 + far) & ~nearer
     # Of the tokens at the cut, keep the first ones until their mass reaches the target.
     tied_weights = xp.where(tied, weights, 0.0)

@@ -1,7 +1,8 @@
 """The array API for TensorFlow's tensors, over `keras.ops`.
 
-`array_namespace` returns this module for a tensor of TensorFlow. Keras has one backend a process,
-so it works only where that is TensorFlow. Functions that are not here have their names in Keras.
+`array_namespace` returns this module for a tensor of TensorFlow. Keras has one backend per process,
+so this works only if the backend is TensorFlow. Functions that aren't defined here have the same
+name in Keras.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def apply_mask(
 
 @kernel(rows.apply_mask)
 def _masked(logits: Array, allowed: Array, model_logits: Array) -> tuple[Array, Array]:
-    """Return `apply_mask`, all arrays of the library of the logits."""
+    """Apply the mask as `apply_mask` does, with all arrays of the library of the logits."""
     xp = array_namespace(logits)
     kept = mask_logits(logits, allowed)
     emptied = xp.max(kept, axis=-1, keepdims=True) == -np.inf

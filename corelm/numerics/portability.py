@@ -49,7 +49,7 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
         raise MissingDependencyError(
             "this needs the package array-api-strict; run: pip install array-api-strict"
         ) from error
-    stages = getattr(sampler, "stages", (sampler,))  # of a chain each, since some do nothing here
+    stages = getattr(sampler, "stages", (sampler,))  # each stage alone, since some do nothing here
     return all(runs_on(stage, strict.asarray(ROWS)) for stage in stages)
 
 
@@ -64,9 +64,9 @@ def runs_on(sampler: Callable[[Any, Context], Any], array: Any) -> bool:
     try:
         result = sampler(logits, context)
         if result is logits and getattr(sampler, "reads", None):
-            return False  # it had nothing to do in this context, which proves nothing
+            return False  # it changed nothing in this context, so that proves nothing
         return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
-    except (Exception, SystemExit):  # such as from a function of NumPy that gets another array
+    except (Exception, SystemExit):  # such as a NumPy function on another library's array
         return False
 
 

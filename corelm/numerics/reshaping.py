@@ -131,7 +131,7 @@ def xtc(
 
 
 def _shifted(logits: Array, like: Array, nats: Array) -> Array:
-    """Return the logits less the largest of other ones, plus (batch,) nats."""
+    """Return the logits minus the maximum of each row of `like`, plus (batch,) nats."""
     xp = array_namespace(logits)
     return logits - xp.max(like, axis=-1, keepdims=True) + xp.astype(nats, logits.dtype)[..., None]
 

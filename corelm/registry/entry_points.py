@@ -1,8 +1,11 @@
-"""Find the entry points of installed packages in a small part of `importlib.metadata`'s time.
+"""Find the entry points of installed packages, much faster than `importlib.metadata`.
 
 Importing that takes 15 ms, and it then parses the whole metadata of every package. Here the files
 `entry_points.txt` in the folders of `sys.path` are read. Everything unusual, such as a zip file on
 the path or an object in another object's module, is left to `importlib.metadata`.
+
+An entry point of the group `corelm.folders` names a package whose modules are entry points of the
+group `corelm`, each of its own name: a package of many samplers has no list of them.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 MODULE = re.compile(r"[\w.]+")
@@ -36,10 +40,43 @@ class EntryPoint(NamedTuple):
         return metadata.EntryPoint(self.name, self.value, self.group).load()
 
 
+FOLDERS = ".folders"
+"""The end of the name of a group whose entry points are packages of entry points."""
+
+
 def entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group; the first distribution of a name on the path counts."""
-    if not _is_plain_path():
-        return _by_importlib(group)
+    """Return the entry points of a group, and the modules of the packages in its folders.
+
+    The first distribution of a name on the path counts.
+    """
+    groups = group, group + FOLDERS
+    points = _by_files(groups) if _is_plain_path() else _by_importlib(groups)
+    return [each for point in points for each in _modules(point, group)]
+
+
+def _modules(point: EntryPoint, group: str) -> list[EntryPoint]:
+    """Return the modules of a package as entry points of a group; a point of the group by itself.
+
+    Nothing is imported, not even the package.
+    """
+    if point.group == group:
+        return [point]
+    spec = find_spec(point.value)
+    folders = (spec and spec.submodule_search_locations) or ()
+    names = sorted(name for folder in folders for name in _names(folder) if name[0] != "_")
+    return [point._replace(name=n, value=f"{point.value}.{n}", group=group) for n in names]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [name[:-3] for name in os.listdir(folder) if name.endswith(".py")]
+    except OSError:  # in a zip file
+        from pkgutil import iter_modules
+
+        return [module.name for module in iter_modules([folder])]
+
+
+def _by_files(groups: Sequence[str]) -> list[EntryPoint]:
     found, points = set(), []
     for folder in sys.path:
         for info in _infos(folder or "."):
@@ -47,7 +84,7 @@ def entry_points(group: str) -> list[EntryPoint]:
             name = re.sub("[-_.]+", "-", info.rpartition(".")[0].partition("-")[0]).lower()
             if name not in found:
                 found.add(name)
-                points += _points(os.path.join(folder, info), group)
+                points += _points(os.path.join(folder, info), groups)
     return points
 
 
@@ -64,19 +101,20 @@ def _reads_folders(finder: Any) -> bool:
     return finder is PathFinder or type(finder).__module__ == "importlib_metadata"
 
 
-def _by_importlib(group: str) -> list[EntryPoint]:
+def _by_importlib(groups: Sequence[str]) -> list[EntryPoint]:
     from importlib import metadata
 
     return [
         EntryPoint(point.name, point.value, group, point.dist.name, point.dist.version)
         if point.dist
         else EntryPoint(point.name, point.value, group)
+        for group in groups
         for point in metadata.entry_points(group=group)
     ]
 
 
 def _infos(folder: str) -> list[str]:
-    """Return the names of the folders with metadata in a folder."""
+    """Return the names of the metadata folders in a folder of the path."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -84,25 +122,25 @@ def _infos(folder: str) -> list[str]:
     return [name for name in names if name.lower().endswith((".dist-info", ".egg-info"))]
 
 
-def _points(info: str, group: str) -> list[EntryPoint]:
-    pairs = list(_pairs(_lines(os.path.join(info, "entry_points.txt")), group))
-    # Few distributions have the group: only theirs have to be opened for the name and version.
-    if not pairs:
+def _points(info: str, groups: Sequence[str]) -> list[EntryPoint]:
+    rows = list(_rows(_lines(os.path.join(info, "entry_points.txt")), groups))
+    # Few distributions have the groups: only theirs have to be opened for the name and version.
+    if not rows:
         return []
     fields = _fields(info)
     release = fields.get("name", "unknown"), fields.get("version", "")
-    return [EntryPoint(name, value, group, *release) for name, value in pairs]
+    return [EntryPoint(*row, *release) for row in rows]
 
 
-def _pairs(lines: list[str], group: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and values in one section of a file."""
+def _rows(lines: list[str], groups: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the names and values in some sections of a file, each with its section."""
     section = ""
     for line in map(str.strip, lines):
         if line.startswith("[") and line.endswith("]"):
             section = line.strip("[]")
-        elif section == group and line and not line.startswith("#"):
+        elif section in groups and line and not line.startswith("#"):
             name, _, value = line.partition("=")
-            yield name.strip(), value.strip()
+            yield name.strip(), value.strip(), section
 
 
 def _fields(info: str) -> dict[str, str]:

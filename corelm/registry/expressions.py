@@ -16,10 +16,24 @@ from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
 from corelm.sampling import Chain, Sampler
 
+__all__ = [
+    "DEEPEST",
+    "MOST_CHARACTERS",
+    "STAGE",
+    "ParsedSampler",
+    "ParsedStage",
+    "build",
+    "built_in",
+    "make",
+    "parameters_of",
+    "read_stages",
+    "split_at",
+]
+
 MOST_CHARACTERS = 10_000
-"""Characters; a longer expression is refused unread."""
+"""The longest expression, in characters; a longer one is refused unread."""
 DEEPEST = 16
-"""Levels of samplers inside samplers; a deeper expression is refused."""
+"""The most levels of samplers inside samplers; a deeper expression is refused."""
 
 STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.
@@ -48,7 +62,7 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
 
     Args:
         expression: a registered name such as `temperature`, or an expression such as
-            `top_p(p=0.9) | temperature(t=0.7)`. A sampler comes back as it is.
+            `top_p(p=0.9) | temperature(t=0.7)`. A sampler is returned unchanged.
         **parameters: the parameters, if the expression is one bare name.
 
     Raises:
@@ -103,7 +117,7 @@ def read_stages(expression: str) -> list[ParsedStage]:
 
 
 def built_in(expression: str) -> Sampler:
-    """Return the sampler of an expression in which every bare name is one of corelm's own.
+    """Return the sampler of an expression, with every bare name taken for one of corelm's own.
 
     For corelm's own defaults and presets: they work even if other plugins offer the same names.
 
@@ -126,7 +140,7 @@ def build(stages: Iterable[ParsedStage], *, own: bool = False) -> Sampler:
 
 
 def is_name(expression: str) -> bool:
-    """Return True if an expression is one bare name, so that its parameters may be given apart."""
+    """Return True if an expression is a bare name, whose parameters may be passed separately."""
     match = STAGE.fullmatch(expression.strip())
     return match is not None and match[2] is None
 
@@ -169,7 +183,7 @@ def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 
 def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
-    """Make the sampler of a nested value; return any other as it is."""
+    """Build the sampler of a nested value; return any other value unchanged."""
     if not isinstance(value, ParsedSampler):
         return value
     if parameter is not None and not parameter.is_nested:
@@ -209,7 +223,7 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
     values: list[Any] = []
     named: dict[str, Any] = {}
     for key, text in parameters_of(arguments):
-        # As in a call in Python: no name twice, and none by position after one by name.
+        # As in a Python call: no name twice, no positional value after a named one.
         if key in named or (named and not key):
             raise _unreadable(name, arguments)
         try:  # a literal first: most parameters are numbers
@@ -248,9 +262,9 @@ def _unreadable(name: str, arguments: str) -> ExpressionError:
 def _literal(text: str) -> Any:
     """Return the value of a literal; raise one of `_UNREADABLE` for any other text."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as Python's opinion on "\d"
+        warnings.simplefilter("ignore")  # such as Python's SyntaxWarning about "\d"
         call = ast.parse(f"_({text})", mode="eval").body
-    # A text such as `1)(2` closes the bracket and opens another one: a call of a call.
+    # A text such as `1)(2` would close the bracket and open another: a call of a call.
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise ValueError("more than one value")
     if len(call.args) != 1 or call.keywords:

@@ -23,8 +23,8 @@ Undo = Callable[[], None]
 class SharedRedirect:
     """Redirect when the first thread enters, and undo it when the last one leaves.
 
-    If each thread redirected for itself, one could save what another had redirected, and put that
-    back last: standard output would be lost for good.
+    If each thread redirected by itself, one could save another's redirected stream and restore that
+    last: standard output would be lost.
 
     Args:
         redirect: redirects, and returns the function that undoes it.
@@ -36,7 +36,8 @@ class SharedRedirect:
         self._entries = Counter[int]()  # by thread, which may enter again while inside
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
-            # Held by the thread that forks, so that the child gets the lock and the entries whole.
+            # The forking thread holds it, so that the child gets the lock and the entries in a
+            # consistent state.
             os.register_at_fork(
                 before=self._lock.acquire,
                 after_in_parent=self._lock.release,
@@ -59,11 +60,11 @@ class SharedRedirect:
 
     @property
     def has_entered(self) -> bool:
-        """True in a thread that is inside."""
+        """True if this thread is inside the redirection."""
         return threading.get_ident() in self._entries
 
     def _leave(self, thread: int, entries: int) -> None:
-        """Count a thread out; undo the redirection if it was the last one inside."""
+        """Remove a thread's entry; undo the redirection if it was the last thread inside."""
         self._entries[thread] = entries
         if not entries:
             del self._entries[thread]
@@ -71,9 +72,9 @@ class SharedRedirect:
             self._undo()
 
     def _after_fork(self) -> None:
-        """Forget the threads that a child does not have."""
+        """Drop the threads that don't exist in a child process."""
         mine = threading.get_ident()
-        # Only the forking thread exists in the child, so the others would never leave.
+        # Only the forking thread exists in the child; the others would never leave.
         for thread in [thread for thread in self._entries if thread != mine]:
             self._leave(thread, 0)
         self._lock.release()
@@ -112,7 +113,8 @@ def unclosable(stream: Any) -> Any:
     return None if stream is None else _unclosable(stream)
 
 
-# `print` borrows `sys.stdout`: freed while another thread prints to it, it would end the process.
+# `print` holds a borrowed reference to `sys.stdout`: if the stream is freed while another thread
+# prints, the process crashes.
 @functools.lru_cache(maxsize=16)
 def _unclosable(stream: Any) -> Any:
     return _Unclosable(stream)
@@ -135,7 +137,7 @@ def _of_others(stdout: Any, stderr: Any) -> Any:
 
 
 class _OfOthers:
-    """Standard error for threads that run a plugin, and standard output for all others."""
+    """A stream to standard error for threads that run a plugin, to standard output for others."""
 
     def __init__(self, stdout: Any, stderr: Any) -> None:
         self._stdout, self._stderr = stdout, stderr

@@ -30,6 +30,8 @@ from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
 from corelm.stateless_model import lifted
 
+__all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "local_models", "plugin_of"]
+
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
 of this name."""
@@ -91,7 +93,7 @@ def load(
     options = {"device": device, "dtype": dtype}
     given = {key: value for key, value in options.items() if value is not None}
     model = lifted(_loaded(name, given))
-    with suppress(TypeError):  # a model without weak references has no name
+    with suppress(TypeError):  # the name of a model that allows no weak references isn't remembered
         _names[id(model)] = weakref.ref(model), str(name)
     return model
 
@@ -195,7 +197,7 @@ def local_models() -> list[str]:
 
 
 def _home_bundles() -> list[Path]:
-    """Return the folders of the models in corelm's home."""
+    """Return the folders of models in corelm's home."""
     written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
     return [path for path in sorted(written) if _is_bundle(path)]
 
@@ -205,12 +207,12 @@ def _written_path(entry: Path) -> Path | None:
     name = entry.name
     if not name.startswith("."):
         return entry
-    # A write that was killed may have left the only good copy under the hidden name.
+    # A killed write may have left the only good copy under the hidden name.
     return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
 
 
 def _listed(offer: Offer) -> Iterator[ListedModel]:
-    if offer.full_name == READER:  # its models have names of their own
+    if offer.full_name == READER:  # models in corelm's home go by their names
         return
     if isinstance(offer.value, ModelScheme):
         rests = _installed(offer) or [offer.value.metavar]
@@ -220,7 +222,7 @@ def _listed(offer: Offer) -> Iterator[ListedModel]:
 
 
 def _installed(offer: Offer) -> list[str]:
-    """Return the models that a scheme finds; none if it fails, so that the list is complete."""
+    """Return the models that a scheme finds; none if it fails, so that the others are listed."""
     try:
         with plugin_errors(), stdout_to_stderr():
             return [str(rest) for rest in offer.value.installed()]
@@ -230,7 +232,7 @@ def _installed(offer: Offer) -> list[str]:
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:
-    """Return True for what `load` takes for a path and not for a name."""
+    """Return True if `load` takes the name for a path."""
     if not isinstance(name, str):
         return True
     return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")
@@ -242,7 +244,7 @@ def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
         return None
     sources = registry().sources()
     first, _, rest = name.partition(":")
-    # Like the full name of a sampler, DISTRIBUTION:SCHEME:REST tells equal schemes apart.
+    # DISTRIBUTION:SCHEME:REST tells equal schemes apart, like a sampler's full name.
     if first in {source.distribution for source in sources}:
         second, colon, rest = rest.partition(":")
         return (f"{first}:{second}", rest) if colon else None
@@ -269,8 +271,8 @@ def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
 
 def _from_name(name: str) -> LanguageModel:
     choices: dict[str, Loader] = {place: partial(_from_path, place) for place in _places(name)}
-    # To find a name that is not an entry point, every plugin is imported. A local model of the
-    # name makes that unnecessary.
+    # A name that is not an entry point costs the import of every plugin, unless a local model has
+    # it.
     if not choices or name in {source.entry_point for source in registry().sources()}:
         try:
             offer = registry().find("corelm_models", name)
@@ -287,7 +289,7 @@ def _from_name(name: str) -> LanguageModel:
 
 def _places(name: str) -> list[str]:
     """Return the paths of the models of a name in corelm's home and in the current folder."""
-    if name.startswith(f"{OWN}:"):  # the name says where it is
+    if name.startswith(f"{OWN}:"):  # the path is in the name
         return []
     places = {str(home() / "models" / name), os.path.join(".", name)}
     return [place for place in sorted(places) if _is_bundle(Path(place))]
@@ -311,7 +313,7 @@ def _called(offer: Offer, loader: Loader) -> LanguageModel:
 
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
-        return error  # with the reason why the plugin of that name failed
+        return error  # it has the reason why the plugin failed
     if os.path.exists(name) and (way := _refusal(name)):
         return UnknownNameError(f"there is no model {name!r}; {way}")
     names = sorted({model.name for model in list_models()})
@@ -337,7 +339,7 @@ def _refusal(path: str) -> str:
 
 
 def _is_bundle(path: Path) -> bool:
-    """Return True for a model's folder, also one that was put aside when a write was killed."""
+    """Return True for a model's folder, or its backup after a killed write."""
     try:
         place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
         return (place / MANIFEST).is_file()

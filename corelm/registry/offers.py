@@ -104,13 +104,13 @@ def _check_class(
     if inspect.isabstract(value):
         missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
         raise PluginError(f"not a {kind}: {value.__name__} has no {missing}")
-    value.parameters()  # raises for a field that no parameter can be
+    value.parameters()  # raises for a field that isn't a valid parameter
 
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
-    """Return the offers without duplicates, from two entry points to one module."""
+    """Return the offers without duplicates, which two entry points to one module cause."""
     kept: dict[str, list[Offer]] = {}
-    # Lists of one name, and not a set: a plugin's values may not be hashable.
+    # Lists by name instead of a set: a plugin's values may not be hashable.
     for offer in offers:
         same_name = kept.setdefault(offer.full_name, [])
         if not any(other.value == offer.value for other in same_name):
@@ -119,7 +119,7 @@ def distinct(offers: Iterable[Offer]) -> list[Offer]:
 
 
 def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:
-    """Group offers by name: a name with two of them is ambiguous."""
+    """Group offers by name; a name with two offers is ambiguous."""
     grouped: dict[str, list[Offer]] = {}
     for offer in offers:
         grouped.setdefault(offer.name, []).append(offer)

@@ -1,4 +1,4 @@
-"""Ask corelm's packages by entry point for what the heart names and does not import.
+"""Look up objects of corelm's other packages by entry point, which the heart never imports.
 
 The groups are `corelm.names`, for names such as `corelm.compare`, and `corelm.formats`, for formats
 of models such as `.keras` files.
@@ -15,7 +15,7 @@ from corelm.registry.loading import OWN
 NAMES, FORMATS = "corelm.names", "corelm.formats"
 
 DISTRIBUTIONS = {OWN, "corelm-bench", "corelm-presets", "corelm-report", "corelm-train"}
-"""corelm's wheel, and its packages built alone. No other package can replace a name of corelm."""
+"""The distributions of corelm, alone or all in one wheel: no other can offer these names."""
 
 EXTRAS = {
     "keras": "[train]",
@@ -24,7 +24,7 @@ EXTRAS = {
     "compare": "[report]",
     "plot": "[report]",
 }
-"""The extra with the libraries that an object needs; the others need none."""
+"""The extra with the libraries that each object needs; other objects need none."""
 
 
 def package_object(group: str, name: str) -> Any:

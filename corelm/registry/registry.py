@@ -84,8 +84,9 @@ class Registry:
         for source in self._sources:
             self._named.setdefault(source.entry_point, []).append(source)
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
-        self._loading = threading.RLock()  # a server's threads ask for names at once
-        # A package may offer thousands: nothing that is asked for each of them looks at all.
+        self._loading = threading.RLock()  # a server's threads may look up names at once
+        # A package may have thousands of entry points: look them up in dicts, never in a loop over
+        # all.
         self._by_name: dict[Source, dict[str, Mapping[str, list[Offer]]]] = {}
         self._by_class: dict[type[Parameterized], Offer] = {}
         self._by_hand: list[Source] = []
@@ -130,7 +131,7 @@ class Registry:
         """Load every plugin and return all offers through a hook, such as `corelm_samplers`."""
         self.load_all()
         offers = [offer for offered in self._offered.values() for offer in offered[hook]]
-        # Two entry points may name one module: each offer belongs to the one of its own name.
+        # Two entry points may name one module: an offer belongs to the entry point of its name.
         offers.sort(key=lambda offer: offer.source.entry_point != offer.name)
         return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
 
@@ -202,7 +203,7 @@ class Registry:
             name: a name, or a full name such as `corelm-nucleus:top_p`.
         """
         distribution, _, short = name.rpartition(":")
-        # An import is slow and may fail: try the entry points of that very name first.
+        # Imports are slow and may fail: try the entry points of exactly that name first.
         named = _of_distribution(distribution, self._named.get(short, ()))
         quiet = [s for s in named if s not in self.failures and not self.load(s, warn=False)]
         offers = [o for hook in hooks for o in self._offers(hook, short, named)]
@@ -224,7 +225,7 @@ class Registry:
         return offers[0]
 
     def _own_first(self, name: str, offers: list[Offer]) -> list[Offer]:
-        """Return corelm's own offer alone, if there is one: no other package breaks a script."""
+        """Return only corelm's own offer if there is one: no other package breaks a script."""
         own = [offer for offer in offers if offer.source.distribution == OWN]
         others = [offer.full_name for offer in offers if offer.source.distribution != OWN]
         if len(own) != 1:
@@ -236,16 +237,16 @@ class Registry:
 
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
         """Return the offer of a plugin's class, such as a sampler; None for one of this process."""
-        # A class that a program imported itself may belong to a plugin that isn't loaded yet.
+        # A class that the program imported directly may belong to a plugin that isn't loaded yet.
         for source in self._named.get(value.name, ()):
             self.load(source)
         return self._by_class.get(value)
 
     def is_contested(self, offer: Offer) -> bool:
-        """Return True if the bare name means another offer, or none, because of its entry point."""
+        """Return True if other entry points make the bare name mean another offer, or none."""
         if offer.source.distribution == OWN:
             return False
-        # By the entry points alone: no module is imported for the sake of a name.
+        # By the entry points alone, so that no module is imported.
         same_name = self._named.get(offer.name, ())
         return any(source.distribution != offer.source.distribution for source in same_name)
 
@@ -264,7 +265,7 @@ class Registry:
                 offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
         except PluginError:
             if not known and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)  # or its observer would run all the same
+                self._manager.unregister(plugin)  # or its observer would still run
             raise
         self._offered[source] = offered
         self._by_name[source] = {hook: offers_by_name(each) for hook, each in offered.items()}
@@ -294,7 +295,8 @@ class Registry:
     def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
         """Return the checked offers of a plugin through one hook."""
         impls = getattr(self._manager.hook, hook).get_hookimpls()
-        # Calling the hook would call all plugins at once, and the first error would end them all.
+        # One plugin at a time: in a call of the hook for all plugins, the first error would stop
+        # the rest.
         answers = [impl.function() for impl in impls if impl.plugin is plugin]
         offers = []
         for answer in answers:
@@ -325,7 +327,7 @@ class Registry:
 
 
 def _of_distribution(distribution: str, sources: Iterable[Source]) -> list[Source]:
-    """Return the sources of a distribution; of any if it is empty."""
+    """Return the sources of a distribution; all sources if `distribution` is empty."""
     return [source for source in sources if distribution in ("", source.distribution)]
 
 

@@ -23,16 +23,54 @@ class Strategy(NamedTuple):
 
     Example:
         >>> import pickle
-        >>> pickle.loads(pickle.dumps(strategy("top_p(p=0.9)"))).sampler
+        >>> pickle.loads(pickle.dumps(Strategy.of("top_p(p=0.9)"))).sampler
         TopP(p=0.9)
     """
 
     sampler: Sampler
     decoder: Decoder | None = None
 
+    @classmethod
+    def of(cls, expression: str | Sampler | Decoder) -> Strategy:
+        """Return the strategy of an expression whose last stage may be a decoder.
+
+        Args:
+            expression: a name such as `beam`, or an expression such as
+                `top_k(k=20) | beam(width=4)`; without a sampler, a decoder gets the model's own
+                distribution. Samplers and decoders may be given as values too.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: no such sampler or decoder, or several.
+            ParameterError: a parameter that it does not have, or a value outside its rule.
+            ExpressionError: an expression that cannot be read, or a decoder that is not its last
+                stage.
+
+        Example:
+            >>> Strategy.of("top_k(k=20) | ancestral").sampler
+            TopK(k=20)
+            >>> str(Strategy.of("ancestral")), Strategy.of("greedy").decoder
+            ('ancestral', None)
+        """
+        if isinstance(expression, Decoder):
+            return cls(built_in(WITHOUT), expression)
+        if isinstance(expression, Sampler):
+            return cls(expression)
+        stages = read_stages(expression)
+        classes = [registry().find_any(KINDS, name).value for name, _, _ in stages]
+        decoders = [issubclass(cls, Decoder) for cls in classes]
+        if not any(decoders):
+            return cls(build(stages))
+        # A decoder draws tokens; it returns no distribution that another stage could change.
+        if any(decoders[:-1]):
+            name = stages[decoders.index(True)][0]
+            raise ExpressionError(f"{name} is a decoder, which must be the last stage")
+        inside = build(stages[:-1]) if stages[:-1] else built_in(WITHOUT)
+        decoder: type[Decoder] = classes[-1]
+        return cls(inside, make(decoder, *stages[-1]))
+
     @property
     def stages(self) -> tuple[Sampler | Decoder, ...]:
-        """Its stages as in its expression, which omits the model's own distribution."""
+        """The stages of its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
         alone = self.sampler == built_in(WITHOUT)
@@ -42,51 +80,15 @@ class Strategy(NamedTuple):
         return " | ".join(map(str, self.stages))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return strategy, (str(self),)
-
-
-def strategy(expression: str | Sampler | Decoder) -> Strategy:
-    """Return the strategy of an expression whose last stage may be a decoder.
-
-    Args:
-        expression: a name such as `beam`, or an expression such as `top_k(k=20) | beam(width=4)`;
-            without a sampler, a decoder gets the model's own distribution. Samplers and decoders
-            may be given as values too.
-
-    Raises:
-        UnknownNameError, AmbiguousNameError: no such sampler or decoder, or several.
-        ParameterError: a parameter that it does not have, or a value outside its rule.
-        ExpressionError: an expression that cannot be read, or a decoder that is not its last stage.
-
-    Example:
-        >>> strategy("top_k(k=20) | ancestral").sampler
-        TopK(k=20)
-        >>> str(strategy("ancestral")), strategy("greedy").decoder
-        ('ancestral', None)
-    """
-    if isinstance(expression, Decoder):
-        return Strategy(built_in(WITHOUT), expression)
-    if isinstance(expression, Sampler):
-        return Strategy(expression)
-    stages = read_stages(expression)
-    classes = [registry().find_any(KINDS, name).value for name, _, _ in stages]
-    decoders = [issubclass(cls, Decoder) for cls in classes]
-    if not any(decoders):
-        return Strategy(build(stages))
-    # A decoder draws tokens; it returns no distribution that another stage could change.
-    if any(decoders[:-1]):
-        name = stages[decoders.index(True)][0]
-        raise ExpressionError(f"{name} is a decoder, which must be the last stage")
-    inside = build(stages[:-1]) if stages[:-1] else built_in(WITHOUT)
-    decoder: type[Decoder] = classes[-1]
-    return Strategy(inside, make(decoder, *stages[-1]))
+        return Strategy.of, (str(self),)
 
 
 def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
-    """Yield each stage of a sampler, or a decoder, before the parts of its parameters.
+    """Walk depth-first: yield each stage, then the samplers in its parameters.
 
     Example:
-        >>> [part.name for part in parts(strategy("phase(start=1, inside=top_p) | top_k").sampler)]
+        >>> chain = Strategy.of("phase(start=1, inside=top_p) | top_k").sampler
+        >>> [part.name for part in parts(chain)]
         ['phase', 'top_p', 'stochastic', 'top_k']
     """
     for stage in thing.stages if isinstance(thing, Sampler) else (thing,):

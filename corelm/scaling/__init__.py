@@ -1,1 +1,21 @@
-"""Executors: units of work done in this process or by the workers of a Dask cluster."""
+"""Work in several processes or on several machines, the same there, and what it depends on."""
+
+from corelm.machine import SAME_BITS
+from corelm.scaling.code_digests import as_settings, code_of, loader_of
+from corelm.scaling.executor import ExecutorChoice, choose
+from corelm.scaling.job import Job, differences, hashes_of_secrets
+from corelm.scaling.units import Executor, Unit
+
+__all__ = [
+    "SAME_BITS",
+    "Executor",
+    "ExecutorChoice",
+    "Job",
+    "Unit",
+    "as_settings",
+    "choose",
+    "code_of",
+    "differences",
+    "hashes_of_secrets",
+    "loader_of",
+]

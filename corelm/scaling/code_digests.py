@@ -1,4 +1,4 @@
-"""Digests of the code that computes: an edited copy of the same version is different code."""
+"""Digests of the code behind a result: an edited copy of the same version counts as other code."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
 OWN = ("corelm", "corelm_samplers")
-"""The packages that take part in every computation."""
+"""The packages that every computation uses."""
 DIGITS = 16
 MISSING = "none"
-"""The digest of a package that is not there, or that has no files."""
+"""The digest of a package that is missing or has no files."""
 
 
 def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
     """Return the digest of each package that computes, by name.
 
-    All modules of a plugin take part, as one may compute with the functions of another; so does
-    the plugin that loaded a model.
+    A plugin counts with all its modules, as one may call functions of another. The plugin that
+    loaded a model counts too.
 
     Args:
-        things: the models, samplers, decoders and functions that take part besides corelm itself.
-        modules: modules that take part too, such as the one that offers a metric.
+        things: the models, samplers, decoders and functions of the computation.
+        modules: further modules of it, such as the module that offers a metric.
 
     Example:
         >>> import corelm
@@ -50,26 +50,26 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
 
 
 def as_settings(code: Mapping[str, str]) -> dict[str, str]:
-    """Return the digests as settings, by which unfinished work of other code is not continued."""
+    """Return the digests as settings: unfinished work with other settings is not continued."""
     return {f"code of {package}": digest for package, digest in code.items()}
 
 
 def loader_of(model: object) -> Source | None:
-    """Return the plugin that loaded a model; None if it was made otherwise or is a file's."""
+    """Return the plugin that loaded a model; None for a file's or one that the program made."""
     name = loaded_name(cast(LanguageModel, model))
-    with suppress(UnknownNameError):  # a relative path, and the current folder has changed
+    with suppress(UnknownNameError):  # the path was relative, and the current folder has changed
         return None if name is None else plugin_of(name)
     return None
 
 
 def digests(packages: Iterable[str]) -> dict[str, str]:
-    """Return the digest of each of these packages here, sorted by name."""
+    """Return the digest of each package in this environment, sorted by name."""
     return {name: _digest(name) for name in sorted(packages)}
 
 
 def _packages(thing: object) -> Iterator[str]:
-    """Yield the top-level packages of a function, of a value's class and its bases, of a loader."""
-    thing = getattr(thing, "unlifted", thing)  # the model itself, not what corelm adds
+    """Yield the top-level packages of a function, or of a value's class, bases and loader."""
+    thing = getattr(thing, "unlifted", thing)  # the model itself, not corelm's wrapper
     classes = [thing] if hasattr(thing, "__module__") and callable(thing) else []
     for each in (*classes, *type(thing).__mro__):
         package = (each.__module__ or "").partition(".")[0]
@@ -85,7 +85,7 @@ def _package(module: str) -> str:
 
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
-    """Yield the top-level modules of each plugin that one of these packages is part of."""
+    """Yield all top-level modules of the plugins that these packages belong to."""
     for plugin in {source.distribution for source in registry().sources()} - {loading.OWN}:
         modules = _modules(plugin)
         if not modules.isdisjoint(packages):
@@ -103,7 +103,7 @@ def _modules(distribution: str) -> frozenset[str]:
     if listed is not None:
         return frozenset(listed.split())
     code = (file.parts[0] for file in found.files or () if file.name.endswith(SUFFIXES))
-    # The finder of an editable installation holds paths of this machine.
+    # The finder of an editable installation contains paths of this machine.
     return frozenset(n.partition(".")[0] for n in code if not n.startswith((".", "__editable__")))
 
 
@@ -123,7 +123,7 @@ def _roots(spec: ModuleSpec) -> Iterator[str]:
         yield spec.origin
 
 
-# Once a process: a module that was edited after its import still computes as it did.
+# Once per process: a module that is edited after its import still runs the old code.
 @cache
 def _digest_of(roots: tuple[str, ...]) -> str:
     whole = hashlib.sha256()

@@ -19,28 +19,29 @@ from distributed.client import ClosedClientError
 
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
-from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job, do, packed
+from corelm.scaling.units import Unit
 
 PATIENCE = 30
 """Seconds to wait for the scheduler, and for its first worker."""
 AHEAD = 2
-"""Units on the cluster for each thread of its workers: the next one waits where it is done."""
+"""Units on the cluster per worker thread, so that the next unit already waits at its worker."""
 SPAWNED_WITH = "distributed.nanny.pre-spawn-environ"
-"""The variables of workers. Dask's own MALLOC_TRIM_THRESHOLD_, which ours replace, makes each large
-array a system call: a fifth of the time of `corelm sample`."""
+"""The setting with the workers' environment variables. Dask's default sets MALLOC_TRIM_THRESHOLD_,
+which makes each large array a system call: a fifth of the time of `corelm sample`."""
 QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
 }
-"""Without the clocks that wake each process up to 100 times a second, a unit costs 11 % less."""
+"""Settings that stop the timers that wake each process up to 100 times a second: a unit then takes
+11 % less."""
 CLIENT_LOGGER = logging.getLogger("distributed.client")
 logger = logging.getLogger("corelm")
 
 
 class DaskCluster:
-    """Does units on a Dask cluster.
+    """An executor that runs units on a Dask cluster.
 
     Args:
         jobs: the models that its workers load.
@@ -61,7 +62,7 @@ class DaskCluster:
             except (OSError, ValueError, TimeoutError) as error:
                 raise ExecutorError(f"no Dask scheduler answers at {workers}: {error}") from error
         self._log_level = CLIENT_LOGGER.level
-        CLIENT_LOGGER.setLevel(logging.CRITICAL)  # a lost scheduler is an error of ours
+        CLIENT_LOGGER.setLevel(logging.CRITICAL)  # a lost scheduler becomes an ExecutorError
         self._address = self._client.scheduler.address
         self._slots, self._asked = 0, 0.0
         self._wait_for_workers()
@@ -75,7 +76,7 @@ class DaskCluster:
             raise ExecutorError(_no_worker()) from error
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield units as they are finished; if a worker dies, others do its units."""
+        """Yield units as they are finished; if a worker dies, other workers run its units."""
         pending: dict[Any, Unit] = {}
         finished: SimpleQueue[Any] = SimpleQueue()
         try:
@@ -97,7 +98,7 @@ class DaskCluster:
                 self._client.cancel(list(pending))
 
     def _attended(self, attempt: Callable[[], Any]) -> Any:
-        """Return the result of an attempt, repeated as long as the cluster has workers.
+        """Repeat an attempt until it succeeds, as long as the cluster has workers.
 
         Args:
             attempt: takes at most a second, then raises Empty or TimeoutError.
@@ -117,8 +118,8 @@ class DaskCluster:
                 raise ExecutorError(f"{_no_worker()}; then continue with --resume")
 
     def _count_slots(self) -> int:
-        """Return the units that the cluster does at once; at least 1, as workers may come back."""
-        if time.monotonic() - self._asked > 1:  # it may change, but asking takes a millisecond
+        """Return the number of units that the cluster runs at once, at least 1 for lost workers."""
+        if time.monotonic() - self._asked > 1:  # a cached count: a request takes a millisecond
             with self._scheduler_needed():
                 self._slots = max(1, sum(self._client.nthreads().values()))
             self._asked = time.monotonic()
@@ -130,7 +131,7 @@ class DaskCluster:
 
     def _result(self, future: Any, unit: Unit) -> str:
         if future.status != "error":
-            # A worker that dies takes finished results along, which are then computed again.
+            # If a worker dies, its finished results are lost, and are computed again.
             return str(self._attended(partial(future.result, timeout=1)))
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
@@ -163,7 +164,7 @@ class DaskCluster:
 
 
 def _no_worker() -> str:
-    """Return the reason why nothing is done, with the way out."""
+    """Return the message for a cluster without workers, with the way out."""
     return (
         f"the Dask scheduler has had no worker for {PATIENCE} seconds; start one with: "
         "dask worker ADDRESS --nthreads 1"
@@ -182,8 +183,8 @@ def _local_cluster(workers: int) -> distributed.LocalCluster:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                # Without a dashboard too the scheduler serves pages on health, by default on a
-                # fixed port, about which a second cluster would warn.
+                # Even without a dashboard, the scheduler serves health pages, by default on a fixed
+                # port: a second cluster would warn that it is in use.
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
@@ -195,7 +196,7 @@ def _local_cluster(workers: int) -> distributed.LocalCluster:
             "the workers do not start; a script must call corelm.compare under "
             "`if __name__ == '__main__':`"
         ) from error
-    finally:  # a nanny sets the variables of its workers in this process too
+    finally:  # a nanny sets its workers' variables in this process too
         os.environ.clear()
         os.environ.update(environment)
 
@@ -206,7 +207,7 @@ def _interrupts_held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # when it starts, it lets interrupts through again
+    resource_tracker.ensure_running()  # once started, it unblocks interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Executors, which do units of work: this process, or the workers of a cluster."""
+"""Executors run units of work: in this process, or on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -6,51 +6,20 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter, ParamRule
+from corelm.scaling.units import Executor, Unit
 
 if TYPE_CHECKING:
     from corelm.scaling.job import Job
 
 
-class Unit(Protocol):
-    """A unit of work: a small value that can be pickled, and whose result depends on it alone."""
-
-    @property
-    def name(self) -> str:
-        """The name of the unit, which no other unit of a run has."""
-
-    def __call__(self, model: LanguageModel) -> Any:
-        """Do the work; return a value that JSON can hold."""
-
-
-class Executor(Protocol):
-    """A place where units of work are done."""
-
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield each unit with its result as JSON when it is finished, in any order.
-
-        A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
-        while it has no unit; the executor asks it again after the next result.
-
-        Args:
-            units: the units.
-            model: the number of their model among the executor's models.
-
-        Raises:
-            ExecutorError: a worker that cannot be used, or a unit whose workers die.
-        """
-
-    def close(self) -> None:
-        """End the workers."""
-
-
 class InProcess:
-    """Does one unit after the other in this process.
+    """An executor that runs the units one after the other in this process.
 
     Args:
         models: the models of the units.
@@ -70,7 +39,7 @@ class InProcess:
 
 WORKERS = Parameter("workers", int, None, ParamRule(ge=1))
 MOST_PER_PROCESSOR = 8
-"""Workers on one machine at most: each is a process that loads the model."""
+"""The most workers per processor of this machine: each is a process that loads the model."""
 
 
 @dataclass(frozen=True)

@@ -19,29 +19,27 @@ from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
 from typing import Any
 
+from corelm import machine
 from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.machine import machine
 from corelm.models.identity import identity_of
-from corelm.printable import printable, reason_of, shown
+from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, plugin_of
 from corelm.registry.registry import registry
-from corelm.registry.strategies import parts, strategy
+from corelm.registry.strategies import Strategy, parts
 from corelm.sampling import Sampler
 from corelm.scaling.code_digests import code_of, digests
-from corelm.scaling.executor import Unit
+from corelm.scaling.units import Unit
 
 PREFIX = "env:"
 ROUNDS = 200_000
-"""Iterations of the hash: a guess at a short secret costs a tenth of a second."""
+"""Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
 
 LONGEST_LIST = 200
-"""Characters of a list of settings that a message shows."""
+"""The longest list of settings that a message shows, in characters."""
 
 OWN = ("corelm", "numpy")
-SAME_BITS = ("platform", "kernels", "vector_width")
-"""The facts of `machine` that decide the last bits of a result."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Job:
         """Load the model in a worker.
 
         Raises:
-            ExecutorError: another version, other code or another model, with both.
+            ExecutorError: a version, code or model differs; the message has both values.
         """
         expected = dict(self.versions)
         for name, found in _versions(expected).items():
@@ -145,9 +143,9 @@ def _compare(name: str, expected: str, found: str) -> None:
 
 def _versions(names: Iterable[str]) -> Mapping[str, str]:
     """Return the versions of these packages, and the facts that decide the last bits."""
-    here = machine()
-    packages = {name: _version(name) for name in names if name not in SAME_BITS}
-    return packages | {name: str(here[name]) for name in SAME_BITS}
+    here = machine.facts()
+    packages = {name: _version(name) for name in names if name not in machine.SAME_BITS}
+    return packages | {name: str(here[name]) for name in machine.SAME_BITS}
 
 
 def _version(package: str) -> str:
@@ -161,7 +159,7 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
     """Yield the packages that offer the parts of a sampler or decoder.
 
     Raises:
-        UsageError: it exists in this process alone.
+        UsageError: a part exists only in this process.
     """
     for part in parts(thing):
         offer = registry().offer_of(type(part))
@@ -180,7 +178,7 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
 
 def _reads_back(thing: Sampler | Decoder) -> bool:
     try:
-        return strategy(str(thing)) == strategy(thing)
+        return Strategy.of(str(thing)) == Strategy.of(thing)
     except (UsageError, UnknownNameError):
         return False
 
@@ -225,7 +223,7 @@ _one_at_a_time = threading.Lock()
 
 
 def packed(unit: Unit) -> bytes:
-    """Return a unit as bytes, which a worker reads when it knows that its versions are right."""
+    """Return a unit as bytes, so that a worker checks its versions before it unpickles the unit."""
     return pickle.dumps(unit)
 
 
@@ -240,16 +238,17 @@ def do(job: Job, unit: bytes) -> str:
         try:
             model = _loaded(job)
             return json.dumps(pickle.loads(unit)(model))
-        except BaseException as error:  # a plugin's may be no Exception, which would end the worker
+        # A plugin may raise a BaseException, which would end the worker.
+        except BaseException as error:
             if _travels(error):
                 raise
             reason = reason_of(error)
-        raise ExecutorError(reason)  # out here, so that it has no context, which would travel too
+        raise ExecutorError(reason)  # raised here, without a context, which would be pickled too
 
 
 @lru_cache(maxsize=MODELS)
 def _loaded(job: Job) -> LanguageModel:
-    # The command has loaded the same plugins, and has printed the warnings about them.
+    # The command loaded the same plugins and printed their warnings.
     logging.getLogger("corelm").setLevel(logging.ERROR)
     return job.load()
 
@@ -266,8 +265,8 @@ def _travels(error: BaseException) -> bool:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the settings that differ, with both values; for lists, with the items only one has.
 
-    A digest says nothing to a reader, so such a setting is only named, and so are the keys of a
-    mapping.
+    Of a digest only the name is shown, as its value means nothing to a reader; of a mapping only
+    the keys.
 
     Example:
         >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
@@ -291,7 +290,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
         return f"other {name}"
     if isinstance(before, list) and isinstance(now, list):
         only_before, only_now = _without(before, now), _without(now, before)
-        if only_before or only_now:  # else the order differs
+        if only_before or only_now:  # both are empty if only the order differs
             before, now = only_before, only_now
     return f"{name.replace('_', ' ')} {_in_words(before)}, here {_in_words(now)}"
 
@@ -303,7 +302,7 @@ def _without(values: list[Any], others: list[Any]) -> list[Any]:
 def _in_words(value: Any) -> str:
     if not isinstance(value, list):
         return "none" if value is None else shown(value)
-    text = printable(", ".join(map(str, value)))
+    text = strip_controls(", ".join(map(str, value)))
     return shorten(text, LONGEST_LIST, placeholder=" ...") or "none"
 
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.generation.continuous_batch import write_in_order
+from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
-from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets
+from corelm.scaling.units import Executor, Unit
 
 EARLY = 256
-"""The number of results kept in memory that wait for an earlier one."""
+"""The most results in memory that wait for an earlier one."""
 
 
 def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
 def units_of(
     texts: Texts, first: int = 0, prompts: Sequence[str] = ()
 ) -> Iterator[WriteTexts | WritePrompts]:
-    """Yield the units from a text on, which must be the first of a batch."""
+    """Yield the units from text `first` on, which must be the first text of a batch."""
     if not prompts:
         found = (WriteTexts(texts, samples) for samples in batches(texts.n))
         return (unit for unit in found if unit.samples.start >= first)
@@ -63,7 +63,7 @@ class WriteTexts:
 
     @property
     def name(self) -> str:
-        """The name among all units."""
+        """The unique name of the unit."""
         return f"texts from {self.samples[0]}"
 
     def __call__(self, model: LanguageModel) -> list[str]:
@@ -78,7 +78,7 @@ class WritePrompts:
     """Write the texts of several prompts together.
 
     Attributes:
-        parts: the texts of each prompt, and the samples to write of these.
+        parts: for each prompt, its texts and the samples to write.
         number: the number of the batch.
     """
 
@@ -87,12 +87,12 @@ class WritePrompts:
 
     @property
     def name(self) -> str:
-        """The name among all units."""
+        """The unique name of the unit."""
         return f"batch {self.number}"
 
     def __call__(self, model: LanguageModel) -> list[str]:
         lines: list[str] = []
-        for ended in write_in_order(model, self.parts):
+        for ended in ContinuousBatch.in_order(model, self.parts):
             if ended.error:
                 raise ended.error
             lines += [line(text) for text in ended.open_texts.generations()]
@@ -116,7 +116,7 @@ def line(text: Generation) -> str:
 def in_order(executor: Executor, units: Iterator[Unit]) -> Iterator[str]:
     """Yield the results of units in their order, as JSON.
 
-    Results that wait for an earlier one stay few: while they do, the executor gets no more units.
+    While `EARLY` results wait for an earlier one, the executor gets no more units.
     """
     order: deque[str] = deque()
     early: dict[str, str] = {}

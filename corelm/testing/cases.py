@@ -1,4 +1,4 @@
-"""The questions on which the laws examine a sampler, and its answers: called, checked, worded."""
+"""The cases on which the laws examine a sampler, and the checks and messages of its results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from corelm.sampling import Sampler
 from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))
-"""(batch, vocabulary) of the cases, where no vocabulary is given."""
+"""The (batch, vocabulary) of the cases, if no vocabulary is given."""
 BATCHES = (1, 3)
-"""Rows of the cases with a vocabulary."""
+"""The numbers of rows of the cases with a vocabulary."""
 FLOATS = (np.float32, np.float64)
 SHOWN = 6
-"""Logits of a row that a message shows."""
+"""The most logits of a row that a message shows."""
 
 Shape = tuple[int, int]
 Kind = Callable[[Generator, Shape, Any], Array]
@@ -34,7 +34,7 @@ Kind = Callable[[Generator, Shape, Any], Array]
 
 @dataclass(frozen=True)
 class Case:
-    """One question to a sampler: logits and the context that they follow."""
+    """An input of a sampler: logits, and the context before them."""
 
     logits: Array
     context: Context
@@ -44,7 +44,7 @@ class Case:
         return f"{rows} x {tokens} logits in {self.logits.dtype} at step {self.context.position}"
 
     def rows(self, order: Sequence[int]) -> Case:
-        """Return the same question about some of the rows."""
+        """Return the case with some of the rows, in this order."""
         past = {
             name: getattr(self.context, name)[order]
             for name in ("tokens", "surprisal", "model_surprisal")
@@ -52,13 +52,13 @@ class Case:
         return Case(self.logits[order], replace(self.context, **past))
 
     def renumbered(self, order: Array) -> Case:
-        """Return the same question with other ids: token `order[i]` becomes token i."""
+        """Return the case with renumbered tokens: token `order[i]` becomes token i."""
         tokens = np.argsort(order)[self.context.tokens]
         return Case(self.logits[:, order], replace(self.context, tokens=tokens))
 
 
 def cases(*kinds: Kind, vocabulary: Vocabulary | None = None) -> tuple[Case, ...]:
-    """Return questions of some kinds, in both float types, with and without a past.
+    """Return cases of some kinds, in both float types, with and without a past.
 
     Args:
         *kinds: such as `eighths` and `ties`.
@@ -133,7 +133,7 @@ def ends(rng: Generator, shape: Shape, dtype: Any) -> Array:
 
 
 def point_mass(rng: Generator, shape: Shape, dtype: Any) -> Array:
-    """Make one token of each row possible, and so certain."""
+    """Make logits with a single possible token in each row, which is therefore certain."""
     logits = np.full(shape, -np.inf)
     logits[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = rng.integers(-9, 9)
     return logits
@@ -144,7 +144,7 @@ ALL: tuple[Kind, ...] = (*MODEST, large)
 
 
 class InvalidResultError(AssertionError):
-    """A sampler raised, or its result is no distribution: most laws can't be examined."""
+    """A sampler raised or returned an invalid result, so most laws can't be examined."""
 
 
 WAYS_OUT = {
@@ -155,7 +155,7 @@ WAYS_OUT = {
     "+infinity": "A logit is finite or minus infinity; subtract the largest of the row first.",
     "impossible": "A filter keeps at least the most likely token; add it to the mask.",
 }
-"""The way out for each fault of a result, by a word in the name of the fault."""
+"""The way out for each invalid result, by a phrase of its description."""
 
 
 def call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Array:
@@ -177,7 +177,7 @@ def raised(sampler: Sampler, error: Exception, case: Case) -> InvalidResultError
 
 
 def answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
-    """Return the result of a sampler; complain if it is not a valid distribution."""
+    """Call a sampler and return its result; raise if it is not a valid distribution."""
     result = call(sampler, case.logits.copy(), case.context, case)
     fault = fault_of_result(result, case.logits)
     if fault:
@@ -190,11 +190,11 @@ def answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
 
 
 def changed_row(case: Case, result: Array, wrong: NDArray[np.bool_]) -> str:
-    """Return the first wrong row, before and after, as the end of a complaint.
+    """Return the first wrong row, before and after, as the end of a message.
 
     Args:
-        case: the question.
-        result: (batch, vocabulary) logits, the answer.
+        case: the input.
+        result: (batch, vocabulary) logits that the sampler returned.
         wrong: True for wrong rows, or for wrong tokens.
     """
     row = int(wrong.reshape(len(wrong), -1).any(axis=-1).argmax())
@@ -219,11 +219,11 @@ _NEEDS = {
     "drawn": {"tokens"},
     "prompt_length": {"tokens", "position", "surprisal", "model_surprisal"},
 }
-"""The parts of a context that follow from others: any one of these is enough."""
+"""The parts of a context that follow from other parts: to declare one of these is enough."""
 
 
 class Guard:
-    """A context that raises for undeclared parts, and lists the parts it raised for."""
+    """A context that raises at access to undeclared parts, and records these parts."""
 
     def __init__(self, context: Context, reads: frozenset[str]) -> None:
         self._context, self._reads = context, reads
@@ -236,7 +236,7 @@ class Guard:
         return getattr(self._context, name)
 
     def copy(self) -> Guard:
-        """Return the guard itself: nothing that it lets through is changed by a copy."""
+        """Return the guard itself, which already protects the context."""
         return self
 
     def with_vocabulary_size(self, size: int) -> Guard:
@@ -265,8 +265,9 @@ def global_random_state() -> tuple[Any, ...]:
 def rounding(logits: Array) -> float:
     """Return the relative error that rounding makes in a probability, between 1e-5 and 1e-3.
 
-    A temperature that follows a sum over the vocabulary differs in its last bit when the order of
-    the sum does. Where it is low, the logits are large, and so is an error in their last bits.
+    A temperature that depends on a sum over the vocabulary differs in its last bit if the order of
+    the sum does. Divided by a low temperature, the logits are large, and so is their rounding
+    error.
     """
     largest = np.abs(logits, where=np.isfinite(logits), out=np.zeros_like(logits)).max()
     return float(np.clip(4 * np.finfo(logits.dtype).eps * largest, 1e-5, 1e-3))

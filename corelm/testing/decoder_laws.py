@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import pytest
 
 DRAWS = 800
-"""Seeds of the law that counts texts."""
+"""The number of seeds in the law that counts texts."""
 LONGEST = 3
-"""Tokens of the texts that are counted."""
+"""The length of the counted texts, in tokens."""
 CHANCE = 1e-6
 """The p-value below which chance does not explain the counts."""
 
@@ -124,12 +124,12 @@ class _Question:
         texts: dict[int, list[int]] = {sample: [] for sample in self.samples}
         for step in self.steps():
             for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
-                texts.get(sample, []).append(token)  # a sample not asked for has no text
+                texts.get(sample, []).append(token)  # ignore a sample that wasn't requested
         return [tuple(text) for text in texts.values()]
 
 
 Ask = Callable[..., _Question]
-"""A function that makes a question to the decoder under examination."""
+"""A function that creates a task for the decoder under examination."""
 Complaints = Iterator[tuple[_Question, str]]
 
 
@@ -148,7 +148,7 @@ class DecoderLaw(Protocol):
 
 
 def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], DecoderLaw]:
-    """Make a law of a generator of complaints: raise the first one, with the way out."""
+    """Turn a generator of complaints into a law: raise the first one, with the way out."""
 
     def decorate(complaints: Callable[[Ask], Complaints]) -> DecoderLaw:
         @wraps(complaints)
@@ -189,7 +189,7 @@ def treats_samples_alone(ask: Ask) -> Complaints:
     """Give a sample the same text alone, in a batch and in any order."""
     for together in _questions(ask):
         first, second = together.texts()
-        # The wrong rows or the wrong numbers show as soon as a sample changes its place.
+        # A mix-up of rows or random numbers shows once a sample changes its place.
         for samples, texts in (((1, 0), [second, first]), ((0,), [first]), ((1,), [second])):
             other = ask(together.sampler, samples, together.seed, together.length, together.prompt)
             if other.texts() != texts:
@@ -209,7 +209,7 @@ def ends_each_text(ask: Ask) -> Complaints:
                 yield question, f"wrote {len(text)} tokens, past an end token or the length"
             if text and not ends[-1] and len(text) < question.length:
                 yield question, f"stopped after {len(text)} tokens without an end token"
-        # Under other samplers, a search may find fewer texts than samples.
+        # With other samplers, a search may find fewer texts than samples.
         if not all(question.texts()) and isinstance(question.sampler, _Unchanged):
             yield question, "left a text empty, although every token is possible"
         for before, after in pairwise(question.steps()):
@@ -258,7 +258,7 @@ def reports_what_it_drew_from(ask: Ask) -> Complaints:
 
 
 def _extended(context: Context, step: Step, row: int) -> Context:
-    """Return the context of one text with one more token."""
+    """Return one row's context after the step, which adds a token."""
 
     def append(past: Array, more: Array) -> Array:
         return np.append(past, more[row : row + 1][None], axis=1)
@@ -296,7 +296,7 @@ def matches_ancestral_sampling(ask: Ask) -> Complaints:
         runs = [ask(question.sampler, (sample,), seed, LONGEST) for seed in range(DRAWS)]
         counts = Counter(text for run in runs for text in run.texts())
         p = g_test(counts, expected)
-        # So small that no right decoder fails by chance; a wrong one misses by far more.
+        # So small that a correct decoder never fails by chance; a wrong one is far below it.
         if p < CHANCE:
             what = f"wrote texts with other probabilities than ancestral sampling (p = {p:.0e})"
             yield runs[-1], f"{what} in {DRAWS} runs, the last of them"

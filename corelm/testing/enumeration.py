@@ -37,7 +37,7 @@ def text_probabilities(
         {(2, 2): 0.25, (2, 3): 0.25, (3, 2): 0.25, (3, 3): 0.25}
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    stream = RandomStream(0, [0])  # only sets the number of rows: every branch is followed
+    stream = RandomStream(0, [0])  # unused random numbers: every branch is followed
     decoding = DecodingTask(model, ids, read_sampler(sampler), stream, length).start()
     found: dict[Text, float] = {(): 1.0} if length == 0 else {}
     p = np.ones(1)
@@ -76,11 +76,11 @@ def g_test(counts: Mapping[Text, int], probabilities: Mapping[Text, float]) -> f
         [0.691, 0.042, 0.0]
     """
     if any(not probabilities.get(outcome) for outcome, count in counts.items() if count):
-        return 0.0  # an impossible outcome
+        return 0.0  # an outcome that is impossible
     total = sum(counts.values())
     expected = np.array([p * total for p in probabilities.values()])
     observed = np.array([counts.get(outcome, 0) for outcome in probabilities])
-    common = expected >= 5  # below that, the chi-square distribution fits the counts badly
+    common = expected >= 5  # the chi-square approximation is poor below that
     expected = np.append(expected[common], expected[~common].sum())
     observed = np.append(observed[common], observed[~common].sum())
     freedom = np.count_nonzero(expected) - 1

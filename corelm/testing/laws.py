@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
 TIE = 1e-6
-"""Nats below which two tokens may count as equally likely."""
+"""The largest difference in nats at which two tokens may count as equally likely."""
 
 Complaints = Iterator[tuple[Case, str]]
 Ask = Callable[..., tuple[Case, ...]]
@@ -190,7 +190,7 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
 @_law("")  # `answer` complains
 def survives_extreme_values(sampler: Sampler, ask: Ask) -> Complaints:
     """Return a valid distribution for the largest and the smallest numbers of a type, too."""
-    with np.errstate(all="ignore"):  # a difference of two may be infinite: the result decides
+    with np.errstate(all="ignore"):  # a difference may overflow to infinity; only the result counts
         for case in ask(ends):
             answer(sampler, case)
     yield from ()
@@ -224,7 +224,7 @@ def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
         before, after = case.logits, answer(sampler, case)
         rows, first = np.arange(len(before)), before.argmax(axis=-1)
         overtaken = after[rows, first] < after.max(axis=-1)
-        # Rounding may swap two tokens that were all but equal; that is no fault.
+        # Rounding may swap two nearly equal tokens; that isn't an error.
         gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
         wrong = overtaken & (gap > TIE)
         if wrong.any():
@@ -262,7 +262,7 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
             guard = Guard(case.context, stage.reads)
             try:
                 stage(case.logits.copy(), guard)  # type: ignore[arg-type]
-            # Also where the sampler catches the guard's error and fails later.
+            # Also if the sampler catches the guard's error and fails later.
             except Exception as error:
                 if not guard.refused:
                     raise raised(stage, error, case) from error
@@ -280,10 +280,11 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
                 continue
             if fault := fault_of_mask(allowed, case.logits.shape):
                 yield case, f"allowed {fault}"
-            # Greedy before the mask leaves one token, so the mask often has to fall back.
+            # Greedy before the mask leaves one token, so the mask must often fall back.
             alone, after = answer(mask, case), answer(_Likeliest() | mask, case)
             possible = allowed & (case.logits > -np.inf)
-            able = possible.any(axis=-1)  # of the others, the model rules out all that is allowed
+            # In the other rows, the model rules out every allowed token.
+            able = possible.any(axis=-1)
             if not np.array_equal(alone[able], np.where(possible, case.logits, -np.inf)[able]):
                 yield case, "changed the logits of tokens that it allows"
             if (after[able] > -np.inf)[~possible[able]].any():
@@ -382,7 +383,7 @@ def obeys_the_laws(
 
 
 def _examine(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None) -> None:
-    """Call a law; skip the test if it stops at a fault that `is_a_distribution` reports."""
+    """Call a law; skip the test for an invalid result that `is_a_distribution` already reports."""
     try:
         law(sampler, vocabulary=vocabulary)
     except InvalidResultError:

@@ -17,7 +17,7 @@ from corelm.stateless_model import lifted
 TOLERANCE = 1e-5
 """The largest difference of two logits that count as equal."""
 LONG_CONTEXT = 128
-"""A context with more tokens takes too long to fill."""
+"""The longest context that is filled; a longer one would take too long."""
 
 Ids = NDArray[np.int64]
 Complaints = Iterator[str]
@@ -57,11 +57,11 @@ class Examination:
         return self.model.start(texts).next_logits()
 
     def ragged(self, *lengths: int) -> list[Ids]:
-        """Return random texts of these lengths, none of them shorter than the shortest allowed."""
+        """Return random texts of these lengths, each raised to the shortest allowed length."""
         return [self.texts(1, max(length, self.shortest))[0] for length in lengths]
 
     def start_joinable(self, texts: Sequence[Ids]) -> JoinableSession | None:
-        """Return a session of texts of different lengths; None if the model has no such."""
+        """Return a session of texts of different lengths; None if the model can't start one."""
         if not can_join(self.model.start(texts[0][None])):
             return None
         session = self.model.start([text.tolist() for text in texts])
@@ -105,7 +105,7 @@ class Examination:
 
 
 def _difference(one: Array, other: Array) -> float:
-    """Return the largest difference; equal infinities do not differ, and NaN differs from all."""
+    """Return the largest difference; equal infinities count as equal, NaN never does."""
     # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0, np.abs(one - other))

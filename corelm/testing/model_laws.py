@@ -50,12 +50,12 @@ def returns_logits(ask: Examination) -> Complaints:
         if fault := fault_of_rows(logits):
             yield f"returned {fault}"
         expected = logits.copy()
-        # These would reach memory of the session or the model if the array were not the caller's.
+        # If the array weren't the caller's, these writes would reach the session or the model.
         logits[:] = np.nan
         when = f"after the caller overwrote the logits of {size[0]} rows"
         yield from ask.compare(session.next_logits(), expected, when)
         yield from ask.compare(ask.logits(texts), expected, f"in a new session, {when}")
-        logits[:] = expected  # the other laws look at a model as it was
+        logits[:] = expected  # restore the model for the other laws
 
 
 @law("Return softmax(logits) of the session's logits.")
@@ -191,7 +191,7 @@ def reads_back_its_texts(ask: Examination) -> Complaints:
 
 
 def _trimmed(text: str) -> str:
-    """Drop what may differ: the first space of SentencePiece, a half character at the end."""
+    """Strip the parts that may differ: SentencePiece's first space, a last partial character."""
     return text.lstrip().rstrip("\ufffd")
 
 
@@ -225,7 +225,8 @@ def joins_sessions(ask: Examination) -> Complaints:
     session = ask.start_joinable(texts)
     if session is None:
         return
-    for lengths in ((1, 9, 3), (6,), (0, 0)):  # the second time it has been joined before
+    # At the second call the session has already been joined.
+    for lengths in ((1, 9, 3), (6,), (0, 0)):
         more = ask.ragged(*lengths)
         other = ask.start_joinable(more)
         assert other is not None
@@ -246,7 +247,7 @@ def joins_sessions(ask: Examination) -> Complaints:
 
 @law("Copy the texts, the keys and values, and logits that the caller may overwrite.")
 def forks_sessions(ask: Examination) -> Complaints:
-    """Copy a session, if it can, so that each of both continues with its own tokens."""
+    """Copy a session, if it can, so that both continue independently with their own tokens."""
     for texts in (ask.ragged(6), ask.ragged(5, 5), ask.ragged(3, 7)):
         session = ask.start_joinable(texts)
         if session is None or not can_fork(session):
@@ -286,7 +287,7 @@ def _with_more(ask: Examination, session: Session, texts: Sequence[Ids], count: 
 
 
 def _drops_from_all(ask: Examination, session: Session, texts: Sequence[Ids]) -> Complaints:
-    """Complain about a session that can rewind and does not drop the last tokens of each row."""
+    """Complain if a session that can rewind doesn't drop the last tokens of each row."""
     if can_rewind(session):
         session.rewind(2)
         texts = [text[:-2] for text in texts]
@@ -294,10 +295,11 @@ def _drops_from_all(ask: Examination, session: Session, texts: Sequence[Ids]) ->
 
 
 def _refuses(ask: Examination, texts: Sequence[Ids]) -> Complaints:
-    """Complain about a model that takes rows of different lengths but can't join them."""
+    """Complain if a model takes rows of different lengths although its sessions can't be joined."""
     try:
         ask.model.start([text.tolist() for text in texts])
-    except (UsageError, ValueError, TypeError):  # also NumPy's, for lists of unequal lengths
+    # ValueError is NumPy's own, for lists of unequal lengths.
+    except (UsageError, ValueError, TypeError):
         return
     yield "took rows of different lengths, but its sessions have no method join"
 

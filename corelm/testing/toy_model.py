@@ -175,7 +175,7 @@ class ToySession:
         self._lengths = self._lengths[kept]
 
     def join(self, other: Session) -> None:
-        """Add the rows of another session of this model after the own ones.
+        """Append the rows of another session of this model.
 
         Raises:
             UsageError: a session of another model, or this session itself.
@@ -188,14 +188,14 @@ class ToySession:
         self._lengths = np.concatenate([self._lengths, other._lengths])
 
     def fork(self) -> ToySession:
-        """Return a session of the same rows; what happens to one doesn't change the other."""
+        """Return a copy of the session; a change to one of the two leaves the other as it is."""
         other = copy(self)
         other._tokens = [*self._tokens]
         return other
 
     @property
     def _shortest(self) -> int:
-        """The number of tokens of the shortest row, with the padding before it."""
+        """The number of tokens of the shortest row, counting one padding token before it."""
         return 1 + int(self._lengths.min(initial=len(self._tokens) - 1))
 
     def _last(self, count: int) -> NDArray[np.int64]:

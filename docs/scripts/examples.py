@@ -85,7 +85,7 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The current content: that of the source where there is one."""
+        """The current content: the source's, if there is a source."""
         return "\n".join(self.lines) if self.source is None else _source(self.source)
 
 
@@ -122,7 +122,7 @@ def _is_installed(name: str) -> bool:
 
 
 def blocks(lines: Sequence[str]) -> Iterator[Block]:
-    """Yield the blocks of a page, except those that are not run and their outputs."""
+    """Yield the blocks of a page, except blocks that are not run and their outputs."""
     number, above, left_out = 0, "", False
     while number < len(lines):
         if lines[number].startswith("<!-- api:"):  # made from docstrings, which have doctests
@@ -241,7 +241,7 @@ def script(page: Path) -> str:
 
 
 def shows_error(output: Sequence[str]) -> bool:
-    """Return whether an output on a page is that of a command that fails."""
+    """Return True if an output on a page is from a command that fails."""
     return any(line.startswith("error:") for line in output)
 
 
@@ -285,7 +285,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--check", action="store_true", help="change nothing, fail instead")
     arguments.add_argument("--script", action="store_true", help="print a page as a shell script")
-    arguments.add_argument("pages", nargs="*", type=Path, help="pages; all when left out")
+    arguments.add_argument("pages", nargs="*", type=Path, help="pages; all by default")
     options = arguments.parse_args()
     failed = False
     for page in options.pages or pages():

@@ -24,6 +24,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, get_overloads
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # pages on Keras import TensorFlow
@@ -68,7 +69,7 @@ def entries(page: Path) -> list[str]:
 def described(name: str, members: list[str] | None) -> Iterator[str]:
     """Yield the Markdown of one entry, block by block with empty lines between."""
     module, _, own = name.rpartition(".")
-    thing = getattr(importlib.import_module(module), own)
+    thing = resolve_name(name)
     if inspect.isclass(thing):
         yield f"### class `{own}`"
         yield from _code(_class_signature(thing, name))
@@ -109,7 +110,7 @@ def _fields(cls: type) -> Iterator[str]:
 
 
 def _signatures(function: Callable[..., Any], name: str) -> list[str]:
-    """Return the signature of a function, or those of its overloads."""
+    """Return the signatures of a function: its overloads', if it has any."""
     variants = get_overloads(inspect.unwrap(function)) or [function]
     return [_call(name, inspect.signature(variant)) for variant in variants]
 

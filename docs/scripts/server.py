@@ -53,6 +53,11 @@ Answers have OpenAI's shape, and more:
   `response_format` and `tools` make, also `allowed_mass`, the model's probability of all allowed
   tokens at each place, `constraint_cost`, the sum of their -ln in nats, and `is_cut_off`, true if
   the text ends where the mask allows no end (not in streams).
+- `choices[].corelm.rollout`, if `record` asks for it: a row of corelm-replay's documents, with the
+  ids of `prompt` and `tokens`, and for each token `logprobs` (of the distribution that it was drawn
+  from; null for minus infinity), `model_logprobs`, `kept_mass`, `kept_size`, `entropy`,
+  `model_entropy`, and with `sets` the `sampling_mask`: the ids that could be drawn, none where
+  nothing was removed. In a stream each event has its part.
 - `choices[].logprobs` are the model's log-probabilities, before the sampler, in nats. Tokens
   that are never drawn are left out of the distribution. An impossible token has -9999. A first
   token without a token before it has null.

@@ -5,7 +5,7 @@ import numpy as np
 from corelm import Decoder, hookimpl, softmax
 
 BITS = 53
-"""The bits of a number of `RandomStream`, and of a code."""
+"""The number of random bits in a number of `RandomStream`, and in a code."""
 
 
 class Arithmetic(Decoder):
@@ -75,7 +75,7 @@ def _codes(random_stream):
 
 
 def _decode(logits, codes, fresh):
-    """Return the token of each code, and the codes of the rest of the texts.
+    """Return the token of each code, and the code of the rest of each text.
 
     A code has 53 bits, and a token of probability p uses log2(1 / p) of them. After it the code
     lies on a grid of width 2^-53 / p; a random number fills the bits below. So the code is as

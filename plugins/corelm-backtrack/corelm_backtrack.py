@@ -61,7 +61,7 @@ class Backtrack(Decoder):
 
     def _steps(self, task, texts):
         """Join the steps of the batch with the steps of samples that have left it."""
-        left = {}  # by sample: the first position of its own steps, and these
+        left = {}  # by sample: the position at which it left, and its own steps from there
         for step in self._together(task, texts, left):
             stays = [
                 sample not in left or step.position < left[sample][0]
@@ -110,7 +110,7 @@ class Backtrack(Decoder):
             task: the task.
             decoding: the state of this sample.
             text: its text.
-            held: its steps before the place, as far as they have not settled.
+            held: its steps that are not yet final.
         """
         finished = False
         while not finished:
@@ -138,7 +138,7 @@ class Backtrack(Decoder):
             try:
                 # The model's own logits are reported, as at any other step.
                 return replace(_drawn(task, decoding, text, scores), model_logits=model_logits)
-            except CorelmError:  # no token is left; another error comes up again below
+            except CorelmError:  # no token is left; any other error is raised again below
                 pass
         if without:
             text.given_up.add(place)
@@ -146,7 +146,7 @@ class Backtrack(Decoder):
 
 
 class _Text:
-    """The text of one sample, the banned text in it, and the tokens taken back.
+    """The text of one sample, with its banned passages and the tokens taken back.
 
     Args:
         task: the task.
@@ -165,17 +165,17 @@ class _Text:
         self._patterns, self._task = patterns, task
         self._tokens, self._text = [], ""
         self._ends = []  # the length of the text after each token
-        self._open = []  # the first place, after each token, at which a banned text may begin
+        self._open = []  # after each token, the first place at which a banned text may begin
         self._write = self._writer()
         self.settled = self.dropped = 0
         self.draws, self.returns = Counter(), Counter()
         self.taken_out, self.given_up = {}, set()
 
     def add(self, token):
-        """Append a token; go back to where a banned text begins.
+        """Append a token; if that completes a banned text, go back to where the text begins.
 
         Returns:
-            The place that is next, if the text went back; else None.
+            The place to draw again; None if the text did not go back.
         """
         self.draws[len(self._tokens)] += 1
         self._tokens.append(token)
@@ -190,7 +190,7 @@ class _Text:
         return place
 
     def _search(self):
-        """Return the place where a banned text begins, or None, and where one may begin."""
+        """Return the place where a banned text begins, or None, and the first where one may."""
         start = self._ends[self.settled - 1] if self.settled else 0
         first_open = len(self._ends)
         while start < len(self._text):
@@ -207,11 +207,10 @@ class _Text:
         return None, first_open
 
     def _settle(self):
-        """Settle the tokens before a place to which no return leads.
+        """Mark as final the tokens that no return can reach any more.
 
-        A return to a place leaves the tokens before it, after which other text comes. So it is not
-        enough that nothing banned begins before a place now: the same must hold when the text
-        breaks off at that place or at a later one.
+        A return cuts the text at some place and continues it differently. So tokens are final only
+        if no banned text can begin among them now, nor after any such cut.
         """
         place = len(self._tokens)
         while (first := min(self._open[max(place - 1, 0) :])) < place:
@@ -221,7 +220,7 @@ class _Text:
     def _go_back(self, place):
         """Take out the token at a place, and drop it and the tokens after it."""
         self.returns[place] += 1
-        # Later places get new beginnings, after which those tokens are possible again.
+        # Later places now follow a different text, so the tokens removed there are possible again.
         self.taken_out = {at: tokens for at, tokens in self.taken_out.items() if at <= place}
         self.taken_out.setdefault(place, []).append(self._tokens[place])
         self.dropped += len(self._tokens) - place
@@ -243,7 +242,7 @@ def _drawn(task, decoding, text, scores):
     stream, place = task.random_stream, decoding.context.position
     logits = decoding.next(scores).logits
     if attempt := text.draws[place]:
-        # The numbers of a place that is drawn again depend on the attempt too.
+        # If a place is drawn again, its random number depends on the attempt too.
         [sample] = decoding.samples.tolist()
         key = (place, attempt, *([stream.prompt] if stream.prompt else []))
         seed = np.random.SeedSequence([stream.seed, sample], spawn_key=key)
@@ -254,7 +253,7 @@ def _drawn(task, decoding, text, scores):
 
 
 def _resumed(task, decoding, row, place):
-    """Return the state of one row before a place, with a session of its own."""
+    """Return a new decoding state with one row, cut off before a place."""
     context = decoding.context
     end = context.prompt_length + place
     names = ("tokens", "surprisal", "model_surprisal")
@@ -274,7 +273,7 @@ def _next(iterators):
 
 
 def _joined(parts):
-    """Yield one step of some rows of several steps of one position, if there is a row."""
+    """Yield the step that joins rows of several steps of one position; nothing without rows."""
     parts = [(step, rows) for step, rows in parts if len(rows)]
     if len(parts) == 1 and len(parts[0][1]) == len(parts[0][0].samples):
         yield parts[0][0]

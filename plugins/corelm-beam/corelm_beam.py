@@ -86,7 +86,7 @@ def search(task, width, length_penalty, penalties=None):
     for position in range(task.length):
         logits = decoding.next().logits
         extra = np.zeros(logits.shape[1]) if penalties is None else penalties(position)
-        # A finished text keeps its place in the beam, which so becomes narrower.
+        # A finished text keeps its place in the beam, so fewer places are left to search.
         rows, tokens = _cheapest(logits, costs, extra, width - len(finished))
         costs = costs[rows] + surprisals(logits[rows], tokens) + extra[tokens]
         chosen.append(tokens)
@@ -113,7 +113,7 @@ def _cheapest(logits, costs, extra, count):
         count: the number of extensions.
     """
     vocabulary = logits.shape[1]
-    # No row has more than `count` of the best: the exact costs of the others are not needed.
+    # A row has at most `count` of the best extensions, so only these need exact costs.
     kept = top_k(logits - extra.astype(logits.dtype), min(count, vocabulary))
     places = np.flatnonzero(kept > -np.inf)
     rows, tokens = np.divmod(places, vocabulary)

@@ -56,7 +56,7 @@ class DiverseBeam(Decoder):
         def penalties(position):
             return self.diversity * np.bincount(taken[position], minlength=vocabulary)
 
-        # No group looks at a later one, so each is searched to its end before the next begins.
+        # No group depends on a later one, so each is searched to its end before the next begins.
         for _ in range(count):
             texts, chosen = search(task, self.width, self.length_penalty, penalties)
             groups.append(texts)

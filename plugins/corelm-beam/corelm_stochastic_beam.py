@@ -45,7 +45,7 @@ class StochasticBeam(Decoder):
         for position in range(task.length):
             logits = decoding.next().logits.astype(np.float64)
             log_p = log_p[:, None] + log_softmax(logits)
-            # The number of a position seeds its noise, which is one number for each extension.
+            # The random number of a position seeds its noise, one number for each extension.
             seed = int(task.random_stream.at(position)[0] * 2**53)
             noise = np.random.default_rng(seed).gumbel(size=log_p.shape)
             sums = perturbed(log_p, sums, noise)
@@ -66,7 +66,7 @@ class StochasticBeam(Decoder):
         return [text for _, text in finished[: self.width]]
 
     def _largest(self, sums, finished):
-        """Return the rows and tokens whose sums are among the largest, with finished texts'."""
+        """Return the rows and tokens whose sums are among the largest, finished texts included."""
         places = np.argsort(-sums, axis=None, kind="stable")[: self.width]
         best = sums.ravel()[places]
         # A beginning below the finished texts can only lead to smaller sums.

@@ -4,16 +4,16 @@ from corelm import TextPatterns
 from corelm.errors import UsageError
 
 NUMBER = r"-?\d+(?:[.,]\d+)*"
-"""The pattern of a number, whose last match is the answer to a sum."""
+"""The pattern of a number: its last match is the answer to an arithmetic problem."""
 TIMEOUT = 1.0
-"""Seconds that a search may take, as in `corelm.TextPatterns`."""
+"""The time limit of a search in seconds, as in `corelm.TextPatterns`."""
 
 
 def check_pattern(pattern):
     """Raise an error if a pattern is not valid or matches the empty text.
 
     Raises:
-        UsageError: says what is wrong.
+        UsageError: the pattern is invalid; the message has the reason.
     """
     TextPatterns(patterns=pattern)
 

@@ -62,7 +62,7 @@ def self_certainty(candidate):
 def mean_confidence(candidate):
     """Return the mean confidence of all tokens.
 
-    Source, also of the three below: Fu, Wang, Tian, Zhao 2025, arXiv 2508.15260.
+    Source, also for the three functions below: Fu, Wang, Tian, Zhao 2025, arXiv 2508.15260.
     """
     return float(np.mean(candidate.confidence))
 
@@ -83,7 +83,7 @@ def lowest_group_confidence(candidate, window=WINDOW):
 
 
 LIKELIHOODS = ("likelihood", "total_likelihood")
-"""The scorers that read no confidence, which takes a pass over the logits of every token."""
+"""The scorers that need no confidences; these cost a pass over the logits of every token."""
 WINDOWED = (tail_confidence, group_confidence, lowest_group_confidence)
 SCORERS = {
     scorer.__name__: scorer
@@ -161,7 +161,7 @@ def written_as(task, chosen):
         task: the task.
         chosen: for each sample of the task, one of an ordinary run.
     """
-    # Written again instead of stored: the logits of all candidates would fill the memory.
+    # Decode them again instead of storing: the logits of all candidates would fill the memory.
     sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
     for step in Ancestral()(task.with_samples(chosen)):
         yield replace(step, samples=np.array([sample_of[each] for each in step.samples.tolist()]))
@@ -184,7 +184,7 @@ def best_candidate(task, sample, n, score, confident):
 
 
 def candidates(task, confident):
-    """Return the candidates of ancestral sampling, with their confidences or without."""
+    """Return the candidates of ancestral sampling, with confidences if `confident` is true."""
     drawn = {sample: [] for sample in task.random_stream.samples}
     for step in Ancestral()(task):
         figures = figures_of(step.model_logits) if confident else ()
@@ -243,7 +243,7 @@ def as_number(value, source):
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if number != number:  # nan: `argmax` would take it for the best
+    if number != number:  # refuse nan, which `argmax` would take for the best
         raise CorelmError(f"{source} returned {value!r} for a text, not a number")
     return number
 

@@ -6,9 +6,9 @@ import corelm
 from corelm import hookimpl, log_softmax, param
 
 TOP = 20
-"""The likeliest tokens whose log-probabilities make the confidence of a token, as in DeepConf."""
+"""The number of likeliest tokens whose log-probabilities define the confidence, as in DeepConf."""
 WINDOW = 2048
-"""The tokens of a group, and of the tail, as in DeepConf."""
+"""The number of tokens in a group and in the tail, as in DeepConf."""
 LOWEST = 0.1
 """The share of the groups that count in `group_confidence`."""
 
@@ -70,7 +70,7 @@ def figures_of(logits):
 
 
 def group_means(values, window):
-    """Return the means of all runs of `window` values; of all values where they are fewer.
+    """Return the means of all runs of `window` values; the overall mean if there are fewer.
 
     Example:
         >>> group_means(np.array([1.0, 2.0, 6.0]), 2).tolist()
@@ -88,7 +88,7 @@ def tail_mean(values, window):
 
 
 def lowest_mean(values, window):
-    """Return the mean of the lowest tenth of the `group_means`, of one at least."""
+    """Return the mean of the lowest tenth, at least one, of the `group_means`."""
     means = np.sort(group_means(values, window))
     return float(np.mean(means[: max(1, int(len(means) * LOWEST))]))
 

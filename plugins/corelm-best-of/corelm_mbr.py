@@ -20,7 +20,7 @@ def ngram_f(text, reference):
     for n in range(1, LONGEST + 1):
         ours, theirs = _ngrams(text.tokens, n), _ngrams(reference.tokens, n)
         total = ours.total() + theirs.total()
-        # Short texts have no long n-grams, which is no difference between them.
+        # Two short texts both lack long n-grams, which doesn't make them different.
         if total:
             scores.append(2 * (ours & theirs).total() / total)
     return sum(scores) / len(scores)
@@ -83,14 +83,14 @@ class Mbr(Decoder):
 
     def _kept(self, task, sample):
         """Return the index, in an ordinary run, of the candidate kept for a sample."""
-        confident = self.metric not in METRICS  # a function of its author may read them
+        confident = self.metric not in METRICS  # a user's function may read them
         return best_candidate(task, sample, self.candidates, self._mean, confident)
 
     def _mean(self, text, texts):
         """Return the mean likeness of a text to the others; 0 if there are none."""
         likeness = find_function("metric", self.metric, METRICS)
         source = f"the metric {self.metric}"
-        # By identity: an equal text is evidence too, and counts.
+        # By identity, because another text that is equal counts as evidence.
         scores = [as_number(likeness(text, other), source) for other in texts if other is not text]
         return sum(scores) / max(len(scores), 1)
 

@@ -1,18 +1,18 @@
-"""Break a loop: write chosen words where a text repeats itself, and go on."""
+"""Break a loop: write chosen words where a text repeats itself, and continue."""
 
 import numpy as np
 
 from corelm import Mask, hookimpl, param
 from corelm.filters import token_sequence
-from corelm.runs import ends_in_loop
+from corelm.runs import Endings
 
 
 class BreakLoop(Mask):
-    """Make chosen words the only possible ones where the last phrase has come several times.
+    """Make chosen words the only possible ones where the last phrase has occurred several times.
 
     The phrase has two or more tokens, and the prompt doesn't count: it is the loop at which
-    `--stop-loop` ends a text. After the words the text continues and the count begins anew, so the
-    words never become a loop of their own: they come again where a phrase after them has come as
+    `--stop-loop` ends a text. After the words the text continues and the count starts again, so the
+    words never become a loop of their own: they come again once a phrase after them has occurred as
     often. So a model that thinks in circles can be led to `</think>`.
 
     Related: force, phase, no_repeat_ngram, dry.
@@ -51,7 +51,7 @@ def turn_of(tokens, words, times):
     Args:
         tokens: the ids drawn so far.
         words: the ids that break a loop.
-        times: how often the last phrase of a loop has come.
+        times: how often the last phrase of a loop has occurred.
 
     Example:
         >>> turn_of([1, 2, 1, 2], [7, 8], 2), turn_of([1, 2, 1, 2, 7], [7, 8], 2)
@@ -60,24 +60,28 @@ def turn_of(tokens, words, times):
         True
     """
     since = tokens[_last_break(tokens, words, times) :]
-    # The longest beginning of the words counts, even where it continues the loop.
+    # Try the longest prefix of the words first, even if it also continues the loop.
     for written in range(len(words) - 1, -1, -1):
         before = len(since) - written
-        if before > 0 and since[before:] == words[:written] and ends_in_loop(since[:before], times):
+        if (
+            before > 0
+            and since[before:] == words[:written]
+            and Endings.in_loop(since[:before], times)
+        ):
             return written
     return None
 
 
 def _last_break(tokens, words, times):
-    """Return the place after the last words that broke a loop; 0 without any.
+    """Return the place after the last words that broke a loop; 0 if there are none.
 
-    The loop lies after the words before, or the words and the tokens between them would be one.
+    A loop counts only after the previous break, as the words and the tokens between could form one.
     """
     start, size = 0, len(words)
     for place in range(len(tokens) - size + 1 if size else 0):
-        # The words first: they rule out nearly every place at once.
+        # Compare the words first, as they rule out nearly every place.
         is_words = place > start and tokens[place : place + size] == words
-        if is_words and ends_in_loop(tokens[start:place], times):
+        if is_words and Endings.in_loop(tokens[start:place], times):
             start = place + size
     return start
 

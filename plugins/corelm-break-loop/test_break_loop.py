@@ -11,7 +11,7 @@ from corelm_break_loop import BreakLoop, turn_of
 import corelm
 from corelm import Context, ParameterError
 from corelm.errors import UsageError
-from corelm.runs import ends_in_loop
+from corelm.runs import Endings
 from corelm.testing import ToyModel, obeys_the_laws
 
 MODEL = ToyModel("abcde")
@@ -83,9 +83,9 @@ def test_every_text_of_three_tokens_up_to_nine():
         for text in itertools.product((0, 1, 2), repeat=length):
             since = []
             for token in text:
-                broken = token == 2 and since and ends_in_loop(since, 2)
+                broken = token == 2 and since and Endings.in_loop(since, 2)
                 since = [] if broken else [*since, token]
-            due = 0 if since and ends_in_loop(since, 2) else None
+            due = 0 if since and Endings.in_loop(since, 2) else None
             assert turn_of(list(text), [2], 2) == due
 
 
@@ -116,7 +116,7 @@ def test_each_row_is_its_own():
 def test_a_greedy_loop_ends():
     model, options = ToyModel(), {"length": 60, "seed": 1}
     [loop] = corelm.generate(model, "the", sampler="greedy", **options)
-    assert ends_in_loop(loop.tokens)
+    assert Endings.in_loop(loop.tokens)
     chain = BreakLoop(words=["and dog"], times=2) | corelm.sampler("greedy")
     [broken] = corelm.generate(model, "the", sampler=chain, **options)
     assert " cat sat on the" * 3 in loop.text

@@ -44,7 +44,7 @@ class Contrastive(Decoder):
             )  # fmt: skip
 
     def _write(self, task):
-        """Yield the tokens of the one text, each with the distributions that it is from."""
+        """Yield the tokens of the one text, each with its distributions."""
         decoding = task.start()
         past_states = _prompt_states(task, decoding.session)
         for _ in range(task.length):
@@ -52,7 +52,7 @@ class Contrastive(Decoder):
             candidates, states, scores = self._scored(
                 decoding, distributions.logits[0], past_states
             )
-            best = int(scores.argmax())  # the most likely on ties
+            best = int(scores.argmax())  # the first, so the most likely on ties
             yield candidates[best], distributions
             if candidates[best] in task.model.vocabulary.ends:
                 return

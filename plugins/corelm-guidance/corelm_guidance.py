@@ -1,4 +1,4 @@
-"""Guidance: draw from the combined logits of several readings of a text."""
+"""Guidance: draw from combined logits, of several models or several prompts for one text."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,10 +18,10 @@ from corelm import (
     same_vocabulary,
     softmax,
 )
-from corelm.runs import never_drawn
+from corelm.runs import prompting
 
 LOWEST = -1e4
-"""The least log-probability that counts, so that the difference of two is a number."""
+"""The lowest log-probability; lower ones are raised to it, so that differences are finite."""
 
 
 def contrastive(expert, amateur, alpha=0.1):
@@ -154,7 +154,7 @@ class Guidance(Decoder):
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A model that reads the text, from another prompt if it has one.
+    """A model that reads the text, after another prompt if it has one.
 
     Attributes:
         model: the language model.
@@ -206,7 +206,7 @@ class GuidedModel:
         return GuidedSession(
             [reading.start(tokens) for reading in self._readings],
             self._combine,
-            never_drawn(self.vocabulary, self._unknown),
+            prompting.never_drawn(self.vocabulary, self._unknown),
         )
 
     def next_token_distribution(self, tokens):

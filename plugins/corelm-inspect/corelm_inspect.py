@@ -24,10 +24,10 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
-from corelm import Generation, from_settings
+from corelm import Generation, RandomStream, from_settings
 from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, Texts, fresh_seed, strategy, write_in_order
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
 LENGTH = 256
 """The largest number of tokens of a task that states none."""
@@ -38,11 +38,11 @@ SETTINGS = (
 REFUSED = ("best_of", "top_logprobs", "prompt_logprobs", "response_schema", "modalities")
 """Settings that change the result, and that corelm has no counterpart for."""
 REASONS = {"length": "max_tokens", "end": "stop", "stop": "stop", "loop": "stop"}
-"""Inspect's reason for the end of a text, for corelm's."""
+"""Inspect's stop reason for each finish reason of corelm."""
 
 
 class Request(NamedTuple):
-    """Texts to write, and the first sample of them that nobody has asked for."""
+    """Texts to write, and the index of the next sample."""
 
     texts: Texts
     first: int
@@ -58,7 +58,7 @@ class CorelmAPI(ModelAPI):
     Args:
         model_name: a name or a path that `corelm.load` takes.
         base_url, api_key, config: as Inspect passes them.
-        sampler: an expression, which may end in a decoder; by default a task's settings say it.
+        sampler: an expression, which may end in a decoder; by default a task's settings decide.
         seed: decides the random numbers; a task's own seed has precedence.
         device: the device of the model.
         dtype: its number format.
@@ -79,11 +79,11 @@ class CorelmAPI(ModelAPI):
         dtype: str | None = None,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        # Inspect's command line takes a value with commas apart.
+        # Inspect's command line splits a value at its commas.
         joined = sampler if sampler is None or isinstance(sampler, str) else ",".join(sampler)
-        self._strategy = None if joined is None else strategy(joined)
+        self._strategy = None if joined is None else Strategy.of(joined)
         self._model = corelm.load(model_name, device=device, dtype=dtype)
-        self._seed = fresh_seed() if seed is None else seed
+        self._seed = RandomStream.fresh_seed() if seed is None else seed
         self._asked: Counter[tuple[str, int]] = Counter()
         self._lock = threading.Lock()  # a model runs one pass at a time
 
@@ -110,7 +110,7 @@ class CorelmAPI(ModelAPI):
         return LENGTH
 
     def max_connections(self) -> int:
-        """Return the number of requests at a time: the model writes one after the other."""
+        """Return the number of concurrent requests: 1, as the model answers one after the other."""
         return 1
 
     def _request(self, prompt: str, config: GenerateConfig) -> Request:
@@ -127,7 +127,9 @@ class CorelmAPI(ModelAPI):
     def _write(self, request: Request) -> list[Generation]:
         samples = range(request.first, request.first + request.texts.n)
         with self._lock:
-            [ended] = write_in_order(self._model, [(request.texts, samples)], measured=True)
+            [ended] = ContinuousBatch.in_order(
+                self._model, [(request.texts, samples)], measured=True
+            )
         if ended.error:
             raise ended.error
         return ended.open_texts.generations()
@@ -159,7 +161,7 @@ class CorelmAPI(ModelAPI):
 
 
 def _prompt(vocabulary: corelm.Vocabulary, messages: list[ChatMessage]) -> str:
-    """Return the text of messages: by the chat template, or a single message as it is."""
+    """Render messages with the chat template; without one, return a single message unchanged."""
     if getattr(vocabulary, "chat_template", None) is None and len(messages) == 1:
         return messages[0].text
     return render_chat(
@@ -174,7 +176,7 @@ def _strategy(config: GenerateConfig, own: Strategy | None) -> Strategy:
         UsageError: settings that corelm doesn't have, or that contradict a sampler.
     """
     extra = dict(config.extra_body or {})
-    own = strategy(extra.pop("sampler")) if "sampler" in extra else own
+    own = Strategy.of(extra.pop("sampler")) if "sampler" in extra else own
     strangers = [name for name in REFUSED if getattr(config, name) is not None] + [*extra]
     if strangers:
         raise UsageError(f"corelm has no {', '.join(strangers)}; leave it out of the settings")

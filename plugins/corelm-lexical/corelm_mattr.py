@@ -15,7 +15,7 @@ WINDOW = 50
 
 
 def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
-    """Return the share of different words in a window, mean over all windows of a text.
+    """Return the mean share of different words over all windows of a text.
 
     Unlike the plain type-token ratio it does not fall with the length of the text. None for a
     text with fewer words than the window.
@@ -39,7 +39,7 @@ def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
 
 
 class Mattr(corelm.TextMetric):
-    """The share of different words in a window of a text, mean over all windows.
+    """The mean share of different words over all windows of a text.
 
     Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
     ratio (MATTR), doi 10.1080/09296171003643098.

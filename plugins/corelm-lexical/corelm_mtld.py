@@ -16,7 +16,7 @@ THRESHOLD = 0.72
 def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
     """Return the mean length of stretches whose share of different words is above a threshold.
 
-    It is the mean of reading the text forward and backward. None for a text in which no word
+    It is the mean of a forward and a backward pass over the text. None for a text in which no word
     repeats, in either direction.
 
     Example:
@@ -30,7 +30,7 @@ def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
 
 
 def _factors(text: Iterable[str], threshold: float) -> float:
-    """Return the number of stretches; the last counts in proportion to its ratio's fall."""
+    """Return the number of stretches; an unfinished last one counts as a fraction."""
     whole, length, different = 0, 0, set[str]()
     for word in text:
         length += 1

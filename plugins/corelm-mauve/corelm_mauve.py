@@ -53,14 +53,14 @@ def mauve(p: Floats, q: Floats) -> float:
 
 def _divergences(p: Floats, mixtures: Floats) -> Floats:
     """Return the KL divergence of a distribution from each mixture, (mixtures,), in nats."""
-    there = p > 0  # 0 ln 0 is 0, and would be nan
+    there = p > 0  # 0 ln 0 counts as 0, not nan
     return np.asarray((p[there] * np.log(p[there] / mixtures[:, there])).sum(axis=1))
 
 
 def clusters(
     generated: Floats, human: Floats, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Put texts into clusters by their features: the cluster of each text.
+    """Cluster texts by their features; return the cluster of each text.
 
     Features are scaled to length 1 and reduced to principal components, as in the reference
     implementation of the paper; a cluster has ten texts of the smaller set on average.
@@ -90,7 +90,7 @@ def _principal_components(features: Floats) -> Floats:
     return np.asarray(left[:, :kept] * scales[:kept])
 
 
-@lru_cache(maxsize=2)  # every sampler is compared with the same human texts
+@lru_cache(maxsize=2)  # cached: every sampler is compared with the same human texts
 def features(model: Any, texts: tuple[str, ...]) -> Floats:
     """Return the model's last hidden state at the last token of each text: (texts, width).
 
@@ -134,7 +134,7 @@ class Mauve(corelm.HumanMetric):
     def compare(
         self, texts: Sequence[str], human: Sequence[str], model: Any
     ) -> Callable[[Sequence[int]], list[float] | None]:
-        """Return the function from some of the texts, by index, to MAUVE in each repetition."""
+        """Return a function from the indices of some texts to MAUVE in each repetition."""
         if min(len(texts), len(human)) < 2:
             return lambda rows: None
         own, theirs = features(model, tuple(texts)), features(model, tuple(human))
@@ -155,7 +155,7 @@ def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int
     q = np.bincount(of_human, minlength=count) / size
 
     def figure(rows: Sequence[int]) -> float | None:
-        # The clusters stay: new ones for each part left out would add k-means' own variance.
+        # Keep the clusters: new ones for each part left out would add the variance of k-means.
         kept = labels[np.isin(mine, np.asarray(rows))]
         return mauve(np.bincount(kept, minlength=count) / len(kept), q) if len(kept) else None
 

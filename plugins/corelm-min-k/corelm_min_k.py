@@ -7,7 +7,6 @@ from corelm.filters import (
     array_namespace,
     falling_logits,
     first_tokens,
-    is_likeliest,
     positions,
     widen,
 )
@@ -48,7 +47,8 @@ class MinK(Sampler):
         span = down_to[:, :1] - down_to[:, -1:]
         place = xp.astype(place, down_to.dtype)
         falls = down_to - xp.concat([down_to[:, 1:], down_to[:, -1:]], axis=-1)
-        steepest = xp.max(xp.where(is_likeliest(falls / place), place, 0), axis=-1, keepdims=True)
+        steepest = xp.argmax(falls / place, axis=-1, keepdims=True) + 1
+        steepest = xp.astype(steepest, down_to.dtype)
         # The factor keeps a quotient that is whole in decimals from rounding down.
         least = xp.floor(self.tau / xp.where(span > 0, span, 1.0) * (1 + 1e-12))
         count = xp.where(least > steepest, least, steepest)

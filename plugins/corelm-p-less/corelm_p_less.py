@@ -31,7 +31,7 @@ class PLess(Sampler):
         xp, size = array_namespace(logits), logits.shape[-1]
         first, second = min_entropy(logits), min_entropy(apply_temperature(logits, 0.5))
         nats = xp.maximum(first - second, 0.0)
-        if self.norm:  # the lower bar is sum p^2 times this share
+        if self.norm:  # with norm, the bar is sum p^2 times this factor
             share = (size - xp.exp(2 * first - second)) / max(size - 1, 1)
             some = share > 0
             nats = xp.where(some, nats - xp.log(xp.where(some, share, 1.0)), float("inf"))

@@ -15,7 +15,7 @@ TOKEN = np.dtype(
         ("token", np.int64),  # PAST_THE_END where the text has ended
         ("surprisal", np.float64),
         ("model_surprisal", np.float64),
-        ("log_z", np.float64),  # ln of the sum of p^alpha over the vocabulary
+        ("log_z", np.float64),  # the log of the sum of p^alpha over the vocabulary
     ]
 )
 
@@ -30,7 +30,7 @@ class Power(Decoder):
     The texts grow by blocks. After each block some moves are tried: a move chooses a position,
     writes the text again from there at the temperature 1 / alpha, and keeps the new text with the
     probability that makes p^alpha stationary. With more moves the texts come closer to p^alpha.
-    The positions are the same for all samples, so that they can be decoded together. The model
+    All samples use the same positions, so that they can be decoded together. The model
     calls are logged at the end.
 
     Source: Karan and Du 2025, Reasoning with sampling: your base model is smarter than you think,
@@ -80,7 +80,7 @@ class Chain:
         self._task, self._alpha, self._root = task, alpha, task.start()
         self.texts = np.zeros((len(task.random_stream), task.length), TOKEN)
         self.texts["token"] = PAST_THE_END
-        self._common = task.random_stream.with_samples([0])  # the same in any batch
+        self._common = task.random_stream.with_samples([0])  # sample 0's numbers, in any batch
         self._used = 0  # random numbers of each sample
         self._calls = self._moves = self._accepted = 0
 
@@ -108,7 +108,7 @@ class Chain:
         return self._used - 1
 
     def _written(self, rows, start, stop):
-        """Return (rows, stop - start) of `TOKEN`: tokens from position `start`, drawn again."""
+        """Draw tokens again from position `start`; return (rows, stop - start) of `TOKEN`."""
         written = np.zeros((len(rows), stop - start), TOKEN)
         written["token"] = PAST_THE_END
         first, self._used = self._used, self._used + stop - start

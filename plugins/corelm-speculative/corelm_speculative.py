@@ -86,8 +86,8 @@ def _draft_model(name, model):
 def _look_up(tokens, ngram, count):
     """Return the tokens that followed an earlier occurrence of the last tokens.
 
-    The longest n-gram that occurs before counts; of several occurrences, the last one with enough
-    tokens after it, else the first.
+    It takes the longest n-gram that occurs earlier, at its last occurrence with enough tokens after
+    it, or otherwise at its first.
 
     Args:
         tokens: (time,) ids.
@@ -119,7 +119,7 @@ class Draft:
     def __init__(self, task, count):
         self._task, self._count = task, count
         self._session = _rewindable(task.start().session)
-        self._read = []  # the tokens after the prompt that the session has
+        self._read = []  # the tokens after the prompt that the session has read
 
     def __call__(self, decoding):
         """Return the tokens guessed after the context of a decoding state."""
@@ -140,9 +140,9 @@ class Draft:
         return replace(self._task, model=model).start(context)
 
     def _catch_up(self, drawn):
-        """Drop wrong guesses from the session and read the tokens drawn instead."""
+        """Drop wrong guesses from the session, and append the tokens that were drawn instead."""
         pairs = zip(self._read, drawn, strict=False)
-        # All guesses before the first wrong one are in the session already.
+        # The session already has all guesses before the first wrong one.
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self._session.rewind(len(self._read) - common)
         self._session.extend(np.array([drawn[common:]], dtype=np.int64))
@@ -185,7 +185,7 @@ def _write(task, guesser, tally):
     decoding = task.start()
     session, unfinished = _rewindable(decoding.session), True
     while unfinished:
-        # One less than fit: the pass draws a token after the last guess too.
+        # One less than would fit, because the pass also draws a token after the last guess.
         guesses = guesser(decoding)[: task.length - decoding.context.position - 1]
         session.extend(np.array([guesses], dtype=np.int64))
         scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)
@@ -198,7 +198,7 @@ def _write(task, guesser, tally):
             tally.right += right
             if not right or not unfinished:
                 break
-        # Of the guesses only the right ones stay; the drawn token replaces the first wrong one.
+        # Keep only the right guesses; the drawn token replaces the first wrong one.
         session.rewind(len(guesses) - i)
         session.extend(step.tokens)
 

@@ -12,7 +12,7 @@ import numpy as np
 import corelm
 
 os.environ.update(VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="WARNING")
-# In this process: each of vLLM's own starts anew. The tests of the server have them all.
+# Run vLLM in this process, as its own processes start slowly; the server's tests have them all.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 CHECKED = ["corelm_vllm:CheckRequests"]
 MODEL = corelm.load("gpt2")
@@ -27,11 +27,11 @@ SETTINGS = {
     "logits_processors": CHECKED,
     "disable_log_stats": False,
 }
-"""Arguments of `LLM`; the engine in single precision, as corelm."""
+"""Arguments of `LLM`: an engine in single precision, as in corelm."""
 
 
 def export(folder, ends=None):
-    """Write corelm's GPT-2 for vLLM; other `ends` take the place of its own. Return the folder."""
+    """Write corelm's GPT-2 for vLLM, with other `ends` if given; return the folder."""
     command = [sys.executable, "-m", "corelm", "models", "export", "gpt2", "--to", "transformers"]
     subprocess.run([*command, str(folder)], check=True, capture_output=True)
     if ends is not None:
@@ -42,7 +42,7 @@ def export(folder, ends=None):
 
 @contextlib.contextmanager
 def engine(folder, **settings):
-    """Run an `LLM` in this process, where another may follow."""
+    """Run an `LLM` in this process, and clean up for the next one."""
     from vllm import LLM
     from vllm.distributed import cleanup_dist_env_and_memory
 

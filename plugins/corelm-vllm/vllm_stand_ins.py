@@ -1,7 +1,7 @@
 """Stand-ins for the names of vLLM 0.32 that corelm-vllm uses, written from its documentation.
 
-They have the documented signatures and nothing behind them. `install` puts them in the place of
-vLLM, which cannot run on a machine without its GPU build.
+They have the documented signatures without an implementation. `install` puts them in place of vLLM,
+which can't run on a machine without its GPU build.
 """
 
 import enum
@@ -34,7 +34,7 @@ class SamplingParams:
     ignore_eos: bool = False
     extra_args: dict[str, Any] | None = None
     eos_ids: tuple[int, ...] = ()
-    """Of the tokenizer and generation_config.json; vLLM sets them when the request arrives."""
+    """The ends of the tokenizer and generation_config.json; vLLM sets them on arrival."""
 
     @property
     def all_stop_token_ids(self):
@@ -72,7 +72,7 @@ class V2LogitsProcessor(ABC):
     """V2: the interface of `vllm.v1.worker.gpu.sample.logits_processor`."""
 
     def __init__(self, vllm_config, req_states):  # noqa: B027
-        """Take what stays the same."""
+        """Store the engine's arguments."""
 
     @classmethod  # noqa: B027
     def validate_params(cls, sampling_params):
@@ -116,7 +116,7 @@ class V1LogitsProcessor(ABC):
 
     @abstractmethod
     def __init__(self, vllm_config, device, is_pin_memory):
-        """Take what stays the same."""
+        """Store the engine's arguments."""
 
     @abstractmethod
     def apply(self, logits):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from corelm import LanguageModel
 
 OPEN = "corelm"
-"""The model that opens any other by the name that `corelm.load` takes."""
+"""The id of the model that opens any other model, by a name that `corelm.load` takes."""
 
 
 class Options(llm.Options):
@@ -42,7 +42,7 @@ class OpenOptions(Options):
 
 
 class CorelmModel(llm.Model):
-    """A model of corelm, which is loaded for its first text.
+    """A model of corelm, loaded when it writes its first text.
 
     Args:
         name: a name that `corelm.load` takes.
@@ -84,7 +84,7 @@ class CorelmModel(llm.Model):
 
         options, text = prompt.options, prompt.prompt
         sampler = corelm.sampler(options.sampler)
-        # LLM logs the seed, so a text without one of its own can be repeated too.
+        # LLM logs the seed, so that texts without a seed in the options can be repeated too.
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
         response.response_json = {"sampler": str(sampler), "seed": seed}
         model = self._model(*self._choice(options))
@@ -127,8 +127,8 @@ class OpenModel(CorelmModel):
 @llm.hookimpl
 def register_models(register: Callable[[llm.Model], None]) -> None:
     """Register corelm's models by name; none is loaded."""
-    from corelm.runs import local_models
+    from corelm.runs import named_models
 
     register(OpenModel())
-    for name in local_models():
+    for name in named_models.local_models():
         register(CorelmModel(name))

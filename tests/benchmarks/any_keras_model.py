@@ -23,7 +23,7 @@ from corelm_train.keras_model import KerasLanguageModel
 from corelm_train.settings import PRESETS
 
 import corelm
-from corelm.machine import machine
+from corelm import machine
 from corelm.models.word_vocabulary import WordVocabulary
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="default")
     parser.add_argument("--length", type=int, default=99)
     options = parser.parse_args()
-    here = machine()
+    here = machine.facts()
     print(f"{here['processor']}, {here['cores']} cores, ", end="")
     print(f"Keras {keras.__version__} on {keras.backend.backend()}; ", end="")
     print(f"`{options.preset}`, {options.length} tokens after 1\n")

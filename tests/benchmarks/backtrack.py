@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from corelm_backtrack import Backtrack
 
 import corelm
-from corelm import Ancestral, Decoder, LanguageModel
+from corelm import Ancestral, Decoder, LanguageModel, machine
 from corelm.generation.generate import steps
-from corelm.machine import machine
 
 ABSENT = tuple(f"{first}qx{last}" for first in "abcdefghij" for last in "abcdefghij")
 """A hundred strings that no text has, of which every other token may begin one."""
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args(arguments)
     model = corelm.load(asked.model)
-    print(f"{machine()['processor']}, {asked.model}, {asked.length} tokens\n")
+    print(f"{machine.facts()['processor']}, {asked.model}, {asked.length} tokens\n")
     print("| texts | banned | ancestral, ms | ratio | quartiles |\n|--:|---|--:|--:|--:|")
     for n in (1, 64):
         for name in list(DECODERS)[1:]:

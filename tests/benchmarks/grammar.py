@@ -21,8 +21,8 @@ import jsonschema
 import numpy as np
 
 import corelm
+from corelm import machine
 from corelm.abilities import ByteVocabulary
-from corelm.machine import machine
 
 SIZES, STEPS, LENGTH, PROMPT = (4_096, 128_000), 300, 200, "A film: "
 FILM: dict[str, Any] = {
@@ -168,7 +168,7 @@ def read_options(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    options, here = read_options(), machine()
+    options, here = read_options(), machine.facts()
     print(f"{here['processor']}, {here['cores']} cores\n")
     print("| constraint | vocabulary | first step | median | largest |\n|---|---:|---:|---:|---:|")
     for size in options.sizes:

@@ -23,7 +23,7 @@ from corelm_report.measure.on_contexts import measure, temperatures
 from corelm_report.measure.run import UNIT
 
 import corelm
-from corelm.machine import machine
+from corelm import machine
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
 SAMPLERS = (
@@ -116,7 +116,7 @@ def groups(model: corelm.LanguageModel, options: argparse.Namespace) -> Iterator
 
 def table(measured: Sequence[Group]) -> str:
     """One Markdown table, with the machine above it."""
-    here = machine()
+    here = machine.facts()
     versions = f"Python {here['python']}, numpy {here['numpy']}"
     lines = [
         f"{here['processor']}, {here['cores']} cores; {versions}",

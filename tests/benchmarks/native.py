@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 import corelm
-from corelm import native
-from corelm.machine import machine
+from corelm import machine, native
 from samplers import Call, Input, in_turns
 
 SAMPLERS = (
@@ -95,7 +94,7 @@ def read_options(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    options, here = read_options(), machine()
+    options, here = read_options(), machine.facts()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "jax"))
     print(f"{here['processor']}, {here['cores']} cores; Python {here['python']}, {packages}\n")
     print(f"| sampler | arrays of | {' | '.join(options.sizes)} |")

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=60)
     arguments = parser.parse_args()
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    print(machine())
+    print(machine.facts())
     print("vocabulary  median  95 %")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -21,7 +21,7 @@ from multiprocessing import get_context
 import torch
 from corelm_replay import chain_logprobs
 
-from corelm.machine import machine
+from corelm import machine
 
 PLAIN, NOTHING = "log_softmax", "nothing"
 CHAINS = (
@@ -95,7 +95,7 @@ def main() -> None:
         [seconds(lambda name=name: replayed(name, logits, tokens)) for name in names]
         for _ in range(options.rounds)
     ]
-    here, count = machine(), options.texts * options.tokens
+    here, count = machine.facts(), options.texts * options.tokens
     print(f"{here['processor']}, one thread; {count} tokens x {options.vocabulary:,} logits\n")
     print("| | ms a token | times log_softmax | copies of the logits |\n|---|---:|---:|---:|")
     for name, times in zip(names, zip(*rounds, strict=True), strict=True):

@@ -188,7 +188,7 @@ def cell(times: list[float]) -> str:
 
 def machine() -> str:
     """The processor, the cores, the versions."""
-    here = this.machine()
+    here = this.facts()
     packages = ["corelm", "numpy", *(["torch", "transformers"] if ALL_THERE else [])]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     text = f"{here['processor']}, {here['cores']} cores; Python {here['python']}, {versions}"

@@ -28,10 +28,10 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.measure.units import DrawTexts
 
 import corelm
+from corelm import machine
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
-from corelm.machine import machine
-from corelm.registry.strategies import strategy
+from corelm.registry.strategies import Strategy
 from corelm.scaling.executor import choose
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, units_of
@@ -61,7 +61,7 @@ class Nothing:
 
 
 def _texts() -> Texts:
-    return Texts("This movie", strategy("top_p(p=0.9) | ancestral"), 50, TEXTS, 1, Endings())
+    return Texts("This movie", Strategy.of("top_p(p=0.9) | ancestral"), 50, TEXTS, 1, Endings())
 
 
 def speed() -> Iterator[str]:
@@ -108,7 +108,7 @@ def overhead() -> Iterator[str]:
 
 def record() -> Iterator[str]:
     """Memory of the record of a text that a report shows, and of one that it does not show."""
-    texts = Texts("This movie", strategy("top_p(p=0.9)"), 50, 128, 1, Endings())
+    texts = Texts("This movie", Strategy.of("top_p(p=0.9)"), 50, 128, 1, Endings())
     unit = DrawTexts(0, 1, ((texts, range(64, 128)),))
     result = json.dumps(unit(corelm.load(MODEL)))
     tracemalloc.start()
@@ -125,7 +125,7 @@ def record() -> Iterator[str]:
 def figures() -> Iterator[str]:
     """Seconds of a processor for the figures of the texts of one sampler."""
     model, most = corelm.load(MODEL), max(FIGURES)
-    run = Texts("This movie", strategy("top_p(p=0.9)"), 20, most, 1, Endings())
+    run = Texts("This movie", Strategy.of("top_p(p=0.9)"), 20, most, 1, Endings())
     texts = draw(model, run, range(most))
     for count in FIGURES:
         start = time.process_time()
@@ -193,7 +193,7 @@ def main() -> None:
     programs = {each.__name__: each for each in every}
     if what not in programs:
         sys.exit(__doc__)
-    print(machine()["processor"], machine()["cores"], "cores")
+    print(machine.facts()["processor"], machine.facts()["cores"], "cores")
     for line in programs[what]():
         print(line, flush=True)
 

@@ -39,7 +39,7 @@ from corelm_train.progress import Reporter
 from corelm_train.run import Run
 from corelm_train.settings import PRESETS, TrainingSettings, choose_precision
 
-from corelm.machine import machine
+from corelm import machine
 from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.word_vocabulary import WordVocabulary
@@ -241,7 +241,7 @@ def verdict(target: Point, default: list[Point]) -> str:
 
 def place() -> str:
     """What it ran on."""
-    here = machine()
+    here = machine.facts()
     return (
         f"{here['processor']}, {here['cores']} cores, "
         f"Keras {keras.__version__}, TensorFlow {tf.__version__}"

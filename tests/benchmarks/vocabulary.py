@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import corelm
-from corelm.machine import machine
+from corelm import machine
 from corelm.models.word_vocabulary import WordVocabulary
 from corelm.numerics.distributions import softmax
 
@@ -131,7 +131,7 @@ def measure_apart(task: str, size: int) -> Cost:
 
 def table(costs: dict[tuple[str, int], Cost]) -> str:
     """One Markdown table, with the machine above it."""
-    here = machine()
+    here = machine.facts()
     lines = [
         f"{here['processor']}, {here['cores']} cores; "
         f"Python {here['python']}, numpy {here['numpy']}",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_models import write
 
-from corelm.machine import machine
+from corelm import machine
 
 Run = Callable[..., Any]
 TOY = ("sample", "--model", "toy")
@@ -290,7 +290,7 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
     version = document.pop("corelm")
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", version)
     build = ("numpy", "processor", "kernels", "vector_width")  # what can decide the last bits
-    assert {key: document.pop(key) for key in build} == {key: machine()[key] for key in build}
+    assert {key: document.pop(key) for key in build} == {key: machine.facts()[key] for key in build}
     assert document == {
         "model": "toy",
         "sampler": "temperature(t=0.0)",

@@ -10,7 +10,7 @@ import pytest
 from corelm.cli.output import messages, terminal
 from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError
-from corelm.printable import printable
+from corelm.printable import strip_controls
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from corelm.printable import printable
     ],
 )
 def test_control_characters_are_removed(text: str, cleaned: str) -> None:
-    assert printable(text) == cleaned
+    assert strip_controls(text) == cleaned
 
 
 def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
     controls = [*range(0x20), *range(0x7F, 0xA0)]
-    assert printable("".join(map(chr, controls))) == "\t\n"
+    assert strip_controls("".join(map(chr, controls))) == "\t\n"
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from corelm.generation.continuous_batch import PIECE, ContinuousBatch
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.registry.strategies import Strategy, strategy
+from corelm.registry.strategies import Strategy
 from corelm.testing import ToyModel
 
 GPT2 = small_model(SMALL["gpt2"], end=True)
@@ -34,7 +34,7 @@ class Alone(corelm.Decoder):
 
 
 def request(prompt="w1 w2", chain="stochastic", length=20, n=1, seed=1, **endings):
-    return Texts(prompt, strategy(chain), length, n, seed, Endings.of(**endings))
+    return Texts(prompt, Strategy.of(chain), length, n, seed, Endings.of(**endings))
 
 
 def alone(model, texts):

@@ -10,7 +10,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.generation.conversation import Conversation
 from corelm.registry.registry import registry
-from corelm.runs import strategy
+from corelm.runs import Strategy
 from corelm.testing import ToyModel
 
 
@@ -25,7 +25,7 @@ class ChatToy(ToyModel):
         return " ".join(message["content"] for message in messages)
 
 
-CHAIN = strategy("top_p(p=0.9)")
+CHAIN = Strategy.of("top_p(p=0.9)")
 
 
 def talk(seed: int = 1, system: str = "") -> Conversation:

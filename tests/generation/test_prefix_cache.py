@@ -11,7 +11,7 @@ from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.generation.prefix_cache import LEAST, PrefixCache
 from corelm.models.numpy_model import NumpySession
-from corelm.registry.strategies import strategy
+from corelm.registry.strategies import Strategy
 from corelm.testing import ToyModel
 
 MODEL = ToyModel(end=False)
@@ -26,7 +26,7 @@ def kept(cache, *prompts):
 
 def written(batch, ids, seed):
     """Return the tokens of a text, which a batch writes alone."""
-    texts = Texts("", strategy("top_p(p=0.9)"), 12, 2, seed, Endings(), ids=ids)
+    texts = Texts("", Strategy.of("top_p(p=0.9)"), 12, 2, seed, Endings(), ids=ids)
     request = batch.add(texts)
     while batch:
         batch.step()
@@ -95,7 +95,7 @@ def test_a_kept_prompt_is_not_read_again(kind, monkeypatch):
 
     monkeypatch.setattr(NumpySession, "_run", counted)
     batch, prompt = ContinuousBatch(model, prefixes=PrefixCache(100)), [5, 9, 4, 7]
-    texts = Texts("", strategy("stochastic"), 1, 1, 1, Endings(), ids=prompt)
+    texts = Texts("", Strategy.of("stochastic"), 1, 1, 1, Endings(), ids=prompt)
     for _ in range(3):
         batch.add(texts)
         while batch:

@@ -9,7 +9,8 @@ from small_models import numbered_words
 import corelm
 from corelm.abilities import can_rewind, has_hidden_states
 from corelm.errors import CorelmError, UsageError
-from corelm.interop import CachedSession, check_session, session_faults
+from corelm.interop import CachedSession, check_session
+from corelm.interop.session_trial import session_faults
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 

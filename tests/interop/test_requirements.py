@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corelm.errors import MissingDependencyError, ModelFileError, UnknownNameError, UsageError
-from corelm.interop import check_hub_model, hub_models
+from corelm.interop import requirements
 from corelm.interop.requirements import check_model_folder, requires
 
 ENGINES = {
@@ -211,21 +211,21 @@ def cache(monkeypatch, tmp_path):
 
 
 def test_models_with_safetensors_are_listed(cache):
-    assert list(hub_models()) == ["someone/small"]
+    assert list(requirements.hub_models()) == ["someone/small"]
 
 
 def test_a_model_of_the_cache_and_a_folder_pass(cache):
-    check_hub_model("someone/small")
-    check_hub_model(str(cache))
+    requirements.check_hub_model("someone/small")
+    requirements.check_hub_model(str(cache))
 
 
 def test_another_name_is_refused_with_the_command_that_downloads_it(cache):
     with pytest.raises(UnknownNameError, match=r"to download one, run: hf download old$"):
-        check_hub_model("old")
+        requirements.check_hub_model("old")
 
 
 @pytest.mark.parametrize("path", ["./small", "~/small", "/no/such/small"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_name(path):
     with pytest.raises(UnknownNameError) as caught:
-        check_hub_model(path)
+        requirements.check_hub_model(path)
     assert str(caught.value) == f"there is no folder {path}"

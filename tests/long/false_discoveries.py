@@ -29,7 +29,7 @@ from corelm_report.render.significance import clear_differences, p_values
 from numpy.typing import NDArray
 
 import corelm
-from corelm.runs import Endings, Texts, strategy
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 Pool = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -44,7 +44,7 @@ BAND = (0.5, 1.5)
 
 def records(expression: str, n: int, seed: int) -> list[TextRecord]:
     """Return texts of the toy model."""
-    texts = Texts("the", strategy(expression), LENGTH, n, seed, Endings())
+    texts = Texts("the", Strategy.of(expression), LENGTH, n, seed, Endings())
     return draw(ToyModel(), texts, range(n))
 
 

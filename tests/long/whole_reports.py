@@ -1,6 +1,6 @@
 """Count how often the intervals of a report hold the truth, and how often its statements are false.
 
-    python tests/long/whole_reports.py [--studies 400] [--sets 100] [--reports 20]
+    python tests/long/whole_reports.py [--studies 400] [--sets 100] [--reports 67] [--whole 0]
                                        [--chains repeating unlike ending] [--designs 8x4 8x16]
 
 The texts are those of `chains.py`, whose truth is known. Every study draws its own texts, and with
@@ -11,7 +11,8 @@ truth of a figure of a whole set is its mean over the studies.
 Prints two Markdown tables. The first has for each figure the share of the studies whose interval
 holds the truth, over all chains and designs and in the worst and the best of them, for designs with
 8 units and for those with more. The second has for each design the share of the reports with a
-false statement.
+false statement: of `--reports` from figures alone, or of `--whole` reports, which take a hundred
+times as long.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ import chains
 import numpy as np
 from corelm_report.document.figures import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics import text_figures
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.sums import Sums, along_texts, ratio
+from corelm_report.metrics.sums import ratio
 from statements import STATEMENTS, false_statements
+from statements_of_figures import false_statements_of_figures, sums_of
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
 """Prompts, and texts of each."""
@@ -114,17 +115,6 @@ def truths(chain: str, design: Design) -> dict[str, float]:
     return first | {f"difference of {name}": first[name] - second[name] for name in first}
 
 
-def sums_of(texts: chains.Texts) -> dict[str, Sums]:
-    """Return the two sums of each text for every figure that is a mean."""
-    rows = [each.reshape(-1, each.shape[2]) for each in (texts.surprisal, texts.entropy)]
-    surprisals, entropies = ([row[~np.isnan(row)] for row in each] for each in rows)
-    tokens = [row[row >= 0].tolist() for row in texts.tokens.reshape(-1, texts.tokens.shape[2])]
-    found = along_texts(surprisals, entropies, BAND)
-    for name, values in text_figures.by_text(tokens).items():
-        found[name] = np.nan_to_num(values).tolist(), (~np.isnan(values)).tolist()
-    return found
-
-
 def coverage(chain: str, design: Design, studies: int, sets: int) -> Held:
     """Return whether the interval of each study holds the truth, by figure; None without one."""
     known, held = truths(chain, design), Held()
@@ -170,6 +160,17 @@ def rows(found: Mapping[tuple[str, Design], Held]) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def of_figures(some: Sequence[str], design: Design, reports: int) -> list[float | None]:
+    """Return the share of the reports with a false statement of each kind, from figures alone."""
+    found = [
+        false_statements_of_figures(chain, design, seed)
+        for seed in range(reports)
+        for chain in some
+    ]
+    columns = [[each for each in column if each is not None] for column in zip(*found, strict=True)]
+    return [float(np.mean(column)) if column else None for column in columns]
+
+
 def _design(text: str) -> Design:
     prompts, samples = map(int, text.split("x"))
     return prompts, samples
@@ -180,7 +181,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--sets", type=int, default=100)
-    parser.add_argument("--reports", type=int, default=20)
+    parser.add_argument("--reports", type=int, default=67)
+    parser.add_argument("--whole", type=int, default=0)
     parser.add_argument("--chains", nargs="+", choices=chains.CHAINS, default=list(chains.CHAINS))
     parser.add_argument("--designs", nargs="+", type=_design, default=list(DESIGNS))
     asked = parser.parse_args()
@@ -192,11 +194,13 @@ def main() -> None:
         print("| figure | 8 units: all | least | most | 16 to 64 units: all | least | most |")
         print("| --- | ---: | --- | ---: | ---: | --- | ---: |")
         print("\n".join(rows(found)), flush=True)
-    if asked.reports:
+    for count, measure in ((asked.reports, of_figures), (asked.whole, false_statements)):
+        if not count:
+            continue
         print("\n| prompts x texts | " + " | ".join(STATEMENTS) + " |")
         print("| --- |" + " ---: |" * len(STATEMENTS))
         for design in asked.designs:
-            shares = false_statements(asked.chains, design, asked.reports)
+            shares = measure(asked.chains, design, count)
             cells = " | ".join("-" if s is None else f"{s:.1%}" for s in shares)
             print(f"| {design[0]} x {design[1]} | {cells} |", flush=True)
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 import zipfile
 from importlib import metadata
+from pathlib import Path
+from pkgutil import iter_modules  # noqa: F401 (before a test replaces the path)
 
+import corelm_samplers
 import pytest
 
 from corelm.registry.entry_points import EntryPoint, entry_points
@@ -39,9 +42,38 @@ def install(folder, name, points=POINTS, file="METADATA", header=HEADER):
     (info / "entry_points.txt").write_text(points)
 
 
-@pytest.mark.parametrize("group", ["corelm", "pytest11", "console_scripts", "none of them"])
+@pytest.mark.parametrize("group", ["corelm.names", "pytest11", "console_scripts", "none of them"])
 def test_the_installed_packages_have_the_same_entry_points(group):
     assert sorted(entry_points(group)) == by_importlib(group)
+
+
+def test_each_module_of_a_folder_is_an_entry_point_and_none_is_imported(path):
+    install(path[0], "many-1.0.dist-info", "[corelm]\na = one\n[corelm.folders]\nm = many_of\n")
+    package = path[1] / "many_of"
+    package.mkdir()
+    for name in ("__init__.py", "_shared.py", "second.py", "first.py", "py.typed"):
+        (package / name).write_text("raise AssertionError('imported')")
+    own = ("corelm", "Some-Name", "1.2")
+    assert entry_points("corelm") == [
+        EntryPoint("a", "one", *own),
+        EntryPoint("first", "many_of.first", *own),
+        EntryPoint("second", "many_of.second", *own),
+    ]
+
+
+def test_a_folder_in_a_zip_file_or_a_missing_one_takes_nothing_down(path, tmp_path, monkeypatch):
+    install(path[0], "many-1.0.dist-info", "[corelm.folders]\nm = zipped_of\ng = gone_of\n")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("zipped_of/__init__.py", "")
+        archive.writestr("zipped_of/only.py", "")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "more.zip")])
+    assert [point.value for point in entry_points("corelm")] == ["zipped_of.only"]
+
+
+def test_the_built_in_samplers_are_the_files_of_their_folder():
+    own = {point.name: point.value for point in entry_points("corelm")}
+    files = [file.stem for file in Path(corelm_samplers.__file__).parent.glob("[a-z]*.py")]
+    assert {own[name] for name in files} == {f"corelm_samplers.{name}" for name in files}
 
 
 @pytest.mark.parametrize(

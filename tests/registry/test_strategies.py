@@ -17,7 +17,7 @@ from corelm.errors import (
 from corelm.registry import expressions, strategies
 from corelm.registry.expressions import sampler
 from corelm.registry.registry import Registry
-from corelm.registry.strategies import Strategy, strategy
+from corelm.registry.strategies import Strategy
 
 
 class Search(Decoder):
@@ -67,10 +67,10 @@ CHAIN = "top_k(k=5) | temperature(t=0.5)"
     ],
 )
 def test_the_last_stage_may_be_a_decoder(registry, expression, expected, text):
-    found = strategy(expression)
+    found = Strategy.of(expression)
     assert found == expected
     assert str(found) == text
-    assert strategy(str(found)) == expected
+    assert Strategy.of(str(found)) == expected
     assert pickle.loads(pickle.dumps(found)) == expected
 
 
@@ -86,7 +86,7 @@ def test_the_last_stage_may_be_a_decoder(registry, expression, expected, text):
 )
 def test_what_is_refused(registry, expression, error, message):
     with pytest.raises(error, match=message):
-        strategy(expression)
+        Strategy.of(expression)
 
 
 def test_a_name_of_both_kinds_is_refused_until_its_full_name_says_which(registry):
@@ -96,7 +96,7 @@ def test_a_name_of_both_kinds_is_refused_until_its_full_name_says_which(registry
         "2 plugins offer 'either'; say which one: corelm-either:either or corelm-search:either"
     )
     with pytest.raises(AmbiguousNameError, match=expected):
-        strategy("either")
+        Strategy.of("either")
 
 
 def test_a_package_with_one_name_for_both_cannot_be_understood(registry):
@@ -106,4 +106,4 @@ def test_a_package_with_one_name_for_both_cannot_be_understood(registry):
     )
     registry.register(both, "corelm-twin")
     with pytest.raises(AmbiguousNameError, match="corelm-twin:twin is both a sampler and a deco"):
-        strategy("twin")
+        Strategy.of("twin")

@@ -11,6 +11,8 @@ from corelm_samplers.adaptive_p import AdaptiveP
 from corelm import Context, generate
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "adaptive_p(target=0.3)"
+
 INF = float("inf")
 LOGITS = np.log([[0.6, 0.3, 0.1]])
 

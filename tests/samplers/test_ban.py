@@ -11,6 +11,8 @@ from corelm.errors import UsageError
 from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "ban(words=('w1', 'w5'))"
+
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
 NOWHERE = Context.of([[0]])

@@ -13,6 +13,8 @@ from corelm.errors import UsageError
 from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "dry(multiplier=0.8, base=2, allowed_length=1)"
+
 INF = float("inf")
 A, B, C, Y = range(4)
 

@@ -18,6 +18,8 @@ from reference_filters import (
 from corelm import sampler
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "dynamic_temperature(t_min=0.5, t_max=1.5)"
+
 
 @obeys_the_laws(
     DynamicTemperature(),

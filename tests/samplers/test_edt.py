@@ -12,6 +12,8 @@ from reference_filters import INF, NOWHERE, drawn_from, entropy_of, random_rows
 from corelm import sampler
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "edt(theta=0.5)"
+
 
 @obeys_the_laws(
     EDT(),

@@ -13,6 +13,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "epsilon(epsilon=0.01)"
+
 
 @obeys_the_laws(*(Epsilon(epsilon=e) for e in (0, 1e-300, 3e-4, 0.3, 0.99)))
 def test_law(sampler, law):

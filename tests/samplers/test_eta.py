@@ -13,6 +13,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "eta(epsilon=0.05)"
+
 
 @obeys_the_laws(*(Eta(epsilon=e) for e in (0, 1e-300, 3e-4, 0.3, 0.99)))
 def test_law(sampler, law):

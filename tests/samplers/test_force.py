@@ -11,6 +11,8 @@ from corelm import Context, generate, sampler, sampling_distribution
 from corelm.errors import ParameterError, UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "force(words=('w2',))"
+
 INF = float("inf")
 MODEL = ToyModel("abc()")
 VOCABULARY = MODEL.vocabulary

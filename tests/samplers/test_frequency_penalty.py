@@ -10,6 +10,8 @@ from corelm import Context
 from corelm.stages import apply
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "frequency_penalty(penalty=0.7)"
+
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
 

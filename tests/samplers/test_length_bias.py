@@ -9,6 +9,8 @@ from corelm_samplers.length_bias import LengthBias
 from corelm import Context, generate, sampling_distribution
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "length_bias(weight=0.5)"
+
 INF = float("inf")
 ENDING = ToyModel(["so"], logits=[0, 0, 1, 3])  # padding, unknown, end, so
 LOGITS = np.array([[0.0, 0.0, 1.0, 3.0]])
@@ -40,6 +42,9 @@ def test_the_weight_is_added_for_each_token_after_the_start(weight, start, drawn
 def test_every_end_of_every_row():
     class TwoEnds:
         ends = (1, 3)
+
+        def __len__(self):
+            return 4
 
     logits = np.array([[0.0, 5.0, 1.0, -INF], [2.0, 0.0, 0.0, 1.0]])
     found = after(LengthBias(weight=1), 2, logits, TwoEnds())

@@ -10,6 +10,8 @@ from corelm import Context, generate, sampling_distribution
 from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "logit_bias(bias={'w3': 1.5, 7: -2})"
+
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
 NOWHERE = Context.of([[0]])

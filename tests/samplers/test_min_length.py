@@ -9,6 +9,8 @@ from corelm_samplers.min_length import MinLength
 from corelm import Context, generate
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "min_length(n=9)"
+
 INF = float("inf")
 ENDING = ToyModel(["so"], logits=[0, 0, 1, 0])  # padding, unknown, end, so
 LOGITS = np.array([[0.0, 0.0, 1.0, 0.0]])

@@ -15,6 +15,8 @@ from reference_filters import (
 from corelm import sampler, sampling_distribution
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "min_p(p=0.1)"
+
 
 @obeys_the_laws(*(MinP(p=p) for p in (0, 1e-300, 0.05, 0.5, 1)))
 def test_law(sampler, law):

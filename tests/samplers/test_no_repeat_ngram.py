@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from corelm import Context
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "no_repeat_ngram(n=2)"
+
 INF = float("inf")
 FOUR = np.zeros((1, 4))
 

@@ -16,6 +16,8 @@ from corelm.registry.expressions import built_in
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "phase(start=1, end=0, outside=top_p(p=0.9) | temperature(t=0.7))"
+
 INF = float("inf")
 MODEL = ToyModel(["(", ")", "a", "b"], logits=[0, 0, 0, 0, 1, 0], end=False)
 VOCABULARY = MODEL.vocabulary

@@ -16,6 +16,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "quadratic(factor=0.2, curve=2)"
+
 
 @obeys_the_laws(
     Quadratic(),

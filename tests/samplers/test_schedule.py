@@ -11,6 +11,8 @@ from corelm.errors import ParameterError
 from corelm.numerics.portability import is_portable
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "schedule(first=temperature(t=1.5), last=temperature(t=0.5))"
+
 COOLING = Schedule("temperature(t=2)", "temperature(t=1)", over=4)
 LOGITS = np.log([[0.5, 0.3, 0.2]])
 

@@ -9,6 +9,8 @@ from reference_filters import INF, drawn_from, kept, kept_of
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "tail_free(z=0.95)"
+
 
 @obeys_the_laws(*(TailFree(z=z) for z in (0, 0.1, 0.5, 0.97, 1)))
 def test_law(sampler, law):

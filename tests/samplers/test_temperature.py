@@ -14,6 +14,8 @@ from corelm import Context, entropy, sampling_distribution
 from corelm.numerics.distributions import entropy_of_logits
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "temperature(t=0.7)"
+
 INF = float("inf")
 HALF = [0.5, 0.25, 0.125, 0.125]
 LOGITS = np.log(HALF)

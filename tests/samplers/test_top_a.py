@@ -11,6 +11,8 @@ from reference_filters import drawn_from, kept, kept_of
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "top_a(a=0.5)"
+
 
 @obeys_the_laws(*(TopA(a=a) for a in (0, 1e-300, 0.2, 1, 50)))
 def test_law(sampler, law):

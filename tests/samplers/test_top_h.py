@@ -13,6 +13,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "top_h(h=0.8)"
+
 
 @obeys_the_laws(*(TopH(h=h) for h in (0, 0.1, 0.5, 0.999, 1)))
 def test_law(sampler, law):

@@ -14,6 +14,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "top_k(k=40)"
+
 
 @obeys_the_laws(*(TopK(k=k) for k in (0, 1, 5, 10**9)))
 def test_law(sampler, law):

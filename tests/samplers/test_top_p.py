@@ -14,6 +14,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "top_p(p=0.9)"
+
 
 @obeys_the_laws(*(TopP(p=p) for p in (0, 1e-9, 0.5, 1 - 1e-9, 1)))
 def test_law(sampler, law):

@@ -13,6 +13,8 @@ from reference_filters import (
 
 from corelm.testing import obeys_the_laws
 
+EXAMPLE = "typical(p=0.8)"
+
 
 @obeys_the_laws(*(Typical(p=p) for p in (1e-9, 0.2, 0.5, 0.95, 1)))
 def test_law(sampler, law):

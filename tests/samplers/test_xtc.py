@@ -20,6 +20,8 @@ from corelm import Context, sampling_distribution, softmax
 from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
+EXAMPLE = "xtc(probability=0.5, threshold=0.02)"
+
 P = [0.5, 0.25, 0.15, 0.1]
 
 
@@ -120,6 +122,9 @@ def test_special_tokens_are_words_ids_or_the_end(special, expected):
 def test_newline_is_the_token_of_a_line_break():
     class Lines:
         unknown, ends = None, ()
+
+        def __len__(self):
+            return 8
 
         def encode(self, text):
             assert text == "\n"

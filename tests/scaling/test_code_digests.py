@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import corelm
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.scaling import code_digests
 from corelm.scaling.code_digests import code_of
 
@@ -47,7 +47,7 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
     arithmetic = tmp_path / f"{helper}.py"
     arithmetic.write_text("def halved(logits):\n    return logits / 2\n")
     monkeypatch.syspath_prepend(tmp_path)
-    registry.cache_clear()
+    plugins.registry.cache_clear()
     try:
         sampler = corelm.sampler(name)
         before = code_of([sampler])
@@ -55,6 +55,6 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
         code_digests._digest_of.cache_clear()  # as in a new process
         after = code_of([sampler])
     finally:
-        registry.cache_clear()
+        plugins.registry.cache_clear()
     assert {each for each in before if before[each] != after[each]} == {helper}
     assert set(before) == {"corelm", "corelm_samplers", name, helper}

@@ -21,8 +21,8 @@ from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
 import corelm
 from corelm.errors import ExecutorError, SamplerError
 from corelm.native.cpu import VARIABLE
-from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job
+from corelm.scaling.units import Unit
 from corelm.testing import ToyModel
 
 dask = pytest.importorskip("dask", reason="pip install dask")

@@ -14,7 +14,7 @@ from units import CountWords, Double, OddError, Raise
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
-from corelm.registry.strategies import Strategy, strategy
+from corelm.registry.strategies import Strategy
 from corelm.scaling.job import Job, _loaded, differences, do, hash_of_variable, packed
 from corelm.testing import ToyModel
 
@@ -104,7 +104,7 @@ def test_a_model_without_a_name_is_refused(given):
 
 def test_a_sampler_travels_as_its_expression():
     sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
-    assert Strategy(sampler).__reduce__() == (strategy, (str(sampler),))
+    assert Strategy(sampler).__reduce__() == (Strategy.of, (str(sampler),))
 
 
 # The worker's side

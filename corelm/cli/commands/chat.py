@@ -20,7 +20,7 @@ from corelm.hookspecs import hookimpl
 from corelm.params import Parameter, ParamRule
 from corelm.printable import did_you_mean
 from corelm.registry.models import MODEL
-from corelm.registry.strategies import strategy
+from corelm.registry.strategies import Strategy
 
 LENGTH = Parameter("length", int, 500, ParamRule(ge=1))
 SEED = Parameter("seed", int, None, ParamRule(ge=0))
@@ -73,7 +73,7 @@ def chat(
     with product() as out:
         talk = Conversation(
             loaded(model, device, dtype),
-            strategy(sampler),
+            Strategy.of(sampler),
             seed=None if seed is None else SEED.convert(seed),
             length=LENGTH.convert(length),
             system=system,
@@ -106,7 +106,7 @@ def _line() -> str | None:
 
 
 def _did(talk: Conversation, line: str, out: Output) -> bool:
-    """Carry out a line, a message or a command; return False to end."""
+    """Handle one line, a message or a command; return False to end the chat."""
     if line == "/quit":
         return False
     try:
@@ -136,7 +136,7 @@ def _command(talk: Conversation, line: str, out: Output) -> None:
 
 def _sampler(talk: Conversation, value: str, out: Output) -> None:
     if value:
-        talk.strategy = strategy(value)
+        talk.strategy = Strategy.of(value)
     messages.note(f"sampler {talk.strategy}")
 
 

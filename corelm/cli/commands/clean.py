@@ -90,7 +90,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that no command has finished.
+    """A file or folder that an interrupted command left behind.
 
     Attributes:
         path: the file or folder.

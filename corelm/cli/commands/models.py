@@ -334,7 +334,7 @@ def _show(out: Output, model: ListedModel, about: Description | None) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested facts as pairs of name and value, without tables of several rows."""
+    """Flatten nested facts to pairs of name and value; skip tables with several rows."""
     if not isinstance(value, Mapping):
         if not _is_table(value):
             yield name, _text(value)

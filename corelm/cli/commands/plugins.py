@@ -72,7 +72,7 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
 
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
-    """Warn authors of the faults of plugins that load; return True if there are any."""
+    """Warn of mistakes in plugins that load; return True if there are any."""
     for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
         for offer, name in shadowing_parameters(offers, RESERVED):
             messages.warn(

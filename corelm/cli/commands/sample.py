@@ -38,7 +38,7 @@ from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
 from corelm.cli.output.words import is_colored
 from corelm.cli.text_values import TextCommand
-from corelm.decoding.random_stream import fresh_seed
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
@@ -176,7 +176,7 @@ def sample(
         settings: dict[str, Any] = {
             "length": LENGTH.convert(length),
             "n": SAMPLES.convert(samples),
-            "seed": fresh_seed() if seed is None else SEED.convert(seed),
+            "seed": RandomStream.fresh_seed() if seed is None else SEED.convert(seed),
             "endings": Endings.of(
                 [text_argument(text) for text in stop or []],
                 [text_argument(pattern) for pattern in stop_regex or []],
@@ -218,7 +218,7 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
 def _alternatives(
     model: LanguageModel, prompt: str, prompts: Sequence[str], count: int
 ) -> Alternatives | None:
-    """Return the recorder of the likely words in place of each word; None for no words.
+    """Return a recorder of the likely words in place of each word; None if none are requested.
 
     Raises:
         UsageError: several prompts.

@@ -26,11 +26,11 @@ from corelm.registry.models import MODEL, label
 from corelm.scoring import ScoredText, ScoredTotal, score
 
 LISTED = 8
-"""Unknown words that the note lists at most."""
+"""The most unknown words that the note lists."""
 Human = Mapping[str, float] | None
 """The surprisal of human text under the model, if it was measured."""
 BEGINNING = 20
-"""The characters of a text that name its row in the table."""
+"""The number of characters of a text that name its row in the table."""
 
 
 @hookimpl

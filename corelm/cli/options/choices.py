@@ -16,7 +16,7 @@ from corelm.cli.options.completion import (
     sampler_names,
 )
 from corelm.cli.options.parameters import RESERVED, Chosen, extended, flag
-from corelm.cli.options.prescan import own_options, refuse_unknown, scan
+from corelm.cli.options.prescan import arguments_of, own_options, refuse_unknown, scan
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import CorelmError, UsageError
@@ -28,6 +28,22 @@ from corelm.registry.models import MODEL, label, load
 from corelm.registry.packages import NAMES, package_object
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
+
+__all__ = [
+    "Device",
+    "Dtype",
+    "Model",
+    "Preset",
+    "Prompt",
+    "PromptFile",
+    "SamplerChoice",
+    "Scheduler",
+    "Workers",
+    "arguments_of",
+    "loaded",
+    "sampler_of",
+    "with_choices",
+]
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -193,7 +209,7 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
 
 
 def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
-    """Do as `_chosen` does for the shell's completion, where a name may be incomplete."""
+    """Call `_chosen` for the shell's completion; return nothing while a name is incomplete."""
     try:
         with product():
             return _chosen(given, own)

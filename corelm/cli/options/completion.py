@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+__all__ = ["metric_names", "model_names", "preset_names", "sampler_names"]
+
 COMPLETING = "_CORELM_COMPLETE"
 """The environment variable that Typer's completion scripts set."""
 

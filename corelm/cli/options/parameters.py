@@ -17,6 +17,8 @@ from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
 from corelm.sampling import Sampler
 
+__all__ = ["Options", "extended", "flag"]
+
 RESERVED = frozenset(
     {
         "--after", "--alternatives", "--batch", "--chat", "--color", "--decoder", "--device",

@@ -128,7 +128,7 @@ def refuse_unknown(
 def _expression(
     arguments: Sequence[str], known: Mapping[str, bool], chosen: Sequence[Chosen]
 ) -> str:
-    """Return the chain of the samplers whose names are options here, and of the chosen one.
+    """Return the chain that the options named after samplers, and the chosen one, probably mean.
 
     `--top-k 40 --top-p 0.9` is how other programs chain `top_k(k=40) | top_p(p=0.9)`.
     """
@@ -174,7 +174,7 @@ def _stage(cls: type[Parameterized], values: Sequence[str | None]) -> str:
 
 
 def _way_out(word: str, given: Collection[str], chosen: Sequence[Chosen]) -> str:
-    """Return the end of the message: the options there are, or where the parameter belongs."""
+    """Return the end of the message: the valid options, or where the parameter belongs."""
     if "--preset" in given:
         return (
             "; a preset holds its own parameters: `corelm presets NAME` prints it as an "

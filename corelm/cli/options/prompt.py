@@ -14,9 +14,11 @@ from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
 from corelm.paths import open_input
 
+__all__ = ["prompt_for", "read_prompt", "read_prompts", "text_argument"]
+
 STDIN = "-"
 LARGEST = 2**25
-"""Bytes of a prompt, or of a file of prompts, at most."""
+"""The largest prompt, or file of prompts, in bytes."""
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from corelm.cli.output.terminal import ENDLESS
-from corelm.printable import one_line, printable
+from corelm.printable import one_line, strip_controls
+
+__all__ = ["entry", "figures", "heading", "line", "page", "section", "several", "stacked"]
 
 INDENT = (0, 0, 0, 2)
 
@@ -28,7 +30,7 @@ def heading(text: str) -> Text:
 
 def paragraphs(text: str) -> Iterable[RenderableType]:
     """Yield paragraphs with their lines joined; indented lines stay as they are."""
-    for part in printable(text).split("\n\n"):
+    for part in strip_controls(text).split("\n\n"):
         yield Text(part if "\n " in part else " ".join(part.split()))
         yield Text("")
 

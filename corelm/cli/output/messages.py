@@ -11,7 +11,9 @@ from typing import Any
 import typer
 
 from corelm.cli.output.terminal import LineBreaker, is_plain
-from corelm.printable import one_line, printable
+from corelm.printable import one_line, strip_controls
+
+__all__ = ["error", "note", "picture", "tell", "warn"]
 
 
 def note(text: str) -> None:
@@ -36,12 +38,12 @@ def error(text: str) -> None:
 
 def picture(lines: Iterable[str]) -> None:
     """Write lines with their spaces, such as a curve."""
-    _write("".join(f"{printable(line)}\n" for line in lines))
+    _write("".join(f"{strip_controls(line)}\n" for line in lines))
 
 
 def trace(text: str) -> None:
     """Write a traceback, without control characters."""
-    _write(printable(text))
+    _write(strip_controls(text))
 
 
 def _say(text: str, **style: Any) -> None:

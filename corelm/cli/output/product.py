@@ -16,7 +16,7 @@ import typer
 from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
-from corelm.printable import printable
+from corelm.printable import strip_controls
 from corelm.registry.loading import stdout_to_stderr, unclosable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Output:
 
     def text(self, text: str, **style: Any) -> None:
         """Write text at once; on a terminal, lines break between words."""
-        text = printable(text)
+        text = strip_controls(text)
         if self.terminal:
             text = self._breaker.broken(text)
         self.document(self.styled(text, **style))

@@ -12,6 +12,8 @@ from corelm.cli.output import messages, terminal
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+__all__ = ["bar_moves", "bars_of", "stages"]
+
 
 def bar_moves() -> bool:
     """Return True if standard error can show a moving bar."""

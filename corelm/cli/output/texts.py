@@ -46,7 +46,7 @@ class Request(NamedTuple):
         return self.texts.n * (len(self.prompts) or 1)
 
     def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
-        """Return the texts of some samples, which have not begun."""
+        """Return these samples as texts that have not begun."""
         return self.texts.open(self.model, samples, measured)
 
     def steps(self, samples: Sequence[int]) -> Iterator[Step]:
@@ -159,9 +159,9 @@ def _write_json(request: Request, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
     from importlib.metadata import version
 
-    from corelm.machine import machine
+    from corelm import machine
 
-    here = machine()
+    here = machine.facts()
     document: dict[str, Any] = {
         "corelm": version("corelm"),
         **{key: here[key] for key in ("numpy", "processor", "kernels", "vector_width")},
@@ -207,14 +207,12 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 
 
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
-    """Yield finished texts, some at a time, with the error that ended them, if any."""
+    """Yield batches of finished texts, each with the error that cut it short, or None."""
     if request.prompts:
-        from corelm.generation.continuous_batch import (
-            write_in_order,  # late: one prompt needs no guest
-        )
+        from corelm.generation.continuous_batch import ContinuousBatch
 
         parts = chain.from_iterable(request.texts.batches(request.prompts))
-        for ended in write_in_order(request.model, parts, measured):
+        for ended in ContinuousBatch.in_order(request.model, parts, measured):
             yield ended.open_texts, ended.error
         return
     for samples in batches(request.texts.n):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from corelm.cli.options.parameters import COLOR
 from corelm.cli.output.product import Output
-from corelm.printable import one_line, printable
+from corelm.printable import one_line, strip_controls
 
 LEVELS: tuple[tuple[float, dict[str, Any]], ...] = (
     (1.0, {}),
@@ -70,7 +70,7 @@ class WordTable:
 
     def add(self, text: str, figures: Sequence[str], style: dict[str, Any]) -> None:
         """Add a word; a line that is full is written."""
-        cell = Cell(visible(text), [printable(figure) for figure in figures], style)
+        cell = Cell(visible(text), [strip_controls(figure) for figure in figures], style)
         if self._cells and self._used + _width(cell) > self._out.width:
             self.end()
         self._cells.append(cell)
@@ -89,7 +89,7 @@ class WordTable:
         self._out.document("\n")
 
     def _write(self, cells: Sequence[Cell], texts: Sequence[tuple[str, str]]) -> None:
-        """Write a line of texts, each given plain and styled."""
+        """Write one line; each text is given plain and styled."""
         from rich.cells import cell_len
 
         parts = [

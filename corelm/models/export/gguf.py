@@ -81,7 +81,7 @@ def _matrix(name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _name(ours: str) -> str:
-    """Return llama.cpp's name of a weight.
+    """Return llama.cpp's name for a weight.
 
     Example:
         >>> _name("block_0/qkv/kernel")

@@ -91,7 +91,7 @@ def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
 
 
 def _name(ours: str) -> str:
-    """Return transformers' name of a weight, as in the original GPT-2.
+    """Return transformers' name for a weight, as in the original GPT-2.
 
     transformers reads the names with and without its prefix `transformer.`, mlx-lm only without.
 
@@ -109,7 +109,7 @@ def _name(ours: str) -> str:
 
 
 def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str, Any]:
-    """Return the tokenizer as the package tokenizers reads it; it begins texts with `END`."""
+    """Return the tokenizer in the format of the package tokenizers; it puts `END` before texts."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     text = {"Sequence": {"id": "A", "type_id": 0}}
     pair = {"Sequence": {"id": "B", "type_id": 0}}
@@ -148,7 +148,7 @@ def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str,
 
 
 PACKAGES = ("corelm", "corelm-transformers")
-"""Without one of these transformers refuses to run the folder, and says which is missing."""
+"""The packages that the folder requires; transformers names those that are missing."""
 
 GENERATE = '''\
 """Sample with corelm in transformers; the packages are in requirements.txt.
@@ -171,8 +171,8 @@ def generate_files(sampler: Sampler) -> dict[str, bytes]:
     """Return the files of the folder by name.
 
     Args:
-        sampler: written as the expression that it is read from again, in a literal of Python, so
-            no text in it can become code.
+        sampler: the sampler, written as its expression in a Python string literal, so that no text
+            in it can become code.
     """
     code = GENERATE.format(sampler=ascii(str(sampler)))
     return {
@@ -182,9 +182,10 @@ def generate_files(sampler: Sampler) -> dict[str, bytes]:
 
 
 def local_parameters(sampler: Sampler) -> list[str]:
-    """Return the parameters that name a file, a model or a secret, such as `key of green_list`.
+    """Return the parameters with a file, a model or a secret as value, such as `key of green_list`.
 
-    They are in the folder as they are written, and mean nothing, or too much, elsewhere.
+    They are written into the folder unchanged: a path means nothing on another machine, and a
+    secret would be published.
     """
     return [
         f"{parameter.name} of {part.name}"

@@ -1,4 +1,4 @@
-"""corelm's own networks in NumPy and the kernels; here the shape of one: plain numbers."""
+"""corelm's own networks in NumPy and the kernels; `Architecture` is the shape of one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Architecture:
         context_length: the largest number of tokens that the network sees.
         width: size of the embedding.
         dense: size of the hidden dense layer, or of the recurrent state.
-        heads: attention heads.
+        heads: the number of attention heads.
         blocks: the number of blocks, one after the other.
     """
 
@@ -53,7 +53,7 @@ class Architecture:
             number = values[name]
             # Bounds before anything is allocated: the numbers come from a file.
             limit = 2**10 if name in ("blocks", "heads") else 2**24
-            # Not `isinstance`: JSON's true would be a whole number.
+            # Not `isinstance`: JSON's true would pass as a whole number.
             if type(number) is not int or not 1 <= number <= limit:
                 raise ModelFileError(
                     f"{name} must be a whole number of sensible size, not {number!r}"

@@ -20,7 +20,7 @@ from corelm.numerics.distributions import Array
 Layer = Embed | Attend | Linear | Norm
 
 INPUT = 0
-"""The number of a graph's input among its values."""
+"""The index of a graph's input among its values."""
 
 
 class Node(NamedTuple):
@@ -42,7 +42,7 @@ class Graph:
     """A graph of layers: each computes a value from earlier ones; the last value is the output.
 
     Args:
-        width: of the input; 0 if that is a `StepInput`.
+        width: the width of the input; 0 for a `StepInput`.
 
     Example:
         >>> import numpy as np
@@ -56,12 +56,12 @@ class Graph:
     def __init__(self, width: int = 0) -> None:
         self._added: list[tuple[Layer, tuple[int, ...]]] = []
         self._width = width
-        # Not a functools.cached_property: on Python 3.11 it holds a lock, on which a child would
-        # wait for ever if another thread held it at the fork.
+        # Not functools.cached_property: on Python 3.11 it takes a lock, and a child process would
+        # wait for ever if another thread held that lock at the fork.
         self._placement: Placement | None = None
 
     def add(self, layer: Layer, *inputs: int) -> int:
-        """Add a layer that takes these values; return the number of the value it computes."""
+        """Add a layer that takes these values; return the index of the value it computes."""
         self._added.append((layer, inputs))
         self._placement = None
         return len(self._added)
@@ -134,7 +134,8 @@ def plan(body: Graph, head: Graph) -> Any:
 
 def _describe(node: Node) -> tuple[Any, ...]:
     name, *arrays = node.layer.kernel
-    inputs = node.inputs[1:] if node.layer.reads_step else node.inputs  # every node has the step
+    # The kernels pass the step to every node, so it isn't listed as an input.
+    inputs = node.inputs[1:] if node.layer.reads_step else node.inputs
     return name, inputs, node.output, *arrays
 
 
@@ -149,7 +150,7 @@ class BackgroundStep(NamedTuple):
     logits: Array
 
     def wait(self) -> None:
-        """Wait for the arrays; the waiting thread helps."""
+        """Wait for the arrays; the waiting thread takes part in the work."""
         native.loaded().wait(self.run)
 
 
@@ -171,13 +172,13 @@ class Network(ABC):
         return np.empty((batch, *self._cache_shape), dtype=np.float32)
 
     def select(self, cache: Array, rows: Ids, time: int) -> Array:
-        """Return the cache of these rows in this order, after `time` tokens of each.
+        """Return the cache of these rows in this order; each row has `time` tokens.
 
         Where rows are only dropped, the others move up within the same array.
         """
         only_dropped = bool((np.diff(rows) > 0).all())
         kept = cache[: len(rows)] if only_dropped else self.new_cache(len(rows))
-        # Rows that move up go to places already read, so none is overwritten before its turn.
+        # Rows move up into places that were already copied, so none is overwritten before its turn.
         for to, row in enumerate(rows):
             if to != row or not only_dropped:
                 kept[to, ..., :time, :] = cache[row, ..., :time, :]
@@ -186,14 +187,14 @@ class Network(ABC):
     def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:
         """Return the rows of the first cache, then the rows of the second.
 
-        The first is extended where it is, as long as there is room after its rows.
+        The first is extended in place, as long as there is room after its rows.
 
         Args:
             caches: two caches.
-            times: the number of tokens to keep of each.
+            times: the number of tokens to keep of each cache.
         """
         batch, joined = len(caches[0]), len(caches[0]) + len(caches[1])
-        # A cache that lost or got rows is the beginning of a larger array.
+        # A cache that lost or gained rows is the first part of a larger array.
         room = caches[0] if caches[0].base is None else caches[0].base
         if len(room) < joined:
             room = self.new_cache(2 * joined)  # doubling copies each row a constant number of times
@@ -213,7 +214,7 @@ class Network(ABC):
                 the window.
 
         Returns:
-            (batch, new, width): an output for each token, the input of `hidden`.
+            (batch, new, width): an output for each new token, for `hidden`.
         """
 
     def hidden(self, outputs: Array) -> Array:
@@ -223,7 +224,7 @@ class Network(ABC):
     def process_with_logits(
         self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> tuple[Array, Array]:
-        """Run `process`, and return the logits after the last `asked` tokens too.
+        """Run `process`; return its outputs, and the logits after the last `asked` tokens.
 
         Returns:
             (batch, new, width) and (batch, asked, vocabulary).
@@ -268,12 +269,13 @@ class Transformer(Network):
         super().__init__(*cache_shape)
         self._body, self._hidden, self._scores = body, hidden, scores
         head = hidden.then(scores)
-        # The head apart from the body: most tokens of a prompt need no scores.
+        # The head is a graph of its own: most tokens of a prompt need no scores.
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
-        self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
+        # One plan of both graphs, so that a step is one call of the kernels.
+        self._plan = plan(body, head)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_plan": None}  # addresses of this process
+        return {**vars(self), "_plan": None}  # a plan holds addresses of this process
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -51,7 +51,7 @@ def weights_below(w: Weights, name: str) -> Weights:
 
 
 class PreNormTransformer(Transformer):
-    """Pre-norm blocks and tied embeddings; a subclass makes the layers."""
+    """Pre-norm blocks and tied embeddings; a subclass defines the norm and dense layers."""
 
     activation: str
 
@@ -180,9 +180,9 @@ class Book(Transformer):
         super().__init__(cache_shape, body, hidden, dense_layer(w, "probabilities"))
 
     def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
-        """Mask padding; return None if there is none."""
+        """Return a mask of the padding; None if there is none."""
         is_token = window != 0
-        if times is not None:  # nothing attends to what follows a row
+        if times is not None:  # nothing attends to the ids after the end of a row
             is_token |= np.arange(window.shape[1]) >= times[:, None]
         if is_token.all():
             return None

@@ -32,7 +32,7 @@ CACHED = 2**16
 
 
 def single(weights: Array) -> NDArray[np.float32]:
-    """Return weights in single precision; they are copied if they have another one."""
+    """Return weights in single precision, copied only if they have another precision."""
     return np.asarray(weights, dtype=np.float32)
 
 
@@ -51,7 +51,7 @@ class StepInput(NamedTuple):
     """(batch,) the tokens of each row, which begins on the left; None if all fill the window."""
 
     def rows(self) -> Iterator[StepInput]:
-        """Yield the input of each row alone, without what follows its tokens."""
+        """Yield the input of each row alone, without the ids after its end."""
         times = [self.window.shape[1]] * len(self.window) if self.times is None else self.times
         for i, time in enumerate(times):
             row, mask = slice(i, i + 1), self.attention_mask
@@ -127,7 +127,7 @@ class Attend:
             cache[:, i, :, time - new : time] = by_head
         group = self.width // (kv_heads * size)  # query heads that share keys and values
         queries = x[..., : self.width].reshape(batch, new, kv_heads, group, 1, size)
-        # The queries and not the scores, whose number grows with the text.
+        # Scale the queries, not the scores, whose number grows with the text.
         queries = queries * np.float32(size**-0.5)
         mixed = np.empty(queries.shape, dtype=np.float32)  # one vector per head
         for i in range(new):
@@ -186,7 +186,7 @@ class Matrix(NamedTuple):
     inputs: int
     units: int
     halves: bool = False
-    """True if it is stored in half precision."""
+    """True if the matrix is stored in half precision."""
 
 
 class Linear:
@@ -254,7 +254,8 @@ class Arena:
     """
 
     BLOCK = 2**23
-    """Bytes; NumPy requests huge pages from half of that on."""
+    """The size of a block in bytes; NumPy requests huge pages for arrays of half that size or
+    more."""
 
     def __init__(self) -> None:
         self._rest: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
@@ -275,9 +276,9 @@ _ARENA = Arena()
 class Vectors:
     """A matrix in plain NumPy that multiplies every token as a vector.
 
-    Several tokens are multiplied with one block of columns after the other, each while it is in
-    the cache. One token alone is multiplied with the whole matrix, so that BLAS can use every
-    core; but only where that gives the same bits, which depends on the BLAS and is tried once.
+    Several tokens are multiplied with one block of columns at a time, while it is in the cache. A
+    single token is multiplied with the whole matrix, so that BLAS can use every core, but only
+    where that gives the same bits: it depends on the BLAS, and is tested once.
     """
 
     halves = False
@@ -291,7 +292,7 @@ class Vectors:
         self._whole = columns.T
         probe = np.random.default_rng(0).random((1, 1, inputs), dtype=np.float32)
         blocks = np.empty((1, 1, self._units), dtype=np.float32)
-        # A BLAS may split a long product differently than a short one, and round differently.
+        # A BLAS may split a long product in another way than a short one, and so round differently.
         self._by_blocks(probe, blocks)
         self._same_bits = np.array_equal(probe @ self._whole, blocks)
 

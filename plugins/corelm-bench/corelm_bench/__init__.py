@@ -16,10 +16,10 @@ import numpy as np
 
 from corelm import Array, Context, DecodingTask, LanguageModel, RandomStream, Sampler, Step
 from corelm.errors import UsageError
-from corelm.runs import run_stages
+from corelm.runs import chain_stages
 
 PAUSE = 0.1
-"""Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down the next
+"""Seconds after which the threads of a BLAS sleep; while they spin, they would slow down the next
 measurement."""
 
 Calls = Sequence[Callable[[], object]]
@@ -43,7 +43,7 @@ class Speed:
 
     Attributes:
         batch: the number of texts.
-        rounds: the number of times that they were written.
+        rounds: how often the texts were written.
         tokens_per_second: of all texts together, the sampler and the draw included.
         step: the time for one token of every text.
         sampler: the sampler's time in a step.
@@ -153,15 +153,15 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
 
 
 def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
-    """Return a sampler that does the same and records the times of its start and its end."""
+    """Return a sampler that runs another one and records the times of its start and end."""
 
     class Timed(Sampler):
-        # As the timed sampler declares it: the core computes `model_surprisal` only for readers.
+        # As the timed sampler declares: the core computes `model_surprisal` only if it is read.
         reads = frozenset[str]().union(*(stage.reads for stage in sampler.stages))
 
         def __call__(self, logits: Array, context: Context) -> Array:
             marks.append(perf_counter())
-            result = run_stages(sampler, logits, context)
+            result = chain_stages.run_stages(sampler, logits, context)
             marks.append(perf_counter())
             return result
 
@@ -207,8 +207,8 @@ class Products:
 
 
 def _mean(calls: Calls, times: int) -> float:
-    """Return the mean time; a step's time is a mean too, with the same load on the machine."""
-    _once(calls)  # wakes the threads
+    """Return the mean time of the calls, to compare with a step's mean under the same load."""
+    _once(calls)  # a first call wakes the threads
     mean = statistics.fmean(_once(calls) for _ in range(times))
     sleep(PAUSE)
     return mean

@@ -9,32 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import (
-    Device,
-    Dtype,
-    Model,
-    Output,
-    Preset,
-    Prompt,
-    PromptFile,
-    SamplerChoice,
-    application,
-    arguments_of,
-    loaded,
-    product,
-    prompt_for,
-    read_prompt,
-    sampler_of,
-    stages,
-    with_choices,
-)
-from corelm.runs import MODEL, Parameter, ParamRule, label, machine
+from corelm.commands import Output, application, options, product, progress, prompt_input
+from corelm.runs import machine, named_models, params
 from corelm_bench import Speed, measure
 
 BATCHES = ("1", "8", "64")
-BATCH = Parameter("batch", int, None, ParamRule(ge=1, le=2**20))
-LENGTH = Parameter("length", int, 50, ParamRule(ge=2, le=100_000))
-SECONDS = Parameter("seconds", float, 10, ParamRule(ge=0, le=86_400))
+BATCH = params.Parameter("batch", int, None, params.ParamRule(ge=1, le=2**20))
+LENGTH = params.Parameter("length", int, 50, params.ParamRule(ge=2, le=100_000))
+SECONDS = params.Parameter("seconds", float, 10, params.ParamRule(ge=0, le=86_400))
 NARROW = 60
 """Columns below which the figures of a batch are written under it instead of in a table."""
 SHORT_HELP = "Measure the speed on this machine."
@@ -42,17 +24,19 @@ SHORT_HELP = "Measure the speed on this machine."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"bench": application(with_choices(bench, arguments_of("bench")), SHORT_HELP)}
+    return {
+        "bench": application(options.with_choices(bench, options.arguments_of("bench")), SHORT_HELP)
+    }
 
 
 def bench(
-    prompt: Prompt = None,
+    prompt: options.Prompt = None,
     *,
-    sampler: SamplerChoice = None,
-    preset: Preset = None,
-    model: Model = MODEL,
-    device: Device = None,
-    dtype: Dtype = None,
+    sampler: options.SamplerChoice = None,
+    preset: options.Preset = None,
+    model: options.Model = named_models.MODEL,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
     batch: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +51,7 @@ def bench(
     seconds: Annotated[
         str, typer.Option(metavar="NUMBER", help="The approximate time to measure.")
     ] = str(SECONDS.default),
-    prompt_file: PromptFile = None,
+    prompt_file: options.PromptFile = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     built: Mapping[str, Any],
 ) -> None:
@@ -82,30 +66,35 @@ def bench(
     corelm bench --sampler "top_p(p=0.9) | temperature(t=0.7)" --batch 1
     """
     with product() as out:
-        given = read_prompt(prompt, prompt_file)
-        chosen = sampler_of(built, sampler, preset)
+        given = prompt_input.read_prompt(prompt, prompt_file)
+        chosen = options.sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
-        language_model = loaded(model, device, dtype)
-        text = prompt_for(language_model, given)
+        language_model = options.loaded(model, device, dtype)
+        text = prompt_input.prompt_for(language_model, given)
         measured = partial(measure, language_model, text, chosen, length=tokens)
-        with stages("rounds") as progress:
+        with progress.stages("rounds") as bar:
             speeds = [
                 measured(
                     batch=one,
                     seconds=time / len(batches),
-                    progress=partial(progress, f"batch {one}"),
+                    progress=partial(bar, f"batch {one}"),
                 )
                 for one in batches
             ]
-        about = {"model": label(model), "sampler": str(chosen), "prompt": text, "length": tokens}
+        about = {
+            "model": named_models.label(model),
+            "sampler": str(chosen),
+            "prompt": text,
+            "length": tokens,
+        }
         if json:
             from importlib.metadata import version  # takes 13 ms
 
-            document = {"corelm": version("corelm"), "machine": machine(), **about}
+            document = {"corelm": version("corelm"), "machine": machine.facts(), **about}
             out.json(document | {"batches": list(map(_figures, speeds))})
             return
-        _show(out, about, machine(), speeds)
+        _show(out, about, machine.facts(), speeds)
 
 
 def _figures(speed: Speed) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def test_the_limit_has_the_precision_of_the_weights(halves):
 
 
 def test_the_machine_is_described():
-    machine = this_machine.machine()
+    machine = this_machine.facts()
     versions = {"python", "numpy", "platform", "processor", "cores"}
     assert set(machine) == versions | {"kernels", "vector_width"}
     assert all(machine[key] for key in versions)

@@ -6,7 +6,7 @@ from corelm_grammar.regex import regex_grammar
 
 
 class Choice(Constraint):
-    """Keep the tokens with which the text can still become one of these.
+    """Keep the tokens with which the text can still become one of the choices.
 
     The text may begin with one space that is not part of it, since words come with a space before
     them.

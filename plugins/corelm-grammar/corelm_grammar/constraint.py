@@ -10,7 +10,7 @@ from corelm_grammar.states import Matching, allowed_tokens
 PURE = '%llguidance {"no_forcing": true}'
 """Allow every way to write a text in tokens, not only the tokenizer's own."""
 LONGEST = 200_000
-"""Characters of a pattern, a schema, a list or a grammar."""
+"""The longest pattern, schema, list or grammar, in characters."""
 
 
 class Constraint(Mask):
@@ -20,7 +20,7 @@ class Constraint(Mask):
 
     def __post_init__(self):
         super().__post_init__()
-        # Once and early, so that a bad pattern fails where it is written.
+        # Once, at construction, so that a bad pattern fails where it is written.
         object.__setattr__(self, "_grammar", self._compile())
 
     @abstractmethod
@@ -28,15 +28,15 @@ class Constraint(Mask):
         """Return the constraint in llguidance's form of Lark, or raise a ParameterError."""
 
     def prepare(self, vocabulary, prompt):
-        """Read the grammar for the tokens of a vocabulary, which the first `allowed` does else.
+        """Compile the grammar for a vocabulary in advance, instead of in the first `allowed`.
 
-        A server does it before a text takes its place among others, which would wait.
+        A server does so before a text joins a batch, whose other texts would have to wait.
 
         Args:
             vocabulary: the model's.
             prompt: the ids of the prompt.
         """
-        with suppress(UsageError):  # as `allowed` will say
+        with suppress(UsageError):  # `allowed` will raise the same error
             Matching(self._grammar, vocabulary).allowed(list(prompt), len(prompt))
 
     def allowed(self, context):

@@ -9,7 +9,7 @@ from corelm import ParameterError, hookimpl, param
 from corelm_grammar.constraint import PURE, Constraint, check_length
 
 MOST_TRIED = 500
-"""Parts of a schema that are tried to find the one at fault."""
+"""The most parts of a schema to try when looking for the invalid one."""
 
 
 class JsonSchema(Constraint):
@@ -69,7 +69,7 @@ def _refuse(constant):
 
 
 def _fault(schema):
-    """Return the fault of a schema in one line; empty if there is none."""
+    """Return llguidance's error for a schema in one line; empty if the schema is valid."""
     wrong, messages = LLMatcher.validate_grammar_with_warnings(_grammar(schema))
     if not wrong:
         return ""
@@ -78,8 +78,8 @@ def _fault(schema):
 
 
 def _place(schema, fault):
-    """Return the pointer of the smallest part of a schema that has the same fault by itself."""
-    # llguidance names no place, so the deepest parts are tried first.
+    """Return the JSON pointer of the smallest part of a schema that alone has the same error."""
+    # llguidance names no place, so try the deepest parts first.
     parts = sorted(_parts(schema, ()), key=lambda part: len(part[0]), reverse=True)
     for keys, part in parts[:MOST_TRIED]:
         if _fault(part) == fault:
@@ -88,7 +88,7 @@ def _place(schema, fault):
 
 
 def _parts(node, keys):
-    """Yield the keys of every mapping in a schema, and the mapping."""
+    """Yield the path of keys to every mapping in a schema, and the mapping."""
     if isinstance(node, dict):
         yield keys, node
     if isinstance(node, (dict, list)):

@@ -8,7 +8,7 @@ from corelm import ParameterError, hookimpl, param
 from corelm_grammar.constraint import PURE, Constraint, check_length
 
 SPECIAL = "no tokenizer - can't validate"
-"""The beginning of llguidance's warning about tokens that are named, not written."""
+"""The start of llguidance's warning about special tokens, which a grammar names in brackets."""
 
 
 class Lark(Constraint):

@@ -43,7 +43,7 @@ def regex_grammar(pattern, space):
 
 
 def _terminal(expression):
-    """Return an expression as Lark writes it, in which \\d is an ASCII digit."""
+    """Return an expression in Lark's syntax, with \\d as an ASCII digit."""
     return f"/{regex_to_lark(expression, 'd')}/"
 
 
@@ -54,7 +54,7 @@ def _check(pattern):
 
 
 def _fault(message, pattern):
-    """Return the reason, and the column where llguidance names it."""
+    """Return the reason, and the column if llguidance reports one."""
     # llguidance names no column for these, so the first candidate is reported.
     if "lookarounds" in message:
         at = re.search(r"\\[bB]|\(\?<?[=!]|(?<!^)\^|\$(?!$)", pattern)
@@ -68,7 +68,7 @@ def _fault(message, pattern):
 
 
 def _column(pattern, at):
-    """Return the column of a place in the pattern as Lark writes it, which has more escapes."""
+    """Return the pattern's column for a position in its Lark form, which has more escapes."""
     for column in range(1, len(pattern)):
         # A backslash alone would escape the closing slash, so it is doubled.
         beginning = pattern[:column]

@@ -1,7 +1,7 @@
 """The tokens that a grammar allows after a text.
 
-The state of a grammar is a function of the text so far. So states are looked up by the text, with
-nothing to reset, fork or rewind; a state that has left the cache is computed again.
+The state of a grammar is a function of the text so far. So states are cached by the text, with
+nothing to reset, fork or rewind; a state that was dropped is computed again.
 """
 
 from collections import OrderedDict
@@ -14,14 +14,14 @@ from corelm.errors import UsageError
 from corelm_grammar.tokens import reader_of
 
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
-"""llguidance's limits on the work of a step, with an eighth of its memory."""
+"""llguidance's limits on the work of a step, with an eighth of its default memory."""
 REMEMBERED_TEXTS, REMEMBERED_GRAMMARS = 1024, 32
 MOST_TRIED = 64
-"""Tokens up to which each is tried to see whether anything can follow it."""
+"""The most allowed tokens that are each tried, to see if anything can follow."""
 
 
 class State(NamedTuple):
-    """A grammar after a text. Neither part is changed, so threads share it.
+    """A grammar's state after a text. Neither part is ever changed, so threads can share it.
 
     Attributes:
         matcher: llguidance's; None after a text that the grammar does not allow.
@@ -44,7 +44,7 @@ class States:
         grammar: in llguidance's form of Lark.
 
     Raises:
-        UsageError: a grammar that goes beyond llguidance's limits.
+        UsageError: a grammar that exceeds llguidance's limits.
     """
 
     def __init__(self, texts, grammar):
@@ -57,7 +57,7 @@ class States:
         """Return the state after bytes.
 
         Raises:
-            UsageError: the grammar goes beyond llguidance's limits.
+            UsageError: the grammar exceeds llguidance's limits.
         """
         state = self._known.get(text) if text else self._start
         # By bytes, not by tokens: equal texts share a state, however they are split.
@@ -68,7 +68,7 @@ class States:
         return state
 
     def _worked_out(self, text):
-        """Continue from the longest beginning of the text that is known."""
+        """Compute a state from the state of the longest cached prefix of the text."""
         beginnings = (length for length in range(len(text) - 1, 0, -1))
         length = next((n for n in beginnings if text[:n] in self._known), 0)
         before = self._known.get(text[:length], self._start)
@@ -100,7 +100,7 @@ def allowed_tokens(grammar, context, size):
         size: the number of ids.
 
     Returns:
-        (batch, size), True for allowed tokens; everything in a row whose text no longer can.
+        (batch, size), True for allowed tokens; all True in a row that can no longer match.
 
     Raises:
         UsageError: no token is allowed, the vocabulary has no texts, or the grammar is too large.
@@ -134,7 +134,7 @@ class Matching:
         """Return the tokens that may follow a list of ids: (vocabulary,), True if allowed.
 
         Raises:
-            UsageError: none is, or the grammar is too large.
+            UsageError: no token is allowed, or the grammar is too large.
         """
         reading = self._reading(tokens, prompt_length)
         if reading is None:
@@ -148,7 +148,7 @@ class Matching:
         return allowed
 
     def _reading(self, tokens, prompt_length):
-        """Return the state and the tokens that may follow by their bytes; None outside it."""
+        """Return the state after the text, and the allowed tokens; None if the text can't match."""
         if not self._silent.isdisjoint(tokens[prompt_length:]):
             return None
         reading = self._read(tokens, prompt_length)
@@ -161,12 +161,13 @@ class Matching:
         return state, allowed
 
     def _leave_out_dead_ends(self, allowed, tokens, prompt_length):
-        """Remove tokens that nothing can follow, if few are allowed.
+        """Remove tokens that no token can follow, if few are allowed.
 
         In a vocabulary of words, `t` begins `title`, but the next word would bring a space.
         """
         candidates = np.flatnonzero(allowed)
-        if len(candidates) > MOST_TRIED:  # a trial costs a state, and one of many leads on
+        # A trial costs a state, and among many tokens one can surely continue.
+        if len(candidates) > MOST_TRIED:
             return
         for token in candidates.tolist():
             reading = self._reading([*tokens, token], prompt_length)

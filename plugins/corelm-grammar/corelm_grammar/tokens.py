@@ -16,15 +16,15 @@ from corelm.abilities import has_texts_after, has_token_bytes
 from corelm.errors import UsageError
 
 MOST_VOCABULARIES = 8
-"""Vocabularies whose readers are kept."""
+"""The number of vocabularies whose readers are cached."""
 MOST_STATES = 256
-"""States of a writer whose columns are kept; a vocabulary of words has a few dozen."""
+"""The most writer states with cached columns; a vocabulary of words has a few dozen."""
 
 
 class Texts:
     """Texts as the tokens of llguidance, followed by the 256 bytes and by the end.
 
-    The bytes let a matcher read any text, also one that no tokens of the vocabulary make up.
+    The bytes let a matcher read any text, even one that the vocabulary's tokens can't spell.
 
     Args:
         texts: the bytes of each token; none for a token that has no text.
@@ -46,7 +46,7 @@ class Texts:
 
 
 def _byte_tokens(first, text):
-    """Return the tokens of bytes: one for each.
+    """Return one token for each byte.
 
     A method of `Texts` would make the tokenizer refer to its owner, in a cycle through llguidance
     that Python's garbage collector cannot see.
@@ -82,9 +82,9 @@ class Reading(NamedTuple):
 
 
 class ByteReader:
-    """Reads rows of a `ByteVocabulary`, whose tokens are the same bytes everywhere."""
+    """A reader of rows of a `ByteVocabulary`, whose tokens are the same bytes everywhere."""
 
-    has_dead_ends = False  # any bytes can follow any others
+    has_dead_ends = False  # any byte can follow any other
 
     def __init__(self, vocabulary):
         self._bytes = [bytes(vocabulary.token_bytes(i)) for i in range(len(vocabulary))]
@@ -97,7 +97,7 @@ class ByteReader:
 
 
 class WordReader:
-    """Reads rows of a `ContextualVocabulary`, whose tokens have several texts."""
+    """A reader of rows of a `ContextualVocabulary`, whose tokens have several texts."""
 
     has_dead_ends = True
 
@@ -114,11 +114,11 @@ class WordReader:
         return Reading(texts, drawn.encode(), columns)
 
     def _look_up(self, written):
-        """Return the tokens of llguidance, and which of them these texts are."""
+        """Return the tokens of llguidance, and the index of each of these texts among them."""
         # The vocabulary returns the same object in the same state, so its id finds the columns.
         known, forms, columns = self._columns.get(id(written), (None, None, None))
         if known is not written or forms is not self._forms:
-            texts = list(written)  # each is made when it is looked at
+            texts = list(written)  # computes each text on access
             forms = self._forms = self._forms.extended(texts)
             columns = np.array([forms.places[text] for text in texts])
             if len(self._columns) >= MOST_STATES:
@@ -128,7 +128,7 @@ class WordReader:
 
 
 class _Forms(NamedTuple):
-    """All texts that were met, and their places among the tokens of llguidance."""
+    """All texts seen so far, with their indices among the tokens of llguidance."""
 
     texts: Texts
     places: dict
@@ -137,8 +137,8 @@ class _Forms(NamedTuple):
         """Return forms that include these texts."""
         if self.places.keys() >= set(written):
             return self
-        # Most words are met with and without a space and a capital sooner or later; adding these
-        # at once saves building the tokenizer again.
+        # Most words occur with and without a space and a capital sooner or later: add all forms at
+        # once, as each addition builds the tokenizer again.
         words = dict.fromkeys(text.lstrip(" ") for text in written)
         cased = dict.fromkeys(form for word in words for form in (word, _capitalised(word)))
         met = [*self.places, *written, *cased, *(" " + form for form in cased)]
@@ -152,7 +152,7 @@ def _capitalised(word):
 
 @lru_cache(maxsize=MOST_VOCABULARIES)
 def reader_of(vocabulary):
-    """Return the reader of a vocabulary, made once.
+    """Return the reader of a vocabulary, from a cache.
 
     Raises:
         UsageError: no vocabulary, or one without the text of each token.
@@ -169,5 +169,5 @@ def reader_of(vocabulary):
     )
 
 
-# A thread of the parent may have held a lock of llguidance's while the process forked.
+# When the process forked, another thread may have held one of llguidance's locks.
 os.register_at_fork(after_in_child=reader_of.cache_clear)

@@ -3,7 +3,7 @@
 import importlib
 import typing
 
-from corelm.interop import requires
+from corelm.interop import requirements
 
 if typing.TYPE_CHECKING:
     from corelm_keras_hub.model import KerasHubModel
@@ -21,5 +21,5 @@ _MODULES = {"KerasHubModel": "corelm_keras_hub.model", "as_sampler": "corelm_ker
 def __getattr__(name: str) -> typing.Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with requires(*ENGINE):
+    with requirements.requires(*ENGINE):
         return getattr(importlib.import_module(_MODULES[name]), name)

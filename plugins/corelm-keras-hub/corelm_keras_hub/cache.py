@@ -20,7 +20,7 @@ LEAST = 64
 """The smallest number of tokens that a cache has room for."""
 
 CHUNK = 64
-"""Tokens in one pass at most: a pass scores the whole vocabulary at each of them."""
+"""The most tokens in one pass: a pass scores the whole vocabulary at each token."""
 
 
 class CachedPasses:
@@ -44,7 +44,7 @@ class CachedPasses:
         """Append tokens to the rows; return logits and hidden states at the last of them."""
         time = tokens.shape[1]
         parts = [
-            # Outputs from the first wanted token on; a chunk without one returns none.
+            # Outputs from the first requested token on; a chunk before it returns none.
             self._process(tokens[:, first : first + CHUNK], max(first, time - count) - first)
             for first in range(0, time, CHUNK)
         ]
@@ -53,7 +53,7 @@ class CachedPasses:
     def truncate(self, length: int) -> int:
         """Drop the tokens after the first of each row; return the number that remains."""
         self._length = min(length, self._length)
-        if not self._length:  # the next tokens may come in another batch
+        if not self._length:  # the next batch may have another size
             self._cache, self._capacity = None, 0
         return self._length
 
@@ -64,7 +64,7 @@ class CachedPasses:
         self._cache = tree.map_structure(lambda leaf: ops.take(leaf, indices, axis=0), self._cache)
 
     def _process(self, tokens: Ids, first: int) -> Outputs:
-        """Return the outputs at the tokens from one of them on."""
+        """Process a chunk; return the outputs at its tokens from `first` on."""
         batch, time = tokens.shape
         padded = self._padded(tokens)
         self._reserve(len(padded), self._length + padded.shape[1])
@@ -80,13 +80,14 @@ class CachedPasses:
     def _padded(self, tokens: Ids) -> Ids:
         batch, time = tokens.shape
         length = _power_of_two(time)
-        if self._length + length > self._context_length:  # no room to pad: a shape of its own
+        # No room for padding: compile for the exact shape.
+        if self._length + length > self._context_length:
             length = time
         more = (0, _power_of_two(batch) - batch), (0, length - time)
         return np.pad(tokens, more, mode="edge")
 
     def _reserve(self, batch: int, length: int) -> None:
-        """Make room for a number of tokens."""
+        """Enlarge the cache for a number of tokens."""
         if length > self._capacity:
             self._capacity = min(max(_power_of_two(length), LEAST), self._context_length)
             self._cache = self._network.resized(self._cache, batch, self._capacity)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm import ModelScheme, hookimpl
 from corelm.errors import ModelFileError, UnknownNameError, UsageError
-from corelm.interop import check_model_folder, quiet_tensorflow, requires
+from corelm.interop import quiet_tensorflow, requirements
 from corelm_keras_hub import ENGINE
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NOT_HERE = (
 )
 
 
-@requires(*ENGINE)
+@requirements.requires(*ENGINE)
 def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     """Return the model of a preset. Nothing is downloaded.
 
@@ -44,7 +44,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
             interface.
     """
     folder = _folder(name)
-    check_model_folder(folder)
+    requirements.check_model_folder(folder)
     with quiet_tensorflow():
         import keras
         import keras_hub
@@ -54,7 +54,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)
         return KerasHubModel(causal_lm)
-    except Exception as error:  # Keras passes on any exception of its layers
+    except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(
             f"the preset {str(folder)!r} cannot be read: {_line(error)}"
         ) from error

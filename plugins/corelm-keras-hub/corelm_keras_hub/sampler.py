@@ -72,7 +72,7 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
         model: Any = None,
         **options: Any,
     ) -> Any:
-        """Fill a prompt with tokens: the call of every KerasHub sampler."""
+        """Generate tokens after the prompts; the interface of every KerasHub sampler."""
         step = self._step(prompt, index, mask, stop_token_ids, model)
 
         def next_of_sampler(prompt: Any, cache: Any, index: Any) -> tuple[Any, Any, Any]:
@@ -106,7 +106,7 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
         stop = tuple(stop or ())  # KerasHub names the ids of each generation
         vocabulary = preprocessor and vocabulary_of(preprocessor, model.output_shape[-1], stop)
         engine = EngineSampler(self.sampler, seed=self.seed, vocabulary=vocabulary)
-        if mask is None:  # every row is known up to the index
+        if mask is None:  # every row is filled up to the index
             mask = ops.broadcast_to(ops.arange(ops.shape(prompt)[1]) < index, ops.shape(prompt))
         lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)
         return make_step(engine, self.seed, prompt, lengths, stop, model)

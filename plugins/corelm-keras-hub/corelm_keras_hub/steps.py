@@ -50,7 +50,8 @@ class HostStep:
             import jax
             from jax.experimental import io_callback
 
-            # JAX may leave out or repeat a pure_callback; the engine needs each step once.
+            # JAX may skip or repeat a pure_callback, but the engine must get each step exactly
+            # once.
             return io_callback(
                 self.on_host, jax.ShapeDtypeStruct(logits.shape, np.float32), *arrays
             )
@@ -88,7 +89,7 @@ class HostStep:
 
 
 class NativeDraw:
-    """A step that draws in the backend's own arrays, from a table of uniform numbers.
+    """A step that draws with the backend's own arrays, from a table of uniform numbers.
 
     Args:
         engine: the sampler, portable.
@@ -102,7 +103,7 @@ class NativeDraw:
     def __call__(self, logits: Any, prompt: Any, index: Any) -> Any:
         position = ops.maximum(ops.cast(index, "int32") - self._lengths, 0)[:, None]
         uniform = ops.take_along_axis(ops.convert_to_tensor(self._uniforms), position, axis=1)
-        # As `corelm.draw`, which checks its arguments and so cannot be part of a graph.
+        # The same draw as `corelm.draw`, which checks its arguments and so can't be in a graph.
         sums = ops.cumsum(ops.softmax(ops.cast(self._engine.native(logits), "float64")), axis=-1)
         total = sums[:, -1:]
         before = ops.logical_and(sums <= uniform * total, sums < total)
@@ -132,7 +133,7 @@ def make_step(
     Raises:
         UsageError: a sampler that needs Python in a function compiled with XLA; another backend.
     """
-    # The loop of TensorFlow with XLA is the only one that cannot call back.
+    # Only TensorFlow's loop with XLA can't call back into Python.
     compiled = backend() == "tensorflow" and _is_compiled(model)
     if not compiled and (seed is not None or not on_accelerator(prompt)):
         return HostStep(engine, lengths, stop)

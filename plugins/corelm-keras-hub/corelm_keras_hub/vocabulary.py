@@ -16,7 +16,7 @@ from corelm_keras_hub.backends import outside_graph
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 """A piece of SentencePiece that is one byte."""
 MARK = re.compile(r"<.+>|\[.+\]")
-"""A piece that may stand for something else, such as an unknown character or a start."""
+"""A piece that may be a special token, such as an unknown character or a start."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """The character that stands for a space in the pieces of SentencePiece."""
 
@@ -102,7 +102,7 @@ class SentencePieceVocabulary(KerasHubByteVocabulary):
 
     def writer(self) -> Callable[[int], str]:
         """Return a function from each next id of a text to the text that it adds."""
-        # Only the first text of all loses its space, and a first token may add none.
+        # Only the first text loses its space, and the first tokens may add no text.
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         begun = False
 
@@ -193,7 +193,7 @@ def _bytes_of_tokens(tokenizer: Any) -> Callable[[int], bytes] | None:
 
 
 def _marks(tokenizer: Any) -> dict[int, bytes]:
-    """Return the bytes of pieces that KerasHub may write in another way than their name."""
+    """Return the bytes of pieces that KerasHub may write differently from their names."""
     ids = [
         id
         for id, piece in enumerate(tokenizer.get_vocabulary())

@@ -2,7 +2,7 @@
 
 import importlib
 
-from corelm.interop import requires
+from corelm.interop import requirements
 
 ENGINE = ("llama-cpp-python", "0.3.36")
 """The engine, and its oldest version that works."""
@@ -22,5 +22,5 @@ __all__ = sorted(_MODULES)
 def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with requires(*ENGINE):
+    with requirements.requires(*ENGINE):
         return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -9,11 +9,11 @@ LEAST = 256
 
 
 class LlamaCppCache:
-    """A `corelm.interop.KeyValueCache` on a context of llama.cpp.
+    """A `KeyValueCache` of `corelm.interop` on a context of llama.cpp.
 
-    The context is made for the texts at hand, because there is seldom memory for whole windows of
-    131,072 tokens. For more texts a new one is made and the tokens are processed again; for longer
-    texts too, with twice the positions.
+    The context is sized for the current texts, because there is seldom memory for whole windows of
+    131,072 tokens. For more texts, or for longer ones (with twice the positions), a new context is
+    created and the tokens are processed again.
 
     Args:
         model: a `LlamaCppModel`.
@@ -25,11 +25,11 @@ class LlamaCppCache:
     def __init__(self, model):
         self.hidden = False
         self._model, self._context = model, None
-        self._sequences = []  # the number of each row in the context
+        self._sequences = []  # the sequence number of each row in the context
         self._tokens = np.empty((0, 0), dtype=np.int64)
 
     def process(self, tokens, count):
-        """Append tokens to the rows; see `corelm.interop.KeyValueCache`."""
+        """Append tokens to the rows; see `KeyValueCache` of `corelm.interop`."""
         if len(tokens) != len(self._tokens):
             self._tokens = np.empty((len(tokens), 0), dtype=np.int64)
             self._sequences = list(range(len(tokens)))
@@ -37,7 +37,7 @@ class LlamaCppCache:
         return self._append(tokens, count)
 
     def truncate(self, length):
-        """Drop the tokens after the first `length`; see `corelm.interop.KeyValueCache`."""
+        """Drop the tokens after the first `length`; see `KeyValueCache` of `corelm.interop`."""
         if self._context is None:
             length = 0
         elif not all(self._context.drop(i, length) for i in self._sequences):
@@ -47,14 +47,14 @@ class LlamaCppCache:
         return length
 
     def select(self, rows):
-        """Keep these rows; see `corelm.interop.KeyValueCache`."""
+        """Keep these rows; see `KeyValueCache` of `corelm.interop`."""
         self._tokens = self._tokens[rows]
         if len(rows) > self._context.texts:
             self._sequences = list(range(len(rows)))
             self._reserve(self._tokens.shape[1])
             return
         before = self._sequences
-        # llama.cpp processes sequences in one pass if their numbers have no gaps.
+        # llama.cpp processes sequences in one pass only if their numbers have no gaps.
         self._sequences, forks = compacted([before[row] for row in rows])
         for source, target in forks:
             self._context.fork(source, target)
@@ -62,14 +62,14 @@ class LlamaCppCache:
             self._context.drop(unused)
 
     def _reserve(self, length):
-        """Make a larger context if texts of this length have no room, and fill it."""
+        """Create and fill a larger context if texts of this length don't fit."""
         texts, positions, old = len(self._tokens), LEAST, self._context
         if old is not None:
             if texts <= old.texts and length <= old.positions:
                 return
             texts, positions = max(texts, old.texts), old.positions
             self._context = None
-            old.free()  # before there are two
+            old.free()  # free the old one first, so that two never exist at once
         if length > positions:
             positions = max(length, min(2 * length, self._model.context_length))
         self._context = Context(self._model, texts, positions)
@@ -78,7 +78,7 @@ class LlamaCppCache:
             self._append(tokens, 1)
 
     def _append(self, tokens, count):
-        """Process tokens, in several passes if they are many."""
+        """Process tokens, in several passes if necessary."""
         time, at_once = tokens.shape[1], max(1, PASS // len(tokens))
         parts = []
         for start in range(0, time, at_once):
@@ -96,7 +96,7 @@ class LlamaCppCache:
 
 
 def compacted(sources):
-    """Number rows from 0, so that llama.cpp can process them together.
+    """Renumber rows from 0, so that llama.cpp can process them together.
 
     Args:
         sources: the number of each row's sequence; one that occurs twice is forked.

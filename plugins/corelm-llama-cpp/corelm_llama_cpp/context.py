@@ -6,14 +6,14 @@ import weakref
 import numpy as np
 
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import cpu_limit
+from corelm.runs import machine
 from corelm_llama_cpp.library import free, llama, logged
 
 F32 = 0
 NO_FLASH_ATTENTION = 0
 NO_POOLING = 0
 PASS = 512
-"""The largest number of tokens in a pass of the network, but for one token of each text."""
+"""The most tokens in a pass of the network, unless it has one token of each text."""
 MOST_TEXTS = 256
 """The largest number of sequences in a context of llama.cpp."""
 
@@ -42,10 +42,10 @@ class Context:
         p = llama.llama_context_default_params()
         p.n_ctx, p.n_seq_max = positions * texts, texts
         p.n_batch = p.n_ubatch = max(PASS, texts)
-        p.n_threads = p.n_threads_batch = cpu_limit()
+        p.n_threads = p.n_threads_batch = machine.cpu_limit()
         p.type_k = p.type_v = F32
         p.flash_attn_type, p.pooling_type = NO_FLASH_ATTENTION, NO_POOLING
-        p.kv_unified, p.no_perf = False, True  # each text has a part of the cache to itself
+        p.kv_unified, p.no_perf = False, True  # each text has its own part of the cache
         with logged():
             self._pointer = llama.llama_init_from_model(model.pointer, p)
         if not self._pointer:
@@ -63,7 +63,7 @@ class Context:
             tokens: (batch, time) ids, at most `PASS` or one for each text.
             sequences: the numbers of the texts.
             position: the position of the first tokens.
-            wanted: the number of tokens at the end of each row to return outputs of.
+            wanted: return outputs for this many tokens at the end of each row.
             hidden: return hidden states too.
 
         Returns:
@@ -78,7 +78,7 @@ class Context:
         with logged():
             llama.llama_set_embeddings(self._pointer, hidden)
             failure = llama.llama_decode(self._pointer, batch)
-        del arrays  # not before the pass
+        del arrays  # only after the pass
         if failure:
             raise CorelmError(f"llama.cpp could not process {tokens.size} tokens (code {failure})")
         getters = [(llama.llama_get_logits, len(self._model.vocabulary))]
@@ -91,7 +91,7 @@ class Context:
         )
 
     def drop(self, sequence, position=0):
-        """Forget a sequence from a position on; return False for a network that cannot."""
+        """Drop the tokens of a sequence from a position on; return False if the network can't."""
         return llama.llama_memory_seq_rm(self._memory, sequence, position, -1)
 
     def fork(self, source, target):
@@ -100,7 +100,7 @@ class Context:
         llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def clear(self):
-        """Forget all sequences."""
+        """Drop all sequences."""
         llama.llama_memory_clear(self._memory, False)
 
 

@@ -24,7 +24,7 @@ class Generation:
 
     def __init__(self, chain, grammar):
         self._chain, self._grammar = weakref.ref(chain), grammar
-        self._length = None  # of the text at the last step
+        self._length = None  # the length of the text at the last step
 
     def is_of(self, chain):
         """Return True for the chain of this generation."""
@@ -73,11 +73,11 @@ class GrammarMask:
 
 
 def current(last):
-    """Return the generation whose step calls the caller, and the length of its text.
+    """Find the running generation on the stack; return it, and the length of its text.
 
-    llama-cpp-python tells a processor neither that a text begins nor that a grammar follows. With
-    a draft model it passes guesses as a part of the text. So all three are read from its own frame
-    on the stack. Outside a generation both are None.
+    llama-cpp-python doesn't show a processor that a text begins or that a grammar follows, and with
+    a draft model it passes guesses as part of the text. So all three are read from its own frame on
+    the stack. Outside a generation both results are None.
 
     Args:
         last: the generation of the previous step, which is returned if it continues.
@@ -89,7 +89,7 @@ def current(last):
         return None, None
     variables = frame.f_locals
     chain, grammar = variables["self"]._sampler, variables.get("grammar")
-    if chain is None or variables.get("tmp_sampler"):  # made for one token
+    if chain is None or variables.get("tmp_sampler"):  # a chain for a single token
         return None, None
     index = variables.get("idx")
     length = None if index is None else index + 1

@@ -10,7 +10,7 @@ from corelm_llama_cpp.library import free, llama, logged
 
 DEVICES = ("cpu", "gpu")
 MOST_BLOCKS = 512
-"""llama.cpp ends the process for a network with more."""
+"""The most layers of a network; llama.cpp ends the process for one with more."""
 
 
 def load(path, device=None):
@@ -69,7 +69,7 @@ def _load(path, vocab_only, device):
 
 
 def _fault(model):
-    """Return the first value of a file that llama.cpp would not survive; None if there is none."""
+    """Return the first value of a file at which llama.cpp would crash; None if there is none."""
     architecture = _value(model, "general.architecture")
     if architecture is None or architecture == "clip":
         return "it is not a language model"
@@ -99,6 +99,6 @@ def _number(model, key, default=math.nan):
 
 def _value(model, key):
     """Return a value of the file's metadata as text; None if it has none."""
-    buffer = ctypes.create_string_buffer(256)  # numbers and names; longer values are cut off
+    buffer = ctypes.create_string_buffer(256)  # for numbers and names; a longer value is cut off
     found = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return None if found < 0 else buffer.value.decode("utf-8", "replace")

@@ -3,18 +3,18 @@
 import struct
 
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Bytes of a value of each type of fixed size."""
+"""The size in bytes of each type of fixed size."""
 STRING, ARRAY = 8, 9
 TOKENS = b"tokenizer.ggml.tokens"
 MOST, LONGEST = 2**24, 2**20
-"""Bounds on the number of values and the bytes of a token, against hours in a forged header."""
+"""The most values, and the longest token in bytes: a forged header could take hours to read."""
 
 
 def repeated_token(path):
     """Return a token that a file lists twice, as bytes; None if there is none.
 
-    llama.cpp ends the process for such a file. None is also the result for a header that is
-    damaged, which llama.cpp refuses itself.
+    llama.cpp ends the process for such a file. It also returns None for a damaged header, which
+    llama.cpp itself refuses.
     """
     seen = set()
     for i, token in enumerate(_tokens(path)):
@@ -37,13 +37,13 @@ def _tokens(path):
                 if key == TOKENS and kind == ARRAY:
                     return reader.strings()
                 reader.skip(kind)
-        except (EOFError, KeyError):  # llama.cpp says what is wrong
+        except (EOFError, KeyError):  # llama.cpp will report the damage
             pass
     return []
 
 
 class _Reader:
-    """Values of a header in turn.
+    """A reader of the values of a header, one after the other.
 
     Raises:
         EOFError: a value is longer than the rest of the file, or a number beyond its bound.

@@ -17,7 +17,7 @@ def logged():
     outer, errors = getattr(_local, "errors", None), []
     _local.errors = errors
     with _lock:
-        if not _before:  # the first of the threads that are in here
+        if not _before:  # the first thread that enters
             callback, data = llama.llama_log_callback(), ctypes.c_void_p()
             llama.llama_log_get(ctypes.byref(callback), ctypes.byref(data))
             llama.llama_log_set(_CALLBACK, None)
@@ -30,21 +30,23 @@ def logged():
         _local.errors = outer
         with _lock:
             callback, data = _before.pop()
-            if not _before:  # the last
+            if not _before:  # the last thread that leaves
                 llama.llama_log_set(callback, data)
 
 
 def _log(level, text, data):
     line = text.decode("utf-8", "replace").strip()
-    logger.debug("%s", line)  # an error becomes an exception
+    logger.debug("%s", line)  # errors become exceptions
     errors = getattr(_local, "errors", None)
     if level == ERROR and line and errors is not None:
         errors.append(line)
 
 
-_CALLBACK = llama.llama_log_callback(_log)  # as long as the process, in which any thread may log
-_before = []  # the callback that was set before, once for each thread that is in `logged`
-_lock, _local = threading.RLock(), threading.local()  # a finalizer may free while it is held
+# Kept for the life of the process: any thread may log at any time.
+_CALLBACK = llama.llama_log_callback(_log)
+_before = []  # the previous callback, once for each thread inside `logged`
+# Reentrant: a finalizer may call `free` while the lock is held.
+_lock, _local = threading.RLock(), threading.local()
 
 
 def free(function, pointer):

@@ -16,7 +16,7 @@ from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.runs.cpu_limit` allows.
+    llama.cpp runs it, with as many threads as `corelm.runs.machine.cpu_limit` allows.
 
     Args:
         path: a GGUF file.
@@ -36,7 +36,7 @@ class LlamaCppModel(DisplayableModel):
     def __init__(self, path, *, device=None):
         self.pointer = load(path, device)
         self.vocabulary = LlamaCppVocabulary(self.pointer)
-        # Not with the model: its vocabulary, which reads from it, may outlive it.
+        # Not freed with this object: the vocabulary, which reads from the model, may outlive it.
         self._free = weakref.finalize(self.vocabulary, free, llama.llama_model_free, self.pointer)
         if not llama.llama_model_has_decoder(self.pointer):
             raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")

@@ -1,8 +1,8 @@
 """A corelm sampler as a `llama_sampler`, for llama.cpp's own sampler chains.
 
-llama.cpp calls the functions of one interface, which lives as long as the process. Its objects
-store a number, the key of a Python state. So llama.cpp never has the address of an object that
-Python could move or free.
+llama.cpp calls the functions of one interface, which lives as long as the process. A sampler object
+stores only a number, the key of a Python state, so llama.cpp never holds the address of an object
+that Python could free.
 """
 
 import array
@@ -31,7 +31,7 @@ class State:
     def __init__(self, engine, draws, failures):
         self._engine, self.draws = engine, draws
         self.failures = failures
-        self._size = 0  # the number of ids seen, where llama.cpp passes a part of the vocabulary
+        self._size = 0  # the number of ids seen, as llama.cpp may pass a part of the vocabulary
         self.reset()
 
     def reset(self):
@@ -73,7 +73,7 @@ class State:
             return
         [row] = self._step()(logits, self._text())
         count = np.count_nonzero(row > -np.inf)
-        if count == len(records):  # all of them, in the order of their ids
+        if count == len(records):  # all ids, in order
             records["logit"] = row
         else:
             ids = np.flatnonzero(row > -np.inf)
@@ -81,7 +81,7 @@ class State:
         candidates.size, candidates.selected, candidates.sorted = count, -1, False
 
     def _step(self):
-        """Return the sampler for a step, which counts once its token is accepted.
+        """Return a copy of the sampler for a step, which is kept once the token is accepted.
 
         llama.cpp may apply a sampler again, for instance when a grammar rejects the token.
         """
@@ -89,12 +89,12 @@ class State:
         return self._stepped
 
     def _text(self):
-        # A copy, since Python cannot lengthen an array whose memory NumPy holds.
+        # A copy, since Python can't extend an array while NumPy holds its memory.
         return [np.array(self._tokens)]
 
     def _logits(self, records):
         """Return (1, vocabulary) logits; tokens that are no candidates have minus infinity."""
-        # Copies without gaps: NumPy compares them several times as fast.
+        # Contiguous copies: NumPy compares them several times as fast.
         ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
         if np.array_equal(ids, _numbers(len(ids))):
             self._size = max(self._size, len(ids))
@@ -132,7 +132,7 @@ class LlamaCppSampler:
     def sample(self, context, index=-1):
         """Draw and accept the next token, faster than `llama_sampler_sample`.
 
-        The logits are read where llama.cpp has them, without a list of candidates.
+        It reads the logits from llama.cpp's memory, without a list of candidates.
 
         Args:
             context: a `llama_context`, such as `Llama.ctx`.
@@ -157,14 +157,14 @@ class LlamaCppSampler:
         return token
 
     def raise_error(self):
-        """Raise the first exception of this sampler or its clones, and forget the others."""
+        """Raise the first exception of this sampler or its clones, and discard the others."""
         failures = self._failures[:]
         self._failures.clear()
         if failures:
             raise failures[0]
 
     def free(self):
-        """Free a sampler that is in no chain; nothing to do if it was freed."""
+        """Free a sampler that is in no chain; a second call does nothing."""
         if self._key in _STATES:
             llama.llama_sampler_free(self)
 

@@ -4,7 +4,7 @@ import ctypes
 from functools import cached_property
 
 from corelm.errors import UsageError
-from corelm.interop import NO_TEMPLATE, ChatTemplate
+from corelm.interop import ChatTemplate
 from corelm_llama_cpp.library import llama
 
 TEMPLATE = b"tokenizer.chat_template"
@@ -21,7 +21,7 @@ class LlamaCppVocabulary:
     """
 
     def __init__(self, model):
-        self._model = model  # the vocabulary is a part of it
+        self._model = model  # keep the model alive, as the vocabulary is a part of it
         pointer = model.model if isinstance(model, llama.Llama) else model
         self._pointer = pointer
         self._vocabulary = llama.llama_model_get_vocab(pointer)
@@ -49,19 +49,19 @@ class LlamaCppVocabulary:
 
     @cached_property
     def unknown(self):
-        """The token of unknown words, as `padding`."""
+        """The token of unknown words; None as for `padding`."""
         unknown = self._with(llama.LLAMA_TOKEN_ATTR_UNKNOWN)
         return next((token for token in unknown if not self._is_possible(token)), None)
 
     @cached_property
     def unused(self):
-        """The ids that no token has: files fill the tokenizer up to the model's size with them."""
+        """The ids without a token, with which files pad the tokenizer to the model's size."""
         unused = self._with(llama.LLAMA_TOKEN_ATTR_UNUSED)
-        # Not by the attribute alone: fine-tuned models use such tokens as <unused0>.
+        # The attribute isn't enough: fine-tuned models use tokens such as <unused0>.
         return tuple(token for token in unused if self.token_name(token) == f"[PAD{token}]")
 
     def _with(self, attribute):
-        """Return the tokens with an attribute."""
+        """Return the ids of the tokens with an attribute."""
         return [token for token, found in enumerate(self._attributes) if found & attribute]
 
     @cached_property
@@ -81,7 +81,8 @@ class LlamaCppVocabulary:
         A text may begin with the name of the start token, as a rendered chat template does.
         """
         data = text.encode("utf-8", "surrogateescape")
-        count = len(data) + 8  # a token has a byte at least, but for a space put before the text
+        # Each token has at least a byte, except for a space that is put before the text.
+        count = len(data) + 8
         ids = (llama.llama_token * count)()
         found = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
         # The model puts the start token before a text. Alone it is a word, such as one to ban.
@@ -90,7 +91,7 @@ class LlamaCppVocabulary:
     @cached_property
     def chat_template(self):
         """The chat template of the file; None if it has none."""
-        # Not by llama_model_chat_template, which ends the process for a file without one.
+        # Not with llama_model_chat_template, which ends the process for a file without a template.
         size = llama.llama_model_meta_val_str(self._pointer, TEMPLATE, None, 0)
         if size < 0:
             return None
@@ -110,7 +111,7 @@ class LlamaCppVocabulary:
         )
 
     def token_name(self, token):
-        """Return the name of a token; of a special one, as it may be written in a text."""
+        """Return the name of a token; for a special token, the text that stands for it."""
         return llama.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
 
     def render_chat(self, messages, tools=()):
@@ -120,7 +121,7 @@ class LlamaCppVocabulary:
             UsageError: a file without a chat template, or messages that it can't write.
         """
         if self.chat_template is None:
-            raise UsageError(NO_TEMPLATE)
+            raise UsageError(ChatTemplate.MISSING)
         return self._template.render(messages, tools)
 
     def decode(self, ids):

@@ -12,7 +12,7 @@ from lm_eval.api import registry as harness
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import UsageError
-from corelm.runs import encoded, registry, teacher_forced
+from corelm.runs import plugins, prompting, teacher_forcing
 from corelm_lm_eval.scoring import prefix
 
 Metric = SetMetric | TextMetric | TokenMetric | HumanMetric
@@ -22,9 +22,9 @@ Answer = tuple[str, str]
 
 
 class Evaluated:
-    """The model that is evaluated, whose vocabulary metrics read texts with.
+    """The model under evaluation, whose vocabulary encodes the texts for metrics.
 
-    lm-evaluation-harness gives its metrics texts alone.
+    It is global because lm-evaluation-harness passes only texts to metrics.
     """
 
     model: LanguageModel | None = None
@@ -32,7 +32,7 @@ class Evaluated:
 
 def register_metrics() -> None:
     """Register the metrics of plugins that aren't registered yet, with their default parameters."""
-    for offer in registry().metrics():
+    for offer in plugins.registry().metrics():
         name = f"corelm_{offer.name.replace('-', '_')}"
         if name not in harness.metric_registry:
             harness.register_aggregation(name)(partial(_of_answers, offer.value))
@@ -72,11 +72,11 @@ def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
 def _numbers(
     of_token: Callable[[Any], Any], texts: Sequence[str], model: LanguageModel
 ) -> list[list[float]]:
-    """Return the numbers of a metric for the tokens of texts, which the model reads alone."""
+    """Return a metric's number for each token of texts, which the model reads without prompts."""
     before = prefix(model.vocabulary)
     found: list[list[float]] = [[] for _ in texts]
-    ids = [before + encoded(model.vocabulary, text) for text in texts]
-    for some in teacher_forced(model, ids, [len(before)] * len(ids)):
+    ids = [before + prompting.encoded(model.vocabulary, text) for text in texts]
+    for some in teacher_forcing.teacher_forced(model, ids, [len(before)] * len(ids)):
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
             found[text].append(float(number))
     return found
@@ -96,6 +96,6 @@ def _figure(
 
 
 def _mean(values: Any) -> float:
-    """Return the mean of a figure's repetitions, or of the texts that have it."""
+    """Return the mean over a figure's repetitions, or over the texts that have it."""
     values = [values] if isinstance(values, (int, float)) else values or []
     return math.fsum(values) / len(values) if len(values) else math.nan

@@ -20,17 +20,13 @@ from corelm import LanguageModel
 from corelm.abilities import render_chat
 from corelm.errors import UsageError
 from corelm.runs import (
-    BATCH,
+    ContinuousBatch,
     Strategy,
     Texts,
-    encoded,
-    loaded_name,
-    parts,
-    plugin_of,
-    registry,
-    split_at,
-    strategy,
-    write_in_order,
+    expressions,
+    named_models,
+    plugins,
+    prompting,
 )
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows
@@ -39,21 +35,21 @@ from corelm_lm_eval.settings import RECORD, read_settings
 NAME = "corelm"
 HOOKS = ("corelm_samplers", "corelm_decoders")
 DEVICE = "cuda:0"
-"""The device that the command passes on if none is given."""
+"""The device that the command passes on by default."""
 logger = logging.getLogger(__name__)
 
 
 class CorelmLM(LM):
     """A model that corelm opens, with any of its samplers.
 
-    A text depends on the seed, the number of its document and of its repeat alone, so that it is
-    the same at any batch size and with `--limit`; the likelihoods are the model's own, without the
-    sampler. Both are the same to the last bit for corelm's own models.
+    A text depends only on the seed and the indices of its document and repeat, so it is the same at
+    any batch size and with `--limit`. Likelihoods are the model's own, without the sampler. Both
+    are the same to the last bit for corelm's own models.
 
     Args:
         model: a name or path that `corelm.load` takes, or a loaded model.
-        sampler: an expression, which may end in a decoder; by default texts are sampled as each
-            task says, which is greedy for most.
+        sampler: an expression, which may end in a decoder; by default each task's settings decide,
+            which are greedy for most tasks.
         seed: the random seed; by default a number from Python's generator, which `--seed` sets.
         unknown: allow [UNK]; otherwise a word that the model doesn't know is impossible.
         device: the device of the model.
@@ -81,8 +77,10 @@ class CorelmLM(LM):
         self.model: LanguageModel = (
             corelm.load(model, device=device, dtype=dtype) if named else model
         )
-        self.name: str = (model if named else loaded_name(model)) or type(model).__name__
-        self.strategy: Strategy | None = None if sampler is None else strategy(sampler)
+        self.name: str = (model if named else named_models.loaded_name(model)) or type(
+            model
+        ).__name__
+        self.strategy: Strategy | None = None if sampler is None else Strategy.of(sampler)
         self.seed: int = random.getrandbits(32) if seed is None else _whole("seed", seed)
         self.unknown, self.rows = unknown, _rows(batch_size, max_batch_size)
         Evaluated.model = self.model
@@ -95,7 +93,9 @@ class CorelmLM(LM):
 
         Commas in brackets belong to an expression.
         """
-        pairs = [each.partition("=") for each in split_at(arg_string, ",") if each.strip()]
+        pairs = [
+            each.partition("=") for each in expressions.split_at(arg_string, ",") if each.strip()
+        ]
         arguments: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
         if "unknown" in arguments:
             arguments["unknown"] = arguments["unknown"].lower() == "true"
@@ -107,7 +107,8 @@ class CorelmLM(LM):
     ) -> CorelmLM:
         """Return the model of arguments by name."""
         others = dict(additional_config or {})
-        # The command has a device for every model, also without a GPU, where none is asked for.
+        # The command passes a device to every model even if the user chose none and there is no
+        # GPU.
         device = others.pop("device", None)
         if device not in (None, DEVICE):
             logger.warning("--device is left out: give the model's arguments device=%s", device)
@@ -160,7 +161,8 @@ class CorelmLM(LM):
         """
         vocabulary, length = self.model.vocabulary, self.model.context_length
         texts = [
-            windows(vocabulary, encoded(vocabulary, text), length) for (text,) in _args(requests)
+            windows(vocabulary, prompting.encoded(vocabulary, text), length)
+            for (text,) in _args(requests)
         ]
         pairs = [pair for text in texts for pair in text]
         self._warn_of_unknown_words(pairs)
@@ -179,13 +181,13 @@ class CorelmLM(LM):
         written: list[str] = []
         progress = tqdm(total=len(requests), disable=disable_tqdm, desc="Texts")
         with progress:
-            for ended in write_in_order(self.model, asked, rows=self.rows):
+            for ended in ContinuousBatch.in_order(self.model, asked, rows=self.rows):
                 if ended.error:
                     raise ended.error
                 written += [text.text for text in ended.open_texts.generations()]
                 progress.update(len(ended.open_texts.samples))
         for texts, (request, *_) in groups:
-            # The settings are logged with each document; the first argument is its prompt.
+            # The harness logs the settings of each document; the first argument is the prompt.
             request.args[1][RECORD] = {
                 **self._record(texts.strategy),
                 "prompt_index": texts.prompt_index,
@@ -193,7 +195,7 @@ class CorelmLM(LM):
         return written
 
     def _texts(self, requests: Sequence[Instance]) -> Iterator[tuple[Texts, Iterable[Instance]]]:
-        """Yield the texts of each document: the same request several times in a row is repeats."""
+        """Yield the texts of each document; one request several times in a row means repeats."""
         for place, (_, same) in enumerate(groupby(requests, key=id)):
             request, *repeats = same
             prompt, given = request.args
@@ -206,7 +208,7 @@ class CorelmLM(LM):
             yield texts, (request, *repeats)
 
     def _batches(self, n: int) -> Iterator[range]:
-        """Yield the repeats of one document in parts that are written together."""
+        """Yield batches of the repeats of one document, each written together."""
         return (range(first, min(first + self.rows, n)) for first in range(0, n, self.rows))
 
     def _warn_of_unknown_words(self, pairs: Sequence[Pair]) -> None:
@@ -234,17 +236,17 @@ class CorelmLM(LM):
         }
 
     def _plugins(self, way: Strategy | None) -> dict[str, str]:
-        """Return the version of each plugin that the model, the sampler or the decoder is of."""
+        """Return the versions of the plugins that offer the model, the sampler and the decoder."""
         things = [thing for thing in way or () if thing is not None]
-        names = (part.name for thing in things for part in parts(thing))
-        sources = [registry().find_any(HOOKS, name).source for name in names]
-        if loaded_name(self.model) and (source := plugin_of(self.name)):
+        names = (part.name for thing in things for part in plugins.parts(thing))
+        sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
+        if named_models.loaded_name(self.model) and (source := named_models.plugin_of(self.name)):
             sources.append(source)
         return {source.distribution: source.version for source in sources}
 
 
 def register_model() -> None:
-    """Register the model; a release that reads entry points has done so."""
+    """Register the model, for releases of the harness that don't read entry points."""
     import lm_eval.models  # noqa: F401 - a registry without a model is filled when one is asked for
 
     if NAME not in model_registry:
@@ -265,7 +267,7 @@ def _whole(name: str, value: Any) -> int:
 def _rows(batch_size: int | str | None, most: int | None) -> int:
     """Return the number of texts read or written together."""
     automatic = batch_size is None or str(batch_size).startswith("auto")
-    rows = BATCH if automatic else _whole("batch_size", batch_size)
+    rows = ContinuousBatch.ROWS if automatic else _whole("batch_size", batch_size)
     rows = min(rows, most) if automatic and most else rows
     if rows < 1:
         raise UsageError(f"batch_size must be at least 1, not {rows}")

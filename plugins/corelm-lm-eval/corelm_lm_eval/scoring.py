@@ -10,7 +10,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from corelm import LanguageModel, Vocabulary
 from corelm.errors import UsageError
-from corelm.runs import encoded, model_surprisals, teacher_forced
+from corelm.runs import ModelLogits, prompting, teacher_forcing
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""
@@ -19,21 +19,21 @@ Pair = tuple[list[int], list[int]]
 def context_and_continuation(vocabulary: Vocabulary, context: str, continuation: str) -> Pair:
     """Return the ids of a context and of its continuation, as lm-evaluation-harness splits them.
 
-    Spaces at the end of the context belong to the continuation, where tokens have their spaces.
+    Trailing spaces of the context move to the continuation, as tokens begin with their spaces.
     """
     if not context:
-        return prefix(vocabulary), encoded(vocabulary, continuation)
+        return prefix(vocabulary), prompting.encoded(vocabulary, continuation)
     stripped = context.rstrip()
-    whole = encoded(vocabulary, context + continuation)
-    before = encoded(vocabulary, stripped)
+    whole = prompting.encoded(vocabulary, context + continuation)
+    before = prompting.encoded(vocabulary, stripped)
     return before or prefix(vocabulary), whole[len(before) :]
 
 
 def prefix(vocabulary: Vocabulary) -> list[int]:
-    """Return the ids before a text without a context: an end, for models that mark no beginning.
+    """Return the ids before a text without a context: an end token if there is no start token.
 
     Raises:
-        UsageError: a model with neither.
+        UsageError: a model with neither token.
     """
     if vocabulary.start is not None:
         return []
@@ -46,9 +46,9 @@ def prefix(vocabulary: Vocabulary) -> list[int]:
 
 
 def windows(vocabulary: Vocabulary, ids: list[int], context_length: int) -> list[Pair]:
-    """Return the parts of a text that are scored alone, as lm-evaluation-harness cuts a text.
+    """Cut a text into parts that are scored separately, as lm-evaluation-harness does.
 
-    Each has as many tokens as the model attends to, after one token of the part before it.
+    Each part has as many tokens as the model attends to, after the last token of the part before.
 
     Args:
         vocabulary: the vocabulary of the ids.
@@ -79,9 +79,9 @@ def likelihoods(
     nats: list[list[float]] = [[] for _ in pairs]
     greedy = np.ones(len(pairs), dtype=bool)
     texts, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forced(model, texts, lengths, unknown, rows):
+    for some in teacher_forcing.teacher_forced(model, texts, lengths, unknown, rows):
         greedy[some.texts] &= some.logits.argmax(axis=1) == some.tokens
-        surprisals = model_surprisals(some.logits, some.tokens).tolist()
+        surprisals = ModelLogits.surprisals(some.logits, some.tokens).tolist()
         for text, surprisal in zip(some.texts.tolist(), surprisals, strict=True):
             nats[text].append(surprisal)
     for each, is_greedy in zip(nats, greedy.tolist(), strict=True):

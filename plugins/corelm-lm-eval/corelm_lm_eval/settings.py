@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 from corelm import from_settings
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, built_in
+from corelm.runs import Endings, Strategy, expressions
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""The names of the largest number of tokens; the first one counts."""
+"""The keys of the largest number of tokens; the first one that is set counts."""
 LENGTH = 256
-"""The largest number of tokens without one of these, as in lm-evaluation-harness."""
+"""The default of the largest number of tokens, as in lm-evaluation-harness."""
 RECORD = "corelm"
 """The key of the record that this package adds."""
 
 
 class Settings(NamedTuple):
-    """The way to write a text.
+    """The settings of a generation request.
 
     Attributes:
         strategy: the sampler and the decoder.
@@ -58,7 +58,7 @@ def read_settings(given: Mapping[str, Any], strategy: Strategy | None) -> Settin
 def _strategy(settings: dict[str, Any]) -> Strategy:
     """Return the sampler of a task: greedy unless it has `do_sample` or a temperature."""
     samples = settings.pop("do_sample", settings.get("temperature", 0) > 0)
-    # vLLM's keys have these names too, and no default removes tokens.
+    # As vLLM's keys, which have these names and no default that removes tokens.
     found = from_settings(settings, engine="vllm")
     strangers = [*found.unsupported, *found.unknown, *found.other]
     if strangers:
@@ -66,4 +66,4 @@ def _strategy(settings: dict[str, Any]) -> Strategy:
             f"corelm does not sample with {', '.join(strangers)}; give the model's arguments a "
             "sampler= or seed=, or leave it out"
         )
-    return Strategy(found.sampler if samples else built_in("greedy"))
+    return Strategy(found.sampler if samples else expressions.built_in("greedy"))

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def to_numpy(array):
-    """Return an array in NumPy: numbers of half precision in float32, ids in int64."""
+    """Convert an array to NumPy: half precision becomes float32, ids become int64."""
     if mx.issubdtype(array.dtype, mx.floating):
         return np.array(array.astype(mx.float32))
     return np.array(array).astype(np.int64)

@@ -17,7 +17,7 @@ PREFILL = 2048
 
 
 class MlxCache:
-    """A `corelm.interop.KeyValueCache` of a model of mlx-lm."""
+    """A `KeyValueCache` of `corelm.interop` of a model of mlx-lm."""
 
     def __init__(self, model):
         self._model = model
@@ -28,7 +28,8 @@ class MlxCache:
         before = tokens.shape[1] - count
         for start in range(0, before, PREFILL):
             self._pass(tokens[:, start : min(start + PREFILL, before)])
-            mx.eval([layer.state for layer in self._cache])  # the logits are never computed
+            # Lazy evaluation never computes these logits.
+            mx.eval([layer.state for layer in self._cache])
         return (to_numpy(self._pass(tokens[:, before:])),)
 
     def truncate(self, length):
@@ -55,11 +56,11 @@ class MlxCache:
 
 
 class PaddedMlxCache(MlxCache):
-    """A `corelm.interop.PaddedCache`: mlx-lm's own cache of a batch, which masks padding."""
+    """A `PaddedCache` of `corelm.interop`: mlx-lm's own cache of a batch, which masks padding."""
 
     @staticmethod
     def fits(model):
-        """Return True if the model's cache has one for rows of different lengths."""
+        """Return True if the model's cache has a variant for rows of different lengths."""
         return all(type(layer) is KVCache for layer in make_prompt_cache(model))
 
     @property
@@ -85,7 +86,7 @@ class PaddedMlxCache(MlxCache):
         self._length = self._cache[0].size()
 
     def join(self, other):
-        """Add the rows of another cache, with padding before the shorter ones."""
+        """Append the rows of another cache, with padding before shorter rows."""
         for layer, others in zip(self._cache, other._cache, strict=True):
             layer.extend(others)
         self._length = self._cache[0].size()
@@ -97,5 +98,5 @@ class PaddedMlxCache(MlxCache):
 
 
 def _rows(part, index):
-    """Return rows of an array of a layer's state; other parts, such as lengths, as they are."""
+    """Select rows of an array in a layer's state; return other parts of it unchanged."""
     return part[index] if isinstance(part, mx.array) and part.ndim else part

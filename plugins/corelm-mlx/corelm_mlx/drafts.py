@@ -1,4 +1,4 @@
-"""Draft models of mlx-lm, which most samplers cannot follow."""
+"""Draft models of mlx-lm, with which most samplers can't work."""
 
 import sys
 
@@ -17,7 +17,7 @@ def refuse_drafts(sampler):
     Raises:
         UsageError: `generate` or `stream_generate` has a `draft_model`.
     """
-    # mlx-lm passes no argument that shows it, so its own frame on the stack is read.
+    # No argument shows a draft model, so look for it in mlx-lm's frame on the stack.
     if sys._getframe(2).f_code.co_qualname.startswith("speculative_generate_step."):
         raise UsageError(
             f"{sampler} needs the text and draws it in order, but mlx-lm's draft model guesses "

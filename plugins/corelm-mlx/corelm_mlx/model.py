@@ -42,7 +42,7 @@ class MlxModel(DisplayableModel):
         self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED
         check_session(self._start_equal, size, type(model).__module__.rpartition(".")[2])
-        # Positions that a model counts itself, or a state of its own, allow no padding.
+        # A model that counts positions itself, or has a recurrent state, allows no padding.
         self._pads = PaddedMlxCache.fits(model) and not row_faults(
             self._start_padded, self._start_equal, size
         )
@@ -69,7 +69,8 @@ class MlxModel(DisplayableModel):
 def _setting(model, names):
     """Return the first of these settings that the model's configuration has; None without one."""
     args = getattr(model, "args", None)
-    text = getattr(args, "text_config", None)  # of a model that reads pictures too
+    # A model that also reads images nests its text settings.
+    text = getattr(args, "text_config", None)
     places = [text if isinstance(text, dict) else {}, vars(args) if args is not None else {}]
     found = (place.get(name) for place in places for name in names)
     return next((value for value in found if isinstance(value, int)), None)

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
-from corelm.interop import check_hub_model, check_model_folder, hub_models, requires
+from corelm.interop import requirements
 from corelm_mlx import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
 OFFLINE = {"local_files_only": True, "trust_remote_code": False}
-"""By default, transformers asks at the terminal whether to run the code of a tokenizer."""
+"""Arguments for transformers; by default it asks at the terminal to run a tokenizer's code."""
 
 
-@requires(*ENGINE)
+@requirements.requires(*ENGINE)
 def open_model(name, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -30,7 +30,7 @@ def open_model(name, dtype=None):
     if dtype not in (None, *DTYPES):
         raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     folder = _folder(name)
-    check_model_folder(folder)
+    requirements.check_model_folder(folder)
     import mlx.core as mx
     from mlx_lm import load
 
@@ -38,7 +38,7 @@ def open_model(name, dtype=None):
 
     try:
         model, tokenizer = load(str(folder), tokenizer_config=OFFLINE)
-    except Exception as error:  # of any library: they have no common root
+    except Exception as error:  # an engine's error, of any type
         raise CorelmError(f"mlx-lm cannot open {name}: {_line(error)}") from error
     if dtype is not None:
         model.set_dtype(getattr(mx, dtype))
@@ -47,7 +47,7 @@ def open_model(name, dtype=None):
 
 def _folder(name):
     """Return the folder of a model, before anything slow is imported."""
-    check_hub_model(name)
+    requirements.check_hub_model(name)
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
@@ -63,4 +63,4 @@ def _line(error):
 
 @hookimpl
 def corelm_models():
-    return {"mlx": ModelScheme(open_model, "PATH", ("dtype",), hub_models)}
+    return {"mlx": ModelScheme(open_model, "PATH", ("dtype",), requirements.hub_models)}

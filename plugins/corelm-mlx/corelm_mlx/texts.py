@@ -38,7 +38,7 @@ class Texts:
             UsageError: texts of a batch where only one at a time is allowed.
         """
         self._calls += 1
-        # The latest first: its prompt may be the whole of an earlier text.
+        # The latest text first: its prompt may be an entire earlier text.
         latest = reversed(self._open)
         text = next((text for text in latest if text.engine.continues(tokens)), None)
         if text is None:
@@ -52,7 +52,8 @@ class Texts:
         return text.engine
 
     def _begin(self):
-        # In a batch of n texts, each has its turn every n calls; a text without one has ended.
+        # In a batch of n texts, each has its turn every n calls; a text that misses its turn has
+        # ended.
         oldest = self._calls - 2 * len(self._open) - 1
         self._open = [text for text in self._open if text.call >= oldest]
         self._open.append(Text(copy.copy(self._engine), self._calls))

@@ -1,4 +1,4 @@
-"""`corelm presets`: the default samplers of other engines, and their settings both ways."""
+"""`corelm presets`: other engines' default samplers; read and write their settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typer
 
 from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
-from corelm.commands import PARTLY_FAILED, Output, application, messages, preset_names, product
+from corelm.commands import Output, application, completion, exit_codes, messages, product
 from corelm.errors import SettingsError, UsageError
-from corelm.runs import LONGEST
+from corelm.runs import printable
 from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ OPTIONS = {
     "stop_sequence": "--stop",
     "genamt": "--length",
 }
-"""The option of `corelm sample` for a setting that is not a sampler's."""
+"""The option of `corelm sample` for each setting that doesn't belong to a sampler."""
 SHOWN = 100
-"""Keys that a note lists at most: more than any engine has."""
+"""The most keys that a note lists: more than any engine has."""
 
 SHORT_HELP = "List the default samplers of other engines; read and write their settings."
 STDIN = "-"
@@ -61,7 +61,9 @@ def presets(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", autocompletion=preset_names, help="An engine, such as llama.cpp."
+            metavar="NAME",
+            autocompletion=completion.preset_names,
+            help="An engine, such as llama.cpp.",
         ),
     ] = None,
     source: Annotated[
@@ -139,13 +141,13 @@ def presets(
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
     complete = complete and not (settings is not None and settings.unsupported)
-    return None if complete else PARTLY_FAILED
+    return None if complete else exit_codes.PARTLY_FAILED
 
 
 def _check(
     name: str | None, source: str | None, format: str | None, sampler: str | None, to: str | None
 ) -> None:
-    """Raise if options do not go together."""
+    """Raise if the options exclude each other."""
     from corelm_presets.engine_settings.convert import engine_named
 
     chains = [word for word in (name, source, sampler) if word is not None]
@@ -159,7 +161,7 @@ def _check(
         raise UsageError("--sampler is for --to, which names the engine to write the chain for")
     for engine in (format, to):
         if engine is not None:
-            engine_named(engine)  # refuses an unknown name before anything is read
+            engine_named(engine)  # raises for an unknown name before anything is read
 
 
 def _read(source: str, format: str | None) -> EngineSettings:
@@ -183,7 +185,7 @@ def _chain(
         return settings.sampler
     if sampler is not None:
         return read_sampler(sampler)
-    return None if name is None else preset(name)  # refuses an unknown name
+    return None if name is None else preset(name)  # raises for an unknown name
 
 
 def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> bool:
@@ -274,6 +276,9 @@ def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    (*shown,) = (key if len(key) <= 2 * LONGEST else f"{key[:LONGEST]}..." for key in keys)
+    (*shown,) = (
+        key if len(key) <= 2 * printable.LONGEST else f"{key[: printable.LONGEST]}..."
+        for key in keys
+    )
     more = f" and {len(shown) - SHOWN} more (all with --json)" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from corelm import Sampler
 from corelm.errors import UnknownNameError
-from corelm.runs import built_in, did_you_mean
+from corelm.runs import expressions, printable
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def preset(name: str) -> Sampler:
                 f"there is no preset {name!r}, but a file: `corelm presets --from {name}` prints "
                 "its settings as an expression for --sampler; in Python, corelm.from_settings"
             )
-        hint = did_you_mean(name, ENGINES)
+        hint = printable.did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no preset {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
     # corelm's own samplers, even if a plugin offers the same names.
-    return built_in(ENGINES[name].expression)
+    return expressions.built_in(ENGINES[name].expression)

@@ -1,4 +1,4 @@
-"""Other facts about an engine: seeds, neighbours in a batch, and the log-probabilities it reports.
+"""Further checks of an engine: seeds, batches, and the log-probabilities it reports.
 
 Each check returns a sentence that opens with `yes`, `no` or the finding itself.
 """
@@ -17,9 +17,9 @@ from corelm_probe.hypotheses import chain_of, name_of
 from corelm_probe.models import ProbeModel
 
 LENGTH = 100
-"""Tokens of a text: two of the models' texts are never equal by chance."""
+"""The length of a text in tokens: two texts of this length are never equal by chance."""
 TOLERANCE = 2e-3
-"""Nats between log-probabilities that are the same in float32, or rounded to four digits."""
+"""The largest difference in nats that float32, or rounding to four digits, explains."""
 
 SEED, NEIGHBOURS, LOGPROBS = (
     "a seed repeats its text",
@@ -48,7 +48,7 @@ def run_checks(
 def seed_repeats(
     engine: Engine, settings: Settings, chain: Sampler, model: ProbeModel, seed: int
 ) -> str:
-    """Compare two texts with one seed, and one with another."""
+    """Compare two texts with the same seed, and a third with another seed."""
     if not is_random(chain, model):
         return "not tested: with these settings most texts are equal"
     first, again, other = (
@@ -62,7 +62,7 @@ def seed_repeats(
 
 
 def neighbours_change_nothing(engine: Engine, settings: Settings, seed: int) -> str:
-    """Compare texts with one seed alone and in a batch with others, in every place."""
+    """Compare the text of a seed alone with the same text at every place of a batch."""
     prompts = [[token] * 4 for token in (1, 2, 3, 4, 5)]
     together = _batch(engine, prompts, settings, seed)
     alone = np.concatenate([_batch(engine, [prompt], settings, seed) for prompt in prompts])

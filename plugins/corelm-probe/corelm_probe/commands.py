@@ -109,12 +109,12 @@ def run(
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))
     else:
         for line in lines(verdict):
-            typer.echo(printable(line))
+            typer.echo(printable.strip_controls(line))
     return None if verdict.consistent else FAILED
 
 
 def _key(named: str | None) -> str:
-    """Return the key in the environment variable of `env:NAME`: a command line is no secret."""
+    """Return the key from the variable in `env:NAME`, as other users can read a command line."""
     if named is None:
         return ""
     scheme, _, name = named.partition(":")
@@ -124,7 +124,7 @@ def _key(named: str | None) -> str:
 
 
 def _model_of(target: str) -> str:
-    """Return the name of the model by the name of its folder or file; `slope` for a server."""
+    """Return the model that the folder or file is named after; `slope` for a server."""
     return "slope" if target.startswith("http") else Path(target.partition(":")[2]).stem
 
 

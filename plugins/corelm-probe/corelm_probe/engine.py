@@ -1,4 +1,4 @@
-"""The interface of an engine to probe, and the draws that are asked of it."""
+"""The interface of an engine to probe, and the requests for its draws."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from corelm_probe.models import SIZE, ProbeModel
 
 Settings = Mapping[str, Any]
 LENGTH = 100
-"""Tokens of the long texts: a chain without history needs no new text for each draw."""
+"""The length of the long texts in tokens: without history, each token of a text is a draw."""
 SHORT = 2
-"""Tokens after a prompt with a chain that reads the history: contexts repeat often enough to count
-the second one too, which sees a drawn token."""
+"""Tokens after a prompt, for a chain that reads the history: the contexts of the second token,
+which include a drawn token, still repeat often enough to be counted."""
 
 
 class EngineError(CorelmError):
-    """An engine that cannot be reached, or answers with something other than the model's tokens."""
+    """The engine can't be reached, or returns something other than the model's tokens."""
 
 
 class Engine(Protocol):
     """An engine with one of the models.
 
     Attributes:
-        name: with the version, for people.
+        name: its name and version, for display.
         format: the engine's name in `corelm.from_settings`, whose keys its settings have; None if
             the settings are a chain's own, under the key `sampler`.
         reports_logprobs: True if `logprobs` works.
@@ -63,7 +63,7 @@ class CallableEngine:
     Args:
         function: called with a prompt's ids, the settings, the number of texts, a seed and their
             length; returns ids, (texts, length).
-        name: for people.
+        name: its name, for display.
         format: as in `Engine`.
 
     Example:
@@ -97,7 +97,7 @@ class CallableEngine:
 
 @dataclass(frozen=True)
 class Request:
-    """Texts to ask for: n of a length, after a prompt."""
+    """A request for n texts of a length after a prompt."""
 
     prompt: tuple[int, ...]
     n: int
@@ -110,7 +110,7 @@ def requests_for(chain: Sampler, model: ProbeModel, draws: int) -> list[Request]
     if reads_history(chain):
         n = max(1, draws // (2 * SHORT))
         return [Request(short, n, SHORT), Request(long, n, SHORT)]
-    few = draws // 10  # single tokens: they cost an engine without batches more than long texts
+    few = draws // 10  # one token at a time costs an engine without batches more than long texts
     texts = max(1, (draws - few) // LENGTH)
     return [Request(short, texts, LENGTH), Request(long, max(1, few), 1)]
 
@@ -124,7 +124,8 @@ def prompt_with_history(model: ProbeModel) -> tuple[int, ...]:
     """
     ranked = _ranked(model)
     low = ranked[-40:-31]
-    groups = [ranked[place:24:4] for place in range(4)]  # the likeliest tokens in turn
+    # The likeliest tokens, dealt in turn to the four parts.
+    groups = [ranked[place:24:4] for place in range(4)]
     windows = zip((20, 44, 192, 44), (low, [], [], []), groups, strict=True)
     parts = []
     for size, more, group in windows:
@@ -172,7 +173,7 @@ def checked(drawn: Any, shape: tuple[int, int], name: str) -> NDArray[np.int64]:
 
 
 def equal_texts(evidence: Evidence) -> int:
-    """Return how many texts are copies of another that was asked for in the same request.
+    """Return the number of texts that are copies of another text of the same request.
 
     Only long texts count, which are never equal by chance unless nearly every token is certain.
     """
@@ -184,5 +185,5 @@ def equal_texts(evidence: Evidence) -> int:
 
 
 def is_random(chain: Sampler, model: ProbeModel) -> bool:
-    """Return True if two long texts of a chain are practically never equal."""
+    """Return True if two long texts of a chain are almost never equal."""
     return bool(distribution(chain, model, np.array([[1]])).max() < 0.9)

@@ -13,7 +13,7 @@ from corelm import Context, Sampler, log_softmax, softmax
 from corelm_probe.models import SIZE, ProbeModel
 
 HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
-"""What a chain reads if its distribution depends on more than the logits."""
+"""The parts of the context that make a chain's distribution depend on the text."""
 
 STAGES = ("first tokens", "later tokens")
 
@@ -43,7 +43,7 @@ class Position:
     Attributes:
         contexts: (rows, time) ids before the draw, the prompt first.
         drawn: (rows,) ids.
-        probabilities: (rows, tokens) of a chain.
+        probabilities: (rows, tokens) under a chain.
     """
 
     contexts: NDArray[np.int64]
@@ -56,10 +56,10 @@ class Cell:
     """Draws that have the same distribution under a chain, counted.
 
     Attributes:
-        label: where they were drawn, in words.
+        label: the place of the draws, in words.
         stage: draws of one stage are independent of each other, given the stages before.
         counts: (tokens,) how often each token was drawn.
-        probabilities: (tokens,) of the chain.
+        probabilities: (tokens,) under the chain.
     """
 
     label: str
@@ -131,7 +131,8 @@ class Evidence:
     def divergence(self, chain: Sampler, other: Sampler) -> float:
         """Return the mean Kullback-Leibler divergence of a draw under two chains, in nats.
 
-        A token that the other chain never draws counts with its probability: one is enough.
+        A token that the other chain never draws counts with its probability, since a single draw of
+        it decides.
         """
         if reads_history(chain) or reads_history(other):
             pairs = zip(self.positions(chain), self.positions(other), strict=True)

@@ -15,9 +15,9 @@ from corelm.errors import MissingDependencyError, UsageError
 from corelm_probe.models import CONTEXT_LENGTH, END, EPSILON, MODELS, WIDTH, WORDS, ProbeModel
 
 HEADS, DENSE = 1, 4 * WIDTH
-"""One head of 64: the smallest that vLLM's attention on a CPU has."""
+"""One head of size 64, the smallest size that vLLM's attention supports on a CPU."""
 NO_MERGE = "Ā ā"
-"""llama.cpp refuses a tokenizer without merges; this one is of two bytes that no prompt has."""
+"""A merge for llama.cpp, which refuses a tokenizer without any: of two bytes that no prompt has."""
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -28,7 +28,7 @@ def write_models(
     """Write models: for each NAME a folder NAME for transformers, and a file NAME.gguf.
 
     Args:
-        folder: where to write; it is made if it is not there.
+        folder: the folder, which is created if necessary.
         names: the models; by default all of `MODELS`.
         gguf: write GGUF files, which needs the package gguf; None writes them if it is installed.
 
@@ -193,7 +193,7 @@ def _ids() -> dict[str, int]:
 
 
 def _tokenizer() -> dict[str, Any]:
-    """Return the tokenizer as the package tokenizers reads it: a token for each character."""
+    """Return a tokenizer with a token for each character, in the format of tokenizers."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     end = {"id": 0, "content": END, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)

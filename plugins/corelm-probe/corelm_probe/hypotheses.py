@@ -1,4 +1,4 @@
-"""The declared set of hypotheses: the chains that an engine may apply instead of the settings'."""
+"""The hypotheses: chains that an engine may apply instead of the chain of its settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from corelm_probe.evidence import Evidence
 from corelm_probe.variants import AlwaysDivide, TopKTies, TopPTies
 
 SHORT = 5
-"""Chains of at most so many stages are tried in every order; longer ones with one stage moved."""
+"""The longest chain to try in every order; in longer ones, one stage is moved at a time."""
 FACTORS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)
 WINDOWS = (0, 20, 64, 256)
-"""Numbers of last tokens that engines' penalties look at; 0 is all."""
+"""Common windows of engines' penalties, in tokens; 0 is the whole context."""
 HIDDEN = (
     *(f"top_k(k={k})" for k in (20, 40, 50, 64, 100)),
     *(f"top_p(p={p})" for p in (0.8, 0.9, 0.92, 0.95)),
@@ -28,7 +28,7 @@ HIDDEN = (
         for penalty, last, skip in product((1.05, 1.1, 1.2), (0, 64), ("", ", skip_prompt=True"))
     ),
 )
-"""Defaults of engines and of models' own settings, which act although nobody asked for them."""
+"""Defaults of engines and of models' own settings, which may act unnoticed."""
 GREEDY = "it draws nothing: it takes the likeliest token"
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 
@@ -38,10 +38,10 @@ class Hypothesis:
     """A chain that an engine may apply.
 
     Attributes:
-        about: what it does otherwise than its settings say, in words; empty for the settings' own
-            chain.
+        about: its deviation from the settings, in words; empty for the settings' own chain.
         sampler: the chain.
-        fault: the name of the sampler that is not what the settings say; empty if it is an order.
+        fault: the name of the sampler that deviates from the settings; empty if only the order
+            does.
     """
 
     about: str
@@ -54,7 +54,7 @@ def hypotheses(chain: Sampler, evidence: Evidence) -> list[Hypothesis]:
 
     Args:
         chain: the chain of the settings.
-        evidence: the draws: of equal tokens at a cut, the engine's choice is read from them.
+        evidence: the draws, which show the engine's choice among tokens that tie at a cut.
     """
     stages = chain.active_stages
     own = [Hypothesis("", chain), Hypothesis(GREEDY, corelm.sampler("greedy"))]
@@ -75,14 +75,14 @@ def name_of(stage: Sampler) -> str:
 
 
 def chain_of(stages: Sequence[Sampler]) -> Sampler:
-    """Return stages as one sampler."""
+    """Chain stages into one sampler."""
     if not stages:
         return corelm.sampler("stochastic")
     return stages[0] if len(stages) == 1 else Chain(tuple(stages))
 
 
 def _orders(stages: Sequence[Sampler]) -> Iterator[Hypothesis]:
-    """Yield the other orders."""
+    """Yield the chains in other orders."""
     n = len(stages)
     if n <= SHORT:
         orders = list(permutations(range(n)))[1:]
@@ -99,7 +99,7 @@ def _orders(stages: Sequence[Sampler]) -> Iterator[Hypothesis]:
 
 
 def _hidden(stages: Sequence[Sampler]) -> Iterator[Hypothesis]:
-    """Yield the chains with one more stage, at each place."""
+    """Yield the chains with one additional stage, at each place."""
     present = {name_of(stage) for stage in stages}
     for expression in HIDDEN:
         stage = corelm.sampler(expression)
@@ -130,7 +130,7 @@ def _changed(stages: Sequence[Sampler], evidence: Evidence) -> Iterator[Hypothes
 
 
 def _changes(stage: Sampler, evidence: Evidence) -> Iterator[tuple[str, Sampler]]:
-    """Yield what an engine may mean by a stage, each in words."""
+    """Yield the other meanings that an engine may give a stage, each with a description."""
     name = name_of(stage)
     if name in PENALTIES:
         yield from _of_penalty(stage, name)
@@ -184,7 +184,7 @@ CHANGES: Mapping[str, Callable[[Any, tuple[int, ...]], Iterator[tuple[str, Sampl
 
 
 def _of_penalty(stage: Any, name: str) -> Iterator[tuple[str, Sampler]]:
-    # The own window first: of chains with one distribution the first is named.
+    # The settings' own window first: of chains with the same distribution, the first is named.
     windows = dict.fromkeys((stage.last, *WINDOWS))
     for last, skip_prompt in product(windows, (False, True)):
         changed = replace(stage, skip_prompt=skip_prompt, last=last)
@@ -209,7 +209,7 @@ def _of_penalty(stage: Any, name: str) -> Iterator[tuple[str, Sampler]]:
 
 
 def _window(name: str, stage: Any, changed: Any) -> str:
-    """Return what is different in the window of a penalty, in words."""
+    """Describe the difference in the window of a penalty."""
     parts = []
     if changed.skip_prompt != stage.skip_prompt:
         parts.append("doesn't count the prompt" if changed.skip_prompt else "counts the prompt")
@@ -221,7 +221,7 @@ def _window(name: str, stage: Any, changed: Any) -> str:
 
 
 def _penalties_alike(stages: Sequence[Sampler], indices: Sequence[int]) -> Iterator[Hypothesis]:
-    """Yield the chains whose penalties have another window, the same for all."""
+    """Yield the chains in which all penalties have one other window."""
     for skip_prompt, last in product((False, True), WINDOWS):
         changed: list[Any] = [*stages]
         for i in indices:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UnknownNameError
-from corelm.runs import did_you_mean
+from corelm.runs import printable
 
 END = "<|endoftext|>"
 CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
@@ -25,7 +25,7 @@ SIZE = len(WORDS)
 WIDTH = 64
 CONTEXT_LENGTH = 2048
 NEVER = -40.0
-"""The logit of the end token: e^-40 of any other, so no text ends by itself."""
+"""The logit of the end token, so low that no text ends by itself."""
 BALANCE = 8.0
 """The norm of the characters' embeddings in `last`: the final norm divides all by one number."""
 EPSILON = 1e-5
@@ -37,7 +37,7 @@ class ProbeModel:
 
     Attributes:
         name: the name of its folder and file.
-        about: what it is made to show.
+        about: its purpose.
         embeddings: (tokens, width) float32, of the tokens at the input and the output.
         gamma: (width,) float32, of the final norm.
         beta: (width,) float32, of the final norm.
@@ -71,7 +71,7 @@ class ProbeModel:
         return np.asarray((centred / scale * self.gamma + self.beta) @ self.embeddings.T)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of the characters of a text; one that is no token raises a ValueError."""
+        """Return the ids of a text's characters; raise a ValueError for one without a token."""
         return [1 + CHARACTERS.index(character) for character in text]
 
     def decode(self, ids: list[int]) -> str:
@@ -80,11 +80,11 @@ class ProbeModel:
 
 
 def _constant(name: str, about: str, logits: NDArray[np.float64]) -> ProbeModel:
-    """Return the model with these logits of the characters at every step."""
+    """Return a model that has these logits of the characters at every step."""
     ids = np.arange(SIZE)
     embeddings = np.zeros((SIZE, WIDTH), dtype=np.float32)
     embeddings[:, 0] = [NEVER, *logits]
-    # No two tokens have the same embedding, so a mixed-up input would not go unnoticed by chance.
+    # All embeddings differ, so that an engine that mixes up its input is noticed.
     embeddings[ids, 1 + ids % (WIDTH - 1)] = 1 + ids // (WIDTH - 1)
     beta = np.zeros(WIDTH, dtype=np.float32)
     beta[0] = 1
@@ -92,9 +92,9 @@ def _constant(name: str, about: str, logits: NDArray[np.float64]) -> ProbeModel:
 
 
 def _slope() -> NDArray[np.float64]:
-    """Return one likely token and many unlikely ones of both signs.
+    """Return the logits of one likely token and many unlikely ones of both signs.
 
-    A wrong temperature, order or cut shows soonest on such a row.
+    Such a row is the most sensitive to a wrong temperature, order or cut.
     """
     logits = np.linspace(0.9, -0.5, len(CHARACTERS))
     logits[5] = 3.5
@@ -112,7 +112,7 @@ def _ties() -> NDArray[np.float64]:
 
 
 def _peaked() -> NDArray[np.float64]:
-    """Return a row in which one token has nine tenths, and the others fall steeply."""
+    """Return logits that give one token nine tenths, and fall steeply for the others."""
     logits = 2.0 - 0.1 * np.arange(len(CHARACTERS))
     others = np.exp(logits).sum() - np.exp(logits[7])
     logits[7] = np.log(9 * others)
@@ -131,7 +131,7 @@ def _last() -> ProbeModel:
     embeddings[ids, 2 + ids % 3] = 1
     embeddings[:, [1, 5, 6, 7]] = -embeddings[:, [0, 2, 3, 4]]
     rest = BALANCE**2 - np.square(embeddings).sum(axis=1)
-    embeddings[:, -2] = np.sqrt(np.maximum(rest, 0) / 2)  # none is left for the end token
+    embeddings[:, -2] = np.sqrt(np.maximum(rest, 0) / 2)  # the end token has no class
     embeddings[:, -1] = -embeddings[:, -2]
     gamma, beta = np.zeros(WIDTH), np.zeros(WIDTH)
     gamma[2:5], beta[0] = 1.5, 1
@@ -159,6 +159,6 @@ def model_named(name: str) -> ProbeModel:
         UnknownNameError: no such model; the message lists them.
     """
     if name not in MODELS:
-        hint = did_you_mean(name, MODELS)
+        hint = printable.did_you_mean(name, MODELS)
         raise UnknownNameError(f"there is no probe model {name!r}{hint}: {', '.join(MODELS)}")
     return MODELS[name]

@@ -10,7 +10,7 @@ from typing import Any
 from corelm_probe.verdict import Alternative, Fit, Verdict
 
 MOST = 6
-"""Alternatives that are listed."""
+"""The most alternatives to list."""
 WIDTH = 100
 
 
@@ -83,7 +83,7 @@ def _listed(found: list[Alternative]) -> Iterator[str]:
 
 
 def _rounded(draws: float) -> int:
-    """Return a number with two significant digits."""
+    """Round a number to two significant digits."""
     return int(float(f"{draws:.1e}"))
 
 

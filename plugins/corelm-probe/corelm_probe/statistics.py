@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from corelm_probe.evidence import Cell
 
 ENOUGH = 20.0
-"""The expected count of every token from which the chi-square distribution fits well enough."""
+"""The least expected count at which the chi-square distribution fits well enough."""
 SIMULATIONS = 19_999
 EXCEEDANCES = 20
-"""Simulations as extreme as the counts after which a test ends: the p-value is large anyway."""
+"""A simulation stops after this many results as extreme as the counts: the p-value is large
+anyway."""
 AT_ONCE = 2_000_000
-"""Simulated counts in memory at once."""
+"""The most simulated counts in memory."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class StageTest:
 
     Attributes:
         stage: the draws, in words.
-        draws: their number.
-        contexts: the number of different distributions they have.
-        p_value: the probability of counts that are no closer, before a correction.
-        exact: True if it was simulated, False if it is a chi-square probability.
+        draws: the number of draws.
+        contexts: the number of different distributions of the draws.
+        p_value: the probability of counts at least as extreme, before a correction.
+        exact: True if the p-value was simulated, False for a chi-square probability.
         worst: the draws that fit worst, in words: the token and its counts.
     """
 
@@ -92,15 +93,15 @@ def g_test(
 ) -> tuple[float, bool]:
     """Return the p-value of a likelihood-ratio test, and True if it is exact.
 
-    With small counts the p-value is that of simulated multinomial counts, which is exact: at most
-    the level as often as the level says. Simulating ends early where the p-value is large.
+    For small counts it simulates multinomial counts, which is exact: the p-value is at most the
+    level with at most the level's probability. A simulation with a large p-value ends early.
 
     Source: Besag and Clifford 1991, Sequential Monte Carlo p-values.
 
     Args:
         counts: (rows, tokens).
-        p: (rows, tokens), the probabilities; those of a row sum to 1.
-        rng: of the simulations.
+        p: (rows, tokens), the probabilities; each row sums to 1.
+        rng: the generator of the simulations.
     """
     if counts[p == 0].any():
         return 0.0, True  # an impossible token
@@ -129,7 +130,7 @@ def _simulated(
     while done < SIMULATIONS:
         size = min(block, SIMULATIONS - done, max(1, AT_ONCE // p.size))
         found = _statistic(rng.multinomial(n, p, size=(size, len(n))), expected)
-        # The tolerance counts equal statistics as equal, whatever order they were summed in.
+        # With a tolerance, so that statistics that differ only by the order of their sum are equal.
         extreme = np.cumsum(found >= g * (1 - 1e-9) - 1e-9)
         if as_extreme + extreme[-1] >= EXCEEDANCES:
             last = int(np.searchsorted(extreme, EXCEEDANCES - as_extreme))

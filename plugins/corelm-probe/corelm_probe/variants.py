@@ -1,4 +1,4 @@
-"""Definitions that engines have of the same names, where corelm has another one."""
+"""Engines' definitions of samplers that corelm defines differently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corelm.filters import change_logits, known_tokens, past_tokens
 
 
 class TopKTies(Sampler):
-    """Keep the k most likely tokens and all that tie with the last of them, or chosen ones.
+    """Keep the k most likely tokens; of those that tie at the cut, keep all or chosen ones.
 
     Example:
         >>> import corelm, numpy
@@ -37,9 +37,9 @@ class TopKTies(Sampler):
 
 
 class TopPTies(Sampler):
-    """Keep the nucleus, with all tokens that tie with the last of it, chosen ones, or without it.
+    """Keep the nucleus; of the tokens that tie with its last one, keep all, chosen ones or none.
 
-    The last is the token that crosses p.
+    The last one is the token that crosses p.
 
     Example:
         >>> import corelm, numpy
@@ -70,7 +70,7 @@ class TopPTies(Sampler):
 
 
 class AlwaysDivide(Sampler):
-    """Divide the logits of seen tokens whatever their sign, as the paper on CTRL does.
+    """Divide the logits of seen tokens regardless of their sign, as in the CTRL paper.
 
     Example:
         >>> import corelm
@@ -92,7 +92,7 @@ class AlwaysDivide(Sampler):
 
 
 def _falling(logits: Array, first: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return the ids of each row in falling order; of equal logits those in `first` come first."""
+    """Return the ids of each row in falling order; on ties, ids in `first` come first."""
     place = np.full(logits.shape[-1], len(first))
     place[list(first)] = np.arange(len(first))
     return np.lexsort((np.broadcast_to(place, logits.shape), -logits), axis=-1)

@@ -32,12 +32,12 @@ from corelm_probe.statistics import StageTest, corrected, stage_tests
 
 DRAWS, LEVEL = 20_000, 0.001
 SAME = 1e-6
-"""Nats of all draws: chains that differ by less have one distribution."""
+"""The largest difference in nats, over all draws, of chains that count as one distribution."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A chain against the draws.
+    """The test of a chain against the draws.
 
     Attributes:
         chain: the chain.
@@ -55,8 +55,9 @@ class Alternative:
     """A chain that the draws do not rule out.
 
     Attributes:
-        hypothesis: the chain, and what it does otherwise.
-        draws: how many would rule it out at the level; inf if it has the same distribution here.
+        hypothesis: the chain and its deviation.
+        draws: the number that would rule it out at the level; inf if the distributions are equal
+            here.
     """
 
     hypothesis: Hypothesis
@@ -68,20 +69,20 @@ class Verdict:
     """The result of a probe.
 
     Attributes:
-        engine: its name.
+        engine: the name of the engine.
         model: the name of the model.
         settings: the settings that were sent.
-        draws: the number of tokens.
+        draws: the number of drawn tokens.
         level: the probability of finding a deviation in a correct engine.
         fit: the chain of the settings against the draws.
-        equal_texts: texts that are copies of another of the same request.
+        equal_texts: the number of texts that are copies of another text of the same request.
         explanation: the hypothesis that explains the draws; None if the settings do, or none does.
-        explained: the explanation against fresh draws, which it was not chosen by.
+        explained: the test of the explanation on fresh draws, which it was not chosen by.
         nearest: the likeliest hypothesis if none explains the draws.
         tried: the number of hypotheses.
-        fault: the first setting that does not do what it says, or `no setting` if it deviates
-            with every sampler off; empty if it is not known.
-        alternatives: chains that these draws cannot tell from the one that explains them.
+        fault: the first setting that does not do what it says, or `no setting` if the engine
+            deviates with every sampler off; empty if unknown.
+        alternatives: chains that these draws cannot distinguish from the explanation.
         unsupported: settings that corelm has no counterpart for, and that were not tested.
         checks: other facts, by question.
     """
@@ -156,7 +157,7 @@ def probe(
         "equal_texts": copies,
         "unsupported": unsupported,
     }
-    # A greedy engine is explained by that; other copies would mislead every test.
+    # Greedy decoding explains copies; any other copies would mislead every test.
     misled = copies and evidence.log_likelihood(corelm.sampler("greedy")) < 0
     if fit.p_value > level or misled:
         tried = hypotheses(chain, evidence)
@@ -217,20 +218,20 @@ def _explained(
 
 
 def _likeliest(found: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
-    """Return the likeliest hypothesis, the first of equals, with its temperature fitted."""
+    """Return the likeliest hypothesis (the first on ties) with its temperature fitted."""
     scores = [round(evidence.log_likelihood(one.sampler), 6) for one in found]
     best = found[scores.index(max(scores))]
     return _finer(best, chain, evidence) or best
 
 
 def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis | None:
-    """Return the likeliest temperature in the order of the best hypothesis; None if not better."""
+    """Return the best hypothesis with the likeliest temperature; None if that isn't better."""
     base = chain if best.fault == "temperature" else best.sampler
     finer = fitted_temperature(base, evidence)
     if finer is None:
         return None
     gain = evidence.log_likelihood(finer.sampler) - evidence.log_likelihood(best.sampler)
-    return finer if gain > 3 else None  # a fitted number is worth some nats by chance
+    return finer if gain > 3 else None  # a fitted parameter gains some nats by chance
 
 
 def alternatives(
@@ -263,8 +264,8 @@ def first_fault(
 ) -> str:
     """Return the first setting that does not do what it says.
 
-    The samplers of the chain are switched on one after the other, in the engine's order, until the
-    draws deviate: first with none of them.
+    It starts with every sampler off, and switches the chain's samplers on one after the other, in
+    the engine's order, until the draws deviate.
     """
     stages = chain.active_stages
     for count in range(len(stages) + 1):
@@ -276,14 +277,14 @@ def first_fault(
         try:
             evidence = collect(engine, model, request, requests_for(part, model, draws), seed + 100)
         except CorelmError:
-            continue  # an engine that refuses this part of the settings
+            continue  # the engine refuses this part of the settings
         if fitted(evidence, part, seed).p_value <= level:
             return name_of(stages[count - 1]) if count else "no setting"
     return ""
 
 
 def settings_for(chain: Sampler, settings: Settings, engine: str | None) -> dict[str, Any]:
-    """Write a chain in an engine's settings, with the other keys of `settings` as they are."""
+    """Write a chain as an engine's settings; keep the other keys of `settings`."""
     if engine is None:
         return {"sampler": str(chain)}
     others = corelm.from_settings(settings, engine).other

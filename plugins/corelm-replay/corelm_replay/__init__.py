@@ -1,4 +1,4 @@
-"""Exact replay: what a trainer needs to know about a sampled token."""
+"""Exact replay: the log-probability and kept set of each sampled token, for trainers."""
 
 from corelm_replay.audit import Audit, audit
 from corelm_replay.entropy import EntropyLog

@@ -1,4 +1,4 @@
-"""Why a trainer's log-probabilities differ from those of the rollout, token by token."""
+"""Explain the differences between a trainer's and a rollout's log-probabilities, by cause."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ CAUSES = {
     "mask": "masks",
     "other": "other stages",
 }
-"""The causes of a difference, by the kind of the stage."""
+"""The cause of a difference, for each kind of stage."""
 
 STOCHASTIC = corelm.sampler("stochastic")
 
 NEAR = 0.9, 1.1
-"""Importance ratios outside these are counted, as the threads about it do."""
+"""Importance ratios outside these are counted, as is usual in discussions of the mismatch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class Audit:
     Attributes:
         chain: the sampler.
         tokens: the number of tokens.
-        differences: for each cause (tokens,) nats that it adds to the recorded log-probability,
-            of the trainer's plain log-softmax; `rounding` is what is left with the chain.
-        outside_set: (tokens,) True for a token that the trainer's chain could not have drawn. They
-            count in no cause.
+        differences: for each cause, (tokens,) nats that it adds to the trainer's plain log-softmax
+            on the way to the recorded log-probability; `rounding` is the rest.
+        outside_set: (tokens,) True for a token that the trainer's chain could not have drawn; it
+            counts in no cause.
     """
 
     chain: str
@@ -53,7 +53,7 @@ class Audit:
         return np.where(self.outside_set, 0.0, np.exp(-self.differences["rounding"]))
 
     def figures(self):
-        """Return the figures of the table, by the names that `--fail-if` takes."""
+        """Return the figures of the table by name, for `--fail-if`."""
         inside = ~self.outside_set
         named = {
             "tokens": float(self.tokens),
@@ -91,7 +91,7 @@ def audit(
     """Split the difference between recorded and plain log-probabilities into its causes.
 
     Stages are added one after the other; each adds the nats by which it changes the log-probability
-    of the token. What then differs from the record is rounding of the engine, or another model.
+    of the token. The remaining difference is rounding in the engine, or another model.
 
     Args:
         chain: the sampler that drew.
@@ -123,12 +123,14 @@ def split(sampler, paths, recorded):
 
     Args:
         sampler: the chain.
-        paths: (stages + 1, tokens) the trainer's, before the first stage and after each.
-        recorded: (tokens,) the rollout's.
+        paths: (stages + 1, tokens) the trainer's log-probabilities before the first stage and after
+            each.
+        recorded: (tokens,) the rollout's log-probabilities.
     """
     outside = (paths == -np.inf).any(axis=0)
     whole = recorded - paths[0]
-    paths[:, outside] = recorded[outside]  # nothing to split where the chain has no probability
+    # No change by any stage, if the chain gives probability 0.
+    paths[:, outside] = recorded[outside]
     differences = {}
     for stage, change in zip(sampler.active_stages, np.diff(paths, axis=0), strict=True):
         cause = CAUSES[stage.kind]

@@ -1,4 +1,4 @@
-"""Exact entropy of rollouts over training: a collapse is seen before the reward shows it."""
+"""The exact entropy of rollouts over training, which shows a collapse before the reward does."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 
 FALL = 0.5
-"""A run collapses, by this measure, when the entropy falls below this share of its beginning."""
+"""A run has collapsed when its entropy is below this share of the initial entropy."""
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Means over the drawn tokens of one step of training, in nats but for the two shares.
+    """Means over the drawn tokens of one training step, in nats except for the shares.
 
     Attributes:
         step: the number of the step.
-        entropy, model_entropy: of what was drawn from, and of the model.
+        entropy, model_entropy: of the distribution drawn from, and of the model's.
         kept_mass: the model's probability of the tokens that could be drawn.
         surprisal: of the drawn tokens under the chain.
-        certain: the share of tokens drawn from one token alone.
-        outside: the share of tokens that the chain could not have drawn, such as padding that the
-            mask forgot; they count in no surprisal.
+        certain: the share of draws with a single possible token.
+        outside: the share of tokens that the chain could not have drawn, such as unmasked padding;
+            they don't count in the surprisal.
         reward: the mean reward; None if the trainer gave none.
     """
 
@@ -39,7 +39,7 @@ class EntropyLog:
     """A log of `TrainingStep`s, one line of JSON each.
 
     Args:
-        path: the file, to which lines are added; None keeps them in memory alone.
+        path: the file, to which lines are appended; None keeps them in memory only.
 
     Example:
         >>> from corelm.testing import ToyModel

@@ -1,8 +1,8 @@
-"""Chains whose kept sets are constants, so that temperature and penalties alone are differentiated.
+"""Chains with constant kept sets, so that only temperature and penalties are differentiated.
 
-A stage that only removes tokens at the values at hand is replaced by the set that it kept. That is
-its exact derivative where the set does not change, and its set comes from corelm's kernels or from
-NumPy, which know no gradient.
+A stage that only removes tokens at the current values is replaced by the set that it kept. Its
+derivative is then exact wherever the set does not change, and the set can come from corelm's
+kernels or NumPy, which have no gradients.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from corelm_replay.layout import as_numpy
 
 
 class FixedSet(Sampler):
-    """One stage of a chain: it decides on a set, then keeps it as a constant.
+    """A stage of a chain that first decides on a set, and then keeps it as a constant.
 
     With a recorded set, the first stage that removes tokens keeps the recorded ones, and the other
     stages that only remove tokens do nothing.
@@ -63,9 +63,9 @@ def call(stage, logits, context):
         return stage(logits, context)
     try:
         result = stage(logits, context)
-    except UsageError:  # such as an unknown word
+    except UsageError:  # for example an unknown word
         raise
-    except Exception:  # such as a function of NumPy that gets another array
+    except Exception:  # for example a NumPy function on another library's array
         return None
     return result if hasattr(result, "shape") and type(result) is not np.ndarray else None
 
@@ -76,7 +76,7 @@ def only_removes(logits, result):
 
 
 def on_processor(logits):
-    """Return True for logits in the processor's memory that need no gradient and no library."""
+    """Return True for logits in the CPU's memory that need no gradient."""
     if isinstance(logits, np.ndarray):
         return True
     return not getattr(logits, "requires_grad", True) and logits.device.type == "cpu"
@@ -100,17 +100,17 @@ class FixedSets:
         self._sampler = chain
 
     def decide(self, logits, context, recorded=None, differentiated=True):
-        """Return the chain's logits for a block that needs no gradient; remember the sets.
+        """Return the chain's logits for a block without gradients; store the sets.
 
         Args:
-            logits: (n, vocabulary) with values to look at, which a compiler's tracer has not.
+            logits: (n, vocabulary) with concrete values, not a compiler's tracers.
             context: n rows.
-            recorded: (n, vocabulary) the tokens to keep; None for those that the chain keeps.
-            differentiated: `apply` follows, so the sets are remembered.
+            recorded: (n, vocabulary) the tokens to keep; None if the chain decides.
+            differentiated: True if `apply` follows, so that the sets are stored.
         """
         self.differentiated = differentiated
         self.deciding, self.applied, self.recorded = True, False, recorded
-        if recorded is None and isinstance(logits, np.ndarray):  # nothing to work around
+        if recorded is None and isinstance(logits, np.ndarray):  # NumPy needs no gradient
             return self._sampler(logits, context)
         return self._run(logits, context)
 

@@ -1,4 +1,4 @@
-"""Replay on JAX, by a gradient of its own, so that no block stays in memory."""
+"""Replay on JAX with a custom gradient, so that no block stays in memory."""
 
 from functools import partial
 
@@ -42,5 +42,5 @@ def _gradient(logits, gradient, work):
 
 @partial(jax.jit, donate_argnums=0)
 def _put(result, rows, columns, values):
-    """Write into the gradient, whose memory is given away instead of copied for each block."""
+    """Write into the gradient in place: its memory is donated instead of copied for each block."""
     return result.at[rows, columns].set(values.astype(result.dtype))

@@ -14,8 +14,8 @@ class KeptSets:
 
     Attributes:
         token_ids: (ids,) the ids of all sets, one after the other.
-        offsets: (batch, time + 1) where the set of each position starts in `token_ids`, and ends.
-            An empty set says that nothing was recorded there.
+        offsets: (batch, time + 1) the index in `token_ids` at which the set of each position
+            starts; it ends where the next one starts. An empty set means that nothing was recorded.
 
     Source: CSR arrays as in vLLM's SamplingMask, pull request 49577.
 
@@ -71,11 +71,11 @@ class KeptSets:
         return cls.of(found)
 
     def to_vllm(self):
-        """Return for each text the `sampling_mask` of vLLM's HTTP answer: lists of ids."""
+        """Return each text's `sampling_mask` in the form of vLLM's HTTP answers: lists of ids."""
         return [{"sampling_mask": text} for text in self.lists()]
 
     def to_sglang(self, logprobs):
-        """Return for each text the fields of SGLang's `meta_info`.
+        """Return each text's fields of SGLang's `meta_info`.
 
         Args:
             logprobs: (batch, time) of the drawn tokens under the chain.
@@ -136,7 +136,7 @@ class KeptSets:
                     raise UsageError(f"token {token} of row {row}, position {at} isn't in its set")
 
     def allowed(self, block, size):
-        """Return the sets of a block's positions as truth values: (n, vocabulary)."""
+        """Return the sets of a block's positions as a mask: (n, vocabulary)."""
         places = block.places
         first = self.offsets[block.rows, places]
         counts = self.offsets[block.rows, places + 1] - first

@@ -8,18 +8,18 @@ from corelm import Context
 from corelm.errors import UsageError
 
 BLOCK = 2**21
-"""Logits in a block: 8 MiB in float32, small against the logits of any trainer."""
+"""The number of logits in a block: 8 MiB in float32, little compared with a trainer's logits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some positions whose distributions are computed together.
+    """Positions whose distributions are computed together.
 
     Attributes:
         rows, columns: (n,) their places in the logits.
         tokens: (n,) the tokens drawn there.
         places: (n,) their index among the drawn tokens of their row.
-        context: what a sampler sees there, n rows.
+        context: the context of the positions, n rows.
     """
 
     rows: np.ndarray
@@ -96,7 +96,7 @@ class Layout:
         """
         limit = max(size // self.shape[2], 1)
         rows, columns = np.nonzero(self.valid)
-        if reads <= {"vocabulary"}:  # no past: positions of all rows together
+        if reads <= {"vocabulary"}:  # no context is read, so positions of all rows go together
             for first in range(0, len(rows), limit):
                 part = slice(first, first + limit)
                 past = np.empty((len(rows[part]), 0), np.int64)
@@ -129,12 +129,12 @@ class Layout:
         return Block(rows, columns, tokens, places, context)
 
     def remember(self, block, surprisal, model_surprisal):
-        """Store what the contexts of later tokens need: nats of a block's tokens, (n,) each."""
+        """Store the surprisals of a block's tokens for later contexts: (n,) nats each."""
         at = block.rows, block.context.tokens.shape[1]
         self.surprisal[at], self.model_surprisal[at] = surprisal, model_surprisal
 
     def set_history(self, surprisal, model_surprisal):
-        """Take recorded surprisals, (batch, time) nats each or None, for the contexts."""
+        """Use recorded surprisals in the contexts: (batch, time) nats each, or None."""
         for name, values in (("surprisal", surprisal), ("model_surprisal", model_surprisal)):
             if values is not None:
                 rows, at = np.nonzero(self._drawn_packed() & (self._columns >= 0))
@@ -147,7 +147,7 @@ class Layout:
 
 
 def as_numpy(array):
-    """Return numbers, or an array of any library and device, as an array of NumPy."""
+    """Convert numbers, or an array of any library and device, to a NumPy array."""
     if hasattr(array, "detach"):  # torch
         array = array.detach().cpu()
         return (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()

@@ -11,7 +11,7 @@ from corelm_replay.fixed_sets import FixedSets, token_logprobs
 from corelm_replay.layout import BLOCK, Layout, as_numpy
 
 HISTORY = frozenset({"surprisal", "model_surprisal"})
-"""What a context holds of earlier draws, which is computed on the way."""
+"""The parts of a context that depend on earlier draws, and are computed on the way."""
 
 
 def chain_logprobs(
@@ -74,7 +74,7 @@ class Replay:
 
     Args:
         chain: a sampler.
-        layout: where the tokens are.
+        layout: the `Layout` of the tokens.
         kept: `KeptSets` of a rollout, or None.
         recorded: the names of the surprisals that the layout already has.
         block: the largest number of logits in a block.
@@ -94,7 +94,7 @@ class Replay:
         return bool(self._missing)
 
     def blocks(self):
-        """Yield the blocks in an order in which each comes after its past."""
+        """Yield the blocks so that each comes after the blocks it depends on."""
         return self.layout.blocks(self.chain.reads, self._size)
 
     def rows(self, logits, block):
@@ -103,7 +103,7 @@ class Replay:
         return as_wide(logits[rows, columns])
 
     def decide(self, rows, block, differentiated=True):
-        """Return the chain's logits for a block; remember the kept sets for `apply`."""
+        """Return the chain's logits for a block; store the kept sets for `apply`."""
         recorded = None
         if self._kept is not None:
             recorded = in_library_of(rows, self._kept.allowed(block, self.layout.shape[2]))
@@ -124,7 +124,7 @@ class Replay:
         return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
 
     def traced(self, rows, block):
-        """Return ln p of a block's tokens where a compiler traces, so that no value is known."""
+        """Return ln p of a block's tokens under a compiler's tracer, without concrete values."""
         if self.reads_history or self._kept is not None:
             raise UsageError(
                 f"{self.chain} needs the values of these logits, which jax.jit hides: pass the "
@@ -147,6 +147,6 @@ class Replay:
 
 
 def as_wide(rows):
-    """Return rows in float32, or as they are in float32 and float64."""
+    """Widen narrower rows to float32; return float32 and float64 unchanged."""
     xp = array_namespace(rows)
     return rows if rows.dtype in (xp.float32, xp.float64) else xp.astype(rows, xp.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm.runs import teacher_forced
+from corelm.runs import teacher_forcing
 from corelm_replay.audit import audit
 from corelm_replay.recording import record
 
@@ -32,7 +32,7 @@ CHAINS = (
 
 
 def own_audit(model, chain, *, prompt, texts, length, seed, scorer=None):
-    """Draw texts of a model, and audit them with its own logits, read as a trainer reads them.
+    """Draw texts from a model, and audit them with its own logits, computed as by a trainer.
 
     Args:
         model: a corelm model.
@@ -57,6 +57,6 @@ def trainer_logits(model, rollouts):
         [before + drawn for before, drawn in pairs],
         [len(before) for before, _ in pairs],
     )
-    for forced in teacher_forced(model, texts, firsts):
+    for forced in teacher_forcing.teacher_forced(model, texts, firsts):
         logits[forced.texts, forced.place] = forced.logits
     return logits

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import identity_of
+from corelm.runs import identity
 from corelm_replay.recording import record
 
 FORMAT = "corelm.receipt/1"
@@ -18,7 +18,7 @@ class Receipt:
     Attributes:
         model: the name of the model, and `model_sha256` its checksum.
         chain: the sampler, as an expression.
-        seed, sample, prompt_index: what decides the uniform numbers.
+        seed, sample, prompt_index: these decide the uniform numbers.
         prompt, tokens: ids.
         logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set. The size
             is 0 where nothing was removed: engines differ in the number of impossible tokens.
@@ -54,7 +54,7 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text):
-        """Return the receipt of a document.
+        """Read a receipt from a JSON document.
 
         Raises:
             UsageError: another kind of document, or values of other types.
@@ -91,7 +91,7 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     named = isinstance(model, str)
     loaded = corelm.load(model) if named else model
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    origin = {"model": model if named else "", "model_sha256": identity_of(loaded, "")}
+    origin = {"model": model if named else "", "model_sha256": identity.identity_of(loaded, "")}
     return [
         (text, Receipt.of(rollouts, row, **origin, seed=rollouts.seed, sample=row))
         for row, text in enumerate(rollouts.texts)

@@ -1,4 +1,4 @@
-"""Rollouts with what a trainer needs of each drawn token, from corelm and from other engines."""
+"""Rollouts with the figures of each drawn token, drawn by corelm or by other engines."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import corelm
+from corelm import RandomStream
 from corelm.errors import UsageError
-from corelm.runs import encoded, fresh_seed, steps
+from corelm.runs import prompting, steps
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Layout, as_numpy
@@ -29,11 +30,12 @@ class Rollouts:
         logprobs: (batch, time) of the drawn token under the chain: what the draw used.
         model_logprobs: (batch, time) the same under the model's own distribution.
         kept_mass: (batch, time) the model's probability of the tokens that could be drawn.
-        kept_size: (batch, time) how many tokens these are.
-        entropy, model_entropy: (batch, time) nats, of what was drawn from, and of the model.
+        kept_size: (batch, time) the number of these tokens.
+        entropy, model_entropy: (batch, time) nats, of the distribution drawn from and of the
+            model's.
         kept: the tokens that could be drawn; an empty set where nothing was removed.
         texts: the text of each row; empty if unknown.
-        seed: of the draws; None if another engine drew.
+        seed: the seed of the draws; None if another engine drew.
     """
 
     chain: str
@@ -67,7 +69,7 @@ class Rollouts:
         for row, sets in enumerate(self._sets()):
             prompt, drawn = self.ids(row)
             figures = {name: getattr(self, name)[row, : len(drawn)].tolist() for name in FIGURES}
-            # JSON has no infinity: a token that the chain could not have drawn has null.
+            # JSON has no infinity: a token that the chain could not have drawn gets null.
             figures["logprobs"] = [x if x > -np.inf else None for x in figures["logprobs"]]
             rows.append({"prompt": prompt, "tokens": drawn, "sampling_mask": sets} | figures)
         whole = {"format": FORMAT, "chain": self.chain, "seed": self.seed, "rollouts": rows}
@@ -142,7 +144,7 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
         [[2.0, 2.0, 2.0]]
     """
     model = corelm.load(model) if isinstance(model, str) else model
-    seed, sampler = fresh_seed() if seed is None else seed, corelm.sampler(sampler)
+    seed, sampler = RandomStream.fresh_seed() if seed is None else seed, corelm.sampler(sampler)
     texts, rows = [], []
     for index, prompt in enumerate(prompts):
         found = [[] for _ in range(n)]
@@ -152,7 +154,7 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
             figures = figures_of(step.model_logits, step.logits, step.tokens)
             for at, sample in enumerate(step.samples.tolist()):
                 found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
-        ids = list(encoded(model.vocabulary, prompt))
+        ids = list(prompting.encoded(model.vocabulary, prompt))
         texts += [(ids, [token for token, *_ in one]) for one in found]
         rows += found
     columns = {name: [[entry[1 + i] for entry in one] for one in rows]
@@ -167,12 +169,13 @@ def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary
     """Record tokens that another engine drew under a chain, from its raw logits.
 
     With transformers, `generate(..., output_logits=True, return_dict_in_generate=True)` returns
-    them: `torch.stack(output.logits, 1)`. With a trainer's logits it records what they imply.
+    them: `torch.stack(output.logits, 1)`. With a trainer's logits, the log-probabilities are the
+        trainer's.
 
     Args:
         chain: the sampler that drew, a registered name or an expression.
-        logits, tokens, prompt_length, mask, vocabulary: as for `chain_logprobs`; `logits` are
-            those of the tokens after `prompt_length`.
+        logits, tokens, prompt_length, mask, vocabulary: as for `chain_logprobs`; `logits` belong to
+            the tokens after `prompt_length`.
 
     Returns:
         `Rollouts`, in which prompts are padded on the left.

@@ -1,11 +1,11 @@
-"""Replay on torch: one gradient for all blocks, each computed anew on the way back."""
+"""Replay on torch: one gradient for all blocks, each recomputed in the backward pass."""
 
 import torch
 from torch.autograd.function import once_differentiable
 
 
 class Replayed(torch.autograd.Function):
-    """The log-probabilities of a `Replay`."""
+    """The log-probabilities of a `Replay`, as a differentiable function."""
 
     @staticmethod
     def forward(ctx, logits, work):
@@ -23,7 +23,7 @@ class Replayed(torch.autograd.Function):
             work.decide(rows, block)
             with torch.enable_grad():
                 out = work.apply(rows.requires_grad_(), block)
-            if out.requires_grad:  # a greedy row depends on no logit
+            if out.requires_grad:  # the result of a greedy row depends on no logit
                 at = torch.from_numpy(block.rows), torch.from_numpy(block.columns)
                 after = _of_log_softmax(out.detach(), block.tokens, gradient[at])
                 (change,) = torch.autograd.grad(out, rows, after)

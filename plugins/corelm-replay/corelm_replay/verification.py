@@ -12,7 +12,7 @@ import numpy as np
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import as_model, identity_of, teacher_forced
+from corelm.runs import identity, named_models, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.recording import figures_of
 
@@ -58,7 +58,7 @@ def verify(receipt, model=None, *, tolerance=TOLERANCE):
     Raises:
         UsageError: the model is another one, or ids are outside its vocabulary.
     """
-    loaded = model_of(receipt) if model is None else as_model(model)
+    loaded = model_of(receipt) if model is None else named_models.as_model(model)
     size = len(loaded.vocabulary)
     if any(token >= size for token in (*receipt.prompt, *receipt.tokens)):
         raise UsageError(f"an id of the receipt is outside the vocabulary of {size} tokens")
@@ -81,7 +81,7 @@ def model_of(receipt):
         UsageError: the model of this name has another checksum.
     """
     loaded = corelm.load(receipt.model)
-    if identity_of(loaded, "") != receipt.model_sha256:
+    if identity.identity_of(loaded, "") != receipt.model_sha256:
         raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
                          "differs")  # fmt: skip
     return loaded
@@ -97,7 +97,7 @@ def logit_distance(receipt, model):
     Returns:
         The standard deviation of the difference of a logit; at least `SINGLE`.
     """
-    draws = replayed(receipt, as_model(model))
+    draws = replayed(receipt, named_models.as_model(model))
     ratios = [each for draw in draws if (each := draw.ratio()) is not None]
     if not ratios:
         return SINGLE
@@ -113,7 +113,7 @@ def replayed(receipt, model):
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, len(whole)), np.nan)
     nats[0, first:] = np.negative(receipt.logprobs)
-    for forced in teacher_forced(model, [whole], [first]):
+    for forced in teacher_forcing.teacher_forced(model, [whole], [first]):
         place, at = forced.place, first + forced.place
         recorded = receipt.logprobs[place], receipt.kept_mass[place], receipt.kept_size[place]
         uniform = float(stream.at(place)[0])

@@ -32,5 +32,5 @@ def check_extra(purpose: str) -> None:
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ValueError:  # its place in `sys.modules` is taken by something without a spec
+    except ValueError:  # an object without a spec is in `sys.modules` instead
         return False

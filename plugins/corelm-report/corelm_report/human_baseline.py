@@ -1,4 +1,4 @@
-"""Figures of human text under a model, which its manifest keeps for comparison."""
+"""The figures of human text under a model, stored in the model's manifest for comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.bundles import StoredVocabulary
+from corelm.bundles import vocabularies
 from corelm_report.metrics import LENGTH, TEXTS
 from corelm_report.metrics.intervals import mean_interval
 from corelm_report.metrics.sets import figures_of_sets
@@ -52,7 +52,7 @@ class Scores:
 
 
 def human_figures(
-    scores: Scores, texts: Sequence[str], vocabulary: StoredVocabulary
+    scores: Scores, texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary
 ) -> dict[str, Any]:
     """Measure human texts under the model, and by themselves.
 
@@ -63,7 +63,7 @@ def human_figures(
 
     - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
       `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
-      the model sees; intervals by bootstrap over texts.
+      the model sees; intervals over texts, as in a report.
     - `distinct_1` to `compression`: means over disjoint sets of texts. `sets` has their number,
       their `texts` and `length`: such figures depend on the size of a set. Intervals are by the
       standard error over the sets.
@@ -104,7 +104,7 @@ def _held_out(scores: Scores, unknown: int | None) -> dict[str, Any]:
 
 
 def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return True where a token has this id; nowhere if it is None."""
+    """Return True where a token has this id; all False if the id is None."""
     return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
 
 
@@ -134,7 +134,7 @@ def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the document with rounded numbers."""
+    """Round all numbers in a document."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -13,6 +13,6 @@ from corelm_report.measure.journal import lock_path
 def corelm_leftovers() -> Mapping[str, Leftovers]:
     return {
         "reports": Leftovers(r".+\.jsonl", "interrupted report", lock_path),
-        # Studies that run at once share the file, without a lock.
+        # Concurrent studies share the file, without a lock.
         "studies": Leftovers(r"units\.sqlite", "measurements of studies"),
     }

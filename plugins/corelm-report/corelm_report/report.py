@@ -5,23 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import (
-    Displayable,
-    Job,
-    as_model,
-    atomic_files,
-    choose,
-    counted,
-    label,
-    loaded_name,
-)
+from corelm.runs import atomic_files, markup, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -29,9 +20,8 @@ from corelm_report.extra import check_extra
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
-from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
 from corelm_report.plan.plan import NamedModel, plan
-from corelm_report.plan.prompt_file import Prompts
+from corelm_report.plan.settings import Settings, with_settings
 from corelm_report.render import bibtex, markdown
 from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
@@ -40,7 +30,7 @@ LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
 
-class Report(Displayable):
+class Report(markup.Displayable):
     """An entropy comparison report.
 
     Every form of it is made from one document, which follows the schema `corelm.report/4`.
@@ -176,7 +166,7 @@ class Report(Displayable):
         return pandas.DataFrame(columns(self._document, level))
 
     def __repr__(self) -> str:
-        samplers = counted(len(self._document.samplers), "sampler")
+        samplers = printable.counted(len(self._document.samplers), "sampler")
         return f"<corelm report of {samplers}: {self.summary}>"
 
     def _repr_html_(self) -> str:
@@ -192,26 +182,15 @@ class Report(Displayable):
         return to_text(self._document)
 
 
+@with_settings
 def compare(
     model: StatelessModel | str | os.PathLike[str],
     samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
-    prompts: str | Prompts | None = None,
-    n: int = N,
-    length: int = LENGTH,
-    seed: int | None = None,
-    seeds: str | Sequence[int] | None = None,
-    reference: str | Path | Sequence[str] | None = None,
-    prompts_from_reference: int | None = None,
-    contexts: int = CONTEXTS,
-    match: str | Sequence[str] = (),
-    against: str | Sampler | Decoder | None = None,
-    metrics: str | Sequence[str] = (),
-    texts: int | str = TEXTS,
-    scorer: StatelessModel | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    **settings: Unpack[Settings],
 ) -> Report:
     """Compare samplers on one model.
 
@@ -275,19 +254,15 @@ def compare(
         ['greedy', 'temperature(t=0.5)']
     """
     check_extra("a report")
-    own = _named(model)
-    asked = plan(
-        own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        seeds=seeds,
-        reference=reference, prompts_from_reference=prompts_from_reference,
-        contexts=contexts, match=match, against=against, metrics=metrics,
-        texts=texts, scorer=None if scorer is None else _named(scorer),
-    )  # fmt: skip
+    own, given = _named(model), dict[str, Any](settings)
+    scorer = given.pop("scorer", None)
+    second = None if scorer is None else _named(scorer)
+    asked = plan(own.model, own.name, samplers, second, **given)
 
-    def jobs() -> list[Job]:
+    def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with choose(workers, scheduler).opened(asked.models, jobs) as opened:
+    with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
         return Report.of_run(run.document().to_dict())
 
@@ -311,8 +286,11 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
 def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
     if isinstance(model, str | os.PathLike):
-        return NamedModel(load(model), label(os.fspath(model)))
-    return NamedModel(as_model(model), label(loaded_name(model) or type(model).__name__))
+        return NamedModel(load(model), named_models.label(os.fspath(model)))
+    return NamedModel(
+        named_models.as_model(model),
+        named_models.label(named_models.loaded_name(model) or type(model).__name__),
+    )
 
 
 def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:

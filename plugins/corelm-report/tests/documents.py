@@ -12,7 +12,7 @@ from corelm_report.document import content
 
 import corelm
 from corelm import Decoder, Sampler
-from corelm.runs import Endings, Texts, strategy
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 Document = dict[str, Any]
@@ -116,7 +116,7 @@ def texts(
     prompt: str, sampler: str | Sampler | Decoder, length: int, seed: int = 1, **more: Any
 ) -> Texts:
     """Return the texts of a run, of which a test draws some samples."""
-    return Texts(prompt, strategy(sampler), length, 1, seed, Endings(), **more)
+    return Texts(prompt, Strategy.of(sampler), length, 1, seed, Endings(), **more)
 
 
 def every_number(document: Document, number: float) -> Document:

@@ -54,6 +54,17 @@ def test_a_study_is_run_twice_shown_and_compared(run, study, tmp_path):
     assert "The same settings, data, versions and code made both." in compared.out
 
 
+def test_results_of_an_edited_study_are_said_to_be_older(run, study):
+    study.write_text(STUDY.replace("samples = 12", "samples = 2").replace('"p_values"', '"csv"'))
+    assert run("study", "run", "study.toml").code == 0
+    assert "older" not in run("study", "show", "study.toml").err
+    study.write_text(study.read_text().replace("length = 6", "length = 7"))
+    shown = run("study", "show", "study.toml")
+    assert shown.code == 0
+    assert "these results are older than study.toml (length" in shown.err
+    assert "run the study again" in shown.err
+
+
 def test_a_pilot_says_how_many_texts_a_difference_needs(run, study, tmp_path):
     done = run("study", "plan", "study.toml", "--difference", "0.1", "--figure", "surprisal")
     assert done.code == 0

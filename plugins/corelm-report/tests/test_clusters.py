@@ -81,7 +81,7 @@ def test_the_command_and_a_study_read_the_clusters(tmp_path, run):
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "study.toml").write_text('samplers = ["greedy"]\nprompts = "prompts.jsonl"')
     study = read_study(tmp_path / "study.toml")
-    assert study.prompts["the 3"] == "document 1"
+    assert study.report["prompts"]["the 3"] == "document 1"
     json.dumps(study.settings())
     file = tmp_path / "report.json"
     place = str(tmp_path / "prompts.jsonl")

@@ -333,7 +333,9 @@ def test_the_division_of_the_work_changes_nothing(monkeypatch):
     asked = {"samplers": ["temperature(t=0.5)", "mirostat"], "n": 6, "reference": TEXTS}
     whole = compare(**asked)
     monkeypatch.setattr(run, "UNIT", 1)
-    monkeypatch.setattr(run, "batches", lambda n: (range(i, i + 1) for i in range(n)))
+    monkeypatch.setattr(
+        run.ContinuousBatch, "batches", lambda n: (range(i, i + 1) for i in range(n))
+    )
     assert same(whole, compare(**asked))
 
 

@@ -12,7 +12,7 @@ from corelm_report.metrics.sets import subsets
 from corelm_report.metrics.text_figures import distinct
 
 import corelm
-from corelm.runs import Endings, Texts, strategy
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 OF_SETS = {"distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression"}
@@ -21,7 +21,7 @@ LENGTH = 20
 
 def texts(expression, n, seed=1):
     """Texts of the toy model."""
-    run = Texts("the", strategy(expression), LENGTH, n, seed, Endings())
+    run = Texts("the", Strategy.of(expression), LENGTH, n, seed, Endings())
     return draw(ToyModel(), run, range(n))
 
 

@@ -79,7 +79,7 @@ def test_few_prompts_have_no_part_and_documents_have_their_name(empty):
     clusters = [f"document {i // 4}" for i in range(32)]
     document = of_variances(empty, 32, 8, found, clusters)
     assert error_parts(document).design.prompts == 8
-    assert "choice of documents" in error_sentences(document)[0]
+    assert "choice of clusters" in error_sentences(document)[0]
 
 
 def test_a_report_has_the_sentence_and_one_without_variances_none(empty):

@@ -20,7 +20,7 @@ from corelm.errors import SamplerError
 from corelm.generation.endings import Endings
 from corelm.generation.generate import BATCH, Texts
 from corelm.models.word_vocabulary import WordVocabulary
-from corelm.registry.strategies import Strategy, strategy
+from corelm.registry.strategies import Strategy
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)
@@ -372,7 +372,7 @@ def test_a_huge_perplexity_is_finite():
 @pytest.mark.parametrize("sampler", ["temperature(t=0.7)", "mirostat(tau=2)", "greedy"])
 def test_prompts_of_different_lengths_in_one_batch_have_their_records_alone(sampler):
     prompts = ["the", "the mat and the dog", "the cat", "and"]
-    texts = Texts("", strategy(sampler), 10, 7, 3, Endings())
+    texts = Texts("", Strategy.of(sampler), 10, 7, 3, Endings())
     [batch] = texts.batches(prompts, independent=True)
     alone = [
         record
@@ -385,7 +385,7 @@ def test_prompts_of_different_lengths_in_one_batch_have_their_records_alone(samp
 
 
 def test_a_sampler_that_fails_among_several_prompts_is_named():
-    texts = Texts("", strategy("temperature(t=0.7)"), 10, 2, 3, Endings())
+    texts = Texts("", Strategy.of("temperature(t=0.7)"), 10, 2, 3, Endings())
     [batch] = texts.batches(["the", "the dog sat"])
     broken = [(replace(part, strategy=Strategy(Restores())), samples) for part, samples in batch]
     with pytest.raises(SamplerError, match="restored token"):

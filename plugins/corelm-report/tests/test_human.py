@@ -8,9 +8,9 @@ import pytest
 from documents import TEXTS, carrier, compare
 
 import corelm
-from corelm.bundles import corpus
+from corelm.bundles import corpora
 from corelm.errors import DataError, UsageError
-from corelm.runs import digest_of_texts
+from corelm.runs import identity
 from corelm.testing import ToyModel
 
 
@@ -116,10 +116,10 @@ def reviews(home, model):
 
 @pytest.mark.parametrize("name", ["fables.txt", "train.txt", "list", "folder"])
 def test_texts_that_the_model_was_trained_on_are_noted(tmp_path, name):
-    split = corpus(TEXTS, 0.25)
+    split = corpora.corpus(TEXTS, 0.25)
     model = ToyModel()
     training = {"corpus": "fables.txt", "held_out": 0.25}
-    training["texts_digest"] = digest_of_texts(split.train)
+    training["texts_digest"] = identity.digest_of_texts(split.train)
     whole, learned = tmp_path / "fables.txt", tmp_path / "train.txt"
     whole.write_text("\n".join(TEXTS))
     learned.write_text("\n".join(split.train))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from corelm_report.measure.human_halves import halves
+from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.human_halves import halves, human_against_human
+from corelm_report.plan.plan import plan
 
 import corelm
+from corelm.registry.offers import Offer, Source
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 WORDS = ["cat", "dog", "mat", "sat", "ran", "saw"]
@@ -65,3 +71,38 @@ def test_too_few_human_texts_have_no_row():
         ToyModel(), ["greedy"], prompts="the", n=2, length=4, reference=people(15)
     ).to_dict()
     assert "human_halves" not in document
+
+
+class Shared(corelm.HumanMetric):
+    """The share of the words of texts that human texts have too."""
+
+    meaning = "the share of words that human texts have"
+
+    def compare(self, texts, human, model):
+        known = {word for text in human for word in text.split()}
+
+        def figure(rows):
+            words = [word for i in rows for word in texts[i].split()]
+            return sum(word in known for word in words) / len(words)
+
+        return figure
+
+
+def test_a_metric_that_compares_with_human_text_reads_the_other_half():
+    """Each half has a word of its own in every text, so they share all but one of ten words."""
+    asked = plan(ToyModel(), "toy", ["greedy"], prompts="the", n=8, length=9)
+    offer = Offer("shared", Shared(), Source("corelm-shared", "1", "shared"))
+    texts = Texts(
+        "the", Strategy(corelm.sampler("uniform")), length=9, n=32, seed=1, endings=Endings()
+    )
+    records = draw(ToyModel(), texts, range(32))
+    for record, text in zip(records, people(32), strict=True):
+        record["tokens"] = [WORDS.index(word) for word in text.split()[1:]]
+        record["text"] = text
+    first, _ = halves([record["tokens"] for record in records])
+    for i, record in enumerate(records):
+        record["text"] += " one" if i in first else " two"
+    found = human_against_human(replace(asked, metrics=(offer,)), records, [], None)
+    assert found.generated_texts.figures["corelm-shared:shared"] == pytest.approx(10 / 11)
+    # It is a distance already, so it has no difference.
+    assert "corelm-shared:shared" not in found.differences.generated_texts

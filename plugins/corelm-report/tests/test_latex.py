@@ -11,6 +11,9 @@ import pytest
 from corelm_report.render.latex import GAP, WIDTH, escaped, to_latex
 from documents import BACKWARDS, EVIL, TEXTS, compare, typed
 
+import corelm
+from corelm.testing import ToyModel
+
 MINIMAL = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs}
@@ -22,10 +25,10 @@ COMMANDS = {
     "begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule", "texttt",
     "multicolumn", "dagger", "textbackslash", "textasciitilde", "textasciicircum", "textbar",
     "textless", "textgreater", "textquotedbl", "textasciigrave", "textquotesingle", "infty",
-    "times", "dots", "usepackage", "footnotesize", "setlength", "tabcolsep",
+    "times", "dots", "pm", "usepackage", "footnotesize", "setlength", "tabcolsep",
 }  # fmt: skip
 """Every command that a table may have."""
-LETTERS = "".join(map(chr, range(32, 127))) + "éßŁ−∞–—×…中\u202e😀"  # noqa: RUF001
+LETTERS = "".join(map(chr, range(32, 127))) + "éßŁ−∞–—×±…中\u202e😀"  # noqa: RUF001
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +128,8 @@ def test_it_is_as_wide_as_a_page():
     cells = [re.split(r" (?<!\\)& ", row.removesuffix(r" \\")) for row in rows(table)]
     plain = [[re.sub(r"\\texttt|\$\^.*?\$|[{}\\]", "", each) for each in row] for row in cells]
     widths = [
-        max(len(each.replace("--", "-")) for each in column) for column in zip(*plain, strict=True)
+        max(len(each.replace("--", "-").replace("$pm$", "+")) for each in column)
+        for column in zip(*plain, strict=True)
     ]
     assert sum(widths) + GAP * (len(widths) - 1) <= WIDTH
     assert cells[0][:3] == ["sampler", "entropy", "surprisal"]
@@ -149,3 +153,33 @@ def test_tex_accepts_it(engine: str, report, tmp_path: Path):
     done = subprocess.run([engine, *options, "paper.tex"], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_a_table_compiles_in_a_paper(tmp_path):
+    """With pdfTeX, the label chosen and referred to, and the methods cited with BibTeX."""
+    if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
+        pytest.skip("pdflatex and bibtex are not installed")
+    report = corelm.compare(ToyModel(), ["greedy", "top_p(p=0.9)"], prompts="the", n=16, length=8)
+    (tmp_path / "table.tex").write_text(report.to_latex(label="tab:mine"))
+    (tmp_path / "refs.bib").write_text(report.bibtex)
+    (tmp_path / "paper.tex").write_text(PAPER)
+    for command in (LATEX, ("bibtex", "paper"), LATEX, LATEX):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "undefined" not in done.stdout
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+LATEX = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex")
+PAPER = r"""
+\documentclass[twocolumn]{article}
+\usepackage{booktabs}
+\usepackage[T1]{fontenc}
+\begin{document}
+Table~\ref{tab:mine} compares samplers. \nocite{*}
+\input{table.tex}
+\bibliographystyle{plain}
+\bibliography{refs}
+\end{document}
+"""

@@ -70,7 +70,7 @@ def test_a_sampler_that_was_not_matched():
     [
         (number, 4.17, (4.09, 4.26), ("±0.09",)),  # the farther end
         (number, 4.17, (4.09, 4.40), ("+0.23", "\N{MINUS SIGN}0.08")),
-        (number, 4.17, (4.17, 4.17), ()),
+        (number, 4.17, (4.17, 4.17), ("±0",)),
         (number, 4.17, (4.2, 4.4), ("4.20\N{EN DASH}4.40",)),  # outside
         (number, 1234.0, (1134.0, 1334.0), ("±100",)),
         (share, 0.5, (0.4, 0.6), ("±10.0",)),

@@ -45,7 +45,8 @@ def test_a_report_that_keeps_more_texts_is_the_same():
 def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
     given = []
     monkeypatch.setattr(
-        "corelm_report.plan.plan.Job.of", lambda *parts, **named: given.append(parts) or parts
+        "corelm_report.plan.plan.scaling.Job.of",
+        lambda *parts, **named: given.append(parts) or parts,
     )
     other = NamedModel(ToyModel(end=False), "other")
     of(scorer=other).jobs("toy", "other", "cpu", "float32")

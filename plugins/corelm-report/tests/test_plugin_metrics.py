@@ -69,7 +69,7 @@ def report() -> corelm.Report:
     plugins = Registry([])
     plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "registry", lambda: plugins)
+        patch.setattr(plan.plugins, "registry", lambda: plugins)
         return corelm.compare(
             ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=25, length=12,
             reference=5 * PEOPLE,
@@ -186,7 +186,7 @@ def offer(monkeypatch):
         plugins = Registry([])
         hook = corelm.hookimpl(lambda: metrics)
         plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
-        monkeypatch.setattr(plan, "registry", lambda: plugins)
+        monkeypatch.setattr(plan.plugins, "registry", lambda: plugins)
 
     return offer_metrics
 
@@ -314,7 +314,7 @@ def test_a_condition_names_them_by_either_name(document, name):
 def test_an_unknown_name_suggests(monkeypatch):
     plugins = Registry([])
     plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
-    monkeypatch.setattr(plan, "registry", lambda: plugins)
+    monkeypatch.setattr(plan.plugins, "registry", lambda: plugins)
     with pytest.raises(UnknownNameError, match="no metric 'per_txt'; did you mean 'per_text'"):
         corelm.compare(ToyModel(), ["greedy"], metrics="per_txt")
     with pytest.raises(UsageError, match="a metric is the name of one, such as 'mattr', not 3"):

@@ -14,6 +14,7 @@ from typing import Any
 from corelm import Generation, TokenRecord
 from corelm.runs import Strategy
 from corelm_serve.models import ServedModel
+from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Job, Written
 from corelm_serve.tables import Column
 from corelm_serve.tool_calls import CallFormat, CallReader
@@ -180,6 +181,9 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
         "logprobs": None,
         "corelm": about_text(text, written.entropies[at], call.is_masked),
     }
+    if job.record is not None:
+        found = rollout(job.ids, written.recorded[at], job.record == SETS)
+        choice["corelm"]["rollout"] = found
     if call.is_chat:
         choice |= _message(call, text)
     else:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corelm.errors import CorelmError
-from corelm.runs import did_you_mean
+from corelm.runs import printable
 from corelm_serve import endpoints
 from corelm_serve.endpoints import Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
@@ -122,7 +122,7 @@ async def _http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 404:
         paths = [spec.path.replace(":path", "") for spec in ROUTES]
-        hint = did_you_mean(request.url.path, paths)
+        hint = printable.did_you_mean(request.url.path, paths)
         message = f"there is no such path{hint} (there are: {', '.join(paths)})"
         return error_response(ApiError(message, 404, code="not_found"))
     message = error.detail

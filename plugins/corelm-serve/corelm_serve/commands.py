@@ -10,7 +10,7 @@ import typer
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import label
+from corelm.runs import named_models
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
@@ -118,6 +118,8 @@ def loaded(
     names: list[str], device: str | None, dtype: str | None
 ) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
+    from corelm_serve import engine_thread
+
     found: dict[str, corelm.LanguageModel] = {}
     for given in names:
         name, equals, model = given.partition("=")
@@ -127,7 +129,7 @@ def loaded(
             raise UsageError(f"--model {given} has an empty side; write NAME=MODEL, or the model")
         if name in found:
             raise UsageError(f"two models are called {name}; name one with NAME={model}")
-        found[name] = corelm.load(model, device=device, dtype=dtype)
+        found[name] = engine_thread.load(model, device, dtype)
     return found
 
 
@@ -138,7 +140,7 @@ def source_of(given: str) -> str:
 
 def _public_name(model: str) -> str:
     """Return the name of a model in requests: the last part of a path."""
-    scheme, colon, rest = label(model).rpartition(":")
+    scheme, colon, rest = named_models.label(model).rpartition(":")
     last = rest.replace(os.sep, "/").rstrip("/").rpartition("/")[2]
     return last if "/" in rest or not colon else f"{scheme}{colon}{last}"
 

@@ -1,17 +1,19 @@
-"""The masks that keep a text to the shape that a request asks for; corelm-grammar makes them."""
+"""Masks that hold a text to the format a request asks for, made by corelm-grammar."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import corelm
 from corelm import Mask, Sampler
 from corelm.errors import CorelmError
-from corelm.runs import Strategy, parts, registry
+from corelm.runs import Strategy, plugins
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel
 from corelm_serve.requests.chat import ChatRequest
+from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.sampling import Sampling
 from corelm_serve.requests.trials import try_sampler
 from corelm_serve.tool_calls import CallFormat
@@ -21,7 +23,7 @@ PACKAGE = "corelm-grammar"
 
 def has_masks(strategy: Strategy) -> bool:
     """Return True if a sampler, or one inside it, is a mask."""
-    return any(isinstance(part, Mask) for part in parts(strategy.sampler))
+    return any(isinstance(part, Mask) for part in plugins.parts(strategy.sampler))
 
 
 def with_format(strategy: Strategy, request: Sampling) -> Strategy:
@@ -55,12 +57,30 @@ def with_tools(
     optional = request.tool_choice in (None, "auto")
     several = request.parallel_tool_calls and (optional or request.tool_choice == "required")
     grammar = form.grammar(tools, optional=optional, several=several)
-    return _constrained(strategy, "lark", "tools", grammar=grammar), form
+    try:
+        return _constrained(strategy, "lark", "tools", grammar=grammar), form
+    except ApiError:
+        _check_schemas(tools)
+        raise
+
+
+def _check_schemas(tools: Sequence[Tool]) -> None:
+    """Raise an error that names the tool whose schema is at fault, if one is by itself."""
+    for tool in tools:
+        function = tool.function
+        try:
+            corelm.sampler("json_schema", schema=json.dumps(function.schema))
+        except CorelmError as error:
+            message = f"parameters of {function.name}: {error}"
+            raise ApiError(message, param="tools", code="invalid_value") from error
 
 
 def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -> Strategy:
-    """Return a strategy behind a mask, which comes first: it limits what the model says."""
-    if name not in {offer.name for offer in registry().offers("corelm_samplers")}:
+    """Put a mask before a strategy, so that it acts on the model's own distribution.
+
+    Where the chain has masks of its own, the mask also comes last: the last one is never broken.
+    """
+    if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
         message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
         raise ApiError(message, param=param, code="unsupported")
     try_sampler(param, name, parameters)
@@ -68,4 +88,5 @@ def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -
         mask: Sampler = corelm.sampler(name, **parameters)
     except CorelmError as error:
         raise as_api_error(error, param) from error
-    return Strategy(mask | strategy.sampler, strategy.decoder)
+    chain = mask | strategy.sampler
+    return Strategy(chain | mask if has_masks(strategy) else chain, strategy.decoder)

@@ -20,12 +20,15 @@ from corelm_serve.exchange import ClientGoneError, Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
+from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
+from corelm_serve.requests.play import SendRequest
 from corelm_serve.requests.trials import is_plain
 from corelm_serve.responses import EventResponse, SlicedResponse, count_tokens, json_response
+from corelm_serve.security import STUDENT
 from corelm_serve.service import Service
 
 SMALL = 2**14
@@ -180,8 +183,10 @@ async def play_file(request: Request) -> Response:
 
 async def play_samplers(request: Request) -> Response:
     """List the samplers and their parameters."""
-    models = service_of(request).models
-    return json_response(await in_thread(request, play_answers.samplers, models))
+    service = service_of(request)
+    found = await in_thread(request, play_answers.samplers, service.models)
+    role = "student" if STUDENT in request.scope else "teacher"
+    return json_response(found | {"role": role if service.classroom else None})
 
 
 async def play_chain(request: Request) -> Response:
@@ -204,6 +209,32 @@ async def play_next(request: Request) -> Response:
 async def play_write(request: Request) -> Response:
     """Draw tokens."""
     return json_response(await _worked(request, play_answers.write, await read_body(request)))
+
+
+async def play_class(request: Request) -> Response:
+    """Return what the teacher of a class has sent; to the teacher also how to join."""
+    classroom = _classroom(request)
+    is_student = STUDENT in request.scope
+    return json_response(classroom.for_students() if is_student else classroom.for_teacher())
+
+
+async def play_send(request: Request) -> Response:
+    """Send a state of the page to all students."""
+    classroom = _classroom(request)
+    classroom.send(SendRequest.read(await read_body(request)).state)
+    return json_response(classroom.for_students())
+
+
+def _classroom(request: Request) -> Classroom:
+    """Return the class of the server.
+
+    Raises:
+        ApiError: it has none.
+    """
+    classroom = service_of(request).classroom
+    if classroom is None:
+        raise ApiError("this server has no class; start it with corelm play --class", 404)
+    return classroom
 
 
 async def play_picture(request: Request) -> Response:

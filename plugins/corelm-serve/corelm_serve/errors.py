@@ -6,7 +6,7 @@ from typing import Any
 
 from corelm import CorelmError, Sampler
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, SettingsError, UsageError
-from corelm.runs import one_line, reason_of
+from corelm.runs import printable
 
 TYPES = {
     400: "invalid_request_error",
@@ -47,7 +47,7 @@ class ApiError(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = one_line(message)[:LONGEST]
+        self.message = printable.one_line(message)[:LONGEST]
         self.status, self.param, self.code = status, param, code
         self.headers = headers or {}
 
@@ -110,4 +110,4 @@ def ended_by(error: BaseException) -> ApiError:
 
 def line_of(error: BaseException) -> str:
     """Return an error on one line, for the log."""
-    return reason_of(error)
+    return printable.reason_of(error)

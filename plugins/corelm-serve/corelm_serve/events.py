@@ -11,6 +11,7 @@ from corelm import TokenRecord
 from corelm_serve.answers import Call, about_tokens, reason_of
 from corelm_serve.errors import as_api_error
 from corelm_serve.json_parts import encode, parts
+from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
 from corelm_serve.tables import Column
@@ -35,6 +36,7 @@ class Stream:
         self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
         self._columns: dict[tuple[int, int], Column] = {}
         self._readers: dict[tuple[int, int], CallReader] = {}
+        self._begun = set[tuple[int, int]]()  # texts whose first part of a rollout was sent
         self._costs: defaultdict[tuple[int, int], float] = defaultdict(float)
         self._is_first = True
         self.drawn = 0
@@ -108,6 +110,11 @@ class Stream:
             "entropy": piece.entropies,
             **about_tokens(piece.records, self._call.is_masked),
         }
+        if job.record is not None:
+            prompt = job.ids if key not in self._begun else []
+            self._begun.add(key)
+            found = rollout(prompt, piece.recorded, job.record == SETS)
+            choice["corelm"]["rollout"] = found
         if self._call.is_masked:
             self._costs[key] += constraint_cost(piece.records)
         if piece.finish_reason is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corelm import LanguageModel
-from corelm.runs import did_you_mean, encoded, shown
+from corelm.runs import printable, prompting
 from corelm_serve.errors import ApiError
 
 
@@ -37,7 +37,7 @@ class ServedModel:
                 a text.
         """
         vocabulary = self.model.vocabulary
-        ids = encoded(vocabulary, prompt) if isinstance(prompt, str) else list(prompt)
+        ids = prompting.encoded(vocabulary, prompt) if isinstance(prompt, str) else list(prompt)
         size = len(vocabulary)
         if wrong := [i for i in ids if i >= size]:
             message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"
@@ -57,8 +57,12 @@ def find(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
     if name is None and len(models) == 1:
         return next(iter(models.values()))
     if name is None or name not in models:
-        hint = did_you_mean(name or "", models)
-        what = "model is missing" if name is None else f"there is no model {shown(name)}{hint}"
+        hint = printable.did_you_mean(name or "", models)
+        what = (
+            "model is missing"
+            if name is None
+            else f"there is no model {printable.shown(name)}{hint}"
+        )
         message = f"{what} (there are: {', '.join(models)})"
         raise ApiError(message, 404 if name else 400, param="model", code="model_not_found")
     return models[name]

@@ -1,4 +1,4 @@
-"""From the body of a request to its jobs."""
+"""Turn the body of a request into jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from corelm import CorelmError
 from corelm.abilities import render_chat
-from corelm.runs import Strategy, parts
+from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
@@ -113,8 +113,8 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
 
 
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
-    """Do what samplers would do at the first token, where other texts would wait for it."""
-    for part in parts(strategy.sampler):
+    """Prepare stages in advance, so that other texts needn't wait at the first token."""
+    for part in plugins.parts(strategy.sampler):
         work = getattr(part, "prepare", None)  # of corelm-grammar's
         if callable(work):
             work(served.model.vocabulary, ids)
@@ -130,6 +130,8 @@ def make_job(
         strategy,
         endings=request.endings(),
         unknown=request.unknown,
+        record=request.record,
+        most_ids=limits.entries,
         streamed=request.stream,
         tell=tell,
         deadline=time.monotonic() + limits.seconds,
@@ -138,7 +140,7 @@ def make_job(
 
 
 def check_work(jobs: list[Job], limits: Limits) -> None:
-    """Raise if all jobs of a request together are too much for one."""
+    """Raise if the jobs of a request are together too much for one request."""
     check_at_most("prompt", sum(len(job.ids) for job in jobs), limits.total, "tokens in all")
     check_at_most("n", sum(job.samples * job.length for job in jobs), limits.total, "tokens in all")
     entries = sum(
@@ -146,11 +148,12 @@ def check_work(jobs: list[Job], limits: Limits) -> None:
         for job in jobs
         if job.tables is not None
     )
+    entries += sum(7 * job.samples * job.length for job in jobs if job.record is not None)
     check_at_most("logprobs", entries, limits.entries, "numbers in all")
 
 
 def check_at_most(name: str, value: int, largest: int, things: str) -> None:
-    """Raise if a request wants more than this server does for one."""
+    """Raise if a value exceeds the server's limit per request."""
     if value > largest:
         message = f"{name} may have at most {largest:,} {things} here, not {value:,}"
         raise ApiError(message, param=name, code="too_large")

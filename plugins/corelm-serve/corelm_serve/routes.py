@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request
-from corelm_serve.requests.play import ChainRequest, NextRequest, PictureRequest, WriteRequest
+from corelm_serve.requests.play import (
+    ChainRequest,
+    NextRequest,
+    PictureRequest,
+    SendRequest,
+    WriteRequest,
+)
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
 
@@ -51,6 +57,9 @@ ROUTES = (
               PictureRequest),
     RouteSpec("POST", "/api/write", "play_write", "Draw tokens from a place in a text on",
               WriteRequest),
+    RouteSpec("GET", "/api/class", "play_class", "Return what the teacher of a class has sent"),
+    RouteSpec("POST", "/api/class", "play_send", "Send a state of the page to a class",
+              SendRequest),
     RouteSpec("GET", "/play", "play", "Return the page of `corelm play`"),
     RouteSpec("GET", "/play/{file}", "play_file", "Return a file of the page"),
     RouteSpec("GET", "/health", "health", "Say that the server answers", open=True),

@@ -16,7 +16,7 @@ from corelm.filters import likeliest_tokens
 from corelm.runs import ModelLogits
 
 MEMORY = 2**26
-"""Bytes of logits at a time."""
+"""The most bytes of logits at a time."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Scores:
     """The log-probabilities of the tokens of a prompt, in nats.
 
     Attributes:
-        tokens: of each token; None for a first token that nothing comes before.
+        tokens: the log-probability of each token; None for a first token with nothing before it.
         ids: for each token, the likeliest tokens at its place.
         top: their log-probabilities.
     """
@@ -42,7 +42,7 @@ class Scores:
             self.top.append(row[ids])
 
     def add_first(self) -> None:
-        """Add a first token that nothing comes before."""
+        """Add a first token that has nothing before it."""
         self.tokens.append(None)
         self.ids.append(np.empty(0, np.int32))
         self.top.append(np.empty(0))
@@ -74,7 +74,7 @@ def score(
     if ids[0] == start:  # the model puts it there itself
         text = text[1:]
     first = 1 if start is None else 0
-    # Each block gives the logits after its tokens; the last ones belong to the next block.
+    # A block gives the logits after each of its tokens; the last ones belong to the next block.
     session = model.start(text[None, :first])
     before = session.next_logits()[:1]
     while first < len(text):
@@ -92,7 +92,7 @@ def fits_together(model: LanguageModel, lengths: Sequence[int], size: int) -> bo
 
     Args:
         model: the language model.
-        lengths: the number of tokens of each.
+        lengths: the number of tokens of each prompt.
         size: the largest number of tokens, padding included.
     """
     most = min(size, MEMORY // (4 * len(model.vocabulary)))
@@ -152,6 +152,6 @@ def read_block(session: Any, block: np.ndarray) -> Array:
 
 
 def likeliest(row: np.ndarray, count: int) -> list[int]:
-    """Return the ids of the likeliest tokens, fewer where fewer are possible; 0 asks for none."""
+    """Return the ids of the `count` likeliest tokens, or of all possible ones if fewer."""
     ids: list[int] = likeliest_tokens(row, count).tolist() if count else []
     return ids

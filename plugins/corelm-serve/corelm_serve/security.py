@@ -16,8 +16,9 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corelm.errors import UsageError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_serve.errors import ApiError
+from corelm_serve.play.classroom import JOIN, Classroom
 from corelm_serve.responses import error_response
 from corelm_serve.routes import ROUTES
 
@@ -39,6 +40,15 @@ command printed when it started last. To keep your text, copy what comes after t
 this address to the end of the new one, in place of what comes after its <code>#</code>.</p>
 </html>
 """
+JOINING, STYLE = "/join", "/play/shared.css"
+STUDENT = "corelm_student"
+"""The key of a request's scope that says that a student makes it."""
+OF_STUDENTS = frozenset(
+    {("GET", path) for path in ("/play", "/api/samplers", "/v1/models", "/api/class")}
+    | {("POST", f"/api/{name}") for name in ("chain", "next", "write", "picture")}
+    | {("POST", "/tokenize")}
+)
+"""The requests that the live page makes."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGES = ("/", "/play")
 """The pages whose URL may have the token."""
@@ -56,6 +66,7 @@ class Access:
             name that points here by DNS rebinding is no address.
         token: the token; None for none.
         origins: other origins whose pages may ask, each whole.
+        classroom: lets students use the live page; None for no class.
     """
 
     hosts: frozenset[str]
@@ -63,6 +74,7 @@ class Access:
     any_address: bool = False
     token: str | None = None
     origins: frozenset[str] = frozenset()
+    classroom: Classroom | None = None
 
     @classmethod
     def to(
@@ -188,10 +200,46 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["path"] in OPEN:
             return None
-        if scope["path"] in PAGES and (given := _query_token(scope)):
+        if scope["path"] in PAGES and (given := _query(scope, "token")):
             return self._exchange(scope["path"], given)
-        self._access.check_token(headers)
+        if self._access.classroom is None:
+            self._access.check_token(headers)
+            return None
+        return self._check_in_class(scope, headers, self._access.classroom)
+
+    def _check_in_class(
+        self, scope: Scope, headers: Headers, classroom: Classroom
+    ) -> ASGIApp | None:
+        """Admit the teacher to everything, and students to the live page."""
+        if scope["path"] == JOINING:
+            return self._join(scope, classroom)
+        if scope["path"] == STYLE:
+            return None
+        try:
+            self._access.check_token(headers)
+        except ApiError:
+            if not classroom.is_student(_cookie(headers, f"{self._access.cookie}_class")):
+                if scope["path"] == "/play":
+                    return RedirectResponse(JOINING, 303)
+                raise
+            scope[STUDENT] = True
+            if (scope["method"], scope["path"]) not in OF_STUDENTS and not _is_page_file(scope):
+                message = "students use the live page alone"
+                raise ApiError(message, 403, code="not_for_students") from None
         return None
+
+    def _join(self, scope: Scope, classroom: Classroom) -> ASGIApp:
+        """Give a student's cookie for the code of the class."""
+        given = _query(scope, "code")
+        if not given:
+            return HTMLResponse(JOIN.format(""))
+        token = classroom.join(given, (scope.get("client") or ("",))[0])
+        if token is None:
+            return HTMLResponse(JOIN.format("That is not the code on the wall."), 403)
+        response = RedirectResponse("/play", 303)
+        name = f"{self._access.cookie}_class"
+        response.set_cookie(name, token, httponly=True, samesite="strict")
+        return response
 
     def _exchange(self, page: str, given: str) -> ASGIApp:
         """Give a cookie for the token in the URL, which the redirect leaves out."""
@@ -223,7 +271,7 @@ def origin_of(text: str) -> str:
         raise UsageError(f"--allow-origin {text} would be {reason}; name each origin")
     found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", text.lower())
     if found is None:
-        message = f"--allow-origin must be such as https://example.org, not {shown(text)}"
+        message = f"--allow-origin must be such as https://example.org, not {printable.shown(text)}"
         raise UsageError(message)
     scheme, host, port = found.groups()
     is_default = port in (None, ":80" if scheme == "http" else ":443")
@@ -270,6 +318,10 @@ def _cookie(headers: Headers, name: str) -> str:
     return str(found.value) if found is not None else ""
 
 
-def _query_token(scope: Scope) -> str:
-    given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
+def _query(scope: Scope, name: str) -> str:
+    given = parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])
     return str(given[0])
+
+
+def _is_page_file(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and str(scope["path"]).startswith("/play/")

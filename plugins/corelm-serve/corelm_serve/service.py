@@ -10,6 +10,7 @@ from corelm import LanguageModel
 from corelm_serve.answers import Call
 from corelm_serve.metrics import Metrics
 from corelm_serve.models import ServedModel
+from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.settings import Limits
@@ -22,6 +23,7 @@ class Service:
         models: the models, by the names that requests use.
         limits: the bounds.
         log_texts: write the bodies of requests into the log.
+        classroom: what the students and the teacher of a class share; None for no class.
         sources: the models as `--model` takes them, which clients may then read.
     """
 
@@ -31,9 +33,11 @@ class Service:
         limits: Limits | None = None,
         log_texts: bool = False,
         sources: Mapping[str, str] | None = None,
+        classroom: Classroom | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.log_texts = log_texts
+        self.classroom = classroom
         self.models = {
             name: ServedModel(name, model, source=(sources or {}).get(name))
             for name, model in models.items()

@@ -16,15 +16,15 @@ IMPOSSIBLE = -9999.0
 """The log-probability of an impossible token, as OpenAI writes it: JSON has no infinity."""
 
 SPACES = 64
-"""Characters between two tokens, such as spaces or an unknown word, that are skipped at most."""
+"""The most characters to skip between two tokens, such as spaces or an unknown word."""
 LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
-"""Only these, so that no character changes its place."""
+"""Lower-casing for ASCII only, so that no character changes its position."""
 
 NEAR = 256
-"""Tokens before a place that its texts may depend on, such as an open quotation mark."""
+"""The number of tokens before a place that may affect its texts, such as an open quotation mark."""
 
 Numbers = tuple[float | None, Array | None]
-"""The log-probability of a token, and those of the likeliest ones; None where there are none."""
+"""The log-probability of a token, and the likeliest tokens' log-probabilities; None if missing."""
 
 
 @dataclass(slots=True)
@@ -41,8 +41,8 @@ class _Row:
 class Column:
     """The tokens of a text, one below the other, with their log-probabilities.
 
-    Likely tokens are named when their part of the answer is written: a name takes a while in a
-    vocabulary of words, and a million names much memory.
+    Likely tokens get their names only when their part of the answer is written: a vocabulary of
+    words computes names slowly, and a million names take much memory.
 
     Args:
         vocabulary: the vocabulary of the ids.
@@ -51,7 +51,7 @@ class Column:
 
     def __init__(self, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
         self._vocabulary = vocabulary
-        self._ids = list(prompt)  # of the tokens before the rows, then of the rows
+        self._ids = list(prompt)  # the ids before the rows, then those of the rows
         self._before = len(self._ids)
         self._offset = 0
         self._rows: list[_Row] = []
@@ -84,17 +84,17 @@ class Column:
             self._ids.append(record.token)
 
     def skip(self, text: str) -> None:
-        """Count offsets from the end of a text, such as the prompt of an answer that echoes it."""
+        """Start the offsets after a text, such as an echoed prompt."""
         self._offset += len(text)
 
     def forget(self) -> None:
-        """Forget the tokens so far, which were sent; keep count of their places."""
+        """Drop the tokens that were sent, but keep the offsets."""
         self._rows = []
         self._ids = self._ids[-NEAR:]
         self._before = len(self._ids)
 
     def echoed(self, text: str, size: int) -> Iterator[dict[str, Any]]:
-        """Yield the prompt as parts of a choice, some tokens at a time."""
+        """Yield the prompt as parts of a choice, `size` tokens at a time."""
         starts = [*range(0, len(self._rows), size)]
         cuts = [0, *(self._rows[start].offset for start in starts[1:]), len(text)]
         for start, first, last in zip(starts, cuts, cuts[1:], strict=False):
@@ -147,7 +147,8 @@ class Column:
         found: dict[str, float] = {}
         names = self._names(place)
         for name, number in zip(names, numbers.tolist(), strict=True):
-            found.setdefault(name, max(number, IMPOSSIBLE))  # of equal texts the likeliest counts
+            # Of tokens with the same text, the likeliest counts.
+            found.setdefault(name, max(number, IMPOSSIBLE))
         return found
 
     def _names(self, place: int) -> list[str]:
@@ -170,7 +171,7 @@ class Column:
 
 
 def _offsets(text: str, pieces: Sequence[str]) -> Iterator[int]:
-    """Yield where each token begins in a text, which a vocabulary may have spelled otherwise."""
+    """Yield the offset of each token in a text, also if the vocabulary changes the spelling."""
     lowered, at = text.translate(LOWER), 0
     for piece in pieces:
         yield at
@@ -190,7 +191,7 @@ def _of_sampler(row: _Row) -> Numbers:
 
 
 def _text_of(raw: bytes) -> str:
-    """Return the text of bytes; a part of a character is written out, as OpenAI does."""
+    """Decode bytes; write a partial character as escaped bytes, as OpenAI does."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from corelm import Vocabulary
 from corelm.abilities import has_token_bytes, text_writer, token_name
-from corelm.runs import encoded
+from corelm.runs import prompting
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -30,7 +30,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     vocabulary = served.model.vocabulary
     ids = _ids(vocabulary, request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
-        ids = [vocabulary.start, *encoded(vocabulary, ids)]
+        ids = [vocabulary.start, *prompting.encoded(vocabulary, ids)]
     answer: dict[str, Any] = {
         "count": len(ids),
         "max_model_len": served.context_length,
@@ -51,7 +51,7 @@ def detokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
 
 
 def tokenizer_info(served: ServedModel) -> dict[str, Any]:
-    """Return what lm-evaluation-harness asks of a vocabulary, and what corelm says of it."""
+    """Describe a vocabulary: the keys that lm-evaluation-harness reads, and corelm's own."""
     vocabulary = served.model.vocabulary
     end = min(vocabulary.ends, default=None)
     return {
@@ -76,12 +76,12 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
 def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     """Return the ids of a text, which may begin with the name of the start token.
 
-    The name of the end is read alone: lm-evaluation-harness asks so for its id.
+    A text that is only the end token's name gives its id, which lm-evaluation-harness needs.
     """
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
     name = token_name(vocabulary, start)
     if start is not None and name and text.startswith(name):
-        return [start, *encoded(vocabulary, text)]
+        return [start, *prompting.encoded(vocabulary, text)]
     if end is not None and text == token_name(vocabulary, end):
         return [end]
     return vocabulary.encode(text)

@@ -1,4 +1,4 @@
-"""Calls of tools: the grammar of an answer that may hold some, and the calls in its text."""
+"""Tool calls: the grammar of an answer that may contain calls, and the reader of its calls."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NAME = r'"(?P<name>[a-zA-Z0-9_-]+)"'
 
 @dataclass(frozen=True)
 class CallFormat:
-    """How a model was trained to write a call.
+    """The format in which a model was trained to write a call.
 
     Attributes:
-        begin: what comes before the JSON object of a call; "" if the text is the object alone.
-        end: what comes after it.
+        begin: the text before the JSON object of a call; "" if the text is only the object.
+        end: the text after the object.
         arguments: the key of the arguments.
     """
 
@@ -65,7 +65,7 @@ class CallFormat:
         rules.append(f"more: SPACES {json.dumps(self.begin)} rest")
         if not optional:
             return "\n".join([f"start: SPACES {json.dumps(self.begin)} rest", *rules])
-        # Lazy: a greedy text would go on where a call may begin.
+        # Lazy: a greedy match would run past the beginning of a call.
         rules += ["before[lazy]: BEFORE", f"BEFORE: /(?s:.*){tag}/"]
         rules.append(f"TEXT: /(?s:.*)/ & ~/(?s:.*){tag}(?s:.*)/")
         return "\n".join(["start: before rest | TEXT", *rules])
@@ -83,7 +83,7 @@ class CallFormat:
 
     @property
     def tail(self) -> re.Pattern[str]:
-        """The pattern of a call from the end of its arguments on."""
+        """The pattern of a call after its arguments."""
         return re.compile(rf"{SPACE}*\}}{re.escape(self.end)}")
 
 
@@ -92,9 +92,9 @@ class Call:
     """A call in an answer.
 
     Attributes:
-        index: its place among the calls.
+        index: its index among the calls.
         name: the function.
-        arguments: its arguments as far as they are written, as JSON.
+        arguments: its arguments so far, as JSON.
         id: the name that the result of the call refers to.
     """
 
@@ -111,7 +111,7 @@ class Call:
 
 
 class CallReader:
-    """Reads the calls in a text that matches a `CallFormat`, piece by piece.
+    """A reader of the calls in a text that matches a `CallFormat`, piece by piece.
 
     Args:
         form: the format.
@@ -135,12 +135,12 @@ class CallReader:
         self._form, self._head, self._tail = form, form.head, form.tail
         self.content = ""
         self.calls: list[Call] = []
-        self._left = ""  # what isn't read yet
+        self._left = ""  # the unread text
         self._state = self._text
         self._depth, self._is_quoted, self._is_escaped = 0, False, False
 
     def add(self, text: str, last: bool = False) -> dict[str, Any]:
-        """Read the next piece of the text; return what is new as the delta of an event.
+        """Read the next piece of the text; return the changes as the delta of an event.
 
         Args:
             text: the piece.
@@ -149,7 +149,7 @@ class CallReader:
         self._left += text
         content, calls = len(self.content), [len(call.arguments) for call in self.calls]
         state = None
-        while state != self._state:  # until nothing changes it
+        while state != self._state:  # until no state consumes more text
             state = self._state
             state(last)
         return self._delta(content, calls)
@@ -181,7 +181,8 @@ class CallReader:
             return
         at = self._left.find(begin)
         if at >= 0:
-            if self.content or self._left[:at].strip():  # spaces alone are no content
+            # White space alone doesn't count as content.
+            if self.content or self._left[:at].strip():
                 self._write(at)
             self._left, self._state = self._left[self._left.find(begin) :], self._call
             return
@@ -200,7 +201,7 @@ class CallReader:
             self._state = self._arguments
 
     def _arguments(self, last: bool) -> None:
-        """Read the arguments, a JSON object that ends with the brace of its beginning."""
+        """Read the arguments, a JSON object, up to its closing brace."""
         for at, character in enumerate(self._left):
             self._follow(character)
             if not self._depth:

@@ -61,7 +61,7 @@ def address():
     measured.manifest = {
         "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
     }
-    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=1), TOKEN) as found:
+    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=5), TOKEN) as found:
         yield found
 
 
@@ -81,7 +81,7 @@ def opened(browser, address):
                 json.dumps({"prompt": "the", "sampler": "top_k(k=4)", **(state or {})})
             )
             page.goto(f"{address}/play?token={TOKEN}#{fragment}")
-            page.wait_for_selector("#next[aria-busy=false] tbody tr")
+            page.wait_for_selector("#next[aria-busy=false] tbody tr", state="attached")
             return page
 
         yield opened

@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 import time
+from dataclasses import replace
 
 import uvicorn
 from corelm_serve.app import create_app
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 
 import corelm
 from corelm import param
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 __all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample", "served"]
@@ -52,19 +53,21 @@ class Client(TestClient):
 
 
 @contextlib.contextmanager
-def served(models, limits=None, token=None, **access):
+def served(models, limits=None, token=None, classroom=None, **access):
     """Yield the address of a server in a thread of this process.
 
     Args:
         models: its models by name.
         limits: its limits.
         token: its token.
+        classroom: the class of its live page.
         access: more arguments of `Access.to`.
     """
-    service = Service(models, limits)
+    service = Service(models, limits, classroom=classroom)
     with listen("127.0.0.1", 0) as socket:
         port = socket.getsockname()[1]
-        app = create_app(service, Access.to("127.0.0.1", port, token, **access))
+        rules = Access.to("127.0.0.1", port, token, **access)
+        app = create_app(service, replace(rules, classroom=classroom))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
         thread.start()
@@ -175,5 +178,5 @@ class MODULE:
 
 def register():
     """Register the samplers, once."""
-    if "raises" not in {offer.name for offer in registry().offers("corelm_samplers")}:
-        registry().register(MODULE)
+    if "raises" not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
+        plugins.registry().register(MODULE)

@@ -21,7 +21,7 @@ import psutil
 from serve_process import serving
 
 import corelm
-from corelm.runs import Endings, Texts, strategy
+from corelm.runs import Endings, Strategy, Texts
 
 PROMPTS = (
     "This movie", "I", "The acting was", "this film is one of the best i have ever seen , and",
@@ -187,7 +187,7 @@ async def busy(url, headers, clients, requests):
 def sampled(rows, count):
     """Return the tokens that `corelm sample --samples` draws, in its loop."""
     model = corelm.load("imdb")
-    texts = Texts("This movie", strategy(CHAINS[2]), 60, rows * count, 1, Endings())
+    texts = Texts("This movie", Strategy.of(CHAINS[2]), 60, rows * count, 1, Endings())
     drawn = 0
     for first in range(0, rows * count, rows):
         samples = range(first, first + rows)

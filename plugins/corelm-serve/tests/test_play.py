@@ -11,7 +11,7 @@ from corelm_serve.settings import Limits
 from serve_client import Likeliest, next_word, register
 
 import corelm
-from corelm.runs import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 CHAINS = [
@@ -177,7 +177,9 @@ def test_a_text_that_has_ended_is_not_continued(client):
 WATERMARKS = {"green_list", "gumbel_max", "synthid"}  # whose key no request may set
 
 
-@pytest.mark.parametrize("name", sorted({each.name for each in registry().samplers()} - WATERMARKS))
+@pytest.mark.parametrize(
+    "name", sorted({each.name for each in plugins.registry().samplers()} - WATERMARKS)
+)
 def test_each_sampler_comes_back_from_its_card(client, name):
     cards = {each["name"]: each for each in client.get("/api/samplers").json()["samplers"]}
     assert not WATERMARKS & cards.keys()
@@ -386,3 +388,47 @@ def test_rows_are_bounded(monkeypatch):
             for last in range(3, 13):
                 rows.after((token, other, last))
     assert len(rows._rows) <= 128
+
+
+def test_the_arithmetic_of_a_stage_is_that_of_its_logits(client):
+    chain = "temperature(t=0.5) | top_p(p=0.8)"
+    expected = corelm.explain(ToyModel(), "the", chain)
+    for at, stage in enumerate(expected.stages):
+        found = next_word(client, sampler=chain, stage=at, count=20)["arithmetic"]
+        before = expected.stages[max(at - 1, 0)]
+        possible = stage.logits > -np.inf
+        largest = stage.logits[possible].max()
+        assert found["largest"] == pytest.approx(largest)
+        assert found["sum"] == pytest.approx(np.exp(stage.logits[possible] - largest).sum())
+        ids = [row["token"] for row in found["rows"]]
+        assert ids == before.ranked_tokens.tolist()[: len(ids)]
+        for row in found["rows"]:
+            token = row["token"]
+            assert row["probability"] == pytest.approx(stage.distribution[token], abs=1e-12)
+            assert row["rank"] == before.rank(token)
+            assert row["after"] == (stage.logits[token] if possible[token] else None)
+            assert row["end"] or row["text"] == expected.text_of(token)
+        shares = before.distribution[ids].cumsum()
+        assert [row["running"] for row in found["rows"]] == pytest.approx(shares)
+    assert next_word(client, sampler=chain, stage=3)["arithmetic"] is None
+    assert next_word(client, sampler=chain)["arithmetic"] is None
+
+
+def test_the_arithmetic_shows_both_sides_of_a_cut(client):
+    found = next_word(client, sampler="top_k(k=5)", stage=1, count=2)["arithmetic"]["rows"]
+    assert [(row["rank"], row["after"] is None) for row in found] == [
+        (1, False), (2, False), (5, False), (6, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tokens", [[], [4, 5]])
+def test_draws_are_those_of_a_run(client, monkeypatch, tokens):
+    monkeypatch.setattr("corelm_serve.play.places.AT_ONCE", 40)
+    found = next_word(client, sampler="top_k(k=4)", draws=100, tokens=tokens)
+    counts = {each["id"]: each["count"] for each in found["tokens"] if each["count"]}
+    assert (found["draws"], sum(counts.values())) == (100, 100)
+    if not tokens:
+        run = corelm.generate(ToyModel(), "the", sampler="top_k(k=4)", n=100, length=1, seed=3)
+        drawn = [text.tokens[0] for text in run]
+        assert counts == {token: drawn.count(token) for token in set(drawn)}
+    assert next_word(client, sampler="top_k(k=4)")["draws"] == 0

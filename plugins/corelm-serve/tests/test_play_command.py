@@ -37,6 +37,17 @@ def test_the_url_opens_the_page_with_its_prompt_and_chain():
     assert "Traceback" not in errors
 
 
+def test_a_lesson_is_opened():
+    with start("--lesson", "4") as process:
+        url = urlsplit(process.stdout.readline().strip())
+        assert json.loads(unquote(url.fragment)) == {"lesson": 3, "seed": 1}
+        process.terminate()
+        process.communicate(timeout=SOON)
+    with start("--lesson", "6") as process:
+        process.communicate(timeout=SOON)
+    assert process.returncode == 2
+
+
 def test_a_mistake_is_told_before_anything_opens():
     with start("--sampler", "temperatur") as process:
         out, errors = process.communicate(timeout=SOON)

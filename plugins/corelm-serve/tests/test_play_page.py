@@ -293,3 +293,72 @@ def test_by_touch_on_a_telephone(opened):
     box = page.locator("#alternatives").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 400
+
+
+def test_lessons_are_predicted_and_then_seen(opened):
+    page = opened()
+    page.click("#lessons-open")
+    chains = []
+    for lesson in range(1, 6):
+        until(
+            page, f"document.getElementById('tour-title').textContent.startsWith('{lesson} of 5')"
+        )
+        settled(page)
+        assert page.is_hidden("#columns")
+        page.keyboard.press("Enter")  # Show
+        assert page.is_visible("#columns")
+        chains.append(page.input_value("#expression"))
+        page.keyboard.press("Enter")
+    assert page.is_hidden("#tour")
+    assert [chain.partition("(")[0] for chain in chains] == [
+        "greedy", "temperature", "top_k", "temperature", "temperature",
+    ]  # fmt: skip
+    assert page.is_visible("#panel-b")
+
+
+def test_a_link_has_a_lesson(opened):
+    page = opened({"lesson": 3, "sampler": "greedy"})
+    settled(page)
+    assert page.inner_text("#tour-title") == "4 of 5: Order"
+    assert page.input_value("#expression") == "greedy"
+    page.evaluate("location.hash = '%7B%22lesson%22%3A2%7D'")  # the number alone
+    until(page, "document.getElementById('expression').value === 'top_k(k=10)'")
+    assert page.input_value("#expression-b") == "top_p(p=0.9)"
+
+
+def test_the_numbers_of_a_stage_are_pythons_and_follow_the_chain(opened):
+    page = opened({"sampler": "temperature(t=0.5) | top_p(p=0.8)"})
+    page.click("#columns thead th:nth-child(4) .name")
+    until(page, "!document.getElementById('arithmetic').hidden")
+    shown = page.eval_on_selector_all(
+        "#arithmetic tbody td[data-p]", "all => all.map(e => Number(e.dataset.p))"
+    )
+    expected = corelm.explain(ToyModel(), "the", "temperature(t=0.5) | top_p(p=0.8)").stages[-1]
+    before = corelm.explain(ToyModel(), "the", "temperature(t=0.5)").stages[-1]
+    ids = before.ranked_tokens[: len(shown)]
+    assert shown == pytest.approx(expected.distribution[ids].tolist(), abs=1e-9)
+    assert page.locator("#arithmetic tr.removed s").count() >= 1
+    page.fill("#expression", "temperature(t=0.5)")
+    until(page, "document.getElementById('arithmetic').hidden")
+
+
+def test_a_hundred_draws_stand_beside_the_theory(opened):
+    page = opened({"sampler": "top_k(k=3)", "seed": 5})
+    page.click("#draws")
+    until(page, "document.querySelector('.tallied')")
+    shares = page.locator("#columns tbody td:last-child .share").all_inner_texts()
+    run = corelm.generate(ToyModel(), "the", sampler="top_k(k=3)", n=100, length=1, seed=5)
+    counts = [int(found[1]) for text in shares if (found := re.search(r"\((\d+)\)", text))]
+    drawn = [text.tokens[0] for text in run]
+    assert sorted(filter(None, counts)) == sorted(drawn.count(token) for token in set(drawn))
+    page.click("#draws")
+    until(page, "!document.querySelector('.tallied')")
+
+
+def test_a_probability_is_clicked_to_go_on_from_it(opened):
+    page = opened({"sampler": "stochastic"})
+    row = page.locator("#columns tbody tr").nth(2)
+    word = row.locator("button").inner_text()
+    row.locator("td").last.click()
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    assert text_of(page) == word

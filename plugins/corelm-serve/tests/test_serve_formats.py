@@ -8,7 +8,7 @@ from serve_client import ToyModel, events_of, sample
 
 import corelm
 from corelm.interop import ChatTemplate
-from corelm.runs import as_model
+from corelm.runs import named_models
 
 pytest.importorskip("corelm_grammar", reason="pip install ./plugins/corelm-grammar")
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
@@ -67,7 +67,7 @@ class Writer:
         return self._after[tokens[:, -1]]
 
 
-HERMES_MODEL, LLAMA_MODEL = as_model(Writer()), as_model(Writer(LLAMA))
+HERMES_MODEL, LLAMA_MODEL = named_models.as_model(Writer()), named_models.as_model(Writer(LLAMA))
 FILM = {
     "type": "object",
     "properties": {
@@ -145,6 +145,18 @@ def test_a_streamed_text_of_a_schema_has_the_same_figures(client):
     masses = [mass for each in about for mass in each["allowed_mass"]]
     assert masses == whole.corelm["allowed_mass"]
     assert about[-1]["constraint_cost"] == pytest.approx(whole.corelm["constraint_cost"])
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    ["min_length(n=300)", "ban(words=[2])", "lark(grammar='start: \"x\"') | top_k(k=5)", CHAIN],
+)
+def test_masks_of_the_chain_break_no_format(client, sampler):
+    answer = ask(client, n=3, response_format=AS_FILM, extra_body={"sampler": sampler})
+    for choice in answer.choices:
+        jsonschema.validate(json.loads(choice.message.content), FILM)
+    stages = corelm.sampler(answer.corelm["sampler"]).stages
+    assert (stages[0] == stages[-1]) is (sampler != CHAIN)
 
 
 def test_a_model_of_pydantics_is_parsed(client):
@@ -320,6 +332,16 @@ def test_without_a_choice_tools_change_nothing(client):
                 "name": "a", "parameters": {"type": "string"}}}]},
             "parameters", 'parameters of a must have "type": "object"',
         ),
+        (
+            {"tools": [CLOCK, {"type": "function", "function": {"name": "a", "parameters": {
+                "type": "object", "properties": {"x": {"uniqueItems": True}}}}}]},
+            "tools", "parameters of a: schema at #/properties/x: Unimplemented keys",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [
+                {"type": "function", "function": {"name": "a", "arguments": "{x"}}]}]},
+            "messages", "arguments is not JSON",
+        ),
         ({"tools": [CLOCK, CLOCK]}, "tools", "two tools have the same name"),
         ({"tools": [CLOCK], "response_format": AS_FILM}, "response_format", "excludes tools"),
         ({"functions": [{"name": "f"}]}, "functions", "use tools, its newer name"),
@@ -358,7 +380,7 @@ def test_without_corelm_grammar_the_error_says_how_to_get_it(http, body, monkeyp
         def offers(self, hook):
             return []
 
-    monkeypatch.setattr(constraints, "registry", Empty)
+    monkeypatch.setattr(constraints.plugins, "registry", Empty)
     response = http.post(
         "/v1/chat/completions", json={"model": "chat", "messages": MESSAGES, **body}
     )

@@ -109,7 +109,7 @@ def test_a_list_with_an_empty_list_of_ids_is_an_empty_prompt(client):
 
 def test_a_sampler_that_raises_keyboard_interrupt_costs_its_own_request(client):
     import corelm
-    from corelm.runs import registry
+    from corelm.runs import plugins
 
     class Interrupts(corelm.Sampler):
         def __call__(self, logits, context):
@@ -120,8 +120,8 @@ def test_a_sampler_that_raises_keyboard_interrupt_costs_its_own_request(client):
         def corelm_samplers(self):
             return {"interrupts": Interrupts}
 
-    if "interrupts" not in {offer.name for offer in registry().offers("corelm_samplers")}:
-        registry().register(Plugin())
+    if "interrupts" not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
+        plugins.registry().register(Plugin())
     for _ in range(2):
         assert client.refused(sampler="interrupts", max_tokens=4)[0] == 500
     assert client.complete(max_tokens=4)["choices"]

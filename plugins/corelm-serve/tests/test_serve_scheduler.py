@@ -13,7 +13,7 @@ from corelm_serve.settings import Limits
 from serve_client import ToyModel, sample
 
 import corelm
-from corelm.runs import Endings, strategy
+from corelm.runs import Endings, Strategy
 
 MODEL = ToyModel(end=False)  # its texts have the length that is asked for
 SOON = 20
@@ -47,7 +47,7 @@ class Listener:
 def job(listener, sampler="stochastic", prompt="the", **settings):
     values = {"samples": 1, "seed": 1, "length": 10, "streamed": True, **settings}
     ids = MODEL.vocabulary.encode(prompt)
-    return Job(ids, strategy(sampler), endings=Endings(), tell=listener, **values)
+    return Job(ids, Strategy.of(sampler), endings=Endings(), tell=listener, **values)
 
 
 @pytest.fixture
@@ -270,13 +270,13 @@ def test_a_prompt_in_pieces_has_the_same_text(scheduler, name, length):
     running = scheduler(model, piece=20)
     listener = Listener()
     running.submit(
-        [Job(ids, strategy("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
+        [Job(ids, Strategy.of("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
     )
     found = [text.tokens for text in listener.end.texts]
     whole = scheduler(model, piece=10**6)
     listener = Listener()
     whole.submit(
-        [Job(ids, strategy("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
+        [Job(ids, Strategy.of("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
     )
     assert found == [text.tokens for text in listener.end.texts]
 

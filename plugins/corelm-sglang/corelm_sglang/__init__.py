@@ -13,7 +13,7 @@ from corelm.errors import UsageError
 
 SAMPLER, SEED = "sampler", "seed"
 PROCESSOR = json.dumps(
-    # A pickle of the name of a class that the server imports; it holds no code and no data.
+    # A pickle that contains only the name of a class for the server to import.
     {"callable": b"ccorelm_sglang.processor\nSamplerProcessor\n.".hex()}
 )
 """The value of `custom_logit_processor` in a request, the same for every sampler."""
@@ -22,8 +22,8 @@ PROCESSOR = json.dumps(
 def sampling_params(sampler: str | corelm.Sampler, seed: int | None = None) -> dict[str, Any]:
     """Return the `sampling_params` of a request that samples with corelm.
 
-    Without a seed SGLang draws from the sampler's distribution, which its own filters would change
-    afterwards; they are switched off.
+    Without a seed SGLang draws from the sampler's distribution; its own filters, which would change
+    it, are switched off.
 
     Args:
         sampler: a sampler, a registered name or an expression.

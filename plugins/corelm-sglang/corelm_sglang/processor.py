@@ -1,7 +1,7 @@
 """The class that SGLang's server imports for requests of corelm.
 
-Source: SGLang 0.5.23, srt/sampling/custom_logit_processor.py and srt/layers/sampler.py. A processor
-is made again for each batch, so texts in progress are kept in this module, by request.
+Source: SGLang 0.5.23, srt/sampling/custom_logit_processor.py and srt/layers/sampler.py. SGLang
+    creates a processor for each batch, so this module keeps the texts in progress, by request.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ logger = logging.getLogger("sglang.corelm")
 REQUEST = "__req__"
 """SGLang's key for the request of a row."""
 MOST = 4096
-"""Requests whose texts are kept; more than a server runs at a time."""
+"""The most requests whose texts are kept; more than a server runs at a time."""
 _failed: set[str] = set()
 
 
 class SamplerProcessor(CustomLogitProcessor):
-    """Applies the sampler in `custom_params={"sampler": EXPRESSION}` to the row of each request.
+    """A processor that applies the sampler in `custom_params={"sampler": EXPRESSION}` to each row.
 
     A sampler that fails is logged, and its request continues without it: an exception would end
     the server, with all requests of all users.
@@ -66,8 +66,8 @@ def _applied(logits: torch.Tensor, params: dict[str, Any], rows: int) -> torch.T
     """Return the logits of one row.
 
     Raises:
-        CorelmError: an expression, a seed or a word that isn't one; drafts that a sampler which
-            reads the text cannot know.
+        CorelmError: an invalid expression or seed, an unknown word, or drafts with a sampler that
+            reads the text.
     """
     request, seed = params[REQUEST], params.get(SEED)
     engine = _engine(params[SAMPLER], str(request.rid), request)
@@ -84,7 +84,7 @@ def _applied(logits: torch.Tensor, params: dict[str, Any], rows: int) -> torch.T
         token = int(corelm.draw(result, uniform)[0][0])
         result = np.full_like(result, -np.inf)
         result[0, token] = 0
-    writable = np.require(result, requirements="W")  # torch warns of other arrays
+    writable = np.require(result, requirements="W")  # torch warns of arrays that aren't writeable
     return torch.from_numpy(writable).to(logits.device, logits.dtype)
 
 
@@ -94,7 +94,7 @@ def _keyed(expression: str, name: str) -> list[EngineSampler]:
 
 
 def _engine(expression: Any, name: str, request: Any) -> EngineSampler:
-    """Return the engine of a request, which keeps what its sampler reads of the text."""
+    """Return the engine of a request, which keeps the text that its sampler reads."""
     if not isinstance(expression, str):
         raise UsageError(f"sampler must be an expression, not {expression!r}")
     kept = _keyed(expression, name)
@@ -104,7 +104,7 @@ def _engine(expression: Any, name: str, request: Any) -> EngineSampler:
 
 
 def _vocabulary(request: Any) -> corelm.Vocabulary | None:
-    """Return the vocabulary of a request: its ends, and the ids that it names, are possible."""
+    """Return the vocabulary of a request, with its own end tokens and the ids that it names."""
     tokenizer, params = request.tokenizer, request.sampling_params
     if tokenizer is None:
         return None

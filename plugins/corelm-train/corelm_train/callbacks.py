@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class TextGeneration(keras.callbacks.Callback):
     """Write a text at every temperature after each epoch, as the chapter's callback does.
 
-    Unlike that one it continues a prompt of any number of words, and passes the temperature on.
+    Unlike the chapter's, it continues a prompt of any number of words, and uses the temperature.
     It works for any Keras model that `KerasLanguageModel` can wrap.
 
     Args:
         model: the language model around the network that is being trained.
         prompt: the beginning of every text.
-        temperatures: one text each.
-        length: tokens per text.
+        temperatures: the temperatures; one text is written at each.
+        length: the number of tokens per text.
         report: called with the epoch, from 1, and a dictionary from temperature to text.
         seed: the random seed, the same for each temperature and epoch.
     """
@@ -62,7 +62,7 @@ class TextGeneration(keras.callbacks.Callback):
 
 
 class ProgressAndCheckpoints(keras.callbacks.Callback):
-    """Report each step and epoch, and write the checkpoint when it is due."""
+    """Report each step and epoch, and write checkpoints at the set interval."""
 
     def __init__(self, run: Run, texts: TextGeneration) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class ProgressAndCheckpoints(keras.callbacks.Callback):
 class FinishSteps(keras.callbacks.Callback):
     """Hold Ctrl-C back until a step is done; a context around Keras's `fit`.
 
-    JAX hands the weights over to a step, and one that is cut off does not hand them back.
+    JAX donates the weights to a step, and an interrupted step does not return them.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,8 @@
 """A training run on disk: its checkpoint, and the lock of its output folder.
 
 A checkpoint is one safetensors file, written whole or not at all. It holds the weights, the
-optimizer's state, the best epoch's weights, the losses and the identity of the run, so that none
-can be there without the others. The position in the data follows from the optimizer's count of
-steps.
+optimizer's state, the best epoch's weights, the losses and the identity of the run, so that they
+always belong together. The position in the data follows from the optimizer's count of steps.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from corelm.errors import TrainingError
-from corelm.runs import error_reason, try_lock, write_file
+from corelm.runs import atomic_files
 from corelm_train.progress import LossHistory
 
 KEY = "corelm"
 
 EPOCHS = "epochs"
-"""The one part of an identity that may grow from a run to its continuation."""
+"""The only part of the identity that may be larger when a run is continued."""
 
 
 Shapes = Sequence[tuple[int, ...]]
@@ -90,18 +89,21 @@ class Checkpoint:
         losses: LossHistory | None = None,
         best: Sequence[Any] = (),
     ) -> None:
-        """Write the state of a run.
+        """Write the state of the run, whole or not at all.
 
         Args:
             variables: Keras variables.
-            seconds: the time that they took.
+            seconds: the training time so far.
             losses: the losses of the epochs so far.
             best: the weights of the best epoch.
 
         Raises:
             TrainingError: a full disk, a read-only folder; an earlier checkpoint stays.
         """
+        # Named by number: Keras's names may repeat, and the sorted numbers give the order back.
         arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate([*variables, *best])}
+        # In one file with the arrays, so that a kill can't leave a state without its weights. The
+        # checksum is ours, as safetensors has none.
         state = json.dumps(
             {
                 "identity": self._identity,
@@ -112,24 +114,24 @@ class Checkpoint:
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(save(arrays, {KEY: state}), self.path)
+            atomic_files.write_file(save(arrays, {KEY: state}), self.path)
         except OSError as error:
             way_out = "make room, then start again"
             if self.path.exists():
                 way_out = "the earlier one is unchanged: make room, then continue with --resume"
             raise TrainingError(
-                f"the checkpoint {str(self.path)!r} could not be written: {error_reason(error)}; "
-                + way_out
+                f"the checkpoint {str(self.path)!r} could not be written: "
+                f"{atomic_files.error_reason(error)}; {way_out}"
             ) from error
 
     def check_room(self, size: int) -> None:
         """Raise if the disk is too full for a checkpoint, before the training is lost.
 
         Args:
-            size: its bytes; an earlier one is kept until a new one is whole.
+            size: its size in bytes; an earlier checkpoint is kept until the new one is whole.
 
         Raises:
-            TrainingError: fewer bytes are free.
+            TrainingError: there is less free space.
         """
         free = shutil.disk_usage(self.path.parent).free
         if free < size:
@@ -149,6 +151,7 @@ class Checkpoint:
             TrainingError: no checkpoint, a damaged one, or one of another run.
         """
         state, arrays = self._read()
+        # First the identity: another run is a mistake of the user, and no damage.
         self._refuse_other(state.identity)
         if state.sha256 != _digest(arrays):
             raise self._damaged("its weights differ from its checksum")
@@ -159,7 +162,7 @@ class Checkpoint:
         return SavedRun(state.seconds, state.losses, arrays[:count], arrays[count:])
 
     def saved_precision(self) -> str | None:
-        """Return the precision of the saved run; None if none is readable."""
+        """Return the precision of the saved run; None without a readable checkpoint."""
         try:
             precision = self._read(arrays=False)[0].identity.get("precision")
         except TrainingError:  # `load` reports it
@@ -191,6 +194,7 @@ class Checkpoint:
         )
 
     def _refuse_other(self, saved: dict[str, Any]) -> None:
+        # Through JSON, as the saved one was: tuples become lists.
         now = json.loads(json.dumps(self._identity))
         differing = [
             f"{name} was {saved.get(name)!r} and is {value!r}"
@@ -202,11 +206,12 @@ class Checkpoint:
 
 
 def _grew(saved: Any, now: Any) -> bool:
+    # Not isinstance: True is an int, too.
     return type(saved) is int and type(now) is int and saved < now
 
 
 def _parse_state(text: str) -> SavedState:
-    """Read the metadata, whose every type may be wrong.
+    """Read the metadata, and check every type in it.
 
     Raises:
         ValueError, TypeError, KeyError: metadata that `Checkpoint.save` did not write.
@@ -252,10 +257,10 @@ def lock_path(out: Path) -> Path:
 
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
-    """Hold the lock of an output folder, which the system releases when the process ends.
+    """Hold the lock of an output folder; the system releases it when the process ends.
 
-    The lock file `.NAME.lock` stays next to the folder: removing it could let two runs hold two
-    files of one name.
+    The lock file `.NAME.lock` stays next to the folder: if it were removed, two runs could lock two
+    different files of that name.
 
     Raises:
         TrainingError: another run holds it, or the lock file cannot be written.
@@ -263,9 +268,9 @@ def only_run(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(lock_path(out)))
+            alone = stack.enter_context(atomic_files.try_lock(lock_path(out)))
         except OSError as error:
-            reason = error_reason(error)
+            reason = atomic_files.error_reason(error)
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
         if not alone:
             raise TrainingError(

@@ -46,7 +46,7 @@ class Devices:
         return self._distribution.scope() if self.is_shared else nullcontext()
 
     def fill(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Add rows of padding to a batch, so that every device computes as many rows.
+        """Pad a batch with rows, so that every device computes the same number of rows.
 
         Example:
             >>> devices = Devices()
@@ -64,8 +64,8 @@ def connect(distribute: str | None) -> Devices:
         distribute: `data` for all devices of this process, None for one device.
 
     Raises:
-        MissingDependencyError: a backend of Keras that cannot do it.
-        UsageError: the environment asks Keras for several processes.
+        MissingDependencyError: a Keras backend that can't distribute.
+        UsageError: the environment configures Keras for several processes.
     """
     backend = keras.backend.backend()
     if backend not in BACKENDS:
@@ -80,7 +80,8 @@ def connect(distribute: str | None) -> Devices:
             f"training on several devices needs Keras with the backend jax, not {backend}: "
             "pip install jax, and set KERAS_BACKEND=jax"
         )
-    if os.environ.get(SEVERAL_PROCESSES, "1") != "1":  # each would train alone, on a part
+    # Each process would train separately, on a part of the data.
+    if os.environ.get(SEVERAL_PROCESSES, "1") != "1":
         raise UsageError(
             f"{SEVERAL_PROCESSES} is set, and corelm trains in one process, on all its devices: "
             "unset it"
@@ -104,10 +105,10 @@ def undistributed() -> Iterator[None]:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn a backend's error about too little memory into one sentence.
+    """Turn a backend's out-of-memory error into an error of one sentence.
 
     Raises:
-        TrainingError: the memory is used up.
+        TrainingError: out of memory.
     """
     try:
         yield

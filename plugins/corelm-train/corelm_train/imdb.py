@@ -1,8 +1,8 @@
 """Fetch the IMDB reviews: download the original or take a local archive, and unpack it safely.
 
 The Large Movie Review Dataset (Maas et al., ACL 2011). The folder of reviews exists whole or not
-at all. A lock keeps two processes apart, and ends with the process that holds it. An archive
-isn't trusted: it is read forwards and within bounds, and only reviews are written.
+at all. A lock excludes other processes, and ends with the process that holds it. An archive isn't
+trusted: it is only read forwards, within limits, and only reviews are written.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from corelm.errors import DataError, MissingDependencyError
-from corelm.runs import home
+from corelm.runs import paths
 
 PATIENCE = 30.0
-"""Seconds without data after which a connection is given up."""
+"""The timeout of a connection without data, in seconds."""
 RETRIES = 3
 
 WAY_OUT = "try again later, or use your own copy: corelm data imdb --from FILE"
@@ -60,7 +60,7 @@ def fetch_imdb(source: Path | None = None, progress: Progress | None = None) -> 
             unsafe or of other data, or a folder that cannot be written.
         MissingDependencyError: pooch, which downloads, is not installed.
     """
-    return _fetch(IMDB, home() / "data", source, progress or _silent)
+    return _fetch(IMDB, paths.home() / "data", source, progress or _silent)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -72,7 +72,7 @@ def _fetch(original: Original, folder: Path, source: Path | None, progress: Prog
     if target.is_dir():
         return target
     with _os_errors(folder), _alone(folder, progress):
-        if target.is_dir():  # another process has fetched it meanwhile
+        if target.is_dir():  # another process has fetched it in the meantime
             return target
         if source is not None:
             unpack(source, target, progress)
@@ -116,7 +116,7 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
 def _downloaded(original: Original, folder: Path, progress: Progress) -> Iterator[Path]:
     """Download the original into a folder that is removed afterwards; yield its path."""
     part = folder / (original.url.rpartition("/")[2] + ".part")
-    if part.exists():  # a process that was killed left it
+    if part.exists():  # left by a killed process
         shutil.rmtree(part)
     try:
         yield _download(original, part, progress)
@@ -133,7 +133,7 @@ def _download(original: Original, folder: Path, progress: Progress) -> Path:
             f"downloading needs pooch ({error}); install it with: pip install pooch, "
             "or use your own copy: corelm data imdb --from FILE"
         ) from error
-    pooch.get_logger().setLevel("WARNING")  # the progress is shown already
+    pooch.get_logger().setLevel("WARNING")  # the progress is already shown
     reviews = pooch.create(
         folder,
         base_url="",
@@ -156,14 +156,14 @@ def _download(original: Original, folder: Path, progress: Progress) -> Path:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the innermost error, which has the reason of the system."""
+    """Return the innermost error, which has the operating system's reason."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
 class _Bar:
-    """Passes pooch's progress on; pooch sets `total`, and calls the methods."""
+    """A progress bar for pooch, which sets `total` and calls the methods; forwards progress."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._done = progress, 0
@@ -188,7 +188,7 @@ CHUNK = 64 * 1024
 
 LARGEST_REVIEW = 16 * MIB
 LARGEST_READ = 64 * 1024
-"""Bytes that tarfile may request at once; a header that claims more is refused unread."""
+"""The most bytes that tarfile may request at once; a header that claims more is refused unread."""
 LARGEST_UNPACKED = 1024 * MIB
 MOST_MEMBERS = 120_000
 """The original has 100,000 reviews and some other files; each member takes about 0.1 ms."""
@@ -209,7 +209,7 @@ def unpack(archive: Path, target: Path, progress: Progress) -> None:
 
     Args:
         archive: a tar file of any compression.
-        target: the folder `aclImdb` that is made.
+        target: the folder `aclImdb` to create.
         progress: called as progress("unpack", done, total), in bytes of the archive.
 
     Raises:
@@ -233,7 +233,7 @@ def _extract(archive: Path, folder: Path, progress: Progress) -> None:
     if not archive.is_file() and archive.exists():
         raise DataError("it is not a file; give a tar archive")
     total = archive.stat().st_size
-    if total > LARGEST_UNPACKED:  # before time is spent on it
+    if total > LARGEST_UNPACKED:  # before the slow work
         raise DataError(f"it has more than {LARGEST_UNPACKED // MIB} MiB")
     with archive.open("rb") as packed, _damage():
         reader = _Forward(packed)
@@ -258,11 +258,11 @@ def _damage() -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise DataError(f"it is damaged ({error})") from error  # gzip's and bz2's own
+        raise DataError(f"it is damaged ({error})") from error  # raised by gzip and bz2
 
 
 class _Forward:
-    """The decompressed archive for tarfile to read, only forwards and within bounds."""
+    """A file object on the decompressed archive, which reads only forwards and within limits."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         magic = packed.read(6)
@@ -316,7 +316,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, made: set[str]) -> None:
-    """Write a member if it is a review; raise DataError for one that no honest archive has.
+    """Write a member if it is a review; raise DataError for one that shows a malicious archive.
 
     Args:
         tar: the archive.
@@ -346,7 +346,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, made: se
 
 
 def _refuse_binary(content: bytes, name: str) -> None:
-    """Raise DataError if a review isn't a text: every report on the reviews would fail on it."""
+    """Raise DataError if a review isn't a text, as every report on the reviews would fail."""
     try:
         binary = "\0" in content.decode()
     except UnicodeDecodeError:

@@ -16,17 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import StoredVocabulary, bundle, read_vocabulary
+from corelm.bundles import bundle, vocabularies
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import atomic_files
 from corelm_train.keras_import import import_keras
 from corelm_train.keras_model import KerasLanguageModel
 
 TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
-"""Members with the style of tokens, the context length and the prompt; and with the tokens."""
+"""The members with the settings (token style, context length, prompt) and with the tokens."""
 
 LIMIT = 2**26
-"""Bytes; a larger text member is refused unread."""
+"""The largest text member, in bytes; a larger one is refused unread."""
 
 CODE = ("Lambda", "__lambda__", "TFSMLayer")
 
@@ -39,7 +39,7 @@ def read_keras(path: Path) -> KerasLanguageModel:
             vocabulary.
         MissingDependencyError: Keras is not installed, or too old.
     """
-    import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
+    import_keras("a .keras file")  # first, as without Keras no file can be read
     if not path.is_file():
         raise ModelFileError(f"there is no file at {str(path)!r}")
     try:
@@ -53,7 +53,7 @@ def read_keras(path: Path) -> KerasLanguageModel:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r}: {error}") from error
-    except Exception as error:  # Keras passes on any exception of its layers
+    except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
 
 
@@ -100,7 +100,7 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
 
     network = build(model.architecture)
     bundle.set_weights(network, model.weights)
-    with warnings.catch_warnings():  # Keras's own, with NumPy 2
+    with warnings.catch_warnings():  # a warning of Keras with NumPy 2
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         network.save(path)
     text_side: dict[str, Any] = {
@@ -118,7 +118,7 @@ def _network(path: Path) -> Any:
     return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
+def _text_side(archive: zipfile.ZipFile) -> tuple[vocabularies.StoredVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
@@ -132,7 +132,7 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | N
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return read_vocabulary(words, tokens), context_length, prompt
+    return vocabularies.read_vocabulary(words, tokens), context_length, prompt
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -180,6 +180,6 @@ def _entries(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(error: Exception) -> str:
-    """Return the first sentence of the innermost error; Keras's own may fill pages."""
+    """Return the first sentence of the innermost error; Keras's errors may fill pages."""
     innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
     return innermost.split("\n")[0].split(". ")[0][:300] or type(error).__name__

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from corelm.bundles import Architecture, Bundle, BytePairVocabulary, Weights, weights_below
+from corelm.bundles import Architecture, bundle, vocabularies
 from corelm.errors import MissingDependencyError
 from corelm_train.keras_import import import_keras
 
@@ -23,13 +24,13 @@ DENSE = {
 }
 
 
-def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
+def files(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> dict[str, bytes]:
     """Return the files of the folder by name.
 
     Raises:
         MissingDependencyError: KerasHub is not installed.
     """
-    import_keras("the export to KerasHub")  # which discards TensorFlow's messages
+    import_keras("the export to KerasHub")  # imports Keras without TensorFlow's messages
     network = causal_lm(model, vocabulary)
     with tempfile.TemporaryDirectory() as name:  # KerasHub writes to a folder only
         folder = Path(name) / "preset"
@@ -38,7 +39,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
         return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
 
 
-def causal_lm(model: Bundle, vocabulary: BytePairVocabulary) -> Any:
+def causal_lm(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> Any:
     """Return KerasHub's GPT2CausalLM with the weights and the tokens of a model."""
     try:
         import keras_hub
@@ -69,14 +70,14 @@ def causal_lm(model: Bundle, vocabulary: BytePairVocabulary) -> Any:
     return keras_hub.models.GPT2CausalLM(backbone, preprocessor)
 
 
-def _assign(backbone: Any, weights: Weights, a: Architecture) -> None:
-    embedding = weights_below(weights, "embedding")
+def _assign(backbone: Any, weights: Mapping[str, Any], a: Architecture) -> None:
+    embedding = bundle.weights_below(weights, "embedding")
     backbone.token_embedding.embeddings.assign(embedding["token_embeddings/embeddings"])
     positions = embedding["position_embeddings/embeddings"]
     backbone.position_embedding.position_embeddings.assign(positions)
     _assign_norm(backbone.layer_norm, weights, "norm")
     for i, layer in enumerate(backbone.transformer_layers):
-        block = weights_below(weights, f"block_{i}")
+        block = bundle.weights_below(weights, f"block_{i}")
         for ours, theirs in NORMS.items():
             _assign_norm(getattr(layer, theirs), block, ours)
         for ours, theirs in DENSE.items():
@@ -94,12 +95,12 @@ def _attribute(layer: Any, path: str) -> Any:
     return layer
 
 
-def _assign_norm(layer: Any, weights: Weights, name: str) -> None:
+def _assign_norm(layer: Any, weights: Mapping[str, Any], name: str) -> None:
     layer.gamma.assign(weights[f"{name}/gamma"])
     layer.beta.assign(weights[f"{name}/beta"])
 
 
 def _assign_dense(layer: Any, kernel: Any, bias: Any) -> None:
-    """Assign a matrix and a bias, whose axes KerasHub may have split by head."""
+    """Assign a matrix and a bias, reshaped to KerasHub's axes, which may be split by head."""
     layer.kernel.assign(np.reshape(kernel, layer.kernel.shape))
     layer.bias.assign(np.reshape(bias, layer.bias.shape))

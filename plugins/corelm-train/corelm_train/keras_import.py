@@ -15,11 +15,11 @@ LEAST_KERAS = "3.15.1"
 INSTALL = 'pip install "corelm[train]"'
 
 IMPORT_FAILURES = (ImportError, AttributeError, ValueError)
-"""Keras is missing, lacks a layer because it is too old, or is set to an unknown backend."""
+"""The errors if Keras is missing, too old for a layer, or set to an unknown backend."""
 
 
 def import_keras(purpose: str) -> Any:
-    """Import Keras and make corelm's layers known to it; return the module.
+    """Import Keras, register corelm's layers with it, and return the module.
 
     Args:
         purpose: the beginning of the message if it fails, such as "a .keras file".

@@ -127,7 +127,7 @@ class TransformerDecoder(keras.layers.Layer):
     Args:
         embed_dim: the width of the embedding, and of each attention head.
         dense_dim: the width of the hidden dense layer.
-        num_heads: attention heads.
+        num_heads: the number of attention heads.
     """
 
     def __init__(self, embed_dim: int, dense_dim: int, num_heads: int, **kwargs: Any) -> None:
@@ -175,16 +175,16 @@ class TransformerDecoder(keras.layers.Layer):
 
 
 class Block(keras.layers.Layer):
-    """A block: normalise, attend, add; normalise, dense, add.
+    """A transformer block: normalise, attend, add; normalise, dense, add.
 
     Shapes: (batch, time, width) to the same.
 
     Args:
         width: the width of the embedding; `heads` must divide it.
         dense: the width of the hidden dense layer.
-        heads: attention heads.
-        norm: makes a normalisation layer of a name.
-        activation: of the hidden dense layer.
+        heads: the number of attention heads.
+        norm: makes a normalisation layer with a given name.
+        activation: the activation of the hidden dense layer.
         use_bias: True if the dense layers have biases.
     """
 

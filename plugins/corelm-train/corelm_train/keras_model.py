@@ -17,10 +17,10 @@ from corelm.runs import start_rows
 logger: logging.Logger = logging.getLogger("corelm")
 
 AT_ONCE = 2**24
-"""Scores in one call at most, so that a large batch needs no huge array."""
+"""The most scores in one call, so that a large batch needs no huge array."""
 SAME_LENGTH, OTHER_LENGTH = 1e-4, 1e-2
-"""Differences, as a share of the largest score, that count as rounding: between inputs of one
-length, and of two lengths, whose products may round apart in half precision."""
+"""The largest differences that count as rounding, as shares of the largest score: for inputs of one
+length, and of two lengths, whose products may round differently in half precision."""
 
 LOOKS_AHEAD = "the scores of this model depend on the tokens after a text; %s"
 PADDED = "it takes only one length, so padding follows each text"
@@ -74,7 +74,7 @@ class KerasLanguageModel(DisplayableModel):
         self._model = model
         self._fixed = _fixed_length(model)
         self.context_length: int = min(context_length, self._fixed or context_length)
-        self._causal = True  # until the check below, which scores padded inputs
+        self._causal = True  # for the check below, which scores padded inputs
         self._probabilities = (
             self._returns_probabilities() if probabilities is None else probabilities
         )
@@ -103,7 +103,7 @@ class KerasLanguageModel(DisplayableModel):
         """
         if self._causal or count == 1:
             return self._logits(window, count)
-        # Its score at a position is right only where nothing follows: end the text at each.
+        # A score is right only at the end of a text, so cut the text at each position.
         ends = range(window.shape[1] - count + 1, window.shape[1] + 1)
         return np.concatenate([self._logits(window[:, :end], 1) for end in ends], axis=1)
 
@@ -132,12 +132,12 @@ class KerasLanguageModel(DisplayableModel):
         return scores
 
     def _padded(self, window: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Pad a window to the shape that the model is run on, with more rows and on the right."""
+        """Pad a window with rows, and with tokens on the right, to the shape of the input."""
         batch, time = window.shape
         more, after = _power_of_two_above(batch) - batch, self._length(time) - time
         rows = np.pad(
             window, ((0, more), (0, 0)), mode="edge"
-        )  # a row of padding may be all masked
+        )  # a row of padding may be masked completely
         padding = self.vocabulary.padding or 0
         return np.pad(rows, ((0, 0), (0, after)), constant_values=padding).astype(np.int32)
 
@@ -163,7 +163,7 @@ class KerasLanguageModel(DisplayableModel):
             return True  # nothing follows in a context of one token
         texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
         padded, followed = (self._scores(self._padded(ids))[:, : len(text)] for ids in texts)
-        # Any other last token must leave the earlier scores alone, and so must a shorter input.
+        # Neither another last token nor a shorter input may change the earlier scores.
         same = _close(followed, padded, SAME_LENGTH)
         if same and not self._fixed:
             alone = self._scores(np.array([text], dtype=np.int32))
@@ -173,7 +173,7 @@ class KerasLanguageModel(DisplayableModel):
         return same
 
     def _ordinary(self, count: int) -> list[int]:
-        """Return tokens other than padding, all different if there are enough."""
+        """Return `count` tokens other than padding, all different if there are enough."""
         return [max(len(self.vocabulary) - i, 1) for i in range(count, 0, -1)]
 
 
@@ -188,7 +188,7 @@ class KerasSession:
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
 
-        The array is handed over, not copied; asked again, the session computes it again.
+        The array is handed over, not copied; a second call computes it again.
         """
         logits, self._logits = self._kept_logits(), None
         return logits
@@ -219,7 +219,7 @@ class KerasSession:
         self._logits = None if logits is None else logits[kept]
 
     def _kept_logits(self) -> Array:
-        """Return the logits of the next token, and keep them."""
+        """Return the logits of the next token, computed once and stored."""
         if self._logits is None:
             self._logits = self.last_logits(1)[:, 0]
         return self._logits

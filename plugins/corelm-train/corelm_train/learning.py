@@ -1,6 +1,6 @@
-"""The optimizer of a recipe, rows in shuffled batches, and the scores of held-out rows.
+"""The optimizer of a recipe, shuffled batches of rows, and the scores of held-out rows.
 
-A run gives them to Keras.
+A run passes them to Keras.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from corelm_report.human_baseline import Scores
 from keras import ops
 
-from corelm.bundles import StoredVocabulary
-from corelm.runs import never_drawn
+from corelm.bundles import vocabularies
+from corelm.runs import prompting
 from corelm_train.material import TokenRows
 from corelm_train.settings import Recipe
 
 WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises to its peak."""
+"""The share of the steps in which the learning rate rises to its peak."""
 FINAL = 0.02
 """The learning rate at the last step, as a share of its peak."""
 WEIGHT_DECAY = 0.05
@@ -62,7 +62,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch: rows per batch.
         seed: decides the order.
         epoch: the number of the next epoch, from 0.
-        skip: batches of that epoch that are done.
+        skip: the number of batches of that epoch that are already done.
         fill: called with each batch of rows; adds rows of padding where devices share a batch.
     """
 
@@ -101,7 +101,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 ROWS_AT_ONCE = 50
 
 LEAST_PROBABILITY = 1e-30
-"""Stands for a probability that rounded to 0, so that its surprisal is finite."""
+"""Replaces a probability that was rounded to 0, so that its surprisal is finite."""
 
 
 class Scorer:
@@ -112,12 +112,12 @@ class Scorer:
 
     Args:
         network: a Keras network from `corelm_train.keras_layers.build`.
-        vocabulary: its tokens; those that are never drawn have the first ids.
+        vocabulary: its tokens, with the tokens that are never drawn first.
     """
 
-    def __init__(self, network: Any, vocabulary: StoredVocabulary) -> None:
+    def __init__(self, network: Any, vocabulary: vocabularies.StoredVocabulary) -> None:
         rows = keras.Input((None,), dtype="int32", name="rows")
-        score = _TokenScores(len(never_drawn(vocabulary)), gives_probabilities(network))
+        score = _TokenScores(len(prompting.never_drawn(vocabulary)), gives_probabilities(network))
         self._scored = keras.Model(rows, score(network(rows[:, :-1]), rows[:, 1:]))
 
     def __call__(self, rows: TokenRows) -> Scores:
@@ -131,7 +131,7 @@ class Scorer:
 
 
 class _TokenScores(keras.layers.Layer):
-    """Surprisals, entropies and kept mass of next-token scores: the arrays of `Scores`."""
+    """A layer that computes the arrays of `Scores` from next-token scores."""
 
     def __init__(self, first_drawn: int, probabilities: bool) -> None:
         super().__init__(dtype="float32")

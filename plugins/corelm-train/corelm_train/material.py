@@ -15,23 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Vocabulary
-from corelm.bundles import Architecture, Bundle, Corpus, StoredVocabulary, corpus
+from corelm.bundles import Architecture, bundle, corpora, vocabularies
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.runs import unknown_words
+from corelm.runs import prompting
 from corelm_train.progress import Reporter
 from corelm_train.settings import Recipe, TrainingSettings
 from corelm_train.vocabulary_learning import learn_vocabulary
 
 MEASURED = 2500
-"""Held-out texts to measure on, at most."""
+"""The most held-out texts to measure on."""
 
 OPENING_WORDS = 2
-"""Words of a default prompt, such as "This movie"."""
+"""The number of words in a default prompt, such as "This movie"."""
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Everything that a network learns from and is measured on.
+    """The training and test data of a run.
 
     Attributes:
         corpus: the texts, split.
@@ -42,8 +42,8 @@ class Material:
         prompt: the beginning of the texts written after each epoch.
     """
 
-    corpus: Corpus
-    vocabulary: StoredVocabulary
+    corpus: corpora.Corpus
+    vocabulary: vocabularies.StoredVocabulary
     rows: TokenRows
     measured: list[str]
     opening: TokenRows
@@ -54,10 +54,10 @@ def prepare(
     settings: TrainingSettings,
     architecture: Architecture,
     recipe: Recipe,
-    start: Bundle | None,
+    start: bundle.Bundle | None,
     report: Reporter,
 ) -> Material:
-    """Read the corpus and turn it into rows.
+    """Read the corpus and convert it to rows.
 
     Args:
         settings: the data, the share to hold out, the prompt.
@@ -65,7 +65,7 @@ def prepare(
             inputs in a row.
         recipe: the style of tokens and of rows.
         start: the model whose vocabulary is used; None learns one.
-        report: receives notes of slow work, and a warning about unknown words of the prompt.
+        report: receives notes before slow work, and a warning about unknown words in the prompt.
 
     Raises:
         DataError: texts that cannot be read, or too few of them.
@@ -73,7 +73,7 @@ def prepare(
         UsageError: an empty prompt, for a model whose texts have no beginning of their own.
     """
     report.note(f"reading {settings.data}")
-    texts = corpus(settings.data, settings.held_out)
+    texts = corpora.corpus(settings.data, settings.held_out)
     if start is None:
         report.note(f"learning the vocabulary of {len(texts.train):,} texts")
         size = architecture.vocabulary_size
@@ -94,7 +94,10 @@ def prepare(
 
 
 def _checked_prompt(
-    given: str | None, texts: Sequence[str], vocabulary: StoredVocabulary, report: Reporter
+    given: str | None,
+    texts: Sequence[str],
+    vocabulary: vocabularies.StoredVocabulary,
+    report: Reporter,
 ) -> str:
     prompt = frequent_opening(texts, vocabulary) if given is None else given
     if not prompt.strip() and vocabulary.start is None:
@@ -102,15 +105,15 @@ def _checked_prompt(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"
         )
-    unknown = unknown_words(vocabulary, prompt)
+    unknown = prompting.unknown_words(vocabulary, prompt)
     if unknown:
         words = ", ".join(map(repr, unknown))
         report.warn(f"the prompt has words that the vocabulary lacks: {words}")
     return prompt
 
 
-def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
-    """Return the most frequent first two words of texts among those that the vocabulary has.
+def frequent_opening(texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary) -> str:
+    """Return the texts' most frequent first two words that the vocabulary has.
 
     Example:
         >>> from corelm.models.word_vocabulary import WordVocabulary
@@ -127,7 +130,10 @@ def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
 
 
 def _training_rows(
-    texts: Corpus, vocabulary: StoredVocabulary, context_length: int, recipe: Recipe
+    texts: corpora.Corpus,
+    vocabulary: vocabularies.StoredVocabulary,
+    context_length: int,
+    recipe: Recipe,
 ) -> TokenRows:
     cut = packed_rows if recipe.packed else padded_rows
     rows = cut(texts.train, vocabulary, context_length)
@@ -183,7 +189,7 @@ def packed_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: in
 
 
 def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Return rows of step + 1 ids that overlap by one id, and the rest."""
+    """Return rows of `step` + 1 ids that overlap by one id, and the remaining ids."""
     count = max(len(ids) - 1, 0) // step
     return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
 
@@ -191,8 +197,7 @@ def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArr
 def opening_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
     """Return the beginning of each text as a model reads it: (texts, context + 1).
 
-    These are the first `context_length` tokens, after the vocabulary's start token, if there is
-    one.
+    That is the vocabulary's start token, if it has one, and the first `context_length` tokens.
     """
     start = _start(vocabulary)
     rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]

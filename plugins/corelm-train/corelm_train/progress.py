@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corelm.runs import counted
+from corelm.runs import printable
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class TrainingPlan:
     """The size of a run, known before its first step.
 
     Attributes:
-        weights: numbers that are learned.
+        weights: the number of weights.
         vocabulary: tokens in the vocabulary.
         texts: texts to learn from.
         tokens: target tokens in an epoch, padding left out.
@@ -22,7 +22,7 @@ class TrainingPlan:
         steps_per_epoch: batches of rows in an epoch.
         epochs: passes through the rows.
         steps: steps in all.
-        steps_done: steps that an interrupted run has done before.
+        steps_done: steps that an interrupted run has already done.
         precision: `float32` or `mixed_bfloat16`.
         preset: the name of the preset.
     """
@@ -69,7 +69,8 @@ class Reporter:
 
 
 LARGEST_LOSS = 100.0
-"""Nats per token; replaces a loss that isn't a number, so that any other epoch is better."""
+"""The loss in nats per token that replaces one that isn't a number, so that other epochs are
+better."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class LossHistory:
     """The mean losses of each epoch, in nats per token.
 
     Attributes:
-        training: on the rows that the network learns from; None if an interruption lost it.
-        held_out: on texts that it does not learn from.
+        training: the losses on the training rows; None if an interruption lost one.
+        held_out: the losses on held-out texts.
 
     Example:
         >>> losses = LossHistory([4.0, 3.0, 2.0, 1.0], [4.1, 3.5, 3.6, 3.9])
@@ -113,16 +114,18 @@ class LossHistory:
 
 
 LITTLE_TEXT = 50_000
-"""Tokens; with fewer, each preset soon knew the toy texts of tests/benchmarks/own_text.py."""
+"""Below this number of tokens, each preset soon memorised the toy texts of
+tests/benchmarks/own_text.py."""
 
 FEW_STEPS = 100
-"""Steps; most presets were best after more on the toy texts."""
+"""The fewest steps without a warning: most presets were best after more steps on the toy texts."""
 
 FLAT = 0.02
-"""Nats per token, 2 % of the perplexity; a held-out loss that rises less is called flat."""
+"""In nats per token (2 % of the perplexity): a held-out loss that rises by less is called flat."""
 
 FEW_TEXTS = 10
-"""Held-out texts; the mean loss of fewer changes much with the texts that are drawn."""
+"""The fewest held-out texts without a warning: a mean over fewer depends much on the choice of
+texts."""
 
 
 def before_training(plan: TrainingPlan, held_out: int) -> list[str]:
@@ -130,7 +133,7 @@ def before_training(plan: TrainingPlan, held_out: int) -> list[str]:
 
     Args:
         plan: its size.
-        held_out: the number of texts that it is measured on.
+        held_out: the number of held-out texts.
     """
     warnings = []
     if plan.tokens < LITTLE_TEXT:
@@ -154,7 +157,7 @@ def before_training(plan: TrainingPlan, held_out: int) -> list[str]:
 
 
 def after_training(losses: LossHistory, patience: int) -> list[str]:
-    """Return sentences about the epoch that is kept, and why; none for a single epoch."""
+    """Return sentences about the epoch that is kept and the reason; none for a single epoch."""
     if losses.epochs < 2:
         return []
     if losses.epochs_since_best == 0:
@@ -168,5 +171,5 @@ def after_training(losses: LossHistory, patience: int) -> list[str]:
     )
     if losses.epochs_since_best < patience:
         return [kept]
-    epochs = counted(patience, "epoch")
+    epochs = printable.counted(patience, "epoch")
     return [f"stopped, because the held-out loss has not improved for {epochs}", kept]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm.bundles import Architecture, bundle
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import cpu_limit, digest_of_texts, platform_name, remove_leftovers, sha256
+from corelm.runs import atomic_files, identity, machine
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed
@@ -38,14 +38,14 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
         settings: the data, the network and the recipe.
         report: receives every step, measurement and text.
         resume: continue from the checkpoint that an interrupted run left next to `settings.out`;
-            `settings.epochs` may be more than it was.
+            `settings.epochs` may be higher than in that run.
 
     Returns:
         The folder of the bundle, `settings.out`.
 
     Raises:
         UsageError, DataError: settings or data that cannot be used.
-        ModelFileError: a place where the model could not be written.
+        ModelFileError: a target that can't be written.
         TrainingError: nothing to resume, a checkpoint of other settings, vocabulary or data,
             another run into the same folder, too little memory, or a loss that isn't a number.
         MissingDependencyError: a backend of Keras that cannot train, or not on several devices.
@@ -61,7 +61,7 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
         devices.scope(),
     ):
         _clear_target(settings.out)
-        with quiet_tensorflow():  # on JAX this imports it
+        with quiet_tensorflow():  # this imports JAX if it is the backend
             keras.utils.set_random_seed(settings.seed)
         run = Run(settings, architecture, recipe, report, devices)
         run.begin(resume)
@@ -75,10 +75,10 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
 
 
 def _clear_target(out: Path) -> None:
-    """Raise ModelFileError if the place cannot be written; remove leftovers of killed runs."""
+    """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
     bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
-        remove_leftovers(path)
+        atomic_files.remove_leftovers(path)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ class Run:
             optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
                 from_logits=not gives_probabilities(network),
-                # Full rows have no padding, but for those that fill up a batch for all devices.
+                # Full rows have no padding, except for rows that fill up a batch for all devices.
                 ignore_class=None if self.recipe.packed and not self.devices.is_shared else 0,
             ),
             # oneDNN's bfloat16 products are twice as fast as XLA's on a CPU.
@@ -154,7 +154,7 @@ class Run:
             bundle.set_weights(self.measured_network, bundle.weights_of(self.network))
 
     def _identity(self, start: bundle.Bundle | None) -> dict[str, Any]:
-        """Return everything that must be the same for a checkpoint to be resumed."""
+        """Return the settings and checksums that must be equal to resume a checkpoint."""
         identity = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
@@ -162,8 +162,8 @@ class Run:
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
-            "vocabulary": sha256(self.vocabulary.dumps().encode()),
-            "data": sha256(self.rows.tobytes()),
+            "vocabulary": atomic_files.sha256(self.vocabulary.dumps().encode()),
+            "data": atomic_files.sha256(self.rows.tobytes()),
         }
         if start is not None:
             identity["start"] = start.manifest["checksum"]
@@ -171,7 +171,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time spent on training, interrupted runs included."""
+        """The training time in seconds, interrupted runs included."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
@@ -213,7 +213,7 @@ class Run:
             )
 
     def _checkpoint_size(self) -> int:
-        """Return the bytes of the arrays in a checkpoint: all variables, and the best weights."""
+        """Return the size in bytes of a checkpoint's arrays: all variables and the best weights."""
         weights = bundle.weights_of(self.network).values()
         return sum(np.asarray(v).nbytes for v in [*self._variables(), *weights])
 
@@ -230,7 +230,7 @@ class Run:
         self.steps_done = self._steps_of_optimizer()
 
     def _steps_of_optimizer(self) -> int:
-        """Return the optimizer's own count, which agrees with the weights at any moment."""
+        """Return the optimizer's count of steps, which always matches the weights."""
         return int(self.network.optimizer.iterations)
 
     def save(self) -> None:
@@ -244,7 +244,7 @@ class Run:
             self.network.jax_state_sync()  # until then the variables are empty
 
     def keep(self) -> None:
-        """Write the checkpoint of an interrupted run, if there is a step to keep."""
+        """Write the checkpoint of an interrupted run, if it has done a step."""
         self.steps_done = self._steps_of_optimizer()
         if self.steps_done:
             self.save()
@@ -254,9 +254,10 @@ class Run:
         return [*self.network.variables, *self.network.optimizer.variables]
 
     def fit(self) -> None:
-        """Run Keras's `fit` until the last epoch or `is_over`, the rest of a begun epoch first."""
+        """Run Keras's `fit` until the last epoch or `is_over`; finish a begun epoch first."""
         epoch, skip = divmod(self.steps_done, self.steps_per_epoch)
-        if epoch > self.losses.epochs:  # interrupted between an epoch's last step and its end
+        # The run was interrupted between an epoch's last step and its end.
+        if epoch > self.losses.epochs:
             self.end_epoch(None)
         ends = [epoch + 1, self.settings.epochs] if skip else [self.settings.epochs]
         for end in ends:
@@ -291,7 +292,7 @@ class Run:
         losses, best = self.losses.followed_by(loss, math.log(perplexity)), self.best_weights
         if losses.epochs_since_best == 0:
             best = bundle.weights_of(self.network)
-        self.losses, self.best_weights = losses, best  # both or none, should Ctrl-C come here
+        self.losses, self.best_weights = losses, best  # both or neither, even if Ctrl-C comes now
         self.report.measured(self.losses.epochs, perplexity)
         self.save()
 
@@ -318,7 +319,7 @@ class Run:
         )
 
     def language_model(self) -> KerasLanguageModel:
-        """Return the network with its present weights as a language model."""
+        """Return the network with its current weights as a language model."""
         return KerasLanguageModel(
             self.measured_network,
             self.vocabulary,
@@ -368,12 +369,12 @@ class Run:
     def _training(self) -> dict[str, Any]:
         return {
             "command": self.settings.command(self.corpus.name),
-            "machine": f"{platform_name()}, {cpu_limit()} cores",
+            "machine": f"{machine.platform_name()}, {machine.cpu_limit()} cores",
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
             # So that a report sees that its human texts are the ones learned from.
-            "texts_digest": digest_of_texts(self.corpus.train),
+            "texts_digest": identity.digest_of_texts(self.corpus.train),
             "held_out": self.settings.held_out,
             "tokens_per_epoch": self._tokens_per_epoch(),
             "steps": self._steps_of_optimizer(),

@@ -1,6 +1,6 @@
-"""Settings of a training run, and the presets that they start from.
+"""The settings of a training run, and the presets that they start from.
 
-They need no Keras, so that the command line can check them at once.
+They need no Keras, so the command line can check them at once.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import TOKENS, Architecture
+from corelm.bundles import Architecture, vocabularies
 from corelm.errors import UsageError
-from corelm.runs import processor_flags
+from corelm.runs import machine
 
 STEPS_PER_EPOCH = 16
-"""Steps in an epoch of little text, if it has as many rows."""
+"""The least number of steps in an epoch, reached by smaller batches if there are enough rows."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Recipe:
     packed: bool
 
     def for_rows(self, rows: int) -> Recipe:
-        """Return the recipe with a batch that gives `STEPS_PER_EPOCH` steps, or the recipe's.
+        """Return the recipe, with a smaller batch if an epoch would have too few steps.
 
         Example:
             >>> recipe = Recipe("muon", 0.007, 64, "words", packed=True)
@@ -88,7 +88,8 @@ PRESETS = {
 }
 
 LITTLE_TEXT_BYTES = 300_000
-"""Bytes; for less text `small` is about as good as `default`, and learns several times faster."""
+"""For less text than this, in bytes, `small` is about as good as `default` and learns several times
+faster."""
 
 
 def preset_for(size: int) -> str:
@@ -98,10 +99,10 @@ def preset_for(size: int) -> str:
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
-"""Instructions that multiply bfloat16 on x86 (the first two) and on ARM (the last)."""
+"""The processor's flags for bfloat16 products, on x86 (the first two) and on ARM (the last)."""
 
 DATA = "data"
-"""The one way to distribute a training: each device computes an equal share of every batch."""
+"""The only way to distribute training: each device computes an equal share of every batch."""
 
 LARGEST_SIZE = 2**24
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
@@ -117,11 +118,12 @@ LEAST = {
 """The smallest value of each size."""
 
 OF_THE_MODEL = ("tokens", "vocabulary_size", "context_length")
-"""Settings that a model to start from has already decided."""
+"""Settings that a model to start from determines."""
 
 LISTED_APART = {
-    *("data", "preset", "epochs", "seed"),  # always listed, and first
-    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # the weights ignore these
+    *("data", "preset", "epochs", "seed"),  # always listed first
+    # The weights don't depend on these.
+    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),
     "start_from",
 }
 """Settings that `TrainingSettings.command` leaves out of its list of differences."""
@@ -139,9 +141,10 @@ class TrainingSettings:
         seed: decides the first weights and the order of the rows; below 2 ** 32.
         prompt: the beginning of the texts written after each epoch, and the model's default
             prompt; None takes a frequent beginning of the corpus.
-        temperatures, length: of the texts written after each epoch; length in tokens.
-        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's; the
-            preset's batch is smaller where there is little text.
+        temperatures, length: the temperatures of the texts written after each epoch, and their
+            length in tokens.
+        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's values;
+        the preset's batch shrinks if there is little text.
         patience: epochs without a better held-out loss after which training stops.
         held_out: share of the texts to hold out, where the data has no test half.
         precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
@@ -173,7 +176,7 @@ class TrainingSettings:
     distribute: str | None = None
 
     def resolve(self) -> tuple[Architecture, Recipe]:
-        """Return the preset's architecture and recipe with the settings that replace parts.
+        """Return the preset's architecture and recipe, updated with the settings.
 
         Raises:
             UsageError: an unknown preset or style of tokens, a size or seed out of range, or a
@@ -211,8 +214,10 @@ class TrainingSettings:
     def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in TOKENS:
-            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.tokens is not None and self.tokens not in vocabularies.TOKENS:
+            raise UsageError(
+                f"there are no tokens {self.tokens!r}; there are {', '.join(vocabularies.TOKENS)}"
+            )
         if self.distribute not in (None, DATA):
             raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
 
@@ -228,7 +233,7 @@ class TrainingSettings:
             raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
 
     def _preset(self) -> Preset:
-        """Return the preset; with a model to start from, its kind's preset with its sizes."""
+        """Return the preset; with a model to start from, the preset of its kind with its sizes."""
         if self.start_from is None:
             return PRESETS[self.preset]
         for name in OF_THE_MODEL:
@@ -238,9 +243,9 @@ class TrainingSettings:
                     f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
                     f"leave --{option} out, or train a new model without --from"
                 )
-        from corelm.bundles import describe  # `corelm train --help` does without it
+        from corelm.bundles import bundle  # `corelm train --help` does without it
 
-        model = describe(self.start_from)
+        model = bundle.describe(self.start_from)
         preset = PRESETS[model.architecture.kind]  # presets are named after kinds
         recipe = replace(preset.recipe, tokens=model.tokens)
         return replace(preset, architecture=model.architecture, recipe=recipe)
@@ -252,8 +257,9 @@ class TrainingSettings:
 def choose_precision(wanted: str, kept: str | None = None) -> str:
     """Return the Keras dtype policy of a run.
 
-    A choice by stopwatch would give one command two models on a busy machine, and refuse its own
-    checkpoint. So `auto` depends on the processor alone, and a resumed run keeps its first choice.
+    If `auto` measured speed, one command could give different models on a busy machine, and a run
+    could refuse its own checkpoint. So it depends on the processor alone, and a resumed run keeps
+    its first choice.
 
     Args:
         wanted: `float32`, `mixed_bfloat16` or `auto`.
@@ -272,4 +278,4 @@ def choose_precision(wanted: str, kept: str | None = None) -> str:
         raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
     if kept in PRECISIONS:
         return str(kept)
-    return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"
+    return "mixed_bfloat16" if machine.processor_flags() & BFLOAT16_FLAGS else "float32"

@@ -6,25 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from corelm.bundles import (
-    ALPHABET,
-    BYTE_PAIRS,
-    DASH,
-    FIRST_MERGE,
-    MARKED,
-    PADDING,
-    UNKNOWN,
-    BytePairVocabulary,
-    Merge,
-    StoredVocabulary,
-    WordVocabulary,
-)
+from corelm.bundles import vocabularies, word_vocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import END
+from corelm.runs import prompting
 
 BATCH = 1024
-"""Texts that TextVectorization reads at once; bounds its memory."""
+"""The number of texts that TextVectorization reads at once, which bounds its memory."""
 
 
 def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None = None) -> Any:
@@ -41,8 +29,8 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
         import tensorflow as tf
 
     def marked(text: Any) -> Any:
-        text = tf.strings.regex_replace(tf.strings.lower(text), DASH, " -- ")
-        return tf.strings.regex_replace(text, MARKED, r" \0 ")
+        text = tf.strings.regex_replace(tf.strings.lower(text), word_vocabulary.DASH, " -- ")
+        return tf.strings.regex_replace(text, word_vocabulary.MARKED, r" \0 ")
 
     standardize = {"words": "lower_and_strip_punctuation", "words+punctuation": marked}.get(style)
     return keras.layers.TextVectorization(
@@ -53,8 +41,10 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
     )
 
 
-def learn_words(texts: Sequence[str], style: str, size: int, end: bool = True) -> WordVocabulary:
-    """Learn the most frequent tokens of texts, at most `size` with the special ones.
+def learn_words(
+    texts: Sequence[str], style: str, size: int, end: bool = True
+) -> word_vocabulary.WordVocabulary:
+    """Learn a vocabulary of the texts' most frequent tokens, at most `size` with special tokens.
 
     Raises:
         UsageError: a size that leaves no room for a token of the texts.
@@ -65,69 +55,77 @@ def learn_words(texts: Sequence[str], style: str, size: int, end: bool = True) -
     layer = text_vectorization(style, size - end)
     layer.adapt(texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
     learned = [str(word) for word in layer.get_vocabulary()[2:]]
-    words = [word for word in learned if word != END]
+    words = [word for word in learned if word != prompting.END]
     if not words:
         raise DataError(f"the texts hold no tokens of the style {style!r}")
-    return WordVocabulary([PADDING, UNKNOWN, *([END] if end else []), *words], style)
+    return word_vocabulary.WordVocabulary(
+        [
+            word_vocabulary.PADDING,
+            word_vocabulary.UNKNOWN,
+            *([prompting.END] if end else []),
+            *words,
+        ],
+        style,
+    )
 
 
 def learn_vocabulary(
     texts: Sequence[str], style: str, size: int, end: bool = True
-) -> StoredVocabulary:
+) -> vocabularies.StoredVocabulary:
     """Learn a vocabulary of at most `size` tokens, with the special ones.
 
     Args:
-        texts: what to learn from.
+        texts: the texts to learn from.
         style: a key of `corelm.models.vocabularies.TOKENS`.
         size: the largest number of tokens.
-        end: give a vocabulary of words a token that ends a text; byte pairs always have one.
+        end: add an end token to a vocabulary of words; byte pairs always have one.
 
     Raises:
         UsageError: a size that leaves no room for a token of the texts.
         DataError: texts without tokens.
         MissingDependencyError: a package that learns this vocabulary is not installed.
     """
-    if style == BYTE_PAIRS:
+    if style == vocabularies.BYTE_PAIRS:
         return learn_byte_pairs(texts, size)
     return learn_words(texts, style, size, end)
 
 
-def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
-    """Merge the most frequent pairs of neighbours, as often as `size` allows.
+def learn_byte_pairs(texts: Sequence[str], size: int) -> vocabularies.BytePairVocabulary:
+    """Learn byte-pair merges until the vocabulary has `size` tokens.
 
     Raises:
         UsageError: a size without room for a merge.
         DataError: texts in which no pair of bytes appears twice.
         MissingDependencyError: tokenizers is not installed.
     """
-    if size <= FIRST_MERGE:
+    if size <= vocabularies.FIRST_MERGE:
         raise UsageError(
-            f"a vocabulary of {BYTE_PAIRS} needs room for at least {FIRST_MERGE + 1} "
-            f"tokens, not {size}"
+            f"a vocabulary of {vocabularies.BYTE_PAIRS} needs room for at least "
+            f"{vocabularies.FIRST_MERGE + 1} tokens, not {size}"
         )
-    merges = _learn_merges(texts, size - FIRST_MERGE)
+    merges = _learn_merges(texts, size - vocabularies.FIRST_MERGE)
     if not merges:
         raise DataError("the texts are too short: no two letters in them appear together twice")
-    return BytePairVocabulary(merges)
+    return vocabularies.BytePairVocabulary(merges)
 
 
-def _learn_merges(texts: Sequence[str], count: int) -> list[Merge]:
+def _learn_merges(texts: Sequence[str], count: int) -> list[vocabularies.Merge]:
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning {BYTE_PAIRS} needs tokenizers ({error}); "
+            f"learning {vocabularies.BYTE_PAIRS} needs tokenizers ({error}); "
             'install it with: pip install "corelm[train]"'
         ) from error
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=len(ALPHABET) + count,
-        initial_alphabet=list(ALPHABET),
+        vocab_size=len(vocabularies.ALPHABET) + count,
+        initial_alphabet=list(vocabularies.ALPHABET),
         min_frequency=2,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
     merges = [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
-    # Two merges may make one token, such as a+bc and ab+c; the first is enough to make it.
+    # Two merges may make the same token, such as a+bc and ab+c; keep only the first.
     return list({left + right: (left, right) for left, right in reversed(merges)}.values())[::-1]

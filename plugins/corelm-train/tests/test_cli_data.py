@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from corelm.bundles import corpus
+from corelm.bundles import corpora
 from corelm.cli import main
-from corelm.runs import read_texts
 
 FOLDERS = ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg")
 
@@ -61,10 +60,10 @@ def test_the_held_out_texts_are_those_of_a_training(
     data.write_text("\n\n".join(f"text {i}\nof two lines" for i in range(40)))
     assert main(["data", "held-out", str(data), str(folder), "--held-out", "0.1"]) == 0
     assert capsys.readouterr().out == f"{folder}\n"
-    written = read_texts(folder)
+    written = corpora.read_texts(folder)
     assert len(written) == 4
-    assert written == corpus(data, 0.1).held_out
-    assert {*written}.isdisjoint(corpus(data, 0.1).train)
+    assert written == corpora.corpus(data, 0.1).held_out
+    assert {*written}.isdisjoint(corpora.corpus(data, 0.1).train)
     assert main(["data", "held-out", str(data), str(folder)]) == 2
     assert "already exists" in capsys.readouterr().err
 

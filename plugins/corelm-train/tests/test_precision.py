@@ -19,13 +19,13 @@ from corelm.errors import UsageError
     ],
 )
 def test_auto_is_what_the_processor_has_instructions_for(monkeypatch, flags, chosen):
-    monkeypatch.setattr(settings, "processor_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(settings.machine, "processor_flags", lambda: frozenset(flags.split()))
     assert [choose_precision("auto") for _ in range(3)] == [chosen] * 3
     assert choose_precision("float32") == "float32"
 
 
 def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
-    monkeypatch.setattr(settings, "processor_flags", frozenset)
+    monkeypatch.setattr(settings.machine, "processor_flags", frozenset)
     assert choose_precision("auto", kept="mixed_bfloat16") == "mixed_bfloat16"
     assert choose_precision("float32", kept="mixed_bfloat16") == "float32"
     assert choose_precision("auto", kept="nonsense") == "float32"

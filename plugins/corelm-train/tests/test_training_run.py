@@ -27,13 +27,13 @@ from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
-from corelm.bundles import corpus  # noqa: E402
+from corelm.bundles import corpora  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.models import bundle  # noqa: E402
 from corelm.models.networks import Architecture  # noqa: E402
 from corelm.models.vocabularies import BytePairVocabulary  # noqa: E402
 from corelm.models.word_vocabulary import WordVocabulary  # noqa: E402
-from corelm.runs import digest_of_texts  # noqa: E402
+from corelm.runs import identity  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -160,8 +160,8 @@ def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(tex
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
-    learned = corpus(texts, manifest["training"]["held_out"]).train
-    assert manifest["training"]["texts_digest"] == digest_of_texts(learned)
+    learned = corpora.corpus(texts, manifest["training"]["held_out"]).train
+    assert manifest["training"]["texts_digest"] == identity.digest_of_texts(learned)
     assert manifest["training"]["precision"] == "mixed_bfloat16"
     assert manifest["figures"]["held_out"]["texts"] == 2
     assert manifest["figures"]["held_out"]["perplexity"] > 1
@@ -344,7 +344,9 @@ def test_two_runs_into_one_folder(texts):
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
-    monkeypatch.setattr(training_settings, "processor_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(
+        training_settings.machine, "processor_flags", lambda: frozenset({"amx_bf16"})
+    )
     chosen = settings(texts, precision="auto")
     left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
     left[0].mkdir()
@@ -360,7 +362,7 @@ def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(t
     assert plan.steps_per_epoch == -(-plan.rows // 4)
     assert plan.tokens == 6 * plan.rows
     assert plan.weights > plan.vocabulary * 8
-    monkeypatch.setattr(training_settings, "processor_flags", frozenset)
+    monkeypatch.setattr(training_settings.machine, "processor_flags", frozenset)
     later = Notes(interrupt_at=7)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, later, resume=True)
@@ -456,7 +458,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
     def full(content, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_file", full)
+    monkeypatch.setattr(checkpoint.atomic_files, "write_file", full)
     message = "some' could not be written: No space left on device; "
     with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)

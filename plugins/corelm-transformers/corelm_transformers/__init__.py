@@ -2,7 +2,7 @@
 
 import importlib
 
-from corelm.interop import requires
+from corelm.interop import requirements
 
 ENGINE = ("transformers", "5.18")
 """The engine, and its oldest version that works."""
@@ -23,5 +23,5 @@ __all__ = [*_MODULES]
 def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with requires(*ENGINE):
+    with requirements.requires(*ENGINE):
         return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -15,7 +15,7 @@ ARGUMENTS = ("cache", "past_key_values", "cache_params")
 
 
 class TransformersSession(CachedSession):
-    """A session on the cache of a model that has hidden states."""
+    """A `CachedSession` that also returns hidden states."""
 
     def hidden_states(self, count):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
@@ -23,7 +23,7 @@ class TransformersSession(CachedSession):
 
 
 class PaddedTransformersSession(PaddedSession):
-    """The same for rows of different lengths."""
+    """A `PaddedSession` that also returns hidden states."""
 
     def hidden_states(self, count):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
@@ -31,11 +31,11 @@ class PaddedTransformersSession(PaddedSession):
 
 
 class TransformersCache:
-    """A `corelm.interop.PaddedCache` of a transformers model.
+    """A `PaddedCache` of `corelm.interop` of a transformers model.
 
     Args:
         model: the model.
-        crops: drop tokens from transformers' cache; if False, the cache is emptied instead.
+        crops: True to drop tokens from transformers' cache; if False, it is emptied instead.
     """
 
     def __init__(self, model, crops=True):
@@ -61,15 +61,15 @@ class TransformersCache:
     def process(self, tokens, count, lengths=None):
         """Append tokens; return the logits and the hidden states at the last `count` of them.
 
-        Rows with fewer tokens than positions get a mask of what is before them, and positions
-        that begin with their first token.
+        Rows with fewer tokens than positions get a mask for the padding before them, and positions
+        that count from their first token.
         """
         if lengths is not None and (lengths < self.positions).any():
             return self._pass(tokens, count, torch.from_numpy(lengths))
         if self._cache is None:
             self._cache, self._length = _empty_cache(self._model.config), 0
         if self._length and any(self._cache.is_linear):
-            # Several tokens after a recurrent state: off by 1e-4 in transformers' Mamba.
+            # transformers' Mamba is off by 1e-4 for several tokens after a recurrent state.
             passes = [self._pass(tokens[:, i : i + 1], 1) for i in range(tokens.shape[1])]
             logits, hidden = zip(*passes[-count:], strict=True)
             return np.concatenate(logits, axis=1), np.concatenate(hidden, axis=1)
@@ -83,7 +83,7 @@ class TransformersCache:
             options["logits_to_keep"] = count
         new, before = tokens.shape[1], self._length
         self._length += new
-        if self._positioned:  # Bamba counts from 0 in every pass otherwise
+        if self._positioned:  # without positions, Bamba counts from 0 in every pass
             first = torch.tensor([before]) if lengths is None else lengths
             options["position_ids"] = (first[:, None] + torch.arange(new)).to(ids.device)
         if lengths is not None:
@@ -94,8 +94,8 @@ class TransformersCache:
             # Nothing is masked; without a mask, some models warn of tokens that look like padding.
             options["attention_mask"] = ids.new_ones((len(tokens), self._length))
         hidden = []
-        # The input of the head is the last hidden state at the positions that are asked for;
-        # output_hidden_states=True would keep every layer's at all of them.
+        # The head's input is the last hidden state at the requested positions;
+        # output_hidden_states=True would keep those of every layer at all positions.
         hook = self._head.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
         try:
             with torch.inference_mode():
@@ -118,7 +118,7 @@ class TransformersCache:
         self._cache.reorder_cache(torch.from_numpy(rows).to(self._model.device))
 
     def join(self, other):
-        """Add the rows of another cache, with padding before the shorter ones."""
+        """Append the rows of another cache, with padding before shorter rows."""
         length = max(self._length, other._length)
         for own, others in zip(self._cache.layers, other._cache.layers, strict=True):
             own.keys = _joined(own.keys, others.keys, length)
@@ -126,7 +126,7 @@ class TransformersCache:
         self._length = length
 
     def trim(self, positions):
-        """Keep at most the last positions."""
+        """Drop all but the last `positions`."""
         if positions < self._length:
             for layer in self._cache.layers:
                 layer.keys = layer.keys[..., -positions:, :]
@@ -135,7 +135,7 @@ class TransformersCache:
 
 
 def _joined(one, other, length):
-    """Return the rows of two tensors (batch, heads, time, size), padded on the left to a length."""
+    """Concatenate the rows of two tensors (batch, heads, time, size), padded on the left."""
     parts = (torch.nn.functional.pad(x, (0, 0, length - x.shape[-2], 0)) for x in (one, other))
     return torch.cat([*parts])
 

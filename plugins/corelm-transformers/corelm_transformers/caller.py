@@ -1,8 +1,8 @@
-"""The generation that a processor or a loop runs in.
+"""Find the generation that calls a processor or a loop.
 
-transformers passes a processor neither its configuration nor its prompt, and a custom loop neither
-the tokenizer nor the streamer. All are in the frames that call. Everything that corelm reads there
-is read in this module, so the ends of a text have one home: `end_tokens`.
+transformers passes a processor neither the configuration nor the prompt, and a custom loop neither
+the tokenizer nor the streamer, but all of these are in the callers' frames. Only this module reads
+frames; `end_tokens` decides which ids end a text.
 """
 
 import inspect
@@ -19,21 +19,20 @@ from corelm.errors import UsageError
 ASSISTED = inspect.unwrap(GenerationMixin._assisted_decoding).__code__
 LOOKUP = inspect.unwrap(PromptLookupCandidateGenerator.get_candidates).__code__
 WRAPPERS = 8
-"""How many frames lie between `generate` and its caller at most: its decorators."""
+"""The most frames between `generate` and its caller: its decorators."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The loop whose text a processor samples.
+    """The generation loop that calls a processor.
 
     Attributes:
-        config: its `GenerationConfig`, an object of its own in each `generate`; None if no caller
-            has one.
+        config: its `GenerationConfig`, a new object in each `generate`; None if no caller has one.
         criteria: its stopping criteria.
-        assisted: it may take tokens back.
-        prompt_width: the number of tokens in its input at the time, in assisted decoding.
-        guesses: an assistant calls, whose guesses this generation checks.
-        translated: the assistant's ids are those of another tokenizer.
+        assisted: True if it may take tokens back.
+        prompt_width: the number of tokens in its current input, in assisted decoding.
+        guesses: True if an assistant calls, whose guesses this generation checks.
+        translated: True if the assistant has another tokenizer, so its ids are translated.
     """
 
     config: GenerationConfig | None = None
@@ -45,11 +44,11 @@ class Generation:
 
     @classmethod
     def calling(cls):
-        """Return the generation that calls: the nearest caller that has a configuration.
+        """Return the calling generation: the nearest caller that has a configuration.
 
-        That is the loop, or `generate` around a loop with other names. Frames between it and the
-        processor, such as the search for candidates in a prompt, have none. An assistant's
-        `generate` has one, but its ends and prompt are the guesses', so it is passed over.
+        That is the loop, or `generate` if the loop uses other names. Frames in between, such as the
+        search for candidates in a prompt, have none. An assistant's `generate` has one, but for its
+        guesses, so it is skipped.
         """
         guesses = False
         for frame in _callers():
@@ -78,8 +77,8 @@ class Generation:
 def end_tokens(config, tokenizer, size, criteria=()):
     """Return the ids that end a text.
 
-    They are those of the stopping criteria, which `generate` makes from its configuration if its
-    caller passes none; before there are any, the configuration's; or else the tokenizer's.
+    The stopping criteria decide, which `generate` makes from its configuration by default; without
+    criteria the configuration does, and without both the tokenizer.
 
     Args:
         config: a `GenerationConfig`, or None.
@@ -94,13 +93,13 @@ def end_tokens(config, tokenizer, size, criteria=()):
 
 
 def _ids(ends):
-    """Return ids that transformers has as a number, a list, a tensor or None."""
+    """Return ids as a list; transformers has them as a number, a list, a tensor or None."""
     ends = ends.tolist() if hasattr(ends, "tolist") else ends
     return [] if ends is None else [int(end) for end in np.atleast_1d(ends)]
 
 
 def calling_list():
-    """Return the processor list that calls, and the code that calls it; None twice without one."""
+    """Return the calling processor list and the code that calls it; (None, None) without one."""
     for frame in _callers():
         if frame.f_code is LogitsProcessorList.__call__.__code__:
             return frame.f_locals["self"], frame.f_back and frame.f_back.f_code
@@ -110,7 +109,7 @@ def calling_list():
 def options_of_call(loop):
     """Return the options of the call `generate(custom_generate=loop, ...)`.
 
-    transformers keeps the tokenizer, the streamer and the assistant from the loop.
+    transformers doesn't pass the tokenizer, the streamer and the assistant to the loop.
     """
     for _, frame in zip(range(WRAPPERS), _callers(), strict=False):
         options = frame.f_locals.get("kwargs")
@@ -128,21 +127,22 @@ def _callers():
 
 
 def _config_of(frame):
-    """Return the configuration of a function's frame and its variables; None if it has none."""
-    if "generation_config" not in frame.f_code.co_varnames:  # without a copy of its variables
+    """Return the configuration in a function's frame and the frame's variables, or None."""
+    # A test without a copy of the variables.
+    if "generation_config" not in frame.f_code.co_varnames:
         return None, {}
     values = frame.f_locals
     variables = dict(values)
     if isinstance(values, dict) and frame.f_globals.get("__name__", "").startswith("transformers."):
-        # Before Python 3.13 a function's frame keeps this copy, and with it the prompt's outputs.
-        # Only there: in other code it may be in use.
+        # Before Python 3.13 a function's frame keeps this copy, and so the prompt's outputs. Clear
+        # it only there: other code may use it.
         values.clear()
     config = variables.get("generation_config")
     return (config if isinstance(config, GenerationConfig) else None), variables
 
 
 class EndTokens:
-    """The vocabulary of a model whose tokenizer isn't known: it names the ends and the start.
+    """The vocabulary of a model with an unknown tokenizer: only the end and start tokens.
 
     Args:
         ends: the ids that end a text.

@@ -1,4 +1,4 @@
-"""The generation settings of a model as a chain of samplers, and back."""
+"""Convert between a model's generation settings and chains of samplers."""
 
 import logging
 import os
@@ -47,7 +47,7 @@ def from_generation_config(config_or_path):
 
 
 def to_generation_config(sampler):
-    """Return a sampler as the settings of transformers that do the same.
+    """Write a sampler as the settings of transformers that do the same.
 
     Every setting is stated, so that no setting of a model takes its place.
 
@@ -77,6 +77,6 @@ def _read(path):
         if file.stat().st_size > LARGEST_FILE:
             raise CorelmError(f"more than {LARGEST_FILE} bytes")
         return GenerationConfig.from_pretrained(file.parent, file.name)
-    except Exception as error:  # of any library: they have no common root
+    except Exception as error:  # a library's error, of any type
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CorelmError(f"cannot read the settings in {path}: {line}") from error

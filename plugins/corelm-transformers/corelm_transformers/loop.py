@@ -13,7 +13,7 @@ from corelm_transformers.processor import SamplerProcessor
 logger = logging.getLogger("corelm.transformers")
 
 MODES = (GenerationMode.SAMPLE, GenerationMode.GREEDY_SEARCH)
-"""Ways to generate that take one token after the other, which `corelm_loop` replaces."""
+"""The generation modes that take one token after the other, which `corelm_loop` replaces."""
 
 
 def corelm_loop(
@@ -79,7 +79,7 @@ def corelm_loop(
 
 
 def _refuse_other_modes(mode):
-    """Raise if the settings ask for more than one token after the other."""
+    """Raise for settings of another generation mode, such as beams or an assistant."""
     if mode not in MODES:
         raise CorelmError(
             f"corelm_loop draws one token after the other and does no {mode.replace('_', ' ')}; "
@@ -99,7 +99,7 @@ def _padding(mask, input_ids):
 
     Args:
         mask: (batch, time), 0 for padding; None if nothing is masked.
-        input_ids: (batch, time); a prompt of embeddings has none, so its mask is no mask of ids.
+        input_ids: (batch, time); a prompt of embeddings has none, so its mask doesn't apply to ids.
     """
     if mask is None or mask.shape != input_ids.shape:
         return [0] * len(input_ids)

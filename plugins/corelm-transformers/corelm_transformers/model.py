@@ -77,10 +77,10 @@ class TransformersModel(DisplayableModel):
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
 
     def _try_sessions(self):
-        """Try a session, and one that never drops tokens from the cache if the first can't."""
+        """Try a session; if it can't drop tokens, use and try sessions that never do."""
         name, size = type(self._model).__name__, len(self.vocabulary)
         check_session(self._start_equal, size, name, "transformers", self._never_crop, logger)
-        # A recurrent state, or positions that the model counts itself, allow no padding.
+        # A model that counts positions itself, or has a recurrent state, allows no padding.
         self._pads = not row_faults(self._start_padded, self._start_equal, size)
 
     def _never_crop(self):

@@ -15,7 +15,7 @@ from corelm_transformers.caller import LOOKUP, EndTokens, Generation, calling_li
 logger = logging.getLogger("corelm.transformers")
 
 NEUTRAL = ("InfNanRemoveLogitsProcessor", "LogitNormalization")
-"""Processors that leave a distribution as it is."""
+"""Processors that don't change a distribution."""
 
 
 def as_logits_processor(sampler, *, seed=None, tokenizer=None, record=None):
@@ -66,14 +66,15 @@ class SamplerProcessor(LogitsProcessor):
         self._seed, self._tokenizer, self._record = seed, tokenizer, record
         self._draws = seed is not None
         self._padding, self._lengths = padding, lengths
-        # Weak references to the list of the last call, and to what stands for its generation.
+        # Weak references to the processor list of the last call, and to the object that identifies
+        # its generation.
         self._caller = self._identity = lambda: None
         self._generation = Generation()
-        self._prompt_width = None  # of this generation, if it is known
+        self._prompt_width = None  # of this generation's prompt, if known
         self._vocabulary = None
         self._remarks = set()
         self._begin(sampler, size=math.inf)
-        # Its batches change from step to step, and come without the text before the last token.
+        # Its batches change from step to step, and contain only the last token of each text.
         self.supports_continuous_batching = not self._reads_texts
 
     def __repr__(self):
@@ -82,8 +83,8 @@ class SamplerProcessor(LogitsProcessor):
     def __call__(self, input_ids, scores):
         """Return the logits to draw from, (batch, vocabulary), on the device of the scores."""
         processors, caller = calling_list()
-        # Prompt lookup asks for the tokens that are possible after made-up logits. A draw leaves
-        # one, at random; whatever a guess is, the model checks it.
+        # Prompt lookup calls with artificial logits to see which tokens are possible. A draw leaves
+        # a random one, which does no harm: the model checks every guess.
         if caller is LOOKUP:
             return scores
         self._notice_generation(processors, input_ids, scores.shape[-1])
@@ -107,10 +108,10 @@ class SamplerProcessor(LogitsProcessor):
         return self._draws or bool(self._engine.reads)
 
     def _notice_generation(self, processors, input_ids, size):
-        """Start over if another generation calls: each `generate` makes its own list.
+        """Start again if another generation calls: each `generate` makes a new processor list.
 
-        In assisted decoding the assistant makes lists too, for guesses of the same text, so there
-        the configuration stands for the generation.
+        In assisted decoding the assistant also makes lists, for guesses of the same text, so there
+        the configuration identifies the generation.
         """
         if processors is not None and processors is self._caller():
             return
@@ -122,7 +123,8 @@ class SamplerProcessor(LogitsProcessor):
             self._prompt_width = generation.prompt_width or input_ids.shape[-1]
             self._refuse_beams(generation.config)
             self._begin(self._engine.sampler, size)
-        if processors is not None and not generation.guesses:  # whose list has settings of its own
+        # An assistant's list has settings of its own.
+        if processors is not None and not generation.guesses:
             self._check_neighbours(processors)
 
     def _refuse_beams(self, config):
@@ -134,7 +136,7 @@ class SamplerProcessor(LogitsProcessor):
             )
 
     def _begin(self, sampler, size):
-        """Forget all texts; take the ids that end a text from the generation."""
+        """Drop all texts, and read the end tokens from the generation."""
         ends = tuple(self._generation.end_tokens(self._tokenizer, size))
         if self._tokenizer is None:
             start = getattr(self._generation.config, "bos_token_id", None)
@@ -170,7 +172,7 @@ class SamplerProcessor(LogitsProcessor):
         Assisted decoding takes tokens back, so its rows don't continue the last call's.
 
         Raises:
-            CorelmError: the sampler reads surprisals, which are gone with the last call.
+            CorelmError: the sampler reads surprisals, which aren't kept from the last call.
         """
         if not self._generation.assisted:
             return None
@@ -183,10 +185,10 @@ class SamplerProcessor(LogitsProcessor):
         return [self._prompt_width - width for width in padding]
 
     def _check_neighbours(self, processors):
-        """Warn if processors in the same list change what comes in, or what goes out.
+        """Warn if processors in the same list change this one's input or output.
 
-        Of the processors that come first, only transformers' own are named: a configuration adds
-        them, while any other was put there on purpose.
+        Of the processors before it, only transformers' own are named: a configuration adds those,
+        while any other was added on purpose.
         """
         if self not in processors:
             return
@@ -217,7 +219,7 @@ class SamplerProcessor(LogitsProcessor):
 
 
 def _active(processors):
-    """Return the names of processors that change a distribution, as one text."""
+    """Return the names of the processors that change a distribution, joined."""
     names = [type(processor).__name__ for processor in processors]
     return ", ".join(name for name in names if name not in NEUTRAL)
 

@@ -4,13 +4,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
-from corelm.interop import check_hub_model, check_model_folder, hub_models, requires
+from corelm.interop import requirements
 from corelm_transformers import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
 
 
-@requires(*ENGINE)
+@requirements.requires(*ENGINE)
 def open_model(name, device=None, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -42,7 +42,7 @@ def open_model(name, device=None, dtype=None):
 
 def _load(name, dtype):
     """Return the model and the tokenizer of a folder or a name."""
-    check_hub_model(name)
+    requirements.check_hub_model(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
 
@@ -51,15 +51,16 @@ def _load(name, dtype):
         config = cached_file(name, "config.json", local_files_only=True)
         if config is None:
             raise CorelmError("there is no config.json")
-        check_model_folder(Path(config).parent)
+        requirements.check_model_folder(Path(config).parent)
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
             )
-    except Exception as error:  # of any library: they have no common root
+    except Exception as error:  # a library's error, of any type
         raise CorelmError(f"transformers cannot open {name}: {_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):  # transformers fills them with random numbers
+    # Transformers fills missing weights with random numbers.
+    if missing := sorted(report["missing_keys"]):
         raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
     return model, tokenizer
 
@@ -87,5 +88,7 @@ def _line(error):
 @hookimpl
 def corelm_models():
     return {
-        "transformers": ModelScheme(open_model, "PATH", ("device", "dtype"), hub_models),
+        "transformers": ModelScheme(
+            open_model, "PATH", ("device", "dtype"), requirements.hub_models
+        ),
     }

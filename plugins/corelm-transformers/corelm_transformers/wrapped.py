@@ -28,7 +28,8 @@ def from_logits_processor(processor):
     """
     sampler = ProcessorSampler(source=description(processor))
     object.__setattr__(sampler, "_processor", processor)
-    if getattr(processor, "supports_continuous_batching", None):  # it reads no earlier tokens
+    # The processor reads no earlier tokens.
+    if getattr(processor, "supports_continuous_batching", None):
         object.__setattr__(sampler, "reads", frozenset())
     return sampler
 
@@ -45,12 +46,13 @@ class ProcessorSampler(Sampler):
         tokens = context.tokens
         if not (tokens < 0).any():
             return self._apply(logits, tokens)
-        rows = zip(logits, tokens, strict=True)  # a padded row has no counterpart in transformers
+        rows = zip(logits, tokens, strict=True)  # transformers has no counterpart of a padded row
         return np.concatenate([self._apply(row[None], ids[ids >= 0][None]) for row, ids in rows])
 
     def _apply(self, logits, tokens):
         ids = torch.from_numpy(np.array(tokens, dtype=np.int64))
-        scores = torch.from_numpy(np.array(logits))  # a copy: some processors write into it
+        # A copy, as some processors write into their input.
+        scores = torch.from_numpy(np.array(logits))
         return self._processor(ids, scores).numpy().astype(logits.dtype, copy=False)
 
     @property
@@ -80,7 +82,7 @@ def description(processor):
 
 
 def _plain(value):
-    """Return a tensor as a number or a list, single precision with its seven digits."""
+    """Convert a tensor to a number or a list, with seven digits for single precision."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.is_floating_point():

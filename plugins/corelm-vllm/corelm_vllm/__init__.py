@@ -6,7 +6,7 @@ Installing the package is enough: vLLM finds `processor.CorelmLogitsProcessor` b
 import importlib
 
 _MODULES = {"CheckRequests": "processor"}
-"""Public names and their modules, imported on first use: they import vLLM."""
+"""Public names and their modules, imported on first use, as they import vLLM."""
 
 __all__ = [*_MODULES]
 

@@ -17,7 +17,7 @@ class SlotRows:
         self._requests = {}
 
     def add(self, slot, request):
-        """Set the request of a slot, which may have had another one; None for one of vLLM's."""
+        """Set the request of a slot in place of an earlier one; None if it doesn't use corelm."""
         self._requests[slot] = request
 
     def rows(self, ctx):
@@ -33,7 +33,8 @@ class SlotRows:
             if request is not None:
                 tokens = NO_TOKENS
                 if request.reads_tokens:
-                    # Drafts of speculative decoding are inputs of the request's later rows.
+                    # The drafts of speculative decoding are the inputs of the request's further
+                    # rows.
                     committed = int(positions[i]) + 1 - int(offsets[i])
                     drafts = inputs[i + 1 - int(offsets[i]) : i + 1]
                     tokens = np.concatenate([self._committed(slot, committed), drafts])
@@ -63,7 +64,7 @@ class BatchRows:
             self._requests.pop(index, None)
         for index, params, prompt, output in batch_update.added:
             self._set(index, (new_request(params), prompt or [], output))
-        # In vLLM's order: a moved request may take a place that was removed before.
+        # In vLLM's order: a request may move to the place of a removed one.
         for first, second, direction in batch_update.moved:
             one, two = self._requests.pop(first, None), self._requests.pop(second, None)
             self._set(second, one)

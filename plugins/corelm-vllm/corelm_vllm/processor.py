@@ -13,7 +13,7 @@ RECORDS = "corelm_records"
 
 
 def _interfaces():
-    """Return vLLM's base classes for model runner V2 and V1, as far as it has them.
+    """Return vLLM's base classes for model runners V2 and V1, or the one that it has.
 
     Raises:
         ImportError: vLLM is not installed, or has neither interface.
@@ -33,7 +33,7 @@ INTERFACES = _interfaces()
 
 
 def _swap():
-    """Return the mark of two requests that change places, in interface V1."""
+    """Return V1's constant for two requests that swap places."""
     from vllm.v1.sample.logits_processor import MoveDirectionality
 
     return MoveDirectionality.SWAP
@@ -55,7 +55,7 @@ def _log(vllm_config):
 
 
 class CorelmLogitsProcessor(*INTERFACES):
-    """Applies the sampler that a request names in `extra_args={"corelm": EXPRESSION}`.
+    """A processor that applies the sampler in a request's `extra_args={"corelm": EXPRESSION}`.
 
     It serves both interfaces. V2 calls `add_request` and `apply(logits, ctx)`, V1 calls
     `update_state` and `apply(logits)`.
@@ -78,18 +78,18 @@ class CorelmLogitsProcessor(*INTERFACES):
             number_samples(sampling_params)
 
     def add_request(self, req_idx, sampling_params):
-        """Set the request of a slot; return True if it asks for corelm. Of interface V2."""
+        """Set the request of a slot; return True if it asks for corelm. Interface V2."""
         request = self._new(sampling_params)
         self._rows.add(req_idx, request)
         return request is not None
 
     def update_state(self, batch_update):
-        """Follow the changes of the batch. Of interface V1."""
+        """Follow the changes of the batch. Interface V1."""
         if batch_update is not None:
             self._rows.update(batch_update, self._new)
 
     def is_argmax_invariant(self):
-        """Return False: a sampler may change the most likely token. Of interface V1."""
+        """Return False, as a sampler may change the most likely token. Interface V1."""
         return False
 
     def apply(self, logits, ctx=None):
@@ -102,23 +102,23 @@ class CorelmLogitsProcessor(*INTERFACES):
         try:
             return self._requests.new(read_settings(sampling_params))
         except ValueError as error:
-            # It was not checked when it arrived; an exception here would end the engine.
+            # The request was not checked on arrival, and an exception here would end the engine.
             logger.error("corelm leaves a request to vLLM: %s", error)
             return None
 
 
 class CheckRequests(*INTERFACES):
-    """A processor without an effect, whose name makes vLLM check requests when they arrive.
+    """A processor without an effect: if it is named, vLLM checks requests when they arrive.
 
-    vLLM 0.32 checks them only if `logits_processors` names at least one class; then it calls
-    `validate_params` of the plugins that it found by entry point too.
+    vLLM 0.32 checks them only if `logits_processors` names at least one class; then it also calls
+    `validate_params` of the plugins that it found by entry point.
     """
 
     def __init__(self, vllm_config, *runner):
         pass
 
     def add_request(self, req_idx, sampling_params):
-        """Return False: the logits stay as they are."""
+        """Return False, as the logits stay unchanged."""
         return False
 
     def update_state(self, batch_update):

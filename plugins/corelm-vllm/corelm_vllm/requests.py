@@ -13,7 +13,7 @@ import torch
 import corelm
 from corelm.errors import UsageError
 from corelm.interop import EngineDraw, EngineSampler
-from corelm.runs import never_drawn
+from corelm.runs import prompting
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -34,8 +34,8 @@ class Request:
 
     Args:
         engine: applies the sampler; shared by requests whose samplers read logits only.
-        settings: the request's.
-        recent: the requests of the engine whose samplers read surprisals, the last one last.
+        settings: the settings of the request.
+        recent: the engine's requests with samplers that read surprisals, the latest last.
         log: records the tokens of requests that ask for it; None if the server keeps none.
     """
 
@@ -57,9 +57,9 @@ class Request:
     def apply_in_turn(self, logits, rows):
         """Return the logits of rows of this request, each of which may continue another.
 
-        With drafts a step has a row for each of them, and the next step continues the row of the
-        last one that was accepted. vLLM may also pass the same text again, with other logits, while
-        it reads the text of an interrupted request in parts.
+        With drafts a step has a row for each draft, and the next step continues the row of the last
+        accepted draft. vLLM may also pass the same text again, with other logits, while it reads
+        the text of an interrupted request in parts.
         """
         self._recent.add(self)
         result, steps, first = np.empty_like(logits), [], None
@@ -74,9 +74,9 @@ class Request:
         return result
 
     def _engine_before(self, row, steps):
-        """Return the engine after the text that a row continues; a new one begins a text."""
+        """Return the engine after the text that a row continues; a new engine for a new text."""
         known = [*steps, *self.steps]
-        if not known and len(row.tokens) > row.prompt_length:  # interrupted earlier
+        if not known and len(row.tokens) > row.prompt_length:  # a request that was interrupted
             known = self._recent.steps_like(self)
         return next((engine for engine in known if engine.continues(row.tokens)), self.engine)
 
@@ -84,8 +84,8 @@ class Request:
 class RecentRequests:
     """The last requests whose samplers read surprisals.
 
-    vLLM makes a new request of one that it has interrupted, and passes no surprisals. They are a
-    function of the sampler and the text, so the new request finds them by its text.
+    vLLM turns an interrupted request into a new one, and passes no surprisals. As the sampler and
+    the text determine them, the new request finds them by its text.
 
     Args:
         most: the number of requests that are kept, each with a few rows of logits.
@@ -95,7 +95,7 @@ class RecentRequests:
         self._most, self._requests = most, OrderedDict()
 
     def add(self, request):
-        """Put a request at the end, and forget the first ones."""
+        """Add a request at the end, and drop the oldest ones."""
         self._requests[id(request)] = request
         self._requests.move_to_end(id(request))
         while len(self._requests) > self._most:
@@ -138,7 +138,7 @@ class Row:
 
 
 class Requests:
-    """Makes the requests of an engine; equal samplers that read logits only are applied together.
+    """A factory of the engine's requests; equal samplers that read logits only share an engine.
 
     Args:
         vocabulary: the vocabulary of vLLM's model.
@@ -158,7 +158,7 @@ class Requests:
         if settings.record is not None and self._log is None:
             logger.error(NO_RECORDS, settings.record)
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
-        key = str(settings.sampler), never_drawn(vocabulary).tobytes()
+        key = str(settings.sampler), prompting.never_drawn(vocabulary).tobytes()
         engine = self._shared.get(key)
         if engine is None:
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
@@ -178,7 +178,7 @@ def apply(logits, rows):
         members = list(group)
         try:
             _apply_group(logits, members)
-        except Exception as error:  # of a plugin on the device too, where corelm names no error
+        except Exception as error:  # a plugin's error of any type, also on the device
             logger.error("corelm leaves these requests to vLLM from here on: %s", error)
             for row in members:
                 row.request.failed = True
@@ -205,13 +205,13 @@ def _apply_group(logits, rows):
         lengths = [row.prompt_length for row in rows]
         result = engine(host, [row.tokens for row in rows], prompt_lengths=lengths)
     if drawing:
-        result = result.copy()  # the engine keeps it, for the surprisal of the next token
+        result = result.copy()  # the engine keeps the logits, for the surprisal of the next token
         uniforms = np.array([rows[i].uniform for i in drawing])
         tokens, _ = corelm.draw(result[drawing], uniforms)
         _record([rows[i] for i in drawing], tokens, host[drawing], result[drawing])
         result[drawing] = -np.inf
         result[drawing, tokens] = 0
-    writable = np.require(result, requirements="W")  # torch warns of other arrays
+    writable = np.require(result, requirements="W")  # torch warns of arrays that aren't writeable
     logits[index] = torch.from_numpy(writable).to(logits.device, logits.dtype)
 
 

@@ -7,7 +7,7 @@ from corelm.errors import UsageError
 
 SAMPLER, SEED, RECORD = "corelm", "corelm_seed", "corelm_record"
 NUMBERED = "corelm_numbered"
-"""corelm's own mark: vLLM's seed is the index of the sample."""
+"""corelm's mark for requests in which vLLM's seed is the index of the sample."""
 LONGEST_NAME = 200
 PENALTIES = {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """Settings that model runner V1 applies after corelm and V2 before it, and their neutral values."""
@@ -20,8 +20,8 @@ class Settings:
     """The settings of a request.
 
     Attributes:
-        sampler: the request's.
-        seed: of corelm's draw; None leaves the draw to vLLM.
+        sampler: the sampler of the request.
+        seed: the seed of corelm's draw; None leaves the draw to vLLM.
         sample: the index of the text in a run with the seed, as in `corelm.generate`.
         ends: the ids at which vLLM ends the text; None if the request has none.
         wanted: the ids that `logit_bias` and `allowed_token_ids` name.
@@ -63,17 +63,17 @@ def read_settings(params):
     if seed is None:
         _check_later_stages(params)
     else:
-        corelm.RandomStream(seed, [0])  # checks the seed
+        corelm.RandomStream(seed, [0])  # raises for an invalid seed
     wanted = frozenset({*(params.logit_bias or ()), *(params.allowed_token_ids or ())})
     sample = (params.seed or 0) if given.get(NUMBERED) else 0
     return Settings(sampler, seed, sample, _ends(params), wanted, record)
 
 
 def number_samples(params):
-    """Give the samples of a request with `n` above 1 the indices 0, 1, ..., as in corelm.
+    """Number the samples of a request with `n` above 1 as 0, 1, ..., as in corelm.
 
-    vLLM makes `n` requests of it that differ in nothing but its own seed, which it increases by 1.
-    corelm draws without that seed, so it carries the index.
+    vLLM splits it into `n` requests that differ only in vLLM's seed, which it increases by 1.
+    corelm draws without that seed, so it can carry the index.
 
     Args:
         params: vLLM's `SamplingParams`, whose fields are set.

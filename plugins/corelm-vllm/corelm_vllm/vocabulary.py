@@ -10,7 +10,7 @@ class VllmVocabulary:
     """The tokenizer of an engine as a `corelm.Vocabulary`.
 
     Args:
-        model_config: of the engine's configuration.
+        model_config: the model's part of the engine's configuration.
 
     Attributes:
         padding, unknown, unused: the ids that are never drawn; none without a tokenizer.
@@ -53,7 +53,7 @@ class VllmVocabulary:
 
         Args:
             ends: the ids at which they end; None for the model's.
-            wanted: ids that they name, so that they are possible even if they are padding.
+            wanted: ids that the requests name; they can be drawn even if they are padding.
         """
         return _of_requests(self, ends, wanted)
 
@@ -91,5 +91,5 @@ def _of_requests(vocabulary, ends, wanted):
 
 
 def _possible(vocabulary, ends):
-    """Return the ids that are tokens: configurations have others, such as -1 for no end."""
+    """Return the ids of tokens; a configuration may have others, such as -1 for no end."""
     return tuple(sorted({end for end in ends if 0 <= end < len(vocabulary)}))

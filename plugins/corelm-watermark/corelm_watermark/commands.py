@@ -13,7 +13,7 @@ from corelm.errors import UsageError
 from corelm_watermark.detection import detect, watermark_of
 
 LARGEST = 2**25
-"""Bytes of a text: more than any that a detector needs, and a bound for files without an end."""
+"""The largest text in bytes: more than a detector needs, and a limit for files without an end."""
 
 Model = Annotated[
     str,
@@ -119,10 +119,10 @@ def measure_power(
 
 
 def read_watermark(sampler, key):
-    """Return the watermark of a name and a key, or of an expression that holds the key."""
+    """Return the watermark for a name and a key, or for an expression with the key."""
     if key is None:
         return watermark_of(corelm.sampler(sampler))
-    if "(" in sampler:  # an expression, whose key must be the one that wrote the text
+    if "(" in sampler:  # an expression, which must contain the key that wrote the text
         raise UsageError("give the key in --sampler or as --key, not both")
     return watermark_of(corelm.sampler(sampler, key=key))
 

@@ -1,4 +1,4 @@
-"""Detect a watermark: compare the marks of a text with what chance gives."""
+"""Detect a watermark: compare the marks of a text with chance."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import never_drawn
+from corelm.runs import prompting
 from corelm_watermark.watermark import Watermark
 
 
@@ -17,11 +17,11 @@ class Detection:
 
     Attributes:
         tokens: the tokens of the text.
-        scored: the n-grams that count, each once.
-        score: their mean mark: the share of green tokens, the weighted mean of the bits, or the
-            mean of -ln(1 - u).
+        scored: the number of distinct n-grams that count.
+        score: the mean mark of these: the share of green tokens, the weighted mean of the bits, or
+            the mean of -ln(1 - u).
         chance: the expected score of a text without the watermark.
-        z: by how many standard deviations the score exceeds it.
+        z: the number of standard deviations by which the score exceeds chance.
         p_value: the probability of such a score, or a higher one, in a text without the watermark.
     """
 
@@ -37,10 +37,10 @@ def detect(sampler, text, vocabulary):
     """Look for the watermark of a sampler in a text.
 
     Without the watermark, each mark of an n-gram is a draw from a known distribution, since the key
-    is not related to the text. Equal n-grams have equal marks, so they count once. One mark a
-    token, as `green_list` has it, is binomial, and the marks of `gumbel_max` are exponential: their
-    p-values are exact. The bits of `synthid` are averaged with weights that fall from 10 to 1, and
-    the p-value is the normal distribution's.
+    is not related to the text. Equal n-grams have equal marks, so they count once. For
+    `green_list`, with one mark per token, the count is binomial, and for `gumbel_max` the marks are
+    exponential, so these p-values are exact. The bits of `synthid` are averaged with weights that
+    fall from 10 to 1, and the p-value is the normal distribution's.
 
     Args:
         sampler: a watermark, or a chain or an expression with one of them.
@@ -74,7 +74,7 @@ def detect(sampler, text, vocabulary):
 
 
 def watermark_of(sampler):
-    """Return the one stage of a sampler that watermarks."""
+    """Return the stage of a sampler that is a watermark."""
     found = [stage for stage in sampler.stages if isinstance(stage, Watermark)]
     if len(found) != 1:
         raise UsageError(
@@ -92,7 +92,7 @@ def _scored(watermark, tokens, vocabulary):
     if len(tokens) < width:
         return np.empty((0, width), dtype=np.int64)
     grams = sliding_window_view(tokens, width)
-    grams = grams[~np.isin(grams, never_drawn(vocabulary)).any(axis=1)]
+    grams = grams[~np.isin(grams, prompting.never_drawn(vocabulary)).any(axis=1)]
     # synthid and gumbel_max mark the first token after a context, and not the later ones.
     same = grams[:, :-1] if watermark.once_per_context else grams
     _, first = np.unique(same, axis=0, return_index=True)

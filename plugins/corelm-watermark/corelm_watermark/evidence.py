@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 HEAVIEST = 10.0
-"""The weight of the first layer of a tournament, when the last one has 1; as in the paper."""
+"""The weight of a tournament's first layer if the last one has weight 1, as in the paper."""
 
 
 def binary_evidence(marks, chance):
@@ -63,7 +63,7 @@ def binomial_tail(successes, n, p):
         >>> round(binomial_tail(2, 3, 0.25), 6)  # 3/64 of two each, and 1/64 of all three
         0.15625
     """
-    if successes <= n * p:  # the other tail is the small one, which does not underflow
+    if successes <= n * p:  # the other tail is smaller, and its terms don't underflow
         return 1.0 if successes <= 0 else 1 - binomial_tail(n - successes + 1, n, 1 - p)
     # In logarithms, because the binomial coefficients of long texts overflow.
     log = math.lgamma(n + 1) - math.lgamma(successes + 1) - math.lgamma(n - successes + 1)

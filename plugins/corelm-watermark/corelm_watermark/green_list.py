@@ -31,7 +31,7 @@ class GreenList(Watermark):
     """
 
     neutral = {"delta": 0.0}
-    reads = frozenset({"tokens", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "vocabulary"})  # the result depends on the ids themselves
 
     key: str = param(
         "", "a secret text, or env:NAME for an environment variable that holds it", local=True
@@ -66,7 +66,7 @@ class GreenList(Watermark):
         """Return True for each token that is green.
 
         Args:
-            contexts: (contexts, width) ids of the tokens before it.
+            contexts: (contexts, width) ids of the preceding tokens.
             ids: (contexts, tokens) or (1, tokens) ids.
             size: the number of tokens in the vocabulary.
         """

@@ -10,7 +10,7 @@ from corelm_watermark.philox import key_number, uniforms, vocabulary_uniforms
 from corelm_watermark.watermark import Watermark
 
 START = -1
-"""The token in place of those before a text, as in vLLM."""
+"""The id in place of the missing tokens before a text, as in vLLM."""
 
 
 class GumbelMax(Watermark):
@@ -39,7 +39,7 @@ class GumbelMax(Watermark):
         [0.0, 1.0, 0.0, 0.0]
     """
 
-    reads = frozenset({"tokens", "position", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "position", "vocabulary"})  # it depends on the ids themselves
 
     key: str = param(
         "",

@@ -10,7 +10,7 @@ WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 ROUNDS = 10
 
 CONTEXT, TOKEN = np.uint64(0x574D4358), np.uint64(0x574D544B)
-"""Constants that keep the blocks of a context and of a token apart; vLLM's, like those below."""
+"""Constants that distinguish the blocks of contexts and of tokens; as those below, vLLM's."""
 
 
 def philox(counter, key):
@@ -51,8 +51,8 @@ def key_number(text):
 def uniforms(key, contexts, ids):
     """Return a uniform number for each token after each context.
 
-    The numbers are (m + 1) / (2**24 + 1), with m a number of 24 bits, in float32. They equal those
-    of vLLM's PhiloxPRF, so its texts and corelm's have the same marks.
+    The numbers are (m + 1) / (2**24 + 1), with m a number of 24 bits, in float32. They equal the
+    numbers of vLLM's PhiloxPRF, so its texts and corelm's have the same marks.
 
     Args:
         key: a number below 2**64.
@@ -69,7 +69,7 @@ def uniforms(key, contexts, ids):
 def vocabulary_uniforms(key, contexts, size):
     """Return the numbers of `uniforms` for all tokens of a vocabulary: (contexts, size)."""
     quarters = np.arange((size + 3) // 4, dtype=np.uint64)[None]
-    # Row by row, so that the ten rounds work in the processor's cache: 8 times faster.
+    # Row by row, so that the ten rounds stay in the processor's cache: 8 times as fast.
     rows = (_token_blocks(key, row[None], quarters) for row in contexts)
     return np.stack([_as_uniform(row.ravel()[:size]) for row in rows])
 
@@ -87,7 +87,7 @@ def _token_blocks(key, contexts, quarters):
 
 
 def _context_block(left, right, contexts):
-    """Return the four words that contexts are compressed to, four tokens a block."""
+    """Compress contexts to four words each, with four tokens per block."""
     rows, width = contexts.shape
     fill = MASK - np.arange(4, dtype=np.uint64)  # in place of the tokens that a block lacks
     start = [CONTEXT, np.uint64(width), np.uint64(0), np.uint64(0)]

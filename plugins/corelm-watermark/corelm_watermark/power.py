@@ -15,15 +15,17 @@ LENGTHS = (25, 50, 100, 200)
 TEMPERATURES = (0.3, 0.7, 1.0)
 WATERMARKS = ("green_list", "gumbel_max", "synthid")
 KEYS = 20
-"""Keys of the marked texts: those with one key have much in common, above all with synthid."""
+"""The number of keys of the marked texts: texts with one key have much in common, especially with
+synthid."""
 AT_ONCE = 200
-"""Texts that are written together: their steps take some 130 MB."""
+"""The number of texts written together: their steps take some 130 MB."""
 HUMAN_KEYS = 4
-"""Keys for the human texts: with one key, common phrases fall on one side in all of them."""
+"""The number of keys for the human texts: with one key, common phrases would have the same marks in
+all of them."""
 WIDTH = 17
-"""Characters of a column: two levels fit."""
+"""The width of a column in characters: two levels fit."""
 TIMES = 3
-"""How often each phrase of a repetitive text comes."""
+"""The number of times that each phrase occurs in a repetitive text."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Plan:
     """The measurements to make.
 
     Attributes:
-        texts: the number of texts with each watermark, a temperature.
+        texts: the number of texts with each watermark, per temperature.
         unmarked: the number of texts without one.
         human: a folder with human texts, `*.txt`; None leaves them out.
         most: the largest number of human texts, spread evenly over the folder.
@@ -74,13 +76,13 @@ def tables(model, plan):
             marked, nats = _write(model, chains, plan.texts, plan.seed)
             pairs = [(w, text) for w, part in zip(watermarks, marked, strict=True) for text in part]
             yield from _rows(f"  {name}, {nats:.2f} nats a token", pairs, model, plan)
-            # A key for each text: with one, phrases that the texts share count many times.
+            # A key for each text: with one key, phrases that texts share would count many times.
             pairs = [(_keyed(name, i), text) for i, text in enumerate(texts)]
             yield from _rows(f"  {name}, {len(texts):,} unmarked", pairs, model, plan)
 
 
 def _rows(title, pairs, model, plan):
-    """Yield the row of some texts, and the row of the same texts with repeated phrases."""
+    """Yield a table's row for texts, and the row for the same texts with repeated phrases."""
     yield _row(title, _shares(p_values(pairs, model), plan.levels))
     if plan.repeat:
         again = [(watermark, repetitive(text, plan.repeat)) for watermark, text in pairs]
@@ -88,7 +90,7 @@ def _rows(title, pairs, model, plan):
 
 
 def repetitive(text, size):
-    """Return a text of the same length in which each phrase of a size comes three times.
+    """Return a text of the same length in which each phrase of `size` tokens occurs three times.
 
     Example:
         >>> repetitive([1, 2, 3, 4, 5, 6, 7, 8], 2)
@@ -99,7 +101,7 @@ def repetitive(text, size):
 
 
 def p_values(pairs, model):
-    """Return the p-values of texts by their first tokens: an array for each length.
+    """Return the p-values of the first tokens of texts: an array for each length.
 
     Texts with fewer tokens are left out.
 
@@ -114,7 +116,7 @@ def p_values(pairs, model):
 
 
 def _shares(found, levels):
-    """Return the shares that are detected, as text, one for each length; `-` without texts."""
+    """Format the shares of detected texts, one for each length; `-` without texts."""
     digits = 1 if len(levels) == 1 else 2
     return [
         " ".join(f"{np.mean(p <= level):7.{digits}%}" for level in levels) if len(p) else "-"
@@ -125,7 +127,7 @@ def _shares(found, levels):
 def _p_value(watermark, tokens, model):
     try:
         return detect(watermark, tokens, model.vocabulary).p_value
-    except UsageError:  # nothing but unknown words: no evidence
+    except UsageError:  # only unknown words, so no evidence
         return 1.0
 
 
@@ -146,7 +148,7 @@ def _write(model, samplers, texts, seed):
     """Return the tokens of texts, one list for each sampler, and their mean entropy in nats."""
     written, nats = [], []
     for i, part in enumerate(np.array_split(range(texts), len(samplers))):
-        # No text may end early: the longest of the lengths needs them all.
+        # No text may end early, as the largest length needs all of them.
         new = corelm.generate(
             model,
             "This movie",

@@ -14,10 +14,10 @@ from corelm_watermark.watermark import Watermark
 
 MULTIPLIER = np.uint64(6364136223846793005)
 CELLS = 2**16
-"""The size of the table of g-values, as in transformers: 16 bits of a hash are all that counts."""
+"""The size of the table of g-values, as in transformers, which uses only 16 bits of a hash."""
 
 LAYERS = 30
-"""The depth for a secret text, as in the paper."""
+"""The depth of the tournament for a secret that is a text, as in the paper."""
 
 
 class SynthID(Watermark):
@@ -44,7 +44,7 @@ class SynthID(Watermark):
         [0.082, 0.809, 0.027, 0.082]
     """
 
-    reads = frozenset({"tokens", "position", "vocabulary"})  # not its words: it goes by the ids
+    reads = frozenset({"tokens", "position", "vocabulary"})  # it depends on the ids themselves
 
     keys: tuple[int | str, ...] = param(
         (),
@@ -117,14 +117,14 @@ def _hash(grams):
 
 
 def _next_hash(state, ids):
-    """Return the hash with one more token. Low bits depend on low bits alone: 16 are enough."""
+    """Return the hash with one more token, in the state's type: low bits need no high ones."""
     kind = state.dtype.type
     return (state + ids.astype(kind)) * MULTIPLIER.astype(kind) + kind(1)
 
 
 @lru_cache(maxsize=16)
 def g_values(numbers):
-    """Return the bits of each layer by the low 16 bits of an n-gram's hash: (layers, CELLS)."""
+    """Return each layer's bits, by the low 16 bits of an n-gram's hash: (layers, CELLS)."""
     # torch.randint(0, 2) takes the low bits of a Mersenne Twister with the seed 0.
     table = np.random.RandomState(0).randint(0, 2**32, CELLS, dtype=np.uint32) & 1
     cells = np.arange(CELLS, dtype=np.uint16)
@@ -145,8 +145,9 @@ def tournament(probabilities, cells, numbers):
         cells: (batch, vocabulary), the low 16 bits of each token's hash.
         numbers: the key of each layer.
     """
-    # Tokens with the same bits get the same factor. So eight layers are played among the 256
-    # possible patterns, and the vocabulary is only read to sum up the patterns and to apply them.
+    # Tokens with equal bits get equal factors. So eight layers are played among the 256 possible
+    # patterns of bits, and the vocabulary is read only to sum the masses of the patterns and to
+    # apply the factors.
     batch = len(probabilities)
     rows = 256 * np.arange(batch)[:, None]
     factors = np.ones_like(probabilities)
@@ -163,7 +164,7 @@ def tournament(probabilities, cells, numbers):
 def tournament_by_layer(probabilities, cells, numbers):
     """Return `tournament` for an array of any library, as its formula reads.
 
-    Gradients flow through it, which they can't through the counts of patterns.
+    Gradients flow through it, unlike through the sums over patterns.
     """
     xp, factors = array_namespace(probabilities), probabilities * 0 + 1
     for bits in g_values(numbers):
@@ -179,7 +180,7 @@ def _play(masses, layers):
     for layer in range(layers):
         g = np.arange(256) >> layer & 1
         zeros = (masses * factors * (1 - g)).sum(axis=-1, keepdims=True)
-        factors *= g + zeros  # 1 + g less the mass of the ones
+        factors *= g + zeros  # 1 + g minus the mass of the ones
     return factors
 
 

@@ -1,4 +1,4 @@
-"""The green lists of transformers, which come from torch's random numbers."""
+"""The green lists of transformers, computed from torch's random numbers."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from corelm.errors import MissingDependencyError
 
 
 def green_lists(key, tokens, share, size):
-    """Return the green lists after some tokens, as WatermarkLogitsProcessor's "lefthash" has them.
+    """Return the green lists after tokens, as WatermarkLogitsProcessor computes with "lefthash".
 
     Args:
         key: the `hashing_key`.

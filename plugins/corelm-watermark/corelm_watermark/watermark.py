@@ -19,7 +19,7 @@ class Watermark(Sampler):
     """True if tokens with fewer than `context` before them are marked, after -1 in their place."""
 
     score_format = ".1%"
-    """How a score is printed."""
+    """The format in which a score is printed."""
 
     @abstractmethod
     def marks(self, grams, size):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from corelm.models.export.keras_hub import causal_lm
+from corelm_train.keras_hub_export import causal_lm
 
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from statistics import median
 
-from corelm.machine import machine
+from corelm import machine
 from peers.process import PeerSpec
 
 OURS = "corelm"
@@ -81,7 +81,7 @@ def table(results: Mapping[str, Results]) -> Iterator[str]:
 
 def notes(results: Mapping[str, Results]) -> Iterator[str]:
     """What it was measured on, with what, and how."""
-    here = machine()
+    here = machine.facts()
     versions = {"Python": here["python"], "corelm": version("corelm"), "numpy": here["numpy"]}
     for of in results.values():
         for one in of.peers:

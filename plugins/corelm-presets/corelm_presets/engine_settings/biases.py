@@ -45,10 +45,10 @@ def listed(tokens: str) -> dict[str, tuple[int, ...]] | None:
 
 
 def ids(tokens: Iterable[Any]) -> list[int]:
-    """Return tokens as ids.
+    """Convert tokens to ids.
 
     Raises:
-        NoCounterpartError: one of them is a word, which vocabularies may split differently.
+        NoCounterpartError: a token is a word, which vocabularies may split differently.
     """
     found = list(tokens)
     if any(isinstance(token, str) for token in found):

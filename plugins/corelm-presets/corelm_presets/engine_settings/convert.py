@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Chain, Sampler
+from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
-from corelm.runs import did_you_mean, shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import (
     files,
     koboldcpp,
@@ -22,8 +22,15 @@ from corelm_presets.engine_settings import (
     transformers,
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
+from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Values, own
 from corelm_presets.engine_settings.reorder import equal_chains
+from corelm_presets.engine_settings.written_stages import (
+    chain_of,
+    cold,
+    is_own,
+    until_greedy,
+    write_stages,
+)
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
@@ -45,9 +52,10 @@ SYNTAX = {
     "flags": llama_cpp_flags.ENGINE.name,
     "modelfile": ollama.ENGINE.name,
 }
-"""The only engine whose settings have this syntax."""
+"""The engine of each syntax that only one engine uses."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
-"""Engines with nearly another engine's keys, each with a function that recognises its requests."""
+"""Engines whose keys resemble another engine's, each with a function that recognises its
+requests."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +148,9 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
 
 def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
     """Return the chain that `to_settings` writes in the place of an equal one; None without."""
-    stages = _until_greedy(read_sampler(sampler).active_stages)
+    stages = until_greedy(read_sampler(sampler).active_stages)
     found = _settings_and_chain(sampler, engine)[1]
-    return None if found == stages else _chain(found)
+    return None if found == stages else chain_of(found)
 
 
 def _settings_and_chain(
@@ -150,7 +158,7 @@ def _settings_and_chain(
 ) -> tuple[dict[str, Any], list[Sampler]]:
     """Return the settings of a sampler, and the stages that they are of."""
     target = engine_named(engine)
-    stages = _until_greedy(read_sampler(sampler).active_stages)
+    stages = until_greedy(read_sampler(sampler).active_stages)
     failure = None
     for each in (stages, *equal_chains(stages)):
         try:
@@ -168,17 +176,17 @@ def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[
         SettingsError: the engine cannot do the same.
     """
     values: dict[str, Any] = {}
-    switched_off = bool(target.switch and stages and _is(stages[-1], "greedy"))
+    switched_off = bool(target.switch and stages and is_own(stages[-1], "greedy"))
     if target.switch:
         values[target.switch] = not switched_off
     for setting in target.acting(values):
-        values |= setting.off  # or the engine's default would act
+        values |= setting.off  # otherwise the engine's default would act
     if switched_off:  # only penalties and masks act before greedy
-        used = _written(target, target.acting(values), stages[:-1], values)
+        used = write_stages(target, target.acting(values), stages[:-1], values)
     else:
-        used = _written(target, target.settings, stages, values)
+        used = write_stages(target, target.settings, stages, values)
     words = target.to_words({**values, **target.arranged(used)})
-    # Read back as a check, so that a fault in a table never writes a different chain.
+    # Read the settings back, so that an error in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
         raise SettingsError(f"{target.name} cannot do the same as {given}")
     return dict(words)
@@ -206,13 +214,13 @@ def to_settings_in_part(
     """
     kept: list[Sampler] = []
     lost: dict[str, str] = {}
-    for stage in _until_greedy(read_sampler(sampler).active_stages):
+    for stage in until_greedy(read_sampler(sampler).active_stages):
         try:
-            to_settings(_chain([*kept, stage]), engine)
+            to_settings(chain_of([*kept, stage]), engine)
             kept.append(stage)
         except SettingsError as error:
             lost[str(stage)] = str(error)
-    return to_settings(_chain(kept), engine), lost
+    return to_settings(chain_of(kept), engine), lost
 
 
 def engine_named(name: str) -> Engine:
@@ -222,7 +230,7 @@ def engine_named(name: str) -> Engine:
         UnknownNameError: no such engine; the message lists them.
     """
     if name not in ENGINES:
-        hint = did_you_mean(name, ENGINES)
+        hint = printable.did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no engine {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
@@ -230,7 +238,7 @@ def engine_named(name: str) -> Engine:
 
 
 def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return the engine by the name of a file; None if only the keys can show it."""
+    """Return the engine that a file's name implies; None if only the keys can tell."""
     return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
 
 
@@ -241,21 +249,21 @@ def read_content(content: bytes, engine: str | None = None) -> EngineSettings:
 
 
 def read_values(values: Values, name: str | None) -> EngineSettings:
-    """Read the values of keys; find the engine by the keys if it has no name."""
+    """Read the values of keys; detect the engine by the keys if none is named."""
     values = {str(key): value for key, value in values.items()}
     return _read(engine_named(name), values) if name else _detected(values)
 
 
 def _detected(values: Values) -> EngineSettings:
-    """Read the values as the engine with the most matching keys, samplers' keys first.
+    """Read the values for the engine that matches most keys; sampler keys count first.
 
-    Engines with equally many, if they allow the values, must agree on the sampler.
+    If several engines match equally many keys and allow the values, they must agree on the sampler.
     """
     for engine, is_its_own in SIGNS.items():
         if is_its_own(values):
             return _read(engine, values)
     flags = any(key.startswith("-") for key in values)
-    # Flags are one engine's; as keys of a mapping they would match no other.
+    # Only one engine has flags; as keys they would match no other engine.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
     engines = [e for e in engines if e not in SIGNS]
     known = {engine: _known(engine, values) for engine in engines}
@@ -286,7 +294,7 @@ def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]
             found.append(_read(engine, values))
         except SettingsError as error:
             failures.append(error)
-    if not found or (failures and all(_is(settings.sampler, "greedy") for settings in found)):
+    if not found or (failures and all(is_own(settings.sampler, "greedy") for settings in found)):
         raise failures[0]
     return found
 
@@ -297,7 +305,7 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 def _known(engine: Engine, values: Values) -> tuple[int, int]:
-    """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
+    """Count an engine's keys among the values: its samplers' keys, and all keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
     others = {*engine.unsupported, *engine.other_keys, *engine.ignored_keys}
@@ -308,7 +316,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
     words = engine.from_words(given)
     values = {engine.spellings.get(k, k): v for k, v in words.items()}
     unsupported = {f"{name} in the list of samplers": "" for name in engine.unknown_names(values)}
-    # At its off value such a key changes nothing, and is no loss.
+    # A key at its off value changes nothing, so nothing is lost.
     for key, off in engine.unsupported.items():
         if values.get(key) not in (None, off):
             unsupported[key] = ""
@@ -317,7 +325,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
     gone = [key for key in engine.ignored_keys if key in values]
     return EngineSettings(
         engine.name,
-        _chain(stages),
+        chain_of(stages),
         unsupported,
         {**engine.inexact(stages), **_moved(engine, stages)},
         {key: value for key, value in values.items() if key in engine.other_keys},
@@ -339,114 +347,36 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
         stages += [] if stage is None else [stage]
     if engine.is_greedy(values):
         stages.append(own("greedy"))
-    return _until_greedy(stages)
+    return until_greedy(stages)
 
 
 MOVES = ("quadratic", "xtc")
-"""Samplers that add a number to all logits, which engines leave in their place."""
+"""Samplers in corelm that may add a constant to all logits, while the engines' do not."""
 
 
 def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
-    """Name a repetition penalty after such a sampler: it goes by the signs of the logits."""
+    """Return the penalties after such a sampler: they depend on the signs of the logits."""
     moved = None
     for stage in stages:
-        if moved and _is(stage, "repetition_penalty"):
+        if moved and is_own(stage, "repetition_penalty"):
             keys = next(s.keys for s in engine.settings if s.sampler == "repetition_penalty")
             return {next(iter(keys)): f"{moved} before it moves all logits, and it goes by signs"}
-        moved = next((name for name in MOVES if _is(stage, name)), moved)
+        moved = next((name for name in MOVES if is_own(stage, name)), moved)
     return {}
 
 
 def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
     """Yield the keys of samplers that are on, but not among the stages.
 
-    A value that no sampler can have is an error in an idle key too: the file is wrong, or is
-    another engine's.
+    An invalid value is an error even in an idle key: the file is wrong, or another engine's.
     """
     heeded = engine.heeded(values)
-    # A key may belong to several settings: a middle temperature acts without its range.
+    # A key may belong to several settings: a dynamic temperature's middle acts without its range.
     used = {key for setting in engine.acting(values) for key in setting.keys if key in heeded}
     for setting in engine.settings:
         with contextlib.suppress(NoCounterpartError):
             stage = setting.stage(values)
             # A temperature of 0 is among the stages as greedy.
-            if stage is not None and stage != _cold() and stage not in stages:
+            if stage is not None and stage != cold() and stage not in stages:
                 given = [key for key in setting.keys if values.get(key) is not None]
                 yield from ([key for key in given if key not in used] or given)[:1]
-
-
-def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
-    """Return the stages that matter: greedy makes those after it idle, and some before it."""
-    kept: list[Sampler] = []
-    for stage in stages:
-        if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
-            # Stages that cannot change which token is likeliest have no effect just before it, but
-            # have one on those that can: typical | greedy depends on a top_k before.
-            while kept and kept[-1].is_argmax_invariant:
-                kept.pop()
-            return [*kept, own("greedy")]
-        if not _is(stage, "stochastic"):
-            kept.append(stage)
-    return kept
-
-
-def _written(
-    engine: Engine, settings: Sequence[Setting], stages: Sequence[Sampler], values: dict[str, Any]
-) -> list[Setting]:
-    """Put the values of the stages into `values`, and return the setting of each stage."""
-    used: list[Setting] = []
-    failures = []
-    stated: dict[str, Any] = {}
-    for stage in stages:
-        try:
-            setting, written = _counterpart(settings, stage)
-            # Merged only once: a second stage of a setting is refused later, with the order.
-            if setting not in used:
-                _merge(stated, written)
-            used.append(setting)
-        except NoCounterpartError as error:
-            failures.append(f"{stage}{f' ({error})' if str(error) else ''}")
-    if failures:
-        have = "has" if len(failures) == 1 else "have"
-        raise SettingsError(f"{', '.join(failures)} {have} no counterpart in {engine.name}")
-    values |= stated
-    return used
-
-
-def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
-    """Return the setting of a stage, and the values of its keys."""
-    if _is(stage, "greedy"):
-        stage = _cold()
-    reason = ""
-    for setting in settings:
-        if _is(stage, setting.sampler):
-            try:
-                return setting, setting.values(stage)
-            except NoCounterpartError as error:
-                reason = str(error)
-    raise NoCounterpartError(reason)
-
-
-def _merge(stated: dict[str, Any], written: Values) -> None:
-    """Add the values of a stage; lists are joined, and other values must agree."""
-    for key, value in written.items():
-        if isinstance(stated.get(key), list):
-            value = [*stated[key], *value]
-        elif stated.get(key, value) != value:
-            raise NoCounterpartError(f"{key} is {shown(stated[key])} for an earlier stage")
-        stated[key] = value
-
-
-def _chain(stages: Sequence[Sampler]) -> Sampler:
-    if not stages:
-        return own("stochastic")
-    return stages[0] if len(stages) == 1 else Chain(tuple(stages))
-
-
-def _cold() -> Sampler:
-    return own("temperature", t=0.0)
-
-
-def _is(stage: Sampler, name: str) -> bool:
-    """Return True if a stage is corelm's own sampler of a name."""
-    return type(stage) is type(own(name))

@@ -12,13 +12,13 @@ from typing import Any
 
 from corelm import Sampler, renamed
 from corelm.errors import ParameterError, SettingsError
-from corelm.runs import built_in, shown
+from corelm.runs import expressions, printable
 
 Values = Mapping[str, Any]
 
 
 class NoCounterpartError(ValueError):
-    """A value or a sampler without a counterpart; the message may have the reason."""
+    """A value or sampler without a counterpart; the message may have the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Setting:
         sampler: the name of the sampler in corelm.
         keys: the engine's keys for it, with the engine's defaults.
         off: values of keys that switch it off.
-        read: turns the values of the keys into parameters; None if they switch it off.
-        write: turns the sampler into values of the keys.
-        place: its name in the engine's list of samplers; settings with one place act together.
+        read: converts the values of the keys to parameters; returns None if they switch it off.
+        write: converts the sampler to values of the keys.
+        place: its name in the engine's list of samplers; settings with the same place act together.
 
     `read` and `write` raise NoCounterpartError for values without a counterpart on the other side.
     """
@@ -57,12 +57,12 @@ class Setting:
             stage = None if parameters is None else own(self.sampler, **parameters)
         except NoCounterpartError:
             raise
-        # A file may have any JSON for a key, and `read` computes with it unchecked.
+        # A file may have any JSON value for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            pairs = [f"{key}={shown(v)}" for key, v in given.items() if v is not None]
+            pairs = [f"{key}={printable.shown(v)}" for key, v in given.items() if v is not None]
             reason = str(error) if isinstance(error, ParameterError) else "a value of a wrong type"
             raise SettingsError(f"{', '.join(pairs)}: {reason}") from error
-        # A neutral stage is as good as none, and chains compare equal without it.
+        # Drop a neutral stage: it changes nothing, and chains compare equal without it.
         return None if stage is None or stage.is_neutral else stage
 
     def values(self, stage: Sampler) -> Values:
@@ -72,7 +72,7 @@ class Setting:
             NoCounterpartError: the engine has no such values.
         """
         written = self.write(stage)
-        # Read back, since a key may not express every parameter, such as `skip_prompt`.
+        # Read the values back: a key may not express every parameter, such as `skip_prompt`.
         if self.stage(written) != stage:
             raise NoCounterpartError
         return written
@@ -88,16 +88,16 @@ def plain(
     place: str = "",
     fixed: Values = MappingProxyType({}),
 ) -> Setting:
-    """Return the setting whose one key has the value of one parameter.
+    """Return a setting with one key, whose value is that of one parameter.
 
     Args:
         sampler: the name of the sampler in corelm.
         parameter: its parameter.
         key: the key of the engine.
         off: the value that switches it off.
-        default: the engine's default, where it is on.
-        place: its name in the engine's list of samplers, where that is not the key.
-        fixed: the other parameters as the engine has them.
+        default: the engine's default, if the sampler is on by default.
+        place: its name in the engine's list of samplers, if that differs from the key.
+        fixed: the values of the other parameters in the engine.
     """
     return Setting(
         sampler,
@@ -136,7 +136,7 @@ class Engine:
 
     @property
     def sampler_keys(self) -> frozenset[str]:
-        """The keys of samplers, and the keys that switch or order them."""
+        """The keys of samplers, and of the switch and the order of samplers."""
         keys = {key for setting in self.settings for key in setting.keys}
         return frozenset(keys | ({self.switch} if self.switch else set()))
 
@@ -151,19 +151,19 @@ class Engine:
         return self.ignored.split()
 
     def from_words(self, values: Values) -> Values:
-        """Return the values of a file under the keys of the settings."""
+        """Rename the keys of a file to the keys of the settings."""
         return values
 
     def to_words(self, values: Values) -> Values:
-        """Return values of the settings under the keys of a file."""
+        """Rename the keys of the settings to the keys of a file."""
         return values
 
     def text(self, values: Values) -> str:
-        """Return the values as the text of a file."""
+        """Format the values as the text of a file."""
         return json.dumps(values, indent=2) + "\n"
 
     def heeded(self, values: Values) -> Values:
-        """Return the values without those that the engine ignores because of another one."""
+        """Return the values without the ones that the engine ignores because of another value."""
         return values
 
     def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
@@ -172,23 +172,25 @@ class Engine:
 
     def acting(self, values: Values) -> Sequence[Setting]:
         """Return the settings that act, in their order."""
-        if self.is_greedy(values):  # with the most likely token as the outcome, filters are idle
+        if self.is_greedy(values):  # filters are idle if the most likely token is taken anyway
             return [s for s in self.settings if own(s.sampler).kind in ("penalty", "mask")]
         return self.settings
 
     def unknown_names(self, values: Values) -> list[str]:
-        """Return unknown names in the list of samplers; here none, without a list."""
+        """Return unknown names in the list of samplers; none for an engine without a list."""
         return []
 
     def is_greedy(self, values: Values) -> bool:
         """Return True if sampling is switched off."""
         samples = values.get(self.switch)
         if not isinstance(samples, bool | None):
-            raise SettingsError(f"{self.switch} must be true or false, not {shown(samples)}")
+            raise SettingsError(
+                f"{self.switch} must be true or false, not {printable.shown(samples)}"
+            )
         return bool(self.switch) and not (self.samples if samples is None else samples)
 
     def arranged(self, used: Sequence[Setting]) -> Values:
-        """Return the keys that make settings act in an order.
+        """Return the values that make the engine apply settings in this order.
 
         Args:
             used: one setting for each stage of a chain.
@@ -201,7 +203,7 @@ class Engine:
         return {}
 
     def check_order(self, before: Setting, after: Setting, order: Sequence[Setting]) -> None:
-        """Raise if the engine applies two settings in the other order, or only once."""
+        """Raise if the engine applies two settings in the opposite order, or one only once."""
         if before is after:
             raise SettingsError(f"{self.name} applies {before.sampler} only once")
         if order.index(after) < order.index(before):
@@ -216,8 +218,9 @@ class ListingEngine(Engine):
         list_key: the key of the list.
         list_spellings: other names in the list.
         foreign: names in the list of samplers that have keys of their own in `unsupported`.
-        listed_as: what the list has, as an error calls it.
-        repeats: a sampler that is listed twice acts twice; else the first place counts.
+        listed_as: the word for the items of the list, for errors.
+        repeats: True if a sampler that is listed twice acts twice; otherwise the first place
+            counts.
     """
 
     list_key: str = ""
@@ -240,7 +243,7 @@ class ListingEngine(Engine):
         return texts(listed)
 
     def listed(self, values: Values) -> list[str] | None:
-        """Return the names in the list of samplers, in one spelling each; None without a list.
+        """Return the names in the list of samplers, in their main spelling; None without a list.
 
         Raises:
             SettingsError: the value is not a list of names.
@@ -252,7 +255,7 @@ class ListingEngine(Engine):
             names = [name.strip().replace("-", "_") for name in self.names(value)]
         except (TypeError, LookupError):
             raise SettingsError(
-                f"{self.list_key} must be a list of {self.listed_as}, not {shown(value)}"
+                f"{self.list_key} must be a list of {self.listed_as}, not {printable.shown(value)}"
             ) from None
         names = [self.list_spellings.get(name, name) for name in names]
         return names if self.repeats else list(dict.fromkeys(names))
@@ -263,18 +266,18 @@ class ListingEngine(Engine):
         return [name for name in self.listed(values) or () if name not in known]
 
     def at(self, places: Sequence[str]) -> list[Setting]:
-        """Return the settings of places, in the order of the places."""
+        """Return the settings at these places, in the order of the places."""
         return [s for place in places for s in self.settings if s.place == place]
 
     def whole(self, places: Sequence[str]) -> list[Setting]:
-        """Return the settings that act, in order: all without a place, and all of these places.
+        """Return the settings that act, in order: first all without a place, then these places'.
 
         By default the settings without a place act first, as biases and bans do.
         """
         return [*(s for s in self.settings if not s.place), *self.at(places)]
 
     def listed_order(self, used: Sequence[Setting]) -> list[str]:
-        """Return places in the order of used settings, where some may be in no list.
+        """Return the places of settings, in the order of the settings that have one.
 
         Raises:
             SettingsError: no order of the places has this order of settings.
@@ -286,7 +289,7 @@ class ListingEngine(Engine):
         return order
 
     def order_of(self, used: Sequence[Setting]) -> list[str]:
-        """Return places in the order of used settings: the engine's own order if it fits.
+        """Return the places of settings in their order; the engine's own order if that fits.
 
         Raises:
             SettingsError: no order of the places has this order of settings.
@@ -295,7 +298,7 @@ class ListingEngine(Engine):
         indices = [default.index(setting) for setting in used]
         if indices == sorted(set(indices)):
             return self.places
-        # Settings of one place act together, so a list of places may be unable to split them.
+        # Settings at one place act together: a list of places can't separate them.
         order = list(dict.fromkeys(setting.place for setting in used))
         for setting in used:
             if used.count(setting) > 1:
@@ -329,7 +332,7 @@ def dry_keys(
     *,
     window: str = "dry_penalty_last_n",
 ) -> Values:
-    """Return values of the keys that engines have for DRY; `window` is the key of `last`."""
+    """Return values under the engines' keys for DRY; `window` is the key of `last`."""
     return {
         "dry_multiplier": multiplier,
         "dry_base": base,
@@ -342,7 +345,7 @@ def dry_keys(
 def dry_values(
     stage: Any, last: int, breakers: Any, *, window: str = "dry_penalty_last_n"
 ) -> Values:
-    """Return the values of these keys for corelm's `dry`, with an engine's own window and breakers.
+    """Write a `dry` sampler as the engine's keys, with its window and breakers.
 
     Raises:
         NoCounterpartError: it skips the prompt.
@@ -371,13 +374,13 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
     default = _default(sampler)
     if not parameters:
         return default
-    # Under the name of the default, which is the full one if a plugin offers the short one too.
+    # With the default's name: the full name if a plugin offers the short one too.
     return renamed(type(default).build(**parameters), default.name)
 
 
 @cache
 def _default(sampler: str) -> Sampler:
-    return built_in(sampler)
+    return expressions.built_in(sampler)
 
 
 def texts(items: Any) -> list[str]:
@@ -386,7 +389,7 @@ def texts(items: Any) -> list[str]:
     Raises:
         TypeError: anything else.
     """
-    # A text would pass as the list of its letters.
+    # A text would count as a list of its letters.
     if isinstance(items, str) or not all(isinstance(item, str) for item in items):
         raise TypeError
     return list(items)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import one_line, open_input, shown
+from corelm.runs import paths, printable
 from corelm_presets.engine_settings import llama_cpp_flags, ollama
 
 LARGEST_FILE = 2**20
-"""Bytes; a larger file is refused."""
+"""The largest file, in bytes."""
 FILE = "generation_config.json"
 """The file that is read in the folder of a model."""
 
@@ -29,7 +29,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: a file that cannot be opened.
     """
-    with open_input(file_at(path)) as opened:
+    with paths.open_input(file_at(path)) as opened:
         return opened.read(LARGEST_FILE + 1)
 
 
@@ -56,7 +56,7 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError("it is not text in UTF-8") from None
-    # By the first character: to a reader of YAML, JSON is YAML too.
+    # Test the first character, as JSON is valid YAML too.
     if text.lstrip()[:1] in ("{", "["):
         return _json(text), "json"
     if ollama.is_modelfile(text):  # its templates may have lines that look like YAML
@@ -76,7 +76,7 @@ def _json(text: str) -> dict[str, Any]:
         reason = "too deep" if isinstance(error, RecursionError) else _fault(error)
         raise SettingsError(f"it is not JSON: {reason}") from None
     if not isinstance(values, Mapping):
-        raise SettingsError(f"it has {shown(values)}, not a JSON object of settings")
+        raise SettingsError(f"it has {printable.shown(values)}, not a JSON object of settings")
     return dict(values)
 
 
@@ -85,11 +85,12 @@ def _yaml(text: str) -> dict[str, Any]:
 
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            # A few lines of aliases can stand for more values than any memory holds.
+            # A few lines of aliases can expand to more values than fit into memory.
             raise SettingsError("it has an alias (*name); write its value out")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-        str(values)  # Python refuses to write a whole number that is too long, in hexadecimal too
+        # Python refuses to convert an overlong whole number to text, even one in hexadecimal.
+        str(values)
     except yaml.YAMLError as error:
         raise SettingsError(f"it is not YAML: {_reason(error)}") from None
     except RecursionError:
@@ -102,18 +103,18 @@ def _yaml(text: str) -> dict[str, Any]:
     keys = [key.value for key, _ in node.value]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:  # YAML's own rule; the library takes the last one
-        raise SettingsError(f"the key {shown(twice)} is given twice")
+        raise SettingsError(f"the key {printable.shown(twice)} is given twice")
     return dict(values)
 
 
 def _fault(error: Exception) -> str:
-    """Return the message of Python's error, without its advice to programmers on long numbers."""
-    message = one_line(str(error))
+    """Return the message of an error, without Python's advice to programmers on long numbers."""
+    message = printable.one_line(str(error))
     return "a number is too long" if "set_int_max_str_digits" in message else message
 
 
 def _reason(error: Any) -> str:
-    """Return the reason of a YAML library in one line, with the place."""
+    """Return a YAML error in one line, with its place in the file."""
     mark = getattr(error, "problem_mark", None)
     where = "" if mark is None else f"line {mark.line + 1}: "
-    return where + one_line(getattr(error, "problem", None) or str(error))
+    return where + printable.one_line(getattr(error, "problem", None) or str(error))

@@ -31,12 +31,12 @@ from corelm_presets.engine_settings.engine import (
 
 LAST = 320
 WHOLE = 1_000_000
-"""The window of a penalty that looks at all tokens: more than any context has."""
+"""The window of a penalty over all tokens: longer than any context."""
 LARGEST_BIAS = 100.0
 MOST_PLACES = 7
-"""A longer list of samplers, or an empty one, is ignored."""
+"""The longest list of samplers; KoboldCpp ignores a longer or an empty one."""
 FORCED_MIN_P = 0.002
-"""Of adaptive_p without a filter before it."""
+"""The p of the min_p that KoboldCpp puts before adaptive_p if no filter is before it."""
 
 
 def _finite(given: Mapping[str, Any]) -> Values | None:
@@ -158,7 +158,7 @@ MIROSTAT = llama_cpp.MIROSTAT
 
 
 def is_request(values: Values) -> bool:
-    """Return True for a request to KoboldCpp, whose keys are nearly SillyTavern's."""
+    """Return True for a request to KoboldCpp, whose keys resemble SillyTavern's."""
     own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
     is_own = own_keys & values.keys() or {"prompt", "max_length"} <= values.keys()
     return bool(is_own) and "temperature" in values and "temp" not in values
@@ -172,7 +172,7 @@ class KoboldCpp(ListingEngine):
         target, top_p = (values.get(key, 0) for key in ("adaptive_target", "top_p"))
         if not all(isinstance(number, (int, float)) for number in (target, top_p)):
             return values
-        # The program puts a filter before adaptive_p if the request has none.
+        # KoboldCpp puts a filter before adaptive_p if the request has none.
         unfiltered = top_p >= 1 and values.get("min_p") in (None, 0)
         return {**values, "min_p": FORCED_MIN_P} if target > 0 and unfiltered else values
 

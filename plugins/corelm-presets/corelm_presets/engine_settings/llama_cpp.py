@@ -31,7 +31,8 @@ from corelm_presets.engine_settings.engine import (
 
 LAST = 64
 DIGITS = 9
-"""Of the ends of a dynamic temperature: a middle and a range make them with a rounding error."""
+"""The digits of a dynamic temperature's ends; computed from middle and range, they have rounding
+errors."""
 BREAKERS = ("\n", ":", '"', "*")
 LETTERS = {
     "e": "penalties",
@@ -46,7 +47,7 @@ LETTERS = {
     "a": "adaptive_p",
     "i": "infill",
 }
-"""The samplers in a list of letters."""
+"""The sampler for each letter of a list of letters."""
 
 
 def penalty(name: str, key: str, off: float) -> Setting:
@@ -67,8 +68,8 @@ def penalty(name: str, key: str, off: float) -> Setting:
 
 
 def window(last: int) -> int:
-    """Return the window to write: all tokens, 0 in corelm, are -1, the size of the context."""
-    # A server of 2026 that was built after this refuses -1 by name; it is never misread.
+    """Return the window to write: -1, the whole context, for corelm's 0."""
+    # Servers built later in 2026 refuse -1 with an error, so it is never misread.
     return -1 if last == 0 else last
 
 
@@ -95,20 +96,21 @@ def _positive(key: str) -> Any:
 
 
 def _read_xtc(probability: float, threshold: float) -> Values | None:
-    if probability <= 0 or threshold > 0.5:  # two tokens cannot both have more than a half
+    # Two tokens can't both have more than half of the probability.
+    if probability <= 0 or threshold > 0.5:
         return None
     return {"probability": probability, "threshold": threshold}
 
 
 def _read_temperature(middle: float, half: float) -> Values | None:
-    # A range that ends at 0 or less is greedy too.
+    # A range that ends at 0 or below is greedy too.
     return {"t": max(middle, 0)} if half <= 0 or middle + half <= 0 else None
 
 
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
     if half <= 0 or middle + half <= 0:
         return None
-    # llama.cpp cuts the range off at 0 too.
+    # As in llama.cpp, the range is cut off at 0.
     low, high = round(max(middle - half, 0), DIGITS), round(middle + half, DIGITS)
     return {"t_min": low, "t_max": high, "exponent": exponent}
 
@@ -122,7 +124,7 @@ def _write_dynamic(stage: Any) -> Values:
 
 
 def _read_mirostat(version: int, tau: float, eta: float) -> Values | None:
-    if version == 1:  # estimates the exponent of Zipf's law, which corelm's does not
+    if version == 1:  # it estimates the exponent of Zipf's law, unlike corelm's
         raise NoCounterpartError("corelm has version 2")
     return {"tau": tau, "eta": eta} if version == 2 else None
 
@@ -211,14 +213,14 @@ ADAPTIVE = Setting(
 
 
 LEAVES_THE_IMPOSSIBLE = ("ban", "top_n_sigma")
-"""Samplers that leave what they remove among llama.cpp's candidates, at minus infinity."""
+"""Samplers whose removed tokens stay among llama.cpp's candidates, at minus infinity."""
 DROPS_THE_IMPOSSIBLE = ("top_p", "min_p")
 COUNTS_THE_IMPOSSIBLE = {"typical": "typical_p", "dynamic_temperature": "dynatemp_range"}
-"""Samplers that count these candidates, and the key of each."""
+"""Samplers that count these candidates, and their keys."""
 
 
 def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
-    """Raise if an engine that uses mirostat leaves out a setting, or has another order."""
+    """Raise if an engine with mirostat ignores a setting, or has another order."""
     order = engine.acting({"mirostat": 2})
     *others, last = [setting.sampler for setting in order if setting is not MIROSTAT]
     for setting in used:
@@ -232,7 +234,7 @@ def check_with_mirostat(engine: Engine, used: Sequence[Setting]) -> None:
 
 
 def heeded_with_mirostat(values: Values) -> Values:
-    """Return the values without the range of the temperature, which has none with mirostat."""
+    """Return the values without the temperature's range, which has no effect with mirostat."""
     if values.get("mirostat") in (None, 0):
         return values
     return {key: value for key, value in values.items() if key != "dynatemp_range"}
@@ -266,7 +268,8 @@ class LlamaCpp(ListingEngine):
         places = self.listed(values)
         if places is None:
             places = [p for p in self.places if p != ADAPTIVE.place]
-        if ADAPTIVE.place in places:  # it draws the token, so it acts last in any position
+        # Adaptive-p draws the token, so it acts last wherever it is listed.
+        if ADAPTIVE.place in places:
             places = [*(p for p in places if p != ADAPTIVE.place), ADAPTIVE.place]
         return [*always, *self.at(places)]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import printable, shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings.engine import Values
 
@@ -117,10 +117,12 @@ def parsed(text: str) -> dict[str, Any]:
             found.setdefault(flag, [] if flag in REPEATED else True)
         elif flag in REPEATED:
             found[flag].append(word)
-        elif flag and found[flag] is True:  # the value of a flag that was seen without one
+        elif flag and found[flag] is True:  # a flag that still waits for its value
             found[flag] = number(word)
         elif flag in FLAGS:
-            raise SettingsError(f"the flag {flag} has several values: {shown(word)} after another")
+            raise SettingsError(
+                f"the flag {flag} has several values: {printable.shown(word)} after another"
+            )
     return found
 
 
@@ -130,7 +132,7 @@ def _is_flag(word: str) -> bool:
 
 
 def number(word: str) -> Any:
-    """Return a word as a number if it is one, else the word."""
+    """Convert a word to a number if it is one; otherwise return the word."""
     for kind in (int, float):
         try:
             return kind(word)
@@ -145,7 +147,7 @@ def _key(flag: str, value: Any) -> Iterator[tuple[str, Any]]:
         value = value if isinstance(value, list) else [value]
     if flag == "--samplers" and isinstance(value, str):
         names = [name for name in value.split(";") if name]
-        # `--sampler-seq kpt` is spelled like one name; a name has letters beyond these.
+        # A list of letters such as `kpt` looks like a name, but a name has other letters too.
         is_letters = len(names) == 1 and set(names[0]) <= set(llama_cpp.LETTERS)
         value = names[0] if is_letters else names
     elif flag == "--dry-sequence-breaker" and value:
@@ -161,7 +163,7 @@ def _bias(item: Any) -> tuple[int, float]:
         return int(match[1]), float(match[2])  # type: ignore[index]
     except (TypeError, ValueError):
         raise SettingsError(
-            f"--logit-bias must be an id and a number such as 15043-1, not {shown(item)}"
+            f"--logit-bias must be an id and a number such as 15043-1, not {printable.shown(item)}"
         ) from None
 
 
@@ -176,19 +178,19 @@ def _flag_value(key: str, value: Any) -> Any:
 
 
 def _escaped(text: str) -> str:
-    """Return a text with escapes that llama.cpp replaces, such as backslash n.
+    """Escape a text for llama.cpp, for example a line break as backslash n.
 
     Raises:
         SettingsError: a control character beyond ASCII, which has no escape there.
     """
     escaped = "".join(c.encode("unicode_escape").decode() if c.isascii() else c for c in text)
-    if printable(escaped) != escaped:
-        raise SettingsError(f"a flag cannot hold the control characters in {shown(text)}")
+    if printable.strip_controls(escaped) != escaped:
+        raise SettingsError(f"a flag cannot hold the control characters in {printable.shown(text)}")
     return escaped
 
 
 def _unescaped(text: Any) -> Any:
-    """Return a text with its escapes, such as backslash n, replaced."""
+    """Replace the escapes in a text, such as backslash n."""
     if not isinstance(text, str):
         return text
     pairs = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}

@@ -69,7 +69,7 @@ def is_modelfile(text: str) -> bool:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """Return the parameters of a Modelfile, and its other commands in small letters.
+    """Return the parameters of a Modelfile, and its other commands in lower case.
 
     Example:
         >>> parsed('FROM llama3\\nPARAMETER temperature 0.7\\nPARAMETER stop "User:"\\n')
@@ -85,7 +85,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the commands of a Modelfile: the name of a parameter or of a command, and its value."""
+    """Yield the name of each parameter or command in a Modelfile, and its value."""
     place = 0
     while (place := _end(_IGNORED.match(text, place), place)) < len(text):
         command = _COMMAND.match(text, place)

@@ -49,7 +49,7 @@ OPENAI = Engine("openai", (LOGIT_BIAS, *PENALTIES, TEMPERATURE, TOP_P), UNSUPPOR
 
 
 LOWEST = 1e-5
-"""Below this temperature vLLM is greedy."""
+"""The temperature below which vLLM is greedy."""
 
 VLLM = Engine(
     "vllm",
@@ -103,7 +103,7 @@ VLLM = Engine(
 
 
 LAST = 20
-"""Tokens that the penalties of mlx-lm look at."""
+"""The default window of mlx-lm's penalties, in tokens."""
 
 
 def _penalty(name: str) -> Setting:
@@ -131,12 +131,12 @@ def _write_xtc(stage: Any) -> Values:
 
 @dataclass(frozen=True, eq=False)
 class MlxLm(Engine):
-    """mlx-lm, which takes the most likely token at the temperature 0 without its other samplers."""
+    """mlx-lm, which at temperature 0 takes the most likely token and skips its other samplers."""
 
     def heeded(self, values: Values) -> Values:
         if values.get("temperature") not in (None, 0):
             return values
-        # Of the samplers before it, this one alone could change which token is likeliest.
+        # Only this sampler before it could change which token is likeliest.
         return {key: value for key, value in values.items() if key != "xtc_probability"}
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from corelm import Sampler
 from corelm_presets.engine_settings.engine import own
+from corelm_presets.engine_settings.written_stages import is_own
 
 MOST = 100
 """Orders that are tried; chains that engines can have need a few."""
@@ -26,8 +27,8 @@ def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
     Example:
         >>> import corelm
         >>> chain = corelm.sampler("min_p(p=0.04) | temperature(t=0.5)")
-        >>> [*equal_chains(chain.stages)]
-        [[temperature(t=0.5), min_p(p=0.0016)]]
+        >>> [" | ".join(map(str, stages)) for stages in equal_chains(chain.stages)]
+        ['temperature(t=0.5) | min_p(p=0.0016)']
     """
     first = tuple(range(len(stages)))
     waiting, known = deque([(first, list(stages))]), {first}
@@ -73,6 +74,6 @@ def _t(temperature: Sampler) -> float:
 def _name(stage: Sampler) -> str:
     """Return the name of corelm's own sampler; "" for another one."""
     for name in ("temperature", "min_p", *UNMOVED):
-        if type(stage) is type(own(name)):
+        if is_own(stage, name):
             return name
     return ""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import (
     ListingEngine,
@@ -35,7 +35,7 @@ from corelm_presets.engine_settings.engine import (
 
 TEN_THOUSAND = 10_000
 DIGITS = 12
-"""Of a cut-off in ten-thousandths, which 0.003 x 10,000 only nearly is."""
+"""The digits of a cut-off in ten-thousandths: 0.003 x 10,000 has a rounding error."""
 BREAKERS = '"\\n", ":", "\\"", "*"'
 UNLISTED = (
     "no_repeat_ngram", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
@@ -43,7 +43,7 @@ UNLISTED = (
     "top_n_sigma", "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat",
     "temperature",
 )  # fmt: skip
-"""The order in which samplers act that are missing from the list."""
+"""The order of the samplers that are missing from the list."""
 
 
 def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setting:
@@ -54,7 +54,7 @@ def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setti
         key: the key of the penalty.
         off: the value that switches it off.
         last: the key of the window.
-        whole: its default.
+        whole: the value of the window for the whole context.
     """
 
     def write(stage: Any) -> Values:
@@ -88,10 +88,10 @@ def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
 
 
 def _breakers(value: Any) -> list[str]:
-    """Return the breakers: a list, a list in JSON, or the items of one without its brackets."""
+    """Parse the breakers: a list, a JSON list, or the items of a JSON list without brackets."""
     if not isinstance(value, str):
         return texts(value)
-    # The program takes a text in an input field, to which users add no brackets.
+    # The program reads an input field, in which users type no brackets.
     return texts(json.loads(value if value.lstrip().startswith("[") else f"[{value}]"))
 
 
@@ -108,7 +108,7 @@ def cutoff(sampler: str, key: str) -> Setting:
 
 
 def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Setting:
-    """Return the setting that is off where its first key is 0 or less.
+    """Return a setting that is off if its first key is 0 or less.
 
     Args:
         sampler: the name of the sampler.
@@ -131,7 +131,7 @@ def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Set
 
 
 def custom_bans() -> Setting:
-    """Return the setting of banned tokens, ids with commas between them."""
+    """Return the setting of banned tokens, which are comma-separated ids."""
     return Setting(
         "ban",
         {"custom_token_bans": ""},
@@ -224,7 +224,7 @@ NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_r
 AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, mirostat(), XTC, NO_REPEAT)
 """The settings after the temperature, which SillyTavern has under the same keys."""
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
-"""The samplers that `temperature_last` puts at the end."""
+"""The samplers that `temperature_last` moves to the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,17 +247,19 @@ class PriorityEngine(ListingEngine):
         places = self.places if places is None else places
         last = values.get("temperature_last")
         if not isinstance(last, bool | None):
-            raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
+            raise SettingsError(
+                f"temperature_last must be true or false, not {printable.shown(last)}"
+            )
         if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
-        # An older preset lists fewer samplers than there are now; the others act before it.
+        # An older preset lists fewer samplers than there are now; the others act before the list.
         settings = self.whole([*(p for p in UNLISTED if p not in places), *places])
         allowed = super().acting(values)
         return [setting for setting in settings if setting in allowed]
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         order = self.listed_order(used)
-        # A sampler that the list lacks acts first, so samplers that are off are listed too.
+        # A sampler missing from the list acts first, so list those that are off too.
         return {self.list_key: [*order, *(p for p in self.places if p not in order)]}
 
 
@@ -321,7 +323,7 @@ def _temperature() -> Setting:
 
 
 def _read_bans(lines: str) -> Values | None:
-    """Read one ban a line: a list of token ids in JSON, or words in the user's own tokenizer."""
+    """Read one ban per line: a JSON list of token ids, or words, which depend on the tokenizer."""
     ids: list[int] = []
     for line in filter(None, lines.split("\n")):
         if not (line.startswith("[") and line.endswith("]")):

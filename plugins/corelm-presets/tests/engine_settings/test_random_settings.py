@@ -18,9 +18,12 @@ TRIALS, SIZE, PROMPT, END = 400, 120, 5, 3
 
 
 class Vocabulary:
-    """A vocabulary of which only the end is read."""
+    """A vocabulary of which only the end and the size are read."""
 
     ends, start, padding, unknown = (END,), None, None, None
+
+    def __len__(self):
+        return SIZE
 
 
 # ---- the samplers: a row of logits, minus infinity for tokens that are gone ----

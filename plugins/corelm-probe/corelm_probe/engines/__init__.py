@@ -1,4 +1,4 @@
-"""Engines to probe: in this process by the name of a file or folder, others by their URL."""
+"""Engines to probe: in this process with a file or folder, or a server by its URL."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def open_engine(target: str, *, api: str = "openai", served: str = "", key: str 
     Args:
         target: `http://HOST:PORT`, or `ENGINE:PATH` with an engine of `IN_PROCESS` and a model
             that `write_models` wrote.
-        api: of an URL: openai, llama.cpp, koboldcpp or ollama.
-        served: of an URL: the model's name in requests.
-        key: of an URL: its key, if it wants one.
+        api: the API of a URL: openai, llama.cpp, koboldcpp or ollama.
+        served: the model's name in requests to a URL.
+        key: the key for a URL, if it needs one.
 
     Raises:
         UsageError: no such engine, API, file or folder.

@@ -19,23 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.runs import did_you_mean, one_line
+from corelm.runs import printable
 from corelm_probe.engine import EngineError, Settings
 from corelm_probe.models import CHARACTERS, MODELS
 
 CONNECTIONS, TIMEOUT = 8, 120.0
 LARGEST = 1 << 25
-"""Bytes of an answer."""
+"""The largest answer, in bytes."""
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
 STRIDE = 100_003
-"""Between the seeds of two draws: texts of different requests never have the same one."""
+"""The distance between the seeds of two draws, so that texts of different requests never share
+one."""
 PER_REQUEST = 8
-"""Texts of one request, where an API has a number of texts: llama.cpp allows its slots."""
+"""The texts per request of an API that can have several: llama.cpp allows as many as its slots."""
 
 Body = dict[str, Any]
 TEXT = MODELS["flat"]
-"""Any of the models, for its vocabulary."""
+"""A model for its vocabulary, which is the same in all."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ class Api:
     """The requests and answers of a kind of server.
 
     Attributes:
-        path: of the requests.
+        path: the path of the requests.
         format: the engine's name in `corelm.from_settings`.
-        body: the model's name, a prompt's ids, the number of texts, a seed and their length.
-        texts: the ids of each text in an answer.
+        body: makes a request from the model's name, a prompt's ids, the number of texts, a seed and
+            their length.
+        texts: reads the ids of each text in an answer.
         several: True if a request can have more than one text.
         logprobs: reads the log-probabilities of the first text; None if the API has none.
-        ask_logprobs: the keys that ask for them.
+        ask_logprobs: the keys that request them.
     """
 
     path: str
@@ -123,15 +125,15 @@ class HttpEngine:
     """A server.
 
     Args:
-        url: its address, such as `http://localhost:8080`; a path in it stands before the API's.
+        url: its address, such as `http://localhost:8080`; the API's path is appended to its own.
         api: one of `APIS`.
-        served: the model's name in requests; without one, openai's have none.
+        served: the model's name in requests; if empty, OpenAI requests omit it.
         key: sent as a bearer token; empty for servers without keys.
         format: the names of the settings, as in `corelm.from_settings`; by default the API's.
             None sends `sampler`, an expression, as corelm's server reads it.
 
     Raises:
-        UsageError: no such API, or no such URL.
+        UsageError: an unknown API or an invalid URL.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class HttpEngine:
         format: str | None = "",
     ) -> None:
         if api not in APIS:
-            hint = did_you_mean(api, APIS)
+            hint = printable.did_you_mean(api, APIS)
             raise UsageError(f"there is no API {api!r}{hint}: {', '.join(APIS)}")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -174,26 +176,27 @@ class HttpEngine:
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> NDArray[np.int64]:
-        """Return texts, (n, length), from requests with a seed each, several at the same time."""
+        """Return texts, (n, length), from concurrent requests with a seed each."""
         size = PER_REQUEST if self._api.several else 1
         found: list[list[int]] = []
         number = seed * STRIDE
         while len(found) < n:
             missing = n - len(found)
             sizes = [min(size, missing - i) for i in range(0, missing, size)]
-            # Servers number the texts of a request on from its seed, so seeds are `size` apart.
+            # Servers count the seeds of a request's texts up from its seed, so seeds are `size`
+            # apart.
             jobs = [(prompt, settings, k, number + i * size, length) for i, k in enumerate(sizes)]
             answers = list(self._pool.map(lambda job: self._texts(*job), jobs))
             found += [text for texts in answers for text in texts]
             number += len(jobs) * size
             if size > 1 and len(answers[0]) == 1:
-                size = 1  # a server that ignores the number of texts
+                size = 1  # the server ignores the number of texts
         return _padded(found[:n], length)
 
     def draw_batch(
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> NDArray[np.int64]:
-        """Return a text after each prompt, from requests at the same time with the same seed."""
+        """Return a text after each prompt, from concurrent requests with the same seed."""
         jobs = [(prompt, settings, 1, seed, length) for prompt in prompts]
         return _padded([t[0] for t in self._pool.map(lambda job: self._texts(*job), jobs)], length)
 
@@ -228,7 +231,7 @@ class HttpEngine:
     ) -> Any:
         body = self._api.body(self._served, prompt, n, seed % SEEDS, length)
         own = {key: value for key, value in settings.items() if value is not None}
-        if "options" in body:  # Ollama's settings are a level deeper
+        if "options" in body:  # Ollama nests its settings under `options`
             body["options"] = {**own.pop("options", {}), **own, **body["options"]}
             own = {}
         return self._post({**own, **body})
@@ -245,11 +248,12 @@ class HttpEngine:
                 break
             except (OSError, HTTPException) as error:
                 connection.close()
-                # A server may close a kept connection at any time; a new one is tried once.
+                # A server may close an idle connection at any time, so try once more with a new
+                # one.
                 if attempt == 2:
                     raise EngineError(f"{self.name} cannot be reached: {error}") from error
         if response.status != 200:
-            text = one_line(content[:300].decode("utf-8", "replace"))
+            text = printable.one_line(content[:300].decode("utf-8", "replace"))
             raise EngineError(f"{self.name} answers {response.status}: {text}")
         try:
             return json.loads(content)

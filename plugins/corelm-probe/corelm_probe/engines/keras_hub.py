@@ -18,7 +18,8 @@ BATCH = 256
 class KerasHubEngine:
     """A model's folder in KerasHub, on the backend of KERAS_BACKEND.
 
-    Its settings are a chain: a temperature, or one before `top_k` or `top_p`, as its samplers have.
+    Its settings are a chain: a temperature, perhaps followed by `top_k` or `top_p`, as in
+    KerasHub's samplers.
     """
 
     format: str | None = None
@@ -27,7 +28,7 @@ class KerasHubEngine:
     def __init__(self, folder: str) -> None:
         self.name = f"KerasHub {keras_hub.__version__}"
         self._model: Any = keras_hub.models.GPT2CausalLM.from_preset(folder, dtype="float32")
-        self._model.preprocessor = None  # ids in, ids out
+        self._model.preprocessor = None  # ids in, ids out: no preprocessor
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -60,10 +61,10 @@ class KerasHubEngine:
 
 
 def sampler_of(chain: corelm.Sampler, seed: int) -> Any:
-    """Return KerasHub's sampler of a chain.
+    """Return the KerasHub sampler for a chain.
 
     Raises:
-        EngineError: it has none.
+        EngineError: KerasHub has no such sampler.
     """
     stages: list[Any] = [*chain.active_stages]
     named = {type(stage).__name__: stage for stage in stages}

@@ -16,9 +16,9 @@ from corelm_probe.models import CONTEXT_LENGTH, MODELS
 
 TEXT = MODELS["flat"]
 STRIDE = 100_003
-"""Between the seeds of two draws, which use one seed a text."""
+"""The distance between the seeds of two draws, which use one seed per text."""
 WINDOW = 64
-"""Tokens that its penalties look at, an argument of the model there, with this default."""
+"""The window of its penalties, which is an argument of the model with this default."""
 
 
 class LlamaCppEngine:
@@ -52,7 +52,7 @@ class LlamaCppEngine:
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
-        # It keeps the logits of all tokens for this, which makes every draw slower.
+        # For this it keeps the logits of all tokens, which makes every draw slower.
         llm = self._opened(logits_all=True)
         text, choice = self._complete(llm, prompt, settings, seed, length, logprobs=1)
         llm.close()
@@ -79,7 +79,7 @@ class LlamaCppEngine:
         return TEXT.encode(choice["text"]), choice
 
     def _accepted(self, settings: Settings) -> dict[str, Any]:
-        """Return the settings that the function has; raise if another one is not off."""
+        """Return the settings that the function takes; raise if another setting is on."""
         others = {key: value for key, value in settings.items() if key not in self._keys}
         for key, value in others.items():
             if value != self._off.get(key):

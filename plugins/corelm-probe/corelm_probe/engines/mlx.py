@@ -23,7 +23,7 @@ SAMPLER = {
     "xtc_probability": "xtc_probability",
     "xtc_threshold": "xtc_threshold",
 }
-"""The argument of `make_sampler` that a key of a request is; the others are the processors'."""
+"""The argument of `make_sampler` for a key of a request; other keys go to the processors."""
 
 
 class MlxEngine:

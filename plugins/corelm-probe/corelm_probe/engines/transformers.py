@@ -50,7 +50,7 @@ class TransformersEngine:
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
-        """Return the ids of one text, and what `compute_transition_scores` makes of its scores."""
+        """Return the ids of one text, and its log-probabilities by `compute_transition_scores`."""
         torch.manual_seed(seed)
         out = self._call([prompt], settings, length, output_scores=True)
         scores = self._model.compute_transition_scores(

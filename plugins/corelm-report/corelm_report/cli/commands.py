@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corelm import hookimpl
-from corelm.commands import (
-    Device,
-    Dtype,
-    Model,
-    Scheduler,
-    Workers,
-    application,
-    flag,
-    loaded,
-    metric_names,
-    model_names,
-    product,
-    read_prompts,
-    sampler_names,
-    text_argument,
-)
+from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import MODEL, Parameter, ParamRule, label
-from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.runs import named_models, params
 from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
+from corelm_report.plan.settings import SETTINGS, Setting
 
-SAMPLES = Parameter("samples", int, N, ParamRule(ge=1))
-MEASURING = (
-    "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
-    "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",
-    "until",
-)  # fmt: skip
+OPTIONS = {each.option or each.word or name: each for name, each in SETTINGS.items()}
+"""The settings of a report by the name of their option."""
+NAMES = dict(zip(OPTIONS, SETTINGS, strict=True))
+"""Their names in Python."""
+MEASURING = ("samplers", *OPTIONS, "model", "resume", "until")
 """The options that decide what is measured; they contradict --from and --diff."""
 ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
 """The options for one report; they contradict --diff."""
@@ -51,7 +37,55 @@ SHORT_HELP = "Compare samplers by their entropy and their texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"report": application(report, SHORT_HELP)}
+    return {"report": application(_with_options(report), SHORT_HELP)}
+
+
+def _with_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Return a command that takes settings with an option for each, before the model's options."""
+    signature = inspect.signature(command, eval_str=True)
+    *own, _ = signature.parameters.values()
+    at = [each.name for each in own].index("model")
+    listed = [*own[:at], *(_option(*each) for each in OPTIONS.items()), *own[at:]]
+
+    @wraps(command)
+    def called(**values: Any) -> int:
+        return command(**values)
+
+    # Typer reads both.
+    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    return called
+
+
+def _option(name: str, setting: Setting) -> inspect.Parameter:
+    words = (f"--{name}", setting.short) if setting.short else ()
+    values = {"metric": completion.metric_names, "scorer": completion.model_names}.get(name)
+    option = typer.Option(*words, metavar=setting.metavar, help=setting.help, autocompletion=values)
+    default = None if setting.is_repeated or setting.default is None else str(setting.default)
+    kind: Any = list[str] | None if setting.is_repeated else str if default else str | None
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options as Python takes them, without the scorer."""
+    readers: dict[str, Callable[[Any], Any]] = {
+        "path": Path,
+        "prompts": _prompts_in,
+        "text": prompt_input.text_argument,
+        "texts": lambda texts: [prompt_input.text_argument(text) for text in texts],
+    }
+    found = {}
+    for name, value in given.items():
+        setting = OPTIONS[name]
+        if setting.kind == "model" or value is None:
+            continue
+        if setting.word:  # a message about it has the option's name
+            value = params.Parameter(setting.word, int, None, params.ParamRule(ge=1)).convert(value)
+        found[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
+    return found
 
 
 def report(
@@ -60,7 +94,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="SAMPLER",
-            autocompletion=sampler_names,
+            autocompletion=completion.sampler_names,
             help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
             "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
             "five temperatures, uniform and top_p.",
@@ -83,109 +117,9 @@ def report(
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Human texts to compare with: a folder of .txt files, or one file. Default: "
-            "the reviews of `corelm data imdb`, if they were downloaded.",
-        ),
-    ] = None,
-    contexts: Annotated[
-        str,
-        typer.Option(
-            metavar="INTEGER",
-            help="The largest number of texts on whose positions the samplers are compared.",
-        ),
-    ] = str(CONTEXTS),
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file of prompts, one a line, or JSON lines with the cluster of each, such as "
-            'its document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: the '
-            "model's own prompt.",
-        ),
-    ] = None,
-    prompts_from_reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="INTEGER",
-            help="The first tokens of each human text are a prompt, and human text is their "
-            "continuations, so differences from it are paired. At most --contexts prompts, at "
-            "least 8.",
-        ),
-    ] = None,
-    samples: Annotated[
-        str,
-        typer.Option(
-            "--samples",
-            "-n",
-            metavar="INTEGER",
-            help="The number of texts of each sampler for each prompt.",
-        ),
-    ] = str(N),
-    length: Annotated[
-        str, typer.Option(metavar="INTEGER", help="The largest number of tokens in a text.")
-    ] = str(LENGTH),
-    seed: Annotated[
-        str | None, typer.Option(metavar="INTEGER", help=f"The random seed. Default: {SEED}.")
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Several random seeds instead, such as 1..5 or 1,2,7: every sampler writes texts "
-            "for each, and the report has the spread of its figures over them.",
-        ),
-    ] = None,
-    model: Model = MODEL,
-    device: Device = None,
-    dtype: Dtype = None,
-    match: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIGURE=VALUE",
-            help="Choose the open parameter of each sampler, such as top_p, so that a figure on "
-            "the same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
-            "surprisal=human for human text; may be given more than once, each for an entry.",
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SAMPLER|human",
-            help="The entry that the others are compared with. Default: human text if "
-            "there is any, else the first sampler.",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METRIC",
-            autocompletion=metric_names,
-            help="Measure this figure of the texts too, which a plugin offers (`corelm plugins` "
-            'lists them), by its name or with parameters, such as "mattr(window=30)"; may be '
-            "given more than once.",
-        ),
-    ] = None,
-    scorer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH",
-            autocompletion=model_names,
-            help="Measure the surprisal of the texts under this model too, in nats per token and "
-            "in bits per byte.",
-        ),
-    ] = None,
-    texts: Annotated[
-        str,
-        typer.Option(
-            metavar="INTEGER|all",
-            help="The number of texts of each prompt that the report keeps, with the figures of "
-            "each text and token.",
-        ),
-    ] = str(TEXTS),
+    model: options.Model = named_models.MODEL,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -203,8 +137,8 @@ def report(
             "all intervals hold at every moment.",
         ),
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted report.")
     ] = False,
@@ -222,6 +156,7 @@ def report(
             "first beyond their interval. Exit with code 1 if any does, or an entry is missing.",
         ),
     ] = None,
+    **settings: Any,
 ) -> int:
     """Compare samplers: their entropy on the same contexts, and the texts that they write.
 
@@ -234,7 +169,7 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.runs import choose
+    from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
     from corelm_report.measure.until import Until
@@ -251,47 +186,38 @@ def report(
             _refuse_measuring(context, "--diff")
             _refuse_forms(context)
             return compare_files(diff, places, out)
-        conditions = [text_argument(text) for text in fail_if or []]
+        conditions = [prompt_input.text_argument(text) for text in fail_if or []]
         output = ReportOutput(ReportFiles(places, plots), conditions, out)
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
-        stop = None if until is None else Until.read(text_argument(until))
+        stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
-        count, chosen = SAMPLES.convert(samples), choose(workers, scheduler)
-        language_model = loaded(model, device, dtype)
-        asked = plan(
-            language_model,
-            label(model),
-            None if not samplers else [text_argument(text) for text in samplers],
-            prompts=None if prompts is None else _prompts_in(prompts),
-            n=count,
-            length=length,
-            seed=seed,
-            seeds=seeds,
-            reference=None if reference is None else Path(reference),
-            prompts_from_reference=prompts_from_reference,
-            contexts=contexts,
-            match=[text_argument(text) for text in match or []],
-            against=None if against is None else text_argument(against),
-            metrics=[text_argument(name) for name in metric or []],
-            texts=texts,
-            scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
+        chosen, asked = scaling.choose(workers, scheduler), _read(settings)
+        scorer = settings["scorer"]
+        report_plan = plan(
+            options.loaded(model, device, dtype),
+            named_models.label(model),
+            [prompt_input.text_argument(text) for text in samplers or []] or None,
+            scorer and NamedModel(options.loaded(scorer), named_models.label(scorer)),
+            **asked,
         )
-        opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
+        opened = chosen.opened(
+            report_plan.models, lambda: report_plan.jobs(model, scorer, device, dtype)
+        )
         command = shlex.join(["corelm", *context.obj])
-        return output.measure(asked, opened, resume, command, stop)
+        return output.measure(report_plan, opened, resume, command, stop)
 
 
 def _prompts_in(file: str) -> Prompts:
-    return read_clustered(file) if file.endswith(JSON_LINES) else read_prompts(file)
+    return read_clustered(file) if file.endswith(JSON_LINES) else prompt_input.read_prompts(file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Raise if the command line gives options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
-        what = "a sampler" if name == "samplers" else flag(name)
+        what = "a sampler" if name == "samplers" else parameters.flag(name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 
@@ -299,7 +225,8 @@ def _refuse_forms(context: typer.Context) -> None:
     """Raise if the command line gives options that only one report has."""
     for name in _given(context, ONE_REPORT):
         raise UsageError(
-            f"--diff writes a table, --markdown and --json: leave out {flag(name.strip('_'))}"
+            "--diff writes a table, --markdown and --json: leave out "
+            f"{parameters.flag(name.strip('_'))}"
         )
 
 

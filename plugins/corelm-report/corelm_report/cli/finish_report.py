@@ -1,4 +1,4 @@
-"""Measures, reads or compares reports, writes their files, and checks conditions."""
+"""Measure, read or compare reports, write their files, and check conditions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from corelm.commands import DONE, FAILED, PARTLY_FAILED, Output, messages, stages
+from corelm.commands import Output, exit_codes, messages, progress
 from corelm.errors import ReportError, UsageError
-from corelm.runs import Executor, atomic_files
+from corelm.runs import atomic_files, scaling
 from corelm_report.cli.terminal import comparison_as_markdown, report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
@@ -166,7 +166,7 @@ class ReportOutput:
     def measure(
         self,
         plan: Plan,
-        executor: AbstractContextManager[Executor],
+        executor: AbstractContextManager[scaling.Executor],
         resume: bool,
         command: str,
         until: Until | None = None,
@@ -190,18 +190,18 @@ class ReportOutput:
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
-            with executor as workers, stages("units") as progress:
+            with executor as workers, progress.stages("units") as bar:
                 document = measured_until(
                     plan,
                     until,
-                    lambda stage: ReportRun(stage, workers, Journal(), progress).document(),
+                    lambda stage: ReportRun(stage, workers, Journal(), bar).document(),
                 )
             messages.note(document.header.until or "")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
-                with executor as workers, stages("units") as progress:
-                    document = ReportRun(plan, workers, journal, progress).document()
+                with executor as workers, progress.stages("units") as bar:
+                    document = ReportRun(plan, workers, journal, bar).document()
                 return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
@@ -234,8 +234,8 @@ class ReportOutput:
         for reason in reasons:
             messages.error(reason)
         if reasons:
-            return FAILED
-        return PARTLY_FAILED if report.failed else DONE
+            return exit_codes.FAILED
+        return exit_codes.PARTLY_FAILED if report.failed else exit_codes.DONE
 
 
 def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output) -> int:
@@ -257,7 +257,7 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
         messages.note(f"written to {path}")
     if places.on_stdout is None:
         show_comparison(compared, out)
-    return DONE if same(compared) else FAILED
+    return exit_codes.DONE if same(compared) else exit_codes.FAILED
 
 
 def _comparison_as_json(compared: Json) -> str:

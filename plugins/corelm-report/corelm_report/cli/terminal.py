@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.commands import Output, blocks
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.comparison import beyond
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figures import TEACHER_FORCED
@@ -64,7 +64,7 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
 class _Column:
     """A column of the terminal's table: its priority, its cells with the title first.
 
-    `of` is the column of the overview that it shows; the bars have none.
+    `of` is the overview's column that it shows; None for the bars.
     """
 
     priority: int
@@ -77,7 +77,7 @@ class _Column:
 
 
 def _table(entries: Sequence[Entry], chosen: Sequence[_Column], width: int) -> RenderableType:
-    names = [one_line(entry.label) for entry in entries]
+    names = [printable.one_line(entry.label) for entry in entries]
     titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
     return blocks.figures(titles, lines, widest=_longest(names, width))
 
@@ -89,8 +89,8 @@ def _longest(names: Sequence[str], width: int) -> int:
 def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
-    """Return the columns that fit: with intervals if all fit so, else the most important ones."""
-    room = width - _longest([one_line(entry.label) for entry in entries], width)
+    """Return the columns that fit: all with intervals if possible, else the most important."""
+    room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):
         return with_intervals
@@ -146,14 +146,14 @@ def _stacked(document: Document) -> RenderableType:
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
 SHOWN = 60
-"""Characters of a part of a header that are shown."""
+"""The longest part of a header that is shown in full, in characters."""
 
 
 def show_comparison(compared: Json, out: Output) -> None:
     """Write the figures that differ as a table, and sentences on how to read it."""
     lines = changed_figures(compared)
     if lines:
-        titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
+        titles = [*TITLES[:4], "difference, 95 %"]  # its interval is enough
         table = [[*line[:4], line[5]] for line in lines]
         out.show(blocks.figures(titles, table), blocks.line(""))
     out.show(*(blocks.line(note) for note in comparison_notes(compared)))
@@ -163,8 +163,8 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
     """Return a line for each figure that differs beyond its interval, as `TITLES` has it."""
     return [
         (
-            one_line(name),
-            one_line(each["metric"]),
+            printable.one_line(name),
+            printable.one_line(each["metric"]),
             f"{each['before']:.4g}",
             f"{each['after']:.4g}",
             f"{each['difference']:+.4g}",
@@ -175,7 +175,7 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
 
 
 def comparison_notes(compared: Json) -> Iterator[str]:
-    """Yield sentences: how many figures differ, how to read that, what else differs."""
+    """Yield sentences: the number of figures that differ, how to read it, other differences."""
     figures = [each for entry in compared["rows"] for each in entry["figures"]]
     tested = [each for each in figures if each["ci95"] is not None]
     count, equal = len(beyond(compared)), sum(each["difference"] == 0 for each in figures)
@@ -195,11 +195,12 @@ def comparison_notes(compared: Json) -> Iterator[str]:
         )
     for key, place in (("only_before", "first"), ("only_after", "second")):
         if compared[key]:
-            yield f"Only in the {place} report: {', '.join(map(one_line, compared[key]))}."
+            names = ", ".join(map(printable.one_line, compared[key]))
+            yield f"Only in the {place} report: {names}."
     for each in compared["header"]:
-        sides = [one_line(str(each[side])) for side in ("before", "after")]
+        sides = [printable.one_line(str(each[side])) for side in ("before", "after")]
         short = [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\u2026" for text in sides]
-        yield f"{one_line(each['key'])}: {short[0]}, then {short[1]}."
+        yield f"{printable.one_line(each['key'])}: {short[0]}, then {short[1]}."
 
 
 def comparison_as_markdown(compared: Json) -> str:

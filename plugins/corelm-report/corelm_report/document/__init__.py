@@ -1,1 +1,1 @@
-"""The document of a report: its schema, and every reader that needs nothing but the document."""
+"""The document of a report: its schema, and its readers, which need nothing else."""

@@ -1,4 +1,4 @@
-"""Two reports side by side: which figures differ beyond their interval, and what else differs."""
+"""Compare two reports: the figures that differ beyond their intervals, and other differences."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from corelm_report.metrics.intervals import KnownByInterval
 
 SCHEMA = "corelm_report-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")
-"""The parts of a header that say nothing about why figures differ."""
+"""The parts of a header that don't explain differences of figures."""
 DRAWS = ("model", "prompts", "n", "length", "seed", "seeds", "contexts")
-"""The parts of a header that decide which random numbers and contexts the samplers met."""
+"""The parts of a header that decide the random numbers and contexts of the samplers."""
 
 
 def comparison(before: Document, after: Document) -> Json:
@@ -69,7 +69,7 @@ def same(compared: Json) -> bool:
 
 
 def _entries(document: Document) -> dict[Any, tuple[str, Entry]]:
-    """Return the entries by what identifies them.
+    """Return the entries by their identity.
 
     A matched sampler is identified by its target: the value found may differ between the reports.
     """
@@ -81,12 +81,12 @@ def _entries(document: Document) -> dict[Any, tuple[str, Entry]]:
 
 
 def _not_comparable(before: Header, after: Header) -> set[str]:
-    """Return the figures that depend on a number or length of texts that differs."""
+    """Return the figures that can't be compared, as the number or length of texts differs."""
     length = before.length != after.length
     texts = [header.n * len(header.prompts) for header in (before, after)]
     left_out = set[str]()
     if length or texts[0] != texts[1]:
-        # A metric of a plugin may depend on them too, as MAUVE does.
+        # A plugin's metric may depend on them too, as MAUVE does.
         left_out = {*OF_SETS, *(metric.name for metric in after.metrics)}
     return left_out | ({*OF_TEXTS} if length else set())
 

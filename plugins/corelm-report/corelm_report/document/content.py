@@ -1,8 +1,7 @@
 """The content of a report: one dataclass for each part of the document `corelm.report/4`.
 
-A field has the name of its key, but for `human`, which is `reference` in the document. What a
-document of an earlier version lacks has a default. `Report.to_dict()` is what users rely on;
-these classes may change.
+Each field has the name of its key, except `human`, whose key is `reference`. Fields that earlier
+versions lack have defaults. `Report.to_dict()` is the public form; these classes may change.
 """
 
 from __future__ import annotations
@@ -21,15 +20,17 @@ Values = dict[str, float | None]
 """Figures by name; None if they are undefined or were not measured."""
 Intervals = dict[str, Interval | None]
 Parameters = dict[str, Any]
-"""The parameters of a sampler: whatever JSON can hold."""
+"""The parameters of a sampler, as JSON values."""
 
 
+# A dict, not a dataclass: a report has one for each of thousands of tokens, and plain dicts are
+# read and written without a copy.
 class TokenDetails(TypedDict):
     """The details of a token that was drawn.
 
     Keys:
-        token: the text that it added; the end of a text by its name.
-        rank: its place under the model, 1 for the likeliest; ties go to the lowest id.
+        token: the text that it added; an end token's name.
+        rank: its rank under the model, 1 for the likeliest; ties go to the lowest id.
         p: its probability under the model.
         q: its probability in the distribution drawn from.
         entropy: of the distribution drawn from, in nats.
@@ -44,6 +45,7 @@ class TokenDetails(TypedDict):
     alternatives: list[list[Any]]
 
 
+# Keyword-only, as fields are in the order of the JSON: a default may precede a required field.
 @dataclass(kw_only=True)
 class Bounds(Part):
     """The least and the largest possible entropy, in nats."""
@@ -68,6 +70,7 @@ class TeacherForced(Part):
     """The figures on the contexts; `figures` has all but the entropy, by name."""
 
     n: int | None = 0
+    # Empty by default, so that a document without it still has a summary to look up.
     entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     bits: Values | None = field(default=None, metadata=IF_GIVEN)
@@ -77,9 +80,9 @@ class TeacherForced(Part):
 
 @dataclass(kw_only=True)
 class HumanContexts(Part):
-    """The human texts as contexts: the surprisal of their words, and the model's entropy there.
+    """The figures of human texts as contexts: word surprisal, and the model's entropy.
 
-    Human text itself has no entropy, so a sampler's entropy has no difference from this one.
+    Human text itself has no entropy, so there is no difference from it.
     """
 
     n: int | None = 0
@@ -91,16 +94,17 @@ class HumanContexts(Part):
 
 @dataclass(kw_only=True)
 class TemperatureFit(Part):
-    """The temperature at which a drawn token is as surprising as a human word, on the contexts.
+    """The temperature at which drawn tokens are as surprising as human words, on the contexts.
 
     Attributes:
         surprisal: human surprisal on the contexts of the samplers, in nats.
         ci95: its interval.
         t: the maximum-likelihood temperature; None if it is beyond the end of the curve.
         t_ci95: its interval; None if that reaches above the curve, or if `t` is estimated.
-        beyond: "above" or "below" if `t` is beyond that end of the curve, "undetermined" if every
-            temperature of the curve is as likely.
-        estimated: the contexts are not human text, so human surprisal was converted to them.
+        beyond: "above" or "below" if `t` is beyond that end of the curve, "undetermined" if all
+            temperatures of the curve are equally likely.
+        estimated: True if the contexts are not human text, so that human surprisal was scaled to
+            them.
     """
 
     surprisal: float
@@ -113,7 +117,7 @@ class TemperatureFit(Part):
 
 @dataclass(kw_only=True)
 class SeedSpread(Part):
-    """A figure of the texts of each seed, and its standard deviation over the seeds."""
+    """A figure for each seed's texts, and its standard deviation over the seeds."""
 
     sd: float | None
     values: list[float | None]
@@ -123,9 +127,9 @@ class SeedSpread(Part):
 class GeneratedTexts(Part):
     """The figures of generated texts, by name; the metrics of plugins by full name.
 
-    `units` is the number of independent units that the intervals of means are over. `set_size` is
-    the number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` the
-    number behind a mean over texts that some texts do not have.
+    `units` is the number of independent units behind the intervals of means. `set_size` is the
+    number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` is the number
+    of texts that have a figure, if some lack it.
     """
 
     n: int | None = None
@@ -146,12 +150,12 @@ class Difference(Part):
     Attributes:
         value: the difference.
         ci95: its interval.
-        p: the two-sided p-value of its being 0; below 5 % where the interval excludes 0.
-        units: the number of independent units that it is over.
-        between, within: the variance of the paired difference of a text between prompts and within
-            them; None if each prompt has one text. Without pairs, as with human text, they are
-            those of the sampler's own figure.
-        other: the variance of the figure that is subtracted; None if the texts are paired.
+        p: the two-sided p-value for a true difference of 0; below 5 % if the interval excludes 0.
+        units: the number of independent units behind it.
+        between, within: the variance of a text's paired difference between and within prompts; None
+            if each prompt has one text. Without pairs, as with human text, the variance is of the
+            sampler's own figure.
+        other: the variance of the subtracted figure; None if the texts are paired.
     """
 
     value: float | None
@@ -222,7 +226,7 @@ class MatchedTo(Part):
 
 @dataclass(kw_only=True)
 class Failure(Part):
-    """The error that stopped a sampler."""
+    """The error at which a sampler failed."""
 
     type: str
     message: str
@@ -244,7 +248,7 @@ class Entry(Part):
         return HUMAN
 
     def part(self, view: str) -> TeacherForced | HumanContexts | GeneratedTexts | None:
-        """Return its figures in a view."""
+        """Return the figures of a view."""
         return self.teacher_forced if view == TEACHER_FORCED else self.generated_texts
 
 
@@ -292,7 +296,7 @@ class SamplerEntry(Entry):
 
     @property
     def parts(self) -> list[Stage]:
-        """Its stages; a document of an early version has the sampler alone."""
+        """Its stages; documents of early versions list only the sampler."""
         return self.stages or [Stage(name=self.name, params=self.params, plugin=self.plugin)]
 
 
@@ -313,7 +317,7 @@ class Best(Part):
 class Simultaneous(Part):
     """The difference of a row's surprisal from human text, with an interval.
 
-    In 95 of 100 reports the intervals of all rows hold the truth at once.
+    The intervals of all rows hold the truth simultaneously in 95 of 100 reports.
     """
 
     sampler: str
@@ -344,7 +348,7 @@ class Curve(Part):
 
 @dataclass(kw_only=True)
 class TryIt(Part):
-    """One next-token distribution, on which the reader of a page tries samplers.
+    """A next-token distribution on which readers of a page can try samplers.
 
     Attributes:
         prompt: the text that the next token follows.

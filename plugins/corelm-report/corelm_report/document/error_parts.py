@@ -1,11 +1,11 @@
-"""The parts of the error of a report's differences, and the design that costs less."""
+"""The sources of error of a report's differences, and a design that costs less."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figures import HUMAN
 from corelm_report.document.lookup import against
@@ -15,19 +15,22 @@ from corelm_report.metrics.estimates import LEVEL, student
 from corelm_report.metrics.inference import VarianceParts
 
 FIGURE = "surprisal"
+LARGEST = 1e100
+"""The largest variance of which parts are named."""
 CHEAPER = 0.8
-"""The share of the texts at most that a design needs to be worth a change."""
+"""A design must need at most this share of the texts to be suggested."""
 
 
 @dataclass(frozen=True)
 class ErrorParts:
-    """The variance of the least certain difference of a report, in parts.
+    """The variance of a report's least certain difference, by source.
 
     Attributes:
         sampler: the sampler.
-        of_prompts: the part of the prompts; None if the statement is about these prompts.
-        of_texts: the part of the texts of a prompt.
-        of_human: the part of the human sample, or of another one that is not paired.
+        of_prompts: the variance due to the prompts; None if the statement is about these prompts
+            only.
+        of_texts: the variance due to the texts of a prompt.
+        of_human: the variance due to the human sample, or to another unpaired one.
         design: the prompts, and the texts of each.
         better: a design with fewer texts whose interval would be as narrow; None without one.
     """
@@ -46,9 +49,9 @@ class ErrorParts:
 
 
 def error_parts(document: Document) -> ErrorParts | None:
-    """Return the parts of the error in surprisal of the sampler with the largest one.
+    """Return the parts of the surprisal's error for the sampler with the largest error.
 
-    None if the report does not know them: with one text of each prompt, say.
+    None if they are unknown, for example with one text per prompt.
     """
     header = document.header
     places = len(set(header.clusters or header.prompts))
@@ -57,7 +60,9 @@ def error_parts(document: Document) -> ErrorParts | None:
         _of_difference(entry.sampler, each, Design(places, texts))
         for entry in document.samplers
         if entry.differences and (each := entry.differences.generated_texts.get(FIGURE))
-        if each.within is not None
+        # A document that somebody edited may hold any numbers.
+        if each.within is not None and places * texts > 0
+        if all(0 <= part < LARGEST for part in (each.between or 0.0, each.within, each.other or 0))
     ]
     return max(found, key=lambda parts: parts.whole, default=None)
 
@@ -82,7 +87,10 @@ def error_sentences(document: Document) -> list[str]:
     parts = error_parts(document)
     if parts is None or not parts.whole:
         return []
-    places = "documents" if document.header.clusters else "prompts"
+    # About these prompts alone, only the human sample can be a surprise.
+    if parts.of_prompts is None and parts.of_human <= parts.whole / 2:
+        return []
+    places = "clusters" if document.header.clusters else "prompts"
     other = "human sample" if against(document) == HUMAN else "sample compared with"
     named = [
         (parts.of_prompts, f"the choice of {places}"),
@@ -97,10 +105,11 @@ def error_sentences(document: Document) -> list[str]:
     ]
     if parts.better is not None:
         new, old = parts.better, parts.design
+        texts = printable.counted(new.texts, "text")
         found.append(
-            f"{new.prompts:,} {places} x {counted(new.texts, 'text')} would have as narrow an "
-            f"interval as {old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler "
-            f"in place of {old.cost:,}."
+            f"{new.prompts:,} {places} x {texts} would have as narrow an interval as "
+            f"{old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler in place of "
+            f"{old.cost:,}."
         )
     elif parts.of_human > parts.whole / 2:
         found.append("More human texts would help most.")

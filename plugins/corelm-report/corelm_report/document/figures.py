@@ -1,10 +1,10 @@
-"""Every figure of a report, declared once: its name, formula, unit, column and source.
+"""Declare every figure of a report once: its name, formula, unit, column and source.
 
 The schema of the document, its tables and definitions, matching, the citations and the tables of
 the reference page follow from `FIGURES`. To add a figure, compute it under its name in
 `measure/entries.py` (on contexts) or `measure/text_set.py` (of texts), and declare it here.
 
-A plugin adds a figure of texts through the hook `corelm_metrics`, and is declared by itself.
+Plugins add figures of texts through the hook `corelm_metrics`; these are declared automatically.
 
 In a formula p is the model's distribution of the next token, q the one that the sampler draws
 from, and V the number of tokens that can be drawn.
@@ -27,9 +27,9 @@ from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, SYMMETRIC,
 
 HUMAN = "human"
 HUMAN_HALVES = "human against human"
-"""The entry of one half of the human texts, compared with the other half."""
+"""The name of the entry that compares one half of the human texts with the other."""
 TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
-"""The two views, by their keys: the same contexts for every sampler, and texts of its own."""
+"""The keys of the two views: the same contexts for every sampler, and its own texts."""
 ENTROPY, DIVERGENCE = ("entropy", "divergence")
 LIKELIHOOD, VARIETY = ("likelihood_and_repetition", "variety")
 TABLES = (ENTROPY, DIVERGENCE, LIKELIHOOD, VARIETY)
@@ -52,27 +52,27 @@ class Figure:
         formula: its formula in plain letters; empty if words say it better.
         text: its meaning, in one or two sentences.
         note: further remarks, for the reference page alone.
-        required: every document of this schema has the key, with null if it was not measured.
-        derived: it has no key of its own in the view; it follows from one that has.
-        depends_on: `SET_SIZE` or `TEXT_LENGTH` if it compares only at an equal number of texts, or
-            at an equal length.
+        required: every document of this schema has the key; null if it was not measured.
+        derived: it has no key of its own in the view, but follows from another figure.
+        depends_on: `SET_SIZE` or `TEXT_LENGTH` if it is comparable only at an equal number of
+            texts, or an equal length.
         matched: its name in a sentence about matching; empty if nothing can be matched to it.
         source: the function whose docstring names the paper, as `pkgutil.resolve_name` takes it.
         table: the table of the page that has its column; empty if it has none.
         title: the heading of the column.
         term: the name under which the page defines it, if several columns share a definition.
         form: the format of its numbers.
-        shows: the figure that the column formats, if it is not this one.
+        shows: the figure that the column formats, if it is another one.
         between: two figures that the page shows instead of the 95 % interval.
-        human: the figure of human text that it is compared with, if that has a different name.
-        compared: the page shows its difference; False where a different figure implies it.
+        human: the human figure that it is compared with, if that has another name.
+        compared: True if the page shows its difference; False if another figure implies it.
         meaning: its definition in a few words; only columns of the overview need one.
         priority: the place of its column in the overview if there isn't room for all, 1 for the
             most important; 0 leaves it out.
         difference: the priority of the column of its difference from human text, or from the
             sampler that the report compares with.
-        scale: the scale on which its error is closer to symmetric; by default the log odds for a
-            share, and else the figure itself.
+        scale: the scale on which its error is more symmetric; by default the log odds for a share,
+            otherwise the figure itself.
     """
 
     name: str
@@ -318,7 +318,7 @@ FIGURES = (
         "more times (Holtzman et al. 2020).",
         note="The last repetition may be incomplete.",
         meaning="the share of texts that end by repeating one phrase",
-        source="corelm.generation.endings:ends_in_loop",
+        source="corelm.generation.endings:Endings.in_loop",
     ),
     Figure(
         name="constraint_cost", view=GENERATED, unit="nats per text", table=LIKELIHOOD,
@@ -388,7 +388,7 @@ FIGURES = (
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""
 OF_SETS = tuple(figure.name for figure in FIGURES if figure.depends_on == SET_SIZE)
-"""The figures that depend on the number of texts and on their length."""
+"""The figures that depend on the number of texts and their length."""
 OF_TEXTS = tuple(figure.name for figure in FIGURES if figure.depends_on == TEXT_LENGTH)
 """The figures that depend on the length of the texts."""
 LIMITS = {figure.name: figure.limits for figure in FIGURES if figure.limits}
@@ -418,7 +418,7 @@ def of_view(view: str) -> list[Figure]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all figures that a report can have, as `lookup.estimate` takes them."""
+    """Return the names of all figures of reports, as `lookup.estimate` takes them."""
     keys = dict.fromkeys(figure.name for view in VIEWS for figure in of_view(view))
     return (*keys, *(f"entropy.{part}" for part in SUMMARY))
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import did_you_mean, shown
-from corelm.runs import strategy as read_strategy
+from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figures import HUMAN, VIEWS, names
 from corelm_report.document.lookup import Estimate, difference, estimate, short_names
@@ -51,7 +50,7 @@ class Condition:
     def tripped(self, document: Document) -> str:
         """Explain why the report fails this condition; return "" if it passes.
 
-        A figure that was not measured fails too, because nothing vouches for it.
+        A figure that was not measured fails too, as the condition can't be checked.
         """
         entry = _entry(document, self.sampler)
         found = None if entry is None or entry.error else self._found(entry)
@@ -97,18 +96,18 @@ def condition(
     """
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"cannot read the condition {shown(text)}; {FORM}")
+        raise UsageError(f"cannot read the condition {printable.shown(text)}; {FORM}")
     sampler, metric, part = _parts(match[1], text, _known(offered))
     try:
         bound = float(match[3])
     except ValueError:
-        raise UsageError(f"{match[3]!r} in {shown(text)} is not a number") from None
+        raise UsageError(f"{match[3]!r} in {printable.shown(text)} is not a number") from None
     named = HUMAN if sampler == HUMAN else _named(sampler, samplers)
     return Condition(text.strip(), named, metric, match[2], bound, part)
 
 
 def _known(offered: Iterable[str]) -> dict[str, str]:
-    """Return the names that a condition may use, each with the name in the report."""
+    """Map the names that a condition may use to the names in the report."""
     short = short_names(offered)
     return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
 
@@ -126,7 +125,7 @@ def _reason(entry: Entry | None, metric: str, found: Estimate | None) -> str:
 def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, str]:
     """Split `sampler.metric.part` at the first point that a metric follows.
 
-    All parts may contain points themselves: `temperature(t=0.2).entropy.mean.difference.low`.
+    Any part may itself contain points: `temperature(t=0.2).entropy.mean.difference.low`.
     """
     full = {f"{each}.{part}".rstrip("."): (each, part) for each in known for part in PARTS}
     for point in re.finditer(r"\.", named):
@@ -135,27 +134,28 @@ def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, s
             return named[: point.start()].strip(), known[metric], part
     ends = "|".join(re.escape(part) for part in PARTS if part)
     word = re.sub(rf"(\.({ends}))+$", "", named).rpartition(".")[2]
-    hint = did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
-    raise UsageError(f"{shown(text)} names no metric{hint}")
+    hint = printable.did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
+    raise UsageError(f"{printable.shown(text)} names no metric{hint}")
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
-    """Return the expression of the one entry that is meant."""
+    """Return the expression of the entry that the condition names."""
     try:
-        expression = str(read_strategy(sampler))
+        expression = str(Strategy.of(sampler))
     except CorelmError:
-        expression = sampler  # an entry of an earlier report, whose plugin is not installed here
+        # An entry of an earlier report, with a plugin that isn't installed here.
+        expression = sampler
     every = [each for each, _ in samplers]
     exact = list(dict.fromkeys(each for each in every if each in (expression, sampler)))
     found = exact or [each for each, name in samplers if name == sampler]
     if len(found) == 1:
         return found[0]
     fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
-    raise UsageError(f"{shown(sampler)} matches {fault}: {', '.join(found or every)}")
+    raise UsageError(f"{printable.shown(sampler)} matches {fault}: {', '.join(found or every)}")
 
 
 def _entry(document: Document, sampler: str) -> Entry | None:
-    """Return the entry of an expression, or of one whose parameter was found by matching."""
+    """Return the entry of an expression, also of one that was matched."""
     if sampler == HUMAN:
         return document.human
     entries = document.samplers
@@ -166,5 +166,5 @@ def _entry(document: Document, sampler: str) -> Entry | None:
 
 
 def _asked(match: MatchedTo) -> tuple[str, str]:
-    """Return the names that a matched entry has before its parameter is found."""
+    """Return the names of a matched entry before matching."""
     return match.open, f"{match.open} at {match.asked}"

@@ -35,7 +35,7 @@ class FailedPlugin(Part):
 
 @dataclass(kw_only=True)
 class MetricOfPlugin(Part):
-    """A metric of a plugin, whose figures are in `generated_texts` under its full name."""
+    """A plugin's metric, whose figures are in `generated_texts` under its full name."""
 
     name: str
     version: str
@@ -45,7 +45,7 @@ class MetricOfPlugin(Part):
 
 @dataclass(kw_only=True)
 class MatchTarget(Part):
-    """A figure that open parameters were matched to: as asked, and as a number."""
+    """A figure that open parameters were matched to: the target as written, and as a number."""
 
     figure: str
     asked: str

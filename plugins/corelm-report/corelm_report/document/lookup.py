@@ -1,4 +1,4 @@
-"""Every measured figure of an entry by name: the gate, CSV and the tables look them up here."""
+"""Look up measured figures of an entry by name, for the gate, CSV and the tables."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def estimates(entry: Entry) -> Iterator[Estimate]:
             values = {f"entropy.{each}": getattr(entropy, each) for each in SUMMARY} | values
             intervals = {**intervals, MEAN: entropy.ci95}
         for figure, value in values.items():
-            # A later version may add keys with other content, which is no figure of this one.
+            # A later version may add keys with other content, which isn't a figure here.
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 low, high = intervals.get(figure) or (None, None)
                 yield Estimate(view, figure, value, low, high, used.get(figure, part.n))
@@ -98,13 +98,13 @@ def spread(entry: Entry, figure: str) -> float | None:
 
 
 def against(document: Document) -> str:
-    """Return the name of the entry that the differences of a report are from."""
+    """Return the name of the entry that a report's differences are relative to."""
     found = (entry.differences for entry in document.samplers if entry.differences)
     return next((each.against for each in found), HUMAN)
 
 
 def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
-    """Return the difference of a figure from the entry compared with, if the report has it."""
+    """Return a figure's difference from the entry compared with, or None."""
     found = declared_difference(entry, figure, view)
     if not found or found.value is None:
         return None
@@ -113,7 +113,7 @@ def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
 
 
 def declared_difference(entry: Entry, figure: str, view: str) -> Difference | None:
-    """Return the difference of a figure as the document has it, with its p-value."""
+    """Return the document's difference of a figure, with its p-value."""
     return entry.differences.of(view).get(_full(figure)) if entry.differences else None
 
 
@@ -123,7 +123,7 @@ def plugin_metrics(document: Document) -> dict[str, str]:
 
 
 def short_names(full_names: Iterable[str]) -> dict[str, str]:
-    """Map full names to the part after the colon, unless a different figure has that name too.
+    """Map full names to the part after the colon, unless another figure has that name.
 
     Example:
         >>> short_names(["a:mtld", "b:mtld", "a:loops", "a:mattr"])

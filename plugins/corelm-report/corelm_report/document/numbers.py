@@ -1,4 +1,4 @@
-"""Formats numbers, intervals and lists for readers."""
+"""Format numbers, intervals and lists for readers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corelm.runs import printable
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]
-"""From a number to its text, such as `number` and `share`."""
+"""A function that formats a number, such as `number` and `share`."""
 
 
 def share(p: float) -> str:
@@ -72,12 +72,12 @@ def _choices(nats: float) -> float:
 
 
 def per_hundred(value: float) -> str:
-    """Format a growth per token as the growth in a hundred tokens."""
+    """Format a growth per token as growth per hundred tokens."""
     return number(100 * value)
 
 
 def count(value: float) -> str:
-    """Format a number of things, or the mean of several.
+    """Format a count, or a mean of counts.
 
     Example:
         >>> [count(x) for x in (3.0, 3.25, 1234.5, 1e7)]
@@ -117,20 +117,22 @@ def interval_of_difference(form: Format, low: float, high: float) -> str:
     return interval(form, low, high).replace("%", " pp")
 
 
+EXACT = "±0"
+"""The sign of an interval that is narrower than the digits shown; a figure without one has none."""
 ALIKE = 0.2
-"""The relative difference up to which both sides of an interval are written as one number."""
+"""Up to this relative difference, both sides of an interval are written as one number."""
 
 
 def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
-    """Format an interval as its distances from the value, with the digits that the value has.
+    """Format an interval as its distances from the value, with the value's digits.
 
     Returns:
-        Both sides, or only the longer one if they are about equally long; nothing if both are
+        Both sides, or only the longer one if they are about equally long; `EXACT` if both are
         narrower than the digits shown; the interval itself if the value is outside it.
 
     Example:
         >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
-        (('±0.08',), ())
+        (('±0.08',), ('±0',))
         >>> margins(share, 0.0, 0.0, 0.057)
         ('+5.7',)
     """
@@ -144,7 +146,7 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
     places = _places(form, text, max(up, down))
     above, below = (f"{side:,.{places}f}" for side in (up, down))
     if _is_zero(above) and _is_zero(below):
-        return ()
+        return (EXACT,)
     if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10**-places):
         return (f"±{max((up, above), (down, below))[1]}",)
     sides = ("+", above), (MINUS, below)
@@ -152,7 +154,7 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
 
 
 def _is_zero(text: str) -> bool:
-    """Return True if no digit of a number is more than 0."""
+    """Return True if all digits of a formatted number are 0."""
     return not any(digit in text for digit in "123456789")
 
 
@@ -162,11 +164,11 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
     in_bits: bits,
     choices: _choices,
 }
-"""The number that a format shows, where it is not the value itself."""
+"""The number that a format displays, if that isn't the value itself."""
 
 
 def _places(form: Format, text: str, side: float) -> int:
-    """Return the number of decimals of a side of an interval: as many as its value has, if any.
+    """Return the number of decimals for a side of an interval, as many as its value has.
 
     From 1 % on, a side of a share has one decimal, like the share.
     """
@@ -179,7 +181,7 @@ def _places(form: Format, text: str, side: float) -> int:
 
 
 def signed(form: Format, value: float, minus: str = MINUS) -> str:
-    """Format a difference with its sign, and of shares in percentage points (pp).
+    """Format a difference with its sign; for shares, in percentage points (pp).
 
     Example:
         >>> signed(number, 0.5), signed(share, 0.25), signed(number, 0.0)
@@ -197,10 +199,10 @@ def signed(form: Format, value: float, minus: str = MINUS) -> str:
 
 
 def visible(text: str) -> str:
-    """Mark each character that a terminal or a browser obeys instead of showing it.
+    """Replace control characters by visible marks.
 
     Example:
         >>> visible("a\\x1b]0;b")
         'a\ufffd]0;b'
     """
-    return printable(text, mark="\ufffd")
+    return printable.strip_controls(text, mark="\ufffd")

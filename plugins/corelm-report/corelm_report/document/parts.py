@@ -1,4 +1,4 @@
-"""Dataclasses to and from JSON objects: the mechanism behind the parts of a document."""
+"""Convert dataclasses to and from JSON objects, for the parts of a document."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Json = dict[str, Any]
 
 
 IF_GIVEN = {"if_given": True}
-"""The metadata of a field whose key JSON lacks if the value is None."""
+"""The metadata of a field that is left out of JSON if its value is None."""
 OTHERS = {"others": True}
-"""The metadata of the field that holds every key that no other field has; one for each class."""
+"""The metadata of the field that collects all other keys; at most one per class."""
 
 
 class Part:
@@ -67,7 +67,7 @@ def _keys(kind: Any) -> _Keys:
 
 @cache
 def _cached_keys(kind: Any) -> _Keys:
-    """Return the fields of a class with their keys, and how to read and write their values."""
+    """Return the fields of a class with their keys, readers and writers."""
     hints = get_type_hints(kind)
     return [
         (each, each.metadata.get("key", each.name), *_converters(hints[each.name]))
@@ -82,8 +82,8 @@ def _same(value: Any) -> Any:
 def _converters(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """Return the functions that read and write a value of a type.
 
-    Plain lists and dicts pass as they are: copying every number of every token would take longer
-    than all the rest.
+    Plain lists and dicts pass unchanged: copying every number of every token would take longer than
+    everything else.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is UnionType and len(inner) == 2 and NoneType in inner:

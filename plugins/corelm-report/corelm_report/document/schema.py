@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_report.document.content import SCHEMA
 from corelm_report.document.figures import SHARE, VIEWS, Figure, of_view
 from corelm_report.document.parts import Json
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PACKAGE = "corelm_report.document"
 LARGEST = 1e308
-"""The largest number that a report may hold; a larger integer can be neither drawn nor rounded."""
+"""The largest number in a report; a larger integer can't be drawn or rounded."""
 
 LONGEST_KEY = 40
-"""Characters of a key that an error message shows."""
+"""The longest key that an error message shows, in characters."""
 
 EXPECTED = {
     "null": "null",
@@ -59,13 +59,13 @@ def check(document: Any) -> None:
     """Raise unless the document is a report.
 
     Raises:
-        ReportError: names the first fault: its path, what was expected there, what was found.
+        ReportError: names the first error: its path, the expected and the actual value.
     """
     if not isinstance(document, dict) or "schema" not in document:
         raise ReportError("it names no schema, so corelm did not write it")
     if document["schema"] != SCHEMA:
         raise ReportError(
-            f"it follows {shown(document['schema'])}; this version of corelm reads "
+            f"it follows {printable.shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}: use the version that wrote it, or make the report again"
         )
     wrong = (
@@ -79,7 +79,7 @@ def check(document: Any) -> None:
 
 
 def fault(value: Any, part: str = "") -> str:
-    """Describe the first fault of a document, or of a part of one; return "" if there is none.
+    """Describe the first error in a document, or in a part of one; return "" if there is none.
 
     Args:
         value: the document or the part.
@@ -96,13 +96,13 @@ def fault(value: Any, part: str = "") -> str:
 
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:
-    """Check that the lists of the curve are equally long, which JSON Schema cannot."""
+    """Check that the lists of the curve are equally long, which JSON Schema can't express."""
     lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
     return _fault_of_lengths("curve", lists)
 
 
 def _fault_of_texts(document: Mapping[str, Any]) -> str:
-    """Check the lists of tokens, at a hundredth of the time that a JSON Schema would take."""
+    """Check the lists of tokens, a hundred times as fast as a JSON Schema would."""
     for i, entry in enumerate(document["samplers"]):
         for j, text in enumerate(entry["texts"]):
             path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
@@ -127,7 +127,7 @@ def _fault_of_lengths(path: str, lists: Mapping[str, Sequence[Any]]) -> str:
 
 @cache
 def _validator(part: str) -> Validator:
-    # jsonschema takes 0.2 s to import, so only a command that has a report at hand imports it.
+    # jsonschema takes 0.2 s to import, so import it only when there is a report to check.
     from jsonschema import Draft202012Validator, validators
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -151,17 +151,17 @@ def _is_number(value: Any) -> bool:
 def _null_or(
     validator: Validator, branches: Sequence[Any], instance: Any, _: Any
 ) -> Iterator[ValidationError]:
-    """Check `anyOf`, whose first branch in this schema is always null.
+    """Check an `anyOf`, whose first branch is always null in this schema.
 
-    jsonschema's own check collects the errors of all branches before it reports one that names
-    none of them. This one reports the fault inside the branch that was meant, and one at a time.
+    jsonschema's own check collects the errors of all branches, and reports one that names none of
+    them. This one yields the errors inside the other branch, one at a time.
     """
     if instance is not None:
         yield from validator.descend(instance, branches[1], schema_path=1)
 
 
 def _message(error: ValidationError) -> str:
-    """Describe a fault: its place, the expected value, the value found."""
+    """Describe an error: its path, the expected value, the actual value."""
     path = _path(error)
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
@@ -172,7 +172,7 @@ def _message(error: ValidationError) -> str:
 
 
 def _path(error: ValidationError) -> str:
-    """Return the keys that lead to the fault, as `samplers[0].generated_texts.loops`."""
+    """Return the path of the error, such as `samplers[0].generated_texts.loops`."""
     path = ""
     for key in error.absolute_path:
         path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
@@ -180,8 +180,8 @@ def _path(error: ValidationError) -> str:
 
 
 def _short(key: str) -> str:
-    """Return a key of the schema as it is, and a stranger's key quoted if it is long or odd."""
-    return key if key.isidentifier() and len(key) <= LONGEST_KEY else shown(key)
+    """Return a key of the schema unchanged; quote an unknown key that is long or unusual."""
+    return key if key.isidentifier() and len(key) <= LONGEST_KEY else printable.shown(key)
 
 
 def _expected(error: ValidationError) -> str:
@@ -195,14 +195,15 @@ def _expected(error: ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value in a message of one line."""
+    """Format a value for a message of one line."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
-    return "null" if value is None else shown(value)
+    return "null" if value is None else printable.shown(value)
 
 
 ROUNDING = 1e-4
-"""The share of a figure, or of 1, that rounding may put it outside its interval."""
+"""The relative (or below 1, absolute) distance by which rounding may put a figure outside its
+interval."""
 
 
 def impossible(document: Mapping[str, Any]) -> str:
@@ -239,13 +240,13 @@ def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
 def _of_intervals(
     path: str, values: Mapping[str, Any], intervals: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield each interval that is upside down or does not hold its estimate."""
+    """Yield a message for each interval that is reversed or does not contain its estimate."""
     for name, ends in intervals.items():
         if ends is None:
             continue
         low, high = ends
         value = values.get(name)
-        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{shown(name)}]"
+        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{printable.shown(name)}]"
         if low > high:
             yield f"{where}: expected an interval whose low end comes first, got {low} to {high}"
         elif isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Neighbouring settings of a sweep, which a sentence names as one run, such as t = 1.3 to 2.0."""
+"""Runs of neighbouring settings in a sweep, which sentences name together: t = 1.3 to 2.0."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from corelm_report.document.content import SamplerEntry
 from corelm_report.document.numbers import Format
 
 DIGITS = 7
-"""Characters of a number at the end of a run of settings."""
+"""The longest number at the end of a run of settings, in characters."""
 SHORTEST = 3
-"""The least number of neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
+"""The fewest neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Entries that a sentence names together: neighbouring settings, or one entry."""
+    """Entries named together in a sentence: neighbouring settings, or a single entry."""
 
     name: str
     entries: Sequence[SamplerEntry]
 
 
 def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[Run]:
-    """Return chosen entries as runs, each in the place of its first entry.
+    """Group chosen entries into runs, each at the place of its first entry.
 
     Entries are neighbours if they differ in one number, and no setting of `among` that was not
     chosen has a number between theirs.
@@ -61,7 +61,7 @@ def span(form: Format, values: Sequence[float]) -> str:
 
 
 def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:
-    """Return the entries that differ from one in a single number, sorted by that number."""
+    """Return the entries that differ from `entry` in a single number, sorted by that number."""
     alike = [each for each in among if _words(each) == _words(entry)]
     numbers = [_numbers(each) for each in alike]
     differing = [place for place, some in enumerate(zip(*numbers, strict=True)) if len({*some}) > 1]
@@ -73,7 +73,7 @@ def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[Sample
 def _neighbours(
     settings: Sequence[SamplerEntry], names: set[str], entry: SamplerEntry
 ) -> list[SamplerEntry]:
-    """Return the run of chosen settings around one, or that one alone if it is too short."""
+    """Return the run of chosen settings around an entry; the entry alone in a short run."""
     first = last = next(i for i, each in enumerate(settings) if each.sampler == entry.sampler)
     while first > 0 and settings[first - 1].sampler in names:
         first -= 1
@@ -84,7 +84,7 @@ def _neighbours(
 
 
 def _name_of_run(run: Sequence[SamplerEntry]) -> str:
-    """Return the expression of the first setting, with the range in the place of its number."""
+    """Return the first setting's expression, with the range in place of its number."""
     first, last = run[0].sampler, run[-1].sampler
     ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
     texts = iter([low if low == high else f"{_short(low)} to {_short(high)}" for low, high in ends])
@@ -92,7 +92,7 @@ def _name_of_run(run: Sequence[SamplerEntry]) -> str:
 
 
 def _short(digits: str) -> str:
-    """Return a number of a setting without the digits that only rounding has put there."""
+    """Return a setting's number without digits that are only rounding errors."""
     return digits if len(digits) <= DIGITS else f"{float(digits):.{DIGITS - 1}g}"
 
 

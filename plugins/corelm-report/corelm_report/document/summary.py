@@ -1,4 +1,4 @@
-"""The summary of a report: a few plain sentences, made from its document alone.
+"""The summary of a report: a few plain sentences, from its document alone.
 
 Neighbouring settings of a sweep are named as one run.
 """
@@ -15,11 +15,11 @@ from corelm_report.document.setting_runs import runs, span
 from corelm_report.metrics.estimates import FEWEST
 
 LOOPING = 0.01
-"""The share of texts ending in a loop that a sampler's interval must exceed to be reported; human
-text has 0.003."""
+"""A sampler's share of looping texts is reported if its interval exceeds this; human text has
+0.003."""
 REPEATING = 0.1
-"""The share of repeated 4-grams that a sampler's interval must exceed to be reported; human text
-has 0.004."""
+"""A sampler's share of repeated 4-grams is reported if its interval exceeds this; human text has
+0.004."""
 NAMED = 8
 """The largest number of entries or runs of settings that a sentence names."""
 FRONT = 5
@@ -27,13 +27,14 @@ FRONT = 5
 MARGIN = 0.1
 """The difference of surprisal from human text, in nats per token, that counts as equivalent."""
 TAIL = 1.0
-"""The excess of expected surprisal over human text, or over the model itself, that is reported."""
+"""The least excess of expected surprisal over human text, or over the model itself, to be
+reported."""
 
 Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Summarise a report: the samplers closest to human text, the repeating, the straying ones."""
+    """Summarise a report: the samplers closest to human text, those that repeat or stray."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -81,7 +82,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
 
 
 def _not_told(document: Document, samplers: Samplers, human: Estimate) -> str:
-    """Say what is missing for a sampler to be called the closest to human text."""
+    """Explain what is missing to call a sampler the closest to human text."""
     if len(samplers) < 2 or not any(estimate(e, "surprisal", GENERATED) for e in samplers):
         return ""
     if human.interval is None:
@@ -108,14 +109,14 @@ def _left_out(document: Document) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    """List names; of very many the first ones, and the number of the others."""
+    """Join names; of many, only the first ones and the number of the others."""
     if len(names) <= NAMED + 1:
         return listed(names)
     return listed([*names[:NAMED], f"{len(names) - NAMED} others"])
 
 
 def _calibration(document: Document) -> str:
-    """Give the maximum-likelihood temperature of human text, and what it says of the model."""
+    """State the maximum-likelihood temperature of human text, and its meaning for the model."""
     fit = document.human.temperature if document.human else None
     if fit is None:
         return ""
@@ -133,7 +134,7 @@ def _calibration(document: Document) -> str:
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
-    """Say why there is no maximum-likelihood temperature."""
+    """Explain why there is no maximum-likelihood temperature."""
     if fit.beyond == "undetermined":
         return (
             "The maximum-likelihood temperature of human text is not determined: at every "
@@ -161,7 +162,7 @@ def _verdict(ends: list[float] | None) -> str:
 
 
 def _best(document: Document) -> str:
-    """Give the best setting of each swept sampler, and its figure after correction."""
+    """State each swept sampler's best setting, and its corrected figure."""
     swept = {entry.name for entry in document.samplers if entry.sweep}
     sentences = []
     for best in document.best:
@@ -186,10 +187,10 @@ def _front(document: Document) -> str:
 
 
 def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> str:
-    """Name the closest samplers that differ from human text by less than `MARGIN`, and by more.
+    """Name the closest samplers that differ from human text by less, or more, than `MARGIN`.
 
-    An interval with an end on each side of the margin proves neither. The intervals hold for all
-    samplers of the report at once, as those that are named were chosen among them.
+    An interval with an end on each side of the margin proves neither. The intervals are
+    simultaneous for all samplers of the report, as the named ones were chosen among them.
     """
     known = {each.sampler: each.ci95 for each in document.simultaneous if each.ci95}
     ends = {each.sampler: known[each.sampler] for each in closest if each.sampler in known}
@@ -216,7 +217,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
 
 
 def _of_differences(ends: Collection[Interval], rows: int) -> str:
-    """Give the interval of a difference, or the range of several."""
+    """Format the interval of a difference, or the range of several."""
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     word = _singular(ends, "interval of the difference", "intervals of the differences, together")
     at_once = f", at 95 % for all {rows} rows at once" if rows > 1 else ", at 95 %"
@@ -224,7 +225,7 @@ def _of_differences(ends: Collection[Interval], rows: int) -> str:
 
 
 def _repeating(samplers: Samplers) -> str:
-    """Name the samplers that often write a phrase of four tokens again."""
+    """Name the samplers that often repeat a phrase of four tokens."""
     found = _beyond_chance(samplers, "rep_4", REPEATING)
     verb = _singular(found or (), "repeats itself", "repeat themselves")
     return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
@@ -245,7 +246,7 @@ def _looping(samplers: Samplers) -> str:
 
 
 def _rarely_looping(samplers: Samplers) -> str:
-    """Give the largest share of looping texts, and how far the intervals of the shares reach."""
+    """State the largest share of looping texts, and the upper end of the intervals."""
     shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
     ends = [each.high for each in shares if each.high is not None]
     word = _singular(ends, "interval", "intervals")
@@ -260,8 +261,8 @@ def _rarely_looping(samplers: Samplers) -> str:
 def _beyond_chance(samplers: Samplers, figure: str, least: float) -> dict[str, Estimate] | None:
     """Return the samplers with more than this share; None if the figure was not measured at all.
 
-    More than chance: a share of 1 in 64 texts may be far smaller in the next ones, so the interval
-    must be above it. Texts that a sampler always writes the same have none, and are as they are.
+    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts. A
+    sampler that always writes the same texts has no interval, so its share counts.
     """
     found = {entry.sampler: each for entry in samplers if (each := estimate(entry, figure))}
     if not found:
@@ -287,11 +288,11 @@ def _listed_shares(samplers: Samplers, shares: Mapping[str, Estimate], of: str) 
 def _straying(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose tokens surprise the model much more than human words do.
 
-    Without human text the model's own tokens are the measure.
+    Without human text, they are compared with the model's own tokens.
     """
     fit = document.human.temperature if document.human else None
     usually = "the model's own {}" if fit is None else "human text {}"
-    if fit and fit.estimated:  # converted to these contexts, so not the number in the table
+    if fit and fit.estimated:  # scaled to these contexts, so not the number in the table
         usually = "human text about {} on these contexts"
     drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
     usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
@@ -312,7 +313,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
 
 
 def _expected(entry: SamplerEntry) -> tuple[float, float]:
-    """Return the expected surprisal of a drawn token: of the sampler, and of the model itself."""
+    """Return the expected surprisal of a drawn token under the sampler and under the model."""
     drawn = estimate(entry, "expected_surprisal", TEACHER_FORCED)
     own = estimate(entry, "model_entropy", TEACHER_FORCED)
     return (drawn.value, own.value) if drawn and own else (0.0, 0.0)

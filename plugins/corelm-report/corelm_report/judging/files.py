@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 from corelm_report.document.numbers import visible
 from corelm_report.judging.pairs import Pair
 
 COLUMNS = ("pair", "prompt", "first", "second", "verdict", "judge")
 LARGEST = 2**28
-"""Bytes of a file of verdicts at most."""
+"""The largest file of verdicts, in bytes."""
 VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 """The verdicts, and the share of a win that they give the text shown first."""
 TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
@@ -28,7 +28,7 @@ TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says about a pair.
+    """A judge's verdict on a pair.
 
     Attributes:
         pair: the identity of the pair.
@@ -90,10 +90,10 @@ def _checksum(text: str) -> str:
 def read_verdicts(path: Path) -> list[Verdict]:
     """Read verdicts from CSV or JSON lines, with `pair`, `verdict` and perhaps `judge` in each.
 
-    A line without a verdict is left out: the judge skipped the pair.
+    A line without a verdict is ignored: the judge skipped the pair.
 
     Raises:
-        UsageError: a file that cannot be read, or a line that is none; the message has its number.
+        UsageError: a file that cannot be read, or an invalid line; the message has its number.
     """
     try:
         text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
@@ -134,7 +134,9 @@ def _verdict(line: Mapping[str, Any], place: str) -> Verdict | None:
         return None
     word = str(said).strip().lower()
     if word not in VERDICTS or not isinstance(line.get("pair"), str):
-        raise UsageError(f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {shown(said)}")
+        raise UsageError(
+            f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
+        )
     return Verdict(str(line["pair"]).strip(), VERDICTS[word], str(line.get("judge") or ""))
 
 
@@ -151,8 +153,8 @@ def matched(
     for verdict in verdicts:
         if verdict.pair not in known:
             raise UsageError(
-                f"{where} has a verdict on the pair {shown(verdict.pair)}, which the results lack: "
-                "they are of a different study, or were made again since"
+                f"{where} has a verdict on the pair {printable.shown(verdict.pair)}, which the "
+                "results lack: they are of a different study, or were made again since"
             )
         found.append((known[verdict.pair], verdict))
     return found

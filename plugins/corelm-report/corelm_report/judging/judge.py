@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corelm.commands import DONE, Output, blocks, messages
+from corelm.commands import Output, blocks, exit_codes, messages
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, counted
+from corelm.runs import atomic_files, printable
 from corelm_report.document.content import Document
 from corelm_report.document.numbers import share
 from corelm_report.judging.files import (
@@ -34,10 +34,10 @@ HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
 
 
 def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -> int:
-    """Write blinded pairs of all models, as a page if the name of the file says so, else as CSV.
+    """Write blinded pairs of all models, as a page if the file's name ends in .html, else as CSV.
 
     Raises:
-        UsageError: the reports keep no pair.
+        UsageError: the reports have no pairs.
     """
     pairs = chosen(_all_pairs(reports)[0], count)
     if not pairs:
@@ -46,8 +46,8 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
         )
     content = pairs_as_page(pairs) if file.suffix in PAGES else pairs_as_csv(pairs)
     atomic_files.write_file(content.encode("utf-8", "replace"), file)
-    messages.note(f"{counted(len(pairs), 'pair')} written to {file}")
-    return DONE
+    messages.note(f"{printable.counted(len(pairs), 'pair')} written to {file}")
+    return exit_codes.DONE
 
 
 def show_verdicts(
@@ -79,7 +79,7 @@ def show_verdicts(
             out.show(blocks.line(f"The text shown first was preferred in {_named(first)}."))
     if of_people and of_model:
         _show_model(of_people, of_model, clusters, out)
-    return DONE
+    return exit_codes.DONE
 
 
 def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clusters]:
@@ -93,7 +93,7 @@ def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clust
 
 
 def _show_model(people: Judged, model: Judged, clusters: Clusters, out: Output) -> None:
-    """Show the error of the model, and its win rates corrected by people's verdicts."""
+    """Show the model's error, and its win rates corrected by people's verdicts."""
     error = errors_of_model(people, model, clusters)
     if error is None:
         out.show(blocks.line("People and the model have judged no pair in common."))
@@ -102,8 +102,8 @@ def _show_model(people: Judged, model: Judged, clusters: Clusters, out: Output) 
     _show_rates("Verdicts of the model, corrected by people's", corrected, out)
     out.show(
         blocks.line(
-            f"On {counted(error.pairs, 'pair')} that both have judged, the model agrees with "
-            f"people in {_named(error.agreement)}, and prefers the sampler by "
+            f"On {printable.counted(error.pairs, 'pair')} that both have judged, the model agrees "
+            f"with people in {_named(error.agreement)}, and prefers the sampler by "
             f"{_named(error.bias)} more often."
         )
     )

@@ -1,4 +1,4 @@
-"""Blinded pairs of texts: which sampler wrote which is in the report alone.
+"""Blinded pairs of texts: only the report tells which sampler wrote which text.
 
 The identity of a pair is a digest of the pair in its report, and so is the order of its texts. So a
 file of pairs names no sampler, and no key has to be kept: the verdicts are matched by the report.
@@ -22,11 +22,11 @@ class Pair:
 
     Attributes:
         id: the identity of the pair, which names no sampler.
-        sampler: the sampler whose win rate is asked for.
+        sampler: the sampler whose win rate is measured.
         against: the other sampler.
         model: the name of the model.
         sample: the prompt, seed and sample of both texts.
-        texts: the text of the sampler, and that of the other one.
+        texts: the texts of the sampler and of the other one.
         swapped: True if the text of the other sampler is shown first.
     """
 
@@ -48,7 +48,7 @@ def pairs_of(document: Document, model: str) -> Iterator[Pair]:
     """Yield every pair of texts that a report keeps; pairs of equal texts are left out.
 
     Raises:
-        UsageError: the samplers are compared with human text, which is paired with none.
+        UsageError: the samplers are compared with human text, which has no pairs.
     """
     name = against(document)
     other = next((each for each in document.samplers if each.label == name), None)
@@ -89,10 +89,10 @@ def _sample(text: KeptText) -> Sample:
 
 
 def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Return at most so many pairs of each sampler, over as many prompts as possible, in any order.
+    """Return at most `count` pairs per sampler, from as many prompts as possible, in blind order.
 
-    The order is that of the identities, so it says nothing about the samplers, and neighbours are
-    of different ones.
+    They are sorted by identity, so the order says nothing about the samplers, and neighbours may
+    have different ones.
     """
     turns: dict[tuple[str, str], dict[object, int]] = {}
     ranked = []
@@ -103,6 +103,6 @@ def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
     found = []
     for model, sampler in turns:
         own = [each for each in ranked if (each[1].model, each[1].sampler) == (model, sampler)]
-        # The first pair of every prompt, then the second: prompts are the units if they are many.
+        # The first pair of every prompt, then the second: with many prompts, these are the units.
         found += [pair for _, pair in sorted(own, key=lambda each: each[0])[:count]]
     return sorted(found, key=lambda each: each.id)

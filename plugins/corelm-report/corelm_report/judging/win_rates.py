@@ -25,8 +25,8 @@ class WinRate:
     Attributes:
         sampler, against, model: the two samplers and the model.
         rate: the share.
-        ends: its 95 % interval; None if too few units decide it.
-        p: the two-sided p-value of its being 1/2.
+        ends: its 95 % interval; None with too few units.
+        p: the two-sided p-value for a true rate of 1/2.
         pairs: the number of pairs that were judged.
         units: the number of independent units.
         p_holm: the p-value with Holm's correction for all samplers.
@@ -76,15 +76,15 @@ def win_rates(judged: Judged, clusters: Clusters) -> list[WinRate]:
 def corrected_win_rates(people: Judged, model: Judged, clusters: Clusters) -> list[WinRate]:
     """Return win rates from a model's verdicts, corrected by people's on some of the pairs.
 
-    The mean error of the model on the pairs that people have judged too is subtracted from its win
-    rate on all pairs, and has a part in the interval. So the rates are people's, whatever the model
-    is like; a good one makes them more precise.
+    The model's mean error on the pairs that people have also judged is subtracted from its win rate
+    on all pairs, and widens the interval. So the rates estimate people's, however good the model
+    is; a good model makes them more precise.
 
     Source: Angelopoulos et al. 2023, Prediction-powered inference, doi 10.1126/science.adi6000.
 
     Args:
         people: the verdicts of people.
-        model: those of the model.
+        model: the verdicts of the model.
         clusters: the cluster of each prompt.
     """
     of_people = {pairs[0].model + pairs[0].sampler: (pairs, w) for pairs, w in _by_sampler(people)}
@@ -116,7 +116,7 @@ def errors_of_model(people: Judged, model: Judged, clusters: Clusters) -> JudgeE
 
 
 def of_first_shown(judged: Judged, clusters: Clusters) -> KnownByInterval:
-    """Return how often the text shown first is preferred, which is 1/2 without a bias of place."""
+    """Return how often the text shown first is preferred: 1/2 without a position bias."""
     sums: dict[Pair, list[float]] = {}
     for pair, verdict in judged:
         sums.setdefault(pair, []).append(verdict.first)
@@ -127,7 +127,7 @@ def of_first_shown(judged: Judged, clusters: Clusters) -> KnownByInterval:
 def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], clusters: Clusters) -> WinRate:
     units = _units(pairs, clusters)
     found = units.share((wins, [1.0] * len(wins)))
-    # The score interval has a width even where every pair was won; too few units have none.
+    # The score interval has a width even if every pair was won; with too few units there is none.
     ends = found.ends if len(units) >= FEWEST else None
     known = KnownByInterval(found.value, ends, len(units))
     return WinRate(

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 
 LARGEST = 2**30
-"""Bytes of a log at most, and of all samples in a compressed one."""
+"""The largest log in bytes, and the largest uncompressed size."""
 WORDS = {
     "c": 1.0, "correct": 1.0, "yes": 1.0, "true": 1.0, "p": 0.5, "partial": 0.5,
     "i": 0.0, "incorrect": 0.0, "n": 0.0, "noanswer": 0.0, "no": 0.0, "false": 0.0,
 }  # fmt: skip
-"""The values that Inspect's scorers give in words."""
+"""The numbers for the words that Inspect's scorers return."""
 OF_SAMPLES = (
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics",
     "doc_hash", "prompt_hash", "target_hash",
 )  # fmt: skip
-"""The keys of lm-evaluation-harness that are no metrics."""
+"""The keys of lm-evaluation-harness that aren't metrics."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Answer:
 
     Attributes:
         metric: the name of the score.
-        question: what was asked; answers of two logs to one question are paired.
-        repeat: the number of the answer among those to its question.
+        question: the question; answers of two logs to the same question are paired.
+        repeat: the index of the answer among the answers to its question.
         value: the score.
-        cluster: what the question has in common with others, such as a passage; None without.
+        cluster: the cluster of the question, such as a passage that several questions share, or
+            None.
     """
 
     metric: str
@@ -51,8 +52,7 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
 
     Args:
         path: the log.
-        cluster: the key of what questions have in common, in the document of a question or in the
-            metadata of a sample.
+        cluster: the key of the cluster in a question's document or a sample's metadata.
 
     Raises:
         UsageError: a file that cannot be read, or is no such log.
@@ -100,7 +100,10 @@ def _of_samples(
 ) -> Iterator[Answer]:
     """Yield the answers in the samples of Inspect; a sample that failed has no score."""
     for sample in samples:
-        question, place = str(sample.get("id")), f"sample {shown(sample.get('id'))} of {path.name}"
+        question, place = (
+            str(sample.get("id")),
+            f"sample {printable.shown(sample.get('id'))} of {path.name}",
+        )
         common = _cluster(sample.get("metadata"), cluster, place)
         for scorer, score in (sample.get("scores") or {}).items():
             value = score.get("value") if isinstance(score, Mapping) else None
@@ -121,7 +124,7 @@ def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the samples in a compressed log, which nothing unpacks to disk."""
+    """Yield the samples in a compressed log, without unpacking it to disk."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [each for each in archive.infolist() if each.filename.startswith("samples/")]
@@ -154,12 +157,12 @@ def _cluster(content: Any, key: str | None, place: str) -> str | None:
         return None
     found = content.get(key) if isinstance(content, Mapping) else None
     if found is None:
-        raise UsageError(f"{place} has no {shown(key)}, by which questions are clustered")
+        raise UsageError(f"{place} has no {printable.shown(key)}, by which questions are clustered")
     return str(found)
 
 
 def _number(value: Any) -> float | None:
-    """Return a score as a number; None for a list, or for a word that is no score."""
+    """Convert a score to a number; None for a list, or for a word that isn't a score."""
     if isinstance(value, str):
         word = value.strip().lower()
         if word in WORDS:

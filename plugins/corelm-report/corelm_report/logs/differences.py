@@ -13,7 +13,7 @@ from corelm_report.metrics.inference import Inference, Sample
 
 @dataclass(frozen=True)
 class LogDifference:
-    """The mean score of one log minus that of another, on the questions of both.
+    """The mean score of one log minus another log's, on the questions of both.
 
     Attributes:
         metric: the score.
@@ -21,10 +21,10 @@ class LogDifference:
         against: the name of the log that is subtracted.
         values: both means.
         difference: their difference.
-        ends: its 95 % interval; None if too few units decide it.
-        p: the two-sided p-value of its being 0.
-        questions: the number of questions that both have.
-        left_out: the number of questions that one of them alone has.
+        ends: its 95 % interval; None with too few units.
+        p: the two-sided p-value for a true difference of 0.
+        questions: the number of questions in both logs.
+        left_out: the number of questions in only one of the logs.
         units: the number of independent units.
         p_holm: the p-value with Holm's correction for all differences.
     """
@@ -47,12 +47,13 @@ def paired_differences(
 ) -> list[LogDifference]:
     """Return the differences of every log from the first one, corrected for their number.
 
-    Two samplers answer the same questions, so their answers are pairs, and how hard a question is
-    cancels. Several answers to a question are one unit, and so are the questions of a cluster.
+    Two samplers answer the same questions, so their answers are paired, and the difficulty of the
+    questions cancels. Several answers to a question are one unit, and so are the questions of a
+    cluster.
 
     Args:
         logs: the answers by the name of the log.
-        metrics: the scores to compare; by default all that the logs have in common.
+        metrics: the scores to compare; by default all common ones.
 
     Raises:
         UsageError: no score or no question in common.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corelm.commands import DONE, Output, blocks
+from corelm.commands import Output, blocks, exit_codes
 from corelm.errors import UsageError
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.logs.answers import read_answers
 from corelm_report.logs.differences import LogDifference, paired_differences
 from corelm_report.metrics.estimates import FEWEST
@@ -21,7 +21,7 @@ def show_logs(
     """Show the differences of every log from the first one.
 
     Raises:
-        UsageError: fewer than two logs, or logs that have nothing in common.
+        UsageError: fewer than two logs, or logs without a common score or question.
     """
     if len(paths) < 2:
         raise UsageError("give two logs or more: the others are compared with the first")
@@ -32,14 +32,16 @@ def show_logs(
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in found)
     if left_out:
-        out.show(blocks.line(f"{counted(left_out, 'question')} of one log alone are left out."))
+        out.show(
+            blocks.line(f"{printable.counted(left_out, 'question')} of one log alone are left out.")
+        )
     if min(each.units for each in found) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
-    return DONE
+    return exit_codes.DONE
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest different names of files."""
+    """Return the shortest distinct names of files."""
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):

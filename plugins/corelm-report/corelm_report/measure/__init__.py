@@ -1,1 +1,1 @@
-"""Measures a report: its run, its units of work, its figures."""
+"""Measure a report: its run, its units of work, its figures."""

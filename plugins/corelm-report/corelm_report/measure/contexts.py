@@ -1,8 +1,7 @@
-"""The texts at whose positions samplers are compared, and one pass of the model over them.
+"""The texts on whose positions samplers are compared, and the model's pass over them.
 
-The texts are read in step, as many at a time as a batch holds. The model computes each position
-once, however many samplers are measured there, and many positions in one pass if its sessions
-return the logits of several tokens.
+The texts are read in batches. The model computes each position once for all samplers, and many
+positions in one pass if its sessions return the logits of several tokens.
 """
 
 from __future__ import annotations
@@ -17,22 +16,16 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError, UsageError
 from corelm.runs import (
-    BATCH,
-    Compared,
+    ContinuousBatch,
     Endings,
     ModelLogits,
-    ModelRows,
     Strategy,
     Texts,
-    apply,
-    built_in,
-    encoded,
-    invalid_result,
-    model_surprisals,
-    nan_if_impossible,
-    read_logits,
-    run_stages,
-    write_in_order,
+    chain_stages,
+    divergences,
+    expressions,
+    prompting,
+    teacher_forcing,
 )
 
 TextIds = tuple[int, ...]
@@ -41,7 +34,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Contexts:
-    """Texts at whose positions distributions are compared.
+    """Texts on whose positions distributions are compared.
 
     Each token after the prompt of a text has a position: its context is the tokens before it, and
     the token itself is the next token there.
@@ -68,13 +61,13 @@ class Contexts:
         return sum(map(len, self.texts)) - sum(self.prompt_lengths)
 
     def cut(self, length: int) -> Contexts:
-        """Return the contexts with at most this number of tokens behind each prompt."""
+        """Return the contexts, cut off after `length` tokens behind each prompt."""
         pairs = zip(self.texts, self.prompt_lengths, strict=True)
         cut = tuple(text[: prompt + length] for text, prompt in pairs)
         return Contexts(self.source, self.description, cut, self.prompt_lengths)
 
     def some(self, texts: Sequence[int]) -> Contexts:
-        """Return some of the contexts, by index."""
+        """Return the contexts with these indices."""
         chosen = tuple(self.texts[i] for i in texts)
         lengths = tuple(self.prompt_lengths[i] for i in texts)
         return Contexts(self.source, self.description, chosen, lengths)
@@ -136,11 +129,11 @@ def model_contexts(
         >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
         ((2, 2), [(11, 4), (11, 4)])
     """
-    prompt_ids = [tuple(encoded(model.vocabulary, prompt)) for prompt in prompts]
-    drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
+    prompt_ids = [tuple(prompting.encoded(model.vocabulary, prompt)) for prompt in prompts]
+    drawn = Texts("", Strategy(expressions.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
     texts: list[TextIds] = []
-    for ended in write_in_order(model, parts):
+    for ended in ContinuousBatch.in_order(model, parts):
         if ended.error:
             raise ended.error
         ids = prompt_ids[ended.texts.prompt_index]
@@ -153,7 +146,7 @@ def model_contexts(
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A batch of texts that are read in step.
+    """A batch of texts that are read together.
 
     Attributes:
         texts: (batch,) the index of each text in the contexts.
@@ -210,15 +203,17 @@ def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
     lengths = contexts.prompt_lengths
     for prompt_length in sorted(set(lengths)):
         alike = [i for i, length in enumerate(lengths) if length == prompt_length]
-        for first in range(0, len(alike), BATCH):
-            yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
+        for first in range(0, len(alike), ContinuousBatch.ROWS):
+            yield _group(
+                model, contexts, tuple(alike[first : first + ContinuousBatch.ROWS]), prompt_length
+            )
 
 
 def _group(
     model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
 ) -> Group:
     lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
-    # The padding is never read: `read` drops a text where it ends.
+    # The padding is never read: `read` drops a text at its end.
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     for row, i in enumerate(texts):
         tokens[row, : lengths[row]] = contexts.texts[i]
@@ -234,22 +229,26 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     prepare = ModelLogits(model.vocabulary)
     lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
     texts = [ids[:length] for ids, length in lengths]
-    for step, reached, raw in read_logits(model, texts, [group.prompt_length] * len(texts)):
+    for step, reached, raw in teacher_forcing.read_logits(
+        model, texts, [group.prompt_length] * len(texts)
+    ):
         time = group.prompt_length + step
         rows = slice(None) if len(reached) == len(texts) else reached
         logits = prepare(raw, step)
-        # A column of the table: without this, the kernels would copy it for each sampler.
+        # Contiguous: otherwise the kernels would copy this column for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = nan_if_impossible(model_surprisals(logits, tokens))
+        group.model_surprisal[rows, time] = divergences.nan_if_impossible(
+            ModelLogits.surprisals(logits, tokens)
+        )
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
-        # All samplers get the same arrays: a faulty one must not change the text of the others.
+        # Read-only, as all samplers get the same arrays, and a faulty one could change them.
         for array in past:
             array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)
 
 
 class Reader:
-    """A sampler that reads a group of texts as if it had drawn them.
+    """A reader that applies a sampler to a group of texts as if it had drawn them.
 
     Its context has the tokens and their surprisal under the model and under its own
     distributions, as if the sampler had written the text. A token that it could not have drawn has
@@ -274,9 +273,9 @@ class Reader:
             SamplerError: the sampler raised, or did not return distributions.
             UsageError: the sampler does not fit this model.
         """
-        return apply(self._sampler, position.logits, self._context(position))
+        return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: ModelRows) -> Compared:
+    def compare(self, position: Position, model: divergences.ModelRows) -> divergences.Compared:
         """Return the figures of the sampler's distributions at a position.
 
         Args:
@@ -288,10 +287,10 @@ class Reader:
             UsageError: the sampler does not fit this model.
         """
         # The comparison validates the last stage's output in the same pass.
-        logits = run_stages(self._sampler, position.logits, self._context(position))
+        logits = chain_stages.run_stages(self._sampler, position.logits, self._context(position))
         found = model.compare(logits, position.tokens)
         if found is None:
-            raise invalid_result(self._sampler, logits, position.step)
+            raise chain_stages.invalid_result(self._sampler, logits, position.step)
         if found.restored is not None:
             raise SamplerError(
                 f"{self._sampler} restored token {found.restored}, which is never drawn, "

@@ -1,4 +1,4 @@
-"""The entries of a report, from measurements: figures, differences, and the settings to prefer.
+"""Compute the entries of a report from measurements: figures, differences, best settings.
 
 All samplers are measured on the same contexts, and their generated texts share prompts and random
 numbers. So the difference of two samplers varies less than either figure, and has an interval of
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import DIVERGENCES
+from corelm.runs import divergences
 from corelm_report.document import lookup
 from corelm_report.document.content import (
     Best,
@@ -47,14 +47,14 @@ from corelm_report.metrics.selection import Point, best_of, front
 from corelm_report.metrics.sums import Sums, by_position, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
-"""The figures that a report has in bits too."""
+"""The figures that a report also has in bits."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """The measurements of one sampler: on the contexts, and on its generated texts.
 
-    A decoder has no record. `inference` has the units of the contexts.
+    A decoder has no record on the contexts. `inference` has the units of the contexts.
     """
 
     record: Record
@@ -86,7 +86,8 @@ def teacher_forced(
         n=sum(map(len, record["entropy"])),
         entropy=entropy,
         figures={
-            # exp of the mean entropy: a few flat distributions would decide the mean of exp H.
+            # exp of the mean entropy, because a few flat distributions would dominate the mean of
+            # exp H.
             "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
             **figures,
         },
@@ -172,12 +173,12 @@ def _in_bits(nats: float | None) -> float | None:
 def from_entry(
     name: str, own: Measured, other: Measured, contexts: Record | None = None
 ) -> Differences:
-    """Return the differences of two samplers.
+    """Return the differences of one sampler from another.
 
     Args:
         name: the entry of the second sampler.
-        own: the measurements of the first sampler.
-        other: the measurements of the second one, which are subtracted.
+        own: the measurements of the sampler.
+        other: the measurements to subtract.
         contexts: the record of the model, if the contexts are human text.
     """
     mine, theirs = (_by_text(each.record, contexts) for each in (own, other))
@@ -186,7 +187,7 @@ def from_entry(
         teacher_forced={
             _key(figure): _difference(total(mine[figure]), total(theirs[figure]), own.inference)
             for figure in mine
-            if figure in theirs  # a decoder is measured by its texts alone
+            if figure in theirs  # a decoder is measured on its texts only
         },
         generated_texts=own.texts.differences(other.texts),
     )
@@ -201,8 +202,8 @@ def from_human(
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
-    On the contexts, only the expected surprisal has one, from the surprisal of human words, if the
-    contexts are human text. Human text has no entropy to compare with, only the model has.
+    On the contexts, only the expected surprisal has a difference (from the surprisal of human
+    words), and only on human text. Human text has no entropy to compare with.
 
     Args:
         entry: the sampler's entry with its figures.
@@ -220,7 +221,7 @@ def from_human(
         if mine.view == GENERATED and comparable and other is not None:
             found.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
-        # Both read the same human contexts here, so this difference is paired after all.
+        # Both have the same human contexts here, so this difference is paired.
         found.teacher_forced |= _on_human_contexts(own, contexts)
     return found
 
@@ -228,7 +229,7 @@ def from_human(
 def _from_people(
     own: TextSet, mine: lookup.Estimate, other: lookup.Estimate, people: TextSet | None
 ) -> Difference:
-    """Return the difference of a figure of texts from the same figure of human texts."""
+    """Return the difference of a figure of texts from human texts."""
     value, name = mine.value - other.value, mine.figure
     if name == LOOPS:
         return own.difference_of_loops(KnownByInterval(other.value, other.interval))
@@ -237,7 +238,7 @@ def _from_people(
     first = own.estimate(name)
     if first is None or mine.interval is None or other.interval is None:
         return Difference(value=value, ci95=None)
-    # The manifest of the model has its interval alone.
+    # The model's manifest has only the interval.
     second = of_interval(other.value, other.interval)
     if name == PERPLEXITY:
         surprisal = of_interval(
@@ -269,15 +270,15 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
 
 
 def _columns(record: Record) -> Record:
-    """Return the values of each figure of `DIVERGENCES`, text by text, where it is defined."""
+    """Return each figure of `DIVERGENCES` text by text, where it is defined."""
     return {
         name: [[value for value in text if value is not None] for text in record[name]]
-        for name in DIVERGENCES
+        for name in divergences.DIVERGENCES
     }
 
 
 def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
-    """Return the paired difference from human text at the positions of words with a surprisal."""
+    """Return the paired difference from human text, at the words that have a surprisal."""
     pairs = [
         [pair for pair in zip(*texts, strict=True) if None not in pair]
         for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
@@ -287,13 +288,12 @@ def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]
 
 
 class Closest(NamedTuple):
-    """The rows that may be the closest to human text by surprisal, and what is said about them.
+    """The rows that may be the closest to human text by surprisal, and their differences.
 
     Attributes:
-        rows: the rows of which one is the closest, in 95 % of all reports.
-        too_few: the rows with too few independent units to say so.
-        differences: the difference of each other row from human text, with intervals that hold for
-            all of them at once.
+        rows: the rows that contain the closest one in 95 % of all reports.
+        too_few: the rows with too few independent units to decide.
+        differences: the difference of every other row from human text, with simultaneous intervals.
     """
 
     rows: list[str]
@@ -306,7 +306,7 @@ def closest(
 ) -> Closest:
     """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
-    There is none if the error of human text is unknown.
+    There are none if the error of human text is unknown.
 
     Args:
         measured: the measurements of the samplers, by entry.
@@ -317,7 +317,7 @@ def closest(
     if target is None:
         return Closest([], [], [])
     found = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
-    # One unit has no variance, and a few may have almost none by chance.
+    # One unit has no variance, and a few units may by chance have almost none.
     settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
     apart = {name: each - target for name, each in settings.items()}
     ends = simultaneous(list(apart.values()))
@@ -387,7 +387,7 @@ def _key(name: str) -> str:
 
 
 class Pair(NamedTuple):
-    """Two figures of a view: one is better if it is larger, the other if it is smaller."""
+    """Two figures of a view: the larger the first and the smaller the second, the better."""
 
     view: str
     larger: str

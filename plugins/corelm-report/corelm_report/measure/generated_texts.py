@@ -1,4 +1,4 @@
-"""The texts that each sampler writes, with the measurements of each token and the cost."""
+"""Draw the texts of each sampler, with measurements of each token and the cost."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Generation, LanguageModel, Sampler, Session, Step, Vocabulary
 from corelm.abilities import SessionWrapper
 from corelm.errors import SamplerError
-from corelm.runs import (
-    BATCH,
-    ContinuousBatch,
-    ForcedTokens,
-    OpenTexts,
-    Texts,
-    encoded,
-    teacher_forced,
-)
+from corelm.runs import ContinuousBatch, OpenTexts, Texts, prompting, teacher_forcing
 from corelm_report.document.content import TokenDetails
 from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details
 
@@ -40,15 +32,15 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> record["text"], record["entropy"]
         (' cat sat on', [0.0, 0.0, 0.0])
     """
     records: list[TextRecord] = []
-    for first in range(0, len(samples), BATCH):
-        some = samples[first : first + BATCH]
+    for first in range(0, len(samples), ContinuousBatch.ROWS):
+        some = samples[first : first + ContinuousBatch.ROWS]
         open_texts = texts.open(model, some, measured=True)
         drawn = _DrawnTexts(model, texts.strategy.sampler, open_texts)
         for step in open_texts.take(texts.steps(model, some)):
@@ -71,8 +63,8 @@ def draw_together(
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("", Strategy.of("greedy"), 3, 2, 1, Endings())
         >>> [batch] = texts.batches(["the", "the cat"])
         >>> [record["text"] for record in draw_together(ToyModel(), batch)]
         [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
@@ -97,40 +89,44 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> record = draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
-    counted = CountedModel(model, len(encoded(model.vocabulary, texts.prompt)))
+    counted = CountedModel(model, len(prompting.encoded(model.vocabulary, texts.prompt)))
     [record] = draw(counted, texts, [sample])
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
 
 
-def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
-    """Yield the model's logits before each token of some texts, after the prompt and without end.
+def logits_of(
+    model: LanguageModel, records: Sequence[TextRecord]
+) -> Iterator[teacher_forcing.ForcedTokens]:
+    """Yield the model's logits before each token of texts, without the prompt and the end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=2, n=3, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=2, n=3, seed=1, endings=Endings())
         >>> records = draw(ToyModel(), texts, range(3))
         >>> [(each.tokens.tolist(), each.logits.shape) for each in logits_of(ToyModel(), records)]
         [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
     """
     vocabulary = model.vocabulary
-    prompts = [encoded(vocabulary, record["prompt"]) for record in records]
+    prompts = [prompting.encoded(vocabulary, record["prompt"]) for record in records]
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
-    yield from teacher_forced(model, texts, [max(len(prompt), least) for prompt in prompts])
+    yield from teacher_forcing.teacher_forced(
+        model, texts, [max(len(prompt), least) for prompt in prompts]
+    )
 
 
 class _DrawnTexts:
-    """Growing texts, with the details of their tokens.
+    """A collector of growing texts and the details of their tokens.
 
     Args:
         model: the language model.
@@ -141,16 +137,16 @@ class _DrawnTexts:
     def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
         self.texts = texts
         self._sampler, self._vocabulary = sampler, model.vocabulary
-        self._prompt = encoded(model.vocabulary, texts.prompt)
+        self._prompt = prompting.encoded(model.vocabulary, texts.prompt)
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
 
     def add(self, step: Step) -> None:
-        """Add the details of a step that the texts have taken.
+        """Add the details of a step.
 
         Raises:
             SamplerError: a token that the model itself never draws.
         """
-        # One infinite surprisal would make the mean of the whole sampler infinite.
+        # One infinite surprisal would make the sampler's mean infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
                 f"{self._sampler} restored a token that is never drawn at step {step.position}"
@@ -171,7 +167,7 @@ class _DrawnTexts:
 def _record(
     text: Generation, prompt: list[int], tokens: list[TokenDetails], vocabulary: Vocabulary
 ) -> TextRecord:
-    # The end token is measured, but it is not a word of the text: all texts would repeat it.
+    # The end token is measured but not part of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return TextRecord(
         prompt=text.prompt,
@@ -200,7 +196,7 @@ class CountedModel:
 
     Args:
         model: the model.
-        prompt_length: the number of tokens of the prompt, which count as one.
+        prompt_length: the number of tokens of the prompt, which together count as one token.
 
     Attributes:
         calls: how often the model ran, whatever the batch.

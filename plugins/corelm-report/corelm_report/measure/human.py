@@ -1,9 +1,8 @@
 """The human entry, measured on human texts or taken from the manifest of the model.
 
-Its maximum-likelihood temperature makes human words likeliest: there, a word drawn from the model
-has, on average, the surprisal under the model that human words have. The likelihood is concave in
-1/t, so there is one such temperature. Human words end no text, so the likelihood is conditional on
-the text going on.
+The maximum-likelihood temperature makes human words likeliest: at it, words drawn from the model
+have on average the same surprisal as human words. The likelihood is concave in 1/t, so there is
+only one such temperature. As human words never end a text, the likelihood is conditional on no end.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
-from corelm.runs import counted, manifest_of
+from corelm.runs import identity, printable
 from corelm_report.document.content import (
     EntropySummary,
     GeneratedTexts,
@@ -45,12 +44,12 @@ Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
 
 
 class People(NamedTuple):
-    """Human text as a report has it.
+    """The human part of a report.
 
     Attributes:
         entry: its entry.
         texts: the texts.
-        halves: the entry of one half of them, compared with the other; None if they are too few.
+        halves: the entry that compares one half of them with the other; None with too few texts.
     """
 
     entry: HumanEntry
@@ -65,8 +64,8 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
         plan: the plan of the report.
         contexts: the human texts.
         record: the part `model` of `on_contexts.measure` on them, merged.
-        some: the number of texts, the first ones, that are the contexts of the samplers.
-        scorer: returns the scores of texts under the second scorer, none if there is none.
+        some: the number of texts at the beginning that are the contexts of the samplers.
+        scorer: returns the scores of texts under the second scorer; an empty list without one.
     """
     on_contexts = model_on_contexts(
         {key: values[:some] for key, values in record.items()},
@@ -79,13 +78,13 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
         texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model,
         source=source,
     )  # fmt: skip
-    # Words that the model does not know have no surprisal, but they are tokens of the text.
+    # Unknown words have no surprisal, but count as tokens of the text.
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
-    of_texts.by_position = []  # the contexts have the entropy by position already
+    of_texts.by_position = []  # the contexts already have the entropy by position
     entry = HumanEntry(
-        description=f"{counted(len(texts), 'text')}: {contexts.description}"
+        description=f"{printable.counted(len(texts), 'text')}: {contexts.description}"
         f"{_note_on_copies(contexts)}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
@@ -96,7 +95,7 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
 
 
 def _note_on_copies(contexts: Contexts) -> str:
-    """Return a note on texts that are in the reference more than once."""
+    """Return a note on texts that occur several times in the reference."""
     different = len(set(contexts.texts))
     if different == len(contexts.texts):
         return ""
@@ -121,7 +120,7 @@ def _note(plan: Plan, texts: GeneratedTexts) -> str:
 
 
 def _scorer_reads_unknown(plan: Plan) -> bool:
-    """Return True if the second scorer has an unknown word too, and reads the model's as it."""
+    """Return True if the second scorer has an unknown token too, and reads the model's as it."""
     unknown = plan.model.vocabulary.unknown
     if plan.scorer is None or unknown is None:
         return False
@@ -130,7 +129,7 @@ def _scorer_reads_unknown(plan: Plan) -> bool:
 
 
 def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> list[TextRecord]:
-    """Return human texts as the second scorer reads them: as the model did, if it can."""
+    """Return human texts for the second scorer: as the model read them, if it can read that."""
     if not _scorer_reads_unknown(plan):
         return list(texts)
     found = []
@@ -142,7 +141,7 @@ def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> l
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
-    """Return the human texts without tokens that cannot be drawn, as the human entry has them."""
+    """Return the texts of the human entry: without tokens that cannot be drawn."""
     return [_behind_prompt(plan, text) for text in contexts.texts]
 
 
@@ -152,7 +151,7 @@ def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> 
     own = _known(plan.model, text[length:]) if known_only else text[length:]
     if not length:
         return decode(own)
-    # Decoded with its prompt: that decides the space before the first word.
+    # Decode it with its prompt, which decides the space before the first word.
     return decode([*text[:length], *own])[len(decode(text[:length])) :]
 
 
@@ -161,7 +160,7 @@ def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
 
 
 def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
-    """Return a human text as the record of a generated one, without tokens that can't be drawn."""
+    """Return a human text's record, like a generated text's, without tokens that can't be drawn."""
     whole, prompt = contexts.texts[i], contexts.prompt_lengths[i]
     length = plan.human_prompt_length
     own = whole[prompt:], record["surprisal"][i], record["entropy"][i]
@@ -190,12 +189,12 @@ def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
 
 
 def from_manifest(plan: Plan) -> HumanEntry | None:
-    """Return the human entry from the manifest of the model, or None if that has no figures.
+    """Return the human entry from the model's manifest; None if that has no figures.
 
     Figures that depend on the number of texts or on their length are left out unless the report
     measures the same number and the same length.
     """
-    figures = manifest_of(plan.model).get("figures")
+    figures = identity.manifest_of(plan.model).get("figures")
     human = _at(figures, "human")
     if _number(human, "surprisal") is None:
         return None
@@ -204,7 +203,7 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
         teacher_forced=_contexts_of_manifest(human, _at(figures, "held_out", "tokens")),
         generated_texts=_texts_of_manifest(human, plan),
     )
-    # A manifest is a file that anybody may have edited.
+    # Validate: anybody may have edited the manifest.
     return None if fault(entry.to_dict(), "reference") else entry
 
 
@@ -236,7 +235,7 @@ def _texts_of_manifest(human: Any, plan: Plan) -> GeneratedTexts:
     figures = {name: None if name in left_out else _number(human, name) for name in names}
     ci95 = {name: _at(human, "ci95", name) for name in names if figures[name] is not None}
     surprisal = figures["surprisal"]
-    # Two figures that a manifest has under a different name, or that follow from a third.
+    # Two figures have another name in a manifest, or follow from a third.
     figures["perplexity"] = None if surprisal is None else math.exp(surprisal)
     figures["model_entropy"] = _number(human, "entropy", "mean")
     n = None if None in of.values() else of["sets"] * of["texts"]
@@ -260,7 +259,7 @@ def _at(value: Any, *keys: str) -> Any:
 
 def _number(value: Any, *keys: str) -> float | None:
     found = _at(value, *keys)
-    # exp of more than 709 overflows, and no honest figure of a manifest is as large.
+    # exp of more than 709 overflows, and no valid figure of a manifest is as large.
     known = isinstance(found, (int, float)) and not isinstance(found, bool)
     return found if known and abs(found) < 700 else None
 
@@ -273,7 +272,7 @@ def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
 Floats = NDArray[np.float64]
 HALVINGS = 50
 FLAT = 1e-6
-"""The rise of a curve, in nats, below which no temperature is likelier than another."""
+"""A curve that rises by less, in nats, doesn't make any temperature likelier than another."""
 
 
 def fit_on_human_text(
@@ -281,9 +280,8 @@ def fit_on_human_text(
 ) -> TemperatureFit | None:
     """Fit the temperature on human contexts.
 
-    Words that the model cannot draw are left out on both sides. The interval is over texts: it
-    holds every temperature whose expected surprisal has a paired difference from human surprisal
-    that may be 0.
+    Words that the model cannot draw are left out on both sides. The interval, over texts, has all
+    temperatures whose expected surprisal may equal human surprisal, by the paired difference.
 
     Source: Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599.
 
@@ -316,7 +314,7 @@ def fit_on_other_text(
 ) -> TemperatureFit | None:
     """Estimate the temperature on contexts that the model wrote.
 
-    The model finds its own texts easier or harder than human text, so human surprisal is converted
+    The model finds its own texts easier or harder than human text, so human surprisal is scaled
     first: it stays the same multiple of the model's entropy. The temperature has no interval,
     because the error of this conversion is not known.
 
@@ -367,10 +365,10 @@ class _Crossing:
     def fit(
         self, surprisal: float, ci95: Interval | None, ends: Sequence[Interval | None]
     ) -> TemperatureFit:
-        """Return the temperature with its interval, where the curve passes 0 in its range.
+        """Return the temperature at which the curve passes 0, with its interval.
 
         Args:
-            surprisal: of human text.
+            surprisal: the surprisal of human text.
             ci95: its interval.
             ends: the interval of each value of the curve.
         """
@@ -382,15 +380,15 @@ class _Crossing:
 
     @property
     def beyond(self) -> str | None:
-        """The side of the curve on which the place is: "above", "below", "undetermined" or None."""
+        """The end of the curve beyond which it passes 0: above, below, undetermined, or None."""
         low, high = (self._value(float(end), 0 * self.values) for end in self.t[[0, -1]])
         if high - low < FLAT:
             return "undetermined"
-        # Texts of the likeliest words alone have the surprisal of the lowest temperature.
+        # Texts of only the likeliest words have the surprisal of the lowest temperature.
         return "above" if high < 0 else "below" if low > -FLAT else None
 
     def at(self, shift: Floats | None = None) -> float | None:
-        """Return the place; the first temperature if it is lower, None if it is higher.
+        """Return the crossing; the first temperature if it is lower, None if it is higher.
 
         Args:
             shift: (temperatures,) a shift of the curve.
@@ -405,7 +403,7 @@ class _Crossing:
         return (low + high) / 2
 
     def between(self, ends: Sequence[Interval | None]) -> Interval | None:
-        """Return the temperatures between which the curve may pass 0; None if that is unknown.
+        """Return the interval of temperatures at which the curve may pass 0; None if unknown.
 
         Args:
             ends: the interval of each value of the curve.
@@ -413,14 +411,14 @@ class _Crossing:
         known = [each for each in ends if each is not None]
         if len(known) < len(ends):
             return None
-        # The temperature whose upper end is 0 is the lowest one that the interval holds.
+        # The interval begins at the temperature at which the upper end is 0.
         lows, highs = np.array(known).T
         first, last = self.at(highs - self.values), self.at(lows - self.values)
         return None if first is None or last is None else [first, last]
 
     def _value(self, at: float, shift: Floats) -> float:
-        """Return the cubic through the values with these slopes, plus the shift."""
-        # A straight line between temperatures would bend the curve at each of them.
+        """Interpolate the values with a cubic of these slopes, and add the shift."""
+        # Linear interpolation would bend the curve at each temperature.
         i = min(max(int(np.searchsorted(self.t, at)), 1), len(self.t) - 1)
         step = float(self.t[i] - self.t[i - 1])
         x = (at - float(self.t[i - 1])) / step

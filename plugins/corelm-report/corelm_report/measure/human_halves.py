@@ -1,7 +1,7 @@
-"""Human text against human text: the floor of every distance from it.
+"""Compare human text with human text: the least distance that can be expected.
 
-Two samples of the same people differ too. So no sampler can be expected to come closer to human
-text than one half of the human texts comes to the other.
+Two samples of human text differ too. So no sampler can be expected to be closer to human text than
+one half of the human texts is to the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def halves(texts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]] | None
     half = len(units) // 2
     if half < FEWEST:
         return None
-    # Neighbours are often about the same thing, so the halves are random.
+    # The halves are random, because neighbouring texts are often about the same thing.
     chosen = set(np.random.default_rng(SEED).permutation(len(units))[:half].tolist())
     first = [i for i, unit in enumerate(units.of) if unit in chosen]
     second = [i for i, unit in enumerate(units.of) if unit not in chosen]
@@ -74,7 +74,7 @@ def human_against_human(
     )  # fmt: skip
     summary = first.summary()
     summary.by_position = []
-    # Metrics that compare with human text are distances already, and have no difference.
+    # Metrics that compare with human text are already distances, so they have no difference.
     distances = {each.full_name for each in plan.metrics if isinstance(each.value, HumanMetric)}
     apart = {n: each for n, each in first.differences(second).items() if n not in distances}
     return HumanEntry(

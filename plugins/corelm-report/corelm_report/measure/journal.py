@@ -1,8 +1,8 @@
-"""A journal of the finished units of a report, from which an interrupted report resumes.
+"""A journal of a report's finished units, from which an interrupted report resumes.
 
-A report is made in units of work, each of which depends on the settings alone. A finished unit is
-one line of the journal: a checksum, then JSON. The checksum covers the settings too, so that a
-line from a different report is rejected.
+A report consists of units of work that depend only on the settings. Each finished unit is a line of
+the journal: a checksum, then JSON. The checksum covers the settings too, so that a line of another
+report is rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, differences, home, try_lock
+from corelm.runs import atomic_files, paths, scaling
 
 FOLDER = "reports"
 DIGITS = 16
@@ -31,7 +31,7 @@ class Journal:
     """The finished units of a report, by name. Without a file, new ones are not stored.
 
     Args:
-        done: the results of units that are finished already.
+        done: the results of units that are already finished.
         file: the file to which each unit is appended when it is finished.
         key: the checksum of the settings.
 
@@ -54,7 +54,7 @@ class Journal:
         return unit in self._done
 
     def take(self, unit: str) -> Any:
-        """Return the result of a finished unit, once: it may be large."""
+        """Return and drop the result of a finished unit, which may be large."""
         return self._done.pop(unit)
 
     def keep(self, unit: str, result: str) -> Any:
@@ -89,10 +89,10 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     Raises:
         UsageError: to resume, and the journal is damaged or has other settings; or it isn't a file.
     """
-    # Through JSON and back: as they will be read, with lists in place of tuples.
+    # Through JSON and back, so that they compare as they will be read: with lists for tuples.
     header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
     key = _checksum(b"", header)
-    path = home() / FOLDER / f"{key.decode()}.jsonl"
+    path = paths.home() / FOLDER / f"{key.decode()}.jsonl"
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
         raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
     done = _kept(path, header, key) if resume else {}
@@ -106,7 +106,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
             if file is not None:
                 with suppress(OSError):
                     file.close()
-        # Reached only if nothing was raised: an interrupted report keeps its journal.
+        # Only if nothing was raised: an interrupted report keeps its journal.
         if file is not None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def _locked(path: Path) -> Iterator[bool]:
         alone = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(lock_path(path), remove=True))
+            alone = stack.enter_context(atomic_files.try_lock(lock_path(path), remove=True))
         except OSError as error:
             _warn_not_saved(path, error)
         else:
@@ -136,7 +136,7 @@ def _locked(path: Path) -> Iterator[bool]:
 
 
 def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
-    """Write the journal up to here and open it to append; return None if that fails."""
+    """Write the journal so far and open it to append; return None if that fails."""
     # Rewritten, because the last line of the old file may be torn.
     units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
     try:
@@ -167,10 +167,10 @@ def _body(key: bytes, line: bytes) -> bytes | None:
 
 
 def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
-    """Read the units of a journal; leave out a last line that a killed process left torn.
+    """Read the units of a journal, except a last line that a killed process left incomplete.
 
     Raises:
-        UsageError: a damaged line in front of others.
+        UsageError: a damaged line before the last one.
     """
     done: dict[str, Any] = {}
     damaged = 0
@@ -193,7 +193,7 @@ def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
 
 
 def _unit(body: bytes | None) -> tuple[str, Any] | None:
-    """Return the unit and its result in the JSON of a line; None if it is something else."""
+    """Return the unit and its result from the JSON of a line; None if it is invalid."""
     with suppress(ValueError, RecursionError):
         match json.loads(body or b""):
             case [str(unit), result]:
@@ -216,7 +216,7 @@ def _refuse_other_settings(folder: Path, settings: Settings) -> None:
             if header is not None:
                 raise UsageError(
                     "the interrupted report has other settings: "
-                    f"{differences(json.loads(header), settings)}; give the same ones, or leave "
-                    "out --resume"
+                    f"{scaling.differences(json.loads(header), settings)}; give the same ones, or "
+                    "leave out --resume"
                 )
     logger.info("no interrupted report to resume: starting from the beginning")

@@ -1,4 +1,4 @@
-"""Matching: parameter values that give a figure a target value on the same contexts.
+"""Matching: find parameter values that give a figure a target value on the same contexts.
 
 Samplers then compare at equal entropy, or at equal recall of human words. The figure that must
 match is the mean over all positions, but the search runs on a part of them, which is cheaper. The
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
-from corelm.runs import DIVERGENCES, ModelRows, built_in, nan_if_impossible
+from corelm.runs import divergences, expressions
 from corelm_report.document.figures import MATCHED, NATS
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
@@ -31,16 +31,16 @@ word.
 """
 
 KEPT = 2**26
-"""The number of logits kept in memory; with more, the model reads the texts again each time."""
+"""The most logits kept in memory; if there are more, the model reads the texts again each time."""
 
 CORRECTIONS = 6
-"""The largest number of searches on a part, each aimed by the error of the one before."""
+"""The most searches on a part; each corrects its aim by the error of the one before."""
 HALVINGS = 40
 """The largest number of values that one search tries."""
 
-_PositionAndModel = tuple[Position, ModelRows]
+_PositionAndModel = tuple[Position, divergences.ModelRows]
 Mean = Callable[[float], float]
-"""From a value of the parameter to the mean of the figure."""
+"""A function from a value of the parameter to the mean of the figure."""
 
 
 class Matcher:
@@ -58,10 +58,10 @@ class Matcher:
 
     def model_entropy(self) -> float:
         """Return the mean entropy of the model's own distributions, in nats."""
-        return self._whole.mean(built_in("stochastic"), "entropy")
+        return self._whole.mean(expressions.built_in("stochastic"), "entropy")
 
     def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
-        """Return the sampler whose figure is close to the target: within 0.01 nats, for one.
+        """Return the sampler whose figure is close to the target, for example within 0.01 nats.
 
         Args:
             expression: a sampler that leaves one number open: the bare name of a sampler with one
@@ -92,12 +92,13 @@ class Matcher:
         aim, found = target, dict[float, float]()
         for _ in range(CORRECTIONS):
             value = _solve(part, free, aim, close)
-            if value in found:  # the search has come back: it would only repeat itself
+            # The search has returned to an earlier value and would repeat itself.
+            if value in found:
                 break
             found[value] = whole(value)
             if abs(found[value] - target) <= close:
                 break
-            # The part differs from the whole by about as much at the next value as at this one.
+            # At the next value, the part differs from the whole by about the same amount.
             aim = part(value) + target - found[value]
         nearest = min(found, key=lambda value: abs(found[value] - target))
         if not abs(found[nearest] - target) <= tolerance:  # true for nan too
@@ -108,7 +109,8 @@ class Matcher:
         """Return enough texts to search on; all of them if they are few."""
         wanted = PART
         if figure in OF_HUMAN_WORDS:
-            # No more than memory holds: the model would read the texts again at each value.
+            # At most as many as fit in memory, or the model would read the texts again at each
+            # value.
             wanted = max(PART, min(PART_OF_WORDS, KEPT // len(self._model.vocabulary)))
         part = _spread(self._whole.contexts, wanted)
         if part is self._whole.contexts:
@@ -131,14 +133,14 @@ def _unreachable(
 
 
 def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
-    """Return the value closest to a mean, rounded as far as that costs nothing."""
+    """Return the value with the mean closest to the aim, rounded if that costs nothing."""
     values = free.values()
     between = _around(mean, free, values, aim)
-    if between is None:  # out of reach; the caller reports the nearest
+    if between is None:  # the aim is out of reach; the caller reports the nearest value
         return min(values, key=lambda value: abs(mean(value) - aim))
     (a, b), tried = between, [*between]
-    # A line through both ends meets the aim quickly, but where the mean jumps it may crawl: every
-    # other turn halves the interval.
+    # A line through both ends finds the aim quickly, but is slow if the mean jumps, so every other
+    # step halves the interval.
     for turn in range(HALVINGS):
         value = free.between(a, b, _share(mean(a), mean(b), aim) if turn % 2 else 0.5)
         if value is None:
@@ -147,9 +149,9 @@ def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
         if abs(mean(value) - aim) <= close / 4:
             break
         a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
-    # Prefer 0.7 to 0.7003814: a value that is easy to type, where it costs nothing.
+    # Prefer a value that is easy to type, such as 0.7 to 0.7003814, if it costs nothing.
     best = min(tried, key=lambda value: abs(mean(value) - aim))
-    # A figure that moves in steps, such as recall, may come no closer than the best one has.
+    # A figure that moves in steps, such as recall, may never come closer than the best so far.
     good = max(close / 2, abs(mean(best) - aim))
     short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= good)
     return next(short, best)
@@ -168,7 +170,7 @@ def _around(
             else:
                 low = middle
         return values[low], values[high]
-    # Both ends lie on one side: the mean falls and rises, or jumps where a filter switches off.
+    # Both ends are on one side: the mean falls and rises, or jumps where a filter switches off.
     for a, b in pairwise(values):
         if _opposite(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
             return a, b
@@ -181,16 +183,16 @@ def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
 
 
 def _share(at_a: float, at_b: float, aim: float) -> float:
-    """Return the share of the way from a to b at which a straight line meets the aim.
+    """Return the share of the way from a to b at which a straight line reaches the aim.
 
-    It stays off both ends, so that every step shortens the interval. Every other step halves it
-    instead, which bounds the number of steps where the line is a bad guess.
+    It avoids both ends, so that every step shortens the interval. Every other step halves it
+    instead, which bounds the number of steps if the line is a bad guess.
     """
     return min(max((aim - at_a) / (at_b - at_a), 0.05), 0.95) if at_a != at_b else 0.5
 
 
 def _spread(contexts: Contexts, positions: int) -> Contexts:
-    """Return enough texts, spread evenly; the contexts themselves if all of them are needed."""
+    """Return enough texts for `positions`, spread evenly; all contexts if necessary."""
     texts = len(contexts.texts)
     count = -(-positions * texts // contexts.positions)
     if count >= texts:
@@ -200,7 +202,7 @@ def _spread(contexts: Contexts, positions: int) -> Contexts:
 
 @dataclass(frozen=True, eq=False)
 class _Positions:
-    """The means of figures on some contexts; the model reads them once if that fits."""
+    """Means of figures on contexts, which the model reads once if the logits fit in memory."""
 
     model: LanguageModel
     contexts: Contexts
@@ -223,7 +225,7 @@ class _Positions:
 
     @cached_property
     def _kept(self) -> list[tuple[Group, list[_PositionAndModel]]]:
-        """All distributions of the model; empty if they are too many to keep."""
+        """All distributions of the model; empty if there are too many to keep."""
         if self.contexts.positions * len(self.model.vocabulary) > KEPT:
             return []
         return [(group, list(positions)) for group, positions in self._read()]
@@ -232,21 +234,24 @@ class _Positions:
         ends = self.model.vocabulary.ends
         for group in groups(self.model, self.contexts):
             read_positions = read(self.model, group)
-            yield group, ((each, ModelRows(each.logits, ends)) for each in read_positions)
+            yield (
+                group,
+                ((each, divergences.ModelRows(each.logits, ends)) for each in read_positions),
+            )
 
 
 def _values(
-    reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
+    reader: Reader, figure: str, group: Group, position: Position, rows: divergences.ModelRows
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
-    if figure == "entropy":  # alone, it costs less than all figures
+    if figure == "entropy":  # cheaper alone than with all figures
         logits = reader.logits(position)
-        reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
+        reader.store(position, divergences.nan_if_impossible(surprisals(logits, position.tokens)))
         return min_and_shannon_entropy(logits)[1]
     found = reader.compare(position, rows)
     reader.store(position, found.surprisal)
-    if figure in DIVERGENCES:
-        return found.figures[:, DIVERGENCES.index(figure)]
+    if figure in divergences.DIVERGENCES:
+        return found.figures[:, divergences.DIVERGENCES.index(figure)]
     # As in the report, words that the model itself cannot draw do not count.
     drawn = found.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)

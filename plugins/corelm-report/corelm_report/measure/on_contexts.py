@@ -1,8 +1,8 @@
-"""Every sampler on the model's distributions at the same positions, in one pass of the model.
+"""Measure all samplers on the model's distributions at the same positions, in one pass.
 
-The same pass measures the curve: entropy and expected surprisal at each temperature. A unit of
-work is some of the texts. Its result is a plain document; the documents of all units merge into
-one, from which figures are computed, so they are the same however the work was divided.
+The same pass measures the curve: entropy and expected surprisal at each temperature. A unit of work
+covers some of the texts, and its result is a JSON document. The documents of all units are merged
+before figures are computed, so these don't depend on how the work was divided.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.runs import DIVERGENCES, LEAST, ModelRows, moments, temperature_of, without_tokens
+from corelm.runs import divergences, temperature_of
 from corelm_report.document.content import Curve
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 
@@ -41,7 +41,7 @@ def measure(
         temperatures: the temperatures of the curve.
 
     Returns:
-        A plain document: `model` has the record of the model's own distributions and of the next
+        A JSON document: `model` has the record of the model's own distributions and of the next
         token of each position; `samplers` has a record of each sampler, or {"error": {"type",
         "message"}} if it failed; `curve` has the record that the function
         `curve` reads.
@@ -64,9 +64,9 @@ def measure(
 
 
 def merge(units: Sequence[Record]) -> Record:
-    """Merge the documents of some texts each into one, in the order of the texts.
+    """Merge the documents of units into one, in the order of the texts.
 
-    A sampler that failed on any of the texts failed.
+    A sampler that failed on any text counts as failed.
     """
     samplers = zip(*(unit["samplers"] for unit in units), strict=True)
     return {
@@ -77,11 +77,11 @@ def merge(units: Sequence[Record]) -> Record:
 
 
 def numbered_from(first: int, unit: Record) -> Record:
-    """Return the document of a unit with indices that begin at the first one of its texts.
+    """Renumber the texts in a unit's document, beginning with `first`.
 
     Args:
         first: the index of this text among all texts.
-        unit: from `measure` on texts that were numbered from 0.
+        unit: the result of `measure`, with texts numbered from 0.
     """
     records = [unit["model"], *unit["samplers"], unit["curve"]]
     for record in records:
@@ -91,7 +91,7 @@ def numbered_from(first: int, unit: Record) -> Record:
 
 
 def failure(error: Exception) -> Record:
-    """Return the record of a sampler that failed; the report goes without its figures only."""
+    """Return the record of a sampler that failed; only its figures are missing from the report."""
     return {"error": {"type": type(error).__name__, "message": str(error)}}
 
 
@@ -99,7 +99,7 @@ def _merged(records: Sequence[Record]) -> Record:
     failed = [record for record in records if "error" in record]
     if failed:
         return failed[0]
-    # Groups hold texts of one prompt length. In the order of the texts, sums round alike however
+    # Groups have texts of one prompt length. In the order of the texts, sums round equally however
     # the work was divided.
     order = sorted(
         (text, at, row)
@@ -117,7 +117,7 @@ def _measure(
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
         # All samplers share the entropies and weights of the model's rows.
-        rows = ModelRows(position.logits, model.vocabulary.ends)
+        rows = divergences.ModelRows(position.logits, model.vocabulary.ends)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
         curve.add(position, surprisal)
@@ -163,11 +163,11 @@ def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
 
 
 class _SamplerRun:
-    """The run of one sampler over a group; it stops at the first failure."""
+    """The measurement of one sampler on a group; it stops at the first failure."""
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, (*DIVERGENCES, TOKEN_SURPRISAL))
+        self._columns = _Columns(group, (*divergences.DIVERGENCES, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -175,7 +175,7 @@ class _SamplerRun:
         """The record so far, or the error."""
         return self._error or self._columns.record
 
-    def measure(self, position: Position, model: ModelRows) -> None:
+    def measure(self, position: Position, model: divergences.ModelRows) -> None:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
@@ -194,11 +194,11 @@ GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
 """The temperatures of a curve: dense in the usual range, sparse towards uniform."""
 
 COLDEST = 0.01
-"""The lowest temperature of a curve; below it no plot can tell it from greedy."""
+"""The lowest temperature of a curve; in a plot, lower ones look like greedy."""
 
 
 def temperatures(samplers: Iterable[Sampler]) -> list[float]:
-    """Return the temperatures of a curve: the grid, and samplers that are a temperature.
+    """Return the temperatures of a curve: the grid, and those of samplers that are temperatures.
 
     Example:
         >>> import corelm
@@ -227,7 +227,7 @@ class CurveSums:
         self._of_words = self._sums.copy()
 
     def add(self, position: Position, surprisal: Floats) -> None:
-        """Add a position, and the surprisal of the token there; nan if it cannot be drawn."""
+        """Add a position and the surprisal of its token, nan if that cannot be drawn."""
         self._positions[position.rows] += 1
         if self._temperatures:
             found = at_temperatures(position.logits, self._temperatures, self._ends)
@@ -271,7 +271,7 @@ def curve(record: Record, temperatures: Sequence[float]) -> Curve:
 def curve_mean(record: Record, name: str) -> Floats:
     """Return the mean of a column of the record at each temperature: (temperatures,).
 
-    Surprisal is over the positions where a token that ends no text can be drawn.
+    Surprisal is averaged over the positions where a token other than an end can be drawn.
     """
     count = record["positions_without_end" if name.startswith("surprisal") else "positions"]
     total: Floats = np.sum(record[name], axis=0).reshape(-1)
@@ -322,13 +322,13 @@ def at_temperatures(
         others = every = _weights(logits, largest, t)
     else:
         at = np.array(list(ends), dtype=np.int64)
-        without = without_tokens(logits, at)
+        without = divergences.without_tokens(logits, at)
         only_ends = without.max(axis=1) == -np.inf
-        without[only_ends] = LEAST  # weights of 0 next to the weights of the ends
+        without[only_ends] = divergences.LEAST  # all other weights are 0 compared with the ends'
         others = _weights(without, largest, t)
-        every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
+        every = _union(others, _weights(np.maximum(logits[:, at], divergences.LEAST), largest, t))
         others.mean[only_ends] = np.nan
-    # ln p of a token is its logit less the logarithm of the sum of all weights at t = 1.
+    # ln p of a token is its logit minus the log-sum of all weights at t = 1.
     surprisal, slope = every.log_sum[:, -1:] - others.mean, others.variance / t**2
     entropy = every.log_sum - every.mean / t
     return np.stack([entropy, every.variance / t**3, surprisal, slope], axis=1)[:, :, :-1]
@@ -342,19 +342,19 @@ def _weights(logits: Array, largest: Floats, t: Floats) -> _Weights:
         largest: (rows,) the logit that all of them are relative to.
         t: (temperatures,).
     """
-    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
+    rest, first, second = np.moveaxis(divergences.moments(logits, t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
     top = (logits.max(axis=1) - largest)[:, None]
-    # A variance: rounding may take a tiny one below 0.
+    # Rounding may take a tiny variance below 0.
     return _Weights(top / t + np.log1p(rest), top + mean, np.maximum(square - mean**2, 0.0))
 
 
 def _union(one: _Weights, other: _Weights) -> _Weights:
-    """Return the weights of two sets of tokens together."""
+    """Combine the weights of two sets of tokens."""
     log_sum = np.logaddexp(one.log_sum, other.log_sum)
     shares = [np.exp(each.log_sum - log_sum) for each in (one, other)]
     mean = shares[0] * one.mean + shares[1] * other.mean
-    # The law of total variance: inside both sets, and between their means.
+    # By the law of total variance: within the sets, and between their means.
     variance = sum(
         share * (each.variance + (each.mean - mean) ** 2)
         for share, each in zip(shares, (one, other), strict=True)

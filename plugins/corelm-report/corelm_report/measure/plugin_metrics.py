@@ -1,4 +1,4 @@
-"""The figures that plugins add to a set of texts; one that fails leaves the others alone."""
+"""Measure texts with the metrics of plugins; one that fails doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
-from corelm.runs import ForcedTokens, Offer, plugin_errors, shown
+from corelm.runs import plugins, printable, teacher_forcing
 from corelm_report.metrics.text_figures import Groups, left_out
 
 Function = Callable[[Sequence[int]], Any]
@@ -29,7 +29,7 @@ class PluginFigures:
     Attributes:
         values: the figures; None if undefined or failed.
         left_out: the figures of the set without each of its parts, as `left_out` returns them.
-        noise: the variance of each figure that its own random numbers cause.
+        noise: the variance of each figure due to its own random numbers.
         failures: the reason of each metric that failed.
     """
 
@@ -66,7 +66,7 @@ class HumanTexts:
 
 
 def measure(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     human: HumanTexts | None = None,
@@ -78,21 +78,21 @@ def measure(
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
-        human: for metrics that compare with human texts, which are undefined without it.
+        human: human texts; without them, metrics that compare with them are undefined.
         groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Count(SetMetric):
         ...     meaning = "the number of tokens"
         ...     def figure(self, tokens, texts):
         ...         return sum(map(len, tokens))
-        >>> offer = Offer("count", Count(), Source("corelm-count", "1", "count"))
+        >>> source = plugins.Source("corelm-count", "1", "count")
+        >>> offer = plugins.Offer("count", Count(), source)
         >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
     """
-    # Tuples: a plugin cannot change the texts of the next one.
+    # Tuples, so that a plugin can't change the texts for the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
@@ -101,7 +101,7 @@ def measure(
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
@@ -113,10 +113,10 @@ def measure(
 
 
 def of_texts(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    logits: Iterable[ForcedTokens] | None = None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None = None,
 ) -> FiguresOfTexts:
     """Measure each text with the metrics that are means over texts.
 
@@ -124,15 +124,16 @@ def of_texts(
         metrics: the metrics, as plugins offer them; the others are left out.
         tokens: the token ids of each text.
         written: the same texts as text.
-        logits: the model's, before each token of the texts; metrics of them are undefined without.
+        logits: the model's, before each token of the texts; without them, token metrics are
+            undefined.
 
     Example:
-        >>> from corelm.registry.offers import Source
         >>> class Length(TextMetric):
         ...     meaning = "tokens of a text"
         ...     def of_text(self, tokens, text):
         ...         return len(tokens) or None
-        >>> offer = Offer("length", Length(), Source("corelm-count", "1", "length"))
+        >>> source = plugins.Source("corelm-count", "1", "length")
+        >>> offer = plugins.Offer("length", Length(), source)
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
         {'corelm-count:length': array([ 2., nan])}
     """
@@ -146,7 +147,7 @@ def of_texts(
         if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
-            with plugin_errors():
+            with plugins.plugin_errors():
                 of_text: Callable[[Any, str], Any] = metric.of_text
                 values = [
                     _mean(_checked(of_text(tuple(each), text)))
@@ -159,19 +160,19 @@ def of_texts(
 
 
 def _of_tokens(
-    metrics: Sequence[Offer],
+    metrics: Sequence[plugins.Offer],
     texts: int,
-    logits: Iterable[ForcedTokens] | None,
+    logits: Iterable[teacher_forcing.ForcedTokens] | None,
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
     functions = {o.full_name: o.value.of_token for o in metrics if isinstance(o.value, TokenMetric)}
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
     for some in logits if logits is not None and functions else ():
-        some.logits.setflags(write=False)  # a plugin cannot change them for the next one
+        some.logits.setflags(write=False)  # so that a plugin can't change them for the next one
         for name in functions.keys() - failures.keys():
             try:
-                with plugin_errors():
+                with plugins.plugin_errors():
                     numbers = _one_a_row(functions[name](some.logits), len(some.texts))
             except PluginError as error:
                 failures[name] = str(error)
@@ -182,21 +183,23 @@ def _of_tokens(
 
 
 def _one_a_row(value: Any, rows: int) -> list[float]:
-    """Return what a metric returned for the rows of a step; raise unless they are finite."""
+    """Return a metric's numbers for the rows of a step; raise unless they are finite."""
     numbers = np.asarray(value)
     if (
         numbers.shape != (rows,)
         or numbers.dtype.kind not in "fiu"
         or not np.isfinite(numbers).all()
     ):
-        raise PluginError(f"of_token returned {shown(value)}; expected {rows} finite numbers")
+        raise PluginError(
+            f"of_token returned {printable.shown(value)}; expected {rows} finite numbers"
+        )
     return [float(number) for number in numbers]
 
 
 def _figure(
     metric: SetMetric | HumanMetric, texts: Sequence[TokensAndText], human: HumanTexts | None
 ) -> Function:
-    """Return the function from the indices of some texts to the metric's value."""
+    """Return a function from the indices of some texts to the metric's value."""
     if isinstance(metric, SetMetric):
         return lambda rows: metric.figure(
             [list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]
@@ -207,7 +210,7 @@ def _figure(
 
 
 def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
-    """Return the figure of some texts, one value for each repetition; of none it is undefined."""
+    """Return a figure's value for each repetition; None without texts."""
     return _checked(figure(rows)) if rows else None
 
 
@@ -218,7 +221,9 @@ def _checked(value: Any) -> list[float] | None:
     values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
     for each in values:
         if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
-            raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+            raise PluginError(
+                f"it returned {printable.shown(value)}; expected a finite number, or None"
+            )
     return [float(each) for each in values]
 
 

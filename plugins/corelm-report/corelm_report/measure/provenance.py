@@ -1,4 +1,4 @@
-"""The parts of a report besides its figures: versions, plugins, papers, warnings, a playground."""
+"""The parts of a report other than figures: versions, plugins, papers, warnings, playground."""
 
 from __future__ import annotations
 
@@ -14,18 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, explain
-from corelm.runs import (
-    END,
-    Offer,
-    Parameterized,
-    Strategy,
-    built_in,
-    machine,
-    parts,
-    registry,
-    temperature_of,
-)
-from corelm.runs import source_of as source_of_docstring
+from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm_report.document.figures import FIGURES, MEAN
 from corelm_report.document.header import (
@@ -50,9 +39,9 @@ if TYPE_CHECKING:
     from corelm_report.plan.plan import NamedModel, Plan
 
 FEW = 30
-"""The number of positions below which a report warns that its figures say little."""
+"""With fewer positions than this, a report warns that its figures are uncertain."""
 SAMPLED = 1000
-"""The number of tokens by which two vocabularies are compared."""
+"""The number of tokens to compare in two vocabularies."""
 INTERVALS = (
     "95 %: Student's t over independent units, from the figure without each of them in turn "
     "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
@@ -97,7 +86,7 @@ def header(
         contexts: the contexts of the samplers.
         entries: the entries of the samplers.
     """
-    here = machine()
+    here = machine.facts()
     return Header(
         corelm=version("corelm"),
         python=here["python"],
@@ -130,7 +119,7 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(type(offer.value)),
+                source=plugins.source_of(type(offer.value)),
             )
             for offer in plan.metrics
         ],
@@ -153,7 +142,7 @@ def warnings(
     entries: Iterable[Entry],
     of_one_text: Iterable[str],
 ) -> Iterator[str]:
-    """Yield the reasons why the figures prove less than they seem to.
+    """Yield warnings about figures that prove less than they seem to.
 
     Args:
         plan: the plan of the report.
@@ -167,7 +156,7 @@ def warnings(
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
         )
-    # The number of units follows from the design alone: prompts, seeds and samples.
+    # The number of units follows from the design: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(Inference.of_design(texts, clusters=plan.cluster_of)) < FEWEST:
         yield (
@@ -196,7 +185,7 @@ def warnings(
 
 
 def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
-    """Return True if two models have the same tokens, by a sample of them.
+    """Return True if a sample of two models' tokens is equal.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -212,7 +201,7 @@ def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
     return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
 
 
-def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:
+def undefined(entries: Iterable[Entry], metrics: Iterable[plugins.Offer]) -> Iterator[str]:
     """Yield a sentence for each metric of a plugin that could not be measured for some entries."""
     measured = [entry for entry in entries if not entry.error and entry.generated_texts]
     for name in (offer.full_name for offer in metrics):
@@ -233,13 +222,13 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[st
 def failed_plugins() -> list[FailedPlugin]:
     """Return the installed plugins that could not be loaded, each with the reason."""
     # Plugins load on demand: only loading them all shows which ones fail.
-    registry().load_all()
-    failures = registry().failures.items()
+    plugins.registry().load_all()
+    failures = plugins.registry().failures.items()
     return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
 
 
 def citations(entries: Iterable[Entry]) -> list[Citation]:
-    """Return the papers of the figures that some entries have, and of the intervals."""
+    """Return the papers of the measured figures and of the intervals."""
     measured = {each.figure for entry in entries if not entry.error for each in estimates(entry)}
     by_function: dict[str, list[str]] = {}
     for figure in FIGURES:
@@ -249,19 +238,19 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
     found = [
         Citation(
             of=[name for name in names if name in measured],
-            source=source_of_docstring(resolve_name(function)),
+            source=plugins.source_of(resolve_name(function)),
         )
         for function, names in by_function.items()
     ]
     found += [
-        Citation(of=[name], source=source_of_docstring(function))
+        Citation(of=[name], source=plugins.source_of(function))
         for function, name in PAPERS_OF_INTERVALS.items()
     ]
     return [each for each in found if each.of and each.source and measured]
 
 
 def described(strategy: Strategy) -> SamplerEntry:
-    """Return the entry of a strategy without figures; a chain has the parameters of each stage."""
+    """Return a strategy's entry without figures; a chain has the parameters of each stage."""
     stages = [_stage(stage) for stage in strategy.stages]
     alone = stages[0] if len(stages) == 1 else None
     return SamplerEntry(
@@ -275,7 +264,7 @@ def described(strategy: Strategy) -> SamplerEntry:
 
 
 def name_of(strategy: Strategy) -> str:
-    """Return the registered name; for a chain, the names of its stages with bars between."""
+    """Return the registered name; for a chain, the names of its stages joined by bars."""
     return " | ".join(stage.name for stage in strategy.stages)
 
 
@@ -302,18 +291,18 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
-    """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
-    sources = [source_of_docstring(type(part)) for part in parts(thing)]
+    """Return the sources in the docstrings of a strategy and of its nested samplers."""
+    sources = [plugins.source_of(type(part)) for part in plugins.parts(thing)]
     return list(dict.fromkeys(filter(None, sources)))
 
 
-def parameters(thing: Parameterized) -> Parameters:
+def parameters(thing: params.Parameterized) -> Parameters:
     """Return the parameters by name, with values that JSON can hold."""
     return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it; a value that JSON lacks, such as infinity, as text."""
+    """Convert a value for JSON; one that JSON lacks, such as infinity, becomes text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -338,14 +327,14 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
         >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
         ([' cat', ' dog'], 11)
     """
-    explanation = explain(model, prompt, built_in("stochastic"))
+    explanation = explain(model, prompt, expressions.built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
-    # Shifted so that the first is 0: float32 has no digits to spare for a common offset.
+    # Shifted so that the first is 0, as a common offset would cost float32 digits.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [
-        END if token in ends else explanation.text_of(token)
+        prompting.END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")

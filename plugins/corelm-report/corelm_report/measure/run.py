@@ -1,4 +1,4 @@
-"""The run of a report: its units of work, one after the other, and the document they make."""
+"""Run the units of work of a report, and assemble its document from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.runs import Endings, Executor, Strategy, Texts, batches, never_drawn
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, scaling
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figures import HUMAN
 from corelm_report.measure import on_contexts
@@ -33,6 +33,7 @@ from corelm_report.measure.human import (
     written,
 )
 from corelm_report.measure.journal import Journal
+from corelm_report.measure.matched_error import with_match_error
 from corelm_report.measure.on_contexts import curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import header, name_of, try_it, warnings
@@ -65,9 +66,9 @@ from corelm_report.plan.plan import Plan
 from corelm_report.plan.targets import Target
 
 UNIT = 16
-"""The number of texts in a unit of work on the same contexts."""
+"""The number of texts in a unit of work on the contexts."""
 SCORER = 1
-"""The number of the second scorer among the models of an executor."""
+"""The index of the second scorer in the executor's models."""
 
 
 class ReportRun:
@@ -81,7 +82,7 @@ class ReportRun:
     """
 
     def __init__(
-        self, plan: Plan, executor: Executor, journal: Journal, progress: Progress
+        self, plan: Plan, executor: scaling.Executor, journal: Journal, progress: Progress
     ) -> None:
         self._plan = plan
         self._stages = Stages(executor, journal, progress)
@@ -103,8 +104,8 @@ class ReportRun:
         if texts.source == HUMAN:
             scorer = plan.scorer.model if plan.scorer else plan.model
             self._human_texts = HumanTexts(written(plan, texts), scorer)
-        # Human text is measured whole, because the human entry compares with as many texts as the
-        # samplers write; the samplers are compared on the first `contexts` of them.
+        # All human texts are measured, as the human entry needs as many texts as the samplers
+        # write; the samplers are compared only on the first `contexts` of them.
         contexts = texts.some(range(min(plan.contexts, len(texts.texts))))
         human = self._human(texts, len(contexts.texts))
         if plan.against == HUMAN and human is None:
@@ -128,7 +129,9 @@ class ReportRun:
         measured = self._measurements(found["samplers"], drawn, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
-        return self._assembled(contexts, human, measured, entries, curve(found["curve"], at))
+        of_temperature = curve(found["curve"], at)
+        with_match_error(entries, measured, of_temperature)
+        return self._assembled(contexts, human, measured, entries, of_temperature)
 
     def _assembled(
         self,
@@ -140,11 +143,11 @@ class ReportRun:
     ) -> Document:
         """Return the document of these entries, with everything that follows from them."""
         plan, vocabulary = self._plan, self._plan.model.vocabulary
-        # Matching has found the parameters, so the names are final only here.
+        # The names are final only here, after matching.
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
-        drawable = len(vocabulary) - len(never_drawn(vocabulary))
+        drawable = len(vocabulary) - len(prompting.never_drawn(vocabulary))
         near = closest(measured, human, self._people)
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
@@ -168,7 +171,7 @@ class ReportRun:
         """Return the contexts of the samplers, followed by further human texts if there are any."""
         s = self._plan
         if s.human is None:
-            # Rounded up, so that every prompt has the same number of contexts.
+            # Rounded up, so that all prompts have the same number of contexts.
             each = min(s.n, -(-s.contexts // len(s.prompts)))
             unit = DrawContexts(s.prompts, each, s.length, s.seeds[0])
             found = self._stages.result(unit)
@@ -189,7 +192,7 @@ class ReportRun:
         return Inference.of_design(samples, clusters=clusters, anytime=self._plan.anytime)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
-        """Return the human entry, from human texts or else from the manifest of the model."""
+        """Return the human entry, from human texts or otherwise from the model's manifest."""
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
@@ -202,7 +205,7 @@ class ReportRun:
         return scores
 
     def _target_values(self, human: HumanEntry | None, matchers: Matchers) -> dict[Target, float]:
-        """Return the value of each target; "human" is converted to these contexts."""
+        """Return the value of each target; "human" is scaled to these contexts."""
         return {
             target: self._human_value(human, matchers) if target.value is None else target.value
             for target in self._plan.match
@@ -225,7 +228,8 @@ class ReportRun:
             if open_ is not None and target is not None:
                 entry.target = self._targets[target]
                 entries.append(entry)
-                # Human surprisal is known of words that can be drawn: compare at their positions.
+                # Human surprisal covers only words that can be drawn, so compare at their
+                # positions.
                 of_words = target.value is None and self._plan.human is not None
                 units.append(Match(open_, target.figure, entry.target, matchers, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
@@ -234,9 +238,9 @@ class ReportRun:
             entry.sampler = read_sampler(found["value"]) if found else entry.sampler
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
-        """Return the result of `on_contexts.measure`, with one of its `samplers` for every entry.
+        """Return the result of `on_contexts.measure`, with an item of `samplers` for every entry.
 
-        A decoder has none: its next token depends on its search so far.
+        A decoder's item is empty: its next token depends on the search so far.
         """
         entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
         found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
@@ -262,10 +266,10 @@ class ReportRun:
         )
 
     def _generated_texts(self) -> list[list[TextRecord]]:
-        """Return the texts of each entry; none for a sampler that has failed."""
+        """Return the texts of each entry; an empty list for a sampler that has failed."""
         s = self._plan
         parts = [[*self._parts(entry)] for entry in self._entries]
-        # Lazy: a sampler that fails in one unit gets no further one.
+        # Lazy, so that a sampler that fails in one unit gets no further one.
         units = (
             DrawTexts(at, number, part, self._is_counted and len(part[0][1]) == 1)
             for at, entry in enumerate(self._entries)
@@ -283,13 +287,13 @@ class ReportRun:
 
     @property
     def _is_counted(self) -> bool:
-        """True if the calls of the model are counted, for some texts: next to a decoder."""
+        """True if model calls are counted for some texts, as in comparisons with a decoder."""
         return any(entry.candidate.decoder for entry in self._entries)
 
     def _parts(self, entry: OpenEntry) -> Iterator[Part]:
-        """Yield the texts of an entry in the parts that are drawn together, seed by seed."""
+        """Yield parts of an entry's texts to draw together, seed by seed."""
         s = self._plan
-        # A decoder that draws nothing at random writes one text for each prompt, with any seed.
+        # A deterministic decoder writes one text per prompt, whatever the seed.
         seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
         for seed in seeds:
             texts = Texts("", entry.strategy, s.length, n, seed, Endings())
@@ -327,7 +331,7 @@ class ReportRun:
         units = [
             ScoreTexts(stage, entry, some.start, tuple((t["prompt"], t["text"]) for t in part))
             for entry, drawn in enumerate(texts)
-            for some in batches(len(drawn))
+            for some in ContinuousBatch.batches(len(drawn))
             if (part := drawn[some.start : some.stop])
         ]
         for unit, scores in self._stages.results(stage, units, len(units), SCORER):

@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import has_token_bytes, texts_after
-from corelm.filters import likeliest_tokens
-from corelm.runs import (
-    END,
-    FinishReason,
-    model_surprisals,
-    nan_if_impossible,
-    prompt_and_text,
-    rank,
-    teacher_forced,
-)
+from corelm.filters import likeliest_tokens, rank
+from corelm.runs import ModelLogits, divergences, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
@@ -37,7 +29,7 @@ class TextRecord(TypedDict):
     """One text and its measurements; surprisals and entropies in nats, one for each token drawn.
 
     Keys:
-        prompt: its beginning.
+        prompt: its prompt.
         seed: the random seed; 0 for a human text.
         sample: its index; its random numbers depend on the seed and the index alone.
         text: the text after the prompt.
@@ -45,7 +37,7 @@ class TextRecord(TypedDict):
         end: the id of the end token if one was drawn.
         finish_reason: why it ended, `end` or `length`.
         unknown: the number of [UNK] tokens.
-        bytes: the bytes that the tokens with a surprisal add to the text, in UTF-8.
+        bytes: the number of UTF-8 bytes that the tokens with a surprisal add to the text.
         words: the text that each token drawn added; none for the end token.
         surprisal: under the model's own distribution.
         sampler_surprisal: under the distribution drawn from.
@@ -63,7 +55,7 @@ class TextRecord(TypedDict):
     text: str
     tokens: list[int]
     end: int | None
-    finish_reason: FinishReason
+    finish_reason: str
     unknown: int
     bytes: int
     words: list[str]
@@ -78,13 +70,13 @@ class TextRecord(TypedDict):
 
 
 def without_details(record: TextRecord) -> TextRecord:
-    """Return the record of a text that the report does not show, in a fraction of the memory.
+    """Return a record without details, for a text that isn't shown: a fraction of the memory.
 
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [record] = draw(ToyModel(), texts, [0])
         >>> without_details(record)["words"], without_details(record)["entropy"]
         ([], array('d', [0.0, 0.0, 0.0]))
@@ -101,7 +93,7 @@ def without_end(
 ) -> Sequence[float]:
     """Return the values of a text's tokens without the value of its end.
 
-    Human text has no end token, so figures that compare with it count none.
+    Human text has no end token, so figures that compare with it leave it out.
     """
     values = record[name]
     return values if record["end"] is None else values[:-1]
@@ -132,7 +124,7 @@ def details(
     logits = step.model_logits[row]
     p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
-        "token": END if drawn.token in vocabulary.ends else drawn.text,
+        "token": prompting.END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
@@ -147,12 +139,12 @@ def _likeliest(logits: Array) -> list[int]:
 
 
 DIGITS = 7
-"""Significant digits of the numbers of a token; the model's logits have no more."""
+"""The significant digits of a token's numbers; the model's logits have no more."""
 IN_NATS = ("surprisal", "sampler_surprisal", "entropy", "model_entropy")
 
 
 FiguresOfText = Callable[[int], dict[str, float | None]]
-"""From the index of a text to its figures."""
+"""A function from the index of a text to its figures."""
 
 
 def kept_texts(
@@ -171,8 +163,8 @@ def kept_texts(
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=3, n=1, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
         >>> [text] = kept_texts(draw(ToyModel(), texts, [0]), lambda at: {})
         >>> text.tokens[0]["token"], text.tokens[0]["rank"], text.tokens[0]["q"]
         (' cat', 1, 1.0)
@@ -207,7 +199,7 @@ def is_kept(record: TextRecord, seed: int, count: int | None) -> bool:
 
 
 def _by_token(record: TextRecord) -> dict[str, list[Any]]:
-    """Return one list for each figure: a dict for each token would be ten times as long."""
+    """Return a list for each figure; a dict for each token would be ten times as long."""
     end = [] if record["end"] is None else [record["end"]]
     columns: dict[str, list[Any]] = {"token": [*record["tokens"], *end], "text": record["words"]}
     return columns | {name: _rounded(record[name]) for name in IN_NATS}  # type: ignore[literal-required]
@@ -220,7 +212,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
 def ratios(
     records: Sequence[TextRecord], human_band: Band | None, scores: Sequence[Score]
 ) -> dict[str, Sums]:
-    """Return the figures of texts that are ratios of two sums over them, as the sums.
+    """Return the sums for figures that are ratios of two sums over texts.
 
     Args:
         records: the records of the texts.
@@ -243,7 +235,7 @@ def ratios(
 
 
 def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
-    """Return the sums of a value per text or token, over the texts that have it."""
+    """Return the sums for the mean of a value per text or token, over the texts that have it."""
     values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
     known = [value is not None for value in values]
     return (
@@ -257,7 +249,7 @@ class Score(TypedDict):
 
     Keys:
         nats: the sum of the surprisals of its tokens.
-        tokens: their number, without tokens that the model cannot draw.
+        tokens: the number of tokens, without those that the model cannot draw.
         bytes: the bytes that these tokens add to the text, in UTF-8.
     """
 
@@ -274,7 +266,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         texts: for each text its prompt, which is read but not scored, and the text.
 
     Raises:
-        ModelOutputError: the model returned logits that are no distribution.
+        ModelOutputError: the model's logits are not a distribution.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -283,12 +275,12 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [teacher_forcing.prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
     nats = [np.full(len(own), np.nan) for _, own in pairs]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forced(model, ids, lengths):
-        # A token that the scorer cannot draw would cost infinitely much: it is left out.
-        surprisals = nan_if_impossible(model_surprisals(some.logits, some.tokens))
+    for some in teacher_forcing.teacher_forced(model, ids, lengths):
+        # Leave out a token that the scorer can't draw, as its surprisal is infinite.
+        surprisals = divergences.nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):
             nats[i][some.place] = value
     return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]
@@ -297,7 +289,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
 def _score(
     vocabulary: Vocabulary, before: list[int], own: list[int], nats: NDArray[np.float64]
 ) -> Score:
-    """Return the score of a text with these surprisals; nan for a token that cannot be drawn."""
+    """Return a text's score from its tokens' surprisals, nan for tokens that can't be drawn."""
     known = ~np.isnan(nats)
     kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
     size = count_bytes(vocabulary, before, kept) if own else 0
@@ -305,7 +297,7 @@ def _score(
 
 
 def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:
-    """Return the number of bytes in UTF-8 that ids add to the text of the ids before them.
+    """Return the number of UTF-8 bytes that ids add to the text of preceding ids.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -313,24 +305,24 @@ def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int
         >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
         8
     """
-    if has_token_bytes(vocabulary):  # a token may be a part of a character
+    if has_token_bytes(vocabulary):  # a token may end inside a character
         return sum(len(vocabulary.token_bytes(token)) for token in ids)
     prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
     return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))
 
 
 def bits_per_byte(nats: Sequence[float], sizes: Sequence[int]) -> Sums:
-    """Return the sums of bits per byte over texts.
+    """Return the sums for bits per byte.
 
     Args:
         nats: (texts,) the sum of the surprisals of each text.
-        sizes: (texts,) its bytes.
+        sizes: (texts,) the number of bytes of each text.
     """
     return [each / math.log(2) for each in nats], list(sizes)
 
 
 def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
-    """Return the figures of texts under the second scorer, as sums.
+    """Return the sums for the figures under the second scorer.
 
     Example:
         >>> scorer_sums([{"nats": 6.0, "tokens": 2, "bytes": 8}])["scorer_surprisal"]

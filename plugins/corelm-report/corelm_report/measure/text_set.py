@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
-from corelm.runs import Offer
+from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
 from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
@@ -31,7 +31,7 @@ SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "
 
 
 class WholeSet:
-    """The figures of the texts of one seed, as a whole set.
+    """The figures of one seed's texts as a set.
 
     Args:
         tokens, written: the texts.
@@ -42,10 +42,10 @@ class WholeSet:
 
     Attributes:
         values: the figures of `metrics.of_set`, and the metrics of plugins.
-        left_out: for a jackknife, the figures that are not means, without each unit.
+        left_out: the figures that are not means, without each unit in turn, for a jackknife.
         failures: the metrics that failed, with the reason.
-        noise: the variances of metrics of plugins that their own random numbers cause.
-        sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
+        noise: the variances of plugin metrics due to their own random numbers.
+        sharing: the number of texts that share one of self-BLEU's longest n-grams.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class WholeSet:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        offered: Sequence[Offer],
+        offered: Sequence[plugins.Offer],
         human: plugin_metrics.HumanTexts | None,
         inference: Inference,
     ) -> None:
@@ -102,8 +102,8 @@ class TextSet:
     Example:
         >>> from corelm_report.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Texts, strategy
-        >>> texts = Texts("the", strategy("greedy"), length=9, n=2, seed=1, endings=Endings())
+        >>> from corelm.runs import Endings, Strategy, Texts
+        >>> texts = Texts("the", Strategy.of("greedy"), length=9, n=2, seed=1, endings=Endings())
         >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
         >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)
@@ -113,7 +113,7 @@ class TextSet:
         self,
         records: Sequence[TextRecord],
         human_band: Band | None = None,
-        offered: Sequence[Offer] = (),
+        offered: Sequence[plugins.Offer] = (),
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
         set_size: int | None = None,
@@ -135,7 +135,7 @@ class TextSet:
         self.inference = self._inference(range(len(records)))
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
-        # Several seeds are sets already; one set that is too large is cut into random subsets.
+        # Each seed is a set; a single set that is too large is cut into random subsets.
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
             WholeSet(
@@ -158,8 +158,8 @@ class TextSet:
             else _mean(self._of_sets(name) if enough else [None])
             for name in self._sets[0].values
         }
-        # Figures of a whole set are not means: leaving out one unit at a time shows how much they
-        # vary.
+        # Figures of a whole set aren't means; their variation shows by leaving out one unit at a
+        # time.
         self._per_text: dict[str, Sums] = {
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
@@ -169,7 +169,7 @@ class TextSet:
 
     @property
     def figures_of_sets(self) -> Collection[str]:
-        """The figures that depend on the number of texts: they compare at an equal one only."""
+        """The figures that depend on the number of texts, and compare only at an equal number."""
         return self._sets[0].left_out.keys()
 
     def _indices(self) -> list[NDArray[np.intp]]:
@@ -221,18 +221,18 @@ class TextSet:
         return self._known(found.interval(scale=scale_of(name, limits), limits=limits))
 
     def _is_decided(self, name: str) -> bool:
-        """Return False for self-BLEU if its smoothing decides it more than the texts do."""
+        """Return False for self-BLEU if it depends more on its smoothing than on the texts."""
         sharing = sum(each.sharing for each in self._sets)
-        # Random subsets hold each text several times.
+        # Random subsets contain each text several times.
         held = len(self._sets) * self.set_size
         return name != SELF_BLEU or sharing * len(self.records) >= FEWEST * held
 
     def _noise(self, name: str) -> float:
-        """Return the variance of a figure that random numbers of its own cause."""
+        """Return the variance of a figure due to its own random numbers."""
         return math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
 
     def _of_sets(self, name: str) -> list[float | None]:
-        """Return a figure of a set for the texts of each seed."""
+        """Return a set figure for each seed's texts."""
         return [each.values[name] for each in self._sets]
 
     def of_text(self, at: int) -> dict[str, float | None]:
@@ -251,7 +251,7 @@ class TextSet:
         ci95 = {name: self._mean_interval(name, sums) for name, sums in self._means.items()}
         ends, surprisal = ci95[SURPRISAL], means[SURPRISAL]
         ci95[PERPLEXITY] = ends and [perplexity(end) for end in ends]
-        # A share near 0 or 1 needs an interval with a width there.
+        # The score interval has a width even for a share near 0 or 1.
         ci95[LOOPS] = self.loops.ends
         for name in self._sets[0].left_out:
             ci95[name] = self._set_interval(name)
@@ -285,7 +285,7 @@ class TextSet:
 
     @cached_property
     def _own_inference(self) -> Inference:
-        """The units for intervals of these texts alone: copies of a text are one."""
+        """The units for intervals of these texts only, in which copies of a text are one unit."""
         if not self.are_copies:
             return self.inference
         clusters = self._clusters or {}
@@ -302,12 +302,12 @@ class TextSet:
 
     def _known(self, ends: Interval | None) -> Interval | None:
         """Return an interval; None if it has no width although the texts differ."""
-        # Texts that all have 0 repetitions may be followed by one that has some.
+        # Even if no text has repetitions, the next one may have some.
         alike = ends is not None and ends[0] == ends[1]
         return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
 
     def _by_seed(self) -> dict[str, SeedSpread]:
-        """Return the figures of the texts of each seed, and their standard deviation."""
+        """Return the figures of each seed's texts, and their standard deviation."""
         found = {
             name: [ratio((tops[part], bottoms[part])) for part in self._parts]
             for name, (tops, bottoms) in self.ratios.items()
@@ -321,9 +321,9 @@ class TextSet:
     def differences(self, other: TextSet) -> dict[str, Difference]:
         """Return each figure minus the figure of a second set, with its interval and p-value.
 
-        Sets whose units have the same names are paired: their texts share a prompt, or a prompt
-        and random numbers. Others, as a decoder's that writes one text, are independent. Figures of
-        a whole set are compared at an equal number of texts only.
+        Sets whose units have the same names are paired: their texts share a prompt, or a prompt and
+        random numbers. Other sets, such as those of a deterministic decoder, are independent.
+        Figures of a whole set are compared at an equal number of texts only.
         """
         names = [*self.ratios, *self.of_set]
         if self.set_size != other.set_size:
@@ -341,15 +341,15 @@ class TextSet:
         if own is None or their is None:
             return Difference(value=None, ci95=None)
         if name == LOOPS:
-            # Where no text loops, no text differs: combine the score intervals.
+            # If no text loops, no pair differs, so combine the score intervals.
             return self.difference_of_loops(other.loops)
         found = own - their
         decided = self._is_decided(name) and other._is_decided(name)
-        # Pairs of texts that all differ by the same say nothing about the next pair, unless the
-        # samplers write the same texts each time.
+        # Pairs that all differ by the same amount say nothing about the next pair, unless the
+        # samplers always write the same texts.
         fixed = self.are_copies and other.are_copies
         decided = decided and (found.variance > 0 or fixed)
-        # Human texts are a sample of their own unless they continue the same prompts.
+        # Human texts are an independent sample unless they continue the same prompts.
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
         scale = of_difference(scale_of(name, self._limits.get(name)))
@@ -364,30 +364,30 @@ class TextSet:
         )
 
     def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
-        """Return the variance of a mean, or of its paired difference, between and within prompts.
+        """Return a mean's variance, or its paired difference's, between and within prompts.
 
-        None if it is no mean, or if each prompt has one text.
+        None if the figure isn't a mean, or if each prompt has one text.
         """
         if name not in self._means:
             return None
         return self.inference.parts(self._less(other, name) if other else self._means[name])
 
     def _less(self, other: TextSet, name: str) -> Sums:
-        """Return the paired differences of a mean over texts; no text if they are not paired."""
+        """Return the sums of paired differences of a mean over texts; empty without pairs."""
         (tops, bottoms), (others, below) = self._means[name], other._means[name]
         if self._samples() != other._samples() or not sum(bottoms) or not sum(below):
             return [], []
         n, first, second = len(tops), sum(bottoms), sum(below)
         means = sum(tops) / first, sum(others) / second
         pairs = zip(tops, bottoms, others, below, strict=True)
-        # Of each text, the deviation of its figure from the mean, to first order.
+        # Each text's deviation from the mean, to first order.
         moved = [
             n * ((a - means[0] * b) / first - (c - means[1] * d) / second) for a, b, c, d in pairs
         ]
         return moved, [1.0] * n
 
     def difference_of_loops(self, other: KnownByInterval) -> Difference:
-        """Return the share of looping texts minus one that has its own score interval."""
+        """Return the share of looping texts minus another share, from their score intervals."""
         found = self.loops - other
         return Difference(value=found.value, ci95=found.ends, p=found.p_value(), units=found.units)
 
@@ -401,7 +401,7 @@ class TextSet:
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:
-    """Return the place of the texts of each seed; one place if there are no texts."""
+    """Return the slice of each seed's texts; a single slice if there are no texts."""
     starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
     return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
 

@@ -1,6 +1,6 @@
 """The units of work of a report, the entries that take their results, and its stages.
 
-An executor does the units, on any number of workers; a journal remembers the finished ones.
+An executor runs the units on any number of workers; a journal stores the finished ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from corelm import LanguageModel, Sampler
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.runs import Executor, Strategy, Texts, Unit, batches, plugin_errors
+from corelm.runs import ContinuousBatch, Strategy, Texts, plugins, scaling
 from corelm_report.document.content import Failure, MatchedTo, SamplerEntry
 from corelm_report.measure import generated_texts, on_contexts
 from corelm_report.measure.contexts import Contexts, model_contexts
@@ -38,14 +38,14 @@ class DrawContexts:
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         prompts, each = len(self.prompts), self.each
         by_prompt = model_contexts(model, self.prompts, each, self.length, self.seed)
-        # The first sample of every prompt, then the second: no prompt is left out.
+        # The first sample of every prompt, then the second, so that no prompt is left out.
         return asdict(by_prompt.some([p * each + i for i in range(each) for p in range(prompts)]))
 
 
 class Matchers:
-    """The matcher of some contexts, made once for all units that share this value.
+    """A matcher for contexts, created once for all units that share this object.
 
-    A pickled copy makes its own.
+    A pickled copy creates its own.
 
     Args:
         contexts: all positions of the report.
@@ -60,8 +60,8 @@ class Matchers:
         self._made = self._made or Matcher(model, self._contexts)
         return self._made
 
-    # The matcher may hold the model's logits at every position: too much to send, so a worker
-    # makes its own.
+    # The matcher may hold the model's logits at every position, which are too large to send, so
+    # each worker creates its own.
     def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
         return Matchers, (self._contexts,)
 
@@ -79,7 +79,7 @@ class ModelEntropy:
 
 @dataclass(frozen=True)
 class Match:
-    """Find the parameter that an expression leaves open; the result is a sampler's expression."""
+    """Match the parameter that an expression leaves open; the result is a complete expression."""
 
     expression: str
     figure: str
@@ -137,15 +137,17 @@ def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Pa
     Args:
         texts: the texts of any prompt.
         prompts: the prompts.
-        counted: decode each prompt by itself, and its first text alone, so that the calls of the
-            model for one text can be counted.
+        counted: True to decode each prompt by itself, and its first text alone, so that the model's
+            calls for that text can be counted.
     """
     if not counted:
         yield from map(tuple, texts.batches(prompts, independent=True))
         return
     for index, prompt in enumerate(prompts):
         of_prompt = replace(texts, prompt=prompt, prompt_index=index)
-        others = (range(some.start + 1, some.stop + 1) for some in batches(texts.n - 1))
+        others = (
+            range(some.start + 1, some.stop + 1) for some in ContinuousBatch.batches(texts.n - 1)
+        )
         for samples in chain([range(1)], others):
             yield ((of_prompt, samples),)
 
@@ -155,10 +157,10 @@ class DrawTexts:
     """Draw some of the texts of one sampler or decoder.
 
     Attributes:
-        entry: the number of the sampler.
-        number: the number of the unit among the units of the sampler.
+        entry: the index of the sampler.
+        number: the index of the unit among the sampler's units.
         parts: the texts to draw.
-        counted: count the calls of the model for the one text.
+        counted: True to count the calls of the model for the single text.
     """
 
     entry: int
@@ -172,9 +174,9 @@ class DrawTexts:
         return f"generated texts {self.entry} {self.number}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
-        # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
+        # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
-        guarded = plugin_errors if has_decoder else nullcontext
+        guarded = plugins.plugin_errors if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
             with guarded():
@@ -198,7 +200,7 @@ class ScoreTexts:
 
     Attributes:
         stage: the stage of the report.
-        entry: the number of their entry.
+        entry: the index of their entry.
         first: the index of the first text.
         texts: the prompt of each text, and the text.
     """
@@ -231,7 +233,7 @@ Result = dict[str, Any]
 
 @dataclass
 class OpenEntry:
-    """One sampler during the run, until it fails."""
+    """A sampler's entry during the run."""
 
     candidate: Candidate
     sampler: Sampler
@@ -250,12 +252,12 @@ class OpenEntry:
 
     @property
     def writes_one_text(self) -> bool:
-        """True for a decoder that draws nothing at random: it has one text for each prompt."""
+        """True for a deterministic decoder, which writes one text per prompt."""
         decoder = self.candidate.decoder
         return decoder is not None and decoder.is_deterministic
 
     def described(self) -> SamplerEntry:
-        """Return its entry without figures; with an open parameter, as the user wrote it."""
+        """Return its entry without figures; an open parameter is shown as the user wrote it."""
         candidate, found = self.candidate, described(self.strategy)
         found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
         if candidate.open is not None and self.sampler is candidate.sampler:
@@ -263,7 +265,7 @@ class OpenEntry:
         return found
 
     def _match(self) -> MatchedTo | None:
-        """Return what its open parameter was matched to."""
+        """Return the target that its open parameter was matched to, or None."""
         open_, asked = self.candidate.open, self.candidate.target
         if open_ is None or asked is None or self.target is None:
             return None
@@ -277,8 +279,8 @@ class OpenEntry:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage, the number of its units that are finished, and the number of all."""
-AnyUnit = TypeVar("AnyUnit", bound=Unit)
+"""A function that is called with a stage, its finished units and its total of units."""
+AnyUnit = TypeVar("AnyUnit", bound=scaling.Unit)
 
 
 class Stages:
@@ -290,7 +292,7 @@ class Stages:
         progress: called at every unit.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, progress: Progress) -> None:
+    def __init__(self, executor: scaling.Executor, journal: Journal, progress: Progress) -> None:
         self._executor, self._journal, self.progress = executor, journal, progress
 
     def results(
@@ -300,17 +302,17 @@ class Stages:
         total: int,
         model: int = 0,
     ) -> Iterator[tuple[AnyUnit, Any]]:
-        """Yield units with their results, in order; units in the journal are not done again.
+        """Yield units with their results, in order; run only units that aren't in the journal.
 
-        Units are taken one by one, so a unit may be left out because of the results before it.
+        Units are taken one by one, so the caller may skip units because of earlier results.
 
         Args:
             stage: the name of the stage.
             units: the units.
-            total: their number.
-            model: the number of their model among the models of the executor.
+            total: the number of units.
+            model: the index of their model in the executor's models.
         """
-        # Results arrive in any order; callers get them in the order of the units, so that a report
+        # Results arrive in any order, but are yielded in the order of the units, so that a report
         # is the same on any number of workers.
         order: deque[AnyUnit] = deque()
         results: dict[str, Any] = {}
@@ -338,6 +340,6 @@ class Stages:
         self.progress(stage, total, total)
         yield from in_order()
 
-    def result(self, unit: Unit) -> Any:
+    def result(self, unit: scaling.Unit) -> Any:
         """Return the result of a unit that is a stage of its own."""
         return next(self.results(unit.name, [unit], 1))[1]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.errors import UsageError
-from corelm.runs import did_you_mean, shown
+from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.figures import GENERATED, names
 from corelm_report.document.lookup import Estimate, difference, estimate
@@ -57,13 +57,17 @@ class Until:
         found = _FORM.fullmatch(text.strip())
         if found is None or not float(found[2]) > 0:
             raise UsageError(
-                f"cannot read the condition {shown(text)}; write width(FIGURE) < NUMBER, such as "
-                "'width(surprisal) < 0.1' or 'width(surprisal.difference) < 0.1'"
+                f"cannot read the condition {printable.shown(text)}; write "
+                "width(FIGURE) < NUMBER, such as 'width(surprisal) < 0.1' or "
+                "'width(surprisal.difference) < 0.1'"
             )
         figure = found[1].removesuffix(DIFFERENCE)
         if figure not in names():
-            hint = did_you_mean(figure, names()) or f"; the figures are: {', '.join(names())}"
-            raise UsageError(f"{shown(text)} names no figure{hint}")
+            hint = (
+                printable.did_you_mean(figure, names())
+                or f"; the figures are: {', '.join(names())}"
+            )
+            raise UsageError(f"{printable.shown(text)} names no figure{hint}")
         return cls(text.strip(), figure, found[1].endswith(DIFFERENCE), float(found[2]))
 
     def holds(self, document: Document) -> bool:

@@ -1,8 +1,8 @@
-"""Designs of a study, in prompts and texts of each prompt: which one reaches a goal for least.
+"""Find the cheapest design of a study, in prompts and texts per prompt, that reaches a goal.
 
 More texts of the same prompts say more about these prompts, and little more about others. So the
 error of a design follows from two variances of a difference, between prompts and within them, and
-from a third that no design changes, that of the human sample.
+from a third that no design changes, the variance of the human sample.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from corelm_report.metrics.estimates import FEWEST, LEVEL, student
 from corelm_report.metrics.inference import MANY, VarianceParts
 
 LARGEST = 10**6
-"""The number of prompts, or of texts of a prompt, from which a design counts as out of reach."""
+"""The most prompts, or texts per prompt; a design with more counts as out of reach."""
 TEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""The texts of a prompt that are tried."""
+"""The numbers of texts per prompt to try."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Goal:
     power: float | None
 
     def is_reached(self, variance: float, units: int) -> bool:
-        """Return True if a difference with this variance over so many units reaches it.
+        """Return True if a difference with this variance over `units` units reaches the goal.
 
         Source: Lehr 1992, Sixteen S-squared over D-squared, with Student's quantiles.
 
@@ -50,7 +50,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Design:
-    """A number of prompts, and of texts of each sampler for each prompt."""
+    """A number of prompts, and of each sampler's texts per prompt."""
 
     prompts: int
     texts: int
@@ -82,7 +82,7 @@ class Pilot:
 
     @property
     def about_prompts(self) -> bool:
-        """True if its intervals are about prompts like these, not about these prompts."""
+        """True if its intervals are about prompts like these, not only about these prompts."""
         return self.prompts >= MANY
 
     def reaches(self, goal: Goal, design: Design) -> bool:
@@ -97,7 +97,7 @@ class Pilot:
 def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | None:
     """Return the fewest texts with these prompts that reach a goal for all samplers.
 
-    None if no number of texts does: then the prompts differ too much, and only more of them help.
+    None if no number of texts does: the prompts differ too much, and only more prompts help.
 
     Example:
         >>> pilot = Pilot("greedy", VarianceParts(1.0, 4.0), 10)
@@ -111,7 +111,7 @@ def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | 
 def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
     """Return the design with the fewest texts that reaches a goal for all samplers.
 
-    With few prompts the study is about these prompts, and only the number of texts is free.
+    With few prompts the study is about these prompts, and only the number of texts can vary.
 
     Example:
         >>> print(cheapest([Pilot("greedy", VarianceParts(1.0, 4.0), 10)], Goal(0.5, 0.8)))
@@ -124,7 +124,7 @@ def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
 
 
 def _fewest(design: Callable[[int], Design], pilots: Sequence[Pilot], goal: Goal) -> Design | None:
-    """Return the smallest of some designs in rising order that reaches a goal."""
+    """Return the smallest design that reaches a goal, from designs in rising order."""
 
     def reached(number: int) -> bool:
         return all(each.reaches(goal, design(number)) for each in pilots)

@@ -1,7 +1,7 @@
-"""A figure with the influence of each independent unit on it: all that its statements follow from.
+"""A figure with the influence of each independent unit, from which all statements follow.
 
-An interval, a p-value, a difference, a statement about many rows at once: each is computed here,
-from the same numbers, so that none can contradict another.
+Intervals, p-values, differences and simultaneous statements are all computed here from the same
+numbers, so that none can contradict another.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ Interval = list[float]
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 LEVEL = 0.05
-"""The chance that an interval does not hold the truth."""
+"""The probability that an interval misses the truth."""
 FEWEST = 8
-"""The number of independent units below which there is no interval: so few may be unusual."""
+"""With fewer independent units than this there is no interval, as so few may be unusual."""
 ROUNDING = 1e-12
-"""The relative difference below which two sums are the same."""
+"""The largest relative difference of sums that count as equal."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and the influence of each unit of each independent sample that it is from.
+    """A figure, and the influence of each unit of the independent samples behind it.
 
-    Two estimates from the same sample are paired: what their units share cancels in the
-    difference. Those of different samples are independent.
+    Two estimates from the same sample are paired: shared effects of the units cancel in the
+    difference. Estimates from different samples are independent.
 
     Attributes:
         value: the figure.
-        influence: (units,) for each sample, by what names it: how much each unit moves the figure,
-            to first order.
+        influence: for each sample, by its name: (units,) the effect of each unit on the figure, to
+            first order.
         noise: the variance of a further, independent error, whose units are unknown.
         anytime: True if its intervals must hold at every moment of a study that goes on.
 
@@ -80,8 +80,8 @@ class Estimate:
     def of_left_out(cls, sample: Hashable, value: float, left_out: ArrayLike) -> Estimate:
         """Return a figure of a whole set, from the set without each unit (the jackknife).
 
-        Compared with the derivative, a jackknife gives more weight to units that a sum of few
-        units depends on, so that a few unlike clusters do not seem more alike than they are.
+        Compared with the derivative, a jackknife gives more weight to units that dominate a sum, so
+        that a few unlike clusters do not seem more alike than they are.
 
         Source: Tukey 1958, Bias and confidence in not-quite large samples; Bell and McCaffrey
         2002, Bias reduction in standard errors for linear regression with multi-stage samples.
@@ -96,7 +96,7 @@ class Estimate:
         if n == 0 or np.isnan(values).any():
             return cls(value, {sample: np.full(1, np.nan)})
         moved = (n - 1) / n * (values.mean() - values)
-        # Units that differ by rounding alone do not differ.
+        # Differences by rounding don't count.
         moved[np.abs(moved) <= ROUNDING * abs(value)] = 0.0
         return cls(value, {sample: moved})
 
@@ -137,12 +137,12 @@ class Estimate:
 
     @property
     def units(self) -> int | None:
-        """The units of its smallest sample; None if they are unknown."""
+        """The number of units of its smallest sample; None if unknown."""
         return min((len(each) for each in self.influence.values()), default=None)
 
     @property
     def is_decided(self) -> bool:
-        """True if enough units say how much it varies: at least `FEWEST` differ from most others.
+        """True if enough units determine its variance: at least `FEWEST` differ from the majority.
 
         A figure that is 0 in nearly all texts says little about the next text.
         """
@@ -153,7 +153,7 @@ class Estimate:
 
     @property
     def variance(self) -> float:
-        """Its variance over other units of the same kind."""
+        """Its variance over samples of other units of the same kind."""
         return self.noise + math.fsum(map(_variance, self.influence.values()))
 
     @property
@@ -183,16 +183,16 @@ class Estimate:
         scale: Scale = IDENTITY,
         limits: tuple[float, float] | None = None,
     ) -> Interval | None:
-        """Return its interval; None if too few units decide it.
+        """Return its interval; None with too few units.
 
-        It is Student's, symmetric on the figure's scale, and reaches as far as Hall's correction
-        for skewness says where that is further; on a symmetric scale there is no correction.
+        It is Student's interval, symmetric on the figure's scale, extended on a side where Hall's
+        correction for skewness reaches further; a symmetric scale has no correction.
 
         Source: Student 1908, The probable error of a mean; Hall 1992, On the removal of skewness by
         transformation, doi 10.1111/j.2517-6161.1992.tb01876.x.
 
         Args:
-            level: the chance that it holds the truth.
+            level: the probability that it holds the truth.
             scale: the scale of the figure.
             limits: the least and the largest value of the figure.
         """
@@ -203,15 +203,17 @@ class Estimate:
             return [self.value, self.value]
         if self.anytime:
             reach = anytime.reach(self.units or 1, level, self.freedom)
-            return within(self._on_scale(reach * error, scale), limits)
+            return _finite(within(self._on_scale(reach * error, scale), limits))
         if scale.symmetric:
             half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
             return within([self.value - half, self.value + half], limits)
+        # Student's t instead of the bootstrap: where few texts decide a figure, plain percentiles
+        # held the truth in only 91 to 93 % of simulated studies: they take the variance for known.
         reach = student(1 - (1 - level) / 2, self.freedom)
         ends = self._on_scale(reach * error, scale)
         skewed = [self.value - error * _hall_inverse(x, self._skewness) for x in (reach, -reach)]
         low, high = min(ends[0], skewed[0]), max(ends[1], skewed[1])
-        return within([low, high], limits)
+        return _finite(within([low, high], limits))
 
     def _on_scale(self, half: float, scale: Scale) -> Interval:
         inside = scale is not LOGIT or 0 < self.value < 1
@@ -221,9 +223,9 @@ class Estimate:
         return sorted(scale.back(middle + sign * size) for sign in (-1, 1))
 
     def p_value(self, scale: Scale = IDENTITY) -> float | None:
-        """Return the two-sided p-value of its being 0, as `interval` decides it; None without one.
+        """Return the two-sided p-value for a true value of 0, consistent with `interval`, or None.
 
-        It is below 5 % just where the 95 % interval of a difference excludes 0.
+        It is below 5 % exactly if the 95 % interval excludes 0.
         """
         if not self.is_decided:
             return None
@@ -239,7 +241,7 @@ class Estimate:
         return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
 
     def is_above(self, chance: float) -> bool:
-        """Return True if the figure is above 0, but for a chance of this size."""
+        """Return True if the figure is above 0 at this level of significance."""
         p = self.p_value()
         return p is not None and self.value > 0 and p / 2 <= chance
 
@@ -265,25 +267,30 @@ def _units_freedom(influence: Floats) -> float:
 
 
 def _differing(values: Floats) -> int:
-    """Return how many values differ from the value of the majority; all without a majority."""
+    """Return the number of values that differ from the majority's value; all without a majority."""
     most = int(np.unique(values, return_counts=True)[1].max(initial=0))
     n = len(values)
     return n - most if n < 2 * most < 2 * n else n
 
 
 def _hall(t: float, skewness: float) -> float:
-    """Return a studentised error without its skewness, to second order; it grows with `t`."""
+    """Remove the skewness from a studentised error, to second order; monotonic in `t`."""
     return t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
 
 
 def _hall_inverse(x: float, skewness: float) -> float:
-    if abs(skewness) < 1e-6:  # the formula loses its digits
+    if abs(skewness) < 1e-6:  # the formula loses its precision
         return x - skewness * (x**2 / 3 + 1 / 6)
     return 3 / skewness * (float(np.cbrt(1 + skewness * (x - skewness / 6))) - 1)
 
 
+def _finite(ends: Interval | None) -> Interval | None:
+    """Return an interval; None if an end is infinite, as on the scale of the reciprocal."""
+    return ends if ends is not None and all(map(math.isfinite, ends)) else None
+
+
 def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interval | None:
-    """Return the part of an interval that a figure may have; all of it without limits.
+    """Cut an interval at the limits of its figure; unchanged without limits.
 
     Example:
         >>> within([0.9, 1.1], (0.0, 1.0)), within([0.9, 1.1], None)
@@ -296,7 +303,7 @@ def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interva
 
 
 def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
-    """Return intervals that hold all their truths at once, in 95 of 100 reports (Bonferroni).
+    """Return intervals that all hold the truth simultaneously in 95 of 100 reports (Bonferroni).
 
     Example:
         >>> one = Estimate.of_ratio("texts", [1.0, 2.0, 3.0, 4.0] * 4, [1.0] * 16)
@@ -309,7 +316,7 @@ def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values with Holm's correction, which holds the chance of any false finding.
+    """Return p-values with Holm's correction, which bounds the chance of any false finding.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
 
@@ -325,7 +332,8 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 RATE = 0.05
-"""The share of false ones among the differences that are marked, at most, on average."""
+"""The false discovery rate: the largest average share of false ones among the marked
+differences."""
 
 
 def discoveries(values: Iterable[float]) -> float:
@@ -345,13 +353,12 @@ def discoveries(values: Iterable[float]) -> float:
 
 
 def closest_set(settings: Mapping[str, Estimate], target: Estimate) -> list[str]:
-    """Return the settings that may be the closest one: it is among them in 95 % of all studies.
+    """Return the settings among which the closest one is, in 95 % of all studies.
 
-    A setting is left out if a different one is closer beyond chance: the figures differ, and the
-    target is on the other one's side of the middle between them. Both must be significant (Berger
-    1982, Multiparameter hypothesis testing and acceptance sampling). The error of the target is
-    part of the second test. The level of each test is divided by the number of the other settings
-    (Bonferroni).
+    A setting is left out if another one is significantly closer: the figures differ, and the target
+    is on the other's side of their midpoint. Both must be significant (Berger 1982, Multiparameter
+    hypothesis testing and acceptance sampling). The error of the target is part of the second test.
+    The level of each test is divided by the number of the other settings (Bonferroni).
 
     Args:
         settings: the figure of each setting.

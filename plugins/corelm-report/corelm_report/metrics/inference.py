@@ -25,19 +25,19 @@ from corelm_report.metrics.intervals import KnownByInterval, effective_number, s
 from corelm_report.metrics.sums import Sums, ratio
 
 MANY = 8
-"""The number of prompts, or of clusters of them, from which an interval is about others too."""
+"""With at least this number of prompts, or clusters, an interval is about other prompts too."""
 GROUPS = 64
-"""The number of parts of a set that are left out in turn, at most."""
+"""The most parts of a set that are left out in turn."""
 
 Sample = tuple[Hashable, int, int]
 """The prompt, the seed and the sample of a text."""
 GENERATED, HUMAN = "generated", "human"
-"""The sources of texts: those of different sources are independent unless the prompts pair them."""
+"""The sources of texts; texts of different sources are independent unless prompts pair them."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """The independent units of some texts, to which every statement about them refers.
+    """The independent units of texts, on which every statement about the texts is based.
 
     Attributes:
         of: the index of the unit of each text.
@@ -68,7 +68,7 @@ class Inference:
         clusters: Mapping[Any, Hashable] | None = None,
         anytime: bool = False,
     ) -> Inference:
-        """Return the units of texts: their prompts if there are many, or the clusters of these.
+        """Return the units of texts: their prompts, if there are many, or the prompts' clusters.
 
         Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (questions as clusters).
 
@@ -97,7 +97,7 @@ class Inference:
     def of_names(
         cls, names: Iterable[Hashable], prompts: Iterable[Hashable] | None = None
     ) -> Inference:
-        """Return the units of texts, from the name of the unit of each."""
+        """Return the units of texts from the name of each text's unit."""
         of, units = _numbered(names)
         return cls(of, units, _numbered(prompts)[0] if prompts is not None else of)
 
@@ -116,12 +116,12 @@ class Inference:
 
     @cached_property
     def _sample(self) -> Hashable:
-        # A short name: the units of two estimates are compared at every difference.
+        # A short name, as every difference compares the units of two estimates.
         return hash(self.units), len(self.units)
 
     @cached_property
     def groups(self) -> NDArray[np.intp]:
-        """The index of the part of a set to which each text belongs: its unit, or some units."""
+        """The index of each text's part of the set: its unit, or several units."""
         return np.asarray(self.of, np.intp) % GROUPS
 
     @property
@@ -153,7 +153,7 @@ class Inference:
             pairs = zip(*self.by_unit(sums), strict=True)
             ends = anytime.share_interval([top / bottom for top, bottom in pairs if bottom])
             return KnownByInterval(ratio(sums), ends, len(self))
-        # Texts of few prompts are independent, as the interval is about these prompts.
+        # With few prompts the texts are independent, as the interval is about these prompts.
         n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
         value = ratio(sums)
         return KnownByInterval(value, share_interval(value, n), len(self))
@@ -165,7 +165,7 @@ class Inference:
         return replace(Estimate.of_left_out(sample, value, known), anytime=self.anytime)
 
     def by_unit(self, sums: Sums) -> Sums:
-        """Add up the sums of the texts of each unit.
+        """Add up the texts' sums by unit.
 
         Example:
             >>> Inference.of_names("aba").by_unit(([1.0, 2.0, 4.0], [1, 1, 1]))
@@ -192,7 +192,7 @@ class Inference:
         groups = len(sizes)
         if not bottom or n <= groups or groups == 0:
             return None
-        # Of each text, its deviation from the figure, in the unit of the figure.
+        # Each text's deviation from the figure, in the unit of the figure.
         values = (tops - tops.sum() / bottom * bottoms) * n / bottom
         means = np.bincount(numbers, values) / sizes
         within = float(np.sum((values - means[numbers]) ** 2)) / (n - groups)
@@ -216,7 +216,7 @@ class VarianceParts:
     within: float
 
     def of_design(self, prompts: int, texts: int) -> float:
-        """Return the variance of the mean over some prompts with some texts each.
+        """Return the variance of the mean over `prompts` prompts with `texts` texts each.
 
         Example:
             >>> VarianceParts(4.0, 16.0).of_design(8, 4)
@@ -226,7 +226,7 @@ class VarianceParts:
 
 
 def _numbered(names: Iterable[Hashable]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
-    """Return the index of each name among the different ones, and these."""
+    """Return the index of each name among the distinct names, and the distinct names."""
     numbers: dict[Hashable, int] = {}
     of = tuple(numbers.setdefault(name, len(numbers)) for name in names)
     return of, tuple(numbers)

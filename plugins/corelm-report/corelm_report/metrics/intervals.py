@@ -1,6 +1,6 @@
-"""Intervals of shares of texts, and figures that are known by their intervals alone.
+"""Intervals of shares of texts, and figures known only by their intervals.
 
-Every other interval is that of an `Estimate`.
+Every other interval comes from an `Estimate`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LARGEST = 700.0
 def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
     """Return the 95 % interval of a mean over the tokens of independent texts.
 
-    None if fewer than 8 texts have any, or differ from the others, unless all are the same.
+    None if fewer than 8 texts have values, or differ from the others, unless all are equal.
 
     Args:
         sums: (texts,) the sum of the values of each text.
@@ -51,12 +51,12 @@ def of_exponential(surprisal: Estimate) -> Estimate:
 
 
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
-    """Return the number of independent texts that are worth as much as some units for a share.
+    """Return the number of independent texts that would give a share the same precision.
 
-    Texts of one prompt are alike, so many of them say less. Their likeness is itself measured, and
-    by few units if a few prompts have most of the hits, so the number shrinks by the squared ratio
-    of the normal quantile to Student's. At a share of 0 or 1 their likeness is unknown, so the
-    units are counted.
+    Texts of one prompt are similar, so each says less. The similarity is itself estimated, from few
+    units if a few prompts have most of the hits, so the number shrinks by the squared ratio of the
+    normal to Student's quantile. At a share of 0 or 1 the similarity is unknown, so the units are
+    counted.
 
     Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data.
@@ -83,8 +83,8 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
 def share_interval(share: float | None, n: float) -> Interval | None:
     """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
 
-    Up to three texts away from 0 or 1 its inner end is that of Poisson's distribution: one text of
-    eight may well be one of three hundred. None if there is no text.
+    Up to three texts away from 0 or 1, its inner end comes from the Poisson distribution: a share
+    of one text in eight may really be one in three hundred. None if there is no text.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference;
     Brown, Cai and DasGupta 2001, Interval estimation for a binomial proportion,
@@ -111,15 +111,15 @@ POISSON = (0.0, 0.0513, 0.3554, 0.8177)
 
 
 def _least(hits: float) -> float:
-    """Return the least number of hits to expect where up to three were found; more are as found."""
+    """Return the lower limit of the expected hits for up to three hits; more hits unchanged."""
     return float(np.interp(hits, range(len(POISSON)), POISSON)) if hits < len(POISSON) else hits
 
 
 @dataclass(frozen=True)
 class KnownByInterval:
-    """A figure that is known by its interval alone, such as a share or one of an earlier report.
+    """A figure known only by its interval, such as a share or a figure of an earlier report.
 
-    The difference of two is for independent texts.
+    The difference of two assumes independent texts.
 
     Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
     general approach (the method of variance estimates recovery).
@@ -127,7 +127,7 @@ class KnownByInterval:
     Attributes:
         value: the figure; None if it is undefined.
         ends: its 95 % interval; None if it has none.
-        units: the number of independent units behind it, if that is known.
+        units: the number of independent units behind it, if known.
 
     Example:
         >>> apart = KnownByInterval(5.0, [2.0, 8.0], 10) - KnownByInterval(1.0, [-3.0, 5.0])
@@ -150,7 +150,7 @@ class KnownByInterval:
         return KnownByInterval(value, ends, self.units)
 
     def p_value(self) -> float | None:
-        """Return the two-sided p-value of its being 0, below 5 % where the interval excludes 0."""
+        """Return the two-sided p-value for a true 0; below 5 % if the interval excludes 0."""
         if self.value is None or self.ends is None:
             return None
         half = self.value - self.ends[0] if self.value > 0 else self.ends[1] - self.value
@@ -161,12 +161,12 @@ class KnownByInterval:
 
 
 def of_interval(value: float, ends: Interval) -> Estimate:
-    """Return a figure that is known by its interval alone, as if its error were normal."""
+    """Return an estimate from an interval, as if the error were normal."""
     return Estimate(value, noise=((ends[1] - ends[0]) / 2 / NORMAL) ** 2)
 
 
 def sums_of(values: Sequence[float | None]) -> Sums:
-    """Return the sums of the mean over the texts that have a value.
+    """Return the sums for the mean over the texts that have a value.
 
     Example:
         >>> sums_of([2.0, None, 4.0])

@@ -1,4 +1,4 @@
-"""The n-grams of a set of texts, and self-BLEU: how many of them the texts have in common."""
+"""The n-grams of a set of texts, and self-BLEU, which measures how many they share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ids = NDArray[np.int64]
 
 
 def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
-    """Return a number for each n-gram, the same for equal ones, and the index of its text.
+    """Return a number for each n-gram, equal for equal n-grams, and the index of its text.
 
     Example:
         >>> grams, owners = ngrams([[7, 8, 7, 8], [7, 8]], 2)
@@ -25,8 +25,8 @@ def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
     owners = np.repeat(np.arange(len(texts)), lengths)
     words, tokens = np.unique(flat(texts), return_inverse=True)
     grams = tokens
-    # Number the n-grams of each length by the number of the n-gram one shorter and the next token:
-    # the numbers stay below the number of tokens, so that no product overflows.
+    # Number n-grams by the number of the n-gram one shorter and the next token: numbers stay below
+    # the number of tokens, so no product overflows.
     for more in range(1, n):
         pairs = grams[: len(tokens) - more] * len(words) + tokens[more:]
         grams = np.unique(pairs, return_inverse=True)[1]
@@ -89,10 +89,10 @@ def self_bleu_left_out(texts: Texts) -> list[float | None]:
 
 
 def sharing(texts: Texts) -> int:
-    """Return the number of texts with a phrase of four tokens that a different text has too.
+    """Return the number of texts with a phrase of four tokens that another text also has.
 
-    Smoothing alone decides the self-BLEU of all other texts, so a set with few sharing texts says
-    little about the next set.
+    For all other texts, self-BLEU depends only on its smoothing, so a set with few sharing texts
+    says little about the next set.
 
     Example:
         >>> sharing([[3, 4, 5, 6, 7], [9, 3, 4, 5, 6], [3, 4, 5]])
@@ -105,11 +105,11 @@ def sharing(texts: Texts) -> int:
 
 
 def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
-    """Yield the BLEU of each text against all others, and the texts without which it changes.
+    """Yield each text's BLEU against all others, and the texts without which it changes.
 
-    Leaving a text out changes a score only if that text alone holds the largest count of some
-    n-gram, or is the closest in length: of many texts, few. So the third part has the score
-    without each of these, and no pair of texts is compared.
+    Leaving a text out changes a score only if that text alone has the largest count of some n-gram,
+    or is the closest in length, which few texts do. The third part has the score without each of
+    these, so no pairs of texts are compared.
     """
     lengths = np.array([len(text) for text in texts])
     orders = [_Overlap(texts, n) for n in range(1, ORDER + 1)]
@@ -118,7 +118,7 @@ def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
         near = [other for other in nearest[length] if other != i][:2]
         closest, second = near[0], near[-1]
         others = np.unique(np.concatenate([[closest], *(order.holders(i) for order in orders)]))
-        # The last column leaves out none.
+        # The last column is for no text left out.
         found = np.array([order.found(i, others) for order in orders])  # (orders, others + 1)
         possible = np.maximum(length - np.arange(ORDER), 1)[:, None]
         logs = np.log(np.where(found == 0, SMOOTHING, found) / possible)
@@ -135,30 +135,31 @@ def _nearest(lengths: Ids, length: int) -> list[int]:
 
 
 class _Overlap:
-    """The clipped counts of BLEU for one n: n-grams of each text that other texts have too.
+    """BLEU's clipped counts for one n: each text's n-grams that other texts also have.
 
-    BLEU counts an n-gram at most as often as the reference with most of it does. So it is enough
-    to know, for each n-gram, the text that has most of it and the one that comes second.
+    BLEU counts an n-gram at most as often as it occurs in the reference with the most occurrences.
+    So for each n-gram, the texts with the largest and second largest counts are enough.
     """
 
     def __init__(self, texts: Texts, n: int) -> None:
         grams, owners = ngrams(texts, n)
         pairs, counts = np.unique(grams * len(texts) + owners, return_counts=True)
         grams, owners = np.divmod(pairs, max(len(texts), 1))
-        order = np.lexsort((-counts, grams))  # by n-gram, the text with most of it first
+        # Sorted by n-gram, the text with the largest count first.
+        order = np.lexsort((-counts, grams))
         grams, owners, counts = grams[order], owners[order], counts[order]
         first = np.searchsorted(grams, grams)
         rank = np.arange(len(grams)) - first
         best, next_best = first + (rank == 0), first + 1 + (rank <= 1)  # among the other texts
 
         def clipped(at: Ids) -> Ids:
-            """Return the counts, clipped to a different text with the same n-gram, or else 0."""
+            """Return the counts, clipped to another text's count of the n-gram, or 0."""
             at_most = np.append(counts, 0)[np.minimum(at, len(counts))]
             same = np.append(grams, -1)[np.minimum(at, len(grams))] == grams
             return np.minimum(counts, np.where(same, at_most, 0))
 
-        # Leaving a text out matters only where it is the one with most of an n-gram: then the
-        # second one clips the count. Store that loss by text, to subtract it in `found`.
+        # Leaving a text out matters only where it has the largest count of an n-gram: then the
+        # second largest clips. Store that loss by text, to subtract it in `found`.
         kept, without = clipped(best), clipped(next_best)
         self._found = np.bincount(owners, kept, minlength=len(texts))
         lost = np.flatnonzero(kept > without)
@@ -171,7 +172,7 @@ class _Overlap:
         return np.asarray(self._holders[self._starts[i] : self._starts[i + 1]])
 
     def found(self, i: int, others: Ids) -> Floats:
-        """Return the n-grams of text i found without each of some texts, and with all of them.
+        """Return text i's clipped counts without each of some texts, and with all texts.
 
         Args:
             i: the index of the text.

@@ -1,4 +1,4 @@
-"""Scales on which the errors of figures are closer to symmetric."""
+"""Scales on which the errors of figures are more symmetric."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """A scale on which a figure's error is closer to symmetric.
+    """A scale on which a figure's error is more symmetric.
 
     Attributes:
         to: from the figure to the scale.
@@ -33,9 +33,10 @@ SYMMETRIC = Scale(float, float, lambda _: 1.0, symmetric=True)
 """For `zipf`, whose error has no more skewness than chance in a few units: a correction for it made
 intervals up to four times as wide, and they held the truth as often without."""
 LOGIT = Scale(lambda p: math.log(p / (1 - p)), _sigmoid, lambda p: 1 / (p * (1 - p)))
-"""The log odds of a share: close to 0 and 1 it varies more on the side of the middle."""
+"""The log odds, for a share: near 0 and 1 a share varies more towards the middle."""
 RECIPROCAL = Scale(lambda x: 1 / x, lambda y: 1 / y if y > 0 else math.inf, lambda x: -1 / (x * x))
-"""For a ratio of sizes whose denominator the texts add to, as `compression`."""
+"""The reciprocal, for a ratio of sizes whose denominator is a sum over texts, as in
+`compression`."""
 
 
 def of_difference(scale: Scale) -> Scale:

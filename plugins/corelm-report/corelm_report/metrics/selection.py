@@ -1,4 +1,4 @@
-"""The settings to prefer: the best of several, and the Pareto front."""
+"""Select settings: the best of several, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Best(NamedTuple):
 
     Attributes:
         chosen: the index of the setting.
-        value: its mean, less what its choice has gained by chance.
+        value: its mean, minus the gain by chance from its selection.
         ends: the interval of its mean, moved by the same amount.
     """
 
@@ -31,13 +31,13 @@ class Best(NamedTuple):
 
 
 def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
-    """Return the setting whose figure is closest to a target, corrected for its having been chosen.
+    """Return the setting whose figure is closest to a target, corrected for its selection.
 
-    The best of many settings owes a part of its figure to chance, the more the more were tried.
-    The bootstrap repeats the choice: in every resampled set the best setting is chosen again, and
-    the error of its figure is noted. The average of these errors is the gain; the figure and its
-    interval are moved back by it. The true figures of the settings differ less than the measured
-    ones, whose noise adds to their variance; the resampled ones are centred accordingly.
+    The best of many settings owes part of its figure to chance, and more of it the more settings
+    were tried. The bootstrap repeats the selection: it selects the best setting of every resampled
+    set, and records the error of its figure. The average error is the gain by chance; the figure
+    and its interval are moved back by it. The true figures differ less than the measured ones, to
+    which noise adds variance; the resampled figures are centred accordingly.
 
     Args:
         settings: the figure of each setting, over the same units.
@@ -66,7 +66,7 @@ def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
     errors = _resampled(len(influence)) @ influence
     noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())
     spread = float(np.var(values))
-    # Shrink the figures until they vary as much as the true ones, without the noise.
+    # Shrink the figures to the variance of the true ones, without the noise.
     kept = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
     centres = values.mean() + kept * (values - values.mean())
     chosen = np.abs(centres + errors - target).argmin(axis=1)
@@ -75,14 +75,14 @@ def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
     ends = settings[index].interval()
     if ends is None:
         return None
-    # A chosen figure varies less than a fixed one, and less still if many settings are about as
+    # A selected figure varies less than a fixed one, especially if many settings are about equally
     # good; but their number is unknown, so the interval keeps its width.
     return Best(index, settings[index].value - gained, [end - gained for end in ends])
 
 
 @lru_cache(maxsize=2)
 def _resampled(units: int) -> NDArray[np.float64]:
-    """Return how much more often than once each unit is in each resampled set: (sets, units)."""
+    """Return each unit's count in each resampled set, minus 1: (sets, units)."""
     times = np.random.default_rng(SEED).multinomial(units, np.full(units, 1 / units), ROUNDS)
     return np.asarray(times - 1.0, np.float64)
 

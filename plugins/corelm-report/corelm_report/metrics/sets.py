@@ -1,4 +1,4 @@
-"""Figures of sets of texts: of many texts in sets of one size, and their intervals."""
+"""Figures of sets of texts of equal size, and their intervals."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class SetFigures:
 def figures_of_sets(
     texts: Texts, decode: Callable[[Sequence[int]], str], size: int, length: int
 ) -> SetFigures:
-    """Measure as many disjoint sets of texts as there are, and take the means.
+    """Divide texts into disjoint sets, and return the mean of each figure over the sets.
 
-    A set takes texts that are far apart in the order given, because neighbours are often about
-    the same thing. If there are too few texts for a set, they are one set.
+    A set consists of texts that are far apart in the given order, because neighbours are often
+    about the same thing. Too few texts for a set make one smaller set.
 
     Args:
         texts: token ids of the texts, without tokens that a model never draws.
@@ -67,16 +67,16 @@ def figures_of_sets(
 
 
 SETS, MOST = 16, 16_384
-"""The number of random sets that stand for a larger one, if they have no more texts together."""
+"""The most random subsets that represent a larger set, and the most texts in all of them."""
 FEWEST = 4
-"""The number of random sets at least, however large they are."""
+"""The fewest random subsets, however large they are."""
 
 
 def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
-    """Return the indices of random sets of texts, cut from random orders of all of them.
+    """Return the indices of random subsets of texts, cut from random permutations.
 
     Figures that depend on the number of texts compare only between sets of the same size, so a
-    larger set is measured by the mean over such sets.
+    larger set is measured by the mean over subsets of that size.
 
     Example:
         >>> [sorted(each.tolist()) for each in subsets(2, 2)[:2]]
@@ -94,17 +94,17 @@ def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
 def of_subsets(
     values: Sequence[float | None], left_out: Sequence[Sequence[float | None]], texts: float
 ) -> Estimate | None:
-    """Return the mean of a figure over random subsets of a set of texts, with its error.
+    """Return a figure's mean over random subsets of a set of texts, with its error.
 
-    Its variance has two parts. The texts are a sample: a subset has the jackknife variance of few
-    texts, and the mean over subsets varies less by the share of the texts in each
-    (Hoeffding 1948, A class of statistics with asymptotically normal distribution). And the subsets
-    are some of all: the variance between them, divided by their number.
+    Its variance has two parts. The texts are a sample: a subset has the jackknife variance of its
+    few texts, which the mean over subsets reduces by the share of all texts in a subset (Hoeffding
+    1948, A class of statistics with asymptotically normal distribution). And the subsets are a
+    sample of all subsets: the variance between them, divided by their number.
 
     Args:
         values: the figure of each subset.
         left_out: for each subset, the figure without each of its parts.
-        texts: the number of all texts, in subsets.
+        texts: the number of all texts divided by the size of a subset.
     """
     known = [value for value in values if value is not None]
     parts = [Inference.of_names(range(len(each))).of_left_out(0.0, each) for each in left_out]
@@ -121,14 +121,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
-    """Return the interval of the mean, whose units are the sets."""
+    """Return the interval of the mean, with the sets as units."""
     known = [value for value in values if value is not None]
     found = Inference.of_names(range(len(known))).estimate((known, [1.0] * len(known)))
     return None if found is None else found.interval()
 
 
 MANY = 20
-"""The number of sets whose spread is a better measure than a jackknife over their texts."""
+"""With at least this number of sets, their spread is more accurate than a jackknife over texts."""
 
 
 def of_sets(
@@ -137,13 +137,13 @@ def of_sets(
     values: Sequence[float | None],
     left_out: Sequence[Sequence[float | None]],
 ) -> Estimate | None:
-    """Return the mean of a figure over the sets of several seeds, with the influence of each unit.
+    """Return a figure's mean over the sets of several seeds, with the influence of each unit.
 
     Args:
         whole: the units of the texts of all sets.
         parts: the units of each set.
         values: the figure of each set.
-        left_out: of each set, the figure without each group of its texts.
+        left_out: for each set, the figure without each group of its texts.
     """
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
@@ -156,14 +156,14 @@ def of_sets(
         # The prompts are the same in every set.
         [(sample, _)] = found[0].influence.items()
         return Estimate(mean, {sample: np.mean(moved, axis=0)})
-    # Sets of different seeds are independent, so many of them need no approximation. If they are
-    # few, their texts say more than the sets do, unless a set is one text.
+    # Sets of different seeds are independent, so many sets need no approximation. With few sets,
+    # the texts determine the error better, unless a set is one text.
     if len(values) > 1 and (len(values) >= MANY or any(np.isnan(each).any() for each in moved)):
         return Inference.of_names(("seed", i) for i in range(len(values))).estimate(
             (known, [1.0] * len(known))
         )
     n = sum(map(len, moved))
-    # Each set has a variance of its own, with the degrees of freedom of its own units.
+    # Each set has its own variance, with the degrees of freedom of its units.
     sizes = [math.sqrt(len(m) / max(len(m) - 1, 1) * max(n - 1, 1) / n) for m in moved]
     joined = np.concatenate([size * each for size, each in zip(sizes, moved, strict=True)])
     return Estimate(mean, {(whole.units, n): joined / len(known)})

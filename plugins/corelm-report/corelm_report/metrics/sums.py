@@ -26,7 +26,7 @@ def ratio(sums: Sums) -> float | None:
 
 
 def total(values: Sequence[ArrayLike]) -> Sums:
-    """Return the sums of the mean over all positions of all texts.
+    """Return the sums for the mean over all positions of all texts.
 
     Example:
         >>> ratio(total([[1.0, 3.0], [5.0]]))
@@ -37,7 +37,7 @@ def total(values: Sequence[ArrayLike]) -> Sums:
 
 
 def drift(entropies: Sequence[ArrayLike]) -> Sums:
-    """Return the sums of the drift: the least-squares slope of entropy by position.
+    """Return the sums for the drift: the least-squares slope of entropy by position.
 
     In nats per token, over all positions of all texts:
     sum (x - mean x)(y - mean y) / sum (x - mean x) ** 2.
@@ -58,7 +58,7 @@ def drift(entropies: Sequence[ArrayLike]) -> Sums:
 
 
 def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
-    """Return the sums of the share of positions with an entropy outside a band.
+    """Return the sums for the share of positions with an entropy outside a band.
 
     Source: Arora et al. 2023, The stable entropy hypothesis, arXiv 2302.06784.
 
@@ -81,11 +81,11 @@ def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
 def along_texts(
     surprisals: Sequence[ArrayLike], entropies: Sequence[ArrayLike], band: Band | None
 ) -> dict[str, Sums]:
-    """Return the figures of the model's surprisals and entropies along texts, as sums.
+    """Return the sums for figures of surprisals and entropies along texts.
 
     Args:
         surprisals: the surprisals of the tokens of each text, in nats.
-        entropies: the model's at each position of each text, in nats.
+        entropies: the model's entropy at each position of each text, in nats.
         band: the band of `outside`; None if it is unknown, which leaves the figure undefined.
 
     Example:
@@ -109,7 +109,7 @@ def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[st
         values: by name, the values of each text; the same number under each name.
 
     Returns:
-        For each position its number, the number `n` of texts that reach it, and the mean of each
+        For each position: its index, the number `n` of texts that reach it, and the mean for each
         name.
 
     Example:

@@ -1,4 +1,4 @@
-"""Figures of a set of texts: variety, repetition, likeness.
+"""Figures of a set of texts: variety, repetition, similarity.
 
 Texts are sequences of token ids without the end token. Most of these figures depend on the amount
 of text: the more there is, the fewer new words it has and the more it repeats. So they compare
@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import cpu_limit, ends_in_loop
+from corelm.runs import Endings, machine
 from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
 
 Floats = NDArray[np.float64]
@@ -24,16 +24,16 @@ T = TypeVar("T")
 Value = TypeVar("Value")
 
 GROUPS = 64
-"""The number of parts of a set that are left out in turn, at most."""
+"""The most parts of a set that are left out in turn."""
 WINDOW, BEST, RAW = 32_768, 9, -15
-"""The bytes that gzip looks back, the level of `gzip.compress`, and zlib's code for no header."""
+"""gzip's window in bytes, the level of `gzip.compress`, and zlib's code for no header."""
 EXACT = 2**12
-"""Bytes of a set below which it is compressed again without each part. To first order, eight short
-texts of unlike length would seem to differ three times less than they do, as gzip's header is in
-the ratio of few bytes."""
+"""The size in bytes below which a set is compressed again without each part. To first order, eight
+short texts of different lengths would seem to differ three times less than they do, because gzip's
+header weighs much in so few bytes."""
 SMALL = 6
-"""The compressed bytes of a part below which the whole bytes and the header of each part, which
-gzip has once for all parts together, would hide how much the parts differ."""
+"""The least compressed size of a part in bytes. In smaller parts, each part's header and rounding
+to whole bytes, which gzip has once for the whole, would hide the differences between parts."""
 
 
 def distinct(texts: Texts, n: int) -> float | None:
@@ -91,13 +91,13 @@ def diversity(texts: Texts) -> Floats:
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
-    """Return True for texts that end by repeating one phrase three times, `ends_in_loop`: (texts,).
+    """Return True for texts that end by repeating one phrase three times: (texts,).
 
     Example:
         >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()
         [True, False, False, True]
     """
-    return np.array([ends_in_loop(list(text)) for text in texts], dtype=np.bool_)
+    return np.array([Endings.in_loop(list(text)) for text in texts], dtype=np.bool_)
 
 
 def zipf(texts: Texts) -> float | None:
@@ -142,7 +142,7 @@ def compression(texts: Sequence[str]) -> float | None:
 
 
 def slope(x: Floats, y: Floats) -> float:
-    """Return the slope of the line through points, by least squares.
+    """Return the slope of the least-squares line through points.
 
     Args:
         x: (points,), not all equal.
@@ -172,7 +172,7 @@ def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None
 
 
 def by_text(texts: Texts) -> dict[str, Floats]:
-    """Return the figures that are means over texts, each for every text: (texts,); nan if none.
+    """Return (texts,) each text's value of the figures that are means over texts; nan if undefined.
 
     Example:
         >>> figures = by_text([[3, 4, 3, 4, 3, 4], [3, 4]])
@@ -224,7 +224,7 @@ def left_out_of_set(
 
 
 def single_texts(texts: int) -> Groups:
-    """Return the groups of independent texts: each alone, or at most `GROUPS` of them.
+    """Group independent texts: each alone, or in at most `GROUPS` groups.
 
     Example:
         >>> single_texts(3).tolist(), int(single_texts(1000).max())
@@ -263,8 +263,8 @@ def left_out(
         [text for text, own in zip(texts, some, strict=True) if own != group]
         for group in range(max(some, default=-1) + 1)
     )
-    # A plugin may release the interpreter's lock, so that threads halve the time on two cores.
-    with ThreadPoolExecutor(cpu_limit()) as pool:
+    # A plugin may release the interpreter's lock, so threads can halve the time on two cores.
+    with ThreadPoolExecutor(machine.cpu_limit()) as pool:
         return list(pool.map(statistic, kept))
 
 
@@ -278,8 +278,8 @@ def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> lis
     some = single_texts(len(texts)) if groups is None else groups
     count = int(some.max(initial=-1)) + 1
     grams, owners = ngrams(texts, n)
-    # One count of the whole set serves all groups: without a group, the set loses the n-grams
-    # that occur in that group alone.
+    # One count of the whole set serves all groups: without a group, only the n-grams that occur
+    # nowhere else are lost.
     found, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
     alone = np.bincount(found)[found] == 1
     different = len(np.unique(found)) - np.bincount(group[alone], minlength=count)
@@ -308,9 +308,9 @@ def zipf_left_out(texts: Texts, groups: Groups | None = None) -> list[float | No
 def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> list[float | None]:
     """Return the compression of a set without each group in turn, to first order.
 
-    Each group is compressed behind the bytes before it, as gzip meets it, and the ratio loses its
-    bytes on both sides. So the set is compressed once instead of once without each group, unless
-    it or the groups take few bytes.
+    Each group is compressed after the bytes before it, as gzip sees it, and its sizes are
+    subtracted from both sides of the ratio. So the set is compressed once instead of once per
+    group, unless it or the groups are small.
 
     Example:
         >>> texts = ["a good film", "a bad film", "a good film"]
@@ -328,7 +328,8 @@ def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> 
     length, end, sizes = len(ring) // 2, 0, list[int]()
     for part in parts:
         start, end = end, end + len(part)
-        # The first part follows the last one: all parts would be compressed alike.
+        # The first part follows the last one, so that all parts are compressed under equal
+        # conditions.
         before = ring[max(start + length - WINDOW, end) : start + length]
         deflate = zlib.compressobj(BEST, zlib.DEFLATED, RAW, zdict=before)
         sizes.append(len(deflate.compress(part)) + len(deflate.flush()))
@@ -340,7 +341,7 @@ def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> 
 
 
 def _runs(texts: int) -> Groups:
-    """Return the groups of texts: each alone, or at most `GROUPS` runs of neighbours."""
+    """Group texts: each alone, or in at most `GROUPS` runs of neighbours."""
     return np.arange(texts) * min(texts, GROUPS) // max(texts, 1)
 
 

@@ -17,20 +17,7 @@ from typing import NamedTuple
 
 from corelm import Decoder, Sampler
 from corelm.errors import ExpressionError, UsageError
-from corelm.runs import (
-    DEEPEST,
-    MOST_CHARACTERS,
-    STAGE,
-    Source,
-    Strategy,
-    built_in,
-    parameters_of,
-    parts,
-    registry,
-    shown,
-    split_at,
-)
-from corelm.runs import strategy as read_strategy
+from corelm.runs import Strategy, expressions, plugins, printable
 from corelm_report.plan import DEFAULT, MATCHED
 from corelm_report.plan.targets import FreeParameter, Target
 
@@ -40,7 +27,7 @@ class Candidate:
     """One sampler of a report.
 
     Attributes:
-        sampler: the sampler to measure; before matching, the one with the default parameter.
+        sampler: the sampler to measure; before matching, with the default parameter.
         open: the expression that leaves a parameter open to match; None if nothing is matched.
         target: the target that it is matched to.
         alone: True if there is one target, so the expression alone names the entry.
@@ -72,7 +59,7 @@ def _candidates(
     samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
-        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
+        samplers = _names(MATCHED) if targets else [*map(expressions.built_in, DEFAULT)]
     given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
@@ -80,17 +67,17 @@ def _candidates(
 
 
 def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each point of a sweep; one for anything else."""
+    """Return a candidate for each point of a sweep, or a single candidate."""
     if not isinstance(given, str):
-        sampler, decoder = read_strategy(given)
+        sampler, decoder = Strategy.of(given)
         return [Candidate(sampler, decoder=decoder)]
     return [found for point in points_of(given) for found in _matches(point, targets)]
 
 
 def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each target if the expression leaves a number open, else one."""
+    """Return a candidate for each target if a number is left open, or a single candidate."""
     expression, sweep = point
-    sampler, decoder = read_strategy(expression)
+    sampler, decoder = Strategy.of(expression)
     if decoder is not None or not targets or FreeParameter.find(expression) is None:
         return [Candidate(sampler, sweep=sweep, decoder=decoder)]
     alone = len(targets) == 1
@@ -98,13 +85,13 @@ def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
 
 
 def _names(samplers: Iterable[str]) -> list[str]:
-    """Return the names of built-in samplers: full ones where other plugins offer the same."""
-    return [built_in(name).name for name in samplers]
+    """Return names of built-in samplers, in full if other plugins offer the same name."""
+    return [expressions.built_in(name).name for name in samplers]
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Return each sampler once, and a warning for each sampler that was named twice."""
-    # Reversed, so that the first of equal ones is kept.
+    """Remove duplicates; return the candidates, and a warning for each duplicate."""
+    # Reversed, so that the first of equal candidates is kept.
     kept = {candidate.name: candidate for candidate in reversed(candidates)}
     names = list(dict.fromkeys(candidate.name for candidate in candidates))
     several = [name for name in names if sum(c.name == name for c in candidates) > 1]
@@ -113,13 +100,13 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
 
 
 MOST = 1000
-"""The number of settings of a sweep, at most."""
+"""The most settings of a sweep."""
 DIGITS = 6
-"""The digits of a number between the ends of a range."""
+"""The significant digits of a number between the ends of a range."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
-# Two dots after a number are meant as a range, even one that can't be read.
+# Two dots after a number mean a range, even an invalid one.
 _LIKE_A_RANGE = re.compile(r"[-+.\d][^\"'(\[{]*\.\.")
 
 
@@ -137,7 +124,7 @@ class SweepPoint(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A part of an expression as written, and its values: several if it is swept."""
+    """A part of an expression and its values: several if it is swept."""
 
     text: str
     values: list[str]
@@ -161,7 +148,7 @@ def points_of(expression: str) -> list[SweepPoint]:
 
 
 def numbers_of(text: str) -> list[str]:
-    """Return the numbers of a list with commas and ranges, as text, unread outside ranges.
+    """Return the items of a list with commas and ranges as text; only ranges are parsed.
 
     Raises:
         ExpressionError: a range that cannot be read, or has too many numbers.
@@ -175,13 +162,17 @@ def numbers_of(text: str) -> list[str]:
 
 
 def _settings(text: str, depth: int) -> list[SweepPoint]:
-    # An expression that is too long or nests too deeply is refused when samplers are read.
-    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
+    # An expression that is too long or too deeply nested is refused later, when samplers are read.
+    parts = (
+        [*_parts(text, depth)]
+        if depth <= expressions.DEEPEST and len(text) <= expressions.MOST_CHARACTERS
+        else []
+    )
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
         return [SweepPoint(text, None)]
     _refuse_too_many(text, math.prod(len(part.values) for part in parts))
-    # One curve for each combination of the others: in it, only the last parameter varies.
+    # A sweep for each combination of the other parameters: only the last one varies in it.
     last = swept[-1]
     return [
         SweepPoint("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
@@ -191,9 +182,9 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
 
 def _parts(text: str, depth: int) -> Iterator[_Part]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
-    for at, stage in enumerate(split_at(text, "|")):
+    for at, stage in enumerate(expressions.split_at(text, "|")):
         yield _fixed(" | " if at else "")
-        match = STAGE.fullmatch(stage.strip())
+        match = expressions.STAGE.fullmatch(stage.strip())
         if match is None or not match[2]:
             yield _fixed(stage.strip())
             continue
@@ -210,7 +201,7 @@ def _fixed(text: str) -> _Part:
 def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
     """Return the name of each parameter with its values, which end at the next name."""
     found: list[tuple[str, list[str]]] = []
-    for key, text in parameters_of(arguments):
+    for key, text in expressions.parameters_of(arguments):
         if not key and found and found[-1][0]:
             found[-1][1].append(text)
         else:
@@ -222,8 +213,8 @@ def _parameter(key: str, texts: list[str], depth: int) -> _Part:
     values = [value for text in texts for value in _values(text, depth)]
     if len(values) > 1 and not key:
         raise ExpressionError(
-            f"{shown(texts[0])} has no name before it; write a sweep behind the name of its "
-            "parameter, such as t=0.1..2.0/20"
+            f"{printable.shown(texts[0])} has no name before it; write a sweep behind the name of "
+            "its parameter, such as t=0.1..2.0/20"
         )
     return _Part(",".join(texts), values)
 
@@ -239,14 +230,14 @@ def _range(text: str) -> list[str]:
     match = _RANGE.fullmatch(text)
     if match is None or not (match[3] or (_is_whole(match[1]) and _is_whole(match[2]))):
         raise ExpressionError(
-            f"cannot read the range {shown(text)}; write first..last/count, such as 0.1..2.0/20, "
-            "or two whole numbers, such as 1..5"
+            f"cannot read the range {printable.shown(text)}; write first..last/count, such as "
+            "0.1..2.0/20, or two whole numbers, such as 1..5"
         )
-    # Exactly, so that 0.1..2.0/20 has 0.3 and not 0.30000000000000004.
+    # In exact arithmetic, so that 0.1..2.0/20 has 0.3 and not 0.30000000000000004.
     first, last = Fraction(match[1]), Fraction(match[2])
     steps = int(match[3]) - 1 if match[3] else int(abs(last - first))
     if steps < 1 and first != last:
-        raise ExpressionError(f"a range has at least 2 values, not {shown(text)}")
+        raise ExpressionError(f"a range has at least 2 values, not {printable.shown(text)}")
     _refuse_too_many(text, steps + 1)
     whole = _is_whole(match[1]) and _is_whole(match[2])
     numbers = [first + (last - first) * at / max(steps, 1) for at in range(steps + 1)]
@@ -257,7 +248,7 @@ def _range(text: str) -> list[str]:
 
 
 def _short(numbers: Sequence[float]) -> list[str]:
-    """Return numbers as text, with few digits where that keeps them apart and both ends as given.
+    """Format numbers with few digits, if they stay distinct; both ends stay as given.
 
     Example:
         >>> _short([0.7, 0.7 + 0.1 / 3, 0.8])
@@ -275,16 +266,18 @@ def _is_whole(number: str) -> bool:
 
 def _refuse_too_many(text: str, count: int) -> None:
     if count > MOST:
-        raise ExpressionError(f"{shown(text)} has {count:,} values; give at most {MOST:,}")
+        raise ExpressionError(
+            f"{printable.shown(text)} has {count:,} values; give at most {MOST:,}"
+        )
 
 
-def source_of(sampler: Sampler | Decoder) -> Source:
-    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
-    offer = registry().offer_of(type(sampler))
-    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
+def source_of(sampler: Sampler | Decoder) -> plugins.Source:
+    """Return the plugin of a sampler or decoder; "this process" if no plugin offers its class."""
+    offer = plugins.registry().offer_of(type(sampler))
+    return offer.source if offer else plugins.Source("this process", "", type(sampler).__qualname__)
 
 
 def releases_of(strategy: Strategy) -> list[str]:
-    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
-    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    """Return the plugins and versions of all stages and nested samplers."""
+    sources = [source_of(part) for stage in strategy.stages for part in plugins.parts(stage)]
     return [f"{source} {source.version}".strip() for source in sources]

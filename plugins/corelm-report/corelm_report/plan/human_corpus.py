@@ -1,4 +1,4 @@
-"""Human texts to compare with, and prompts that are the beginnings of these texts."""
+"""Human texts to compare with, and prompts from the beginnings of these texts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from corelm import LanguageModel
-from corelm.bundles import corpus
+from corelm.bundles import corpora
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import (
-    Parameter,
-    ParamRule,
-    counted,
-    digest_of_texts,
-    home,
-    manifest_of,
-    read_texts,
-)
+from corelm.runs import identity, params, paths, printable
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, ParamRule(ge=1))
+PROMPT_LENGTH = params.Parameter("prompts_from_reference", int, None, params.ParamRule(ge=1))
 
 
 @dataclass(frozen=True)
@@ -44,31 +36,33 @@ class HumanCorpus:
 
 
 def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
-    """Return the texts given, or else the reviews that the model has not seen, if fetched.
+    """Return the given texts; by default, downloaded reviews that the model has not seen.
 
     Args:
         given: texts, the path of texts, or None.
         model: the model.
-        count: the number of texts, at most.
+        count: the largest number of texts.
 
     Raises:
         UsageError: neither texts nor a path.
         DataError: the path cannot be read.
     """
     if given is None:
-        path = home() / "data" / "aclImdb" / "test"
-        corpus = manifest_of(model).get("training")
+        path = paths.home() / "data" / "aclImdb" / "test"
+        corpus = identity.manifest_of(model).get("training")
         if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
             return None
         return HumanCorpus(
-            tuple(read_texts(path, count)), "IMDB reviews that the model has not seen"
+            tuple(corpora.read_texts(path, count)), "IMDB reviews that the model has not seen"
         )
     if isinstance(given, (str, Path)):
-        return HumanCorpus(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
+        return HumanCorpus(
+            tuple(corpora.read_texts(Path(given), count)), f"texts of {Path(given).name}"
+        )
     texts = tuple(given)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
-    return HumanCorpus(texts[:count], f"{counted(len(texts[:count]), 'text')} given")
+    return HumanCorpus(texts[:count], f"{printable.counted(len(texts[:count]), 'text')} given")
 
 
 def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
@@ -78,7 +72,7 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
         given: texts, the path of texts, or None.
         model: the model, whose manifest has the digest of its texts.
     """
-    training = manifest_of(model).get("training")
+    training = identity.manifest_of(model).get("training")
     if given is None or not isinstance(training, Mapping):
         return ()
     note = "the model was trained on texts of the reference, so it knows them better than others; "
@@ -90,15 +84,15 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
 def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
     """Yield the digests of texts, and of those that training on them would have learned from."""
     if not isinstance(given, (str, Path)):
-        yield digest_of_texts(tuple(given))
+        yield identity.digest_of_texts(tuple(given))
         return
     path = Path(given)
     # Reading a folder takes a while, so only one of the same name is read whole.
     if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
         return
-    yield digest_of_texts(read_texts(path))
+    yield identity.digest_of_texts(corpora.read_texts(path))
     with suppress(CorelmError):  # too little text to hold any out
-        yield digest_of_texts(corpus(path, training.get("held_out", 0.05)).train)
+        yield identity.digest_of_texts(corpora.corpus(path, training.get("held_out", 0.05)).train)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class Beginnings:
     Attributes:
         prompts: the prompts, each once.
         human: the texts, one for each prompt.
-        notes: a note on the texts that were left out, if there are any.
+        notes: a note on texts that were left out; empty without any.
     """
 
     prompts: tuple[str, ...]
@@ -119,8 +113,8 @@ class Beginnings:
 def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
     """Divide human texts into prompts and their continuations.
 
-    A text is left out if nothing follows its first tokens, if they don't survive decoding and
-    encoding, as with unknown words, or if an earlier text begins with the same tokens.
+    A text is left out if it ends with its first `length` tokens, if these change by decoding and
+    encoding, as unknown words do, or if an earlier text begins with the same tokens.
 
     Args:
         model: the model whose vocabulary encodes the texts.
@@ -128,7 +122,7 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         length: the number of tokens of a prompt.
 
     Raises:
-        UsageError: no texts, or fewer than 8 prompts: there are no paired intervals from fewer.
+        UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -154,11 +148,12 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
             kept[prompt] = text
     if reasons["too short"] == len(human.texts):
         raise UsageError(
-            f"no human text has more than {counted(length, 'token')} within the model's context of "
-            f"{model.context_length}: take shorter prompts from the reference, or longer texts"
+            f"no human text has more than {printable.counted(length, 'token')} within the model's "
+            f"context of {model.context_length}: take shorter prompts from the reference, or "
+            "longer texts"
         )
     _require_enough(len(kept), len(human.texts), reasons, length)
-    first = "token" if length == 1 else counted(length, "token")
+    first = "token" if length == 1 else printable.counted(length, "token")
     description = f"{human.description}, after their first {first}"
     return Beginnings(
         prompts=tuple(kept),
@@ -182,5 +177,5 @@ def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return (
         f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
-        f"{counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
+        f"{printable.counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
     )

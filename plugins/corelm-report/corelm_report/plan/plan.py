@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -12,28 +12,17 @@ import numpy as np
 from corelm import Decoder, HumanMetric, LanguageModel, Sampler, lint
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import (
-    Job,
-    Offer,
-    Parameter,
-    ParamRule,
-    as_settings,
-    checksum_of,
-    code_of,
-    default_prompt,
-    digest_of_texts,
-    hashes_of_secrets,
-    identity_of,
-    loader_of,
-    make,
-    parts,
-    prompt_notes,
-    read_stages,
-    registry,
-    shown,
+    Strategy,
+    expressions,
+    identity,
+    params,
+    plugins,
+    printable,
+    prompting,
+    scaling,
 )
-from corelm.runs import strategy as read_strategy
 from corelm_report.document.figures import HUMAN
-from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm_report.plan import SEED, TEXTS
 from corelm_report.plan.candidates import (
     Candidate,
     _candidates,
@@ -51,11 +40,12 @@ from corelm_report.plan.human_corpus import (
     read_corpus,
 )
 from corelm_report.plan.prompt_file import Prompts, clusters_of
+from corelm_report.plan.settings import DEFAULTS, SETTINGS
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
 """The package whose code takes part in every report."""
-NUMBERS = {name: Parameter(name, int, None, ParamRule(ge=least)) for name, least in
+NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 
@@ -69,11 +59,11 @@ class NamedModel:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return checksum_of(self.model)
+        return identity.checksum_of(self.model)
 
     def fingerprint(self, prompt: str) -> str:
         """Return the checksum; without one, hash its distribution after a prompt."""
-        return identity_of(self.model, prompt)
+        return identity.identity_of(self.model, prompt)
 
 
 @dataclass(frozen=True)
@@ -99,6 +89,7 @@ class Plan:
         scorer: a second model, under which the surprisal of the texts is measured too.
         warnings: likely mistakes in it.
         anytime: its intervals hold at every moment, because it may grow.
+        plain: the settings whose values are used as they were given, by name.
     """
 
     model: LanguageModel
@@ -112,12 +103,13 @@ class Plan:
     contexts: int
     match: tuple[Target, ...]
     against: str | None = None
-    metrics: tuple[Offer, ...] = ()
+    metrics: tuple[plugins.Offer, ...] = ()
     texts: int | None = TEXTS
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     anytime: bool = False
+    plain: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -127,7 +119,7 @@ class Plan:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return checksum_of(self.model)
+        return identity.checksum_of(self.model)
 
     @property
     def set_size(self) -> int:
@@ -150,7 +142,7 @@ class Plan:
         scorer: str | None,
         device: str | None = None,
         dtype: str | None = None,
-    ) -> list[Job]:
+    ) -> list[scaling.Job]:
         """Return what workers need for this report, for each of its models.
 
         Args:
@@ -164,9 +156,9 @@ class Plan:
         """
         # Workers check that their copy of the model answers this text as ours does.
         text = self.prompts[0]
-        jobs = [Job.of(name, self.model, text, self._things(), device, dtype, OWN)]
+        jobs = [scaling.Job.of(name, self.model, text, self._things(), device, dtype, OWN)]
         if self.scorer is not None and scorer is not None:
-            jobs.append(Job.of(scorer, self.scorer.model, text, (), modules=OWN))
+            jobs.append(scaling.Job.of(scorer, self.scorer.model, text, (), modules=OWN))
         return jobs
 
     def as_json(self) -> dict[str, Any]:
@@ -184,18 +176,19 @@ class Plan:
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
             **({"anytime": True} if self.anytime else {}),
+            **self.plain,
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
             "reference": human and human.description,
-            "texts of the reference": human and digest_of_texts(human.texts),
+            "texts of the reference": human and identity.digest_of_texts(human.texts),
             "prompts_from_reference": human.prompt_length or None if human else None,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
-            "values of secrets": hashes_of_secrets(self._things()),
+            "values of secrets": scaling.hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
-            **as_settings(self.code()),
+            **scaling.as_settings(self.code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
 
@@ -208,17 +201,17 @@ class Plan:
         return {each.name: each.fingerprint(self.prompts[0]) for each in named}
 
     def _parts(self) -> list[Sampler | Decoder]:
-        return [part for thing in self._things() for part in parts(thing)]
+        return [part for thing in self._things() for part in plugins.parts(thing)]
 
     def code(self) -> dict[str, str]:
         """Return the digest of each package whose code decides the figures, by name."""
         metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
-        return code_of([*self.models, *self._parts(), *metrics], modules)
+        return scaling.code_of([*self.models, *self._parts(), *metrics], modules)
 
     def plugins(self) -> dict[str, str]:
         """Return the version of each package that offers a part of the report, by name."""
-        loaders = [loader for model in self.models if (loader := loader_of(model))]
+        loaders = [loader for model in self.models if (loader := scaling.loader_of(model))]
         of_metrics = [offer.source for offer in self.metrics]
         sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
         return {each.distribution: each.version for each in sources if each.version}
@@ -228,33 +221,31 @@ def plan(
     model: LanguageModel,
     model_name: str,
     samplers: Iterable[str | Sampler | Decoder] | None = None,
-    *,
-    prompts: str | Prompts | None = None,
-    n: int | str = N,
-    length: int | str = LENGTH,
-    seed: int | str | None = None,
-    seeds: str | Iterable[int | str] | None = None,
-    reference: Any = None,
-    prompts_from_reference: int | str | None = None,
-    contexts: int | str = CONTEXTS,
-    match: str | Iterable[str] = (),
-    against: str | Sampler | Decoder | None = None,
-    metrics: str | Iterable[str] = (),
-    texts: int | str = TEXTS,
     scorer: NamedModel | None = None,
+    **settings: Any,
 ) -> Plan:
     """Check what a report shall measure, convert numbers given as text, and fill in defaults.
+
+    Args:
+        model: the language model.
+        model_name: its name.
+        samplers: the samplers, sweeps and decoders; by default a set of them.
+        scorer: the second scorer, loaded.
+        settings: `Settings`, without the scorer.
 
     Raises:
         UsageError: the plan cannot be carried out.
         UnknownNameError, AmbiguousNameError: no such metric, or several.
         DataError: the reference cannot be read.
     """
-    targets = _targets(match)
+    given = {**DEFAULTS, **settings}
+    for name in given.keys() - DEFAULTS.keys():
+        raise TypeError(f"a report has no setting {name!r}{printable.did_you_mean(name, DEFAULTS)}")
+    prompts, reference = given["prompts"], given["reference"]
+    targets = _targets(given["match"])
     candidates, warnings = _once(_candidates(samplers, targets))
-    asked = {"n": n, "length": length, "contexts": contexts}
-    numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    if prompts_from_reference is None:
+    numbers = {name: NUMBERS[name].convert(given[name]) for name in ("n", "length", "contexts")}
+    if given["prompts_from_reference"] is None:
         starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
         # Enough human texts for the contexts, and as many as each sampler writes to compare with.
         wanted = max(numbers["contexts"], numbers["n"] * len(starts))
@@ -262,7 +253,7 @@ def plan(
     elif prompts is not None:
         raise UsageError("prompts and prompts_from_reference contradict each other; give one")
     else:
-        prompt_length = PROMPT_LENGTH.convert(prompts_from_reference)
+        prompt_length = PROMPT_LENGTH.convert(given["prompts_from_reference"])
         human = read_corpus(reference, model, numbers["contexts"])
         found = beginnings(model, human, prompt_length)
         starts, human, notes_on_texts = found.prompts, found.human, found.notes
@@ -273,12 +264,13 @@ def plan(
         model_name,
         candidates,
         starts,
-        seeds=_seeds(seed, seeds),
+        seeds=_seeds(given["seed"], given["seeds"]),
         human=human,
         match=targets,
-        against=_against(against, candidates),
-        metrics=_metrics(metrics, human),
-        texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
+        against=_against(given["against"], candidates),
+        metrics=_metrics(given["metrics"], human),
+        texts=None if given["texts"] == "all" else NUMBERS["texts"].convert(given["texts"]),
+        plain={name: given[name] for name, each in SETTINGS.items() if each.is_plain},
         scorer=scorer,
         clusters=clusters_of(prompts),
         warnings=(
@@ -294,10 +286,10 @@ def plan(
 def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
-        return (default_prompt(model),)
+        return (prompting.default_prompt(model),)
     items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not all(isinstance(item, str) for item in items):
-        raise UsageError(f"prompts are texts, not {shown(given)}")
+        raise UsageError(f"prompts are texts, not {printable.shown(given)}")
     prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
@@ -310,7 +302,7 @@ def _notes(
     """Return the likely mistakes in the chains and in the prompts."""
     for candidate in candidates:
         yield from lint(candidate.sampler)
-    yield from prompt_notes(model, prompts)
+    yield from prompting.prompt_notes(model, prompts)
 
 
 def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
@@ -320,7 +312,7 @@ def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candida
     names = [candidate.name for candidate in candidates]
     if isinstance(given, str) and given.strip() in names:
         return given.strip()
-    strategy = read_strategy(given)
+    strategy = Strategy.of(given)
     found = [c.name for c in candidates if c.open is None and c.strategy == strategy]
     if not found:
         raise UsageError(
@@ -343,7 +335,7 @@ def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> t
     return found
 
 
-def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Offer, ...]:
+def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[plugins.Offer, ...]:
     """Return the metrics of these expressions, each once."""
     offers = [_metric(text) for text in ([given] if isinstance(given, str) else given)]
     for offer in offers:
@@ -353,16 +345,20 @@ def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Off
     return tuple({offer.full_name: offer for offer in offers}.values())
 
 
-def _metric(text: str) -> Offer:
+def _metric(text: str) -> plugins.Offer:
     """Return the metric of a name or of an expression, such as `mattr(window=30)`."""
     if not isinstance(text, str):
-        raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(text)}")
-    stages = read_stages(text)
+        raise UsageError(
+            f"a metric is the name of one, such as 'mattr', not {printable.shown(text)}"
+        )
+    stages = expressions.read_stages(text)
     if len(stages) > 1:
-        raise ExpressionError(f"{shown(text)} is a chain; a metric is one name with its parameters")
+        raise ExpressionError(
+            f"{printable.shown(text)} is a chain; a metric is one name with its parameters"
+        )
     [(name, values, named)] = stages
-    offer = registry().find("corelm_metrics", name)
-    metric = make(offer.value, offer.name, values, named)
+    offer = plugins.registry().find("corelm_metrics", name)
+    metric = expressions.make(offer.value, offer.name, values, named)
     declared = {each.name: each.default for each in metric.parameters()}
     if any(getattr(metric, each) != default for each, default in declared.items()):
         offer = offer._replace(name=str(metric))  # two settings of one metric are two figures

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, shown
+from corelm.runs import atomic_files, printable
 
 LARGEST = 2**25
-"""Bytes of a file of prompts at most."""
+"""The largest file of prompts, in bytes."""
 JSON_LINES = (".jsonl", ".ndjson")
-"""The ends of the names of files of JSON lines."""
+"""The suffixes of files of JSON lines."""
 Prompts = Sequence[str] | Mapping[str, str]
-"""The prompts, or the cluster of each."""
+"""The prompts, or a mapping from each prompt to its cluster."""
 
 
 def parse_prompts(text: str, name: str) -> Prompts:
@@ -26,10 +26,10 @@ def parse_prompts(text: str, name: str) -> Prompts:
 
     Args:
         text: the content of the file.
-        name: its name, whose end says what it is.
+        name: its name, whose suffix decides the format.
 
     Raises:
-        UsageError: there is no prompt, or a line is no prompt; the message has its number.
+        UsageError: there is no prompt, or an invalid line; the message has its number.
 
     Example:
         >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
@@ -50,7 +50,7 @@ def read_clustered(file: str) -> Prompts:
     """Return the prompts in a file of JSON lines.
 
     Raises:
-        UsageError: a file that cannot be read, or a line that is no prompt.
+        UsageError: a file that cannot be read, or an invalid line.
     """
     try:
         text = atomic_files.decode_text(atomic_files.read_file(Path(file), LARGEST))
@@ -68,28 +68,31 @@ def _pair(line: str, place: str) -> tuple[str, str | None]:
         )
         if not isinstance(prompt, str) or type(cluster) not in (str, int, type(None)):
             raise TypeError
-        prompt.encode()  # half of a surrogate pair is not text
+        prompt.encode()  # a lone surrogate isn't text
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise UsageError(
-            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, not {shown(line)}'
+            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, '
+            f"not {printable.shown(line)}"
         ) from None
     return prompt, None if cluster is None else str(cluster)
 
 
 def _clustered(pairs: Iterable[tuple[str, str | None]], name: str) -> Prompts:
-    """Return prompts with their clusters if all have one.
+    """Return the prompts, as a mapping to their clusters if they have clusters.
 
     Raises:
-        UsageError: some have none, or a prompt has two.
+        UsageError: only some have a cluster, or a prompt has two.
     """
     found: dict[str, str | None] = {}
     for prompt, cluster in pairs:
         if found.setdefault(prompt, cluster) != cluster:
-            raise UsageError(f"{name}: the prompt {shown(prompt)} has two clusters")
+            raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
     clusters = {prompt: each for prompt, each in found.items() if each is not None}
     if clusters and len(clusters) < len(found):
         missing = next(prompt for prompt in found if prompt not in clusters)
-        raise UsageError(f"{name}: the prompt {shown(missing)} has no cluster, and others have one")
+        raise UsageError(
+            f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
+        )
     return clusters or list(found)
 
 
@@ -97,11 +100,11 @@ def clusters_of(prompts: Any) -> tuple[str, ...]:
     """Return the cluster of each prompt; none if they are not given as a mapping.
 
     Raises:
-        UsageError: a cluster that is no text.
+        UsageError: a cluster that isn't a string.
     """
     if not isinstance(prompts, Mapping):
         return ()
     for each in prompts.values():
         if not isinstance(each, str):
-            raise UsageError(f"the cluster of a prompt is a text, not {shown(each)}")
+            raise UsageError(f"the cluster of a prompt is a text, not {printable.shown(each)}")
     return tuple(prompts.values())

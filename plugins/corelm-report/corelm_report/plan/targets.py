@@ -1,4 +1,4 @@
-"""The targets of matching, and the one number that an expression leaves open for it."""
+"""The targets of matching, and the number that an expression leaves open for it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from typing import Any, NamedTuple
 
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
-from corelm.runs import (
-    Parameter,
-    ParsedSampler,
-    ParsedStage,
-    build,
-    did_you_mean,
-    read_stages,
-    registry,
-    shown,
-)
+from corelm.runs import expressions, params, plugins, printable
 from corelm_report.document.figures import HUMAN, MATCHED, SHARE
 
 SHORT = {"surprisal": "expected_surprisal"}
-"""Names for short, as the tables have them."""
+"""Short names of figures, as in the tables."""
 OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 """The figures that need human contexts."""
 LIKE_HUMAN = "expected_surprisal"
@@ -66,13 +57,13 @@ class Target:
             Target(figure='expected_surprisal', value=None)
         """
         if not isinstance(text, str) or "=" not in text:
-            raise UsageError(f"cannot read the target {shown(text)}; {FORM}")
+            raise UsageError(f"cannot read the target {printable.shown(text)}; {FORM}")
         name, value = (part.strip() for part in text.split("=", 1))
         figure = SHORT.get(name, name)
         if figure not in MATCHED:
             known = [*SHORT, *MATCHED]
-            hint = did_you_mean(name, known) or f"; the figures are: {', '.join(known)}"
-            raise UsageError(f"{shown(name)} cannot be matched{hint}")
+            hint = printable.did_you_mean(name, known) or f"; the figures are: {', '.join(known)}"
+            raise UsageError(f"{printable.shown(name)} cannot be matched{hint}")
         if value == HUMAN:
             return cls._of_human(figure)
         return cls(figure, _number(figure, value))
@@ -92,7 +83,7 @@ class Target:
         return cls(figure, None)
 
     def __str__(self) -> str:
-        """Return the text that reads as this target."""
+        """Return the target as text that `read` accepts."""
         return f"{self.figure}={HUMAN if self.value is None else format(self.value, 'g')}"
 
 
@@ -107,7 +98,7 @@ def precision(figure: str, value: float, words: int) -> Precision:
     unit = MATCHED[figure].unit
     if unit == "tokens":
         return Precision(max(0.01 * value, 0.01), max(0.002 * value, 0.002))
-    if figure == "human_recall":  # counts words: it moves in steps of one of them
+    if figure == "human_recall":  # it is a share of words, and moves in steps of one word
         return Precision(max(SHARES.tolerance, 1 / words), SHARES.close)
     return SHARES if unit == SHARE else NATS
 
@@ -116,7 +107,9 @@ def _number(figure: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise UsageError(f"{figure} must be a number or 'human', not {shown(text)}") from None
+        raise UsageError(
+            f"{figure} must be a number or 'human', not {printable.shown(text)}"
+        ) from None
     most = 1.0 if MATCHED[figure].unit == SHARE else math.inf
     if not (0 <= value <= most and value < math.inf):
         bound = "between 0 and 1" if most == 1 else "at least 0"
@@ -135,11 +128,11 @@ BEYOND = (
     0.0, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0,
     100.0, 300.0, 1e3, 1e4, 1e6,
 )  # fmt: skip
-"""Distances from the end of a range that has only one."""
+"""Distances from the end of a range with only one end."""
 
 
 Path = tuple[tuple[int, int | str], ...]
-"""The way into nested samplers: at each level the index of a stage and the key of a parameter."""
+"""The path into nested samplers: at each level the index of a stage and a parameter's key."""
 
 
 @dataclass(frozen=True)
@@ -149,16 +142,16 @@ class FreeParameter:
     Attributes:
         expression: the sampler as the user wrote it, without the parameter.
         stages: its stages.
-        path: the way to the stages that the parameter is in; empty if it is not nested.
+        path: the path to the stages with the parameter; empty if it is not nested.
         stage: the index of its stage there.
         parameter: the parameter with its rules.
     """
 
     expression: str
-    stages: tuple[ParsedStage, ...]
+    stages: tuple[expressions.ParsedStage, ...]
     path: Path
     stage: int
-    parameter: Parameter
+    parameter: params.Parameter
 
     @classmethod
     def of(cls, expression: str) -> FreeParameter:
@@ -184,12 +177,12 @@ class FreeParameter:
 
     @classmethod
     def find(cls, expression: str) -> FreeParameter | None:
-        """Return the number that an expression leaves open; None if it leaves none open.
+        """Return the number that an expression leaves open, or None.
 
         Raises:
             UsageError: it leaves several open.
         """
-        stages = tuple(read_stages(expression))
+        stages = tuple(expressions.read_stages(expression))
         open_ = [cls(expression, stages, *each) for each in _open(stages)]
         if len(open_) > 1:
             names = [each.parameter.name for each in open_]
@@ -200,10 +193,12 @@ class FreeParameter:
 
     def at(self, value: float) -> Sampler:
         """Return the sampler with this value."""
-        return build(_put(self.stages, self.path, self.stage, {self.parameter.name: value}))
+        return expressions.build(
+            _put(self.stages, self.path, self.stage, {self.parameter.name: value})
+        )
 
     def values(self) -> list[float]:
-        """Return values from one end of its range to the other, in rising order."""
+        """Return rising values from one end of its range to the other."""
         rule = self.parameter.rule
         low = rule.ge if rule.ge is not None else rule.gt
         high = rule.le if rule.le is not None else rule.lt
@@ -236,20 +231,22 @@ class FreeParameter:
             return
 
 
-def _open(stages: Sequence[ParsedStage]) -> Iterator[tuple[Path, int, Parameter]]:
-    """Yield the open parameters of stages and of the samplers nested in them, with their places."""
+def _open(
+    stages: Sequence[expressions.ParsedStage],
+) -> Iterator[tuple[Path, int, params.Parameter]]:
+    """Yield the open parameters of stages and nested samplers, with their paths."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
-            if isinstance(value, ParsedSampler):
+            if isinstance(value, expressions.ParsedSampler):
                 for path, inner, parameter in _open(value.stages):
                     yield ((at, key), *path), inner, parameter
 
 
 def _put(
-    stages: Sequence[ParsedStage], path: Path, stage: int, given: dict[str, float]
-) -> list[ParsedStage]:
-    """Return the stages with parameters given to one of them, the one at the end of a path."""
+    stages: Sequence[expressions.ParsedStage], path: Path, stage: int, given: dict[str, float]
+) -> list[expressions.ParsedStage]:
+    """Return the stages with additional parameters for the stage at the end of a path."""
     whole = list(stages)
     if not path:
         name, values, named = whole[stage]
@@ -267,14 +264,14 @@ def _put(
     return whole
 
 
-def _arguments(stage: ParsedStage) -> dict[int | str, Any]:
-    """Return the parameters of a stage by place or by name."""
+def _arguments(stage: expressions.ParsedStage) -> dict[int | str, Any]:
+    """Return the parameters of a stage by position or name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 
-def _left_open(stage: ParsedStage) -> list[Parameter]:
+def _left_open(stage: expressions.ParsedStage) -> list[params.Parameter]:
     name, values, named = stage
-    declared = registry().sampler(name).parameters()
+    declared = plugins.registry().sampler(name).parameters()
     unnamed = declared[len(values) :]
     open_ = [p for p in unnamed if not {p.name, *p.rule.aliases} & set(named)]
     kind = float if any(p.type is float for p in declared) else int

@@ -37,11 +37,11 @@ Draw = Callable[["Axes | None"], "Figure"]
 ROW, HEAD, COLUMN, SHARE = 22.0, 46.0, 150.0, 46.0
 """In points: the heights of a row and of the names, the widths of a column and of a share."""
 BOLD = 1.1
-"""The width of bold letters, relative to others."""
+"""The width of bold letters relative to regular ones."""
 TOKEN = 13.0
 """The width of a token in points."""
 NAMED = 60
-"""Tokens whose texts are written below them, at most."""
+"""The most tokens with their texts below them."""
 
 
 def entropy(report: Report, *, ax: Axes | None = None) -> Figure:
@@ -102,7 +102,7 @@ def _document(report: Report) -> Document:
 
 
 def _drawn(draw: Draw, ax: Axes | None) -> Figure:
-    """Draw in the style of reports: a picture of its own, or in axes of a figure."""
+    """Draw in the style of reports: a new picture, or in the given axes."""
     with canvas.style():
         if ax is None:
             return draw(None)
@@ -137,7 +137,7 @@ def _explanation(explained: Explanation, top: int, axes: Axes | None) -> Figure:
 
 
 def _fitted(name: str, room: float) -> str:
-    """Shorten a name, written in bold letters, to some points."""
+    """Shorten a name in bold letters to a width in points."""
     while len(name) > 2 and BOLD * canvas.widest([name]) > room:
         name = f"{name[:-2]}…"
     return name

@@ -4,9 +4,8 @@ The entries come from the sources that docstrings name, which the document of a 
 
     Source: AUTHORS YEAR, TITLE, arXiv ID; AUTHORS YEAR, TITLE, doi ID.
 
-Remarks after the identifier, and parts without a year or a title, are no entries of their own.
-Docstrings abbreviate: the full names, the venue and the type of published works are in
-`works.toml`.
+Remarks after the identifier, and parts without a year or a title, don't become entries.
+Docstrings are abbreviated: full names, venues and types of published works are in `works.toml`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from importlib.metadata import metadata
 from importlib.resources import files
 from typing import Any
 
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.lookup import plugin_metrics
 
@@ -31,7 +30,7 @@ _IDENTIFIER = re.compile(
     re.IGNORECASE,
 )
 _NO_WORDS = {"a", "an", "the", "on", "of", "in", "is", "for", "and", "to", "as"}
-"""Words that say little about a title."""
+"""Words of a title that a key leaves out."""
 _ESCAPED = {"{": "(", "}": ")", "\\": "/", "~": "-", "^": ""} | {c: f"\\{c}" for c in "&%$#_"}
 
 
@@ -52,7 +51,7 @@ class Work:
     type: str = "misc"
 
     def __str__(self) -> str:
-        uses = ", ".join(self.uses).replace("@", "")  # an @ would begin an entry
+        uses = ", ".join(self.uses).replace("@", "")  # an @ would start an entry
         lines = [f"  {name} = {{{_value(name, text)}}}" for name, text in self.fields.items()]
         return f"% {uses}\n@{self.type}{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
 
@@ -75,16 +74,19 @@ def to_bibtex(document: Document) -> str:
 
 
 def entries_of(source: str, name: str) -> list[Work]:
-    """Return the entries of a source, or one for the whole of it if it states no work and year.
+    """Return a source's entries, or one for the whole source if it has no work with a year.
 
     Example:
         >>> [entry] = entries_of("Fan, Lewis, Dauphin 2018, Stories, arXiv 1805.04833.", "top_k")
         >>> entry.key, entry.fields["author"], entry.fields["eprint"]
         ('fan2018stories', 'Fan, Angela and Lewis, Mike and Dauphin, Yann', '1805.04833')
     """
-    parts = [part.strip() for part in one_line(source).split(";")]
+    parts = [part.strip() for part in printable.one_line(source).split(";")]
     found = [entry for part in parts if (entry := _entry(part))]
-    whole = {"title": re.split(r"\.(?: |$)", one_line(source))[0], "note": f"Source of {name}"}
+    whole = {
+        "title": re.split(r"\.(?: |$)", printable.one_line(source))[0],
+        "note": f"Source of {name}",
+    }
     return found or [Work(_ascii(name) or "source", whole)]
 
 
@@ -111,7 +113,7 @@ def _entry(part: str) -> Work | None:
 
 
 def _published(work: Work) -> Work:
-    """Return the whole entry of a published work; any other work as it is."""
+    """Complete the entry of a published work; return any other work unchanged."""
     fields = work.fields
     names = (fields.get("eprint", ""), fields.get("doi", ""), fields["title"].lower())
     known = next((_works()[name] for name in names if name in _works()), None)
@@ -133,14 +135,14 @@ def _works() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _authors(text: str) -> str:
-    """Return the authors as BibTeX joins them."""
+    """Join authors as BibTeX requires."""
     several = text.removesuffix(" et al.")
     names = re.split(r", and |, | and ", several)
     return " and ".join(names if several == text else [*names, "others"])
 
 
 def _sources(document: Document) -> Iterator[tuple[str, str]]:
-    """Yield the name and the source of everything in a report that states one."""
+    """Yield the name and source of each sampler and figure that has a source."""
     for entry in document.samplers:
         for stage in entry.stages:
             yield from ((stage.name, source) for source in stage.sources)
@@ -153,7 +155,7 @@ def _sources(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _corelm(document: Document) -> Work:
-    """Return the entry of corelm, from the metadata that its CITATION.cff has too."""
+    """Return the entry of corelm, from the same metadata as its CITATION.cff."""
     package, header = metadata("corelm"), document.header
     fields = {
         "author": f"{{{package['Author']}}}",
@@ -165,7 +167,7 @@ def _corelm(document: Document) -> Work:
 
 
 def _identity(entry: Work) -> str:
-    """Return the identifier of a work, by which two entries of it are one."""
+    """Return the identifier of a work, by which duplicates are found."""
     fields = entry.fields
     return fields.get("eprint") or fields.get("doi") or entry.key + fields.get("title", "")
 
@@ -177,14 +179,16 @@ def _keys(key: str) -> Iterator[str]:
 
 
 def _ascii(text: str) -> str:
-    """Return a word in the letters that a key may have."""
+    """Convert a word to the characters that a key may have."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "", plain)
 
 
 def _value(name: str, text: str) -> str:
-    """Return the text of a field without commands of TeX; titles keep their capitals."""
-    if name == "author" and text.startswith("{"):  # one name, not several words of one
+    """Escape a field's text for TeX; protect the capitals of titles."""
+    if name == "author" and text.startswith("{"):  # braces keep the name together
         return f"{{{_value('', text[1:-1])}}}"
-    escaped = "".join(_ESCAPED.get(letter, letter) for letter in one_line(text).replace("`", ""))
+    escaped = "".join(
+        _ESCAPED.get(letter, letter) for letter in printable.one_line(text).replace("`", "")
+    )
     return f"{{{escaped}}}" if name == "title" else escaped

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
 from corelm_report.document.figures import GENERATED, OF_SETS, VIEWS
 from corelm_report.document.lookup import Estimate, difference, estimates
@@ -46,7 +46,7 @@ def _of_figures(document: Document) -> Iterator[Block]:
 
 
 def _lines(document: Document) -> Iterator[Json]:
-    """Yield every figure of an entry, then the same figure of the texts of each seed."""
+    """Yield a line for every figure of an entry, then one for each seed's texts."""
     empty = dict.fromkeys(HEADER)
     for entry in document.entries:
         for each in estimates(entry):
@@ -59,7 +59,7 @@ def _lines(document: Document) -> Iterator[Json]:
 
 
 def _set_size(entry: Entry, of: Estimate) -> int | None:
-    """Return the number of texts in a set, if the figure depends on it: `n` may be larger."""
+    """Return the size of a set, if the figure depends on it; `n` may be larger."""
     texts = entry.generated_texts
     return texts.set_size if texts and of.view == GENERATED and of.figure in OF_SETS else None
 
@@ -73,10 +73,10 @@ def _difference(entry: Entry, of: Estimate) -> Json:
 
 
 def _by_seed(document: Document, entry: Entry, of: Estimate) -> Iterator[tuple[int, float | None]]:
-    """Yield each seed with the figure of its texts, if there are several seeds."""
+    """Yield each seed and its texts' figure, if there are several seeds."""
     texts = entry.generated_texts
     if of.view == GENERATED and texts and texts.by_seed and of.figure in texts.by_seed:
-        # A decoder that draws nothing at random has the first seed alone.
+        # A deterministic decoder has only the first seed.
         yield from zip(document.header.seeds, texts.by_seed[of.figure].values, strict=False)
 
 
@@ -143,7 +143,7 @@ LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
 
 
 def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[Any]]]]:
-    """Yield the texts that the report keeps, each with its identity and its lists by token."""
+    """Yield the report's texts, each with its identity and its lists by token."""
     for entry in document.samplers:
         known = _identity(document, entry)
         for text in entry.texts:
@@ -155,7 +155,7 @@ def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[
 
 
 def _identity(document: Document, entry: SamplerEntry) -> Json:
-    """Return the sampler, every parameter of its stages, its target and the seed if there is one.
+    """Return the sampler, its stages' parameters, its target and, if there is one, the seed.
 
     Figures of several seeds together have none.
     """
@@ -182,7 +182,7 @@ def _parameters(entry: SamplerEntry) -> Json:
 
 
 def _joined(blocks: Iterable[Block]) -> Columns:
-    """Put blocks one after the other; a column that a block lacks is None there."""
+    """Concatenate blocks; a column that a block lacks is None there."""
     joined: Columns = {}
     order: list[str] = []
     lines = 0
@@ -218,7 +218,7 @@ def to_csv(document: Document, level: str = "figure") -> str:
 
 
 def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Write rows as CSV, with no cell that a spreadsheet runs."""
+    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     table.writerow(map(_harmless, header))
@@ -227,11 +227,11 @@ def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value for a cell: numbers as they are, and texts that no spreadsheet runs."""
+    """Return a value for a cell: numbers unchanged, texts made harmless."""
     return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
 
 
 def _harmless(name: str) -> str:
-    """Put a name on one line that no spreadsheet runs as a formula."""
-    line = one_line(name)
+    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
+    line = printable.one_line(name)
     return f"'{line}" if line.startswith(FORMULA) else line

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import replace
 from textwrap import wrap
 
-from corelm.runs import counted, one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.summary import summary
 from corelm_report.render.overview import (
@@ -20,31 +20,30 @@ from corelm_report.render.overview import (
 )
 
 WIDTH, GAP = 95, 2
-"""The number of letters across a page of some 400 points, and between two columns."""
+"""The width of a page of some 400 points, and of the gap between columns, in letters."""
 CLOSEST = r"$^{\dagger}$"
-"""Marks the entries that cannot be told from the one closest to human text."""
+"""The mark of entries that are not significantly farther from human text than the closest one."""
 _COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "{''}",
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
     "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
     "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}", "\N{PLUS-MINUS SIGN}": r"$\pm$",
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
 
 
 def to_latex(document: Document, label: str | None = None) -> str:
     """Render the table of a report, each figure with its 95 % interval where it has one.
 
-    It has as many columns as fit across a page, the most important ones. Entries that cannot be
-    told from the closest one to human text are marked. The caption is one sentence; the summary,
-    the method and the definitions of the columns are comments above the table. It needs
-    `\\usepackage{booktabs}` and `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and
-    LuaTeX.
+    It has as many columns as fit across a page, the most important ones. Entries that may be the
+    closest to human text are marked. The caption is one sentence; the summary, the method and the
+    definitions of the columns are comments above the table. It needs `\\usepackage{booktabs}` and
+    `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and LuaTeX.
 
     Args:
         document: the report.
-        label: the label of the table; by default one of the model's name and the samplers.
+        label: the label of the table; by default made from the model's name and the samplers.
     """
     columns = _columns(document)
     titles = ["sampler", *(column.title for column in columns)]
@@ -102,10 +101,14 @@ def _caption(document: Document) -> str:
     """Return one sentence: the model, the texts, the brackets and the mark."""
     header = document.header
     n = header.n * len(header.prompts) * len(header.seeds or [1])
-    where = "" if len(header.prompts) == 1 else f" of {counted(len(header.prompts), 'prompt')}"
+    where = (
+        ""
+        if len(header.prompts) == 1
+        else f" of {printable.counted(len(header.prompts), 'prompt')}"
+    )
     text = (
-        f"Samplers on {header.model.name}, from {counted(n, 'text')}{where} of at most "
-        f"{counted(header.length, 'token')} each, with 95 % intervals"
+        f"Samplers on {header.model.name}, from {printable.counted(n, 'text')}{where} of at most "
+        f"{printable.counted(header.length, 'token')} each, with 95 % intervals"
     )
     if not document.closest:
         return f"{escaped(text)}."
@@ -113,18 +116,18 @@ def _caption(document: Document) -> str:
 
 
 def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:
-    """Return what the table shows, for the text around it, as comments."""
+    """Return comments that explain the table, for the text around it."""
     parts = [summary(document), method(document, columns), legend(columns)]
     return [f"% {line}" for part in parts if part for line in _wrapped(escaped(part))]
 
 
 def _wrapped(text: str) -> list[str]:
-    # A word that is broken may end in half a command.
+    # No breaks inside words, which could split a command.
     return wrap(text, 98, break_long_words=False, break_on_hyphens=False)
 
 
 def _label(document: Document) -> str:
-    """Return a label that tables of other models or samplers do not have."""
+    """Return a label that is unique to the model and the samplers."""
     names = "\n".join(entry.label for entry in document.entries)
     unique = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return _plain_label(f"tab:{document.header.model.name}-{unique}")
@@ -149,9 +152,9 @@ def _row(cells: list[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Return a text as LaTeX, in which nothing is a command and every letter exists.
+    r"""Escape a text for LaTeX, and replace letters that LaTeX lacks.
 
-    Quotation marks are those of TeX, an opening one where a word begins.
+    Quotation marks become TeX's, opening before words.
 
     Example:
         >>> print(escaped("100 % of top_p{\\input}"))
@@ -159,13 +162,13 @@ def escaped(text: str) -> str:
         >>> print(escaped('the prompt "the cat"'))
         the prompt {``}the cat{''}
     """
-    line = one_line(text)
+    line = printable.one_line(text)
     pairs = zip(" " + line, line, strict=False)
     return "".join(_quote(before) if each == '"' else _letter(each) for before, each in pairs)
 
 
 def _quote(before: str) -> str:
-    # In braces, so that it never joins a neighbour into a different mark.
+    # In braces, so that it can't form a ligature with its neighbour.
     return "{``}" if before in " (" else "{''}"
 
 

@@ -1,11 +1,11 @@
-"""The summary, the overview and how it was measured, as Markdown and for a notebook."""
+"""The summary, the overview and the method, as Markdown and for a notebook."""
 
 from __future__ import annotations
 
 import re
 from html import escape
 
-from corelm.runs import Table, one_line
+from corelm.runs import markup, printable
 from corelm_report.document.content import Document
 from corelm_report.document.summary import summary
 from corelm_report.render.overview import failures, legend, method, overview, overview_columns
@@ -26,7 +26,7 @@ def to_markdown(document: Document) -> str:
 
 
 def table_row(cells: list[str]) -> str:
-    """Return a row of a table of cells that are Markdown already."""
+    """Return a table row of cells that are already Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -35,7 +35,7 @@ def _code(name: str) -> str:
 
     Code that holds backticks needs a longer fence; a bar would end the cell even inside code.
     """
-    name = one_line(name)
+    name = printable.one_line(name)
     ticks = max(map(len, re.findall("`+", name)), default=0)
     space = " " if ticks else ""
     fence = "`" * (ticks + 1)
@@ -44,11 +44,11 @@ def _code(name: str) -> str:
 
 def plain(sentence: str) -> str:
     """Escape every character of a sentence that Markdown would read as markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", one_line(sentence))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", printable.one_line(sentence))
 
 
 def to_notebook(document: Document) -> str:
-    """Render a report as a piece of HTML, in which every string is escaped."""
+    """Render a report as an HTML fragment, in which every string is escaped."""
     columns = overview_columns(document)
     head = _row("th", ["sampler", *(column.title for column in columns)])
     rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
@@ -59,12 +59,18 @@ def to_notebook(document: Document) -> str:
 
 
 def to_text(document: Document) -> str:
-    """Render a report as text: the summary, the table and what failed."""
+    """Render a report as text: the summary, the table and the failures."""
     titles = [column.title for column in overview_columns(document)]
     rows = [[name, *cells] for name, cells in overview(document)]
     failed = [f"{name} failed: {reason}" for name, reason in failures(document)]
-    table = Table(["sampler", *titles], rows).text()
-    return "\n\n".join([one_line(summary(document)), table, *map(one_line, failed)])
+    table = markup.Table(["sampler", *titles], rows).text()
+    return "\n\n".join(
+        [
+            printable.one_line(summary(document)),
+            table,
+            *map(printable.one_line, failed),
+        ]
+    )
 
 
 def _row(tag: str, cells: list[str]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from corelm.runs import counted, one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figures import (
     ENTROPY,
@@ -31,6 +32,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.document.numbers import (
+    EXACT,
     MINUS,
     interval,
     interval_of_difference,
@@ -45,13 +47,13 @@ from corelm_report.document.setting_runs import runs
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""
 SMALL = 0.1
-"""The target below which two decimals say too little."""
+"""A target below this needs more than two decimals."""
 LAST = 10
-"""A number above the priority of any column."""
+"""A number greater than any column's priority."""
 ASKED_FOR = 4
-"""The priority of the metrics of plugins: the user asked for them."""
+"""The priority of plugin metrics, which the user requested."""
 BARS = 3
-"""The priority of the bars that the terminal draws next to the entropies."""
+"""The priority of the terminal's entropy bars."""
 TARGET = Figure(
     name="matched", view=TEACHER_FORCED, table=ENTROPY, title="matched to", compared=False,
     text="The target that the open parameter of the sampler was chosen for.",
@@ -81,9 +83,9 @@ def _offered(document: Document) -> Iterator[Figure]:
             name=each.name,
             view=GENERATED,
             table=VARIETY,
-            title=one_line(each.name if short[each.name] in titles else short[each.name]),
+            title=printable.one_line(each.name if short[each.name] in titles else short[each.name]),
             text=f"{each.meaning}: a metric of a plugin{version}.",
-            meaning=one_line(each.meaning),
+            meaning=printable.one_line(each.meaning),
             priority=ASKED_FOR,
         )
 
@@ -94,7 +96,7 @@ def columns_of(table: str, document: Document) -> list[Figure]:
 
 
 def in_short(match: MatchedTo) -> str:
-    """Return the target of a sampler for a cell of a table.
+    """Format a sampler's target for a table cell.
 
     Example:
         >>> in_short(MatchedTo(open="top_p", figure="human_recall", asked="", target=0.95))
@@ -105,7 +107,7 @@ def in_short(match: MatchedTo) -> str:
 
 
 def amount(figure: str, value: float) -> str:
-    """Format a value of a figure that was matched, without its unit."""
+    """Format the value of a matched figure, without its unit."""
     if figure in MATCHED and MATCHED[figure].unit == SHARE:
         return share(value)
     return number(value) if value == 0 or value >= SMALL else f"{value:.3g}"
@@ -124,7 +126,7 @@ class OverviewColumn:
 
     Attributes:
         figure: the figure.
-        against: the entry that the differences are from; empty for the figure itself.
+        against: the entry that the differences are relative to; empty for the figure itself.
         with_interval: show the 95 % interval behind each number.
         with_spread: show the standard deviation over several seeds behind the interval.
     """
@@ -143,10 +145,10 @@ class OverviewColumn:
 
     @property
     def priority(self) -> int:
-        """Its place among the columns when there is not room for all; 1 is the first."""
+        """Its priority if there isn't room for all columns; 1 is the highest."""
         if not self.against:
             return self.figure.priority
-        # Readers compare with human text first, and look up a difference from a sampler.
+        # Differences from human text matter more to readers than differences from a sampler.
         return self.figure.difference + (0 if self.against == HUMAN else LAST)
 
     def cell(self, entry: Entry) -> str:
@@ -167,13 +169,13 @@ class OverviewColumn:
         if not self.with_interval or found.low is None or found.high is None:
             return text
         written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-") or EXACT
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
 
 def spread_text(column: Figure, entry: Entry) -> str:
-    """Return the standard deviation of a figure over the seeds in words; empty if it has none."""
+    """Describe a figure's standard deviation over the seeds; empty without one."""
     found = spread(entry, column.name) if column.view == GENERATED else None
     return "" if found is None else f"sd {column.form(found)} over seeds"
 
@@ -208,11 +210,11 @@ def overview(document: Document, intervals: bool = False) -> Iterator[tuple[str,
 
 
 PROMPTS = 3
-"""The number of prompts that are quoted."""
+"""The most prompts that are quoted."""
 
 
 def failures(document: Document) -> list[tuple[str, str]]:
-    """Return the samplers that failed and the metrics that failed on one, with the reasons."""
+    """Return the samplers and the metrics that failed, with the reasons."""
     failed = [(each.sampler, each.error.message) for each in document.samplers if each.error]
     return failed + failed_metrics(document)
 
@@ -235,14 +237,15 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     n = header.n * len(header.prompts) * len(header.seeds or [1])
     on_contexts, on_texts = _titles(columns)
     parts = [
-        f"{on_contexts}: means over the same {counted(contexts.positions, 'position')} of "
-        f"{counted(contexts.texts, 'text')} ({contexts.description})."
+        f"{on_contexts}: means over the same {printable.counted(contexts.positions, 'position')} "
+        f"of {printable.counted(contexts.texts, 'text')} ({contexts.description})."
     ]
     if on_texts:
         parts.append(
-            f"{on_texts}: from {counted(n, 'text')} of at most {counted(header.length, 'token')} "
-            f"that each sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
-            f"{seeds(header)}{_units(document, n)}."
+            f"{on_texts}: from {printable.counted(n, 'text')} of at most "
+            f"{printable.counted(header.length, 'token')} that each sampler wrote, "
+            f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}"
+            f"{_units(document, n)}."
         )
     if on_texts and (fewer := _of_one_text(document, n)):
         parts.append(
@@ -253,11 +256,20 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
-    return " ".join([*parts, *error_sentences(document), *flip_sentences(document)])
+    return " ".join([*parts, *remarks(document)])
+
+
+def remarks(document: Document) -> list[str]:
+    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    return [
+        *error_sentences(document),
+        *flip_sentences(document),
+        *randomness_sentences(document),
+    ]
 
 
 def _of_one_text(document: Document, n: int) -> list[str]:
-    """Return the decoders that draw nothing at random, and so wrote fewer than n texts."""
+    """Return the deterministic decoders, which wrote fewer than n texts."""
     prompts = len(document.header.prompts)
     texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
     return [name for name, each in texts.items() if each and each.n == prompts < n]
@@ -277,12 +289,12 @@ def seeds(header: Header) -> str:
 
 
 def targets(document: Document) -> str:
-    """List the targets of matching in words; return "" if nothing was matched."""
+    """Describe the targets of matching; return "" if nothing was matched."""
     return listed([in_words(each.figure, each.target) for each in document.header.matched])
 
 
 def in_words(figure: str, value: float) -> str:
-    """Return the value of a figure in words.
+    """Describe the value of a figure.
 
     Example:
         >>> in_words("entropy", 3.0), in_words("mass_kept", 0.9)
@@ -296,7 +308,7 @@ def in_words(figure: str, value: float) -> str:
 def front_in_words(document: Document, front: Front) -> str:
     """Name the entries of a report that are on a Pareto front, and the others.
 
-    If all are on it, the sentence explains that instead of naming them.
+    If all entries are on it, the sentence says so instead of naming them.
     """
     measured = [entry for entry in document.samplers if on_view(entry, front)]
     best = [entry for entry in measured if entry.sampler in front.entries]
@@ -315,12 +327,12 @@ def front_in_words(document: Document, front: Front) -> str:
 
 
 def on_view(entry: SamplerEntry, front: Front) -> bool:
-    """Return True if both figures of a front were measured of an entry."""
+    """Return True if an entry has both figures of a front."""
     return None not in (value(entry, each, front.view) for each in (front.larger, front.smaller))
 
 
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
-    """Return the titles of both views as lists: teacher-forced, and of generated texts."""
+    """Join the titles of the columns, by view: teacher-forced, generated texts."""
     views: dict[bool, list[str]] = {True: [], False: []}
     for each in columns:
         if not each.against and each.figure.name != TARGET.name:

@@ -29,13 +29,13 @@ from corelm_report.metrics.intervals import sums_of
 from corelm_report.render.overview import columns_of
 
 EXACT = 12
-"""Pairs up to which every exchange is tried."""
+"""The most pairs for which all exchanges are tried."""
 DRAWS = 9999
-"""Random exchanges of more pairs."""
+"""The number of random exchanges for more pairs."""
 BLOCK = 2**22
-"""Signs in memory at a time, at most."""
+"""The most signs in memory at a time."""
 COUNTS = ("tokens",)
-"""The figures of a text that say nothing about its sampler."""
+"""The figures of a text that don't characterise its sampler."""
 
 Pair = tuple[str, int | None, int]
 
@@ -69,7 +69,7 @@ class PermutationTest:
 
 
 def permutation_tests(document: Document) -> list[PermutationTest]:
-    """Return the test of every figure of texts, for each sampler and the one compared with.
+    """Return the tests of all figures of texts, for each sampler against the one compared with.
 
     Raises:
         ReportError: the differences are from human text, which no report keeps, or the report has
@@ -112,7 +112,7 @@ def _tests(
 
 
 def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
-    """Return the figures of every text of an entry, by what pairs it."""
+    """Return the figures of an entry's texts, by the keys that pair them."""
     written = entry.generated_texts
     if written is None or written.n != len(entry.texts):
         raise ReportError(
@@ -125,8 +125,8 @@ def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]
 def p_value(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
-    With up to 12 pairs it is exact; with more, it is from 9,999 random exchanges and the pairs as
-    they are, which count as one.
+    With up to 12 pairs it is exact; with more, it is estimated from 9,999 random exchanges and the
+    observed pairs.
 
     Args:
         differences: (pairs,) of the two samplers' figures, one for each independent unit.
@@ -137,7 +137,7 @@ def p_value(differences: NDArray[np.float64]) -> float:
     """
     n = len(differences)
     found = abs(differences.sum())
-    tolerance = 1e-9 * np.abs(differences).sum()  # sums in a different order round differently
+    tolerance = 1e-9 * np.abs(differences).sum()  # sums in another order round differently
     if n <= EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(np.abs(signs @ differences) >= found - tolerance))
@@ -160,7 +160,7 @@ class Place(NamedTuple):
 
 
 def clear_differences(document: Document) -> set[Place]:
-    """Return the differences that are more than chance, of all that the tables of the page have."""
+    """Return the significant differences among all in the page's tables."""
     found = dict(p_values(document))
     largest = discoveries(found.values())
     return {place for place, p in found.items() if p <= largest}
@@ -177,7 +177,7 @@ def p_values(document: Document) -> Iterator[tuple[Place, float]]:
 
 
 def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
-    """Return the difference in a cell."""
+    """Return the difference of a cell, if it has one."""
     if entry.error or not column.compared:
         return None
     return declared_difference(entry, column.looked_up, column.view)

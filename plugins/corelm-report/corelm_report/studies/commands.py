@@ -10,16 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import (
-    Scheduler,
-    TextCommand,
-    TextGroup,
-    Workers,
-    product,
-    text_argument,
-)
+from corelm.commands import TextCommand, TextGroup, options, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import Parameter, ParamRule
+from corelm.runs import params
 from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
@@ -27,11 +20,11 @@ Place = Annotated[
     str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
 ]
 
-DIFFERENCE = Parameter("difference", float, None, ParamRule(gt=0))
-WIDTH = Parameter("width", float, None, ParamRule(gt=0))
-POWER = Parameter("power", float, 0.8, ParamRule(gt=0, lt=1))
-PAIRS = Parameter("pairs", int, 50, ParamRule(ge=1))
-PILOT = Parameter("pilot", int, 16, ParamRule(ge=2))
+DIFFERENCE = params.Parameter("difference", float, None, params.ParamRule(gt=0))
+WIDTH = params.Parameter("width", float, None, params.ParamRule(gt=0))
+POWER = params.Parameter("power", float, 0.8, params.ParamRule(gt=0, lt=1))
+PAIRS = params.Parameter("pairs", int, 50, params.ParamRule(ge=1))
+PILOT = params.Parameter("pilot", int, 16, params.ParamRule(ge=2))
 FIGURE = "surprisal"
 
 
@@ -66,7 +59,7 @@ def study() -> None:
     """
 
 
-def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> int:
+def run(file: File, *, workers: options.Workers = None, scheduler: options.Scheduler = None) -> int:
     """Measure a study, and write its reports, tables, pictures and how to repeat it.
 
     What an earlier run has measured is not measured again, so an interrupted study continues, and
@@ -76,13 +69,13 @@ def run(file: File, *, workers: Workers = None, scheduler: Scheduler = None) -> 
     corelm study run study.toml
     corelm study run study.toml --workers 4
     """
-    from corelm.runs import choose
+    from corelm.runs import scaling
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_output import run_study
 
     with product() as out:
         check_extra("a study")
-        return run_study(read_study(Path(file)), choose(workers, scheduler), out)
+        return run_study(read_study(Path(file)), scaling.choose(workers, scheduler), out)
 
 
 def show(place: Place) -> int:
@@ -207,7 +200,7 @@ def read(
 
     with product() as out:
         check_extra("a study")
-        names = [text_argument(name) for name in metric or []]
+        names = [prompt_input.text_argument(name) for name in metric or []]
         return show_logs([Path(log) for log in logs], names, cluster, out)
 
 
@@ -232,8 +225,8 @@ def plan(
         str,
         typer.Option(metavar="INTEGER", help="Texts of each sampler for each prompt in the pilot."),
     ] = str(PILOT.default),
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
 ) -> int:
     """Find the cheapest design of a study: how many prompts, and how many texts of each.
 
@@ -246,7 +239,7 @@ def plan(
     corelm study plan study.toml --difference 0.02 --figure rep_4 --power 0.9
     corelm study plan study.toml --width 0.2
     """
-    from corelm.runs import choose
+    from corelm.runs import scaling
     from corelm_report.metrics.design import Goal
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_plan import plan_study
@@ -259,5 +252,6 @@ def plan(
         goal = Goal(WIDTH.convert(width) / 2, None)
     with product() as out:
         check_extra("a study")
-        study = replace(read_study(Path(file)), samples=PILOT.convert(pilot))
-        return plan_study(study, figure, goal, choose(workers, scheduler), out)
+        asked = read_study(Path(file))
+        study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)})
+        return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)

@@ -6,14 +6,15 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import MODEL, atomic_files, did_you_mean, label, shown
-from corelm_report.plan import CONTEXTS, LENGTH, TEXTS, N
+from corelm.runs import atomic_files, named_models, printable
+from corelm_report.plan import SEED
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
+from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
 
 LARGEST = 2**20
 """Bytes of a study at most."""
@@ -30,20 +31,9 @@ class Study:
         title: its title; by default the name of the file.
         models: the names or paths of the models.
         samplers: the samplers, sweeps and decoders, as expressions.
-        prompts: the beginnings of the texts, or the cluster of each; None for the prompt of each
-            model.
-        prompts_from_reference: the tokens of each human text that are a prompt, in their place.
-        samples: texts of each sampler for each prompt and seed.
-        length: tokens of a text, at most.
-        seeds: the random seeds.
-        reference: a file or folder of human texts; None for the model's own.
-        contexts: texts on whose positions the samplers are compared, at most.
-        match: the figures to match.
-        against: the entry that the others are compared with.
-        metrics: the metrics of plugins.
         scorer: the second scorers; each model has a report with each of them.
+        report: the other settings of its reports, by name.
         device, dtype: how the models are loaded.
-        texts: the texts of each prompt that a report keeps, or "all".
         fail_if: the conditions under which the study fails.
         folder: the folder of its results.
         forms: the forms of each report.
@@ -52,22 +42,12 @@ class Study:
 
     file: Path
     title: str
-    models: tuple[str, ...] = (label(MODEL),)
+    models: tuple[str, ...] = (named_models.label(named_models.MODEL),)
     samplers: tuple[str, ...] = ()
-    prompts: Prompts | None = None
-    prompts_from_reference: int | None = None
-    samples: int = N
-    length: int = LENGTH
-    seeds: tuple[int, ...] | str = (1,)
-    reference: Path | None = None
-    contexts: int = CONTEXTS
-    match: tuple[str, ...] = ()
-    against: str | None = None
-    metrics: tuple[str, ...] = ()
     scorer: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
     device: str | None = None
     dtype: str | None = None
-    texts: int | str = TEXTS
     fail_if: tuple[str, ...] = ()
     folder: Path
     forms: tuple[str, ...] = FORMS[:-1]
@@ -76,9 +56,11 @@ class Study:
     def settings(self) -> dict[str, Any]:
         """Return everything but the places on this machine, as JSON can hold it."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
-        del named["file"], named["folder"]
-        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in named.items()}
-        return plain | {"reference": self.reference and self.reference.name}
+        del named["file"], named["folder"], named["report"]
+        own = {each.word or name: self.report[name] for name, each in KEYS.items()}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in (named | own).items()}
+        place = self.report["reference"]
+        return plain | {"reference": place and place.name, "scorer": list(self.scorer)}
 
 
 def read_study(path: Path) -> Study:
@@ -109,10 +91,12 @@ def read_study(path: Path) -> Study:
     if not samplers:
         raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
     folder = path.parent / written.pop("folder", path.stem)
+    report = {n: checked.pop(each.word or n, DEFAULTS[n]) for n, each in KEYS.items()}
+    report["seeds"] = report["seeds"] or (SEED,)
+    if "p_values" in written.get("forms", ()):
+        report["texts"] = "all"  # the tests need every text
     given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
-    if "p_values" in given.get("forms", ()):
-        given["texts"] = "all"  # the tests need every text
-    return Study(file=path, **given)
+    return Study(file=path, report=report, **given)
 
 
 class _Place:
@@ -139,13 +123,13 @@ def _checked(content: Mapping[str, Any], place: _Place, table: str = "") -> dict
     for key, value in content.items():
         name = f"{table}.{key}" if table else key
         if key not in readers:
-            hint = did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
+            hint = printable.did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
             raise UsageError(f"{place.of(key)}: a study has no key {name!r}{hint}")
         try:
             found[key] = readers[key](value, place)
         except ValueError as error:
             raise UsageError(
-                f"{place.of(key)}: {name} must be {error}, not {shown(value)}"
+                f"{place.of(key)}: {name} must be {error}, not {printable.shown(value)}"
             ) from None
     return found
 
@@ -220,14 +204,18 @@ def _write(value: Any, place: _Place) -> dict[str, Any]:
     return _checked(value, place, "write")
 
 
+READERS: Mapping[str, Reader] = {
+    "count": _count, "seeds": _seeds, "kept": _kept, "text": _text, "texts": _texts,
+    "path": _path, "prompts": _prompts,
+}  # fmt: skip
+"""The reader of each kind of setting; a study has no single seed, and loads its models itself."""
+KEYS: Mapping[str, Setting] = {n: each for n, each in SETTINGS.items() if each.kind in READERS}
+"""The settings of a report that a study may have."""
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
-        "prompts": _prompts, "prompts_from_reference": _count, "samples": _count,
-        "length": _count, "seeds": _seeds,
-        "reference": _path, "contexts": _count, "match": _texts, "against": _text,
-        "metrics": _texts, "scorer": _texts, "device": _text, "dtype": _text, "texts": _kept,
-        "fail_if": _texts, "write": _write,
+        **{each.word or name: READERS[each.kind] for name, each in KEYS.items()},
+        "scorer": _texts, "device": _text, "dtype": _text, "fail_if": _texts, "write": _write,
     },
     "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},
 }  # fmt: skip

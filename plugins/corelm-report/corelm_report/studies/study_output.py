@@ -1,12 +1,12 @@
-"""Runs a study, shows its results and compares two of them in the terminal."""
+"""Run a study, show its results, and compare two results in the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corelm.commands import DONE, FAILED, PARTLY_FAILED, Output, blocks, messages, stages
-from corelm.runs import ExecutorChoice
+from corelm.commands import Output, blocks, exit_codes, messages, progress
+from corelm.runs import scaling
 from corelm_report.cli.terminal import report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
@@ -27,7 +27,7 @@ from corelm_report.studies.study_reports import (
 from corelm_report.studies.unit_cache import UnitCache
 
 
-def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
+def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> int:
     """Measure and write a study; return the exit code."""
     made: list[tuple[PlannedReport, Report]] = []
     with UnitCache() as cache:
@@ -36,8 +36,8 @@ def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
                 check_conditions(study.fail_if, each)
                 for text in each.plan.warnings:
                     messages.tell(f"note: {text}")
-                with stages("units") as progress:
-                    document = each.document(cache, executor, progress)
+                with progress.stages("units") as bar:
+                    document = each.document(cache, executor, bar)
                 report = Report.of_run(document)
                 folder = write_report(study, each.name, report)
                 made.append((each, report))
@@ -60,7 +60,7 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
     Raises:
         UsageError: a condition names a sampler or a figure that the study does not have.
     """
-    # A matched sampler has its final name, with the parameter that was found, only afterwards.
+    # A matched sampler gets its final name, with the matched parameter, only later.
     candidates = each.plan.candidates
     if any(candidate.open is not None for candidate in candidates):
         return
@@ -71,13 +71,13 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
 
 
 def freeze_study(study: Study, out: Output) -> int:
-    """Register a study before it is run: write the digests of all that decides its results."""
+    """Register a study before it is run: write digests of everything that decides its results."""
     path = freeze(study, list(planned(study)))
     out.show(
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
     )
-    return DONE
+    return exit_codes.DONE
 
 
 def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
@@ -85,8 +85,8 @@ def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
     for reason in reasons:
         messages.error(reason)
     if reasons:
-        return FAILED
-    return PARTLY_FAILED if any(report.failed for report in reports) else DONE
+        return exit_codes.FAILED
+    return exit_codes.PARTLY_FAILED if any(report.failed for report in reports) else exit_codes.DONE
 
 
 def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
@@ -122,7 +122,7 @@ def show_scorers(reports: Iterable[Report], out: Output) -> None:
 
 
 def result_at(place: Path) -> StudyResult:
-    """Return the results of a study's file, or those in a folder.
+    """Return the results of a study file, or in a folder.
 
     Raises:
         ReportError: there are none.
@@ -131,12 +131,12 @@ def result_at(place: Path) -> StudyResult:
 
 
 def show_result(result: StudyResult, out: Output, study: Study | None = None) -> int:
-    """Write the tables of a result, and what made it.
+    """Write the tables of a result, and its provenance.
 
     Args:
         result: the result.
         out: the output.
-        study: the study as its file has it now, to say what was edited since.
+        study: the study as its file is now, to list later edits.
     """
     lock = result.lock
     edits = result.edits(study) if study else ""
@@ -155,11 +155,11 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
     out.show(blocks.line(f"Made by {made_by} on {lock['versions']['platform']}.", "dim"))
     if result.registration:
         out.show(blocks.line(result.registration, "dim"))
-    return DONE
+    return exit_codes.DONE
 
 
 def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
-    """Write what differs between two results; return the exit code."""
+    """Write the differences between two results; return the exit code."""
     first, second = dict(before.reports()), dict(after.reports())
     equal = first.keys() == second.keys()
     for model in [name for name in first if name in second]:
@@ -176,4 +176,4 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
     if changes:
         made = f"Made by: {changes}."
     out.show(blocks.line(made))
-    return DONE if equal else FAILED
+    return exit_codes.DONE if equal else exit_codes.FAILED

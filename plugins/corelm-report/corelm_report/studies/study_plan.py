@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.commands import DONE, Output, blocks, stages
+from corelm.commands import Output, blocks, exit_codes, progress
 from corelm.errors import UsageError
-from corelm.runs import ExecutorChoice, did_you_mean, label, shown
+from corelm.runs import named_models, printable, scaling
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figures import HUMAN, OF_SETS
 from corelm_report.document.lookup import against
@@ -23,15 +23,17 @@ from corelm_report.studies.study_reports import planned
 from corelm_report.studies.unit_cache import UnitCache
 
 
-def plan_study(study: Study, figure: str, goal: Goal, executor: ExecutorChoice, out: Output) -> int:
+def plan_study(
+    study: Study, figure: str, goal: Goal, executor: scaling.ExecutorChoice, out: Output
+) -> int:
     """Run a study as a pilot, and write the designs that reach a goal."""
     with UnitCache() as cache:
         for each in planned(study):
-            with stages("units") as progress:
-                document = Document.from_dict(each.document(cache, executor, progress))
+            with progress.stages("units") as bar:
+                document = Document.from_dict(each.document(cache, executor, bar))
             pilots = list(pilots_of(document, figure))
             seeds = len(document.header.seeds)
-            out.show(blocks.line(label(each.model), "bold"))
+            out.show(blocks.line(named_models.label(each.model), "bold"))
             out.rows(
                 ("sampler", "sd between prompts", "sd within", "cheapest"),
                 [
@@ -42,7 +44,7 @@ def plan_study(study: Study, figure: str, goal: Goal, executor: ExecutorChoice, 
             )  # fmt: skip
             for sentence in advice(pilots, goal, figure, against(document), seeds):
                 out.show(blocks.line(sentence))
-    return DONE
+    return exit_codes.DONE
 
 
 def _deviation(variance: float | None) -> str:
@@ -52,7 +54,7 @@ def _deviation(variance: float | None) -> str:
 def advice(
     pilots: Sequence[Pilot], goal: Goal, figure: str, other: str, seeds: int
 ) -> Iterator[str]:
-    """Yield the sentences that say what to write, in the words of a study's file."""
+    """Yield advice on what to write, in the terms of a study file."""
     aim = f"To find a difference of {goal.size:g} in {figure} from {other}"
     aim += f" with a probability of {goal.power:.0%}" if goal.power else ""
     if goal.power is None:
@@ -89,7 +91,7 @@ def _samples(design: Design, seeds: int) -> int:
 
 
 def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
-    """Yield the variances of each sampler of a pilot.
+    """Yield the variances of each sampler in a pilot.
 
     Raises:
         UsageError: the pilot has no paired differences of this figure.
@@ -107,8 +109,11 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
     found = list(_pilots(document, figure))
     if not found:
         named = set(_named(document))
-        hint = did_you_mean(figure, named) or f"; there are: {', '.join(sorted(named)) or 'none'}"
-        raise UsageError(f"the pilot has no paired differences of {shown(figure)}{hint}")
+        hint = (
+            printable.did_you_mean(figure, named)
+            or f"; there are: {', '.join(sorted(named)) or 'none'}"
+        )
+        raise UsageError(f"the pilot has no paired differences of {printable.shown(figure)}{hint}")
     yield from found
 
 

@@ -18,16 +18,7 @@ from typing import Any
 
 from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
-from corelm.runs import (
-    SAME_BITS,
-    ExecutorChoice,
-    atomic_files,
-    code_of,
-    differences,
-    label,
-    machine,
-    one_line,
-)
+from corelm.runs import atomic_files, machine, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
@@ -58,11 +49,13 @@ class PlannedReport:
     @property
     def name(self) -> str:
         """The name of the report: the model's, with the scorer's if the study has several."""
-        own = label(self.model)
+        own = named_models.label(self.model)
         several = len(self.study.scorer) > 1 and self.scorer is not None
-        return f"{own} scored by {label(self.scorer or '')}" if several else own
+        return f"{own} scored by {named_models.label(self.scorer or '')}" if several else own
 
-    def document(self, cache: UnitCache, executor: ExecutorChoice, progress: Progress) -> Json:
+    def document(
+        self, cache: UnitCache, executor: scaling.ExecutorChoice, progress: Progress
+    ) -> Json:
         """Return the document of the report, from the cache if nothing has changed."""
         key = digest(["report", self.settings()])
         stored = cache.get(key)
@@ -74,7 +67,9 @@ class PlannedReport:
             cache.put(key, json.dumps(made))
         return made
 
-    def _measured(self, cache: UnitCache, choice: ExecutorChoice, progress: Progress) -> Json:
+    def _measured(
+        self, cache: UnitCache, choice: scaling.ExecutorChoice, progress: Progress
+    ) -> Json:
         plan, study = self.plan, self.study
         executor = choice.opened(
             plan.models, lambda: plan.jobs(self.model, self.scorer, study.device, study.dtype)
@@ -102,17 +97,17 @@ class PlannedReport:
 
 def here() -> Json:
     """Return the versions and the facts about this machine that decide the bits of a result."""
-    facts = machine()
+    facts = machine.facts()
     return {
         "corelm": version("corelm"),
         "numpy": version("numpy"),
-        **{name: facts[name] for name in SAME_BITS},
+        **{name: facts[name] for name in scaling.SAME_BITS},
     }
 
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
     """Return the identity of a model, and the digests of corelm's code and of the model's."""
-    code = code_of([model], OWN)
+    code = scaling.code_of([model], OWN)
     return [NamedModel(model, name or "").fingerprint(prompt), code]
 
 
@@ -124,16 +119,11 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         UnknownNameError, AmbiguousNameError: no such model, sampler or metric, or several.
         DataError: the reference cannot be read.
     """
-    scorers = {name: NamedModel(load(name), label(name)) for name in study.scorer}
+    scorers = {name: NamedModel(load(name), named_models.label(name)) for name in study.scorer}
     for name, scorer in product(study.models, study.scorer or (None,)):
         model = load(name, device=study.device, dtype=study.dtype)
-        asked = plan(
-            model, label(name), study.samplers, prompts=study.prompts, n=study.samples,
-            length=study.length, seeds=study.seeds, reference=study.reference,
-            contexts=study.contexts, match=study.match, against=study.against,
-            metrics=study.metrics, texts=study.texts, scorer=scorers.get(scorer or ""),
-            prompts_from_reference=study.prompts_from_reference,
-        )  # fmt: skip
+        second = scorers.get(scorer or "")
+        asked = plan(model, named_models.label(name), study.samplers, second, **study.report)
         yield PlannedReport(study, name, asked, scorer)
 
 
@@ -203,11 +193,11 @@ class StudyResult:
     def changes(self, other: StudyResult) -> str:
         """Return the settings, versions and digests that differ, in words; empty if none do."""
         first, second = (_flat(each.lock) for each in (self, other))
-        return differences(first, second)
+        return scaling.differences(first, second)
 
     def edits(self, study: Study) -> str:
         """Return the settings of a study that are others now, in words; empty if none are."""
-        return differences(self.lock["settings"], study.settings())
+        return scaling.differences(self.lock["settings"], study.settings())
 
     @property
     def registration(self) -> str:
@@ -261,7 +251,7 @@ def _registered(study: Study, lock: Json) -> Json | None:
         return None
     try:
         before = atomic_files.parse_json(atomic_files.read_file(path, LARGEST))
-        changes = differences(_flat(before), _flat(lock))
+        changes = scaling.differences(_flat(before), _flat(lock))
     except (ModelFileError, KeyError, TypeError, AttributeError) as error:
         raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
     return {"created": str(before.get("created")), "changes": changes}
@@ -274,7 +264,7 @@ def folder_of(model: str) -> str:
         >>> folder_of("corelm:imdb"), folder_of("transformers:Qwen/Qwen3-0.6B")
         ('imdb', 'transformers-Qwen-Qwen3-0.6B')
     """
-    return re.sub(r"[^\w.]+", "-", label(model)).strip("-.") or "model"
+    return re.sub(r"[^\w.]+", "-", named_models.label(model)).strip("-.") or "model"
 
 
 def write_report(study: Study, model: str, report: Report) -> Path:
@@ -295,7 +285,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
 
 def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
     """Return everything that decides the results of a study."""
-    plans, facts = [each.plan for each in planned], machine()
+    plans, facts = [each.plan for each in planned], machine.facts()
     return {
         "schema": SCHEMA,
         "title": study.title,
@@ -336,9 +326,12 @@ def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
 def _repeat(study: Study, lock: Json) -> str:
     plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
     packages = " ".join(f"{name}=={each}" for name, each in plugins.items())
-    models = [f"- {one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}" for m in lock["models"]]
+    models = [
+        f"- {printable.one_line(m['name'])}: sha256 {m['sha256'] or 'unknown'}"
+        for m in lock["models"]
+    ]
     data = [
-        f"- {name} of {one_line(m['name'])}: {each}"
+        f"- {name} of {printable.one_line(m['name'])}: {each}"
         for m in lock["models"]
         for name, each in m["digests"].items()
         if each
@@ -347,9 +340,9 @@ def _repeat(study: Study, lock: Json) -> str:
     code = [f"- {name}: {each}" for name, each in lock["code"].items()]
     return "\n".join(
         [
-            f"# How to repeat: {one_line(study.title)}", "",
+            f"# How to repeat: {printable.one_line(study.title)}", "",
             "```", f"pip install {packages} numpy=={lock['versions']['numpy']}",
-            f"corelm study run {one_line(shlex.quote(study.file.name))}", "```", "",
+            f"corelm study run {printable.one_line(shlex.quote(study.file.name))}", "```", "",
             "On the same platform, with the same versions, the figures are the same to the last "
             "bit. `corelm study diff` compares two results.", "",
             "Models:", "", *models, "", "Digests of the data:", "", *data, "",

@@ -1,8 +1,8 @@
-"""A cache of finished units of work by their content, which studies and their reports share.
+"""A content-addressed cache of finished units of work, shared by all studies.
 
-A unit's result depends on the unit, the model and the code alone, so its key is a digest of these.
-An interrupted study finds its finished units here, and a study that was edited finds everything
-that the edit leaves as it was.
+A unit's result depends only on the unit, the model and the code, so its key is a digest of these.
+An interrupted study finds its finished units here, and an edited study finds all units that the
+edit doesn't affect.
 """
 
 from __future__ import annotations
@@ -22,26 +22,16 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
-from corelm.runs import (
-    Endings,
-    Executor,
-    Strategy,
-    Unit,
-    code_of,
-    hashes_of_secrets,
-    home,
-    parts,
-    strategy,
-)
+from corelm.runs import Endings, Strategy, paths, plugins, scaling
 from corelm_report.measure.units import Match, MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
 from corelm_report.plan.plan import OWN
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30
-"""Bytes of stored results; beyond them the oldest eighth of the results goes."""
+"""The most bytes of stored results; beyond it, the oldest eighth is deleted."""
 PATIENCE = 60
-"""Seconds to wait while another process writes."""
+"""The most seconds to wait while another process writes."""
 logger = logging.getLogger("corelm")
 
 
@@ -49,8 +39,8 @@ class UnitCache:
     """The stored results, as JSON, by key; without a file it stores nothing.
 
     Args:
-        path: the file, which is made where it is missing.
-        most: the bytes from which it forgets the oldest results.
+        path: the file, which is created if necessary.
+        most: the most bytes of results; beyond it, the oldest are deleted.
 
     Example:
         >>> import tempfile
@@ -62,7 +52,7 @@ class UnitCache:
     """
 
     def __init__(self, path: Path | None = None, most: int = MOST) -> None:
-        self.path, self._most = path or home() / FOLDER / NAME, most
+        self.path, self._most = path or paths.home() / FOLDER / NAME, most
         self.hits = self.misses = 0
         self._database: sqlite3.Connection | None = None
         try:
@@ -111,7 +101,7 @@ class UnitCache:
 
 
 def _bytes(database: sqlite3.Connection) -> int:
-    """Return the bytes of the stored results: the file keeps the room of forgotten ones."""
+    """Return the size of the stored results, as the file keeps the space of deleted ones."""
     pages, free, size = (
         int(database.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
@@ -128,11 +118,11 @@ def _forget_oldest(database: sqlite3.Connection) -> None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the file; replace one that is no database, as a power cut may leave it."""
+    """Open the file; replace one that isn't a database, as after a power cut."""
     for last in (False, True):
         database = sqlite3.connect(path, timeout=PATIENCE)
         try:
-            # A lost unit is measured again, so nothing has to wait for the disk.
+            # No waiting for the disk, as a lost unit is just measured again.
             database.execute("PRAGMA synchronous = OFF")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, result BLOB NOT NULL)"
@@ -148,61 +138,63 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 AHEAD = 64
-"""Stored results in memory at most, while others are measured."""
+"""The most stored results in memory while others are measured."""
 FAILED = '{"error"'
 """The beginning of a result that is not stored: the next run tries again."""
 
 
 @dataclass
 class _Work:
-    """A unit, the keys of its pieces, and the pieces that are known."""
+    """A unit, the keys of its pieces, and the pieces found in the cache."""
 
     pieces: Whole | OnContexts
     keys: Sequence[str]
     known: dict[int, str] = field(default_factory=dict)
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> scaling.Unit:
         return self.pieces.unit
 
     @property
     def missing(self) -> list[int]:
         return [at for at in range(len(self.keys)) if at not in self.known]
 
-    def result(self) -> tuple[Unit, str]:
+    def result(self) -> tuple[scaling.Unit, str]:
         return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
 
 
 class CachingExecutor:
-    """Takes results from a cache, and gives what is missing to another executor.
+    """An executor that takes results from a cache, and runs missing units on another executor.
 
     Args:
-        executor: measures what is missing.
+        executor: runs the missing units.
         cache: the results of earlier runs.
-        scopes: for each model of the executor, a digest of the model and of the code that is not
-            the samplers'.
+        scopes: for each model of the executor, a digest of the model and of all code except the
+            samplers'.
     """
 
-    def __init__(self, executor: Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
+    def __init__(self, executor: scaling.Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
         self._executor, self._cache, self._scopes = executor, cache, scopes
 
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+    def run(
+        self, units: Iterator[scaling.Unit | None], model: int = 0
+    ) -> Iterator[tuple[scaling.Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
         works = (self._work(unit, model) for unit in units if unit is not None)
-        # Stored results come at once; the first missing one starts the executor, which takes the
-        # units after it from the same generator.
+        # Stored results are yielded at once; the first missing one starts the executor, which takes
+        # further units from the same generator.
         for work in works:
             if work.missing:
                 yield from self._measured(chain([work], works), model)
             else:
                 yield work.result()
 
-    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[Unit, str]]:
-        """Measure units until many stored ones wait, or to the end."""
+    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[scaling.Unit, str]]:
+        """Run units until many stored results wait, or to the end."""
         open_: dict[str, _Work] = {}
         stored: deque[_Work] = deque()
 
-        def missing() -> Iterator[Unit]:
+        def missing() -> Iterator[scaling.Unit]:
             for work in works:
                 if work.missing:
                     open_[work.unit.name] = work
@@ -218,7 +210,7 @@ class CachingExecutor:
                 yield stored.popleft().result()
         yield from (work.result() for work in stored)
 
-    def _work(self, unit: Unit, model: int) -> _Work:
+    def _work(self, unit: scaling.Unit, model: int) -> _Work:
         pieces = pieces_of(unit)
         keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
         work = _Work(pieces, keys)
@@ -228,7 +220,7 @@ class CachingExecutor:
                 work.known[at] = found
         return work
 
-    def _finished(self, work: _Work, result: str) -> tuple[Unit, str]:
+    def _finished(self, work: _Work, result: str) -> tuple[scaling.Unit, str]:
         for at, piece in work.pieces.split(result, work.missing).items():
             work.known[at] = piece
             if not piece.startswith(FAILED):
@@ -241,7 +233,7 @@ class CachingExecutor:
 
 
 PLACES = {"stage", "entry", "number"}
-"""The fields that say where in a report a unit belongs; its result does not depend on them."""
+"""The fields that place a unit in a report, without an effect on its result."""
 
 
 def digest(content: Any) -> str:
@@ -250,10 +242,10 @@ def digest(content: Any) -> str:
 
 
 def content(value: Any) -> Any:
-    """Return the content of a value of a unit, as JSON can hold it."""
+    """Return the content of a unit's value as a JSON value."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, Integral):  # of NumPy
+    if isinstance(value, Integral):  # a NumPy number
         return int(value)
     if isinstance(value, Strategy):
         return _of_strategy(str(value))
@@ -265,30 +257,32 @@ def content(value: Any) -> Any:
     if is_dataclass(value):
         kept = [each.name for each in fields(value) if each.name not in PLACES]
         named += [[name, content(getattr(value, name))] for name in kept]
-        return named + ([content(strategy(value.expression))] if isinstance(value, Match) else [])
-    return [*named, content(value.__reduce__()[1])]  # what a copy elsewhere would be made from
+        return named + (
+            [content(Strategy.of(value.expression))] if isinstance(value, Match) else []
+        )
+    return [*named, content(value.__reduce__()[1])]  # the values from which a copy is made
 
 
 @lru_cache(maxsize=4096)
 def _of_strategy(expression: str) -> list[Any]:
-    """Return the expression of a sampler, the versions and digests of its code, its secrets."""
-    found = strategy(expression)
+    """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
+    found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = code_of((part for thing in things for part in parts(thing)), OWN)
-    return [expression, releases_of(found), code, hashes_of_secrets(things)]
+    code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
+    return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
 
 
 @dataclass(frozen=True)
 class Whole:
     """A unit whose result is stored as a whole."""
 
-    unit: Unit
+    unit: scaling.Unit
 
     def contents(self) -> list[Any]:
         """Return the content of each piece of the result."""
         return [content(self.unit)]
 
-    def rest(self, missing: Sequence[int]) -> Unit:
+    def rest(self, missing: Sequence[int]) -> scaling.Unit:
         """Return the unit that measures the missing pieces."""
         return self.unit
 
@@ -303,9 +297,9 @@ class Whole:
 
 @dataclass(frozen=True)
 class OnContexts:
-    """Samplers on the same contexts: a further sampler does not measure the others again.
+    """Samplers on contexts, stored in pieces, so that a new sampler reuses the other results.
 
-    The pieces are the model's own record, the temperature curve, and each sampler's.
+    The pieces are the model's record, the temperature curve, and each sampler's record.
     """
 
     unit: MeasureOnContexts
@@ -317,8 +311,8 @@ class OnContexts:
         kinds: list[Any] = ["model", ["curve", list(unit.temperatures)]]
         return [[kind, contexts, first] for kind in [*kinds, *map(content, unit.samplers)]]
 
-    def rest(self, missing: Sequence[int]) -> Unit:
-        """Return the unit that measures the missing pieces; the model's record comes with it."""
+    def rest(self, missing: Sequence[int]) -> scaling.Unit:
+        """Return the unit that measures the missing pieces, and the model's record with them."""
         samplers = tuple(self.unit.samplers[at - 2] for at in missing if at >= 2)
         at = self.unit.temperatures if 1 in missing else ()
         return replace(self.unit, samplers=samplers, temperatures=at)
@@ -336,6 +330,6 @@ class OnContexts:
         return f'{{"model": {model}, "samplers": [{", ".join(samplers)}], "curve": {curve}}}'
 
 
-def pieces_of(unit: Unit) -> Whole | OnContexts:
-    """Return a unit with the pieces in which its result is stored."""
+def pieces_of(unit: scaling.Unit) -> Whole | OnContexts:
+    """Wrap a unit with the pieces in which its result is stored."""
     return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)

@@ -146,7 +146,8 @@ def test_an_error_that_is_symmetric_for_the_reciprocal():
     found = Estimate(2.0, noise=0.04)
     low, high = found.interval(scale=RECIPROCAL)
     assert (1 / low + 1 / high) / 2 == pytest.approx(1 / 2, rel=0.05)
-    assert Estimate(2.0, noise=4.0).interval(scale=RECIPROCAL)[1] == math.inf
+    # Without an upper end there is no interval: JSON has no infinity.
+    assert Estimate(2.0, noise=4.0).interval(scale=RECIPROCAL) is None
 
 
 # Differences

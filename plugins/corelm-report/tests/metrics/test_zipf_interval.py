@@ -58,10 +58,20 @@ def test_the_error_of_compression_of_few_short_texts_is_that_of_the_studies():
     variance = np.var([each.value for each in found])
     assert np.mean([each.variance for each in found]) == pytest.approx(variance, rel=0.5)
     truth = np.mean([each.value for each in found])
-    ends = [each.interval(scale=RECIPROCAL) for each in found if each.is_decided]
+    ends = filter(None, (each.interval(scale=RECIPROCAL) for each in found))
     assert np.mean([low <= truth <= high for low, high in ends]) >= 0.9
 
 
 def test_a_small_set_is_compressed_again_without_each_text():
     some = ["a good film", "a bad film with a long title", "good"]
     assert compression_left_out(some) == left_out(compression, some)
+
+
+def test_an_interval_without_an_end_is_none():
+    """The reciprocal of a ratio may be 0: then nothing bounds the ratio."""
+    values = np.array([1.0, 9.0] * 8)
+    found = Inference.of_names(range(16)).estimate((values, np.ones(16)))
+    assert found.interval(scale=RECIPROCAL) is not None
+    wide = found.moved(3.0, found.value)
+    assert wide.interval(scale=IDENTITY) is not None
+    assert wide.interval(scale=RECIPROCAL) is None

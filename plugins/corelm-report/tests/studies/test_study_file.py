@@ -29,11 +29,16 @@ def test_a_study_says_what_is_measured_and_what_is_written(read, tmp_path):
         'decoders = ["beam(width=2)"]\ntexts = "all"\n'
         '[write]\nfolder = "out"\nforms = ["latex"]\n'
     )
-    assert (study.title, study.models, study.prompts) == ("T", ("imdb",), ("the", "a cat"))
+    assert (study.title, study.models, study.report["prompts"]) == (
+        "T",
+        ("imdb",),
+        ("the", "a cat"),
+    )
     assert study.samplers == ("greedy", "beam(width=2)")
-    assert (study.seeds, study.texts) == ("1..3", "all")
-    assert study.reference == tmp_path / "human.txt"
-    assert study.prompts_from_reference == study.settings()["prompts_from_reference"] == 2
+    assert (study.report["seeds"], study.report["texts"]) == ("1..3", "all")
+    assert study.report["reference"] == tmp_path / "human.txt"
+    found = study.report["prompts_from_reference"], study.settings()["prompts_from_reference"]
+    assert found == (2, 2)
     assert (study.folder, study.forms, study.plots) == (tmp_path / "out", ("latex",), ("pdf",))
 
 

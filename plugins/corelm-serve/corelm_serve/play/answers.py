@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import StageResult, Strategy, apply, human_surprisal, steps
+from corelm.runs import Strategy, chain_stages, human_surprisal, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -38,8 +38,8 @@ def samplers(models: Models) -> dict[str, Any]:
 def chain(body: Any) -> dict[str, Any]:
     """Return a chain as an expression, as cards, and with notes on likely mistakes.
 
-    A chain that can't be read is no error of the page, which reads at every key: the answer says
-    what is wrong.
+    A chain that can't be read isn't an error, as the page sends it at every key: the answer has the
+    reason.
     """
     request = ChainRequest.read(body)
     try:
@@ -52,10 +52,11 @@ def chain(body: Any) -> dict[str, Any]:
 def next_word(
     body: Any, models: Models, caches: Caches, limits: Limits, late: str | None = None
 ) -> dict[str, Any]:
-    """Return the next word's way from the model to the draw.
+    """Return the next word's distributions, from the model's to the one drawn from.
 
-    A stage that fails is named, with the distributions before it: the page shows both. So is a
-    chain or a prompt that can't be read. `late` is the sentence about a chain that took too long.
+    If a stage fails, the answer names it and has the distributions before it. It also has the error
+    of a chain or a prompt that can't be read. `late` is the message about a chain that took too
+    long.
     """
     request = NextRequest.read(body)
     try:
@@ -81,25 +82,50 @@ def next_word(
         "ended": place.ended,
     }
     row = place.row()
-    trace: list[StageResult] = []
-    fault = late or _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    trace: list[chain_stages.StageResult] = []
+    fault = late or _fault(
+        lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
+    )
     columns = Columns(row, valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
+    counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
+    at = request.stage
     return found | {
         "columns": columns.described(),
         "tokens": [
-            columns.of_token(token) | _text(token, place.vocabulary, text_of) for token in ids
+            columns.of_token(token)
+            | {"count": counts.get(token, 0)}
+            | _text(token, place.vocabulary, text_of)
+            for token in ids
         ],
+        "draws": sum(counts.values()),
+        "arithmetic": _arithmetic(columns, at, request.count, place.vocabulary, text_of),
         "drawn": drawn,
         "error": fault,
     }
 
 
+def _arithmetic(
+    columns: Columns,
+    at: int | None,
+    count: int,
+    vocabulary: Vocabulary,
+    text_of: Callable[[int], str],
+) -> dict[str, Any] | None:
+    """Return the arithmetic of a column with the texts of its tokens; None if there is none."""
+    if at is None or at >= len(columns):
+        return None
+    found = columns.arithmetic(at, count)
+    for row in found["rows"]:
+        row |= _text(row["token"], vocabulary, text_of)
+    return found
+
+
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
-    """Return the tokens that the seed draws from a place on, up to the end of the text."""
+    """Draw tokens with the seed from a place to the end of the text."""
     request = WriteRequest.read(body)
     sampler, place = chain_of(request), place_of(request, models, caches, limits)
     first = len(place.tokens)
@@ -116,14 +142,14 @@ def _draw(place: Place, sampler: Sampler, length: int) -> None:
         if place.ended:
             return
         row = place.row()
-        logits = apply(sampler, row, past.context)
+        logits = chain_stages.apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
         place.move_on(token)
 
 
 def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
-    """Move on by what a decoder writes, for which the text so far is a prompt.
+    """Append the text that a decoder writes, with the text so far as its prompt.
 
     Raises:
         ApiError: the decoder fails.
@@ -140,7 +166,7 @@ def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
                 return
     except CorelmError as error:
         raise as_api_error(error, "decoder") from error
-    except Exception as error:  # the decoder's own
+    except Exception as error:  # the decoder's own error
         message = f"{strategy.decoder} failed with {type(error).__name__}"
         raise ApiError(message, 500, param="decoder", code="decoder_failed") from error
 
@@ -161,13 +187,13 @@ def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limi
 def _text(
     token: int, vocabulary: Vocabulary, text_of: Callable[[int], str]
 ) -> dict[str, str | bool]:
-    """Return the text that a token would add, and whether it ends the text instead."""
+    """Return the text that a token would add, and True if it ends the text instead."""
     end = token in vocabulary.ends
     return {"text": "" if end else text_of(token), "end": end}
 
 
 def _fault(work: Callable[[], object]) -> str | None:
-    """Do some work, and return the sentence about its error; None if there is none."""
+    """Call a function, and return the message of its error; None without an error."""
     try:
         work()
     except CorelmError as error:

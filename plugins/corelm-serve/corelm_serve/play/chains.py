@@ -10,13 +10,12 @@ from typing import Any
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm.runs import Offer, Parameter, Parameterized, build, parts, refuse_local, registry
+from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
+from corelm_serve.requests.stages import UNCHANGED, built
 from corelm_serve.requests.trials import try_expression, try_settings, try_stages
-
-UNCHANGED = "stochastic"
 
 
 def chain_of(request: ChainRequest) -> Sampler:
@@ -29,12 +28,12 @@ def chain_of(request: ChainRequest) -> Sampler:
     param = next(
         name for name in ("sampler", "stages", "settings") if getattr(request, name) is not None
     )
-    with refuse_local():
+    with params.refuse_local():
         try:
             found = _read(request)
         except CorelmError as error:
             raise as_api_error(error, param) from error
-    if len([*parts(found)]) > MOST_STAGES:
+    if len([*plugins.parts(found)]) > MOST_STAGES:
         message = f"a chain has at most {MOST_STAGES} samplers here, nested ones too"
         raise ApiError(message, param=param, code="too_large")
     return found
@@ -51,28 +50,6 @@ def _read(request: ChainRequest) -> Sampler:
     return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
 
 
-def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
-    """Return the chain of stages."""
-    if not stages:
-        return corelm.sampler(UNCHANGED)
-    return build((each["name"], [], {**map_values(each["parameters"])}) for each in stages)
-
-
-def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
-    return {name: _value(value) for name, value in parameters.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"stages"}:
-        return built(value["stages"])
-    if isinstance(value, list):
-        return tuple(map(_value, value))
-    return (
-        {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
-    )
-
-
 def _from_settings(text: str) -> Sampler:
     try:
         settings = json.loads(text)
@@ -85,7 +62,7 @@ def _from_settings(text: str) -> Sampler:
 
 
 def cards(sampler: Sampler) -> list[dict[str, Any]]:
-    """Return the stages of a chain as JSON: name, parameters, and what each is as an expression."""
+    """Return the stages of a chain as JSON: the name, parameters and expression of each."""
     return [
         {
             "name": stage.name,
@@ -103,7 +80,7 @@ def as_json(value: Any) -> Any:
     """Return the value of a parameter as JSON; infinity is the text `inf`."""
     if isinstance(value, Sampler):
         return {"stages": cards(value)}
-    if isinstance(value, Parameterized):
+    if isinstance(value, params.Parameterized):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
@@ -116,7 +93,7 @@ def as_json(value: Any) -> Any:
 
 def installed() -> list[dict[str, Any]]:
     """Return the samplers that can be used here, each with its help line and its parameters."""
-    offers = registry().samplers()
+    offers = plugins.registry().samplers()
     return [
         {
             "name": _shortest_name(offer, offers),
@@ -143,15 +120,15 @@ def _needs_local(cls: type[Sampler]) -> bool:
 
 def decoders() -> list[dict[str, str]]:
     """Return the installed decoders, each with its help line."""
-    offers = registry().decoders()
+    offers = plugins.registry().decoders()
     return [
         {"name": _shortest_name(offer, offers), "help": _first_line(offer.value)}
         for offer in offers
     ]
 
 
-def _shortest_name(offer: Offer, offers: Sequence[Offer]) -> str:
-    """Return the name of an offer; its full name where two have the same one."""
+def _shortest_name(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> str:
+    """Return the name of an offer; the full name if several offers share the short one."""
     return offer.full_name if sum(each.name == offer.name for each in offers) > 1 else offer.name
 
 
@@ -171,7 +148,7 @@ def _parameters(cls: type[Sampler]) -> list[dict[str, Any]]:
     ]
 
 
-def _described(parameter: Parameter) -> dict[str, Any]:
+def _described(parameter: params.Parameter) -> dict[str, Any]:
     rule = parameter.rule
     return {
         "name": parameter.name,

@@ -6,7 +6,8 @@ import json
 import logging
 import secrets
 import webbrowser
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -14,7 +15,13 @@ import typer
 import corelm
 from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, source_of, url_of
 
-HOST = "127.0.0.1"
+if TYPE_CHECKING:
+    from corelm_serve.play.classroom import Classroom
+
+HOST, ANYWHERE = "127.0.0.1", "0.0.0.0"
+SAMPLER = "temperature(t=0.7)"
+LESSONS = 5
+"""The lessons of the page, in `steps.js`."""
 STALL = 10
 """Seconds that a chain may take for one answer."""
 
@@ -30,9 +37,20 @@ def play(
         ),
     ] = None,
     sampler: Annotated[
-        str, typer.Option(metavar="EXPRESSION", help="The chain to begin with.")
-    ] = "temperature(t=0.7)",
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION", help="The chain to begin with. Default: temperature(t=0.7)."
+        ),
+    ] = None,
+    lesson: Annotated[
+        int | None,
+        typer.Option(min=1, max=LESSONS, help="A lesson to begin with: predict, then see."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed to begin with.")] = 1,
+    of_class: Annotated[
+        bool,
+        typer.Option("--class", help="Listen on the local network, for students with a code."),
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     device: Device = None,
     dtype: Dtype = None,
@@ -43,34 +61,67 @@ def play(
     """Open a page that shows what each stage of a chain does to the next word.
 
     The page is served on this machine alone. Its URL is written to standard output; it has a token,
-    so that other users of the machine can't open it.
+    so that other users of the machine can't open it. With --class, students open the address on
+    standard error from their own devices and type the code; each has a page of their own.
 
     \b
     corelm play
     corelm play "the best movie" --sampler "top_k(k=10) | temperature(t=1.2)"
+    corelm play --lesson 4
+    corelm play --class
     """
     from corelm_serve.security import Access
     from corelm_serve.server import listen, serve
     from corelm_serve.service import Service
     from corelm_serve.settings import Limits
 
-    corelm.sampler(sampler)  # raises for a mistake before anything opens
+    state = _first_state(prompt, sampler, lesson, seed)
     token = secrets.token_urlsafe(24)
-    with listen(HOST, port) as socket:
+    host = ANYWHERE if of_class else HOST
+    with listen(host, port) as socket:
         port = socket.getsockname()[1]
         logging.getLogger("corelm.serve").setLevel(logging.WARNING)  # no line for each request
         given = model or [DEFAULT]
         models = loaded(given, device, dtype)
         sources = dict(zip(models, map(source_of, given), strict=True))
-        service = Service(models, Limits(stall=STALL), sources=sources)
-        state: dict[str, Any] = {"sampler": sampler, "seed": seed}
-        if prompt is not None:
-            state["prompt"] = prompt
+        room = _open_class(port) if of_class else None
+        shown = None if room else sources  # a source may be a folder of the teacher's
+        service = Service(models, Limits(stall=STALL), sources=shown, classroom=room)
         url = f"{url_of(HOST, port, token, 'play')}#{quote(json.dumps(state))}"
         typer.echo(url)
         if browser:
             webbrowser.open(url)  # the socket listens already, so the page waits for the server
-        serve(service, Access.to(HOST, port, token), socket)
+        serve(service, replace(Access.to(host, port, token), classroom=room), socket)
+
+
+def _open_class(port: int) -> Classroom:
+    """Open a class, and write how to join it."""
+    from corelm_serve.play.classroom import Classroom, local_address
+
+    room = Classroom(f"http://{local_address()}:{port}")
+    typer.echo(f"students open {room.address}/join and type {room.code}", err=True)
+    typer.echo(
+        "warning: every device of the network can reach this page, and texts travel unencrypted",
+        err=True,
+    )
+    return room
+
+
+def _first_state(
+    prompt: str | None, sampler: str | None, lesson: int | None, seed: int
+) -> dict[str, Any]:
+    """Return the state that the page begins with, as its links have it.
+
+    Raises:
+        UsageError: the expression cannot be read.
+    """
+    if lesson is None and sampler is None:
+        sampler = SAMPLER
+    if sampler is not None:
+        corelm.sampler(sampler)
+    number = None if lesson is None else lesson - 1
+    state = {"prompt": prompt, "sampler": sampler, "lesson": number, "seed": seed}
+    return {name: value for name, value in state.items() if value is not None}
 
 
 @corelm.hookimpl

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from corelm_serve.errors import ApiError
 
 SHARED = "corelm.pages"
-"""The files that all pages of corelm have, so that they look and act alike."""
+"""The package with the files that all pages of corelm share."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",

@@ -18,13 +18,13 @@ from corelm_serve.settings import Limits
 
 DOTS_PER_INCH = 216
 DRAWING = threading.Lock()
-"""matplotlib's settings belong to the process, so one picture is drawn at a time."""
+"""One picture is drawn at a time, as matplotlib's settings are global."""
 
 
 def explained(
     body: Any, models: Models, caches: Caches, limits: Limits
 ) -> tuple[corelm.Explanation, PictureRequest]:
-    """Return what a picture shows: the next word's way from the model to the draw.
+    """Return the explanation that a picture shows, and the request.
 
     Raises:
         ApiError: a chain that can't be read, or a stage that fails.

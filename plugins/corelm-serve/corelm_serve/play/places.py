@@ -20,12 +20,15 @@ from corelm import (
 )
 from corelm.abilities import text_writer
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, StageResult, apply, written
+from corelm.runs import ContextBuilder, chain_stages, params
 from corelm_serve.models import ServedModel
+from corelm_serve.play.arithmetic import arithmetic
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
-"""The parts of a context that a sampler may read and that don't follow from the tokens alone."""
+"""The parts of a context that don't follow from the tokens alone."""
+AT_ONCE = 2**21
+"""Logits of the rows that are drawn from at once."""
 
 
 class Place:
@@ -46,7 +49,7 @@ class Place:
         self.vocabulary: Vocabulary = served.model.vocabulary
         self.prompt = tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
-        self._rows, self._stream = rows, RandomStream(seed, [0])
+        self._rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -55,7 +58,7 @@ class Place:
 
     @property
     def ended(self) -> bool:
-        """True after a token that ends the text."""
+        """True if the last token ends the text."""
         return len(self.ids) > len(self.prompt) and self.ids[-1] in self.vocabulary.ends
 
     def row(self) -> Array:
@@ -78,7 +81,9 @@ class Place:
         else:
             rows = self._rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
-                builder.append_drawn(np.array([token]), apply(chain, row, builder.context), row)
+                builder.append_drawn(
+                    np.array([token]), chain_stages.apply(chain, row, builder.context), row
+                )
         return builder
 
     def words(self) -> list[dict[str, Any]]:
@@ -117,18 +122,29 @@ class Place:
         """Return the token that the seed draws here, as `corelm sample` does."""
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
+    def counts(self, logits: Array, draws: int) -> dict[int, int]:
+        """Return how often each token is drawn here by the first samples of a run, by token."""
+        uniforms = RandomStream(self._seed, range(draws)).at(len(self.tokens))
+        most = max(1, AT_ONCE // logits.shape[1])
+        tokens = [
+            draw(np.repeat(logits, len(part), axis=0), part)[0]
+            for part in np.split(uniforms, range(most, draws, most))
+        ]
+        ids, counts = np.unique(np.concatenate(tokens), return_counts=True)
+        return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
     def move_on(self, token: int) -> None:
-        """Move on by one token."""
+        """Append a token."""
         self.ids = (*self.ids, token)
 
 
-def valid_results(trace: list[StageResult]) -> list[StageResult]:
+def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
     """Return the results of stages before the first one that returned no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
 
 class Columns:
-    """The distribution on its way through a chain: the model's, then one for each stage.
+    """The distributions along a chain: the model's, then one after each stage.
 
     Args:
         model: (1, vocabulary) the model's logits.
@@ -136,19 +152,28 @@ class Columns:
         ends: the tokens that end a text.
     """
 
-    def __init__(self, model: Array, trace: list[StageResult], ends: Collection[int]) -> None:
+    def __init__(
+        self, model: Array, trace: list[chain_stages.StageResult], ends: Collection[int]
+    ) -> None:
         self._ends = list(ends)
         self._rows = [model[0], *(result.logits[0] for result in trace)]
         self._trace = trace
         self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
-        self._impossible = self._probabilities[0] == 0  # to the model itself
+        self._impossible = self._probabilities[0] == 0  # the model's divergence from itself
         self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     @property
     def last(self) -> Array:
         """(1, vocabulary): the logits that are drawn from."""
         last: Array = self._rows[-1][None]
         return last
+
+    def arithmetic(self, at: int, count: int) -> dict[str, Any]:
+        """Return the arithmetic of a column, `arithmetic.arithmetic`."""
+        return arithmetic(self._rows[max(at - 1, 0)], self._rows[at], count)
 
     def likeliest(self, count: int) -> list[int]:
         """Return the likeliest tokens of the model and of the last stage, in the model's order."""
@@ -189,19 +214,20 @@ class Columns:
         )
 
     def _expected_surprisal(self, at: int) -> float | None:
-        """Return the surprisal under the model to expect of a draw that doesn't end the text.
+        """Return the expected surprisal under the model of a draw that doesn't end the text.
 
-        None if it has no bound, and where the text can only end.
+        None if it is infinite, or if the text can only end.
         """
         q = self._probabilities[at].copy()
         q[self._ends] = 0  # as in reports: human text, which it is compared with, has no end
         others = q.sum()
         if others == 0 or (at and (q[self._impossible] > 0).any()):
             return None
-        return float((q * self._nats).sum() / others)  # BLAS would wait for its threads
+        # Without BLAS, which would wait for its threads.
+        return float((q * self._nats).sum() / others)
 
 
-def _about(result: StageResult) -> dict[str, Any]:
+def _about(result: chain_stages.StageResult) -> dict[str, Any]:
     fell_back = result.fell_back is not None and bool(result.fell_back[0])
     return {
         "stage": str(result.stage),
@@ -214,11 +240,11 @@ def _about(result: StageResult) -> dict[str, Any]:
 
 
 def _short(stage: Sampler) -> str:
-    """Return a stage as an expression; of several parameters, those without their default."""
+    """Return a stage as an expression, without parameters at their defaults if it has several."""
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [
-        f"{each.name}={written(value)}"
+        f"{each.name}={params.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]

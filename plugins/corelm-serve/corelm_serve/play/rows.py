@@ -1,4 +1,4 @@
-"""The model's logits along a text: read once, kept while a sampler's parameters change."""
+"""The model's logits along a text, cached while the user changes a sampler's parameters."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from corelm.runs import ModelLogits
 from corelm_serve.scoring import read_block
 
 MEMORY = 2**27
-"""Bytes of logits that are kept for a model."""
+"""The most bytes of logits cached for a model."""
 TEXTS = 64
-"""Texts whose surprisals are kept."""
+"""The most texts with cached surprisals."""
 BLOCK = 64
-"""Tokens of one pass, so that another request waits for one block at most."""
+"""The most tokens in one pass, so that another request waits for one block at most."""
 
 Ids = tuple[int, ...]
 
 
 class RowCache:
-    """The logits of a model after texts, the latest kept. One request at a time reads the model.
+    """A cache of a model's logits along the latest texts. One request at a time runs the model.
 
     Args:
         model: the language model.
@@ -38,7 +38,8 @@ class RowCache:
         self._model, self._lock = model, threading.RLock()
         self._rows: OrderedDict[Ids, Array] = OrderedDict()
         self._most = max(2 * BLOCK, MEMORY // (4 * len(model.vocabulary)))
-        self._nats: OrderedDict[tuple[Ids, int], list[float]] = OrderedDict()  # from a place on
+        # For each text: the first place, and the logits from there on.
+        self._nats: OrderedDict[tuple[Ids, int], list[float]] = OrderedDict()
         self._session: Session | None = None  # after the tokens of `_read`
         self._read: Ids = ()
         self._prepare = ModelLogits(model.vocabulary, unknown)
@@ -48,7 +49,7 @@ class RowCache:
         return self._block(ids, len(ids))[-1]
 
     def along(self, ids: Ids, first: int) -> Iterator[Array]:
-        """Yield (1, vocabulary): the logits before each token of a text from one on.
+        """Yield (1, vocabulary): the logits before each token of a text, from token `first` on.
 
         Args:
             ids: the ids of the text.
@@ -58,7 +59,7 @@ class RowCache:
             yield from self._block(ids[: min(start + BLOCK, len(ids)) - 1], start)
 
     def surprisals(self, ids: Ids, first: int) -> list[float]:
-        """Return the surprisal of each token of a text from one on, under the model, in nats."""
+        """Return the surprisals, under the model, of a text's tokens from `first` on, in nats."""
         with self._lock:
             alike, text = max(
                 ((_common(ids, text), text) for text, start in self._nats if start == first),
@@ -74,7 +75,7 @@ class RowCache:
             return list(found)
 
     def _block(self, ids: Ids, start: int) -> list[Array]:
-        """Return the logits after the first tokens of a text, and after each token that follows."""
+        """Return the logits after the first `start` tokens of a text, and after each next token."""
         with self._lock:
             found = [self._rows.get(ids[:end]) for end in range(start, len(ids) + 1)]
             if any(row is None for row in found):
@@ -85,7 +86,7 @@ class RowCache:
             return [row for row in found if row is not None]
 
     def _after(self, ids: Ids) -> Session:
-        """Return a session that has read a text: the last session if the text continues its own."""
+        """Return a session that has read a text; reuse the last one if the text continues it."""
         before = len(self._read)
         if self._session is not None and self._read == ids[:before] and len(ids) - before <= 1:
             if len(ids) > before:
@@ -105,7 +106,7 @@ class RowCache:
 
 
 class RowModel:
-    """A model that reads texts from its cache of rows; one row a batch.
+    """A model whose sessions take their logits from a cache; batches have one row.
 
     Args:
         vocabulary: its tokens.
@@ -125,7 +126,7 @@ class RowModel:
 
 
 class RowSession:
-    """A text in a cache of rows."""
+    """A session of one text that takes its logits from a cache."""
 
     def __init__(self, rows: RowCache, ids: Ids) -> None:
         self._rows, self._ids = rows, ids
@@ -143,5 +144,5 @@ class RowSession:
 
 
 def _common(one: Ids, other: Ids) -> int:
-    """Return the number of tokens with which both texts begin."""
+    """Return the length of the common prefix of two texts."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from corelm.runs import shown
+from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
 from corelm_serve.requests.fields import Record, Request, field, json_of
@@ -69,7 +69,7 @@ class Message(Request):
         return found
 
     def check(self) -> None:
-        """Raise if a message says nothing, or says it in another's place."""
+        """Raise if a message is empty, or has a field that its role can't have."""
         if self.content is None and not self.tool_calls:
             message = "content is missing: only a message with tool_calls may come without it"
             raise ApiError(message, param="content", code="missing_field")
@@ -79,8 +79,11 @@ class Message(Request):
 
 
 def _as_templates_read(call: ToolCall) -> dict[str, Any]:
-    """Return a call with its arguments as a mapping, which templates write in their own way."""
-    arguments = json_of(call.function.arguments.encode(), "arguments")
+    """Return a call with its arguments as a mapping, which chat templates format themselves."""
+    try:
+        arguments = json_of(call.function.arguments.encode(), "arguments")
+    except ApiError as error:
+        raise error.within("messages") from None
     function = {"name": call.function.name, "arguments": arguments}
     return {"id": call.id or "", "type": "function", "function": function}
 
@@ -147,7 +150,7 @@ class ChatRequest(Sampling):
             name = self.tool_choice.function.name
             found = tuple(tool for tool in self.tools if tool.function.name == name)
             if not found:
-                message = f"tool_choice names {shown(name)}, which is none of tools"
+                message = f"tool_choice names {printable.shown(name)}, which is none of tools"
                 raise ApiError(message, param="tool_choice", code="invalid_value")
             return found
         if self.tool_choice == "required" and not self.tools:
@@ -156,7 +159,7 @@ class ChatRequest(Sampling):
         return () if self.tool_choice == "none" else self.tools
 
     def length(self, most: int) -> int:
-        """Return the number of tokens to draw at most."""
+        """Return the largest number of tokens to draw."""
         given = [n for n in (self.max_tokens, self.max_completion_tokens) if n is not None]
         return given[0] if given else most
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from corelm.runs import did_you_mean, shown
+from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.kinds import Kind
 
@@ -16,17 +16,17 @@ MISSING = object()
 NOTHING: tuple[Any, ...] = (
     "", [], {}, False, "none", "auto", "default", "medium", ["text"], {"type": "text"}
 )  # fmt: skip
-"""Values of fields of OpenAI's that ask for nothing."""
+"""Values of OpenAI's fields that have no effect."""
 
 
 def field(kind: Kind, help: str, default: Any = None, *, required: bool = False) -> Any:
     """Declare one field of a request.
 
     Args:
-        kind: the kind of its values; null means that it is left out.
+        kind: the kind of its values; null means the default.
         help: one line for the reference.
-        default: its value when it is left out.
-        required: it can't be left out.
+        default: its value in a request without it.
+        required: True if a request must have it.
     """
     rule = {"kind": kind, "help": help, "required": required}
     return dataclasses.field(default=default, metadata=rule)
@@ -58,7 +58,10 @@ class Request:
     def read_part(cls: type[R], body: Any) -> tuple[R, dict[str, Any]]:
         """Read the declared fields of a body; return the request and the other fields."""
         if not isinstance(body, dict):
-            raise ApiError(f"the body must be a JSON object, not {shown(body)}", code="no_object")
+            raise ApiError(
+                f"the body must be a JSON object, not {printable.shown(body)}",
+                code="no_object",
+            )
         given = {name: value for name, value in body.items() if value is not None}
         for name in cls.refused.keys() & given.keys():
             if given.pop(name) not in NOTHING:
@@ -76,9 +79,9 @@ class Request:
     def unknown_field(cls, name: str, known: Collection[str] = ()) -> ApiError:
         """Return the error for a field that the request doesn't have."""
         names = sorted({each.name for each in cls.fields()} | {*known})
-        hint = did_you_mean(name, names)
+        hint = printable.did_you_mean(name, names)
         return ApiError(
-            f"there is no field {shown(name)}{hint} (there are: {', '.join(names)})",
+            f"there is no field {printable.shown(name)}{hint} (there are: {', '.join(names)})",
             param=name,
             code="unknown_field",
         )
@@ -113,7 +116,7 @@ def _read(each: dataclasses.Field[Any], value: Any) -> Any:
         raise error.within(each.name) from None
     except (ValueError, OverflowError):
         raise ApiError(
-            f"{each.name} must be {rule['kind'].words}, not {shown(value)}",
+            f"{each.name} must be {rule['kind'].words}, not {printable.shown(value)}",
             param=each.name,
             code="invalid_value",
         ) from None

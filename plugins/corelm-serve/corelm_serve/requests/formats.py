@@ -1,4 +1,4 @@
-"""The shapes that an answer may be asked to have: JSON, and calls of tools."""
+"""The formats that a request may ask an answer to have: JSON, and tool calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from corelm_serve.requests.kinds import Document, Flag, Text
 NAME = Text(64, 1)
 MOST_TOOLS = 128
 SPACES = {"x-guidance": {"whitespace_pattern": r"(\n {0,16}| ?)"}}
-"""Between the parts of JSON a space, or a line break and spaces, for llguidance: without a bound
-small models write hundreds, and may never end."""
+"""llguidance's option for white space in JSON: a space, or a line break and spaces. Without a
+limit, small models write hundreds, and may never end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class ResponseFormat(Request):
         """The JSON schema of the text; None for any text.
 
         Raises:
-            ApiError: a schema where none belongs, or none where one does.
+            ApiError: a schema for a type without one, or a missing schema.
         """
         if (self.json_schema is not None) != (self.type == "json_schema"):
             message = "json_schema goes with the type json_schema, and the type with json_schema"
@@ -70,7 +70,7 @@ class Function(Request):
         """The JSON schema of the arguments.
 
         Raises:
-            ApiError: the schema of something else than an object.
+            ApiError: the schema doesn't describe an object.
         """
         if not self.parameters:
             return SPACES | {"type": "object", "properties": {}, "additionalProperties": False}

@@ -15,14 +15,14 @@ class Kind(Protocol):
 
     @property
     def words(self) -> str:
-        """Say what is allowed, after "must be"."""
+        """Return the rule in words that follow "must be"."""
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the value."""
 
     def read(self, value: Any) -> Any:
-        """Return the value of a JSON value.
+        """Convert a JSON value.
 
         Raises:
             ValueError: another kind of value, or one outside its bounds.
@@ -119,7 +119,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Nothing:
-    """False, where it asks for nothing."""
+    """A value that must be false."""
 
     words: str = "false"
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.runs import DEEPEST
+from corelm.runs import expressions
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
-from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
+from corelm_serve.requests.kinds import Document, Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
 CARD = ("expression", "neutral")
-"""What a nested stage may have too: defaults come with it, and the page returns them."""
+"""Further keys of a nested stage, which come with the defaults and which the page sends back."""
 MOST_DRAWN = 4_096
-"""Tokens after the prompt."""
+"""The most tokens after the prompt."""
 MOST_WRITTEN = 256
-"""Tokens that one request draws."""
+"""The most tokens that one request draws."""
+MOST_DRAWS = 1_000
+"""Draws at one place."""
 MOST_LISTED = 200
-"""Likely tokens that are listed."""
+"""The most likely tokens that are listed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class StageList:
             return [self._parameter(each, depth) for each in value]
         if not isinstance(value, dict) or "stages" not in value:
             return value
-        if value.keys() != {"stages"} or depth == DEEPEST:
+        if value.keys() != {"stages"} or depth == expressions.DEEPEST:
             raise ValueError
         return {"stages": self.read(value["stages"], depth + 1)}
 
@@ -84,7 +86,7 @@ class ChainRequest(Request):
     )
 
     def check(self) -> None:
-        """Raise unless the chain is given in one way."""
+        """Raise unless the request gives the chain in exactly one way."""
         given = [
             name for name in ("sampler", "stages", "settings") if getattr(self, name) is not None
         ]
@@ -116,6 +118,12 @@ class NextRequest(PlaceRequest):
     count: int = field(
         Number(1, MOST_LISTED, whole=True), "likely tokens to list, of each end of the chain", 12
     )
+    draws: int = field(
+        Number(0, MOST_DRAWS, whole=True), "draw this many times, as the samples of a run do", 0
+    )
+    stage: int | None = field(
+        Number(0, MOST_STAGES, whole=True), "the column whose arithmetic to return; 0 is the model"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +131,13 @@ class PictureRequest(NextRequest):
     """The next word at a place as a picture."""
 
     form: str = field(Text(choices=tuple(PICTURES)), "the form of the file", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendRequest(Request):
+    """A state of the page for all students of a class."""
+
+    state: dict[str, Any] = field(Document(), "the state, as links have it", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)

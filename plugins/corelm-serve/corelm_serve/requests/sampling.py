@@ -5,33 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Decoder, EngineSettings, Sampler, from_settings, preset, presets
+from corelm import Decoder, EngineSettings, RandomStream, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import (
-    Endings,
-    Strategy,
-    did_you_mean,
-    fresh_seed,
-    parts,
-    refuse_local,
-    shown,
-    strategy,
-)
+from corelm.runs import Endings, Strategy, params, plugins, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import Record, Request, field
 from corelm_serve.requests.formats import ResponseFormat
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
+from corelm_serve.rollouts import FIGURES, SETS
 
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
-"""Samplers and decoders in one expression, nested ones too."""
+"""The most samplers and decoders in one expression, nested ones included."""
 LARGEST_IN_DECODER = 64
 """The largest whole number in a decoder, such as the width of a beam: it multiplies the work."""
 MOST_WITH_DECODER = 8
-"""Texts of one prompt that a decoder other than ancestral sampling writes."""
+"""The most texts per prompt for a decoder other than ancestral sampling."""
 ENGINE = "vllm"
-"""The order in which single fields act: OpenAI's own fields, and vLLM's among them."""
+"""The engine whose order single fields act in; they are OpenAI's and vLLM's."""
 ENGINES = ("koboldcpp", "llama.cpp", "mlx-lm", "ollama", "openai", "sillytavern",
            "text-generation-webui", "transformers", "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
@@ -99,6 +91,11 @@ class Sampling(Request):
     response_format: ResponseFormat | None = field(
         Record(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
     )
+    record: str | None = field(
+        Text(choices=(FIGURES, SETS)),
+        "return what a trainer needs of each token, a row of `corelm.rollouts/1`; `sets` has also "
+        "the ids that could be drawn",
+    )
     seed: int | None = field(
         Number(-1, LARGEST_SEED, whole=True),
         "decides the random numbers; default, and -1: a fresh one, which the answer has",
@@ -113,7 +110,7 @@ class Sampling(Request):
     @property
     def seed_or_fresh(self) -> int:
         """The seed, or a fresh one."""
-        return fresh_seed() if self.seed in (None, -1) else self.seed
+        return RandomStream.fresh_seed() if self.seed in (None, -1) else self.seed
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
@@ -130,7 +127,7 @@ UNUSED = {
     "metadata": "nothing is kept",
     "service_tier": "there is one",
 }
-"""Fields of OpenAI's for its own service, each with the reason."""
+"""OpenAI's fields for its own service, which are ignored, each with the reason."""
 NEUTRAL: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("repeat_penalty", "rep_pen", "typical_p", "typical", "tfs", "tfs_z"), (1,)),
     **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "top_a"), (0,)),
@@ -138,10 +135,10 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     "top_n_sigma": (-1, 0),
     "penalize_nl": (False,),
 }
-"""Values that ask for nothing in each engine that has the field."""
+"""Values that have no effect in any engine with the field."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
-"""The fields that are one setting each."""
+"""The fields that each set one sampler parameter."""
 
 
 def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict[str, Any]]:
@@ -159,7 +156,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
     rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with refuse_local():
+    with params.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
@@ -168,7 +165,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
 
 
 def _asks_nothing(request: Sampling, name: str, value: Any) -> bool:
-    """Return True if a setting changes nothing, and so names no engine and no default of one."""
+    """Return True if a setting changes nothing, so that it implies no engine and no defaults."""
     is_number = isinstance(value, (int, float))
     return request.engine is None and is_number and value in NEUTRAL.get(name, ())
 
@@ -196,7 +193,7 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
         return Strategy(_preset(request.preset)), {}
     found = _from_settings(request, settings)
     notes: dict[str, Any] = {} if found.engine == ENGINE else {"engine": found.engine}
-    if found.idle:  # such as a temperature in transformers, which is greedy without do_sample
+    if found.idle:  # for example a temperature in transformers, which is greedy without do_sample
         notes["without_effect"] = list(found.idle)
     return Strategy(found.sampler), notes
 
@@ -204,7 +201,7 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
 def _expression(text: str, param: str) -> Strategy:
     try_expression(text, param)
     try:
-        return strategy(text)
+        return Strategy.of(text)
     except Exception as error:
         raise as_api_error(error, param) from error
 
@@ -212,14 +209,16 @@ def _expression(text: str, param: str) -> Strategy:
 def _preset(name: str) -> Sampler:
     # Checked here: corelm's own message says if a file of that name exists.
     if name not in presets():
-        hint = did_you_mean(name, presets())
-        message = f"there is no preset {shown(name)}{hint} (there are: {', '.join(presets())})"
+        hint = printable.did_you_mean(name, presets())
+        message = (
+            f"there is no preset {printable.shown(name)}{hint} (there are: {', '.join(presets())})"
+        )
         raise ApiError(message, param="preset", code="invalid_value")
     return preset(name)
 
 
 def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSettings:
-    """Return the settings of single fields, in the order of the engine that they are of."""
+    """Build the sampler from the request's fields, in its engine's order."""
     rest = settings.keys() - {*SETTINGS}
     try:
         engine = request.engine or (None if rest else ENGINE)
@@ -245,7 +244,7 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSetting
 
 
 def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]) -> ApiError:
-    """Return the error for fields of which no one engine is known."""
+    """Return the error for fields that don't all belong to one engine."""
     engines = {engine: _known(settings, engine) for engine in ENGINES}
     for name in rest:
         if not any(name in known for known in engines.values()):
@@ -261,10 +260,10 @@ def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]
 
 
 def _known(settings: dict[str, Any], engine: str) -> set[str]:
-    """Return the names of settings that an engine has."""
+    """Return the names of the settings that an engine knows."""
     try:
         found = from_settings(settings, engine)
-    except CorelmError:  # a value that it doesn't take
+    except CorelmError:  # the engine doesn't accept a value
         return set()
     return settings.keys() - {*found.unknown, *found.other, *found.unsupported}
 
@@ -301,19 +300,22 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with refuse_local():
+    with params.refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen
 
 
 def _ancestral() -> Decoder | None:
-    return strategy("corelm:ancestral").decoder
+    return Strategy.of("corelm:ancestral").decoder
 
 
 def _check_size(chosen: Strategy, n: int) -> None:
     """Raise if a chain is too long, or a decoder would do too much work for each token."""
-    stages = [*parts(chosen.sampler), *(parts(chosen.decoder) if chosen.decoder else ())]
+    stages = [
+        *plugins.parts(chosen.sampler),
+        *(plugins.parts(chosen.decoder) if chosen.decoder else ()),
+    ]
     if len(stages) > MOST_STAGES:
         message = f"a request has at most {MOST_STAGES} samplers, not {len(stages)}"
         raise ApiError(message, param="sampler", code="too_large")

@@ -1,8 +1,8 @@
-"""Try what a client wrote in a child process, before the server builds it.
+"""Build a client's input in a child process first, before the server builds it.
 
 A grammar of 600 characters can take minutes and gigabytes, and a pattern can hold Python's lock.
-What a child finishes within its bounds, the server does again by itself: it takes as long, and its
-errors have the server's own plugins and words.
+If a child finishes within its limits, the server repeats the work: it takes as long, and the errors
+come from the server's own plugins.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any
 
 import corelm
 from corelm import TextPatterns, from_settings
-from corelm.errors import UsageError
-from corelm.runs import BoundedCalls, TooMuchError, refuse_local, strategy
+from corelm.errors import TooMuchError, UsageError
+from corelm.runs import BoundedCalls, Strategy, params
 from corelm_serve.errors import ApiError
+from corelm_serve.requests.stages import built
 
 CALLS = BoundedCalls(seconds=1.0)
-"""With a bound for each expression; ordinary ones take less than a millisecond."""
+"""The child processes, with a limit per expression; ordinary ones take less than a millisecond."""
 KEPT = 1_024
-"""What was tried within the bounds, and needn't be again."""
+"""The number of cached trials that stayed within the limits."""
 PLAIN = re.compile(r"[\w\s|().,=:+-]*")
 """Expressions of names and numbers, which build nothing large."""
 
@@ -31,11 +32,11 @@ ORDINARY = frozenset(
         *("model", "prompt", "max_tokens", "n", "best_of", "seed", "stop", "stop_loop", "logprobs"),
         *("echo", "stream", "stream_options", "user", "unknown", "sampler", "decoder", "preset"),
         *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
-        *("logit_bias", "repetition_penalty", "min_tokens"),
+        *("logit_bias", "repetition_penalty", "min_tokens", "record"),
         *("tokens", "add_special_tokens", "return_token_strs"),
     )
 )
-"""Fields that need no child process, but for expressions."""
+"""Fields that need no child process, unless they hold an expression."""
 
 _known: OrderedDict[str, None] = OrderedDict()
 
@@ -52,14 +53,14 @@ def try_expression(text: str, param: str) -> None:
     """Raise if an expression takes too much to build.
 
     Raises:
-        ApiError: it does; other errors are left to whoever builds it.
+        ApiError: it takes too much. Other errors are left to the caller that builds it.
     """
     if not PLAIN.fullmatch(text):
         _try(param, "expression", text)
 
 
 def _has_texts(values: Mapping[str, Any]) -> bool:
-    """Return True if some value is more than a number, so that what it builds may be large."""
+    """Return True if some value isn't a number, so that building it may take much."""
     return any(isinstance(value, (str, list, tuple, dict)) for value in values.values())
 
 
@@ -73,14 +74,14 @@ def try_patterns(patterns: str | tuple[str, ...]) -> None:
     """Raise if regular expressions are invalid, or take too much to prepare.
 
     Raises:
-        ApiError: they are or do; nothing of the server's plugins is in them.
+        ApiError: an invalid pattern or one that takes too much; no plugin is involved.
     """
     if patterns:
         _try("stop_regex", "patterns", patterns)
 
 
 def try_stages(stages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise if stages take too much to build; those of numbers alone, as of sliders, do not."""
+    """Raise if stages take too much to build; stages with numbers only never do."""
     if any(_has_texts(stage["parameters"]) for stage in stages):
         _try("stages", "stages", [*stages])
 
@@ -110,8 +111,8 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
 
 
 def build(kind: str, *arguments: Any) -> None:
-    """Build something, and leave its errors to the server."""
-    with refuse_local():
+    """Build an object, and ignore its errors: the server will raise them."""
+    with params.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:
@@ -127,7 +128,7 @@ def build(kind: str, *arguments: Any) -> None:
 def _build(kind: str, *arguments: Any) -> None:
     match kind:
         case "expression":
-            strategy(*arguments)
+            Strategy.of(*arguments)
         case "sampler":
             corelm.sampler(arguments[0], **arguments[1])
         case "settings":
@@ -135,6 +136,4 @@ def _build(kind: str, *arguments: Any) -> None:
         case "patterns":
             TextPatterns(patterns=arguments[0])
         case "stages":
-            from corelm_serve.play.chains import built  # which imports this module
-
             built(*arguments)

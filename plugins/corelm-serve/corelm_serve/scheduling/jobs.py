@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, Context, Generation, Sampler, TokenRecord
 from corelm.runs import Endings, Strategy, Texts
+from corelm_serve.rollouts import Recorded
 from corelm_serve.scoring import Scores
 
 
@@ -33,15 +34,16 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class Piece:
-    """The part that a step added to one text.
+    """The part of a text that a step added.
 
     Attributes:
         sample: the index of the text.
         text: the text that has settled since the last piece.
         entropies: of the distributions that its new tokens were drawn from, in nats.
         records: these tokens, if the job is measured.
-        tables: a table for each, if the job wants them.
+        tables: a table for each of these tokens, if the job wants tables.
         finish_reason: why the text ended; None while it grows.
+        recorded: what a trainer needs of each, if the job wants it.
     """
 
     sample: int
@@ -50,11 +52,13 @@ class Piece:
     records: list[TokenRecord]
     tables: list[TokenTable]
     finish_reason: str | None
+    recorded: list[Recorded] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """The numbers that it has, as a measure of its memory and of the time to write it."""
-        return 1 + len(self.entropies) + sum(len(table.ids) for table in self.tables)
+        ids = sum(len(table.ids) for table in self.tables)
+        return 1 + len(self.entropies) + ids + sum(7 + len(each.kept) for each in self.recorded)
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,14 @@ class Written:
         entropies: for each text, the entropy of the distribution of each token, in nats.
         tables: for each text, a table for each token, if the job wants them.
         scores: the prompt's log-probabilities, if the job wants them.
+        recorded: for each text, what a trainer needs of each token, if the job wants it.
     """
 
     texts: list[Generation]
     entropies: list[list[float]]
     tables: list[list[TokenTable]]
     scores: Scores | None = None
+    recorded: list[list[Recorded]] = field(default_factory=list)
 
 
 Event = Piece | Scores | Written | BaseException
@@ -86,12 +92,14 @@ class Job:
         strategy: the sampler and the decoder.
         samples: the number of texts.
         seed: the seed of the texts.
-        length: tokens to draw for each text, at most.
-        endings: what ends a text before.
+        length: the largest number of tokens of a text.
+        endings: the conditions that end a text earlier.
         unknown: allow [UNK] to be drawn.
         tables: the number of likeliest tokens in each `TokenTable`; None for no tables.
         measured: keep the surprisal of each token, and the model's entropy; it takes time.
         scored: score the tokens of the prompt.
+        record: what a trainer needs of each token: `figures`, or also `sets`; None for nothing.
+        most_ids: the largest number of ids in all sets of a text together.
         streamed: send pieces, and the scores as soon as they are there.
         tell: takes each event; called by the thread of the model.
         deadline: the time on `time.monotonic`'s clock at which it is given up.
@@ -108,6 +116,8 @@ class Job:
     tables: int | None = None
     measured: bool = False
     scored: bool = False
+    record: str | None = None
+    most_ids: int = 2**20
     streamed: bool = False
     tell: Callable[[Job, Event], None] = lambda job, event: None
     deadline: float = float("inf")
@@ -150,7 +160,7 @@ class UntilCancelled(Sampler):
 
 
 class CancelledError(Exception):
-    """Nobody waits for a job any more."""
+    """The job's client has gone."""
 
 
 def _until_cancelled(job: Job) -> Sampler:

@@ -22,7 +22,7 @@ logger = logging.getLogger("corelm.serve")
 STOPPING = "the server is stopping; ask again later"
 
 Part = tuple[Writing | None, Callable[[], object]]
-"""A part of a round: the writing that it is for, None for all of them, and the work."""
+"""A part of a round: the writing that it belongs to (None for all of them), and the work."""
 
 
 @dataclass(eq=False)
@@ -42,7 +42,7 @@ class Lane:
 
     Args:
         model: the language model.
-        admit: returns the next jobs, given the running ones.
+        admit: takes the running jobs and returns those to start.
         limits: the bounds.
         stall: seconds that a part of a round may take.
         prefixes: the prompts that were read before.
@@ -63,7 +63,8 @@ class Lane:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._turn: Turn | None = None
-        self._parts: Iterator[Part] | None = None  # those left of a round; None between two
+        # The remaining parts of a round; None between rounds.
+        self._parts: Iterator[Part] | None = None
         self._epoch = 0
         self._closed = False
         self._start()
@@ -75,7 +76,7 @@ class Lane:
             return list(self._running)
 
     def wake(self) -> None:
-        """Look for new jobs, and for cancelled ones."""
+        """Wake the thread to look for new and cancelled jobs."""
         with self._lock:
             self._changed.notify_all()
 
@@ -86,14 +87,14 @@ class Lane:
             self._changed.notify_all()
 
     def watch(self) -> None:
-        """Give up work that takes too long. Called by another thread, now and then."""
+        """Give up work that takes too long. Called regularly by another thread."""
         with self._lock:
             turn = self._turn
             if turn is None or time.monotonic() - turn.started < self._stall:
                 return
             message = f"{_culprit(turn.thread)} took more than {self._stall:g} seconds for one step"
             self._epoch += 1
-            # The rows of all jobs are lost in a call of the model that doesn't return.
+            # If a call of the model doesn't return, the rows of all jobs are lost.
             failed = self._take_out(turn.writing)
             self._start()
         logger.warning("%s; %d requests were given up", message, len(failed))
@@ -111,7 +112,7 @@ class Lane:
         return ContinuousBatch(self._model, limits.rows, limits.piece, self._prefixes)
 
     def _take_out(self, writing: Writing | None) -> list[Job]:
-        """End a turn and its job, or all jobs if it was the model's; return them."""
+        """End a turn; return the jobs to end: its own, or all if the turn was the model's."""
         self._turn = None
         if writing is not None:
             writing.drop()
@@ -135,7 +136,7 @@ class Lane:
                 self._parts = None
 
     def _wait(self, epoch: int) -> Iterator[Part] | None:
-        """Return what is left of a round, or the next one; None if this thread has ended."""
+        """Return the rest of a round, or the next round; None if this thread must end."""
         with self._lock:
             while epoch == self._epoch and not self._closed:
                 if self._parts is not None:
@@ -178,7 +179,7 @@ class Lane:
             end = writing.end if writing else None
         except Exception as error:
             end = error
-        except BaseException as error:  # a plugin may raise anything, and this thread must go on
+        except BaseException as error:  # a plugin may raise anything, but this thread must continue
             end = ended_by(error)
         with self._lock:
             if epoch != self._epoch:
@@ -187,7 +188,7 @@ class Lane:
             ended = [] if end is None else self._take_out(writing)
         if isinstance(end, BaseException) and not isinstance(end, ApiError):
             logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
-        # Last: a client that has its answer finds no row of it in the figures.
+        # Last, so that the figures no longer count the rows of a client that has its answer.
         for job in ended:
             assert end is not None
             job.tell(job, end)
@@ -201,7 +202,7 @@ def _leave(writing: Writing) -> None:
 
 
 def _culprit(thread: int) -> str:
-    """Return the sampler that a thread is in, or the model."""
+    """Return a description of the code that a thread is in: a sampler or the model."""
     frame = sys._current_frames().get(thread)
     while frame is not None:
         found = frame.f_locals.get("self")

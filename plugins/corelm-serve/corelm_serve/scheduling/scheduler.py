@@ -17,7 +17,7 @@ from corelm_serve.settings import Limits
 RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
-"""Seconds between two looks for steps that take too long."""
+"""Seconds between checks for steps that take too long."""
 
 
 class Scheduler:
@@ -41,7 +41,7 @@ class Scheduler:
         self._closed = threading.Event()
         self._lanes = {
             True: Lane(model, self._admit_rows, limits, limits.stall, self.prefixes),
-            # A search yields its first step late.
+            # A separate lane, as a search yields its first step late.
             False: Lane(model, self._admit_one, limits, limits.seconds, PrefixCache(0)),
         }
         threading.Thread(target=self._watch, name="corelm-serve-watch", daemon=True).start()
@@ -54,7 +54,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """The number of rows that are written."""
+        """The number of rows in progress."""
         return sum(job.samples for lane in self._lanes.values() for job in lane.jobs)
 
     def submit(self, jobs: Sequence[Job]) -> None:

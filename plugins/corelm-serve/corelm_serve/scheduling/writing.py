@@ -1,15 +1,17 @@
-"""The texts of a job, and what is new in each."""
+"""The texts of a job in progress, and the pieces that each step adds."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.runs import BatchedTexts, ContinuousBatch, OpenTexts
-from corelm_serve.errors import line_of
+from corelm.runs import ContinuousBatch, OpenTexts
+from corelm_serve.errors import ApiError, line_of
+from corelm_serve.rollouts import SETS, Recorded, recorded
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
 
@@ -17,8 +19,8 @@ logger = logging.getLogger("corelm.serve")
 
 
 PARTS = 4
-"""Blocks in which as many tokens are scored as are read at once: 512 took 0.33 s of a processor
-with 20 log-probabilities each on imdb, four times 128 tokens 0.19 s."""
+"""The number of blocks in which the tokens of one pass are scored. With 20 log-probabilities each
+on imdb, 512 tokens at once took 0.33 s of processor time, four times 128 tokens 0.19 s."""
 
 
 class Writing:
@@ -26,7 +28,7 @@ class Writing:
 
     Args:
         model: the language model.
-        job: what to write.
+        job: the job.
         piece: the largest number of tokens of the prompt to score at a time.
 
     Attributes:
@@ -37,7 +39,7 @@ class Writing:
 
     def __init__(self, model: LanguageModel, job: Job, piece: int) -> None:
         self.job = job
-        self.request: BatchedTexts | None = None
+        self.request: Any = None  # as `ContinuousBatch.add` returns it
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
         # In blocks, so that a long prompt doesn't hold up other jobs.
@@ -64,7 +66,7 @@ class Writing:
             prompts = [writing.job.ids for writing in writings]
             counts = [writing.job.tables or 0 for writing in writings]
             found = score_together(self._model, prompts, counts, self.job.unknown)
-        except Exception as error:  # each alone, so that one prompt's fault is its own
+        except Exception as error:  # each alone, so that a prompt that fails fails alone
             logger.info("prompts are scored one by one: %s", line_of(error))
             for writing in writings:
                 writing.is_begun = True
@@ -91,7 +93,7 @@ class Writing:
         self.end = _Collector(job, opened).written(self._scores)
 
     def advance(self, work: Callable[[], object]) -> None:
-        """Do a part of the work on its request, and report what is new."""
+        """Do a part of the request's work, and report the new pieces."""
         work()
         request, collector = self.request, self._collector
         assert request is not None
@@ -102,7 +104,7 @@ class Writing:
             self.end = request.error or collector.written(self._scores)
 
     def drop(self) -> None:
-        """Write no more: its rows leave before the next step."""
+        """Stop writing: the rows leave before the next step."""
         if self.request is not None:
             self.request.finish()
 
@@ -112,7 +114,7 @@ def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> li
 
     Args:
         model: the language model.
-        writings: whose prompts are not scored, at least one.
+        writings: at least one, with prompts that are not scored yet.
         size: the largest number of tokens in a pass.
     """
     first, *others = writings
@@ -126,7 +128,7 @@ def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> li
 
 
 class _Collector:
-    """The entropies and tables of a job's tokens, and what is new in each text.
+    """A collector of the entropies and tables of a job's tokens, and of each text's new piece.
 
     Args:
         job: the job.
@@ -140,10 +142,13 @@ class _Collector:
         self._ended = [False] * job.samples
         self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
         self._tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
+        self._recorded: list[list[Recorded]] = [[] for _ in range(job.samples)]
+        self._ids = 0  # in all sets
 
     def written(self, scores: Scores | None) -> Written:
         """Return the end of the job."""
-        return Written(self._texts.generations(), self._entropies, self._tables, scores)
+        texts = self._texts.generations()
+        return Written(texts, self._entropies, self._tables, scores, self._recorded)
 
     def tell(self, step: Step) -> None:
         """Report the pieces of a step to the job, if it is streamed."""
@@ -152,6 +157,8 @@ class _Collector:
         new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
         if self._job.tables is not None and new:
             self._add_tables(step, new)
+        if self._job.record is not None and new:
+            self._record(step, new)
         for row in new:
             self._read[samples[row]] += 1
             self._entropies[samples[row]].append(float(step.entropy[row]))
@@ -167,13 +174,24 @@ class _Collector:
             table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
             self._tables[int(step.samples[row])].append(table)
 
+    def _record(self, step: Step, rows: Sequence[int]) -> None:
+        found = recorded(step, rows, self._job.record == SETS)
+        self._ids += sum(len(each.kept) for each in found)
+        if self._ids > self._job.most_ids:
+            message = f"the sets have more than {self._job.most_ids:,} ids in all: add a top_k to "
+            message += "the chain, or record figures alone"
+            raise ApiError(message, param="record", code="too_large")
+        for row, each in zip(rows, found, strict=True):
+            self._recorded[int(step.samples[row])].append(each)
+
     def _piece(self, sample: int) -> Piece:
         reason = self._texts.finish_reasons[sample]
         sent, self._sent[sample] = self._sent[sample], len(self._texts.tokens[sample])
         self._ended[sample] = reason is not None
-        # What was sent isn't kept.
+        # Tables that were sent aren't kept.
         entropies, self._entropies[sample] = self._entropies[sample], []
         tables, self._tables[sample] = self._tables[sample], []
+        noted, self._recorded[sample] = self._recorded[sample], []
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
@@ -181,4 +199,5 @@ class _Collector:
             self._texts.records[sample][sent:],
             tables,
             reason,
+            noted,
         )

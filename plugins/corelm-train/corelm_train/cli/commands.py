@@ -12,19 +12,10 @@ import typer
 
 from corelm import hookimpl
 from corelm import sampler as read_sampler
-from corelm.bundles import TOKENS
-from corelm.commands import (
-    Options,
-    application,
-    extended,
-    flag,
-    messages,
-    model_names,
-    product,
-    text_argument,
-)
+from corelm.bundles import vocabularies
+from corelm.commands import application, completion, messages, parameters, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import Parameter, ParamRule, home
+from corelm.runs import params, paths
 from corelm_train.keras_import import needs_keras
 from corelm_train.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
 
@@ -38,9 +29,11 @@ def corelm_commands() -> Mapping[str, Any]:
     return {"train": application(command(), SHORT_HELP, word="--data")}
 
 
-def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
+def _setting(
+    name: str, kind: type, help: str, item: type | None = None, **rule: Any
+) -> params.Parameter:
     default = None if name == "preset" else getattr(DEFAULTS, name)
-    return Parameter(name, kind, default, ParamRule(help, **rule), item)
+    return params.Parameter(name, kind, default, params.ParamRule(help, **rule), item)
 
 
 def _each(entries: Mapping[str, str]) -> str:
@@ -63,7 +56,7 @@ SETTINGS = (
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
     _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
-             f"{_each(TOKENS)}", choices=tuple(TOKENS)),
+             f"{_each(vocabularies.TOKENS)}", choices=tuple(vocabularies.TOKENS)),
     _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
     _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
     _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
@@ -106,7 +99,7 @@ def _train(
         typer.Option(
             "--from",
             metavar="NAME|FOLDER",
-            autocompletion=model_names,
+            autocompletion=completion.model_names,
             help="Train this model further, with its network, vocabulary and weights.",
         ),
     ] = None,
@@ -131,7 +124,7 @@ def _train(
         values["preset"] = _preset_for(source, from_)
     folder = _folder(out or f"{_stem(source)}-{values['preset']}")
     if "prompt" in values:
-        values["prompt"] = text_argument(values["prompt"])
+        values["prompt"] = prompt_input.text_argument(values["prompt"])
     start = None if from_ is None else _model_folder(from_)
     settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
     settings.resolve()
@@ -144,16 +137,16 @@ def _train(
 
 
 def _check_target(out: Path) -> None:
-    """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
-    from corelm.bundles import check_target
+    """Raise if the target can't be written, before the slow import of Keras."""
+    from corelm.bundles import bundle
     from corelm_train.checkpoint import only_run
 
     with only_run(out):
-        check_target(out)
+        bundle.check_target(out)
 
 
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
-    """Train; after Ctrl-C, say how to continue."""
+    """Train; after Ctrl-C, print the command that continues."""
     from corelm_train.cli.output import training_report
 
     with training_report() as report:
@@ -175,8 +168,8 @@ def _resuming(words: Sequence[str]) -> str:
 
 def command() -> Callable[..., Any]:
     """Return the command with its settings as options."""
-    names = {parameter.name: [flag(parameter.name)] for parameter in SETTINGS}
-    called = extended(_train, [Options("settings", SETTINGS, names)])
+    names = {parameter.name: [parameters.flag(parameter.name)] for parameter in SETTINGS}
+    called = parameters.extended(_train, [parameters.Options("settings", SETTINGS, names)])
     called.__name__ = "train"
     return called
 
@@ -190,7 +183,7 @@ def _existing(data: str | None) -> str:
 
 
 def _preset_for(data: str, start: str | None) -> str:
-    """Return the preset for the amount of text; a model to start from has its own network."""
+    """Return the preset for the amount of text; None with a model to start from."""
     if data == IMDB or start is not None:
         return DEFAULTS.preset
     path = Path(data)
@@ -202,9 +195,11 @@ def _preset_for(data: str, start: str | None) -> str:
 
 def _model_folder(name: str) -> Path:
     """Return the folder of the model to train further."""
-    from corelm.runs import list_models
+    from corelm.runs import named_models
 
-    found = [model.path for model in list_models() if name in (model.name, model.source)]
+    found = [
+        model.path for model in named_models.list_models() if name in (model.name, model.source)
+    ]
     if len(found) == 1 and found[0] is not None:
         return found[0]
     if Path(name).is_dir():
@@ -217,9 +212,9 @@ def _stem(data: str) -> str:
 
 
 def _folder(out: str) -> Path:
-    """Return the folder of the model; a bare name is a folder in corelm's home."""
+    """Return the output folder; a bare name is a folder in corelm's home."""
     bare = Path(out).name == out and out not in (os.curdir, os.pardir)
-    return home() / "models" / out if bare else Path(out)
+    return paths.home() / "models" / out if bare else Path(out)
 
 
 def _refuse_to_replace(folder: Path, allowed: bool) -> None:

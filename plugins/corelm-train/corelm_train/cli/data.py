@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import TextCommand, TextGroup, messages, product, stages
+from corelm.commands import TextCommand, TextGroup, messages, product, progress
 from corelm.errors import UsageError
-from corelm.runs import counted
+from corelm.runs import printable
 
 
 @hookimpl
@@ -47,19 +47,19 @@ def held_out(
     corelm data held-out tunes.txt tunes-held-out
     corelm report --model tunes --reference tunes-held-out
     """
-    from corelm.bundles import corpus
+    from corelm.bundles import corpora
 
     if not 0 < share < 1:
         raise UsageError(f"--held-out must be above 0 and below 1, not {share}")
     if folder.exists():
         raise UsageError(f"{folder} already exists")
     with product() as out:
-        found = corpus(texts, share).held_out
+        found = corpora.corpus(texts, share).held_out
         folder.mkdir(parents=True)
         width = len(str(len(found)))
         for i, text in enumerate(found):
             (folder / f"{i:0{width}}.txt").write_text(text, "utf-8", newline="")
-        messages.note(f"{counted(len(found), 'text')} that training doesn't learn from")
+        messages.note(f"{printable.counted(len(found), 'text')} that training doesn't learn from")
         out.text(f"{folder}\n")
 
 
@@ -83,6 +83,6 @@ def imdb(
     if source is not None and not Path(source).exists():
         raise UsageError(f"there is no file {source}")
     with product() as out:
-        with stages() as progress:
-            folder = fetch_imdb(None if source is None else Path(source), progress)
+        with progress.stages() as bar:
+            folder = fetch_imdb(None if source is None else Path(source), bar)
         out.text(f"{folder}\n")

@@ -1,4 +1,4 @@
-"""Shows a training: a summary, a bar with the time left, the texts, and how to continue."""
+"""Show a training run: a summary, a bar with the time left, the texts, and how to continue."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from corelm.commands import bar_moves, bars_of, messages
+from corelm.commands import messages, progress
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, after_training
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 WIDTH, HEIGHT = 60, 8
-"""Columns and lines of the picture, without its axes."""
+"""The columns and lines of the loss curve, without its axes."""
 WIDEST_STEP = 6
-"""Columns from one epoch to the next, at most."""
+"""The most columns from one epoch to the next."""
 LEGEND = "loss by epoch, in nats per token: o held-out, . training, * kept"
 
 LINES = 20
-"""The number of lines about steps in a training, where no bar can move."""
+"""The number of progress lines in a training run, if no bar can move."""
 WARM_UP = 5
-"""Steps before the time is estimated; the first ones compile the network."""
+"""The number of steps before the time is estimated; the first ones compile the network."""
 
 
 @contextmanager
 def training_report() -> Iterator[TrainingLines]:
     """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
     with _interruptible() as interrupt:
-        if not bar_moves():
+        if not progress.bar_moves():
             yield TrainingLines(interrupt)
             return
         from rich import progress as p
 
         loss = p.TextColumn("loss {task.fields[loss]}")
         columns = (p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn())
-        with bars_of(*columns) as bars:
+        with progress.bars_of(*columns) as bars:
             yield _TrainingBar(interrupt, bars)
 
 
 class Interrupt:
-    """A pressed Ctrl-C."""
+    """The state of Ctrl-C: pressed or not."""
 
     def __init__(self) -> None:
         self.pressed = False
@@ -59,7 +59,7 @@ class Interrupt:
 
 @contextmanager
 def _interruptible() -> Iterator[Interrupt]:
-    """Acknowledge Ctrl-C at once: a step and a checkpoint may take seconds."""
+    """Confirm Ctrl-C at once, as a step and a checkpoint may take seconds."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
@@ -69,7 +69,7 @@ def _interruptible() -> Iterator[Interrupt]:
     def acknowledge(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, earlier)  # a second Ctrl-C does not wait
         interrupt.pressed = True
-        with contextlib.suppress(RuntimeError):  # the signal came in the middle of a message
+        with contextlib.suppress(RuntimeError):  # the signal interrupted another message
             messages.tell("stopping; this may take a moment ...")
         raise KeyboardInterrupt
 
@@ -81,10 +81,10 @@ def _interruptible() -> Iterator[Interrupt]:
 
 
 class TrainingLines(Reporter):
-    """Reports training in lines.
+    """A reporter that writes lines.
 
     Attributes:
-        checkpoint: the checkpoint of an interrupted run, once it was saved.
+        checkpoint: the checkpoint of an interrupted run, once it is saved.
     """
 
     def __init__(self, interrupt: Interrupt) -> None:
@@ -142,7 +142,7 @@ class TrainingLines(Reporter):
 
 
 class _TrainingBar(TrainingLines):
-    """Reports training with a bar."""
+    """A reporter that shows steps with a bar."""
 
     def __init__(self, interrupt: Interrupt, bars: Progress) -> None:
         super().__init__(interrupt)
@@ -156,7 +156,7 @@ class _TrainingBar(TrainingLines):
         super().step(done, total, loss)
 
     def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
-        """Leave the steps to the bar."""
+        """Write nothing: the bar shows the steps."""
 
 
 def duration(seconds: float) -> str:
@@ -169,7 +169,7 @@ def duration(seconds: float) -> str:
 
 
 def loss_curve(losses: LossHistory) -> list[str]:
-    """Return the lines of a picture: the epochs from left to right, high losses at the top.
+    """Draw the losses as lines of text: epochs from left to right, high losses at the top.
 
     Example:
         >>> for line in loss_curve(LossHistory([4.0, 2.0, 1.0], [4.0, 2.0, 3.0]))[1:4]:

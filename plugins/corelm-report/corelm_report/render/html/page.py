@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that loads nothing and runs one small script, its own.
+"""The page of a report: one HTML file that loads nothing and runs one small script of its own.
 
 Below the tables it has the playground, and the generated texts word by word, side by side.
 """
@@ -30,7 +30,13 @@ from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
 from corelm_report.metrics.estimates import RATE
 from corelm_report.render.html import tables
-from corelm_report.render.overview import failed_metrics, front_in_words, seeds, targets
+from corelm_report.render.overview import (
+    failed_metrics,
+    front_in_words,
+    remarks,
+    seeds,
+    targets,
+)
 from corelm_report.render.plots.charts import charts
 from corelm_report.render.plots.files import drawings
 from corelm_report.render.significance import p_values
@@ -61,7 +67,7 @@ def page(document: Document) -> str:
     Raises:
         ReportError: the logits to try samplers on cannot be read.
     """
-    from markupsafe import Markup
+    from markupsafe import Markup  # late: other forms of a report need no templates
 
     files = {kind: "\n\n".join(map(_file, names)) for kind, names in FILES.items()}
     shown = {name: tables.table(document, name) for name in TABLES}
@@ -78,11 +84,14 @@ def page(document: Document) -> str:
             rate=RATE,
             tables=shown,
             charts=list(charts(document)),
+            # Markup is written unescaped: only corelm's own files, and drawings whose texts
+            # matplotlib has escaped.
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
             groups=text_groups(document),
             legend=list(surprisal_levels()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
+            remarks=remarks(document),
             fronts=[front_in_words(document, front) for front in document.fronts],
             seeds=seeds(document.header),
             playground=playground(document),
@@ -95,13 +104,13 @@ def page(document: Document) -> str:
 
 
 def _definitions(shown: Iterable[tables.Table]) -> dict[str, Figure]:
-    """Return the figures of all columns on the page by term; rep-2 is defined as rep-n."""
+    """Return the figures of all columns by the terms that define them, such as rep-n for rep-2."""
     columns = [column for table in shown for column in table.columns]
     return {column.term or column.title: column for column in columns}
 
 
 def _against(document: Document) -> str:
-    """Return the entry that the differences are from; "" if there are none."""
+    """Return the entry that the differences are relative to; "" without differences."""
     if not any(entry.differences for entry in document.samplers):
         return ""
     name = against(document)
@@ -121,6 +130,7 @@ def _formula(text: str) -> Markup:
     """Mark single letters of a formula as variables, and hyphens as minus signs."""
     from markupsafe import Markup, escape
 
+    # Only between signs: the hyphen of a name such as rep-n is no minus.
     signs = re.sub(r"(?<![A-Za-z])-", MINUS, str(escape(text)))
     return Markup(re.sub(r"(?<![A-Za-z&;-])[A-Za-z](?![A-Za-z-])", r"<var>\g<0></var>", signs))
 
@@ -141,9 +151,10 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(_file),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name raises instead of leaving a gap
         trim_blocks=True,
         lstrip_blocks=True,
+        # Every string of the document, but not Markup, which is a subclass of str.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters |= {"number": number, "share": share, "bits": bits, "formula": _formula}
@@ -165,7 +176,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Playground:
-    """A distribution as the page shows it before the script changes it.
+    """The playground's distribution before the script changes it.
 
     Attributes:
         prompt: the text that the next token follows.
@@ -203,6 +214,7 @@ def playground(document: Document) -> Playground | None:
     logits = _logits(content.logits)
     p = softmax(logits.astype(np.float64))
     words = content.words[: min(BARS, len(logits))]
+    # Relative to the likeliest token, as the bars compare tokens; the text has the shares.
     bars = [
         Bar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
@@ -227,7 +239,7 @@ def _logits(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 LEVELS = (2, 4, 6, 8, 10)
-"""Nats of surprisal at which a word gets the next deeper colour and the next thicker line."""
+"""The surprisals in nats at which words get the next deeper colour and thicker line."""
 
 EXPLAINED = 40
 """The number of texts on a page, at most, whose words have their figures.
@@ -244,9 +256,9 @@ class Word:
 
     Attributes:
         space: the white space before it.
-        text: the token itself; a token of white space alone is shown as a sign.
+        text: the token itself; white space is shown as a sign.
         level: how surprising it was, from 0 to the number of `LEVELS`.
-        about: its figures, on two lines.
+        about: its figures in two lines.
         likely: the likeliest tokens in its place, one a line, with a tab before the share.
     """
 
@@ -274,7 +286,7 @@ class Group:
         prompt: the prompt.
         sample: the index of the texts.
         texts: one text of each sampler.
-        explained: the words of these texts have their figures.
+        explained: True if the words of these texts have their figures.
     """
 
     prompt: str
@@ -286,7 +298,7 @@ class Group:
 def text_groups(document: Document) -> list[Group]:
     """Return the texts by prompt and sample, the samplers in the order of the report.
 
-    The first samples of each prompt have the figures of their words: as many as fit, at least one.
+    The first samples of each prompt have word figures: as many as fit, at least one.
     """
     found: dict[tuple[str, int], dict[int, ShownText]] = {}
     for place, entry in enumerate(document.samplers):
@@ -305,6 +317,7 @@ def text_groups(document: Document) -> list[Group]:
     earlier: Counter[str] = Counter()
     made = []
     for (prompt, sample), texts in found.items():
+        # Failed samplers too, so that a sampler has the same place in every group.
         every = [text for _, text in sorted((failed | texts).items())]
         made.append(Group(prompt, sample, every, explained=earlier[prompt] < most))
         earlier[prompt] += 1
@@ -340,7 +353,7 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
 
 
 def shown_token(token: str) -> str:
-    """Write a token on one line, without the space before it unless it is nothing but spaces.
+    """Write a token on one line, without its leading space unless it is all spaces.
 
     Example:
         >>> shown_token(" film"), shown_token(" "), shown_token("a\\nb")

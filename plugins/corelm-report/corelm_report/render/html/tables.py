@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from corelm.runs import counted
+from corelm.runs import printable
 from corelm_report.document.content import (
     Document,
     Entry,
@@ -31,9 +31,9 @@ from corelm_report.render.overview import TARGET, columns_of, spread_text, text_
 from corelm_report.render.significance import Place, clear_differences
 
 WIDEST = 14
-"""The letters of a margin for which the style sheet has room, at most."""
+"""The longest margin that the style sheet has room for, in letters."""
 FOLDED = 3
-"""The number of settings from which a sweep has a heading of its own, which folds them."""
+"""A sweep of at least this many settings gets its own heading, which folds them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Cell:
         figure: the figure; None if the entry has none.
         note: a remark on this figure, or its spread over the seeds.
         difference: the difference from the entry that the report compares with.
-        clear: True if the difference is more than chance, among all differences of the page.
-        room: the letters that the widest margin of its column takes.
+        clear: True if the difference is significant among all differences of the page.
+        room: the width of the widest margin of its column, in letters.
         first: True for the figure that a folded card shows.
     """
 
@@ -102,7 +102,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """Lines that belong together: the settings of a sweep, or untitled others."""
+    """A group of lines: the settings of a sweep, or other lines without a title."""
 
     lines: Sequence[Line]
     title: str = ""
@@ -116,7 +116,7 @@ class Table:
         columns: the figures that it shows.
         blocks: its lines.
         n: the number of texts or positions of most samplers.
-        mixed: a row has a different number.
+        mixed: True if a row has another number.
         absent: the entries that have none of its figures.
     """
 
@@ -134,6 +134,7 @@ def table(document: Document, name: str) -> Table | None:
     shown = list(lines(document, name))
     filled = [line for line in shown if any(cell.figure for cell in line.cells)]
     counts = Counter(line.n for line in filled if line.n and not line.human)
+    # Said once above the table; only lines with another number get a note.
     usual = max(counts, key=lambda n: counts[n], default="")
     return Table(
         shown_columns(document, name),
@@ -145,7 +146,7 @@ def table(document: Document, name: str) -> Table | None:
 
 
 def _with_n(line: Line, usual: str) -> Line:
-    """Add the number of texts to the note of a line, if most lines have a different one."""
+    """Add the number of texts to the note of a line, if it isn't the usual one."""
     if not line.n or line.n == usual:
         return line
     return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
@@ -167,7 +168,8 @@ def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
 
 
 def _aligned(shown: Sequence[Line]) -> list[Line]:
-    """Return the lines with the room in each cell that the widest margin of its column takes."""
+    """Set the room for margins in each cell to the widest in its column."""
+    # Letters in a fixed room align without a script, and in print too.
     rooms: Counter[str] = Counter()
     for line in shown:
         for cell in line.cells:
@@ -200,13 +202,13 @@ def lines(document: Document, name: str) -> Iterator[Line]:
 def shown_columns(document: Document, name: str) -> list[Figure]:
     """Return the columns of a table, without figures that no sampler has.
 
-    Only samplers with a mask have a cost of their constraint, for example.
+    For example, only samplers with a mask have a constraint cost.
     """
     return [column for column in columns_of(name, document) if _says_something(document, column)]
 
 
 def _says_something(document: Document, column: Figure) -> bool:
-    """Return True if a sampler has the figure; a target that all share is in the settings."""
+    """Return True if a sampler has the figure; a target that all share doesn't count."""
     cells = [_cell(column, entry) for entry in document.samplers if not entry.error]
     return (
         len({cell.figure for cell in cells}) > 1
@@ -261,7 +263,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     if written is not None:
         return Cell(column.title, Amount(written) if written else None)
     is_human = isinstance(entry, HumanEntry)
-    # The human counterpart of a figure may have a different name.
+    # The human counterpart of a figure may have another name.
     name = (is_human and column.human) or column.looked_up
     found = estimate(entry, name, column.view)
     if found is None:
@@ -269,7 +271,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
     part = entry.part(column.view)
     if part is not None and found.n is not None and part.n is not None and found.n < part.n:
-        note = ", ".join(filter(None, (f"of {counted(found.n, 'text')}", note)))
+        note = ", ".join(filter(None, (f"of {printable.counted(found.n, 'text')}", note)))
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     return Cell(
         column.title,
@@ -288,6 +290,7 @@ def _figure(column: Figure, found: Estimate, entry: Entry) -> Amount:
         ends = "" if low is None or high is None else interval(column.form, low, high)
         return Amount(text, (ends,) if ends else ())
     sides = _sides(column, found)
+    # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
     return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
 
 

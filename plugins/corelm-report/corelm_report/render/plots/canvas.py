@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 440.0, 330.0
 COLUMN = 238.0
 """The width of a plot in a paper's column in points: 3.3 inches."""
 SHRUNK = 0.68
-"""The share of their size that letters and marks have in a column: letters have 7.5 points."""
+"""The scale of letters and marks in a paper's column, where letters have 7.5 points."""
 
 LEFT, BOTTOM, TOP, RIGHT = 54.0, 46.0, 12.0, 16.0
 GAP = 20.0
@@ -52,7 +52,7 @@ COLOURS = {
     BAND: "band",
     **{colour: f"line-{number}" for number, colour in enumerate(LINES)},
 }
-"""The name that the page has for each colour of a plot; dark mode maps it to a different one."""
+"""The page's name for each colour of a plot; dark mode maps it to another colour."""
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (WIDTH / 72, HEIGHT / 72),
@@ -94,10 +94,10 @@ def style(**more: Any) -> Iterator[None]:
 
 
 def import_matplotlib() -> ModuleType:
-    """Import matplotlib, whatever backend the environment names: plots are drawn into files.
+    """Import matplotlib without the environment's backend, as plots are drawn into files.
 
-    A notebook passes its own backend on to the commands that it runs, and the import would fail
-    where they don't have it.
+    A notebook passes its backend to the commands that it runs, and the import would fail without
+    it.
     """
     backend = os.environ.pop(BACKEND, None)
     try:
@@ -131,7 +131,7 @@ def canvas(right: float, height: float = HEIGHT, axes: Axes | None = None) -> tu
 
 @contextmanager
 def in_points(figure: Figure) -> Iterator[None]:
-    """Draw in a figure whose units are points for now, as labels are placed in."""
+    """Make points the units of a figure inside the block, as the placement of labels needs."""
     dots = figure.dpi
     figure.set_dpi(72)
     try:
@@ -141,14 +141,14 @@ def in_points(figure: Figure) -> Iterator[None]:
 
 
 def narrow(axes: Axes, by: float) -> None:
-    """Take room from the right of axes, in points."""
+    """Shrink axes on the right, by an amount in points."""
     box = axes.get_position()
     share = by / (figure_of(axes).get_figwidth() * 72)
     axes.set_position((box.x0, box.y0, max(box.width - share, box.width / 4), box.height))
 
 
 def empty(height: float, wide: float | None = None) -> Figure:
-    """Return a picture of this size in points, without axes."""
+    """Return an empty picture of this size in points."""
     from corelm_report.render.plots.picture import Picture
 
     return Picture(figsize=((wide or width()) / 72, height / 72), dpi=72)
@@ -161,7 +161,7 @@ def panels(
 
     Args:
         figure: the picture.
-        left, top: the room around all of them, in points; that below is `BOTTOM`.
+        left, top: the margins in points; the margin below is `BOTTOM`.
         across: the number of axes in a row.
         up: the number of rows.
         between: the room between two rows, in points.
@@ -184,7 +184,7 @@ def panels(
 
 
 def panel_width(left: float, across: int) -> float:
-    """Return the width of one of some panels next to each other, in points."""
+    """Return the width in points of each of `across` side-by-side panels."""
     return (width() - left - RIGHT - GAP * (across - 1)) / across
 
 
@@ -236,7 +236,7 @@ def figure_of(axes: Axes) -> Figure:
 
 
 def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
-    """Return the ends of an axis that shows a range with some room at both sides.
+    """Return the ends of an axis that shows a range with padding on both sides.
 
     Example:
         >>> padded(1.0, 2.0, 0.5), padded(0.0, 0.0)
@@ -248,7 +248,7 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
 
 
 def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of an axis, moved to where values can be if they are beyond it.
+    """Clip the ends of an axis to the possible values.
 
     Example:
         >>> within(0, 1, (0.5, 1.03)), within(0, 1, (2.0, 3.0))
@@ -259,7 +259,7 @@ def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float,
 
 
 def shorten_ticks(axes: Axes) -> None:
-    """Write the ticks of both axes with the fewest digits: 0, 0.5, 1."""
+    """Format the ticks of both axes with the fewest digits: 0, 0.5, 1."""
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: tick(value))
 

@@ -108,7 +108,7 @@ def _sweep(document: Document) -> Chart:
 
 
 def _of_human(document: Document, sentence: str) -> str:
-    """Return a sentence about human text, if the report has any."""
+    """Return the sentence if the report has human text, else ""."""
     return f" {sentence}" if document.human else ""
 
 
@@ -162,7 +162,7 @@ def _surprisal(document: Document) -> Chart:
 
 
 def _front(document: Document) -> str:
-    """Explain the line, which says little if it joins all samplers."""
+    """Explain the Pareto front; it says little if it joins all samplers."""
     drawn = [name for front in document.fronts if front.view == GENERATED for name in front.entries]
     if len(drawn) < len([entry for entry in document.samplers if not entry.error]):
         return (
@@ -214,7 +214,8 @@ _MASS = Chart(
 
 
 DIGITS = 6
-"""The significant digits of a number: more than a chart shows, and half the bytes of them all."""
+"""The significant digits of a number: more than a chart shows, at half the bytes of full
+precision."""
 
 View = tuple[str, str]
 """A figure and its view."""

@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 
 LEAST_RANGE = 2.0
-"""The temperature to which the plot reaches at least, unless it shows a part of the curve."""
+"""The least upper end of the temperature axis, unless the plot shows a part of the curve."""
 
 ZOOM = 0.15
-"""The temperatures around the marks that a plot of a part of the curve shows at least."""
+"""The least range of temperatures around the marks in a plot of a part of the curve."""
 
 SAME = 0.01
-"""Nats by which a sampler's surprisal may differ from the curve's at its own temperature."""
+"""The largest difference in nats between a sampler's surprisal and the curve at its temperature."""
 
 FIGURE = "expected_surprisal"
 
@@ -80,7 +80,7 @@ def surprisal_against_temperature(document: Document) -> Figure:
 
 
 def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None:
-    """Name the human level and its temperature: both at the level, or the one at the axis."""
+    """Label the human level and its temperature, which may be at the axis instead."""
     about = "about " if fit.estimated else ""
     name, bottom = f"human text: {about}{fit.surprisal:.2f}", axes.get_ylim()[0]
     short = labels.along_level(axes, fit.surprisal, name)
@@ -102,8 +102,8 @@ def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
 def _place(entry: SamplerEntry, t: Sequence[float], surprisal: Sequence[float]) -> Point | None:
     """Place a sampler on the curve: at its own temperature, or where the curve has its surprisal.
 
-    Where the curve is flat, many temperatures have the sampler's surprisal, so a temperature goes
-    to its own one, provided that the curve agrees with it there.
+    Where the curve is flat, many temperatures have the sampler's surprisal, so a temperature
+    sampler is placed at its own temperature, if the curve agrees there.
     """
     mean = value(entry, FIGURE, TEACHER_FORCED)
     if mean is None or not surprisal:
@@ -143,7 +143,7 @@ def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
 
 
 def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
-    """Draw the human level and its band; return the line from where the curve meets it down."""
+    """Draw the human level and its band; return the vertical line below the crossing."""
     (start, end), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     if fit.ci95 is not None:
         low, high = np.clip(fit.ci95, bottom, top)
@@ -157,7 +157,7 @@ def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:
 
 
 def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
-    """Shorten a line so that it ends below every line from a name to its mark."""
+    """Shorten a line so that it doesn't cross the lines from names to marks."""
     ends = np.asarray(dropped.get_xydata(), dtype=np.float64)
     (across, least), (_, most) = canvas.to_points(axes, ends.tolist())
     lowest = [
@@ -187,7 +187,7 @@ def mass_kept_by_position(document: Document) -> Figure:
     entries = named(document)
     cut = [(label, entry) for label, entry in entries if (mass(entry) or 1) < ALL]
     whole = [(label, entry) for label, entry in entries if (mass(entry) or 0) >= ALL]
-    # All lines at 1 are the same line, so one of them is drawn for all.
+    # All lines at 1 coincide, so draw one for all.
     rest = name_of_rest([label for label, _ in whole], others=bool(cut))
     one_of_them = [(rest, entry) for _, entry in whole[:1]]
     shown = cut + one_of_them
@@ -223,9 +223,11 @@ def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, 
 
 
 def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
-    """Return a colour for each sampler, in the order of their entropies."""
+    """Return a colour for each sampler, in the order of their entropies; neighbours' differ."""
     rising = sorted(entries, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
-    return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
+    # A few are spread over all colours; of many, those with one colour are far apart.
+    step = len(LINES) / len(rising) if 0 < len(rising) <= len(LINES) else 1
+    return {label: LINES[int(at * step) % len(LINES)] for at, (label, _) in enumerate(rising)}
 
 
 def _draw_lines(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from corelm.runs import one_line
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figures import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, value
@@ -17,7 +17,7 @@ Point = tuple[float, float]
 Labelled = tuple[str, SamplerEntry]
 
 ALL = 0.9995
-"""The mass from which a sampler counts as keeping all of it."""
+"""A sampler that keeps at least this mass counts as keeping all of it."""
 LONGEST = 24
 """The length of a label in characters; the table of the report has the whole expression."""
 
@@ -57,7 +57,7 @@ def sweeps(document: Document) -> list[Sweep]:
 
 
 def _sweep(expression: str, entries: Sequence[Labelled]) -> Sweep | None:
-    """Return the sweep of some entries; None unless exactly one number differs between them."""
+    """Return the entries as a sweep; None unless they differ in exactly one number."""
     numbers = [_numbers(entry) for _, entry in entries]
     differing = [key for key in numbers[0] if len({each.get(key) for each in numbers}) > 1]
     if len(differing) != 1 or not all(differing[0] in each for each in numbers):
@@ -73,7 +73,7 @@ def _sweep(expression: str, entries: Sequence[Labelled]) -> Sweep | None:
 
 
 def _numbers(entry: SamplerEntry) -> dict[tuple[int, str], float]:
-    """Return the parameters that are numbers, by the place of their stage and by name."""
+    """Return the numeric parameters by the index of their stage and their name."""
     return {
         (place, name): value
         for place, stage in enumerate(entry.parts)
@@ -83,7 +83,7 @@ def _numbers(entry: SamplerEntry) -> dict[tuple[int, str], float]:
 
 
 def ends_of_sweeps(document: Document, names: Iterable[str]) -> list[str]:
-    """Return the names that a plot shows: of the settings of a sweep, the first and the last."""
+    """Return the names to show in a plot: of each sweep only the first and the last setting."""
     hidden = {label for sweep in sweeps(document) for label, _ in sweep.entries[1:-1]}
     return [name for name in names if name not in hidden]
 
@@ -122,8 +122,8 @@ def mass(entry: Entry) -> float | None:
 def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
     """Shorten an expression to a label.
 
-    A sampler with one parameter loses its parentheses, and a temperature its name: `t = 0.7`. A
-    long expression loses the names of its parameters.
+    A sampler with one parameter is written without parentheses, a temperature without its name: `t
+    = 0.7`. A long expression is written without parameter names.
 
     Args:
         expression: a sampler or a chain.
@@ -142,14 +142,14 @@ def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
         name, parameter, value = match.groups()
         return f"{parameter} = {value}" if name in temperatures else f"{name} {value}"
 
-    text = _ONE_PARAMETER.sub(short, one_line(visible(expression)))
+    text = _ONE_PARAMETER.sub(short, printable.one_line(visible(expression)))
     if len(text) > LONGEST:
         text = re.sub(r"\b\w+=(?=[\d.-]+[,)])", "", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def labels(entries: Sequence[SamplerEntry]) -> list[str]:
-    """Return a label for each sampler of a report; equal ones get their number.
+    """Return a label for each sampler of a report; equal labels are numbered.
 
     Example:
         >>> labels([SamplerEntry(sampler=text) for text in ("greedy", "top_k(k=5)", "greedy")])

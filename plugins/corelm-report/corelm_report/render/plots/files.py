@@ -21,13 +21,13 @@ DOTS_PER_INCH = 216
 LARGEST = 1e9
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 NO_METADATA_OF_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
-"""The same report gives the same bytes on any day."""
+"""The PDF metadata to leave out, so that the same report gives the same bytes on any day."""
 
 
 def plots(document: Document) -> dict[str, bytes]:
     """Draw the plots of a report as files: as PNG, as SVG, and as PDF for a paper's column.
 
-    The bytes depend on the report and on the version of matplotlib alone.
+    The bytes depend only on the report and on the version of matplotlib.
 
     Args:
         document: the content of a report.
@@ -46,14 +46,14 @@ def plots(document: Document) -> dict[str, bytes]:
 
 
 def image(figure: Figure, form: str, **how: Any) -> bytes:
-    """Return a figure as a file of a form that matplotlib writes."""
+    """Render a figure as a file in one of matplotlib's formats."""
     written = io.BytesIO()
     figure.savefig(written, format=form, **how)
     return written.getvalue()
 
 
 def shrink(figure: Figure, share: float) -> None:
-    """Make a finished picture smaller, with everything in it: letters, lines, marks, distances."""
+    """Scale down a finished picture with its letters, lines, marks and distances."""
     parts: list[Any] = [*figure.texts, *figure.lines, *figure.artists]
     for axes in figure.axes:
         parts += [*axes.texts, *axes.lines, *axes.spines.values()]
@@ -88,7 +88,7 @@ def drawings(document: Document) -> dict[str, str]:
 
 
 def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[tuple[str, Figure]]:
-    """Draw one plot after the other; save each before asking for the next one."""
+    """Yield one plot at a time; save each before taking the next one."""
     how = {"svg.fonttype": letters, "pdf.fonttype": 42, "figure.figsize": (width / 72, HEIGHT / 72)}
     with warnings.catch_warnings(), style(**how):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
@@ -109,7 +109,7 @@ def _without_texts(document: Document) -> Json:
 
 
 def _bounded(part: Any) -> Any:
-    """Copy a part of a document, with every number in the range that matplotlib can draw."""
+    """Copy a part of a document, with all numbers clipped to the range that matplotlib can draw."""
     if isinstance(part, Mapping):
         return {name: _bounded(inner) for name, inner in part.items()}
     if isinstance(part, list):
@@ -120,15 +120,15 @@ def _bounded(part: Any) -> Any:
 def element(name: str, svg: str) -> str:
     """Turn a drawing of matplotlib into an element of a page.
 
-    Everything invisible goes. Colours become variables of the page, which has other ones in the
-    dark; letters take the page's font; ids get the name of the plot, so that no two are equal.
+    Invisible parts are removed. Colours become variables of the page, which dark mode changes;
+    letters use the page's font; ids get the plot's name, so that they are unique.
 
     Example:
         >>> element("a", '<svg viewBox="0 0 9 9">\\n<g id="g1" fill="#00796b"/></svg>')
         '<svg viewBox="0 0 9 9" aria-hidden="true"><g fill="var(--teal)"/></svg>'
     """
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    # A hundredth of a point is as fine as anybody sees, and half the bytes.
+    # Hundredths of a point are fine enough to see, at half the bytes.
     svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
     opening, inside = svg[svg.index("<svg") :].split(">", 1)
     size = re.search(r'viewBox="[^"]*"', opening)

@@ -1,4 +1,4 @@
-"""The names of marks and lines in a plot, written where they cover nothing."""
+"""Write the names of marks and lines in a plot where they cover nothing."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 ABOVE, BELOW = 8.0, -9.0
 """The distances of a name from the line under it or over it, in points."""
 MANY = 14
-"""Names that may be next to their marks, at most."""
+"""The most names next to their marks."""
 STEPS = 8
-"""The places along a line where its name may be, less one."""
+"""The number of steps along a line between places for its name."""
 NAMES = 22.0
-"""The room between a plot and the names to the right of it, and behind these, in points."""
+"""The room before and after the names to the right of a plot, in points."""
 
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
 TO_MARK = LEADER | {"shrinkB": 4}
@@ -52,8 +52,8 @@ def name_marks(
 ) -> bool:
     """Write the name of each mark near it, clear of everything drawn and written already.
 
-    A thin line leads to the mark from a name that had to move away. If one name has no such place,
-    or if there are many, all of them go to a column to the right of the plot, for which the
+    A thin line leads to the mark from a name that had to move away. If a name has no such place, or
+    if there are many names, all names go into a column to the right of the plot, for which the
     picture grows unless its size is `fixed`.
 
     Returns:
@@ -82,7 +82,7 @@ def name_marks(
 def _name_in_margin(
     axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool
 ) -> None:
-    """Write the names to the right of a plot, which gets narrower, and higher for many names."""
+    """Write the names to the right of a plot; make it narrower, and higher for many names."""
     figure, height, room = figure_of(axes), height_for(len(names)), NAMES + widest(names)
     if fixed:
         narrow(axes, room)
@@ -98,7 +98,7 @@ def height_for(names: int) -> float:
 
 
 class Place(NamedTuple):
-    """A name, its left end as a point of the data, and how far it is moved, in points."""
+    """A name, its left end in data coordinates, and its offset in points."""
 
     name: str
     at: tuple[float, float]
@@ -106,7 +106,7 @@ class Place(NamedTuple):
 
 
 def along_level(axes: Axes, level: float, name: str) -> list[Place]:
-    """Return the places for the name of a horizontal line: above it and below it, left to right."""
+    """Return places for a horizontal line's name: above and below the line, left to right."""
     room = max(axes.get_window_extent().width - size_of(figure_of(axes), name)[0] - 10, 0)
     at = axes.get_xlim()[0], level
     across = [6 + room * step / STEPS for step in range(STEPS + 1)]
@@ -114,9 +114,9 @@ def along_level(axes: Axes, level: float, name: str) -> list[Place]:
 
 
 def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
-    """Write a name at the first place where it covers nothing, or else where it covers least.
+    """Write a name at the first place where it covers nothing, or where it covers the least.
 
-    Do it after everything else is drawn and written.
+    Call it after everything else is drawn and written.
     """
     sizes = {place.name: size_of(figure_of(axes), place.name) for place in places}
     points = to_points(axes, [place.at for place in places])
@@ -132,7 +132,7 @@ def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
 
 
 def _letters(box: Box) -> Box:
-    """Return the part of a label that its letters fill."""
+    """Return the part of a label's box that its letters fill."""
     return Box(box.left, box.bottom + 2, box.right, box.top - 2)
 
 
@@ -141,7 +141,7 @@ def _written(axes: Axes) -> list[Box]:
     from matplotlib.text import Text
 
     for text in axes.texts:
-        text.get_window_extent()  # puts it where it belongs
+        text.get_window_extent()  # updates its position
     return [Box(*Text.get_window_extent(text).extents) for text in axes.texts]
 
 
@@ -175,7 +175,7 @@ def name_lines(
     names: Sequence[str],
     colours: Sequence[str] = (),
 ) -> None:
-    """Write the name of each line to the right of its end, and move it where two would overlap."""
+    """Write each line's name to the right of its end; move names that would overlap."""
     frame = axes.get_window_extent()
     points = to_points(axes, ends)
     heights = spread([y for _, y in points], LINE, frame.y0, frame.y1)

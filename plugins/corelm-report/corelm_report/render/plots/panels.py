@@ -1,4 +1,4 @@
-"""Panels of several figures: of matched samplers, and along sweeps."""
+"""Panels of several figures, for matched samplers and for sweeps."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ PANEL = 92.0
 PATTERNS = ("-", DASHED, DOTTED, (0, (6, 1, 1, 1)))
 """The patterns of lines, so that colour is not the only sign."""
 COLOURS = (0, 5, 3, 2, 4, 1)
-"""The order in which sweeps take colours: neighbours that differ much come first."""
+"""The order in which sweeps take colours: clearly different ones first."""
 LEAST_GAP = 6.0
-"""The room between the labels of two ticks, in points."""
+"""The least gap between two tick labels, in points."""
 LOGARITHMIC = 30.0
-"""The ratio of the largest to the smallest value from which the axis is logarithmic."""
+"""The axis is logarithmic if the ratio of the largest to the smallest value is at least this."""
 
 
 def matched_samplers(document: Document) -> Figure:
@@ -77,7 +77,7 @@ def has_figures(document: Document) -> bool:
 
 
 def _rows(left: float, titles: Sequence[str]) -> int:
-    """Return the number of rows of panels with which no title meets the next one."""
+    """Return the number of panel rows that leaves enough room between titles."""
     for rows in range(1, len(titles)):
         across = math.ceil(len(titles) / rows)
         room = canvas.panel_width(left, across) + canvas.GAP - 6
@@ -95,7 +95,7 @@ def _name_rows(axes: Axes, entries: Sequence[tuple[str, Entry]]) -> None:
 
 
 def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
-    """Draw one figure of all entries, each on its own height."""
+    """Draw one figure of all entries, each at its own height."""
     axes.grid(axis="y")
     low, high = [], []
     for at, entry in enumerate(entries):
@@ -118,14 +118,14 @@ def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
 
 
 def _ends(figure: str, view: str, ends: tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of an axis, which for a share are not beyond 0 and 1."""
+    """Return the ends of an axis; a share's stay between 0 and 1."""
     return canvas.within(0, 1, ends) if declared(figure, view).unit == SHARE else ends
 
 
 def _few_ticks(axes: Axes) -> None:
-    """Write two or three ticks under a narrow panel, as one says nothing of the scale.
+    """Write two or three ticks under a narrow panel, as one tick doesn't show the scale.
 
-    Where two have no room, it is one.
+    If there is no room for two, write one.
     """
     fitting = [ticks for ticks in _choices(*axes.get_xlim()) if _have_room(axes, ticks)]
     several = [ticks for ticks in fitting if len(ticks) > 1]
@@ -133,7 +133,7 @@ def _few_ticks(axes: Axes) -> None:
 
 
 def _choices(low: float, high: float) -> Iterator[list[float]]:
-    """Yield round ticks, the best first: all of a coarse grid, then two of a finer one."""
+    """Yield sets of round ticks, the best first: a coarse grid, then two ticks of a finer one."""
     from matplotlib.ticker import MaxNLocator
 
     grids = []
@@ -145,7 +145,7 @@ def _choices(low: float, high: float) -> Iterator[list[float]]:
 
 
 def _have_room(axes: Axes, ticks: Sequence[float]) -> bool:
-    """Return True if no label of a tick meets the next one, in this panel or the one beside it."""
+    """Return True if no tick label touches the next one, in this panel or the next panel."""
     halves = [canvas.widest([canvas.tick(each)]) / 2 for each in ticks]
     at = [x for x, _ in canvas.to_points(axes, [(each, 0) for each in ticks])]
     frame = axes.get_window_extent()
@@ -206,7 +206,7 @@ def _line(axes: Axes, sweep: Sweep, figure: str, view: str, at: int) -> None:
 
 
 def _key(drawing: Figure, height: float, names: Sequence[str], human: bool) -> None:
-    """Name the lines above the panels, one below the other."""
+    """Write a key with the names of the lines above the panels."""
     from matplotlib.lines import Line2D
 
     entries = [(name, *_look(at)) for at, name in enumerate(names)]

@@ -5,9 +5,9 @@ The class is in a module of its own because matplotlib is imported only to draw.
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+import io
 
-from corelm_report.render.plots.files import image
+from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 120
 
@@ -16,4 +16,6 @@ class Picture(Figure):
     """A figure that belongs to no window; a notebook asks it for its image."""
 
     def _repr_png_(self) -> bytes:
-        return image(self, "png", dpi=DOTS_PER_INCH)
+        written = io.BytesIO()
+        self.savefig(written, format="png", dpi=DOTS_PER_INCH)
+        return written.getvalue()

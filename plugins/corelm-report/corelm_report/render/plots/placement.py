@@ -1,8 +1,8 @@
 """Places for the labels of a plot that cover nothing: plain geometry, no matplotlib.
 
-Each label chooses among places around its mark, at several distances and in all directions. A
-place costs more the farther it is, and the more it covers. Labels with few good places choose
-first; then all choose again, since the choices of the others have changed.
+Each label chooses among places around its mark, at several distances and in all directions. Places
+cost more the farther they are and the more they cover. Labels with few good places choose first;
+then all choose again, since the choices of the others have changed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MARK = 6.0
 """The distance from the middle of a mark to its edge, with a little room."""
 DIRECTIONS = 16
 MOST = 200
-"""Pieces between two points of a line, at most."""
+"""The most pieces between two points of a line."""
 COVERED, CROWDED, DOUBTFUL, FAR = 50.0, 4.0, 3.0, 1.0
 """The costs: for an area that covers a label or leaves the plot, for one that covers a mark or a
 line, for a distance to another mark that is too small, for the distance to its own mark."""
 CLEAR = 5.0
-"""The distance by which other marks should be farther from a label than its own."""
+"""Other marks should be farther from a label than its own mark by this distance."""
 LITTLE, ROUNDS = 20.0, 3
-"""The extra cost up to which a place is still good; the rounds in which labels choose."""
+"""The extra cost up to which a place is still good; the number of rounds of choices."""
 
 
 class Box(NamedTuple):
@@ -47,7 +47,7 @@ class Box(NamedTuple):
 
     @classmethod
     def around(cls, x: float, y: float, width: float, height: float) -> Box:
-        """Return the rectangle of a size around its middle.
+        """Return the rectangle of this size around a point.
 
         Example:
             >>> Box.around(0, 0, 4, 2)
@@ -57,12 +57,12 @@ class Box(NamedTuple):
 
     @property
     def middle(self) -> Point:
-        """The point where its diagonals meet."""
+        """Its centre."""
         return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
 
 def shared(some: Sequence[Box] | Floats, others: Sequence[Box] | Floats) -> Floats:
-    """Return the area that each of some rectangles shares with others, added up.
+    """Return, for each rectangle, the sum of the areas that it shares with the others.
 
     Example:
         >>> shared([Box(0, 0, 2, 2)], [Box(1, 1, 5, 5), Box(-1, -1, 9, 9)]).tolist()
@@ -94,7 +94,7 @@ def place_labels(
         sizes: (width, height) of their labels.
         inside: the frame that no label may leave.
         written: rectangles of other text, which no label may cover.
-        drawn: marks and pieces of lines, which labels and their lines had better not cover.
+        drawn: marks and pieces of lines, which labels and their lines should not cover.
 
     Example:
         >>> plot = Box(0, 0, 100, 100)
@@ -160,7 +160,7 @@ class Choice:
 
     @classmethod
     def of(cls, point: Point, size: tuple[float, float]) -> Choice:
-        """Return a place at each distance in each direction."""
+        """Return the places at each distance in each direction."""
         boxes, leaders = [], []
         for distance in DISTANCES:
             for step in range(DIRECTIONS):
@@ -174,26 +174,26 @@ class Choice:
         return cls(point, boxes, leaders, edges(boxes), lines, owners)
 
     def taken(self, at: int) -> list[Box]:
-        """Return the rectangles that a label in one place covers, including its line."""
+        """Return the rectangles that a label and its line cover at one place."""
         return [self.boxes[at], *self.leaders[at]]
 
     def clash(self, others: Sequence[Box]) -> Floats:
-        """Return for each place the area that the label and its line share with others."""
+        """Return, for each place, the area that the label and its line share with others."""
         return np.asarray(shared(self.edges, others) + self.crossed(others))
 
     def crossed(self, others: Sequence[Box] | Floats) -> Floats:
-        """Return for each place the area that the line of the label shares with others."""
+        """Return, for each place, the area that the label's line shares with others."""
         areas = shared(self.lines, others)
         return np.asarray(np.bincount(self.owners, areas, minlength=len(self.boxes)))
 
     def outside(self, frame: Box) -> Floats:
-        """Return for each place the cost of its distance and of the area outside the plot."""
+        """Return, for each place, the cost of its distance and of its area outside the plot."""
         area = shared(self.boxes[:1], self.boxes[:1])
         far = FAR * np.repeat(DISTANCES, DIRECTIONS)
         return np.asarray(far + COVERED * (area - shared(self.edges, [frame])))
 
     def doubt(self, points: Sequence[Point]) -> Floats:
-        """Return for each place the cost of looking like the label of a different mark."""
+        """Return, for each place, the cost of looking like another mark's label."""
         others = [point for point in points if point != self.point]
         if not others:
             return np.zeros(len(self.boxes))
@@ -246,7 +246,7 @@ def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:
 
 
 def spread(wanted: Sequence[float], gap: float, least: float, most: float) -> list[float]:
-    """Return heights as near to the wanted ones as they can be, at least a gap apart.
+    """Return the heights closest to the wanted ones that are at least a gap apart.
 
     Args:
         wanted: one height for each label.
@@ -261,8 +261,8 @@ def spread(wanted: Sequence[float], gap: float, least: float, most: float) -> li
         return []
     gap = min(gap, (most - least) / max(len(wanted) - 1, 1))
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    # With the gaps taken out, the heights must only not fall. Pooling neighbours that would fall
-    # into their mean is isotonic regression, which keeps the sum of squared moves least.
+    # Without the gaps, the heights just must not decrease. Replacing neighbours that would decrease
+    # by their mean is isotonic regression, which minimises the sum of squared moves.
     pools: list[list[float]] = []
     for place, i in enumerate(order):
         pools.append([wanted[i] - place * gap])

@@ -1,4 +1,4 @@
-"""Two figures of each sampler as a point: surprisal against diversity, recall against mass kept."""
+"""Draw two figures of each sampler as a point: surprisal and diversity, recall and mass kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SURPRISAL = ("diversity", "surprisal", GENERATED)
 RECALL = ("mass_kept", "human_recall", TEACHER_FORCED)
-"""Across, up, and their view."""
+"""The horizontal and the vertical figure, and their view."""
 
 
 def surprisal_against_diversity(document: Document, axes: Axes | None = None) -> Figure:
@@ -63,7 +63,7 @@ def recall_against_mass_kept(document: Document) -> Figure:
     }
     cut = {label: point for label, point in points.items() if min(point) < ALL}
     if rest := [label for label in points if label not in cut]:
-        cut[name_of_rest(rest, others=bool(cut))] = (1.0, 1.0)  # they share one point
+        cut[name_of_rest(rest, others=bool(cut))] = (1.0, 1.0)  # they coincide
     drawing, axes = canvas.canvas(right=canvas.RIGHT)
     axes.grid(axis="x")
     for label, point in cut.items():
@@ -82,9 +82,9 @@ def recall_against_mass_kept(document: Document) -> Figure:
 
 
 def has_recall(document: Document) -> bool:
-    """Return True if the recall of a sampler was measured, which takes human contexts.
+    """Return True if a sampler's recall was measured, which needs human contexts.
 
-    Samplers that were matched to one of the two figures would all be at one height.
+    False if all samplers were matched to one of the two figures: they would form a line.
     """
     matched = {target.figure for target in document.header.matched}
     if matched and matched <= {*RECALL[:2]}:
@@ -98,7 +98,7 @@ def has_texts(document: Document) -> bool:
 
 
 def positions(document: Document) -> int:
-    """Return the number of positions, each before a human word."""
+    """Return the number of positions, each followed by a human word."""
     return document.header.contexts.positions
 
 

@@ -3,9 +3,10 @@
 import { count, h, percent, visible } from "./dom.js";
 
 export class ColumnsView {
-  constructor(table, take) {
+  // `take` takes a token; `open` shows the arithmetic of a column.
+  constructor(table, take, open) {
     this.table = table;
-    this.take = take;
+    Object.assign(this, { take, open });
     this.rows = new Map();
     this.width = 0;
   }
@@ -14,7 +15,8 @@ export class ColumnsView {
     const isNew = this.width !== answer.columns.length;
     if (isNew) this.begin(answer.columns.length);
     answer.columns.forEach((column, at) => this.heads[at].show(column, answer));
-    const largest = Math.max(...answer.tokens.flatMap((each) => each.probabilities), 1e-12);
+    const shares = answer.tokens.flatMap((each) => [...each.probabilities, each.count / Math.max(answer.draws, 1)]);
+    const largest = Math.max(...shares, 1e-12);
     const rows = answer.tokens.map((token) => this.row(token, largest, answer));
     const wanted = new Set(rows), focused = this.table.contains(document.activeElement);
     for (const [id, row] of this.rows) if (!wanted.has(row.element)) this.rows.delete(id);
@@ -29,7 +31,7 @@ export class ColumnsView {
   begin(width) {
     this.width = width;
     this.rows.clear();
-    this.heads = Array.from({ length: width }, (_, at) => new Head(at === width - 1));
+    this.heads = Array.from({ length: width }, (_, at) => new Head(at === width - 1, () => this.open(at)));
     const line = (name, part, scope = "row") => h("tr", { class: part }, h("th", { scope }, name), this.heads.map((each) => each[part]));
     const head = h("thead", {}, line("stage", "stage"), line("entropy", "entropy"), line("expected surprisal", "expected"), line("next word", "kept"));
     this.body = h("tbody");
@@ -41,8 +43,10 @@ export class ColumnsView {
     let row = this.rows.get(token.id);
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
+      cells.at(-1).lastChild.before(h("i", { class: "tally" }));
       const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
       const mark = h("small", { title: "what the seed draws next" });
+      cells.forEach((cell) => cell.addEventListener("click", () => this.take(row.token))); // as the word does
       row = { element: h("tr", {}, h("th", { scope: "row" }, h("span", { class: "next-word" }, button, mark)), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
@@ -54,6 +58,7 @@ export class ColumnsView {
     row.element.classList.toggle("drawn", isDrawn);
     row.button.setAttribute("aria-label", `take ${visible(token)}`);
     row.cells.forEach((cell, at) => fill(cell, token, at, largest));
+    tally(row.cells.at(-1), token.count, answer.draws, largest);
     return row.element;
   }
 }
@@ -67,10 +72,17 @@ function fill(cell, token, at, largest) {
   cell.lastChild.textContent = removed ? (at === token.removed_by ? "removed" : "–") : percent(p);
 }
 
+// Show how often a token was drawn, beside the theory.
+function tally(cell, drawn, draws, largest) {
+  cell.classList.toggle("tallied", draws > 0);
+  cell.style.setProperty("--tally", draws ? Math.min(drawn / draws / largest, 1) : 0);
+  if (draws) cell.lastChild.textContent += ` (${drawn})`;
+}
+
 // The head of a column: its parts stay while a slider moves, so that their marks move too.
 class Head {
-  constructor(isLast) {
-    this.name = h("span", { class: "name" });
+  constructor(isLast, open) {
+    this.name = h("button", { type: "button", class: "name", onclick: open });
     this.stage = h("th", { scope: "col" }, this.name, isLast ? h("span", { class: "last" }, "drawn from") : null);
     this.strips = [new Strip(), new Strip()];
     this.nats = h("span", { class: "figures" }, h("b"), " nats");
@@ -85,7 +97,7 @@ class Head {
   show(column, { largest_entropy: largest, human }) {
     const name = column.branch ? `${column.name} (${column.branch})` : column.name;
     for (const cell of [this.stage, this.entropy, this.expected, this.kept]) cell.classList.toggle("neutral", Boolean(column.neutral));
-    this.name.title = column.stage ?? name;
+    this.name.title = `${column.stage ?? name}: see the numbers`;
     this.name.replaceChildren(...name.split(/(?=[(|])/).flatMap((part) => [h("wbr"), part])); // where lines may break
     this.strips[0].show(column.entropy, largest, null, `entropy ${column.entropy.toFixed(2)} of at most ${largest.toFixed(2)} nats`);
     Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });

@@ -1,11 +1,12 @@
 // The state as a link: one function that writes it, one that reads it.
 
 import { FIRST, shownSides } from "./state.js";
+import { LESSONS } from "./steps.js";
 import { Tree } from "./tree.js";
 
 // Return the state as JSON: what a link and a file hold.
-export function toSaved({ model, prompt, seed, decoder, compare }) {
-  return { model, prompt, seed, decoder, compare, sides: shownSides().map((one) => ({ ...chainOf(one), ...one.tree.saved })) };
+export function toSaved({ model, prompt, seed, decoder, compare, lesson }) {
+  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map((one) => ({ ...chainOf(one), ...one.tree.saved })) };
 }
 
 // Cards that are switched off are in the expression too; `off` has their indexes.
@@ -20,6 +21,9 @@ function chainOf({ chain, stages, off }) {
 // Read a saved state; `missing` is its model if it isn't served here: its tokens mean other words.
 export function fromSaved(saved, { models, decoders }) {
   if (typeof saved !== "object" || saved === null || Array.isArray(saved)) throw new Error("it holds no state of corelm play");
+  const lesson = LESSONS[saved.lesson] ? saved.lesson : null;
+  // A link may have the number of a lesson alone.
+  if (!("sampler" in saved || "sides" in saved)) saved = { ...LESSONS[lesson]?.saved, ...saved };
   const missing = "model" in saved && !models.includes(saved.model) ? String(saved.model) : null;
   const sides = Array.isArray(saved.sides) && saved.sides.length ? saved.sides.slice(0, 2) : [saved];
   return {
@@ -28,6 +32,7 @@ export function fromSaved(saved, { models, decoders }) {
     seed: Number.isSafeInteger(saved.seed) && saved.seed >= 0 ? saved.seed : FIRST.seed,
     decoder: decoders.includes(saved.decoder) ? saved.decoder : "",
     compare: saved.compare === true && sides.length === 2,
+    lesson,
     sides: sides.map((each) => ({
       sampler: typeof each?.sampler === "string" ? each.sampler : FIRST.sampler,
       off: Array.isArray(each?.off) ? each.off.filter(Number.isSafeInteger) : [],

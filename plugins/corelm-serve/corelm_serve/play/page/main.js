@@ -2,14 +2,15 @@
 
 import { get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
+import { enterClass } from "./class.js";
 import { announce, byId, debounced, h, isTyping } from "./dom.js";
 import { Draws } from "./draws.js";
+import { Guide } from "./guide.js";
 import { fromSaved, ofFragment, toFragment, toSaved } from "./link.js";
 import { notice, watched } from "./notices.js";
 import { copied, Side } from "./side.js";
 import { newSide, place, shownSides, state } from "./state.js";
 import { Away } from "./take.js";
-import { Tour } from "./tour.js";
 import { partsAt, Tree } from "./tree.js";
 
 const LONGEST = 100; // words of "draw to the end"
@@ -21,7 +22,7 @@ const B = "-b"; // ends the ids of the second chain's elements
 const draws = new Draws();
 const offered = { models: [], decoders: [] };
 const askSettings = latest("/api/chain");
-let views = [], pasteFor;
+let views = [], pasteFor, guide;
 
 const shownViews = () => views.slice(0, shownSides().length);
 
@@ -221,7 +222,16 @@ function open(saved) {
   for (const view of views) view.reset();
   showControls();
   notice("link", missing === null ? null : `The link is for the model ${missing}, which isn't served here: its prompt and its chain are shown with ${state.model}, without its words. Start corelm play --model ${missing} to see them.`);
+  if (rest.lesson !== null) guide.write("lessons", rest.lesson);
   return changed();
+}
+
+// Show the state of a step of the tour or of a lesson; null where a guide is closed.
+function showStep(step, lesson) {
+  state.lesson = lesson;
+  if (step?.saved) open({ model: state.model, lesson });
+  else if (step) changed(views[0], { sampler: step.sampler });
+  else remember();
 }
 
 function openAddress() {
@@ -256,8 +266,7 @@ function connect() {
   rove(byId("alternatives"), "button"); // of shared.js
   for (const view of views) rove(view.part("branches").querySelector("ul"), BRANCH);
   new Away(open, offered.sources);
-  const tour = new Tour((sampler) => changed(views[0], { sampler }));
-  on("tour-open", () => tour.go(0));
+  guide = new Guide(showStep);
   addEventListener("hashchange", openAddress);
   addEventListener("pagehide", () => remember.flush());
   document.addEventListener("keydown", (event) => {
@@ -280,6 +289,7 @@ async function start() {
   views = ["", B].map((suffix, at) => new Side(at, suffix, found, page));
   connect();
   openAddress();
+  enterClass(found.role);
 }
 
 start().catch((error) => notice("start", error.message));

@@ -1,6 +1,7 @@
 // One chain and its text as the page shows them: cards, expression, columns, words.
 
 import { file, latest, post } from "./api.js";
+import { ArithmeticView } from "./arithmetic.js";
 import { ChainEditor } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
 import { byId, count, debounced, h, whenChosen } from "./dom.js";
@@ -10,6 +11,7 @@ import * as away from "./take.js";
 import { WordsView } from "./words.js";
 
 const NO_CHAIN = { sampler: null, stages: null };
+const DRAWS = 100;
 const LISTED = 8; // likely words, of the model and of the chain
 const NOTES_AFTER = 150; // ms: notes take longer than the bars, which must keep up with a slider
 
@@ -23,7 +25,10 @@ export class Side {
     this.askChain = latest("/api/chain");
     const alternatives = latest("/api/next");
     this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => page.changed(this, { stages: this.editor.active }));
-    this.columns = new ColumnsView(this.part("columns"), (token) => page.take(this, null, token));
+    this.columns = new ColumnsView(this.part("columns"), (token) => page.take(this, null, token), (at) => this.openArithmetic(at));
+    this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
+    this.draws = 0; // at this place, beside the theory
+    this.stage = null; // whose arithmetic is shown
     this.words = new WordsView(this.part("words"), {
       alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
       take: (node, word) => page.take(this, node, word),
@@ -48,6 +53,7 @@ export class Side {
     whenChosen(this.part("add"), (name) => this.editor.add(name));
     whenChosen(this.part("preset"), (sampler) => this.page.changed(this, { sampler }));
     this.part("paste-open").addEventListener("click", () => this.page.paste(this));
+    this.part("draws").addEventListener("click", () => this.toggleDraws());
     this.part("next-title").after(saveMenu("the next word", [ // of shared.js
       ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
       ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv")],
@@ -62,7 +68,7 @@ export class Side {
   async refresh(chain = this.text.chain) {
     const { text } = this, path = text.tree.path();
     this.setBusy(true);
-    const found = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED }));
+    const found = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED, draws: this.draws, stage: this.stage }));
     if (!found) return;
     this.setBusy(false);
     this.page.showPromptError(found.param === "prompt" ? found.error : "");
@@ -85,6 +91,8 @@ export class Side {
     if (!text.chain.stages) this.showStages(found.chain.stages);
     editor.read(found.chain.stages);
     this.columns.show(found);
+    this.arithmetic.show(found.arithmetic, found.columns[this.stage]);
+    this.showDraws(found);
     this.part("chain-error").textContent = found.error ?? "";
     editor.mark(found.error ? [found.error] : []);
     this.askNotes();
@@ -92,6 +100,25 @@ export class Side {
     this.page.showWords();
     this.page.answered();
     if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
+  }
+
+  openArithmetic(at) {
+    const closes = at === null || at === this.stage;
+    this.stage = closes ? null : at;
+    if (closes) this.part("columns").querySelector("thead .name").focus({ preventScroll: true });
+    this.refresh();
+  }
+
+  toggleDraws() {
+    this.draws = this.draws ? 0 : DRAWS;
+    this.part("draws").setAttribute("aria-pressed", String(this.draws > 0));
+    this.refresh();
+  }
+
+  showDraws({ draws, tokens }) {
+    const listed = tokens.reduce((sum, token) => sum + token.count, 0);
+    this.part("draws-note").hidden = !draws;
+    this.part("draws-note").textContent = `The number in parentheses and the mark on a bar are ${draws} draws of this word, as the samples 0 to ${draws - 1} of a run draw it; ${draws - listed} of them are words that are not listed.`;
   }
 
   // Show what the server has read as cards; some of a link are switched off.

@@ -10,7 +10,7 @@ export const newSide = ({ sampler = FIRST.sampler, off = [], tree = new Tree() }
   ({ chain: { sampler }, stages: null, off, tree, answer: null, ended: false });
 
 export const state = {
-  model: "", prompt: FIRST.prompt, seed: FIRST.seed, decoder: "", compare: false, sides: [newSide(), newSide()],
+  model: "", prompt: FIRST.prompt, seed: FIRST.seed, decoder: "", compare: false, lesson: null, sides: [newSide(), newSide()],
 };
 
 export const shownSides = () => (state.compare ? state.sides : state.sides.slice(0, 1));

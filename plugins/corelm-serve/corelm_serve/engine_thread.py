@@ -1,0 +1,125 @@
+"""Models of engines on one thread each, from loading to the last call.
+
+An engine with OpenMP keeps a pool of threads for each thread that calls it. With two pools, and so
+with more threads than processors, waiting threads no longer spin but sleep: on an idle machine a
+step of llama.cpp took 108 ms on another thread than the one that had loaded the model, and 17.6 ms
+on that one. (On a machine whose processors are busy it is the other way round.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+import corelm
+from corelm import Array, LanguageModel, Session
+from corelm.abilities import ForkableSession, SessionWrapper, if_wrapped_can
+from corelm.runs import named_models
+
+OWN = "corelm"
+"""The distribution of corelm's own models, whose kernels have one pool for all threads."""
+
+
+def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
+    """Load a model, one of an engine on a thread of its own."""
+    source = named_models.plugin_of(name)
+    if source is None or source.distribution == OWN:
+        return corelm.load(name, device=device, dtype=dtype)
+    thread = EngineThread()
+    model = thread.call(lambda: corelm.load(name, device=device, dtype=dtype))
+    return OneThreadModel(model, thread)
+
+
+class EngineThread:
+    """A thread that makes all calls of one model.
+
+    A call that never returns holds up those after it: engines can't be called twice at once.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "corelm-serve-engine")
+
+    def call(self, work: Callable[..., Any], *values: Any) -> Any:
+        """Return the result of some work, or raise its exception."""
+        return self._executor.submit(work, *values).result()
+
+
+class OneThreadModel:
+    """A model whose calls are all made on one thread.
+
+    Args:
+        model: the model.
+        thread: the thread.
+    """
+
+    def __init__(self, model: LanguageModel, thread: EngineThread) -> None:
+        self._model, self._thread = model, thread
+        self.vocabulary, self.context_length = model.vocabulary, model.context_length
+
+    def start(self, tokens: Any) -> OneThreadSession:
+        """Return a session that starts with ids."""
+        return OneThreadSession(self._thread.call(self._model.start, tokens), self._thread)
+
+    def next_token_distribution(self, tokens: NDArray[Any]) -> Array:
+        """Return the probabilities after ids."""
+        found: Array = self._thread.call(self._model.next_token_distribution, tokens)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)  # such as `manifest`, which needs no engine
+
+
+class OneThreadSession(SessionWrapper):
+    """A session whose calls are all made on one thread.
+
+    Args:
+        wrapped: the session.
+        thread: the thread.
+    """
+
+    def __init__(self, wrapped: Session, thread: EngineThread) -> None:
+        super().__init__(wrapped)
+        self._thread = thread
+
+    def next_logits(self) -> Array:
+        """Return the logits of the next token of each row."""
+        return self._thread.call(super().next_logits)
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens to the rows."""
+        self._thread.call(super().extend, tokens)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows."""
+        self._thread.call(super().select, rows)
+
+    @if_wrapped_can
+    def last_logits(self, count: int) -> Array:
+        """Return the logits after each of the last tokens."""
+        return self._thread.call(super().last_logits, count)
+
+    @if_wrapped_can
+    def rewind(self, count: int) -> None:
+        """Drop the last tokens."""
+        self._thread.call(super().rewind, count)
+
+    @if_wrapped_can
+    def join(self, other: Session) -> None:
+        """Add the rows of another session."""
+        self._thread.call(super().join, other)
+
+    @if_wrapped_can
+    def fork(self) -> ForkableSession:
+        """Return a copy."""
+        other = copy(self)
+        other.wrapped = self._thread.call(self.wrapped.fork)
+        return other
+
+    @if_wrapped_can
+    def hidden_states(self, count: int) -> Array:
+        """Return the last hidden states."""
+        return self._thread.call(super().hidden_states, count)

@@ -1,0 +1,99 @@
+"""A class on one live page: students join with a code, the teacher sends a state to all."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections import OrderedDict, deque
+from typing import Any
+
+from corelm_serve.errors import ApiError
+
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without I, O, 0 and 1, which look alike on a wall."""
+LENGTH = 6
+TRIES, SECONDS = 10, 60
+"""Wrong codes of one address in this time; then it waits. All codes would take years."""
+ADDRESSES = 1_000
+"""Addresses whose wrong codes are remembered."""
+JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Join corelm play</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/play/shared.css">
+<main><h1>Join the class</h1>
+<form action="/join"><label>Code <input name="code" type="search" autocomplete="off"
+autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</button></form>
+<p role="alert">{}</p></main></html>
+"""
+
+
+class Classroom:
+    """What the students and the teacher of one server share.
+
+    Args:
+        address: the server's URL for the students.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.code = "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
+        self.joined = 0
+        self._token = secrets.token_urlsafe(24)
+        self._version, self._state = 0, None
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def join(self, given: str, address: str) -> str | None:
+        """Return the students' token for the code; None for a wrong one.
+
+        Raises:
+            ApiError: the address has sent too many wrong ones.
+        """
+        wrong, now = self._wrong.setdefault(address, deque(maxlen=TRIES)), time.monotonic()
+        if len(wrong) == TRIES and now - wrong[0] < SECONDS:
+            raise ApiError("too many wrong codes; wait a minute", 429, code="too_many_codes")
+        if secrets.compare_digest(given.strip().upper().encode(), self.code.encode()):
+            self.joined += 1
+            return self._token
+        wrong.append(now)
+        while len(self._wrong) > ADDRESSES:
+            self._wrong.popitem(last=False)
+        return None
+
+    def is_student(self, given: str) -> bool:
+        """Return True if a text is the students' token."""
+        return secrets.compare_digest(
+            given.encode("utf-8", "surrogateescape"), self._token.encode()
+        )
+
+    def send(self, state: dict[str, Any]) -> None:
+        """Send a state of the page to all."""
+        self._version, self._state = self._version + 1, state
+
+    def for_students(self) -> dict[str, Any]:
+        """Return the state that was sent last, and its number, from 1 on."""
+        return {"version": self._version, "state": self._state}
+
+    def for_teacher(self) -> dict[str, Any]:
+        """Return what the teacher projects: the address, the code, and both as a picture."""
+        about = {"address": f"{self.address}/join", "code": self.code, "joined": self.joined}
+        return self.for_students() | about | {"picture": self._picture()}
+
+    def _picture(self) -> str | None:
+        """Return a QR code as a data URL; None without the package segno."""
+        try:
+            import segno
+        except ImportError:
+            return None
+        url = f"{self.address}/join?code={self.code}"
+        return str(segno.make(url, micro=False).svg_data_uri(scale=6, border=4, light="white"))
+
+
+def local_address() -> str:
+    """Return this machine's address on its network; the loopback address without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # for documentation alone; nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -1,0 +1,35 @@
+// The arithmetic of one column: from logits to probabilities, a row for each token.
+
+import { count, h, percent, visible } from "./dom.js";
+
+export class ArithmeticView {
+  constructor(box, close) {
+    this.box = box;
+    this.close = close;
+  }
+
+  // `found` is the server's arithmetic of `column`; null for none.
+  show(found, column) {
+    this.box.hidden = !found;
+    if (!found) return;
+    const isStage = column.stage !== null;
+    const heads = ["rank", "word", ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
+    this.box.replaceChildren(
+      h("div", { class: "line" }, h("h3", {}, `${column.stage ?? "model"}, in numbers`),
+        h("button", { type: "button", class: "icon", "aria-label": "Close the numbers", onclick: () => this.close() }, "×")),
+      h("p", { class: "hint" }, `The largest logit is ${nats(found.largest)}. The sum of all exponentials is ${found.sum.toFixed(3)}: an exponential divided by it is a probability.`),
+      h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `numbers of ${column.name}` },
+        h("table", {}, h("thead", {}, h("tr", {}, heads.map((each) => h("th", { scope: "col" }, each)))),
+          h("tbody", {}, found.rows.map((row) => line(row, isStage))))));
+  }
+}
+
+function line(row, isStage) {
+  const removed = row.after === null;
+  return h("tr", { class: removed ? "removed" : "" },
+    h("td", {}, count(row.rank)), h("th", { scope: "row" }, removed ? h("s", {}, visible(row)) : visible(row)),
+    isStage ? h("td", {}, nats(row.before)) : null, h("td", {}, removed ? "−∞" : nats(row.after)),
+    h("td", {}, row.exponential.toPrecision(3)), h("td", { data: { p: String(row.probability) } }, percent(row.probability)), h("td", {}, percent(row.running)));
+}
+
+const nats = (logit) => logit.toFixed(2).replace("-", "−");

@@ -1,0 +1,69 @@
+// The tour and the lessons: one step at a time, above the page.
+
+import { byId } from "./dom.js";
+import { LESSONS, TOUR } from "./steps.js";
+
+const GUIDES = { tour: TOUR, lessons: LESSONS };
+
+export class Guide {
+  // `show(step, lesson)` shows the state of a step; `lesson` is its index, null on the tour.
+  constructor(show) {
+    this.show = show;
+    this.at = 0;
+    byId("tour-next").addEventListener("click", () => (this.covered ? this.reveal() : this.go(this.at + 1)));
+    byId("tour-back").addEventListener("click", () => this.go(this.at - 1));
+    byId("tour-close").addEventListener("click", () => this.close());
+    for (const name of Object.keys(GUIDES)) byId(`${name}-open`).addEventListener("click", () => this.begin(name));
+  }
+
+  get steps() {
+    return GUIDES[this.name];
+  }
+
+  begin(name, at = 0) {
+    this.name = name;
+    this.go(at);
+  }
+
+  go(at) {
+    if (at >= this.steps.length) return this.close();
+    this.at = Math.max(0, at);
+    this.write();
+    this.show(this.steps[this.at], this.name === "lessons" ? this.at : null);
+    byId("tour-next").focus({ preventScroll: true });
+    return undefined;
+  }
+
+  // Write a step, whose state is shown already.
+  write(name = this.name, at = this.at) {
+    Object.assign(this, { name, at });
+    const step = this.steps[at];
+    byId("tour-title").textContent = `${at + 1} of ${this.steps.length}: ${step.title}`;
+    byId("tour-text").textContent = step.text;
+    byId("tour-back").disabled = at === 0;
+    byId("tour").hidden = false;
+    this.cover(Boolean(step.see));
+  }
+
+  // Cover the columns until a prediction is made, or show them.
+  cover(is) {
+    const { see, task } = this.steps[this.at];
+    this.covered = is;
+    document.querySelector("main").classList.toggle("covered", is);
+    byId("tour-task-name").textContent = is ? "Predict." : see ? "See." : "Try it.";
+    byId("tour-task").textContent = is ? "Say or write down what you expect, then press Show." : see ?? task;
+    const isLast = this.at === this.steps.length - 1;
+    byId("tour-next").textContent = is ? "Show" : isLast ? `End of the ${this.name}` : "Next";
+  }
+
+  reveal() {
+    this.cover(false);
+  }
+
+  close() {
+    byId("tour").hidden = true;
+    document.querySelector("main").classList.remove("covered");
+    byId(`${this.name}-open`).focus();
+    this.show(null, null);
+  }
+}

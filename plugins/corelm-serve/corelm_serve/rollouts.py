@@ -1,0 +1,90 @@
+"""What a trainer needs to know of each drawn token, as rows of corelm-replay's documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Step
+
+FIGURES, SETS = "figures", "sets"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A drawn token. Log-probabilities and entropies are in nats.
+
+    Attributes:
+        token: its id.
+        logprob: under the distribution that it was drawn from.
+        model_logprob: under the model's own.
+        kept_mass: the model's probability of the tokens that could be drawn.
+        kept_size: the number of these tokens.
+        entropy: of the distribution that it was drawn from.
+        model_entropy: of the model's own.
+        kept: the ids of these tokens; none where the chain removed no token, or if not asked for.
+    """
+
+    token: int
+    logprob: float
+    model_logprob: float
+    kept_mass: float
+    kept_size: int
+    entropy: float
+    model_entropy: float
+    kept: NDArray[np.int32]
+
+
+def recorded(step: Step, rows: Sequence[int], sets: bool) -> list[Recorded]:
+    """Return what is to be known of the tokens of some rows of a step.
+
+    Args:
+        step: the step.
+        rows: its rows.
+        sets: with the tokens that could be drawn.
+    """
+    found, nothing = [], np.empty(0, np.int32)
+    for row in rows:
+        kept, possible = (logits[row] > -np.inf for logits in (step.logits, step.model_logits))
+        size = int(kept.sum())
+        is_whole = size == int(possible.sum())
+        mass = np.where(kept, step.model_distribution[row], 0).sum(dtype=np.float64)
+        found.append(
+            Recorded(
+                int(step.tokens[row]),
+                -float(step.surprisal[row]),
+                -float(step.model_surprisal[row]),
+                1.0 if is_whole else min(float(mass), 1.0),
+                size,
+                float(step.entropy[row]),
+                float(step.model_entropy[row]),
+                np.flatnonzero(kept).astype(np.int32) if sets and not is_whole else nothing,
+            )
+        )
+    return found
+
+
+def rollout(prompt: Sequence[int], tokens: Sequence[Recorded], sets: bool) -> dict[str, Any]:
+    """Return a row of the format `corelm.rollouts/1`, or in a stream a part of one.
+
+    Args:
+        prompt: the ids of the prompt.
+        tokens: the tokens.
+        sets: with `sampling_mask`, as vLLM's answers have it: a list of ids for each token.
+    """
+    found: dict[str, Any] = {"prompt": list(prompt), "tokens": [each.token for each in tokens]}
+    if sets:
+        found["sampling_mask"] = [each.kept.tolist() for each in tokens]
+    # JSON has no infinity: a token that the chain could not have drawn has null.
+    found["logprobs"] = [x.logprob if math.isfinite(x.logprob) else None for x in tokens]
+    found["model_logprobs"] = [x.model_logprob for x in tokens]
+    found["kept_mass"] = [x.kept_mass for x in tokens]
+    found["kept_size"] = [x.kept_size for x in tokens]
+    found["entropy"] = [x.entropy for x in tokens]
+    found["model_entropy"] = [x.model_entropy for x in tokens]
+    return found

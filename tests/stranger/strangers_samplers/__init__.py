@@ -1,0 +1,1 @@
+"""The samplers of a stranger: each module is one."""
