@@ -166,16 +166,33 @@ class EngineSampler:
             self._record(self._drawn(drawn, scores, result))
         return drawn
 
-    def model_logits(self, logits: ArrayLike) -> Array:
-        """Return the logits that the sampler sees: what is never drawn is minus infinity.
+    def drawn(
+        self,
+        logits: ArrayLike,
+        texts: Sequence[ArrayLike],
+        prompt_lengths: Sequence[int],
+        samples: Sequence[int],
+        result: Array,
+        tokens: NDArray[np.int64],
+    ) -> EngineDraw:
+        """Return the draws of a caller that draws from the result of a call itself.
 
         Args:
-            logits: (batch, vocabulary), of the engine's model.
-
-        Raises:
-            ModelOutputError: logits with NaN, +infinity or an empty row.
+            logits, texts, prompt_lengths, samples: as for the call.
+            result: (batch, vocabulary), what the call returned.
+            tokens: (batch,) ids that were drawn from it.
         """
-        return self._without_never_drawn(_floats(logits))
+        without_start, lengths = self._without_start(texts, prompt_lengths)
+        return EngineDraw(
+            sampler=self.sampler,
+            vocabulary=self._vocabulary,
+            texts=without_start,
+            prompt_lengths=list(prompt_lengths if lengths is None else lengths),
+            samples=samples,
+            tokens=tokens,
+            model_logits=self._without_never_drawn(_floats(logits)),
+            logits=result,
+        )
 
     def reset(self) -> None:
         """Forget the texts: each row of the next call starts one, with its tokens as the prompt."""

@@ -323,6 +323,19 @@ def test_rows_of_one_length_are_sampled_together():
         np.testing.assert_array_equal(found[i], logits[i] + np.float32(i + len(text)))
 
 
+def test_a_callers_own_draws_are_recorded_without_the_start_token():
+    vocabulary = copy.copy(ToyModel(end=False).vocabulary)
+    vars(vocabulary)["start"] = 4
+    engine = EngineSampler("top_k(k=3)", vocabulary=vocabulary)
+    logits = np.zeros((2, len(vocabulary)), np.float32)
+    texts = [[4, 6, 7], [5, 6]]
+    result = engine(logits, texts, prompt_lengths=[2, 1])
+    draw = engine.drawn(logits, texts, [2, 1], [0, 3], result, np.array([6, 7]))
+    assert [text.tolist() for text in draw.texts] == [[6, 7], [5, 6]]
+    assert (draw.prompt_lengths, draw.samples, draw.tokens.tolist()) == ([1, 1], [0, 3], [6, 7])
+    assert (draw.model_logits[:, vocabulary.padding] == -np.inf).all()
+
+
 def test_a_record_needs_a_seed():
     with pytest.raises(UsageError, match="record= needs seed="):
         EngineSampler("top_k(k=3)", record=print)

@@ -4,7 +4,7 @@ import copy
 import logging
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 import corelm
 from corelm.errors import UsageError
-from corelm.interop import EngineDraw, EngineSampler
+from corelm.interop import EngineSampler
 from corelm.runs import prompting
 
 logger = logging.getLogger("vllm.corelm")
@@ -221,15 +221,13 @@ def _record(rows, tokens, model_logits, logits):
     if not wanted:
         return
     asking = [rows[i] for i in wanted]
-    request = asking[0].request
-    draw = EngineDraw(
-        sampler=request.engine.sampler,
-        vocabulary=None,  # vLLM draws nothing behind an end
-        texts=[row.tokens for row in asking],
-        prompt_lengths=[row.prompt_length for row in asking],
-        samples=[row.request.settings.sample for row in asking],
-        tokens=tokens[wanted],
-        model_logits=request.engine.model_logits(model_logits[wanted]),
-        logits=logits[wanted],
+    draw = asking[0].request.engine.drawn(
+        model_logits[wanted],
+        [row.tokens for row in asking],
+        [row.prompt_length for row in asking],
+        [row.request.settings.sample for row in asking],
+        logits[wanted],
+        tokens[wanted],
     )
-    request.log.add(draw, [row.request.settings.record for row in asking])
+    log, names = asking[0].request.log, [row.request.settings.record for row in asking]
+    log.add(replace(draw, vocabulary=None), names)  # vLLM draws behind an end only if asked to
