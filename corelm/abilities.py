@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, cast
 
 from corelm.errors import UsageError
-from corelm.language_model import Session, Vocabulary
+from corelm.language_model import Session, Vocabulary, has_method
 from corelm.numerics.distributions import Array
-from corelm.session_wrapper import SessionWrapper, has_method, if_wrapped_can
+from corelm.session_wrapper import SessionWrapper, if_wrapped_can
 
 __all__ = [
     "ByteVocabulary",

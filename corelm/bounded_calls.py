@@ -27,7 +27,7 @@ PATIENCE = 10.0
 LARGEST = 2**25
 """The largest result, in characters of ASCII JSON."""
 NICENESS = 10
-"""The niceness of a child: it gives way to its parent, which may be a server."""
+"""The niceness of a child process: its parent, which may be a server, goes first."""
 FORBEARANCE = 2.0
 """Processor seconds to import what a call needs, on top of the call's own."""
 

@@ -1,4 +1,4 @@
-"""The context of a sampler: the tokens so far, and how surprising each was."""
+"""The context of a sampler, the tokens so far with their surprisals, and its builder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array, surprisals
 
 
 def protect(holder: Any, *names: str) -> None:
@@ -103,3 +105,145 @@ class Context:
     def drawn(self) -> NDArray[np.int64]:
         """(batch, position) ids: the tokens after the prompt."""
         return self.tokens[:, self.prompt_length :]
+
+
+MOST_ROOM = 1024
+"""The most tokens to allocate in advance; for a longer text the arrays double."""
+
+
+class ContextBuilder:
+    """A growing context: tokens are appended, rows are selected.
+
+    Args:
+        prompt: (time,) token ids that every sample begins with.
+        batch: the number of samples.
+        ahead: the number of tokens expected.
+        vocabulary: the vocabulary of the ids.
+
+    Example:
+        >>> builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
+        >>> builder.append(np.array([6, 7]), np.array([0.1, 0.2]))
+        >>> builder.select(np.array([1]))
+        >>> builder.context.tokens.tolist(), builder.context.position
+        ([[5, 7]], 1)
+    """
+
+    def __init__(
+        self,
+        prompt: NDArray[np.int64],
+        batch: int,
+        ahead: int = 0,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._prompt_length = self._length = len(prompt)
+        room = self._length + min(ahead, MOST_ROOM)
+        self._tokens = np.empty((batch, room), dtype=np.int64)
+        # nan marks tokens that were not drawn: the prompt and the room ahead.
+        self._surprisal = np.full((batch, room), np.nan)
+        self._model_surprisal = np.full((batch, room), np.nan)
+        self._tokens[:, : self._length] = prompt
+        self._protect()
+
+    @classmethod
+    def of(cls, context: Context, ahead: int = 0) -> ContextBuilder:
+        """Return a builder that continues a context.
+
+        Args:
+            context: the texts so far, with their surprisals.
+            ahead: the number of tokens expected.
+        """
+        batch, length = context.tokens.shape
+        builder = cls(np.zeros(length, dtype=np.int64), batch, ahead, context.vocabulary)
+        builder._prompt_length = context.prompt_length
+        builder._tokens[:, :length] = context.tokens
+        builder._surprisal[:, :length] = context.surprisal
+        builder._model_surprisal[:, :length] = context.model_surprisal
+        return builder
+
+    @property
+    def position(self) -> int:
+        """The number of tokens drawn so far."""
+        return self._length - self._prompt_length
+
+    @property
+    def context(self) -> Context:
+        """The context so far, as views. Tokens that are appended later do not change it."""
+        length = self._length
+        tokens, surprisal, model_surprisal = self._read_only
+        return Context(
+            tokens[:, :length],
+            surprisal[:, :length],
+            model_surprisal[:, :length],
+            self._prompt_length,
+            self._vocabulary,
+        )
+
+    def append(self, tokens: Array, surprisal: Array, model_surprisal: Array | None = None) -> None:
+        """Append one token to each row.
+
+        Args:
+            tokens: (batch,) ids.
+            surprisal: (batch,) nats, under the distribution drawn from.
+            model_surprisal: (batch,) nats, under the model's own distribution; nan by default.
+        """
+        if self._length == self._tokens.shape[1]:
+            self._grow()
+        self._tokens[:, self._length] = tokens
+        self._surprisal[:, self._length] = surprisal
+        model = np.nan if model_surprisal is None else model_surprisal
+        self._model_surprisal[:, self._length] = model
+        # Earlier contexts are slices up to the old length, so writing here leaves them as they are.
+        self._length += 1
+
+    def append_drawn(self, tokens: Array, logits: Array, model_logits: Array) -> None:
+        """Append one token to each row as if it had been drawn.
+
+        A token that cannot be drawn has no surprisal, as the prompt has none.
+
+        Args:
+            tokens: (batch,) ids.
+            logits: (batch, vocabulary) the distribution drawn from.
+            model_logits: (batch, vocabulary) the model's own.
+        """
+        pair = surprisals(logits, tokens), surprisals(model_logits, tokens)
+        self.append(tokens, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
+
+    def rewind(self, count: int) -> None:
+        """Drop the last tokens of each row; contexts from before keep them.
+
+        Raises:
+            UsageError: more tokens than were drawn.
+        """
+        if not 0 <= count <= self.position:
+            raise UsageError(
+                f"{self.position} tokens were drawn, so the last {count} can't be dropped"
+            )
+        self._length -= count
+        # A copy: earlier contexts are views of the arrays, and the next token would change them.
+        self.select(np.arange(len(self._tokens)))
+
+    def select(self, rows: Array) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        self._tokens = self._tokens[rows]
+        self._surprisal = self._surprisal[rows]
+        self._model_surprisal = self._model_surprisal[rows]
+        self._protect()
+
+    def _grow(self) -> None:
+        # Doubling copies each token a constant number of times, however long the text becomes.
+        more: Any = ((0, 0), (0, max(self._length, 16)))
+        self._tokens = np.pad(self._tokens, more)
+        self._surprisal = np.pad(self._surprisal, more, constant_values=np.nan)
+        self._model_surprisal = np.pad(self._model_surprisal, more, constant_values=np.nan)
+        self._protect()
+
+    def _protect(self) -> None:
+        """Make the read-only views that contexts are slices of, once instead of at each token."""
+        self._read_only = (
+            self._tokens.view(),
+            self._surprisal.view(),
+            self._model_surprisal.view(),
+        )
+        for view in self._read_only:
+            view.setflags(write=False)

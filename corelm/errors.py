@@ -62,7 +62,7 @@ class ModelOutputError(CorelmError):
 
 
 class TooMuchError(UsageError):
-    """A call that takes more time or memory than it may."""
+    """A call that exceeded its limit of time or memory."""
 
 
 class PluginError(CorelmError):

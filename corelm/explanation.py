@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.caching import cached_property
-from corelm.context import Context, protect
+from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
-from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError

@@ -146,6 +146,12 @@ class ModelScheme:
     installed: Callable[[], Iterable[str]] = tuple
 
 
+def has_method(thing: Any, method: str) -> bool:
+    """Return True if an object has a method of this name that is not None."""
+    # None switches off a method that a class inherits, as `__hash__ = None` does.
+    return getattr(thing, method, None) is not None
+
+
 def window_start(length: int, context_length: int) -> int:
     """Return the position at which the window of a text of this length begins.
 

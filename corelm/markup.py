@@ -8,18 +8,21 @@ from __future__ import annotations
 import html
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from corelm.printable import strip_controls
 
-__all__ = ["Displayable", "Table"]
+__all__ = ["SURPRISAL_LEVELS", "Displayable", "Table", "surprisal_level"]
 
-LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
-"""Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
-under it, so that colour isn't the only sign."""
-TINT = "214, 69, 45"
+SURPRISAL_LEVELS = (2, 4, 6, 8, 10)
+"""Nats at which a word gets the next deeper colour: in notebooks, terminals, reports and pages."""
+SHADES = ((0.0, 0), (0.04, 1), (0.1, 1.5), (0.17, 2.5), (0.25, 3.5), (0.34, 4.5))
+"""The strength of the background at each level, and the pixels of the line under the word, so that
+colour isn't the only sign; as in `pages/shared.css`."""
+TINT = "0, 150, 136"
 BAR = "linear-gradient(#26968a, #26968a) 0 100% / {0:.2f}em 4px no-repeat"
 """A line below a number. Its length is not a share of the column, since columns differ in width."""
 WIDEST = 6
@@ -36,6 +39,16 @@ class Word(NamedTuple):
     card: str
 
 
+def surprisal_level(nats: float) -> int:
+    """Return the level of a surprisal, from 0 to the number of `SURPRISAL_LEVELS`; 0 for nan.
+
+    Example:
+        >>> surprisal_level(1.9), surprisal_level(2), surprisal_level(12), surprisal_level(math.nan)
+        (0, 1, 5, 0)
+    """
+    return 0 if math.isnan(nats) else bisect_right(SURPRISAL_LEVELS, nats)
+
+
 def words(parts: Iterable[Word]) -> str:
     """Return words in the colours of their surprisal.
 
@@ -50,10 +63,9 @@ def _word(word: Word) -> str:
     own = word.text.lstrip(" ")
     text = html.escape(own).replace("\n", "&crarr;<br>")
     card = html.escape(word.card, quote=True)
-    nats = 0.0 if math.isnan(word.surprisal) else word.surprisal
-    _, tint, line = next((level for level in LEVELS if nats < level[0]), LEVELS[-1])
+    tint, line = SHADES[surprisal_level(word.surprisal)]
     style = (
-        f' style="background: rgba({TINT}, {tint}); border-bottom: {line}px solid currentColor"'
+        f' style="background: rgba({TINT}, {tint}); border-bottom: {line}px solid #26968a"'
         if line
         else ""
     )

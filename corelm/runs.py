@@ -13,8 +13,8 @@ from corelm import printable as printable
 from corelm import scaling as scaling
 from corelm import stages as chain_stages
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
-from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
-from corelm.decoding.model_logits import ModelLogits as ModelLogits
+from corelm.context import ContextBuilder as ContextBuilder
+from corelm.decoding.step import ModelLogits as ModelLogits
 from corelm.generation import prompts as prompting
 from corelm.generation import teacher_forcing as teacher_forcing
 from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch

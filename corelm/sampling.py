@@ -48,16 +48,17 @@ class Sampler(Displayable, Parameterized, ABC):
 
     kind: ClassVar[str] = "other"
     """`temperature` (rescales all tokens), `filter` (removes unlikely ones), `penalty` (lowers
-    tokens by name or by the past), or `other`. It describes the sampler in notes, labels and
-    colours, and never changes its arithmetic. A `Mask` has the kind `mask` by its class."""
+    tokens that are named or that occurred before), or `other`. It describes the sampler in notes,
+    labels and colours, and never changes its arithmetic. A `Mask` has the kind `mask` by its
+    class."""
 
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The parameter values that together switch the sampler off: the logits come back unchanged,
     so the core skips the call. Empty if there are no such values."""
 
     example: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Parameter values with a visible effect, with which a program such as `corelm play` offers the
-    sampler; where the defaults are neutral, they would show nothing."""
+    """Parameter values with a visible effect, for a program that demonstrates the sampler, such as
+    `corelm play`: neutral defaults would show nothing."""
 
     reads: ClassVar[frozenset[str]] = READABLE
     """The parts of the context that the result depends on: of `tokens`, `position`, `surprisal`,
@@ -70,7 +71,7 @@ class Sampler(Displayable, Parameterized, ABC):
     """False if adding a constant to a row changes the result, as in the CTRL penalty."""
 
     _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
-    """The method of `corelm.stages.Run` that lets the stage act."""
+    """The method of `corelm.stages.Run` that runs the stage."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -177,9 +178,9 @@ class Mask(Sampler):
 
 
 class Switch(Sampler):
-    """A sampler that lets one of its parameters act, chosen by the context.
+    """A sampler that chooses, by the context, which of its parameters acts: each is a sampler.
 
-    A subclass writes `choose`. A mask that is chosen acts like one in the chain itself.
+    A subclass implements `choose`. A chosen mask acts as if it were in the chain itself.
 
     Example:
         >>> import corelm

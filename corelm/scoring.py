@@ -118,7 +118,7 @@ class ScoredTotal:
     Attributes:
         tokens: the number of tokens that have a surprisal.
         surprisal: the sum over these tokens, in nats.
-        mean: nats per token, each token alike; nan without tokens.
+        mean: nats per token, with the same weight for every token; nan without tokens.
         rep_4: the mean of the texts that have one; nan if none has.
         loops: the share of texts that end in a loop.
     """

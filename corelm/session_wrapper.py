@@ -9,15 +9,8 @@ from typing import Any, TypeVar, cast
 
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.language_model import Session
+from corelm.language_model import Session, has_method
 from corelm.numerics.distributions import Array
-
-
-def has_method(thing: Any, method: str) -> bool:
-    """Return True if an object has a method of this name that is not None."""
-    # None switches off a method that a class inherits, as `__hash__ = None` does.
-    return getattr(thing, method, None) is not None
-
 
 M = TypeVar("M", bound=Callable[..., Any])
 

@@ -44,8 +44,8 @@ class StageResult:
         rows: (batch,) the rows in which it acts; None for all. A choice lets different samplers
             act in different rows.
         branch: the choice and its parameter that let the stage act, such as `phase outside`.
-        allowed: (batch, vocabulary) for a mask, the tokens that it allows; None for all.
-        fell_back: (batch,) for a mask, the rows in which nothing was left that it allows.
+        allowed: (batch, vocabulary) for a mask, True for the tokens that it allows; None for all.
+        fell_back: (batch,) for a mask, the rows in which no token that it allows was left.
     """
 
     stage: Sampler
@@ -103,7 +103,7 @@ def run_stages(
 
 
 class Run:
-    """One call of a sampler: its class says if a stage acts by `call`, `mask` or `switch`.
+    """One call of a sampler. A stage's class decides which of `call`, `mask` and `switch` runs it.
 
     Args:
         model_logits: the input of the first stage; a mask falls back to it.
@@ -137,14 +137,14 @@ class Run:
         return logits
 
     def call(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Call a stage, unless it is neutral or only masks count."""
+        """Call a stage, unless it is neutral or only masks are wanted."""
         if not stage.is_neutral and not self._masks_alone:
             logits = self._result(stage, logits)
         self._note(stage, logits, rows, branch)
         return logits
 
     def mask(self, stage: Mask, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Set the tokens that a mask doesn't allow to minus infinity."""
+        """Set the logits of the tokens that a mask forbids to minus infinity."""
         allowed = None if stage.is_neutral else self._allowed(stage, logits)
         fell_back: Rows | None = None
         if allowed is not None:
@@ -157,7 +157,7 @@ class Run:
             self._trace.append(StageResult(stage, *result))
 
     def _chosen(self, stage: Switch) -> Sequence[Sampler]:
-        """Return the sampler that a switch names for each row."""
+        """Return the sampler that a switch chooses for each row."""
         chosen = self._guarded(stage, stage.choose, self._context_of(stage))
         wanted = self._context.batch
         if len(chosen) != wanted or not all(hasattr(each, "active_stages") for each in chosen):
@@ -165,7 +165,7 @@ class Run:
         return chosen
 
     def switch(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Run the samplers that a switch names, each for its own rows."""
+        """Run each sampler that a switch chooses; its result goes to the rows it was chosen for."""
         chosen = self._chosen(stage)
         distinct = list(dict.fromkeys(chosen))
         if len(distinct) == 1:
@@ -174,8 +174,8 @@ class Run:
         for sampler in distinct:
             mine = np.array([each == sampler for each in chosen])
             within = mine if rows is None else mine & rows
-            # On all rows, even if few are used: most samplers cost no more, and none has to support
-            # a part.
+            # On all rows, even if few are used: for most samplers that costs no more, and no
+            # sampler has to support a subset of rows.
             after = self.chain(sampler, logits, within, _extended(branch, stage, sampler))
             column = in_library_of(logits, mine[:, None])
             result = array_namespace(logits).where(column, after, result)
@@ -268,7 +268,7 @@ def rows_that_fell_back(trace: Iterable[StageResult], batch: int) -> Rows:
 
 
 def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bool_]:
-    """Return the tokens that all masks of a sampler allow next, without a call of other stages.
+    """Return the tokens that all masks of a sampler allow next, without calling other stages.
 
     Args:
         sampler: a sampler or a chain.

@@ -1,7 +1,7 @@
-"""For `.ci/run`: what passed without the engines is not run again beside them.
+"""For `.ci/run`: tests that passed without the engines don't run again with them.
 
-A plugin of pytest, for when `CORELM_PASSED` names a file: the tests that it lists are left out, and
-those that pass are added to it.
+A pytest plugin that acts if `CORELM_PASSED` names a file: it skips the tests listed there, and adds
+the tests that pass.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 from corelm.caching import cached_property
 
 
@@ -21,6 +24,31 @@ def test_it_is_computed_once():
     assert (counted.value, counted.value, counted.calls) == (42, 42, 1)
 
 
-def test_it_can_be_read_from_the_class():
+def test_one_thread_does_not_wait_for_another():
+    """A lock of the class would keep the second value waiting until the first is computed."""
+    first_began, second_is_done = Event(), Event()
+
+    class Slow:
+        def __init__(self, wait):
+            self.wait = wait
+
+        @cached_property
+        def value(self):
+            if self.wait:
+                first_began.set()
+                assert second_is_done.wait(60)
+            return self.wait
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: Slow(True).value)
+        assert first_began.wait(60)
+        assert Slow(False).value is False
+        second_is_done.set()
+        assert first.result(60) is True
+
+
+def test_the_class_has_the_property_with_its_text():
+    """The reference page reads the docstring there."""
     assert isinstance(Counted.value, cached_property)
     assert Counted.value.__doc__ == "The answer."
+    assert vars(Counted())["calls"] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.decoding.context_builder import ContextBuilder
+from corelm.context import ContextBuilder
 from corelm.errors import UsageError
 
 

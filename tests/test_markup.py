@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from importlib import resources
 
 import pytest
 
 import corelm
 from corelm.interop import DisplayableModel
-from corelm.markup import Passage, Table, Word, words
+from corelm.markup import SHADES, SURPRISAL_LEVELS, Passage, Table, Word, words
 from corelm.testing import ToyModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'
@@ -43,7 +44,7 @@ class Page(HTMLParser):
 
 
 class Words(HTMLParser):
-    """The text of a piece of HTML, whatever its tags."""
+    """Return the text of a piece of HTML, without its tags."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -154,10 +155,17 @@ def test_text_is_text(source):
 
 
 def test_a_line_grows_with_surprisal_so_that_colour_alone_says_nothing():
-    styles = [words([Word("a", nats, "")]) for nats in (0.5, 2.0, 5.0, 9.0, float("nan"))]
-    assert [style.partition("border-bottom: ")[2][:3] for style in styles] == [
-        "", "1px", "2px", "3px", "",
+    styles = [words([Word("a", nats, "")]) for nats in (0.5, 2.0, 5.0, 9.0, 12.0, float("nan"))]
+    assert [style.partition("border-bottom: ")[2].partition(" ")[0] for style in styles] == [
+        "", "1px", "1.5px", "3.5px", "4.5px", "",
     ]  # fmt: skip
+
+
+def test_shades_are_those_of_pages():
+    css = resources.files("corelm.pages").joinpath("shared.css").read_text("utf-8")
+    found = re.findall(r"\.s\d \{ --thick: ([\d.]+)px; --deep: ([\d.]+); \}", css)
+    assert [(float(deep), float(thick)) for thick, deep in found] == [*SHADES[1:]]
+    assert len(SHADES) == len(SURPRISAL_LEVELS) + 1
 
 
 def test_bars_of_columns_that_differ_in_width_have_one_scale():

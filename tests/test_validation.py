@@ -11,7 +11,7 @@ import pytest
 import corelm
 import corelm.testing
 from corelm import Context, Sampler, param
-from corelm.decoding.model_logits import ModelLogits
+from corelm.decoding.step import ModelLogits
 from corelm.errors import ModelOutputError, ParameterError, PluginError, SamplerError, UsageError
 from corelm.stages import apply, invalid_result, run_stages
 

@@ -1,4 +1,4 @@
-"""A decoding task, and its state: session, context and samples, kept in step."""
+"""A decoding task and its state: a session, a context and samples, all advanced together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can_rewind
-from corelm.context import Context
-from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.model_logits import ModelLogits
+from corelm.context import Context, ContextBuilder
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import NextLogits, Step, model_surprisals
+from corelm.decoding.step import ModelLogits, NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, draw_checked, surprisals
@@ -54,7 +52,7 @@ class DecodingTask:
             context: texts of one length to continue instead, with their surprisals, such as an
                 earlier context cut off. The model reads them in one pass.
             samples: (batch,) the sample of the run that each of these texts belongs to; by default
-                those of `random_stream`.
+                the samples of `random_stream`.
         """
         return Decoding(self, context, samples)
 
@@ -239,7 +237,7 @@ class Decoding:
 
         Args:
             tokens: (batch,) ids; by default the tokens of the last step.
-            is_read: the session has read the tokens already, such as guesses that were right.
+            is_read: the session has read the tokens already, as with guesses that were right.
         """
         if tokens is None:
             tokens = self._drawn_tokens()
@@ -342,7 +340,7 @@ class Decoding:
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:
-    """Make a new, unshared array read-only, so that a step needs no protecting view."""
+    """Make a new array read-only; nothing else refers to it, so a step needs no view of it."""
     array.flags.writeable = False
     return array
 

@@ -1,7 +1,7 @@
 """Continuous batching: texts of several requests in one session, which join and leave at any step.
 
 A text depends on its own prompt, sampler and random numbers alone: it is the one that `generate`
-writes, whatever else is written with it.
+writes, independent of the other texts in the batch.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ContinuousBatch:
     """The indices of n samples, in batches that are decoded together."""
 
     ROWS = BATCH
-    """The texts that grow at once by default."""
+    """The number of texts that grow at once, by default."""
 
     def __init__(
         self,

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step
+from corelm.decoding.step import ModelLogits, Step
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel

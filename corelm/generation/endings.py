@@ -70,9 +70,9 @@ class Endings:
     def in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
         """Return True if a text ends by repeating one phrase.
 
-        The phrase has two or more tokens. The text may break off inside it, because the same loop
-        then ends in another phrase of that length. One token six times in a row is a phrase of two,
-        three times.
+        The phrase has two or more tokens. The text may break off inside the phrase, because it then
+        ends by repeating another phrase of the same length. One token six times in a row counts as
+        a phrase of two tokens, three times.
 
         Source: Holtzman et al. 2020, The curious case of neural text degeneration,
         arXiv 1904.09751.

@@ -1,4 +1,4 @@
-"""The growing texts of some samples: the text that each token adds, records, why each ended."""
+"""The growing texts of some samples: each token's text and record, and why the text ended."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class Text:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of a text that begins a stop string."""
+    """Return how many characters at the end of a text may be the beginning of a stop string."""
     return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
 
 
 CUT_OFF = ("length", "loop", "error")
-"""Reasons that end a text whether or not it is complete."""
+"""The finish reasons of texts that may be incomplete."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Generation(Displayable):
             left -= len(step.text)
 
     def _parts(self) -> list[Passage]:
-        """Return the passage to display: the words, each with its figures."""
+        """Return the passage to display: the text's tokens, each with its figures."""
         drawn = [
             Word(text, step.model_surprisal, f"surprisal {step.model_surprisal:.2f} nats, drawn "
                  f"with {step.surprisal:.2f}; entropy {step.model_entropy:.2f}, after the sampler "
@@ -164,7 +164,7 @@ class Generation(Displayable):
 
 
 MOST_SHOWN = 20
-"""The texts of a list that are shown."""
+"""The number of texts that a list shows."""
 
 
 class Generations(list[Generation], Displayable):
@@ -174,7 +174,7 @@ class Generations(list[Generation], Displayable):
         return self._repr_text_()
 
     def _parts(self) -> list[Passage]:
-        """Return the parts of the first texts, and the number of the others."""
+        """Return the passages of the first texts, and a note that counts the others."""
         shown = [part for each in self[:MOST_SHOWN] for part in each._parts()]
         more = len(self) - MOST_SHOWN
         return [*shown, *([Passage("", [], f"and {more:,} more texts")] if more > 0 else [])]

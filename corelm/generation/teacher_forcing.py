@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can_join, can_rewind
-from corelm.decoding.model_logits import ModelLogits
+from corelm.decoding.step import ModelLogits
 from corelm.generation.generate import BATCH
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Session, Vocabulary

@@ -49,7 +49,7 @@ class ChatTemplate:
     """
 
     MISSING = NO_TEMPLATE
-    """The error of a model that has none."""
+    """The error for a model without a chat template."""
 
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         if len(source) > LARGEST:

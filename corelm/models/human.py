@@ -1,4 +1,4 @@
-"""The surprisal of human text under a model, which corelm's own models bring in their manifest."""
+"""The surprisal of human text under a model, as the manifests of corelm's own models state it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def human_surprisal(model: Any) -> dict[str, float] | None:
     """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
 
-    None if the model has no figures. A manifest is a file that anybody may have edited.
+    None if the model's manifest has no valid figures: anybody may have edited that file.
 
     Example:
         >>> import corelm

@@ -228,14 +228,14 @@ class NumpySession:
         return of_texts if self._copies == 1 else np.repeat(of_texts, self._copies, axis=0)
 
     def _of_texts(self, tokens: NDArray[Any]) -> NDArray[Any]:
-        """Return the tokens of each text; copies of a text with different tokens become texts."""
+        """Return the tokens of each text; copies with different tokens become separate texts."""
         if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
             return tokens[:1]
         self._copies_to_texts()
         return tokens
 
     def _copies_to_texts(self) -> None:
-        """Turn the rows that share one text into texts of their own."""
+        """Turn the rows that share one text into separate texts."""
         copies, self._copies = self._copies, 1
         if copies > 1:
             self._select_texts(np.zeros(copies, dtype=np.int64))

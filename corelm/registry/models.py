@@ -239,7 +239,7 @@ def is_path(name: str | os.PathLike[str]) -> bool:
 
 
 def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """Split a name into its scheme and the rest; None for every other name and for paths."""
+    """Split a name into its scheme and the rest; None for paths and for names without a scheme."""
     if not isinstance(name, str) or ":" not in name:
         return None
     sources = registry().sources()

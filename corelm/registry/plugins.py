@@ -1,4 +1,4 @@
-"""The public names for what is installed, what it is part of, and what it says of itself."""
+"""The public names of the registry: what is installed, from which distribution, and its source."""
 
 from corelm.docstrings import source_of
 from corelm.registry.loading import plugin_errors

@@ -1,4 +1,4 @@
-"""Work in several processes or on several machines, the same there, and what it depends on."""
+"""Run work in several processes or on several machines, and record what its results depend on."""
 
 from corelm.machine import SAME_BITS
 from corelm.scaling.code_digests import as_settings, code_of, loader_of

@@ -135,7 +135,7 @@ def _digest_of(roots: tuple[str, ...]) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files with code in a folder, each with its path in it; a file yields itself."""
+    """Yield the code files of a folder with their relative paths; a single file yields itself."""
     if root.is_file():
         yield root.name, root
         return

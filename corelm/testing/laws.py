@@ -272,7 +272,7 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
 
 @_law("A mask writes `allowed` and leaves the rest to the core.")
 def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
-    """Keep a mask in a chain: what is left is allowed, whatever the stages before it kept."""
+    """Keep a mask in a chain: after any stages, it leaves only tokens that it allows."""
     for mask in (stage for stage in sampler.stages if isinstance(stage, Mask)):
         for case in ask(*ALL):
             allowed = mask.allowed(case.context.with_vocabulary_size(case.logits.shape[-1]))

@@ -75,7 +75,7 @@ class Mbr(Decoder):
         find_function("metric", self.metric, METRICS)
 
     def __call__(self, task):
-        """Yield the steps of the texts kept, once all are written."""
+        """Write all candidates, then yield the steps of the texts kept."""
         if not task:
             return
         kept = [self._kept(task, sample) for sample in task.random_stream.samples]

@@ -64,7 +64,7 @@ class Vote(Decoder):
             )
 
     def __call__(self, task):
-        """Yield the steps of the texts kept, once all are written."""
+        """Write all candidates, then yield the steps of the texts kept."""
         if not task:
             return
         yield from written_as(task, [self._kept(task, i) for i in task.random_stream.samples])

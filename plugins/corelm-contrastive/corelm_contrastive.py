@@ -73,7 +73,7 @@ class Contrastive(Decoder):
         decoding.advance(candidates)
         states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)
         p = softmax(logits.astype(np.float64))[candidates]
-        similarity = (states @ past_states.T).max(axis=1) if len(past_states) else 0
+        similarity = _similarities(states, past_states) if len(past_states) else 0
         return candidates, states, (1 - self.alpha) * p - self.alpha * similarity
 
     def next_tokens(self, task):
@@ -98,6 +98,12 @@ def _prompt_states(task, session):
         )
     length = min(len(task.prompt), task.model.context_length)
     return _unit(session.hidden_states(max(length, 1))[0])[:length]
+
+
+def _similarities(states, past_states):
+    """Return (candidates,): the largest cosine of each state with an earlier one."""
+    # Not a matrix product: its last bits depend on the processor, and near ties decide texts.
+    return np.array([(past_states * state).sum(axis=-1).max() for state in states])
 
 
 def _unit(states):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from importlib.metadata import entry_points
 
-import corelm_mattr
-import corelm_mtld
 import numpy as np
 import pytest
 from corelm_lexical_words import words
-from corelm_mattr import mattr
-from corelm_mtld import mtld
+from corelm_mattr import Mattr, mattr
+from corelm_mtld import Mtld, mtld
 
 import corelm
 from corelm.testing import ToyModel
@@ -121,5 +119,17 @@ def test_a_report_has_them_with_intervals_for_people_too() -> None:
 @pytest.mark.parametrize("name", ["mattr", "mtld"])
 def test_each_is_installed_under_its_name(name: str) -> None:
     [point] = entry_points(group="corelm", name=name)
-    assert list(point.load().corelm_metrics()) == [name]
-    assert {corelm_mattr.WINDOW, corelm_mtld.THRESHOLD} == {50, 0.72}
+    [(offered, metric)] = point.load().corelm_metrics().items()
+    assert offered == name
+    text = "of the people by the people for the people " * 8
+    expected = {"mattr": mattr(words(text), 50), "mtld": mtld(words(text), 0.72)}
+    assert metric().of_text([], text) == expected[name]
+
+
+def test_the_parameters_decide_and_are_in_the_meaning() -> None:
+    assert Mattr(window=3).of_text([], "a b a c") == mattr(["a", "b", "a", "c"], 3) != 1
+    assert Mtld(threshold=0.5).of_text([], "a a a a") == mtld(["a", "a", "a", "a"], 0.5)
+    assert (
+        Mattr(window=30).meaning == "the share of different words in a window of 30 words (MATTR)"
+    )
+    assert "until only 80% are different" in Mtld(threshold=0.8).meaning

@@ -150,7 +150,7 @@ class Draft:
 
 
 class AlreadyRead:
-    """A model whose session has read the texts that it is asked to start with.
+    """A model that starts with a given session, which has already read the tokens.
 
     Args:
         model: the model.

@@ -183,7 +183,7 @@ class TestV2:
     @pytest.mark.parametrize("sampler", ["mirostat(tau=1.0)", "adaptive_p(target=0.2)"])
     @pytest.mark.parametrize("kept", [1, 0], ids=["after a token", "a token is lost"])
     def test_an_interrupted_request_keeps_its_surprisals(self, processor, sampler, kept):
-        """It goes on in another slot, its text is read in parts, and another one has its old slot.
+        """It goes on in another slot, reading its text in parts; another request has its old slot.
 
         With asynchronous scheduling vLLM may lose the token of the last step.
         """

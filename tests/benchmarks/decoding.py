@@ -4,12 +4,12 @@
     python tests/benchmarks/decoding.py [--only llama] [--tokens 90] [--rounds 7]
 
 Every peer continues a prompt of two tokens at temperature 0.7, one text, 8 and 64 together. All
-have the same random weights: first those of a network with the shape of GPT-2; then those of
-corelm's presets, compared with the loop of the chapter. Each runs in its own process, warmed up, in
-the fastest of its ways. They take turns, and the median of the rounds counts.
+have the same random weights: first of a network with the shape of GPT-2, then of corelm's presets,
+compared with the loop of the chapter. Each peer runs warmed up in its own process, in its fastest
+mode. They take turns, and the median of the rounds counts.
 
-Nothing is printed unless the logits of all peers agree. The output is one Markdown table,
-with the limit: what the bare matrix products of a step take of a step of corelm.
+Nothing is printed unless the logits of all peers agree. The output is one Markdown table. It
+includes the limit: the share of a step of corelm that its bare matrix products take.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def take_turn(at: Process, batch: int, results: Results) -> None:
 
 
 def agreed(processes: Sequence[Process]) -> dict[str, float]:
-    """How far the logits of each peer are from those of the first, at most.
+    """Return the largest difference between each peer's logits and the first peer's.
 
     Raises:
-        SystemExit: too far.
+        SystemExit: a difference is too large.
     """
     prompt = [*IDS, *range(100, 110)]
     first, *others = (normalised(at.ask("logits", prompt=prompt)) for at in processes)

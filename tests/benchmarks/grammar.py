@@ -115,7 +115,7 @@ def step_times(sampler: corelm.Sampler, vocabulary: MadeUp, steps: int = STEPS) 
 
 
 class Checked(NamedTuple):
-    """Texts of one constraint: those that came to their end, and those of them that are valid."""
+    """The texts of one constraint: how many are complete, and how many of these are valid."""
 
     complete: int
     valid: int

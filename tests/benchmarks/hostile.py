@@ -1,11 +1,11 @@
-"""How long others wait beside hostile requests: percentiles of ordinary ones, in one run.
+"""Measure how long ordinary requests wait during hostile ones: percentiles, in one run.
 
     python tests/benchmarks/hostile.py [--seconds 20] [--only NAME]
 
-A real server of `imdb`. For each kind of hostile request, clients of it ask all the while, beside
-three ordinary clients: `/health`, a completion of 4 tokens, and a streamed one of 16. The table has
-the median, the 99th percentile and the longest of their times, in milliseconds, and what the
-server's process holds in memory at most. The first row has no hostile clients.
+A real server of `imdb`. For each kind of hostile request, some clients send it all the time, while
+three ordinary clients ask for `/health`, a completion of 4 tokens, and a streamed one of 16. The
+table has the median, the 99th percentile and the longest of the ordinary times, in milliseconds,
+and the peak memory of the server's process. The first row has no hostile clients.
 
 It needs httpx2 and the packages plugins/corelm-serve, corelm-grammar and corelm-beam.
 """

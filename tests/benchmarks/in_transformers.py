@@ -3,11 +3,11 @@
     pip install -e ".[bench]" ./plugins/corelm-transformers
     python tests/benchmarks/in_transformers.py [--seconds 1] [--threads 1]
 
-A step is all that `generate` does from the model's logits to the token: the list of processors,
-then softmax and multinomial, or argmax where corelm draws. The engine's list is the one that it
-makes of the same settings. The logits fall as a power of the rank, as those of language models do
-about; the context has 512 tokens. The three take turns in one run, and the median of each is
-reported in microseconds for the whole batch, with the ratio: above 1 corelm is faster.
+A step is everything that `generate` does between the model's logits and the token: the list of
+processors, then softmax and multinomial, or argmax where corelm draws. The engine's list is the one
+that it creates from the same settings. The logits fall as a power of the rank, roughly as in
+language models; the context has 512 tokens. The three take turns in one run, and the median of each
+is reported in microseconds for the whole batch, with the ratio: above 1 corelm is faster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time corelm in vLLM on a processor: tokens per second beside vLLM's own sampling.
+"""Time corelm in vLLM on a processor: tokens per second, compared with vLLM's own sampling.
 
     bash .ci/engines FOLDER                       # makes the environment
     FOLDER/bin/python tests/benchmarks/in_vllm.py [--rounds 5] [--tokens 64]

@@ -279,11 +279,11 @@ def print_table(
 
     Args:
         description: the docstring of the program.
-        rounds: the number of rounds when left out.
+        rounds: the default number of rounds.
         header: the titles of the table.
         lines: measures a chain on a model for a number of rows, in some rounds; yields the cells
             of each line of the table.
-        network: the size of the network, as `write_gguf` takes it.
+        network: the size of the network, as for `write_gguf`.
     """
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=rounds)

@@ -52,7 +52,7 @@ class Texts:
         self.read([0] * self.rows)
 
     def read(self, tokens: list[int]) -> None:
-        """Append a token to each text; the logits are those of the next one."""
+        """Append a token to each text, and compute the logits of the next one."""
         batch = self._batch
         batch.n_tokens = self.rows
         for i, token in enumerate(tokens):

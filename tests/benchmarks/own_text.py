@@ -86,7 +86,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def write_text(path: Path, lines: int) -> Path:
-    """Write so many sentences, one a line; fewer are the first ones of more."""
+    """Write this many sentences, one per line; a shorter text is the beginning of a longer one."""
     rng = random.Random(0)
     path.write_text("".join(sentence(rng) + "\n" for _ in range(lines)), encoding="utf-8")
     return path

@@ -75,7 +75,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         server.terminate()
     p50, p95 = np.percentile(np.array(times) * 1000, [50, 95])
-    print(machine())
+    print(machine.facts())
     print(f"{arguments.students} students, {arguments.words} words each: all texts are corelm's")
     print(
         f"{len(times):,} requests in {seconds:.0f} s; median {p50:.0f} ms, 95 % below {p95:.0f} ms"

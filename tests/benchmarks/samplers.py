@@ -3,11 +3,11 @@
     pip install -e ".[bench]"
     python tests/benchmarks/samplers.py [--only top_] [--seconds 1] [--write]
 
-Both get the same float32 logits, which fall as a power of the rank, as those of language models
-do about, and the same context. They take turns, and the median of each is reported in
-microseconds, with the ratio: above 1 corelm is faster. transformers runs on the CPU, on as many
-threads as torch takes by itself. Without torch and transformers only corelm's times are printed.
-With --write the table of docs/explanation/performance.md is replaced: run it on an idle machine.
+Both get the same context and the same float32 logits, which fall as a power of the rank, roughly as
+in language models. They take turns, and the median of each is reported in microseconds, with the
+ratio: above 1 corelm is faster. transformers runs on the CPU, on torch's default number of threads.
+    Without torch and transformers only corelm's times are printed. With --write the table of
+docs/explanation/performance.md is replaced: run it on an idle machine.
 """
 
 from __future__ import annotations

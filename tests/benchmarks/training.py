@@ -3,15 +3,15 @@
     corelm data imdb
     python tests/benchmarks/training.py [--data aclImdb] [--results training.json]
 
-Both learn from the same tokens: the first 101 words of each training review, of one vocabulary.
+Both learn from the same tokens: the first 101 words of each training review, in one vocabulary.
 `book` sees each review as one row that is cut or padded, in float32, with rmsprop and batches of
-256. `default` sees them packed, by its own recipe, in what is faster on this machine; its
-schedule of learning rates is one for `--default-steps` steps. Both are measured by the
-perplexity of words 2 to 100 of the same 1,000 test reviews.
+256. `default` sees them packed, by its own recipe, in the precision that is faster on this machine;
+its schedule of learning rates covers `--default-steps` steps. Both are measured by the perplexity
+of words 2 to 100 of the same 1,000 test reviews.
 
 The clock runs while Keras's `fit` does and stands still for each measurement. Processor seconds
-are those of all threads: they change little with what else the machine does. Every measurement
-goes to `--results`, with a checkpoint next to it; the same command continues from there.
+include all threads; other work on the machine changes them little. Every measurement goes to
+`--results`, with a checkpoint next to it; the same command continues from there.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def common_perplexity(scores: Scores, vocabulary: WordVocabulary) -> float:
 
 
 class Results:
-    """The points of one peer, in a file with those of the other."""
+    """The measurements of one peer, in a file that both peers share."""
 
     def __init__(self, path: Path, peer: str) -> None:
         self.path, self.peer = path, peer

@@ -3,9 +3,8 @@
     python tests/benchmarks/vocabulary.py [--sizes 15000 128000 262144] [--tasks report ...]
 
 The model costs next to nothing: its logits follow Zipf's law, with noise that depends on the last
-token. Each measurement has a process of its own, whose memory at its peak is that of everything:
-the interpreter, the vocabulary and the model included. The report has the default samplers and
-settings.
+token. Each measurement has its own process, so that the peak memory includes the interpreter, the
+vocabulary and the model. The report has the default samplers and settings.
 """
 
 from __future__ import annotations

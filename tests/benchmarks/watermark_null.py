@@ -3,12 +3,12 @@
     python tests/benchmarks/watermark_null.py --human aclImdb/test
     python tests/benchmarks/watermark_null.py --temperature 1
 
-Texts are people's, in the files of a folder, or the model's from one prompt. Each text has a key of
-its own, or all have one: a key that happens to favour a phrase favours it in every text, so with
+The texts are human, from the files of a folder, or the model's, from one prompt. Each text has its
+own key, or all share one: a key that happens to favour a phrase favours it in every text, so with
 one key the texts are not independent. A row has the mean and the standard deviation of z, the
 shares of p-values at three levels, and the p-value of a Kolmogorov-Smirnov test of the p-values.
-Those of `green_list` count tokens, so they have steps, and are less often small; the test takes a
-random point of each step, which is uniform if the distribution is right.
+The p-values of `green_list` count tokens, so they are discrete, and less often small; the test
+draws a random point within each step, which is uniform if the distribution is right.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_the_streams_that_get_colours(
 def test_lines_break_between_words(
     monkeypatch: pytest.MonkeyPatch, pieces: list[str], lines: str
 ) -> None:
-    """Ten columns, of which the last stays free for a full stop."""
+    """The terminal has ten columns; the last one stays free for a full stop."""
     monkeypatch.setenv("COLUMNS", "10")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = FakeTerminal()

@@ -1,6 +1,6 @@
-"""The targets of the fuzzer hold for the corpus, and for a few hundred changes of it.
+"""The fuzzer's targets pass for its corpus, and for a few hundred mutations of it.
 
-`tests/fuzz/run.py` searches for longer, and guided by the code that an input reaches.
+`tests/fuzz/run.py` searches for longer, guided by code coverage.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def test_decoding_beyond_the_context(engine, vocabulary):
 
 
 class ForgetsRows(Engine):
-    """Its state doesn't move with the rows, as that of a network that keeps it in its layers."""
+    """An engine whose state doesn't move with the rows, as if kept in the network's layers."""
 
     def select(self, rows):
         if len(rows) != len(self.cache):

@@ -29,7 +29,7 @@ def test_byte_level_tokens_are_bytes(text):
 
 
 def test_ends_that_are_no_tokens_end_no_text():
-    """Configurations of models have such ids: -1 for none, or those of a larger model."""
+    """Models' configurations contain such ids: -1 for none, or ids of a larger model."""
     assert vocabulary_of(TOKENIZER, ends=[-1, 5, 10**6, 5, 3]).ends == (5, 3)
     assert vocabulary_of(TOKENIZER, size=300, ends=[299, 300]).ends == (299,)
 

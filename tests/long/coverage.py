@@ -1,14 +1,15 @@
-"""Count how often the 95 % intervals of a report hold the truth, over many simulated studies.
+"""Count how often a report's 95 % intervals contain the true value, over many simulated studies.
 
     python tests/long/coverage.py [--studies 1000] [--texts 64] [--prompts 1] [--length 20]
 
-Every study draws its own texts from the toy model with two samplers, as a report does, with a seed
-of its own. The truth is the mean over all studies: of a mean over tokens the pooled one, of a
-figure of a set the mean of the figure of such sets. It is known about thirty times as exactly as
-one study knows it. Of the best of several settings, the one whose surprisal is closest to a target,
-it is the mean of the setting chosen. Prints a Markdown table: the share of the studies whose
-interval holds the truth, for each figure and for its paired difference between the samplers; then
-that of the best of several settings whose true means are known, wherever these lie.
+Every study draws its own texts from the toy model with two samplers, as a report does, with its own
+seed. The true value is the mean over all studies: for a mean over tokens, the pooled mean; for a
+figure of a set, the mean of the figure over such sets. It is about thirty times as precise as the
+estimate of one study. For the best of several settings, the one whose surprisal is closest to a
+target, the true value is the mean of the setting chosen. Prints a Markdown table: the share of the
+studies whose interval contains the true value, for each figure and for its paired difference
+between the samplers; then the same for the best of several settings with known true means, for
+several arrangements of these means.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SETTINGS: tuple[str, ...] = tuple(
     f"temperature(t={t})" for t in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 )
 TARGET = 1.0
-"""The surprisal that is best, in nats: between those of two settings."""
+"""The best surprisal, in nats: between the surprisals of two settings."""
 BEST, UNCORRECTED = "surprisal of the best of 8 settings", "the same without a correction"
 TRUE_MEANS: dict[str, list[float]] = {
     "20 at the target": [0.0] * 20,
@@ -91,7 +92,7 @@ class Study:
         return found | self._best(model, seed) | self._teacher_forced(model, samplers, seed)
 
     def _best(self, model: ToyModel, seed: int) -> dict[str, Figure]:
-        """Return the surprisal of each setting, and that of the best one."""
+        """Return the surprisals of all settings and of the best one."""
         found = {}
         for setting in self.settings:
             texts = self._texts(model, corelm.sampler(setting), seed)
@@ -144,7 +145,7 @@ class Figure:
     Attributes:
         value: the figure.
         ends: its interval.
-        of: the figure whose truth the interval should hold; this one when left out.
+        of: the figure whose true value the interval should contain; by default this one.
     """
 
     value: float

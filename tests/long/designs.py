@@ -1,20 +1,19 @@
-"""Count how often 95 % intervals hold the truth, for designs of prompts, texts and seeds.
+"""Count how often 95 % intervals contain the true value, for designs of prompts, texts and seeds.
 
     python tests/long/designs.py [--models chain imdb] [--studies 1000] [--sets 200] [--length 12]
                                  [--designs 1x64x1 50x1x1]
 
-A pool of texts is drawn once, as a report draws them: for each prompt the same samples of one
-seed. Every study of a design takes prompts and samples of the pool, the same samples of each
-prompt, and its intervals are those of a report. Where an interval is about prompts like these, each
-study has prompts of its own, drawn at random; else the prompts stay, as for figures of sets of
-several texts of each prompt.
+A pool of texts is drawn once, as a report draws them: for each prompt the same samples of one seed.
+Every study of a design takes prompts from the pool and the same samples of each, and computes
+intervals as a report does. Where an interval is about prompts like these, each study draws its own
+prompts at random; otherwise the prompts stay, as for figures of sets of several texts per prompt.
 
-The truth of a mean is the one of the pool; the chain is a Markov chain whose expected surprisal is
-known exactly, which the tests compare with the pool's. The truth of a figure of a set is the mean
-over the studies. Prints one Markdown table: a
-row for each design, with the share of its studies whose interval holds the truth; a dash where
-most of them have no interval. The last rows are of human texts as contexts: the maximum-likelihood
-temperature, and the difference of expected surprisal from human surprisal.
+The true value of a mean is the pool's; the chain is a Markov chain whose expected surprisal is
+known exactly, and tests compare it with the pool's. The true value of a figure of a set is the mean
+over the studies. Prints one Markdown table: a row for each design, with the share of its studies
+whose interval holds the truth; a dash where most of them have no interval. The last rows are of
+human texts as contexts: the maximum-likelihood temperature, and the difference of expected
+surprisal from human surprisal.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import on_contexts
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.generated_texts import draw
-from corelm_report.measure.human import fit_on_human_text
 from corelm_report.measure.on_contexts import temperatures
+from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.measure.text_records import TextRecord, without_details
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
@@ -164,12 +163,12 @@ class Study:
     def of(
         cls, design: tuple[int, int, int], pool: Pool, rng: np.random.Generator, again: bool = True
     ) -> Study:
-        """Choose the texts of a study of this design; one may be chosen again unless told."""
+        """Choose the texts of a study of this design, by default with replacement."""
         prompts, n, seeds = design
         _, population, size = pool.sums[0]["surprisal"].shape
         labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
-        # The prompts are the units: then the interval is about prompts like these. That of a
-        # figure of a set of several texts of each prompt is about these prompts.
+        # If the prompts are the units, the interval is about prompts like these. The interval of a
+        # figure of a set of several texts per prompt is about these prompts only.
         random = prompts > 1 and Inference.of_design(labels).about_prompts
         random = random and (again or n * seeds == 1)
         chosen = rng.integers(population, size=prompts) if random else np.arange(prompts)
@@ -234,7 +233,7 @@ class Study:
             yield "difference of distinct_2", each.value or 0.0, each.ci95
 
     def text_set(self, records: Sequence[Sequence[TextRecord]]) -> TextSet:
-        """Return the texts of one sampler, labelled as those of a report."""
+        """Return the texts of one sampler, labelled as in a report."""
         places = zip(self.prompts.tolist(), self.samples.tolist(), self.labels, strict=True)
         texts = []
         for prompt, sample, (p, s, i) in places:

@@ -1,12 +1,12 @@
-"""Kill `corelm train` at random moments, resume it, and compare with a run that nobody killed.
+"""Kill `corelm train` at random moments, resume it, and compare with an uninterrupted run.
 
     python tests/long/kill_training.py --kills 50
     python tests/long/kill_training.py --kills 25 --presets rnn,gpt2
 
-Each run is a process of its own that SIGKILL ends: while it starts, in a step, in the writing of a
-checkpoint, in the measuring after an epoch or in the writing of the model. It is resumed and killed
-again until nothing is left to kill, and then resumed to its end. The weights, the optimizer's state
-and the model's files must be those of an unbroken run, bit for bit, and nothing else may be left.
+Each run is a process of its own, ended by SIGKILL: at its start, in a step, while it writes a
+checkpoint, measures after an epoch or writes the model. It is resumed and killed again as often as
+planned, then resumed to its end. The weights, the optimizer's state and the model's files must be
+equal to an uninterrupted run's, bit for bit, and no other file may be left.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
     python tests/long/mauve_reference.py [--seeds 20] [--texts 200]
 
 Both run whole: features scaled to length 1, principal components, k-means, the divergence curve.
-Two clusterings of the same features differ by where k-means starts, so each implementation runs
-from several seeds. Some features are random points, those of others are the hidden states of the
-default model on texts that it wrote at different temperatures, the first set in place of human
-text. Prints a Markdown table with both means, their standard deviations over seeds, and the
-difference of the means in standard errors; ends with the code 1 if one is beyond 4.
+Two clusterings of the same features differ with the starting points of k-means, so each
+implementation runs with several seeds. Some features are random points; others are hidden states of
+the default model on texts that it wrote at different temperatures, where the first set stands for
+human text. Prints a Markdown table with both means, their standard deviations over seeds, and the
+difference of the means in standard errors; exits with code 1 if one is beyond 4.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUNDING = 1e-9
 
 
 def pairs(texts: int) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield a name, the features of texts, and those of the texts that they are compared with."""
+    """Yield a name, the features of texts, and the features of the texts to compare with."""
     rng = np.random.default_rng(1)
     for shift in SHIFTS:
         first, second = rng.normal(size=(2, texts, WIDTH))

@@ -17,7 +17,8 @@ import chains
 import numpy as np
 from corelm_report.document.content import Document, HumanEntry, SamplerEntry
 from corelm_report.document.summary import MARGIN, summary
-from corelm_report.measure.entries import Measured, closest, from_entry
+from corelm_report.measure.comparisons import closest
+from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import TextRecord, kept_texts
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import HUMAN, MANY, Inference

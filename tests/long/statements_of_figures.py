@@ -1,7 +1,7 @@
-"""How often statements are false, from figures alone: a hundred times as fast as whole reports.
+"""Count false statements from figures alone: a hundred times as fast as from whole reports.
 
-The statements are those of `statements.py`, from means over tokens and texts: `bold` and `p-values`
-of 19 rows that write like a twentieth, `closest`, `margin` and `loops`.
+The statements of `statements.py` that follow from means over tokens and texts: `bold` and
+`p-values` of 19 rows that write like a twentieth, `closest`, `margin` and `loops`.
 """
 
 from __future__ import annotations

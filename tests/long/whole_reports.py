@@ -1,16 +1,16 @@
-"""Count how often the intervals of a report hold the truth, and how often its statements are false.
+"""Count how often a report's intervals contain the true value, and its statements are false.
 
     python tests/long/whole_reports.py [--studies 400] [--sets 100] [--reports 67] [--whole 0]
                                        [--chains repeating unlike ending] [--designs 8x4 8x16]
 
-The texts are those of `chains.py`, whose truth is known. Every study draws its own texts, and with
-8 prompts or more its own prompts, because its intervals are about prompts like these; with fewer
-the prompts stay. The truth of a mean over tokens or texts is that of 16,000 further texts; the
-truth of a figure of a whole set is its mean over the studies.
+The texts come from `chains.py`, whose true values are known. Every study draws its own texts, and
+with 8 prompts or more its own prompts, because its intervals are about prompts like these; with
+fewer, the prompts stay. The true value of a mean over tokens or texts comes from 16,000 further
+texts; the true value of a figure of a whole set is its mean over the studies.
 
-Prints two Markdown tables. The first has for each figure the share of the studies whose interval
-holds the truth, over all chains and designs and in the worst and the best of them, for designs with
-8 units and for those with more. The second has for each design the share of the reports with a
+Prints two Markdown tables. The first has, for each figure, the share of the studies whose interval
+contains the true value: over all chains and designs, and in the worst and the best of them, for
+designs with 8 units and with more. The second has for each design the share of the reports with a
 false statement: of `--reports` from figures alone, or of `--whole` reports, which take a hundred
 times as long.
 """

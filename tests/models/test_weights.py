@@ -1,4 +1,4 @@
-"""The names and shapes of weights are those of Keras."""
+"""Weights have the names and shapes that Keras gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that do not fit are refused, and the functions are those of the interface."""
+"""Invalid arguments raise errors, and the module has exactly the functions of its interface."""
 
 from __future__ import annotations
 

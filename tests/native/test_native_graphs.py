@@ -25,7 +25,7 @@ def run(reads, step, asked=0, head=None):
 
 
 def assert_same(reads, step):
-    """Outputs and cache are those of the definition, also with one token a step."""
+    """Assert outputs and cache equal to the definition's, in one step and token by token."""
     time, caches = step.window.shape[1], [step.kv_cache.copy() for _ in range(2)]
     result = run(reads, step._replace(kv_cache=caches[0]))[0]
     expected = by_definition(reads, step._replace(kv_cache=caches[1]))

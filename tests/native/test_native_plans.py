@@ -1,8 +1,8 @@
-"""No plan that is accepted crashes, or reads what nobody has written.
+"""No accepted plan crashes or reads uninitialised memory.
 
-Random plans, most of them nearly right, are offered to `plan`; those that it accepts are run on
-random arrays. `CORELM_FUZZ=100000 pytest tests/native/test_native_plans.py` tries a hundred
-thousand of them; under the sanitizers of `.ci/sanitize` a bad access ends the process.
+`plan` gets random plans, most of them nearly valid, and the accepted ones run on random arrays.
+`CORELM_FUZZ=100000 pytest tests/native/test_native_plans.py` tries a hundred thousand of them;
+under the sanitizers of `.ci/sanitize` an invalid access ends the process.
 """
 
 from __future__ import annotations

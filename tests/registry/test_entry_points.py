@@ -1,4 +1,4 @@
-"""The entry points are those that `importlib.metadata` finds, in any layout of the path."""
+"""corelm finds the same entry points as `importlib.metadata`, in any layout of the path."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ A, B, C, Y = range(4)
 
 
 def lowered(dry, tokens, size=4):
-    """By how much each logit falls, of those that do."""
+    """Return the decrease of each logit that falls, by token."""
     context = Context.of(np.array([tokens], dtype=np.int64))
     fall = -dry(np.zeros((1, size)), context)[0]
     return {int(t): float(fall[t]) for t in np.flatnonzero(fall)}

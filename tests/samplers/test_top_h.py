@@ -24,7 +24,7 @@ def test_law(sampler, law):
 HALF = [0.5, 0.25, 0.125, 0.125]
 
 
-# The entropy is 1.75 bits; that of the two likeliest tokens 0.9183, of the three 1.3788.
+# The entropy is 1.75 bits; of the two likeliest tokens alone 0.9183, of the three 1.3788.
 @pytest.mark.parametrize(
     ("h", "expected"),
     [

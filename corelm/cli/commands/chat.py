@@ -63,8 +63,9 @@ def chat(
     """Talk with a model that has a chat template.
 
     Each line of standard input is a message, or a command: /help lists them. On a terminal, the
-    colours show the surprisal of each token under the model: green from 1 nat on, magenta and
-    underlined from 3, red and bold from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
+    colours show the surprisal of each token under the model: green from 2 nats on, underlined
+    from 4, magenta from 6, red from 8, bold from 10. Ctrl-C ends an answer, Ctrl-D the
+    conversation.
 
     \b
     corelm chat --model transformers:Qwen/Qwen3-0.6B

@@ -117,7 +117,7 @@ def _write_texts(request: Request, out: Output) -> None:
 
 
 def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the parts of a text, each with its style; a stop string is not a part of it."""
+    """Yield the parts of a text up to its stop string, each with its style."""
     if not is_colored:
         yield text.text, {}
         return

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from corelm.cli.options.parameters import COLOR
 from corelm.cli.output.product import Output
+from corelm.markup import surprisal_level
 from corelm.printable import one_line, strip_controls
 
-LEVELS: tuple[tuple[float, dict[str, Any]], ...] = (
-    (1.0, {}),
-    (3.0, {"fg": "green"}),
-    (6.0, {"fg": "magenta", "underline": True}),
-    (math.inf, {"fg": "red", "underline": True, "bold": True}),
+STYLES: tuple[dict[str, Any], ...] = (
+    {},
+    {"fg": "green"},
+    {"fg": "green", "underline": True},
+    {"fg": "magenta", "underline": True},
+    {"fg": "red", "underline": True},
+    {"fg": "red", "underline": True, "bold": True},
 )
-"""The style of a word below each surprisal, in nats: never colour alone, and no yellow, which is
-unreadable on white."""
+"""The style of a word at each level of surprisal. No yellow, which is unreadable on white."""
 GAP = 2
 """The spaces between two words with figures."""
 
@@ -34,12 +35,10 @@ def style_of(surprisal: float) -> dict[str, Any]:
     """Return the style of a word by its surprisal in nats; none if it has no surprisal.
 
     Example:
-        >>> [style_of(nats).get("fg") for nats in (0.2, 2.0, 4.0, 9.0, math.nan)]
-        [None, 'green', 'magenta', 'red', None]
+        >>> [style_of(nats).get("fg") for nats in (0.2, 2.0, 6.0, 9.0)]
+        [None, 'green', 'magenta', 'red']
     """
-    if math.isnan(surprisal):
-        return {}
-    return next((style for below, style in LEVELS if surprisal < below), LEVELS[-1][1])
+    return STYLES[surprisal_level(surprisal)]
 
 
 class Cell(NamedTuple):

@@ -58,7 +58,7 @@ def test_it_runs_until_the_time_is_up(ticks):
 
 
 def test_texts_that_end_are_not_counted_on(ticks):
-    """Of 8 texts some end early; after the first tokens those of the others count."""
+    """Some of 8 texts end early; then only the tokens of the others count."""
     texts = corelm.generate(ToyModel(), "the", sampler="uniform", length=9, n=8, seed=0)
     lengths = [len(text.tokens) for text in texts]
     assert 1 <= min(lengths) < max(lengths)

@@ -29,7 +29,7 @@ class LlamaCppModel(DisplayableModel):
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
-        CorelmError: sessions that, tried on a few tokens, lose a part of the model's state.
+        CorelmError: a trial on a few tokens shows that sessions lose a part of the model's state.
         UsageError: a device that llama.cpp was not built for.
     """
 

@@ -112,7 +112,7 @@ def _ties() -> NDArray[np.float64]:
 
 
 def _peaked() -> NDArray[np.float64]:
-    """Return logits that give one token nine tenths, and fall steeply for the others."""
+    """Return logits that give one token a probability of 0.9, and fall steeply for the others."""
     logits = 2.0 - 0.1 * np.arange(len(CHARACTERS))
     others = np.exp(logits).sum() - np.exp(logits[7])
     logits[7] = np.log(9 * others)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 from uuid import uuid4
@@ -51,24 +52,28 @@ class Report(markup.Displayable):
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         check(document)
-        self._store(document)
-
-    @classmethod
-    def of_run(cls, document: Mapping[str, Any]) -> Report:
-        """Return the report of a document that a run has just made.
-
-        It follows the schema by construction; checking that again would take half a second.
-        """
-        report = cls.__new__(cls)
-        report._store(document)
-        return report
-
-    def _store(self, document: Mapping[str, Any]) -> None:
         try:
             self._json = _as_json(document)
         except (TypeError, ValueError, RecursionError) as error:
             raise ReportError(f"it holds a value that JSON cannot: {error}") from error
-        self._document = Document.from_dict(self.to_dict())
+        self._document = Document.from_dict(self.to_dict())  # of a copy
+
+    @classmethod
+    def of_document(cls, document: Document) -> Report:
+        """Return the report of a document that a run has just made, or that was read and checked.
+
+        It follows the schema by construction; checking that again would take half a second.
+        """
+        report = cls.__new__(cls)
+        report._document = document
+        return report
+
+    _content: Mapping[str, Any] | None = None
+
+    @cached_property
+    def _json(self) -> str:
+        """The document as JSON, which few forms need."""
+        return _as_json(self._content or self._document.to_dict())
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
@@ -78,9 +83,13 @@ class Report(markup.Displayable):
             ReportError: the file is missing, damaged or something else; the message says which.
         """
         try:
-            return cls(atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST)))
+            content = atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST))
+            check(content)
         except (ModelFileError, ReportError) as error:
             raise ReportError(f"{str(path)!r} is not a report: {error}") from error
+        report = cls.of_document(Document.from_dict(content))
+        report._content = content  # with the keys of a later version
+        return report
 
     @property
     def summary(self) -> str:
@@ -264,7 +273,12 @@ def compare(
 
     with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
-        return Report.of_run(run.document().to_dict())
+        return Report.of_document(run.document())
+
+
+def document_of(report: Report) -> Document:
+    """Return the document of a report, for other modules of this package to read."""
+    return report._document
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from corelm_report.document.content import Document
-from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import difference
-from corelm_report.measure.human import fit_on_human_text
 from corelm_report.measure.on_contexts import GRID
+from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.render.plots.charts import charts
 
 import corelm

@@ -72,7 +72,7 @@ def test_prompts_are_the_beginnings_of_human_texts(report: Run, tmp_path: Path) 
     assert result.json["reference"]["generated_texts"]["n"] == len(words)
     result = report("--prompts-from-reference", "1")
     assert result.code == 2
-    assert "prompts_from_reference needs human texts: give some as the reference" in result.err
+    assert "prompts from the reference need human texts: give some as the reference" in result.err
     result = report("--match", "human_recall=0.9")
     assert result.code == 2
     assert "human_recall needs human contexts: give some as the reference (--ref" in result.err

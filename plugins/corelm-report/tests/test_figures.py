@@ -7,7 +7,8 @@ from pkgutil import resolve_name
 
 import pytest
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figures import FIGURES, TABLES, VIEWS, declared, names, of_view
+from corelm_report.document.figure import TABLES, VIEWS
+from corelm_report.document.figures import FIGURES, declared, names, of_view
 from corelm_report.document.schema import schema
 from documents import TEXTS, compare, typed
 

@@ -24,12 +24,12 @@ def home(tmp_path, monkeypatch):
 
 
 def do(journal: Journal, unit: str, work: Callable[[], object]) -> object:
-    """Return the result of a unit: the stored one, or that of doing the work now."""
+    """Return the stored result of a unit, or do its work and store the result."""
     return journal.take(unit) if unit in journal else journal.keep(unit, json.dumps(work()))
 
 
 def interrupted(units: dict[str, object], settings=SETTINGS, resume=False) -> list[str]:
-    """Do some units and stop; return those that were not done before."""
+    """Do some units and stop; return the units that weren't stored before."""
     fresh = []
 
     def work(name):

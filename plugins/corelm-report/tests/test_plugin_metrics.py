@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corelm_report.document.figures import VARIETY
+from corelm_report.document.figure import VARIETY
 from corelm_report.document.gate import condition
 from corelm_report.measure import plugin_metrics
 from corelm_report.metrics.estimates import Estimate

@@ -107,7 +107,7 @@ def test_human_text_is_what_follows_the_prompts(model_and_prompts):
 
 @pytest.mark.slow
 def test_a_sampler_that_writes_the_human_texts_has_their_figures(model_and_prompts):
-    """Greedy human texts without their prompts equal those of `greedy`, figure by figure."""
+    """Human texts that `greedy` wrote, without their prompts, have the same figures as `greedy`."""
     model, prompts = model_and_prompts
     report = continued(
         model_and_prompts, ["greedy"], n=1, reference=written(model, prompts, 1, "greedy")
@@ -205,7 +205,7 @@ def test_contexts_are_the_most_prompts(model_and_prompts):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"reference": None}, "prompts_from_reference needs human texts: give some as the ref"),
+        ({"reference": None}, "prompts from the reference need human texts: give some as the ref"),
         ({"prompts": "w0"}, "prompts and prompts_from_reference contradict each other; give one"),
         ({"prompts_from_reference": 0}, "prompts_from_reference must be at least 1, not 0"),
         ({"prompts_from_reference": 1.5}, "prompts_from_reference must be a whole number, not 1.5"),

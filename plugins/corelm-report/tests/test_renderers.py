@@ -29,9 +29,9 @@ def shortened(value: Any) -> Any:
 
 
 def places(value: Any, path: str = ""):
-    """The container, the key and the path of every number and text of a document.
+    """Yield the container, the key and the path of every number and text of a document.
 
-    The elements of a list have the same path, since the schema says the same of each.
+    The elements of a list share one path, since they share one schema.
     """
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in list(items):
@@ -54,7 +54,7 @@ def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
 
 def forms(document: dict[str, Any]) -> str:
     """Every light form of a report, one after the other."""
-    report = corelm.Report.of_run(document)
+    report = corelm.Report.of_document(typed(document))
     condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
     console = Console(file=io.StringIO(), width=80, markup=False)
     console.print(*report_table(typed(document), 80))

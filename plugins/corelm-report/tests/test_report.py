@@ -8,9 +8,11 @@ import sys
 import jsonschema
 import pytest
 from corelm_report.document.schema import schema
+from corelm_report.report import document_of
 
 import corelm
 from corelm.errors import MissingDependencyError, ReportError
+from corelm.testing import ToyModel
 
 
 @pytest.fixture
@@ -26,6 +28,18 @@ def test_it_is_written_and_read_as_it_was(report, tmp_path):
     assert again.to_json() == report.to_json()
     for form in ("to_csv", "to_markdown", "to_html", "_repr_html_"):
         assert getattr(again, form)() == getattr(report, form)()
+
+
+def test_a_run_passes_its_document_on():
+    """The forms of a report that was just made are those of its JSON, read again."""
+    made_now = corelm.compare(
+        ToyModel(), ["greedy", "temperature(t=0.5)"], prompts=["the", "a cat"], n=8, length=8,
+        against="greedy",
+    )  # fmt: skip
+    again = corelm.Report(made_now.to_dict())
+    assert document_of(again) == document_of(made_now)
+    for form in ("to_json", "to_csv", "to_markdown", "to_html", "to_latex"):
+        assert getattr(again, form)() == getattr(made_now, form)()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.document.figures import TABLES
+from corelm_report.document.figure import TABLES
 from corelm_report.metrics.estimates import discoveries, holm, tails
 from corelm_report.render.html import tables
 from corelm_report.render.html.page import page
@@ -126,7 +126,7 @@ def with_differences(document, figures):
 
 
 def z(value, freedom=10**9):
-    """A difference whose p-value is that of this value of Student's t."""
+    """Return a difference with the p-value of this value of Student's t."""
     return {"value": 1.0, "ci95": [0.5, 1.5], "p": tails(value, freedom), "units": 9}
 
 

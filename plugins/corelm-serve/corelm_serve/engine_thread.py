@@ -1,16 +1,19 @@
-"""Models of engines on one thread each, from loading to the last call.
+"""Models of other engines, each loaded and called on a thread of its own.
 
-An engine with OpenMP keeps a pool of threads for each thread that calls it. With two pools, and so
-with more threads than processors, waiting threads no longer spin but sleep: on an idle machine a
-step of llama.cpp took 108 ms on another thread than the one that had loaded the model, and 17.6 ms
-on that one. (On a machine whose processors are busy it is the other way round.)
+An engine with OpenMP keeps a pool of threads for each thread that calls it. With two pools there
+are more threads than processors, so that waiting threads sleep instead of spinning: on an idle
+machine, a step of llama.cpp took 17.6 ms on the thread that had loaded the model, and 108 ms on
+another. (On a busy machine it is the other way round.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from copy import copy
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +28,7 @@ OWN = "corelm"
 
 
 def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
-    """Load a model, one of an engine on a thread of its own."""
+    """Load a model; another engine's model gets a thread of its own."""
     source = named_models.plugin_of(name)
     if source is None or source.distribution == OWN:
         return corelm.load(name, device=device, dtype=dtype)
@@ -37,15 +40,28 @@ def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
 class EngineThread:
     """A thread that makes all calls of one model.
 
-    A call that never returns holds up those after it: engines can't be called twice at once.
+    A call that never returns holds up those after it: engines can't be called twice at once. It
+    doesn't hold up the end of the process, as a thread of an executor would.
     """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "corelm-serve-engine")
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        Thread(target=self._run, name="corelm-serve-engine", daemon=True).start()
 
     def call(self, work: Callable[..., Any], *values: Any) -> Any:
         """Return the result of some work, or raise its exception."""
-        return self._executor.submit(work, *values).result()
+        found: Future[Any] = Future()
+        self._calls.put((found, partial(work, *values)))
+        return found.result()
+
+    def _run(self) -> None:
+        while True:
+            found, work = self._calls.get()
+            try:
+                found.set_result(work())
+            except BaseException as error:  # of a plugin; this thread must go on
+                found.set_exception(error)
+            del found, work  # or the last session would live on
 
 
 class OneThreadModel:
@@ -70,6 +86,8 @@ class OneThreadModel:
         return found
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # also while there is no `_model` yet, as in a copy
+            raise AttributeError(name)
         return getattr(self._model, name)  # such as `manifest`, which needs no engine
 
 

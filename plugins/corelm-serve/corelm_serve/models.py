@@ -19,7 +19,8 @@ class ServedModel:
     model: LanguageModel
     created: int = field(default_factory=lambda: int(time.time()))
     source: str | None = None
-    """The model as `--model` takes it; None if no client may know, since it may be a folder."""
+    """The model as given with `--model`; None if clients may not see it, since it may be a
+    folder."""
 
     @property
     def context_length(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What a trainer needs to know of each drawn token, as rows of corelm-replay's documents."""
+"""The figures of drawn tokens that a trainer needs, in the rows of corelm-replay's documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Recorded:
         kept_size: the number of these tokens.
         entropy: of the distribution that it was drawn from.
         model_entropy: of the model's own.
-        kept: the ids of these tokens; none where the chain removed no token, or if not asked for.
+        kept: the ids of these tokens; empty if the chain removed no token, or if they weren't asked
+            for.
     """
 
     token: int
@@ -41,12 +42,12 @@ class Recorded:
 
 
 def recorded(step: Step, rows: Sequence[int], sets: bool) -> list[Recorded]:
-    """Return what is to be known of the tokens of some rows of a step.
+    """Return the records of the tokens drawn in some rows of a step.
 
     Args:
         step: the step.
         rows: its rows.
-        sets: with the tokens that could be drawn.
+        sets: record the tokens that could be drawn, too.
     """
     found, nothing = [], np.empty(0, np.int32)
     for row in rows:

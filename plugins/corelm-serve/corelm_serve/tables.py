@@ -135,7 +135,7 @@ class Column:
             yield entry | {"top_logprobs": [self._entry(int(id_), *rest) for id_, *rest in likely]}
 
     def _entry(self, token: int, text: str, number: float | None) -> dict[str, Any]:
-        """Return a token as chats have it; its bytes may be a part of a character."""
+        """Return a token in the form of chat answers; its bytes may be part of a character."""
         vocabulary = self._vocabulary
         raw = vocabulary.token_bytes(token) if has_token_bytes(vocabulary) else text.encode()
         return {"token": text, "logprob": _finite(number), "bytes": list(raw)}

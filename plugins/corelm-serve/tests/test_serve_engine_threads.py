@@ -1,5 +1,7 @@
-"""A model of an engine is loaded and called on one thread, whoever asks."""
+"""An engine's model is loaded and called on one thread, for all requests."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,7 +83,7 @@ def test_loading_and_every_call_are_on_one_thread(open_client, model):
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = [*pool.map(lambda body: client.complete(**body), bodies)]
     next_word(client, sampler="top_k(k=3)")
-    [thread] = model.threads  # that of loading, too
+    [thread] = model.threads  # the model was loaded on it, too
     assert thread is not threading.main_thread()
     assert thread.name.startswith("corelm-serve-engine")
     assert [answers[0]["choices"][0]["text"]] == sample(
@@ -114,6 +116,29 @@ def test_an_error_of_an_engine_is_raised_where_it_was_called():
 
     with pytest.raises(corelm.CorelmError, match="out of memory"):
         OneThreadModel(Broken(), EngineThread()).start([[3]])
+
+
+HANGS = """
+import sys, threading, time
+from corelm_serve.engine_thread import EngineThread
+calls = EngineThread()
+threading.Thread(target=calls.call, args=(time.sleep, 600), daemon=True).start()
+"""
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process():
+    subprocess.run([sys.executable, "-c", HANGS], timeout=60, check=True)
+
+
+def test_an_exception_that_ends_programs_does_not_end_the_thread():
+    calls = EngineThread()
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(_interrupt)
+    assert calls.call(abs, -1) == 1
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 @obeys_the_model_laws(OneThreadModel(ToyModel(), EngineThread()))

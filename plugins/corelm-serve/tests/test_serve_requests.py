@@ -204,7 +204,10 @@ def test_what_a_kind_reads_its_schema_allows(kind, good, bad):
     assert kind.words
 
 
-def test_every_field_has_a_line_of_help():
-    for each in CompletionRequest.fields():
-        assert each.metadata["help"]
-        assert each.name in CompletionRequest.body_schema()["properties"]
+def test_the_schema_has_every_field_with_its_help():
+    described = CompletionRequest.body_schema()["properties"]
+    helps = {each.name: each.metadata["help"] for each in CompletionRequest.fields()}
+    assert {name: field["description"] for name, field in described.items()} == helps
+    assert "softmax temperature" in helps["temperature"]
+    too_short = [name for name, line in helps.items() if len(line.split()) < 2]
+    assert not too_short

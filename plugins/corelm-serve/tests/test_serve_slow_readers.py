@@ -1,4 +1,4 @@
-"""Clients that read slowly, stop reading or leave, beside others."""
+"""Clients that read slowly, stop reading or leave, while others work."""
 
 import asyncio
 import contextlib

@@ -191,7 +191,8 @@ LARGEST_READ = 64 * 1024
 """The most bytes that tarfile may request at once; a header that claims more is refused unread."""
 LARGEST_UNPACKED = 1024 * MIB
 MOST_MEMBERS = 120_000
-"""The original has 100,000 reviews and some other files; each member takes about 0.1 ms."""
+"""The largest number of files in the archive: the original has 100,000 reviews and a few others,
+and each takes about 0.1 ms."""
 
 REVIEW = re.compile(r"(?:\./)?(aclImdb/(?:train|test)/(?:pos|neg|unsup))/([\w-]{1,100}\.txt)", re.A)
 NEEDED = ("train/pos", "train/neg", "test/pos", "test/neg")

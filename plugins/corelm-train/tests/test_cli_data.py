@@ -50,7 +50,11 @@ def test_an_archive_that_is_none(
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
     (tmp_path / "text.txt").write_text("hello")
     assert main(["data", "imdb", "--from", str(tmp_path / "text.txt")]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: the archive '{tmp_path / 'text.txt'}' was refused: it isn't a tar archive, or is "
+        "a damaged one (truncated header)"
+    )
+    assert [each.name for each in (tmp_path / "home" / "data").iterdir()] == ["aclImdb.lock"]
 
 
 def test_the_held_out_texts_are_those_of_a_training(

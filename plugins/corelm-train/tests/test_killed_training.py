@@ -1,4 +1,4 @@
-"""A training that SIGKILL ends goes on to the weights that it would have had."""
+"""A training that is killed and resumed ends with the weights of an uninterrupted one."""
 
 from __future__ import annotations
 

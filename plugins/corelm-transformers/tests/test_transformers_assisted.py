@@ -113,7 +113,7 @@ def test_guesses_are_accepted(seed, way, monkeypatch):
 
 
 def test_guesses_of_another_tokenizer_are_left_alone():
-    """Their ids are not those of the sampler's vocabulary."""
+    """Their ids don't belong to the sampler's vocabulary."""
     other = tiny_tokenizer(additional_special_tokens=["<a>", "<b>"])
     assistant = tiny_model(other)
     for sampler in ("min_length(n=9)", "ban(words=['the'])", "repetition_penalty(penalty=1.5)"):

@@ -1,4 +1,4 @@
-"""`--model transformers:PATH`: models on this machine, and those that lie."""
+"""`--model transformers:PATH`: models on this machine, and malicious ones."""
 
 import json
 import os

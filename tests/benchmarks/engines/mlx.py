@@ -131,7 +131,7 @@ class Engine:
 
 
 def _random(model: Any) -> Any:
-    """Replace the weights by large ones: those of a new model depend on the time."""
+    """Replace the weights by large ones, as a new model's weights depend on the time."""
     rng = np.random.default_rng(0)
 
     def weights(array: Any) -> Any:

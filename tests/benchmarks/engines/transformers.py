@@ -114,7 +114,7 @@ class Engine:
         model: corelm.LanguageModel | None = None,
         **ways: dict[str, Any],
     ) -> Comparison:
-        """Compare runs with these options, by default those of both ways, with corelm."""
+        """Compare runs with these options with corelm; by default the processor and the loop."""
         model = model or self.in_corelm
         ways = ways or {"processor": self.processor(sampler), "loop": self.loop(sampler)}
         return Comparison(

@@ -1,6 +1,6 @@
 """vLLM's two interfaces, called by the stand-ins of the plugin's tests.
 
-The logits are those of random models of transformers. A request names its sampler in text, so a
+The logits come from random models of transformers. A request names its sampler in text, so a
 second engine, whose requests have no seed, shows the distributions.
 """
 

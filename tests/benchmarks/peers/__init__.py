@@ -1,1 +1,1 @@
-"""Those that write texts side by side: each in a file of its own, run in a process of its own."""
+"""The programs compared: each has its own module here, and runs in its own process."""

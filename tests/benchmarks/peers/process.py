@@ -16,15 +16,15 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """One participant.
+    """A program that takes part in the comparison.
 
     Attributes:
-        name: in the table.
+        name: its name in the table.
         module: the file in this folder.
         arguments: the arguments of its function `peer`.
-        packages: the required packages: for each the name to import and its own name.
-        batches: the batches that it can write; all when left out.
-        tolerance: how far its logits may be from corelm's.
+        packages: the required packages: for each, its import name and its distribution name.
+        batches: the batch sizes that it supports; all by default.
+        tolerance: the largest allowed difference of its logits from corelm's.
     """
 
     name: str
@@ -41,7 +41,7 @@ class PeerSpec:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Those of its packages."""
+        """The versions of its packages."""
         return {name: version(name) for _, name in self.packages}
 
     def writes(self, batch: int) -> bool:

@@ -52,7 +52,7 @@ SYNTAX = {
     "flags": llama_cpp_flags.ENGINE.name,
     "modelfile": ollama.ENGINE.name,
 }
-"""The engine of each syntax that only one engine uses."""
+"""The engine of each file syntax that belongs to one engine only."""
 SIGNS = {koboldcpp.ENGINE: koboldcpp.is_request, ollama.ENGINE: ollama.is_request}
 """Engines whose keys resemble another engine's, each with a function that recognises its
 requests."""
@@ -147,7 +147,7 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
 
 
 def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
-    """Return the chain that `to_settings` writes in the place of an equal one; None without."""
+    """Return the equivalent chain that `to_settings` writes instead; None if it writes this one."""
     stages = until_greedy(read_sampler(sampler).active_stages)
     found = _settings_and_chain(sampler, engine)[1]
     return None if found == stages else chain_of(found)
@@ -156,7 +156,7 @@ def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
 def _settings_and_chain(
     sampler: Sampler | str, engine: str
 ) -> tuple[dict[str, Any], list[Sampler]]:
-    """Return the settings of a sampler, and the stages that they are of."""
+    """Return the settings of a sampler, and its stages in the order that they express."""
     target = engine_named(engine)
     stages = until_greedy(read_sampler(sampler).active_stages)
     failure = None
@@ -355,7 +355,7 @@ MOVES = ("quadratic", "xtc")
 
 
 def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
-    """Return the penalties after such a sampler: they depend on the signs of the logits."""
+    """Return the repetition penalty's key and a reason, if one of `MOVES` comes before it."""
     moved = None
     for stage in stages:
         if moved and is_own(stage, "repetition_penalty"):

@@ -88,7 +88,7 @@ def plain(
     place: str = "",
     fixed: Values = MappingProxyType({}),
 ) -> Setting:
-    """Return a setting with one key, whose value is that of one parameter.
+    """Return a setting with one key that holds the value of one parameter.
 
     Args:
         sampler: the name of the sampler in corelm.

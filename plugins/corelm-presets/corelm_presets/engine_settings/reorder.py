@@ -1,4 +1,4 @@
-"""Chains with the same distribution in another order: for engines with an order of their own."""
+"""The same distribution from stages in another order, for engines that fix the order."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from corelm_presets.engine_settings.engine import own
 from corelm_presets.engine_settings.written_stages import is_own
 
 MOST = 100
-"""Orders that are tried; chains that engines can have need a few."""
+"""The largest number of orders tried; chains that an engine can express need only a few."""
 UNMOVED = ("top_k", "top_n_sigma")
-"""Samplers that keep the same tokens at any temperature."""
+"""Samplers that keep the same tokens at every temperature."""
 
 
 def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
     """Yield the same stages in other orders that have the same distribution, the nearest first.
 
-    Logits that are divided by t have the same order, and differences that are 1/t of what they
-    were. So `top_k` and `top_n_sigma` keep the same tokens before and after a temperature, and
-    min_p(p) keeps before it what min_p(p ** (1/t)) keeps after it. Both `top_k` and `min_p` keep
-    tokens down to some rank, in either order the higher of the two.
+    A temperature t divides the differences of logits by t and keeps their order. So `top_k` and
+    `top_n_sigma` keep the same tokens before a temperature as after it, and min_p(p) before it
+    keeps the tokens that min_p(p ** (1/t)) keeps after it. `top_k` and `min_p` each keep the tokens
+    down to some rank; in either order, the higher of the two ranks decides.
 
     Example:
         >>> import corelm
@@ -44,7 +44,7 @@ def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
 
 
 def _swapped(before: Sampler, after: Sampler) -> tuple[Sampler, Sampler] | None:
-    """Return two stages in the other order, changed to act as before; None if they can't."""
+    """Swap two stages, adapted to keep the distribution the same; None if that is impossible."""
     if {_name(before), _name(after)} == {"top_k", "min_p"}:
         return after, before
     if _name(after) == "temperature":
@@ -57,7 +57,7 @@ def _swapped(before: Sampler, after: Sampler) -> tuple[Sampler, Sampler] | None:
 
 
 def _across(stage: Sampler, power: float) -> Sampler | None:
-    """Return a stage on the other side of a temperature; None if it acts differently there."""
+    """Return the stage that does the same on the other side of a temperature; None if none does."""
     if _name(stage) in UNMOVED:
         return stage
     if _name(stage) != "min_p" or power <= 0:
@@ -72,7 +72,7 @@ def _t(temperature: Sampler) -> float:
 
 
 def _name(stage: Sampler) -> str:
-    """Return the name of corelm's own sampler; "" for another one."""
+    """Return the name of a sampler that can be swapped; "" for any other."""
     for name in ("temperature", "min_p", *UNMOVED):
         if is_own(stage, name):
             return name

@@ -259,7 +259,7 @@ class PriorityEngine(ListingEngine):
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         order = self.listed_order(used)
-        # A sampler missing from the list acts first, so list those that are off too.
+        # A sampler missing from the list acts first, so list samplers that are off too.
         return {self.list_key: [*order, *(p for p in self.places if p not in order)]}
 
 

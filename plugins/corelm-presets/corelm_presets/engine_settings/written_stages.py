@@ -50,7 +50,7 @@ def write_stages(
 
 
 def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
-    """Return the setting of a stage, and the values of its keys."""
+    """Return the engine's setting that does what a stage does, and the values of its keys."""
     if is_own(stage, "greedy"):
         stage = cold()
     reason = ""
@@ -64,7 +64,7 @@ def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, 
 
 
 def _merge(stated: dict[str, Any], written: Values) -> None:
-    """Add the values of a stage; lists are joined, and other values must agree."""
+    """Add a stage's values to those stated: lists are joined; other values must be equal."""
     for key, value in written.items():
         if isinstance(stated.get(key), list):
             value = [*stated[key], *value]
@@ -76,7 +76,7 @@ def _merge(stated: dict[str, Any], written: Values) -> None:
 
 
 def chain_of(stages: Sequence[Sampler]) -> Sampler:
-    """Return the sampler of stages; without a stage it is `stochastic`."""
+    """Return the sampler made of these stages; `stochastic` if there are none."""
     if not stages:
         return own("stochastic")
     return stages[0] if len(stages) == 1 else Chain(tuple(stages))
@@ -88,5 +88,5 @@ def cold() -> Sampler:
 
 
 def is_own(stage: Sampler, name: str) -> bool:
-    """Return True if a stage is corelm's own sampler of a name."""
+    """Return True if a stage is corelm's own sampler with this name."""
     return type(stage) is type(own(name))

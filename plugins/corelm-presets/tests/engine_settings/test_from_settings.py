@@ -76,7 +76,7 @@ READ = [
         "frequency_penalty(penalty=0.25, last=0, skip_prompt=True) | "
         "presence_penalty(penalty=0.5, last=0, skip_prompt=True)",
     ),
-    # The order is the engine's, or that of its list.
+    # The order is the engine's own, or the order of its list.
     (
         "vllm",
         {"top_p": 0.9, "top_k": 5, "min_p": 0.1, "temperature": 2, "min_tokens": 3},

@@ -21,11 +21,11 @@ from corelm_report.plan.settings import SETTINGS, Setting
 OPTIONS = {each.option or each.word or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
 NAMES = dict(zip(OPTIONS, SETTINGS, strict=True))
-"""Their names in Python."""
+"""The names of these settings in Python."""
 MEASURING = ("samplers", *OPTIONS, "model", "resume", "until")
-"""The options that decide what is measured; they contradict --from and --diff."""
+"""The options that decide what is measured; they exclude --from and --diff."""
 ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
-"""The options for one report; they contradict --diff."""
+"""The options for one report; they exclude --diff."""
 
 
 def _file(form: str) -> Any:
@@ -41,7 +41,7 @@ def corelm_commands() -> Mapping[str, Any]:
 
 
 def _with_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Return a command that takes settings with an option for each, before the model's options."""
+    """Give a command that takes settings an option for each, before the model's options."""
     signature = inspect.signature(command, eval_str=True)
     *own, _ = signature.parameters.values()
     at = [each.name for each in own].index("model")
@@ -70,7 +70,7 @@ def _option(name: str, setting: Setting) -> inspect.Parameter:
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of options as Python takes them, without the scorer."""
+    """Convert the values of options for `corelm.compare`, except the scorer's."""
     readers: dict[str, Callable[[Any], Any]] = {
         "path": Path,
         "prompts": _prompts_in,
@@ -215,14 +215,14 @@ def _prompts_in(file: str) -> Prompts:
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
-    """Raise if the command line gives options that an earlier report has already decided."""
+    """Raise if the command line has options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
         what = "a sampler" if name == "samplers" else parameters.flag(name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 
 def _refuse_forms(context: typer.Context) -> None:
-    """Raise if the command line gives options that only one report has."""
+    """Raise if the command line has options for one report only."""
     for name in _given(context, ONE_REPORT):
         raise UsageError(
             "--diff writes a table, --markdown and --json: leave out "
@@ -231,7 +231,7 @@ def _refuse_forms(context: typer.Context) -> None:
 
 
 def _given(context: typer.Context, names: Iterable[str]) -> Iterator[str]:
-    """Yield the parameters that the command line gives."""
+    """Yield the parameters among `names` that are on the command line."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

@@ -23,7 +23,7 @@ from corelm_report.measure.provenance import name_of
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import Plan
-from corelm_report.report import Report
+from corelm_report.report import Report, document_of
 
 STDOUT = "-"
 FORMS: Mapping[str, Callable[[Report], str]] = {
@@ -158,7 +158,7 @@ class ReportOutput:
             UsageError: a condition about a sampler or figure that the report lacks.
         """
         report = Report.read(path)
-        document = Document.from_dict(report.to_dict())
+        document = document_of(report)
         samplers = [(entry.sampler, entry.name) for entry in document.samplers]
         conditions = self._conditions(samplers, plugin_metrics(document))
         return self._finish(report, document, conditions)
@@ -213,7 +213,7 @@ class ReportOutput:
         document.header.command = command
         for text in document.warnings[len(plan.warnings) :]:
             messages.warn(text)
-        return self._finish(Report.of_run(document.to_dict()), document, conditions)
+        return self._finish(Report.of_document(document), document, conditions)
 
     def _conditions(
         self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]
@@ -250,7 +250,7 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
         ReportError: a file holds no report, or one cannot be written.
     """
     places = ReportFiles(files)
-    before, after = (Document.from_dict(Report.read(path).to_dict()) for path in paths)
+    before, after = (document_of(Report.read(path)) for path in paths)
     compared = comparison(before, after)
     forms = {"json": _comparison_as_json, "markdown": comparison_as_markdown}
     for path in places.write_forms(lambda form: forms[form](compared), out):

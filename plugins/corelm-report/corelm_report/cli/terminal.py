@@ -12,7 +12,7 @@ from corelm.commands import Output, blocks
 from corelm.runs import printable
 from corelm_report.document.comparison import beyond
 from corelm_report.document.content import Document, Entry
-from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate
 from corelm_report.document.parts import Json
 from corelm_report.document.summary import summary

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from corelm_report.document.figures import GENERATED, HUMAN, TEACHER_FORCED
+from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
 from corelm_report.document.header import Header
 from corelm_report.document.parts import IF_GIVEN, OTHERS, Part
 

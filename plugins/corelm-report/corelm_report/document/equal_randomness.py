@@ -1,11 +1,11 @@
-"""Differences that may be those of randomness alone: samplers compared at unequal entropy."""
+"""A warning that samplers were compared at unequal entropy, which alone may explain differences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figures import MEAN
+from corelm_report.document.figure import MEAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed, number
 
@@ -13,10 +13,10 @@ SURPRISAL = "surprisal"
 
 
 def randomness_sentences(document: Document) -> Iterator[str]:
-    """Yield a sentence that names samplers whose texts differ at an entropy that differs too.
+    """Yield a sentence that names the samplers that differ both in their texts and in entropy.
 
-    Settings of the sampler that the others are compared with are left out: there the parameter is
-    the question.
+    Other settings of the sampler compared with are left out: they are compared to see the effect of
+    its parameter.
     """
     name = against(document)
     other = next((each for each in document.samplers if each.sampler == name), None)
@@ -36,7 +36,7 @@ def randomness_sentences(document: Document) -> Iterator[str]:
 
 
 def _differs(entry: SamplerEntry) -> bool:
-    """Return True if both the entropy and the texts differ beyond chance."""
+    """Return True if both the entropy and the surprisal of the texts differ beyond chance."""
     if entry.differences is None:
         return False
     entropy = entry.differences.teacher_forced.get(MEAN)

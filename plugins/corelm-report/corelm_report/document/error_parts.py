@@ -1,4 +1,4 @@
-"""The sources of error of a report's differences, and a design that costs less."""
+"""The sources of error in a report's differences, and a cheaper design with as narrow intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from corelm.runs import printable
 from corelm_report.document.content import Difference, Document
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed
 from corelm_report.metrics.design import Design, Goal, Pilot, cheapest
@@ -16,7 +16,7 @@ from corelm_report.metrics.inference import VarianceParts
 
 FIGURE = "surprisal"
 LARGEST = 1e100
-"""The largest variance of which parts are named."""
+"""Parts are named for variances up to this one."""
 CHEAPER = 0.8
 """A design must need at most this share of the texts to be suggested."""
 
@@ -27,8 +27,7 @@ class ErrorParts:
 
     Attributes:
         sampler: the sampler.
-        of_prompts: the variance due to the prompts; None if the statement is about these prompts
-            only.
+        of_prompts: the variance due to the prompts; None if the report is about these prompts only.
         of_texts: the variance due to the texts of a prompt.
         of_human: the variance due to the human sample, or to another unpaired one.
         design: the prompts, and the texts of each.
@@ -44,12 +43,12 @@ class ErrorParts:
 
     @property
     def whole(self) -> float:
-        """The whole variance."""
+        """The sum of the parts."""
         return (self.of_prompts or 0.0) + self.of_texts + self.of_human
 
 
 def error_parts(document: Document) -> ErrorParts | None:
-    """Return the parts of the surprisal's error for the sampler with the largest error.
+    """Return the variance parts of the surprisal, for the sampler with the largest variance.
 
     None if they are unknown, for example with one text per prompt.
     """
@@ -83,7 +82,7 @@ def _of_difference(sampler: str, found: Difference, design: Design) -> ErrorPart
 
 
 def error_sentences(document: Document) -> list[str]:
-    """Describe the parts of the error, and name a cheaper design if there is one."""
+    """Describe the parts of the error, and suggest a cheaper design if there is one."""
     parts = error_parts(document)
     if parts is None or not parts.whole:
         return []

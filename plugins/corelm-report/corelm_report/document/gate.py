@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
-from corelm_report.document.figures import HUMAN, VIEWS, names
+from corelm_report.document.figure import HUMAN, VIEWS
+from corelm_report.document.figures import names
 from corelm_report.document.lookup import Estimate, difference, estimate, short_names
 
 PARTS = ("", "low", "high", "difference", "difference.low", "difference.high")

@@ -14,7 +14,8 @@ from corelm_report.document.content import (
     Interval,
     TeacherForced,
 )
-from corelm_report.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
+from corelm_report.document.figure import HUMAN, MEAN, VIEWS
+from corelm_report.document.figures import SUMMARY, names
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def interval_of_difference(form: Format, low: float, high: float) -> str:
 
 
 EXACT = "±0"
-"""The sign of an interval that is narrower than the digits shown; a figure without one has none."""
+"""The mark of an interval narrower than the digits shown; a figure without an interval has none."""
 ALIKE = 0.2
 """Up to this relative difference, both sides of an interval are written as one number."""
 

@@ -1,7 +1,8 @@
-"""Conclusions under several scorers side by side: a scorer prefers some samplers by what it is.
+"""Conclusions under several scorers side by side, since every scorer favours some samplers.
 
-Bits per byte compare models with different vocabularies. A conclusion is a difference from the
-entry compared with whose interval excludes 0; it flips if two scorers have opposite ones.
+Bits per byte compare models with different vocabularies. A conclusion is a difference, from the
+entry compared with, whose interval excludes 0; it flips if two scorers give differences of opposite
+signs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from corelm_report.document.content import Difference, Document
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed, number
 
@@ -34,12 +35,12 @@ class Conclusion:
 
     @property
     def flips(self) -> bool:
-        """True if the texts are less likely under one scorer and likelier under another."""
+        """True if two scorers give differences of opposite signs."""
         return {-1, 1} <= {sign(each) for each in self.differences.values()}
 
 
 def sign(found: Difference) -> int:
-    """Return 1 or -1 if the interval of a difference excludes 0, else 0.
+    """Return the sign of a difference, 1 or -1, if its interval excludes 0; else 0.
 
     Example:
         >>> sign(Difference(value=1.0, ci95=[0.5, 1.5])), sign(Difference(value=1.0, ci95=None))
@@ -52,7 +53,7 @@ def sign(found: Difference) -> int:
 
 
 def conclusions(documents: Iterable[Document]) -> list[Conclusion]:
-    """Return the conclusions of reports on the same texts, each with a second scorer of its own."""
+    """Collect the conclusions of reports on the same texts, each under its own second scorer."""
     found: dict[str, Conclusion] = {}
     for document in documents:
         name = against(document)
@@ -74,7 +75,7 @@ def _scorers(document: Document) -> Mapping[str, str]:
 
 
 def flip_sentences(document: Document) -> Iterator[str]:
-    """Yield a sentence on the conclusions that the second scorer of a report turns round."""
+    """Yield a sentence for each conclusion that flips with the scorer; one if none does."""
     rows = conclusions([document])
     flipping = [row for row in rows if row.flips]
     if not rows:
@@ -98,7 +99,7 @@ def _word(difference: float) -> str:
 
 
 def table_of(rows: Sequence[Conclusion]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Return the headings and the cells of conclusions side by side, those that flip marked."""
+    """Return the headings and rows of a table of conclusions, those that flip marked."""
     names = list(dict.fromkeys(name for row in rows for name in row.differences))
     cells = [
         (row.sampler, *(_cell(row.differences.get(name)) for name in names),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from corelm_report.document.content import Document, Interval, SamplerEntry, TemperatureFit
-from corelm_report.document.figures import GENERATED, TEACHER_FORCED
+from corelm_report.document.figure import GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import Estimate, estimate
 from corelm_report.document.numbers import listed, number, share
 from corelm_report.document.setting_runs import runs, span

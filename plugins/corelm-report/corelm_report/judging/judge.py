@@ -8,7 +8,6 @@ from pathlib import Path
 from corelm.commands import Output, blocks, exit_codes, messages
 from corelm.errors import UsageError
 from corelm.runs import atomic_files, printable
-from corelm_report.document.content import Document
 from corelm_report.document.numbers import share
 from corelm_report.judging.files import (
     matched,
@@ -27,7 +26,7 @@ from corelm_report.judging.win_rates import (
     win_rates,
 )
 from corelm_report.metrics.intervals import KnownByInterval
-from corelm_report.report import Report
+from corelm_report.report import Report, document_of
 
 PAGES = (".html", ".htm")
 HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
@@ -86,7 +85,7 @@ def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clust
     pairs: list[Pair] = []
     clusters: dict[str, str] = {}
     for model, report in reports:
-        document = Document.from_dict(report.to_dict())
+        document = document_of(report)
         pairs += pairs_of(document, model)
         clusters |= document.header.cluster_of
     return pairs, clusters

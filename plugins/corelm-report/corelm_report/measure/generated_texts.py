@@ -199,7 +199,7 @@ class CountedModel:
         prompt_length: the number of tokens of the prompt, which together count as one token.
 
     Attributes:
-        calls: how often the model ran, whatever the batch.
+        calls: the number of the model's calls, which doesn't depend on the batch.
         tokens_read: the tokens that it read, of all texts together.
 
     Example:

@@ -12,7 +12,7 @@ import numpy as np
 
 from corelm import HumanMetric
 from corelm_report.document.content import Differences, HumanEntry
-from corelm_report.document.figures import HUMAN_HALVES
+from corelm_report.document.figure import HUMAN_HALVES
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord
 from corelm_report.measure.text_set import TextSet

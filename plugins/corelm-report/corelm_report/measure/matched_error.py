@@ -1,8 +1,8 @@
-"""The error of matching, carried on to the difference of two matched samplers.
+"""The error of matching, as a part of the error of differences between matched samplers.
 
-Samplers are matched on a sample of contexts, so on others their entropies differ a little, and a
-part of the difference of their texts is only that. Its size follows from the paired difference of
-the entropies, and from how much surprisal changes with entropy along the temperature curve.
+Samplers are matched on a sample of contexts, so on other contexts their entropies differ a little,
+which accounts for a part of the difference between their texts. The size of that part is the paired
+difference of the entropies times the change of surprisal with entropy along the temperature curve.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ENTROPY = "entropy"
 
 
 def surprisal_per_nat(curve: Curve, entropy: float) -> float | None:
-    """Return how much the expected surprisal rises with a nat of entropy, at an entropy.
+    """Return the slope of expected surprisal against entropy, at an entropy of the curve.
 
     None if the curve does not reach this entropy.
 
@@ -37,7 +37,7 @@ def surprisal_per_nat(curve: Curve, entropy: float) -> float | None:
 def with_match_error(
     entries: list[SamplerEntry], measured: dict[str, Measured], curve: Curve
 ) -> None:
-    """Widen the differences in surprisal of samplers that were matched to one entropy."""
+    """Widen the intervals of surprisal differences between samplers matched to one entropy."""
     named = {entry.sampler: entry for entry in entries}
     for entry in entries:
         against = entry.differences and named.get(entry.differences.against)

@@ -21,7 +21,8 @@ from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
 from corelm.runs import divergences, expressions
-from corelm_report.document.figures import MATCHED, NATS
+from corelm_report.document.figure import NATS
+from corelm_report.document.figures import MATCHED
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 

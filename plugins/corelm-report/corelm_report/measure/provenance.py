@@ -16,7 +16,8 @@ import numpy as np
 from corelm import Decoder, LanguageModel, Sampler, explain
 from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
-from corelm_report.document.figures import FIGURES, MEAN
+from corelm_report.document.figure import MEAN
+from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import (
     Citation,
     ContextsSummary,

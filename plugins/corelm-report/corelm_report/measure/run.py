@@ -11,32 +11,22 @@ from corelm import sampler as read_sampler
 from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, scaling
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
+from corelm_report.measure.comparisons import best_settings, closest
 from corelm_report.measure.contexts import Contexts, human_contexts
-from corelm_report.measure.entries import (
-    Measured,
-    best_settings,
-    closest,
-    from_entry,
-    from_human,
-    fronts,
-    teacher_forced,
-)
-from corelm_report.measure.human import (
-    band,
-    fit_on_human_text,
-    fit_on_other_text,
-    from_manifest,
-    from_texts,
-    surprisal_per_entropy,
-    written,
-)
+from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
+from corelm_report.measure.human import band, from_manifest, from_texts, written
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.matched_error import with_match_error
 from corelm_report.measure.on_contexts import curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import header, name_of, try_it, warnings
+from corelm_report.measure.temperature_fit import (
+    fit_on_human_text,
+    fit_on_other_text,
+    surprisal_per_entropy,
+)
 from corelm_report.measure.text_records import (
     Score,
     TextRecord,
@@ -293,7 +283,7 @@ class ReportRun:
     def _parts(self, entry: OpenEntry) -> Iterator[Part]:
         """Yield parts of an entry's texts to draw together, seed by seed."""
         s = self._plan
-        # A deterministic decoder writes one text per prompt, whatever the seed.
+        # A deterministic decoder writes one text per prompt, the same for every seed.
         seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
         for seed in seeds:
             texts = Texts("", entry.strategy, s.length, n, seed, Endings())

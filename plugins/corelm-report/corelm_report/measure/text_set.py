@@ -18,52 +18,16 @@ from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
+from corelm_report.measure.whole_set import WholeSet
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
 from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
-from corelm_report.metrics.ngrams import sharing
 from corelm_report.metrics.scales import of_difference
 from corelm_report.metrics.sets import of_sets, of_subsets, subsets
 from corelm_report.metrics.sums import Band, Sums, by_position, ratio
 
 SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "perplexity"
-
-
-class WholeSet:
-    """The figures of one seed's texts as a set.
-
-    Args:
-        tokens, written: the texts.
-        values: the figures of each of these texts.
-        offered: the metrics of plugins.
-        human: human texts, for metrics that compare with them.
-        inference: the units of these texts.
-
-    Attributes:
-        values: the figures of `metrics.of_set`, and the metrics of plugins.
-        left_out: the figures that are not means, without each unit in turn, for a jackknife.
-        failures: the metrics that failed, with the reason.
-        noise: the variances of plugin metrics due to their own random numbers.
-        sharing: the number of texts that share one of self-BLEU's longest n-grams.
-    """
-
-    def __init__(
-        self,
-        tokens: Sequence[list[int]],
-        written: Sequence[str],
-        values: Mapping[str, NDArray[np.float64]],
-        offered: Sequence[plugins.Offer],
-        human: plugin_metrics.HumanTexts | None,
-        inference: Inference,
-    ) -> None:
-        self.inference = inference
-        groups = None if inference.of_single_texts else inference.groups
-        of_plugins = plugin_metrics.measure(offered, tokens, written, human, groups)
-        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
-        self.failures, self.noise = of_plugins.failures, of_plugins.noise
-        self.sharing = sharing(tokens)
-        self.left_out = metrics.left_out_of_set(tokens, written, groups) | of_plugins.left_out
 
 
 class TextSet:
@@ -87,7 +51,7 @@ class TextSet:
         source: `GENERATED`, or `HUMAN` for human texts that continue no prompts: there a text that
             occurs twice is one unit.
         clusters: the cluster of each prompt, if prompts have some.
-        anytime: intervals hold at every moment of a report that grows.
+        anytime: intervals are confidence sequences, for a report that grows.
 
     Attributes:
         records: the records of all texts.

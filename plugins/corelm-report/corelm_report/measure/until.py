@@ -1,7 +1,7 @@
 """A report that grows until a condition on its intervals holds, such as `width(surprisal) < 0.1`.
 
 Each stage has twice as many independent units as the one before. All intervals are confidence
-sequences, which hold at every moment, so those of the stage at which it stops are true as well.
+sequences, which stay valid however often one looks, so those of the last stage are valid too.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import numpy as np
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document
-from corelm_report.document.figures import GENERATED, names
+from corelm_report.document.figure import GENERATED
+from corelm_report.document.figures import names
 from corelm_report.document.lookup import Estimate, difference, estimate
 from corelm_report.metrics.inference import MANY
 from corelm_report.plan.plan import Plan
 
 FIRST = 16
-"""The independent units of the first stage: with fewer, an interval says little."""
+"""The number of independent units in the first stage: with fewer, an interval says little."""
 DIFFERENCE = ".difference"
 _FORM = re.compile(r"width\(\s*([\w.]+)\s*\)\s*<\s*(\d*\.?\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Until:
-    """A condition on the widths of intervals, of all samplers of a report.
+    """A condition on the width of one figure's interval, for every sampler of a report.
 
     Attributes:
         text: the condition as the user wrote it.
@@ -85,10 +86,10 @@ class Until:
 
 
 def growing(plan: Plan) -> Iterator[Plan]:
-    """Yield the plans of the stages, the whole one last.
+    """Yield a plan for each stage; the last one is the whole plan.
 
-    With 8 prompts or more, or clusters of them, these are the units, so prompts are added, in
-    random order; with fewer, texts of each prompt are.
+    With 8 or more prompts, or clusters of prompts, the stages add these in random order; with
+    fewer, they add texts of each prompt.
 
     Raises:
         UsageError: the prompts are from human texts.
@@ -115,7 +116,7 @@ def _doubled(most: int) -> Iterator[int]:
 
 
 def _of_places(plan: Plan, chosen: set[str]) -> Plan:
-    """Return the plan with the prompts that are chosen, or whose clusters are."""
+    """Return the plan with only the chosen prompts, or the prompts of the chosen clusters."""
     kept = [i for i, place in enumerate(plan.clusters or plan.prompts) if place in chosen]
     clusters = tuple(plan.clusters[i] for i in kept) if plan.clusters else ()
     return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
@@ -127,7 +128,7 @@ def measured_until(plan: Plan, until: Until, measure: Callable[[Plan], Document]
     Args:
         plan: the whole report.
         until: the condition.
-        measure: returns the document of a plan.
+        measure: measures a plan and returns its document.
     """
     for stage in growing(plan):
         document = measure(stage)

@@ -1,8 +1,8 @@
-"""Confidence sequences: intervals that hold at every moment, however often one looks.
+"""Confidence sequences: intervals that stay valid however often one looks at them.
 
-An interval for a fixed number of units is wrong if one looks after each batch and stops when it
-pleases: sooner or later it excludes the truth. In 95 of 100 studies all intervals of a confidence
-sequence hold the truth at once, so the one at which a study stops does.
+An interval for a fixed number of units is not valid if one looks after each batch and stops when
+the result pleases: sooner or later it excludes the true value. In 95 of 100 studies, all intervals
+of a confidence sequence contain the true value, so the interval at which a study stops does too.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from corelm_report.metrics.student import student
 
 LEVEL = 0.05
 BEST_AT = 100
-"""The number of units at which the intervals of means are the narrowest."""
+"""The number of units for which the intervals of means are tuned to be narrowest."""
 RHO = (-2 * math.log(LEVEL) + math.log(-2 * math.log(LEVEL)) + 1) / BEST_AT
 HALVINGS = 60
-"""The steps of the search for an end, to the last bit of a float64."""
+"""The steps of the bisection for an interval's end, enough for the last bit of a float64."""
 
 
 def reach(units: int, level: float, freedom: float) -> float:
-    """Return the standard errors that an interval of a mean reaches to each side.
+    """Return the half-width of a mean's interval, in standard errors.
 
     Asymptotic, like the interval for a fixed number of units; Student's quantile replaces
     the normal one as it does there.
 
     Args:
         units: the number of independent units so far.
-        level: the chance that all intervals hold the truth.
+        level: the chance that all intervals contain the true value.
         freedom: the degrees of freedom of the standard error.
 
     Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Time-uniform central limit theory
@@ -44,7 +44,7 @@ def reach(units: int, level: float, freedom: float) -> float:
 
 
 def p_value(z: float, units: int, freedom: float) -> float:
-    """Return a p-value that holds at every moment: the level whose interval just excludes 0.
+    """Return a p-value that stays valid at every look: the level whose interval just excludes 0.
 
     Args:
         z: the figure divided by its standard error.
@@ -67,8 +67,8 @@ def _widened(freedom: float) -> float:
 def share_interval(values: Sequence[float]) -> list[float]:
     """Return the interval of the mean of values between 0 and 1, for any number of them.
 
-    Not asymptotic: it holds the mean whatever the distribution of the values is. It is the mixture
-    of Bernoulli likelihoods by a uniform prior, which bounds all variables with these limits.
+    Not asymptotic: it is valid for every distribution of the values. It mixes Bernoulli likelihoods
+    over a uniform prior, which is valid for all variables between 0 and 1.
 
     Args:
         values: one for each independent unit.
@@ -101,7 +101,7 @@ def _times(count: float, p: float) -> float:
 
 
 def _end(inside: float, outside: float, excluded: Callable[[float], bool]) -> float:
-    """Return the last value from `inside` to `outside` that is not excluded."""
+    """Bisect from `inside` to `outside` for the last value that is not excluded."""
     if not excluded(outside):
         return outside
     for _ in range(HALVINGS):

@@ -44,7 +44,7 @@ class Estimate:
         influence: for each sample, by its name: (units,) the effect of each unit on the figure, to
             first order.
         noise: the variance of a further, independent error, whose units are unknown.
-        anytime: True if its intervals must hold at every moment of a study that goes on.
+        anytime: True if its intervals are confidence sequences, for a study that grows.
 
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)

@@ -30,8 +30,8 @@ def _sigmoid(x: float) -> float:
 
 IDENTITY = Scale(float, float, lambda _: 1.0)
 SYMMETRIC = Scale(float, float, lambda _: 1.0, symmetric=True)
-"""For `zipf`, whose error has no more skewness than chance in a few units: a correction for it made
-intervals up to four times as wide, and they held the truth as often without."""
+"""The scale of `zipf`. In a few units the skewness of its error is mere chance: correcting for it
+made intervals up to four times as wide, and no more of them contained the true value."""
 LOGIT = Scale(lambda p: math.log(p / (1 - p)), _sigmoid, lambda p: 1 / (p * (1 - p)))
 """The log odds, for a share: near 0 and 1 a share varies more towards the middle."""
 RECIPROCAL = Scale(lambda x: 1 / x, lambda y: 1 / y if y > 0 else math.inf, lambda x: -1 / (x * x))

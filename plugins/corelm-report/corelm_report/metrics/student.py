@@ -1,4 +1,4 @@
-"""Student's distribution: quantiles and tails to three digits, without SciPy."""
+"""Student's t distribution: quantiles and tail probabilities to three digits, without SciPy."""
 
 from __future__ import annotations
 

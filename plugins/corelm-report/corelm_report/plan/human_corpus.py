@@ -66,7 +66,7 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
 
 
 def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
-    """Return a note if texts are those that the model was trained on, else none.
+    """Return a note if the model was trained on these texts; else nothing.
 
     Args:
         given: texts, the path of texts, or None.
@@ -77,21 +77,21 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
         return ()
     note = "the model was trained on texts of the reference, so it knows them better than others; "
     note += "give held-out texts, such as those that `corelm data held-out` writes"
-    digest = training.get("texts_digest")  # of models since this is noted
+    digest = training.get("texts_digest")  # older models' manifests have none
     return (note,) if digest and digest in _digests(given, training) else ()
 
 
 def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the digests of texts, and of those that training on them would have learned from."""
+    """Yield the digest of the texts, and that of the part of them that a training uses."""
     if not isinstance(given, (str, Path)):
         yield identity.digest_of_texts(tuple(given))
         return
     path = Path(given)
-    # Reading a folder takes a while, so only one of the same name is read whole.
+    # Reading a folder takes a while, so only a folder with the name of the training corpus is read.
     if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
         return
     yield identity.digest_of_texts(corpora.read_texts(path))
-    with suppress(CorelmError):  # too little text to hold any out
+    with suppress(CorelmError):  # too little text for a held-out part
         yield identity.digest_of_texts(corpora.corpus(path, training.get("held_out", 0.05)).train)
 
 
@@ -102,7 +102,7 @@ class Beginnings:
     Attributes:
         prompts: the prompts, each once.
         human: the texts, one for each prompt.
-        notes: a note on texts that were left out; empty without any.
+        notes: a note on texts that were left out; empty if none was.
     """
 
     prompts: tuple[str, ...]
@@ -133,7 +133,7 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
     """
     if human is None:
-        raise UsageError(f"prompts_from_reference needs human texts: {HOW_TO_GIVE}")
+        raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
     kept, reasons = dict[str, str](), Counter[str]()
     for text in human.texts:
         ids = list(model.vocabulary.encode(text))[: model.context_length]

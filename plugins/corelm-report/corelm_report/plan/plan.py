@@ -21,7 +21,7 @@ from corelm.runs import (
     prompting,
     scaling,
 )
-from corelm_report.document.figures import HUMAN
+from corelm_report.document.figure import HUMAN
 from corelm_report.plan import SEED, TEXTS
 from corelm_report.plan.candidates import (
     Candidate,

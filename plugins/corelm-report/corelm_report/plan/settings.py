@@ -29,12 +29,12 @@ class Setting:
     Attributes:
         kind: how its value is read from a command line and from a study.
         help: its help line.
-        default: the value without it.
+        default: the value if it isn't given.
         metavar: the placeholder for its value.
         word: its name on the command line and in studies; by default the name in Python.
         option: its name on the command line alone, for an option that may be given several times.
         short: a short option.
-        is_plain: its value, unread, is the one that the figures depend on.
+        is_plain: the figures depend on the value as it was given, before it is read.
     """
 
     kind: Kind
@@ -48,12 +48,12 @@ class Setting:
 
     @property
     def is_repeated(self) -> bool:
-        """True if the command line may have it several times."""
+        """True if its option may be given several times."""
         return self.kind == "texts"
 
 
 class Settings(TypedDict, total=False):
-    """The settings of a report, with the types that Python takes."""
+    """The settings of a report, with their types in Python."""
 
     reference: Annotated[
         str | Path | Sequence[str] | None,
@@ -175,7 +175,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_settings(function: F) -> F:
-    """Write the settings into the signature of a function that takes them as `**settings`."""
+    """Give a function that takes `**settings` a signature with a keyword for each setting."""
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
     named = [
@@ -192,5 +192,5 @@ def with_settings(function: F) -> F:
 
 
 def _type_of(name: str) -> str:
-    """Return the type of a setting as it is written, without the modules of its names."""
+    """Return the type of a setting as source code, without the modules of its names."""
     return re.sub(r"\b(\w+\.)+", "", str(get_args(TYPES[name])[0]))

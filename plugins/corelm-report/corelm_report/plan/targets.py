@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.runs import expressions, params, plugins, printable
-from corelm_report.document.figures import HUMAN, MATCHED, SHARE
+from corelm_report.document.figure import HUMAN, SHARE
+from corelm_report.document.figures import MATCHED
 
 SHORT = {"surprisal": "expected_surprisal"}
 """Short names of figures, as in the tables."""

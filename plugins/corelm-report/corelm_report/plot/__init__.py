@@ -21,6 +21,7 @@ from corelm_report.render.plots.curves import entropy_by_position, has_positions
 from corelm_report.render.plots.entries import shortened
 from corelm_report.render.plots.files import drawable
 from corelm_report.render.plots.scatter import has_texts, surprisal_against_diversity
+from corelm_report.report import document_of
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()
@@ -98,7 +99,7 @@ def surprisal(generation: Generation, *, ax: Axes | None = None) -> Figure:
 
 
 def _document(report: Report) -> Document:
-    return drawable(Document.from_dict(report.to_dict()))
+    return drawable(document_of(report))
 
 
 def _drawn(draw: Draw, ax: Axes | None) -> Figure:

@@ -9,18 +9,17 @@ from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
 from corelm_report.document.equal_randomness import randomness_sentences
 from corelm_report.document.error_parts import error_sentences
-from corelm_report.document.figures import (
+from corelm_report.document.figure import (
     ENTROPY,
-    FIGURES,
     GENERATED,
     HUMAN,
-    MATCHED,
     NATS,
     SHARE,
     TEACHER_FORCED,
     VARIETY,
     Figure,
 )
+from corelm_report.document.figures import FIGURES, MATCHED
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     Estimate,
@@ -260,7 +259,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
 
 
 def remarks(document: Document) -> list[str]:
-    """Return what a reader should know of the error, of the scorers, and of unequal entropy."""
+    """Return remarks on the sources of error, on scorers that disagree, and on unequal entropy."""
     return [
         *error_sentences(document),
         *flip_sentences(document),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corelm.errors import ReportError
 from corelm_report.document import content
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figures import HUMAN, TABLES, Figure
+from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against, declared_difference
 from corelm_report.document.parts import Json
 from corelm_report.metrics.estimates import discoveries, holm

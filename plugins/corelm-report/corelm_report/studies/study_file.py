@@ -17,7 +17,7 @@ from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
 
 LARGEST = 2**20
-"""Bytes of a study at most."""
+"""The largest study file, in bytes."""
 FORMS = ("json", "html", "csv", "markdown", "latex", "bibtex", "p_values")
 PLOTS = ("pdf", "png", "svg")
 
@@ -54,7 +54,7 @@ class Study:
     plots: tuple[str, ...] = PLOTS[:1]
 
     def settings(self) -> dict[str, Any]:
-        """Return everything but the places on this machine, as JSON can hold it."""
+        """Return all settings except paths of this machine, as JSON values."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         del named["file"], named["folder"], named["report"]
         own = {each.word or name: self.report[name] for name, each in KEYS.items()}
@@ -67,8 +67,8 @@ def read_study(path: Path) -> Study:
     """Read a study.
 
     Raises:
-        UsageError: a file that cannot be read, or a key or a value that no study has; the message
-            has the line.
+        UsageError: a file that cannot be read, or an invalid key or value; the message has the
+            line.
 
     Example:
         >>> import tempfile
@@ -100,21 +100,21 @@ def read_study(path: Path) -> Study:
 
 
 class _Place:
-    """The text of a study, to name the line of a key."""
+    """The text of a study, to find the line of a key."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self._lines = text.splitlines()
 
     def of(self, key: str) -> str:
-        """Return the file, and the line where the key is written, if that is found."""
+        """Return the file and, if it is found, the line of a key."""
         written = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*(=|\]|\.)")
         found = [number for number, line in enumerate(self._lines, 1) if written.match(line)]
         return f"{self.path}, line {found[0]}" if found else str(self.path)
 
 
 Reader = Callable[[Any, _Place], Any]
-"""Returns the value of a key, or raises a `ValueError` with what it should be."""
+"""A function that returns the value of a key, or raises a `ValueError` with the rule."""
 
 
 def _checked(content: Mapping[str, Any], place: _Place, table: str = "") -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _kept(value: Any, place: _Place) -> int | str:
 
 
 def _prompts(value: Any, place: _Place) -> Prompts:
-    """Return the prompts of a list, or those in a file next to the study."""
+    """Return the prompts of a list, or of a file next to the study."""
     if isinstance(value, list):
         return _texts(value, place)
     file = place.path.parent / _text(value, place)
@@ -183,7 +183,7 @@ def _prompts(value: Any, place: _Place) -> Prompts:
 
 def _path(value: Any, place: _Place) -> Path:
     path = place.path.parent / _text(value, place)
-    with suppress(OSError):  # a name that is too long for the system
+    with suppress(OSError):  # the system refuses a name that is too long
         if path.exists():
             return path
     raise ValueError("a file or folder that is there")
@@ -210,7 +210,7 @@ READERS: Mapping[str, Reader] = {
 }  # fmt: skip
 """The reader of each kind of setting; a study has no single seed, and loads its models itself."""
 KEYS: Mapping[str, Setting] = {n: each for n, each in SETTINGS.items() if each.kind in READERS}
-"""The settings of a report that a study may have."""
+"""The settings of a report that a study may set."""
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,

@@ -14,7 +14,7 @@ from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics, short_names
 from corelm_report.document.numbers import listed
 from corelm_report.document.scorers import conclusions, table_of
-from corelm_report.report import Report
+from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (
     PlannedReport,
@@ -38,7 +38,7 @@ def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> in
                     messages.tell(f"note: {text}")
                 with progress.stages("units") as bar:
                     document = each.document(cache, executor, bar)
-                report = Report.of_run(document)
+                report = Report.of_document(document)
                 folder = write_report(study, each.name, report)
                 made.append((each, report))
                 show_report(each.name, report, out)
@@ -90,7 +90,7 @@ def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
 
 
 def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
-    document = Document.from_dict(report.to_dict())
+    document = document_of(report)
     samplers = [(entry.sampler, entry.name) for entry in document.samplers]
     conditions: list[Condition] = [
         condition(text, samplers, plugin_metrics(document)) for text in fail_if
@@ -101,7 +101,7 @@ def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
 def show_report(model: str, report: Report, out: Output) -> None:
     """Write the table of one model."""
     out.show(blocks.line(model, "bold"))
-    document = Document.from_dict(report.to_dict())
+    document = document_of(report)
     out.show(*report_table(document, out.width, out.unicode), blocks.line(""))
 
 
@@ -109,7 +109,7 @@ def show_scorers(reports: Iterable[Report], out: Output) -> None:
     """Write the conclusions under several scorers side by side, for each model that has several."""
     by_model: dict[str, list[Document]] = {}
     for report in reports:
-        document = Document.from_dict(report.to_dict())
+        document = document_of(report)
         by_model.setdefault(document.header.model.name, []).append(document)
     for model, documents in by_model.items():
         rows = conclusions(documents) if len(documents) > 1 else []
@@ -163,7 +163,7 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
     first, second = dict(before.reports()), dict(after.reports())
     equal = first.keys() == second.keys()
     for model in [name for name in first if name in second]:
-        documents = [Document.from_dict(each[model].to_dict()) for each in (first, second)]
+        documents = [document_of(each[model]) for each in (first, second)]
         compared = comparison(*documents)
         equal = equal and same(compared)
         out.show(blocks.line(model, "bold"))

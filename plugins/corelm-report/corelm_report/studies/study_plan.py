@@ -14,7 +14,8 @@ from corelm.commands import Output, blocks, exit_codes, progress
 from corelm.errors import UsageError
 from corelm.runs import named_models, printable, scaling
 from corelm_report.document.content import Difference, Document
-from corelm_report.document.figures import HUMAN, OF_SETS
+from corelm_report.document.figure import HUMAN
+from corelm_report.document.figures import OF_SETS
 from corelm_report.document.lookup import against
 from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
 from corelm_report.metrics.inference import MANY, VarianceParts
@@ -30,7 +31,7 @@ def plan_study(
     with UnitCache() as cache:
         for each in planned(study):
             with progress.stages("units") as bar:
-                document = Document.from_dict(each.document(cache, executor, bar))
+                document = each.document(cache, executor, bar)
             pilots = list(pilots_of(document, figure))
             seeds = len(document.header.seeds)
             out.show(blocks.line(named_models.label(each.model), "bold"))

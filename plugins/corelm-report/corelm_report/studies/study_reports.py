@@ -25,7 +25,7 @@ from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
 from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
-from corelm_report.report import Report
+from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
 
@@ -55,21 +55,20 @@ class PlannedReport:
 
     def document(
         self, cache: UnitCache, executor: scaling.ExecutorChoice, progress: Progress
-    ) -> Json:
+    ) -> Document:
         """Return the document of the report, from the cache if nothing has changed."""
         key = digest(["report", self.settings()])
         stored = cache.get(key)
         if stored is not None:
-            found: Json = json.loads(stored)
-            return found
+            return Document.from_dict(json.loads(stored))
         made = self._measured(cache, executor, progress)
-        if all(entry["error"] is None for entry in made["samplers"]):
-            cache.put(key, json.dumps(made))
+        if all(entry.error is None for entry in made.samplers):
+            cache.put(key, json.dumps(made.to_dict()))
         return made
 
     def _measured(
         self, cache: UnitCache, choice: scaling.ExecutorChoice, progress: Progress
-    ) -> Json:
+    ) -> Document:
         plan, study = self.plan, self.study
         executor = choice.opened(
             plan.models, lambda: plan.jobs(self.model, self.scorer, study.device, study.dtype)
@@ -79,7 +78,7 @@ class PlannedReport:
             # The cache replaces the journal: it keeps each unit at once.
             document = ReportRun(plan, cached, Journal(), progress).document()
         document.header.command = f"corelm study run {study.file.name}"
-        return document.to_dict()
+        return document
 
     def settings(self) -> Json:
         """Return everything that the report depends on."""
@@ -277,7 +276,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     if study.plots:
         from corelm_report.render.plots.files import plots
 
-        for name, picture in plots(Document.from_dict(report.to_dict())).items():
+        for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:
                 atomic_files.write_file(picture, folder / name)
     return folder

@@ -79,7 +79,7 @@ def test_an_interval_that_few_texts_decide_is_wider_and_longer_on_their_side():
 
 
 def test_texts_are_weighted_by_their_number_of_values():
-    # Ten texts of 1 value and ten of 99: the mean is close to that of the long ones.
+    # Ten texts of 1 value and ten of 99: the mean is close to the long ones' mean.
     values = np.linspace(0, 1, 10)
     low, high = mean_interval([*values, *(99 + 99 * values)], [1.0] * 10 + [99.0] * 10)
     assert 1.1 < low < 1.49 < high < 1.9

@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm import CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, chain_stages, human_surprisal, steps
+from corelm.runs import Strategy, chain_stages, human_surprisal, markup, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -26,11 +26,12 @@ Caches = Mapping[tuple[str, bool], RowCache]
 
 
 def samplers(models: Models) -> dict[str, Any]:
-    """Return what there is: samplers, decoders, presets, and where each model comes from."""
+    """Return what is installed: samplers, decoders, presets, and where each model comes from."""
     return {
         "samplers": installed(),
         "decoders": decoders(),
         "presets": presets(),
+        "levels": markup.SURPRISAL_LEVELS,
         "models": {name: served.source or name for name, served in models.items()},
     }
 

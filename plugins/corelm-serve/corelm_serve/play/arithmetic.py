@@ -13,10 +13,10 @@ Row = NDArray[Any]
 
 
 def arithmetic(before: Row, after: Row, count: int) -> dict[str, Any]:
-    """Return the way from a stage's logits to probabilities, in the order before the stage.
+    """Return how a stage's logits become probabilities, with the tokens in their order before it.
 
-    The rows are the likeliest tokens before the stage, and those on both sides of the first token
-    that it removes, where the running sum shows the cut.
+    The rows are the likeliest tokens before the stage, and the tokens around the first one that it
+    removes, where the running sum shows the cut.
 
     Args:
         before: (vocabulary,) logits that the stage got.

@@ -137,7 +137,7 @@ def _first_line(cls: type[Any]) -> str:
 
 
 def _parameters(cls: type[Sampler]) -> list[dict[str, Any]]:
-    """Return the parameters of a sampler; `start` is the value that it is added with."""
+    """Return the parameters of a sampler; `start` is a parameter's value in a newly added stage."""
     try:
         example = cls(**cls.example)
     except CorelmError:  # it has no values by default, such as a grammar

@@ -11,12 +11,13 @@ from typing import Any
 from corelm_serve.errors import ApiError
 
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""Without I, O, 0 and 1, which look alike on a wall."""
+"""The characters of codes: no I, O, 0 or 1, which are hard to tell apart on a projected page."""
 LENGTH = 6
 TRIES, SECONDS = 10, 60
-"""Wrong codes of one address in this time; then it waits. All codes would take years."""
+"""An address may send this many wrong codes in this time, then has to wait: trying all codes would
+take years."""
 ADDRESSES = 1_000
-"""Addresses whose wrong codes are remembered."""
+"""The number of addresses whose wrong codes are remembered."""
 JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Join corelm play</title><link rel="icon" href="data:,">
@@ -29,7 +30,7 @@ autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</butt
 
 
 class Classroom:
-    """What the students and the teacher of one server share.
+    """A class: the state that the students and the teacher of one server share.
 
     Args:
         address: the server's URL for the students.
@@ -71,7 +72,7 @@ class Classroom:
         self._version, self._state = self._version + 1, state
 
     def for_students(self) -> dict[str, Any]:
-        """Return the state that was sent last, and its number, from 1 on."""
+        """Return the state that was sent last, and its number, which counts from 1."""
         return {"version": self._version, "state": self._state}
 
     def for_teacher(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOST, ANYWHERE = "127.0.0.1", "0.0.0.0"
 SAMPLER = "temperature(t=0.7)"
 LESSONS = 5
-"""The lessons of the page, in `steps.js`."""
+"""The number of lessons of the page, which are in `steps.js`."""
 STALL = 10
 """Seconds that a chain may take for one answer."""
 
@@ -110,7 +110,7 @@ def _open_class(port: int) -> Classroom:
 def _first_state(
     prompt: str | None, sampler: str | None, lesson: int | None, seed: int
 ) -> dict[str, Any]:
-    """Return the state that the page begins with, as its links have it.
+    """Return the state that the page begins with, in the form that its links use.
 
     Raises:
         UsageError: the expression cannot be read.

@@ -28,7 +28,7 @@ from corelm_serve.play.rows import RowCache
 SURPRISALS = {"surprisal", "model_surprisal"}
 """The parts of a context that don't follow from the tokens alone."""
 AT_ONCE = 2**21
-"""Logits of the rows that are drawn from at once."""
+"""The largest number of logits that are drawn from at once."""
 
 
 class Place:
@@ -66,7 +66,7 @@ class Place:
         return self._rows.after(self.ids)
 
     def past(self, chain: Sampler) -> ContextBuilder:
-        """Return the context, in which the tokens were drawn with a chain.
+        """Return the context that a chain sees here: the tokens, with their surprisals when drawn.
 
         Raises:
             CorelmError: the chain failed at an earlier place.
@@ -119,11 +119,11 @@ class Place:
         return math.fsum(nats) / len(nats) if nats and all(map(math.isfinite, nats)) else None
 
     def drawn(self, logits: Array) -> int:
-        """Return the token that the seed draws here, as `corelm sample` does."""
+        """Return the token that is drawn here with the seed, as by `corelm sample`."""
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
     def counts(self, logits: Array, draws: int) -> dict[int, int]:
-        """Return how often each token is drawn here by the first samples of a run, by token."""
+        """Return how many of a run's first samples draw each token here."""
         uniforms = RandomStream(self._seed, range(draws)).at(len(self.tokens))
         most = max(1, AT_ONCE // logits.shape[1])
         tokens = [
@@ -139,7 +139,7 @@ class Place:
 
 
 def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
-    """Return the results of stages before the first one that returned no distribution."""
+    """Return the results of the stages before the first whose result is no distribution."""
     return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
 
 
@@ -172,7 +172,7 @@ class Columns:
         return last
 
     def arithmetic(self, at: int, count: int) -> dict[str, Any]:
-        """Return the arithmetic of a column, `arithmetic.arithmetic`."""
+        """Return the arithmetic of a column, as `arithmetic.arithmetic` describes it."""
         return arithmetic(self._rows[max(at - 1, 0)], self._rows[at], count)
 
     def likeliest(self, count: int) -> list[int]:

@@ -21,7 +21,7 @@ MOST_DRAWN = 4_096
 MOST_WRITTEN = 256
 """The most tokens that one request draws."""
 MOST_DRAWS = 1_000
-"""Draws at one place."""
+"""The largest number of draws at one place."""
 MOST_LISTED = 200
 """The most likely tokens that are listed."""
 

@@ -63,7 +63,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Written:
-    """The end of a job.
+    """The result of a job.
 
     Attributes:
         texts: the text of each sample.

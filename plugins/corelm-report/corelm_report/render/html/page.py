@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import math
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,9 @@ import numpy as np
 from corelm import softmax
 from corelm.errors import ReportError
 from corelm.filters import entropy_of_logits
+from corelm.runs import markup
 from corelm_report.document.content import Document, TokenDetails
-from corelm_report.document.figures import HUMAN, TABLES, Figure
+from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
@@ -238,9 +238,6 @@ def _logits(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     return logits
 
 
-LEVELS = (2, 4, 6, 8, 10)
-"""The surprisals in nats at which words get the next deeper colour and thicker line."""
-
 EXPLAINED = 40
 """The number of texts on a page, at most, whose words have their figures.
 
@@ -257,7 +254,7 @@ class Word:
     Attributes:
         space: the white space before it.
         text: the token itself; white space is shown as a sign.
-        level: how surprising it was, from 0 to the number of `LEVELS`.
+        level: how surprising it was, from 0 to the number of `markup.SURPRISAL_LEVELS`.
         about: its figures in two lines.
         likely: the likeliest tokens in its place, one a line, with a tab before the share.
     """
@@ -348,7 +345,7 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
         f"p {share(token['p'])}, q {share(token['q'])}, entropy {number(token['entropy'])}"
     )
     likely = "\n".join(f"{shown_token(word)}\t{share(p)}" for word, p in token["alternatives"])
-    level = bisect_right(LEVELS, surprisal)
+    level = markup.surprisal_level(surprisal)
     return Word(whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely)
 
 
@@ -370,7 +367,7 @@ def surprisal_levels() -> Iterator[tuple[int, str]]:
         >>> list(surprisal_levels())[1]
         (1, '2 to 4')
     """
-    yield 0, f"below {LEVELS[0]}"
-    for level, (low, high) in enumerate(pairwise(LEVELS), 1):
+    yield 0, f"below {markup.SURPRISAL_LEVELS[0]}"
+    for level, (low, high) in enumerate(pairwise(markup.SURPRISAL_LEVELS), 1):
         yield level, f"{low} to {high}"
-    yield len(LEVELS), f"{LEVELS[-1]} or more"
+    yield len(markup.SURPRISAL_LEVELS), f"{markup.SURPRISAL_LEVELS[-1]} or more"

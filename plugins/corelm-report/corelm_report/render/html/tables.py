@@ -16,7 +16,7 @@ from corelm_report.document.content import (
     HumanEntry,
     TeacherForced,
 )
-from corelm_report.document.figures import (
+from corelm_report.document.figure import (
     DIVERGENCE,
     ENTROPY,
     GENERATED,

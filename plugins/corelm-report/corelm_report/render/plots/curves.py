@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
-from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import value
 from corelm_report.render.plots import canvas, labels
 from corelm_report.render.plots.canvas import (

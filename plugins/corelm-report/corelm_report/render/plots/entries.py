@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
-from corelm_report.document.figures import TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, value
 from corelm_report.document.numbers import visible
 

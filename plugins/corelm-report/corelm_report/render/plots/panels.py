@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from corelm_report.document.content import Document, Entry, HumanEntry
-from corelm_report.document.figures import GENERATED, SHARE, TEACHER_FORCED, declared
+from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
+from corelm_report.document.figures import declared
 from corelm_report.document.lookup import value
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL

@@ -13,7 +13,7 @@ DOTS_PER_INCH = 120
 
 
 class Picture(Figure):
-    """A figure that belongs to no window; a notebook asks it for its image."""
+    """A figure without a window, which a notebook displays as an image."""
 
     def _repr_png_(self) -> bytes:
         written = io.BytesIO()

@@ -281,6 +281,8 @@ async function start() {
   const decoders = found.decoders.filter((each) => each.name !== ANCESTRAL);
   Object.assign(offered, { models: models.data.map(({ id }) => id), decoders: decoders.map(({ name }) => name), sources: found.models });
   byId("model").replaceChildren(...offered.models.map((id) => h("option", { value: id }, id)));
+  byId("legend").replaceChildren("surprisal ", ...[`under ${found.levels[0]}`, ...found.levels].flatMap((each, at) =>
+    [h("span", { class: `s${at}` }, at === found.levels.length ? `${each} nats and more` : String(each)), " "]));
   byId("decoders").hidden = !decoders.length;
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));

@@ -30,6 +30,7 @@ export class Side {
     this.draws = 0; // at this place, beside the theory
     this.stage = null; // whose arithmetic is shown
     this.words = new WordsView(this.part("words"), {
+      levels: offered.levels,
       alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
       take: (node, word) => page.take(this, node, word),
       goTo: (node) => { this.text.tree.goTo(node.parent); page.changed(this); },
@@ -156,6 +157,7 @@ export class Side {
 
   async showNotes() {
     const { answer } = this.text;
+    if (!answer) return; // another state was opened
     const found = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
     if (!found || answer !== this.text.answer) return;
     const notes = found.notes ?? [];
@@ -172,6 +174,7 @@ export class Side {
 
   // Forget what is shown: another state was opened.
   reset() {
+    this.askNotes.cancel();
     notice("next", null);
     this.part("expression-error").textContent = "";
     if (document.activeElement === this.part("expression")) document.activeElement.blur();

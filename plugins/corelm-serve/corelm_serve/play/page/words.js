@@ -2,15 +2,12 @@
 
 import { byId, debounced, h, percent, visible } from "./dom.js";
 
-// Nats at which a word is one shade darker; the underline grows with it.
-const SHADES = [1, 2, 4, 6, 8];
-const shade = (nats) => (nats === null ? 5 : SHADES.filter((each) => nats >= each).length);
-
 export class WordsView {
   // `alternatives(node)` asks for the words at a node's place; `take`, `goTo` and `type` change the
   // text.
-  constructor(box, { alternatives, take, goTo, type }) {
+  constructor(box, { levels, alternatives, take, goTo, type }) {
     this.box = box;
+    this.levels = levels; // nats at which a word is one shade darker, and its line thicker
     this.on = { alternatives, take, goTo };
     this.caret = h("input", {
       type: "text", class: "caret", size: "9", placeholder: "type on…", "aria-label": "Type on from here; Enter takes it",
@@ -56,7 +53,7 @@ export class WordsView {
 
   word(node, at, caret, different) {
     const nats = node.surprisal;
-    const classes = ["word", `s${shade(nats)}`, at >= caret ? "later" : "", at === different ? "differs" : ""];
+    const classes = ["word", `s${nats === null ? this.levels.length : this.levels.filter((each) => nats >= each).length}`, at >= caret ? "later" : "", at === different ? "differs" : ""];
     const label = nats === null ? "never drawn by the model itself" : `surprisal ${nats.toFixed(2)} nats`;
     const button = h("button", {
       type: "button", class: classes.filter(Boolean).join(" "), data: { at: String(at) },

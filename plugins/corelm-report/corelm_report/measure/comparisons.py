@@ -1,0 +1,105 @@
+"""Comparisons among entries: the closest to human text, and the best setting of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from corelm_report.document.content import (
+    Best,
+    HumanEntry,
+    Simultaneous,
+)
+from corelm_report.document.figure import GENERATED
+from corelm_report.document.lookup import estimate, value
+from corelm_report.measure.entries import Measured
+from corelm_report.measure.text_set import SURPRISAL, TextSet
+from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
+from corelm_report.metrics.intervals import of_interval
+from corelm_report.metrics.selection import best_of
+
+
+class Closest(NamedTuple):
+    """The rows that may be the closest to human text by surprisal, and their differences.
+
+    Attributes:
+        rows: the rows that contain the closest one in 95 % of all reports.
+        too_few: the rows with too few independent units to decide.
+        differences: the difference of every other row from human text, with simultaneous intervals.
+    """
+
+    rows: list[str]
+    too_few: list[str]
+    differences: list[Simultaneous]
+
+
+def closest(
+    measured: Mapping[str, Measured], human: HumanEntry | None, people: TextSet | None = None
+) -> Closest:
+    """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
+
+    There are none if the error of human text is unknown.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        human: the human entry.
+        people: the human texts, if they were measured.
+    """
+    target = _surprisal_of(human, people)
+    if target is None:
+        return Closest([], [], [])
+    found = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
+    # One unit has no variance, and a few units may by chance have almost none.
+    settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
+    apart = {name: each - target for name, each in settings.items()}
+    ends = simultaneous(list(apart.values()))
+    differences = [
+        Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, ci95=interval)
+        for (name, each), interval in zip(apart.items(), ends, strict=True)
+    ]
+    too_few = [name for name in measured if name not in settings]
+    return Closest(closest_set(settings, target), too_few, differences)
+
+
+def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate | None:
+    """Return the surprisal of human text; None if its error is unknown."""
+    known = human and estimate(human, SURPRISAL, GENERATED)
+    if not known or known.interval is None:
+        return None
+    return people.estimate(SURPRISAL) if people else of_interval(known.value, known.interval)
+
+
+def best_settings(
+    measured: Mapping[str, Measured], names: Mapping[str, str], human: HumanEntry | None
+) -> list[Best]:
+    """Return the setting closest to human text of each sampler that was tried with several.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        names: the registered name of each sampler, by entry.
+        human: the human entry.
+    """
+    target = value(human, "surprisal", GENERATED)
+    settings: dict[str, list[str]] = {}
+    for entry in measured:
+        settings.setdefault(names[entry], []).append(entry)
+    found = []
+    for name, tried in settings.items():
+        if target is None or len(tried) < 2:
+            continue
+        surprisals = [measured[entry].texts.estimate(SURPRISAL) for entry in tried]
+        known = [each for each in surprisals if each is not None]
+        best = best_of(known, target) if len(known) == len(tried) else None
+        if best is not None:
+            found.append(
+                Best(
+                    name=name,
+                    tried=len(tried),
+                    sampler=tried[best.chosen],
+                    figure="surprisal",
+                    target=target,
+                    corrected=best.value,
+                    ci95=best.ends,
+                )
+            )
+    return found
