@@ -1,4 +1,4 @@
-"""A session around another one, with the abilities of that one."""
+"""A session that wraps another one, and has exactly its abilities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def if_wrapped_can(method: M) -> M:
 
 
 class _PassedOn:
-    """A descriptor that hides a method if the wrapped session has none of its name."""
+    """A descriptor that hides a method unless the wrapped session has it too."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method

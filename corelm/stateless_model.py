@@ -115,7 +115,7 @@ class LiftedVocabulary:
         """Return the ids of a text.
 
         Raises:
-            UsageError: the vocabulary has no ids for it, whatever error it raises itself.
+            UsageError: the vocabulary raised an error of any kind, as it has no ids for the text.
         """
         try:
             return list(self._vocabulary.encode(text))

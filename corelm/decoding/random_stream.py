@@ -49,7 +49,7 @@ class RandomStream:
     @staticmethod
     def fresh_seed() -> int:
         """Return a random seed that is short enough to type again."""
-        import secrets  # late: it imports hashing, which a run with a seed does without
+        import secrets  # imported late: it loads hashing, which a run with a seed doesn't need
 
         return secrets.randbelow(2**32)
 

@@ -7,7 +7,7 @@ engine that works (`requirements`), and imports TensorFlow without its messages.
 from corelm.interop import requirements
 from corelm.interop.cached_session import CachedSession
 from corelm.interop.chat_template import ChatTemplate
-from corelm.interop.engine_sampler import EngineSampler
+from corelm.interop.engine_sampler import EngineDraw, EngineSampler
 from corelm.interop.padded_session import PaddedSession
 from corelm.interop.session_trial import check_session, row_faults
 from corelm.interop.tensorflow_log import quiet_tensorflow
@@ -18,6 +18,7 @@ __all__ = [
     "CachedSession",
     "ChatTemplate",
     "DisplayableModel",
+    "EngineDraw",
     "EngineSampler",
     "PaddedSession",
     "check_session",

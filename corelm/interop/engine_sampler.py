@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
@@ -25,6 +26,31 @@ from corelm.stages import apply
 from corelm.validation import check_logits
 
 
+@dataclass(frozen=True, eq=False)
+class EngineDraw:
+    """One token for each row of an engine's batch, with the logits that it was drawn from.
+
+    Attributes:
+        sampler: the sampler.
+        vocabulary: the engine's, if it is known.
+        texts: for each row the ids before the token, the prompt first.
+        prompt_lengths: for each row the length of its prompt.
+        samples: for each row the index of its sample.
+        tokens: (batch,) ids that were drawn.
+        model_logits: (batch, vocabulary) of the model; what is never drawn is minus infinity.
+        logits: (batch, vocabulary) of the sampler.
+    """
+
+    sampler: Sampler
+    vocabulary: Vocabulary | None
+    texts: Sequence[NDArray[np.int64]]
+    prompt_lengths: Sequence[int]
+    samples: Sequence[int]
+    tokens: NDArray[np.int64]
+    model_logits: Array
+    logits: Array
+
+
 class EngineSampler:
     """A sampler in the loop of another engine, which passes logits and tokens at each step.
 
@@ -44,12 +70,13 @@ class EngineSampler:
         vocabulary: the engine's, for samplers that name words or the end of a text, for the start
             token, which is no part of a text, and for the tokens that are never drawn, which the
             sampler does not see.
+        record: is called with the `EngineDraw` of each step; it needs a seed.
 
     Attributes:
         reads: the parts of the context that the sampler reads.
 
     Raises:
-        UsageError: a seed that is not a whole number of at least 0.
+        UsageError: a seed that is not a whole number of at least 0, or `record` without one.
 
     Example:
         >>> engine = EngineSampler("top_k(k=1)")
@@ -63,11 +90,14 @@ class EngineSampler:
         *,
         seed: int | None = None,
         vocabulary: Vocabulary | None = None,
+        record: Callable[[EngineDraw], object] | None = None,
     ) -> None:
+        if record is not None and seed is None:
+            raise UsageError("record= needs seed=: without one the engine draws, unseen by corelm")
         self.sampler: Sampler = read_sampler(sampler)
         stages = self.sampler.active_stages
         self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
-        self._draws, self._vocabulary = seed is not None, vocabulary
+        self._draws, self._vocabulary, self._record = seed is not None, vocabulary, record
         self._never: dict[int, NDArray[np.int64]] = {}
         self._random_stream = RandomStream(RandomStream.fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
@@ -109,9 +139,10 @@ class EngineSampler:
             UsageError: arrays of other shapes, or a word that the vocabulary lacks.
         """
         if not self._draws:
-            result = self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
-            # A sampler that changes nothing returns its input, and an engine may overwrite the
-            # result.
+            _, result = self._step(
+                logits, tokens, samples, prompt_lengths, tracked=bool(self.reads)
+            )
+            # A sampler that changes nothing returns its input; engines write into what they get.
             return result.copy() if np.may_share_memory(result, np.asarray(logits)) else result
         drawn = self.draw(logits, tokens, samples, prompt_lengths)
         only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
@@ -129,8 +160,39 @@ class EngineSampler:
 
         Args and raises: as for a call.
         """
-        result = self._step(logits, tokens, samples, prompt_lengths, tracked=True)
-        return draw(result, self._uniforms())[0]
+        scores, result = self._step(logits, tokens, samples, prompt_lengths, tracked=True)
+        drawn = draw(result, self._uniforms())[0]
+        if self._record is not None:
+            self._record(self._drawn(drawn, scores, result))
+        return drawn
+
+    def drawn(
+        self,
+        logits: ArrayLike,
+        texts: Sequence[ArrayLike],
+        prompt_lengths: Sequence[int],
+        samples: Sequence[int],
+        result: Array,
+        tokens: NDArray[np.int64],
+    ) -> EngineDraw:
+        """Return the draws of a caller that draws from the result of a call itself.
+
+        Args:
+            logits, texts, prompt_lengths, samples: as for the call.
+            result: (batch, vocabulary), what the call returned.
+            tokens: (batch,) ids that were drawn from it.
+        """
+        without_start, lengths = self._without_start(texts, prompt_lengths)
+        return EngineDraw(
+            sampler=self.sampler,
+            vocabulary=self._vocabulary,
+            texts=without_start,
+            prompt_lengths=list(prompt_lengths if lengths is None else lengths),
+            samples=samples,
+            tokens=tokens,
+            model_logits=self._without_never_drawn(_floats(logits)),
+            logits=result,
+        )
 
     def reset(self) -> None:
         """Forget the texts: each row of the next call starts one, with its tokens as the prompt."""
@@ -179,8 +241,8 @@ class EngineSampler:
         samples: Sequence[int] | NDArray[np.int64] | None,
         prompt_lengths: Sequence[int] | NDArray[np.int64] | None,
         tracked: bool,
-    ) -> Array:
-        """Return the sampler's logits.
+    ) -> tuple[Array, Array]:
+        """Return the model's logits, without tokens that are never drawn, and the sampler's.
 
         Args:
             tracked: match the rows with the last step, for the context or the random numbers.
@@ -200,7 +262,20 @@ class EngineSampler:
             kept = scores.copy()  # the engine may overwrite its memory before the next step
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(kept, kept if shared else result)
-        return result
+        return scores, result
+
+    def _drawn(self, tokens: NDArray[np.int64], model_logits: Array, logits: Array) -> EngineDraw:
+        rows = self._engine_rows.rows
+        return EngineDraw(
+            sampler=self.sampler,
+            vocabulary=self._vocabulary,
+            texts=[row.tokens for row in rows],
+            prompt_lengths=[row.prompt_length for row in rows],
+            samples=[row.sample for row in rows],
+            tokens=tokens,
+            model_logits=model_logits,
+            logits=logits,
+        )
 
     def _without_never_drawn(self, scores: Array) -> Array:
         """Return the logits, validated, with tokens that are never drawn at minus infinity."""
@@ -236,13 +311,16 @@ class EngineSampler:
         if not self.reads:  # rows of any lengths together
             return apply(self.sampler, scores, _empty_context(len(scores)))
         rows = self._engine_rows.rows
-        if len({(len(row.tokens), row.prompt_length) for row in rows}) == 1:
+        # A context is rectangular, so rows of one length are sampled together.
+        lengths: dict[tuple[int, int], list[int]] = {}
+        for i, row in enumerate(rows):
+            lengths.setdefault((len(row.tokens), row.prompt_length), []).append(i)
+        if len(lengths) == 1:
             return apply(self.sampler, scores, context_of(rows, self._vocabulary))
         result = np.empty_like(scores)
-        # A context is rectangular, so rows of different lengths are sampled one by one.
-        for i, row in enumerate(rows):
-            context = context_of([row], self._vocabulary)
-            result[i] = apply(self.sampler, scores[i : i + 1], context)[0]
+        for together in lengths.values():
+            context = context_of([rows[i] for i in together], self._vocabulary)
+            result[together] = apply(self.sampler, scores[together], context)
         return result
 
     def _uniforms(self) -> NDArray[np.float64]:

@@ -41,13 +41,13 @@ class EntryPoint(NamedTuple):
 
 
 FOLDERS = ".folders"
-"""The end of the name of a group whose entry points are packages of entry points."""
+"""The suffix of groups whose entry points are packages; each module in them is an entry point."""
 
 
 def entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, and the modules of the packages in its folders.
 
-    The first distribution of a name on the path counts.
+    Of several distributions with one name, the first on the path counts.
     """
     groups = group, group + FOLDERS
     points = _by_files(groups) if _is_plain_path() else _by_importlib(groups)
@@ -55,7 +55,7 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 
 def _modules(point: EntryPoint, group: str) -> list[EntryPoint]:
-    """Return the modules of a package as entry points of a group; a point of the group by itself.
+    """Return the modules of a package as entry points of a group; other points as they are.
 
     Nothing is imported, not even the package.
     """

@@ -1,4 +1,4 @@
-"""Units of work, and the place where they are done."""
+"""Units of work, and the executors that do them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from corelm.language_model import LanguageModel
 
 
 class Unit(Protocol):
-    """A unit of work: a small value that can be pickled, and whose result depends on it alone."""
+    """A unit of work: a small value that can be pickled, and that alone determines the result."""
 
     @property
     def name(self) -> str:
-        """The name of the unit, which no other unit of a run has."""
+        """The name of the unit, unique in a run."""
 
     def __call__(self, model: LanguageModel) -> Any:
         """Do the work; return a value that JSON can hold."""
 
 
 class Executor(Protocol):
-    """A place where units of work are done."""
+    """Does units of work, in this process or in others."""
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield each unit with its result as JSON when it is finished, in any order.

@@ -71,6 +71,13 @@ def asking(sampler, seed=None, **fields):
     return SamplingParams(extra_args=extra, **fields)
 
 
+def recording(name, seed=None, sampler="greedy"):
+    """Return a request that asks for a record of its tokens."""
+    request = asking(sampler, seed)
+    request.extra_args["corelm_record"] = name
+    return request
+
+
 def logits_of(text):
     """Return the toy model's logits as an engine has them: padding and [UNK] are the likeliest."""
     logits = MODEL.start(np.asarray([text])).next_logits()[0].astype(np.float32)
@@ -434,6 +441,35 @@ class TestV1:
     def test_it_may_change_the_most_likely_token(self, engine):
         assert engine.is_argmax_invariant() is False
 
+    def test_the_tokens_of_a_request_are_recorded(self, processor, tmp_path):
+        """Of the request that asks for it, in a batch with another."""
+        replay = pytest.importorskip("corelm_replay")
+        settings, file = config(), tmp_path / "tokens.jsonl"
+        settings.additional_config = {"corelm_records": str(file)}
+        engine = processor.CorelmLogitsProcessor(settings, torch.device("cpu"), False)
+        chain, texts = "top_k(k=4) | mirostat(tau=2.0)", [[5], [7, 4]]
+        requests = [recording("mine", 3, chain), asking("top_k(k=2)", 1)]
+        added = [(i, requests[i], [*texts[i]], []) for i in range(2)]
+        outputs = [entry[3] for entry in added]
+        for step in range(6):
+            engine.update_state(BatchUpdate(2, added=added if step == 0 else []))
+            rows = [logits_of(text) for text in texts]
+            drawn = engine.apply(torch.from_numpy(np.stack(rows))).argmax(dim=-1).tolist()
+            for text, output, token in zip(texts, outputs, drawn, strict=True):
+                text.append(token)
+                output.append(token)
+        found = replay.TokenLog.read(file).rollouts()
+        own = replay.record(MODEL, [[5]], sampler=chain, length=6, seed=3)
+        assert found.ids(0) == own.ids(0) == ([5], outputs[0])
+        for name in ("logprobs", "model_logprobs", "kept_mass", "kept_size", "entropy"):
+            np.testing.assert_allclose(getattr(found, name), getattr(own, name), atol=1e-5)
+
+    def test_a_record_without_a_file_is_logged(self, processor, caplog):
+        engine = processor.CorelmLogitsProcessor(CONFIG, torch.device("cpu"), False)
+        engine.update_state(BatchUpdate(1, added=[(0, recording("mine", 3), [5], [])]))
+        engine.apply(torch.from_numpy(logits_of([5])[None]))
+        assert "corelm records no tokens of the request 'mine': name a file" in caplog.text
+
     def test_an_engine_without_a_tokenizer_knows_no_start_token(self, processor):
         settings = config(skip_tokenizer_init=True, tokenizer_object=None)
         engine = processor.CorelmLogitsProcessor(settings, torch.device("cpu"), False)
@@ -455,6 +491,9 @@ class TestV1:
             SamplingParams(extra_args={"corelm": "greedy", "corelm_sed": 3}),
             "there is no argument 'corelm_sed'",
         ),
+        (recording("a"), "'corelm_record' needs 'corelm_seed'"),
+        (recording("", 1), "'corelm_record' must be a name of 1 to 200 characters, not ''"),
+        (recording(["a"], 1), "'corelm_record' must be a name of 1 to 200 characters"),
         (asking("min_p", temperature=0.7), "temperature=0.7 would change"),
         (asking("min_p", top_k=50), "top_k=50 would change"),
         (asking("min_p", 3, repetition_penalty=1.2), "put repetition_penalty(penalty=1.2) into"),

@@ -1,11 +1,13 @@
 """The real vLLM writes the texts of `corelm.generate`, with every sampler and its own settings."""
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from corelm_replay import Receipt, TokenLog, record, verify
 
 import corelm
 from corelm.cli.output.describe import example
@@ -54,8 +56,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def llm(folder):
-    with engine(folder) as llm:
+def records(tmp_path_factory):
+    return tmp_path_factory.mktemp("records") / "tokens.jsonl"
+
+
+@pytest.fixture(scope="module")
+def llm(folder, records):
+    with engine(folder, additional_config={"corelm_records": str(records)}) as llm:
         yield llm
 
 
@@ -241,3 +248,25 @@ def test_requests_of_vllm_and_of_corelm_share_a_batch(llm):
     requests = [greedy, params("greedy"), params("greedy", 3), greedy]
     found = tokens(llm.generate(["This movie"] * 4, requests, use_tqdm=False))
     assert found == [expected("greedy", "This movie", 0)] * 4
+
+
+def test_a_recorded_request_has_the_figures_of_generate(llm, records):
+    """Requests with and without a record in one batch; each draw is verified, in corelm."""
+    chains = {
+        "a": "repetition_penalty(penalty=1.2) | top_p(p=0.9) | temperature(t=0.8)",
+        "b": "min_p(p=0.05) | mirostat(tau=3.0)",
+    }
+    asked = [params(chain, 7, n=2, record=name) for name, chain in chains.items()]
+    outputs = llm.generate(["This movie"] * 3, [*asked, params("stochastic", 1)], use_tqdm=False)
+    log = TokenLog.read(records)
+    for (name, chain), output in zip(chains.items(), outputs, strict=False):
+        found = log.rollouts(name)
+        assert found.chain == str(corelm.sampler(chain))
+        texts = [found.ids(row)[1] for row in range(2)]
+        assert texts == [list(text.token_ids) for text in output.outputs]
+        own = record(MODEL, ["This movie"], sampler=chain, length=24, n=2, seed=7)
+        np.testing.assert_allclose(found.model_logprobs, own.model_logprobs, atol=1e-3)
+        for row in range(2):
+            receipt = Receipt.of(found, row, model="gpt2", model_sha256="", seed=7, sample=row)
+            assert verify(receipt, MODEL) == []
+    assert {json.loads(line)["name"] for line in records.read_text().splitlines()} == {*chains}

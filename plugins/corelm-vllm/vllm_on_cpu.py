@@ -55,11 +55,12 @@ def engine(folder, **settings):
         cleanup_dist_env_and_memory()
 
 
-def params(sampler, seed=None, **fields):
-    """Return the `SamplingParams` of a request; without `sampler`, vLLM samples."""
+def params(sampler, seed=None, record=None, **fields):
+    """Return the `SamplingParams` of a request."""
     from vllm import SamplingParams
 
-    extra = {"corelm": sampler} | ({} if seed is None else {"corelm_seed": seed})
+    options = {"corelm_seed": seed, "corelm_record": record}
+    extra = {"corelm": sampler} | {k: v for k, v in options.items() if v is not None}
     return SamplingParams(extra_args=extra, **{"max_tokens": 24} | fields)
 
 

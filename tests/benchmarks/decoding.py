@@ -34,6 +34,9 @@ KERAS_HUB = ("keras_hub", "keras-hub")
 TENSORFLOW = ("tensorflow", "tensorflow")
 LLAMA = (("llama_cpp", "llama-cpp-python"), ("gguf", "gguf"))
 TRANSFORMERS = (("transformers", "transformers"), ("torch", "torch"))
+CTRANSLATE2 = (("ctranslate2", "ctranslate2"), *TRANSFORMERS)  # which it is converted from
+HALF, EIGHT_BITS = 1e-2, 0.5
+"""How far logits may be from corelm's, with numbers of 16 bits and weights of 8."""
 
 
 def with_chapter(preset: str) -> list[PeerSpec]:
@@ -45,9 +48,12 @@ def with_chapter(preset: str) -> list[PeerSpec]:
 PEERS = {
     "GPT-2 shape": [
         PeerSpec(OURS, "ours", ("gpt2",)),
-        PeerSpec("corelm, f16", "ours", ("gpt2-f16",), tolerance=1e-2),
+        PeerSpec("corelm, f16", "ours", ("gpt2-f16",), tolerance=HALF),
+        PeerSpec("CTranslate2, float32", "ctranslate2", ("float32",), CTRANSLATE2),
+        PeerSpec("CTranslate2, int8", "ctranslate2", ("int8",), CTRANSLATE2, tolerance=EIGHT_BITS),
         PeerSpec("llama.cpp, f32", "llama_cpp", ("f32",), LLAMA),
-        PeerSpec("llama.cpp, f16", "llama_cpp", ("f16",), LLAMA, tolerance=1e-2),
+        PeerSpec("llama.cpp, f16", "llama_cpp", ("f16",), LLAMA, tolerance=HALF),
+        PeerSpec("llama.cpp, Q8_0", "llama_cpp", ("q8_0",), LLAMA, tolerance=EIGHT_BITS),
         PeerSpec("KerasHub on TensorFlow", "keras_hub", ("tensorflow",), (KERAS_HUB, TENSORFLOW)),
         PeerSpec("KerasHub on JAX", "keras_hub", ("jax",), (KERAS_HUB, ("jax", "jax"))),
         PeerSpec("transformers", "transformers", (), TRANSFORMERS),

@@ -283,3 +283,59 @@ def test_texts_begun_in_the_middle_have_no_surprisals_before():
     fresh = EngineSampler("mirostat(tau=1.0, eta=0.5)")
     alone = fresh(np.stack([prepared([*late, 7])]), [[*late, 7]], prompt_lengths=[3])
     np.testing.assert_array_equal(both[1], alone[0])
+
+
+def test_a_record_has_the_draws_of_each_step():
+    """Of the rows of a step, with what is never drawn at minus infinity, as the sampler sees it."""
+    model, draws = ToyModel(end=False), []
+    engine = EngineSampler("top_k(k=3)", seed=4, vocabulary=model.vocabulary, record=draws.append)
+    texts = [model.vocabulary.encode(prompt) for prompt in ("the cat", "dog")]
+    for _ in range(3):
+        logits = np.concatenate([model.start([text]).next_logits() for text in texts])
+        for text, token in zip(texts, engine.draw(logits, texts), strict=True):
+            text.append(int(token))
+    last = draws[-1]
+    assert [each.tolist() for each in last.texts] == [text[:-1] for text in texts]
+    assert last.tokens.tolist() == [text[-1] for text in texts]
+    assert (list(last.prompt_lengths), list(last.samples)) == ([2, 1], [0, 1])
+    assert ((last.logits > -np.inf).sum(axis=-1) == 3).all()
+    assert (last.model_logits[:, model.vocabulary.padding] == -np.inf).all()
+    assert str(last.sampler) == "top_k(k=3)"
+
+
+def test_rows_of_one_length_are_sampled_together():
+    """Of 6 rows, whose lengths alternate: two calls, and each row has its own result."""
+    batches = []
+
+    class Counted(corelm.Sampler):
+        reads = frozenset({"tokens"})
+
+        def __call__(self, logits, context):
+            batches.append(context.batch)
+            added = context.tokens[:, -1:] + context.tokens.shape[1]
+            return logits + added.astype(logits.dtype)
+
+    logits = np.random.default_rng(1).normal(size=(6, 9)).astype(np.float32)
+    texts = [[i] * (1 + i % 2) for i in range(6)]
+    found = EngineSampler(Counted())(logits, texts)
+    assert batches == [3, 3]
+    for i, text in enumerate(texts):
+        np.testing.assert_array_equal(found[i], logits[i] + np.float32(i + len(text)))
+
+
+def test_a_callers_own_draws_are_recorded_without_the_start_token():
+    vocabulary = copy.copy(ToyModel(end=False).vocabulary)
+    vars(vocabulary)["start"] = 4
+    engine = EngineSampler("top_k(k=3)", vocabulary=vocabulary)
+    logits = np.zeros((2, len(vocabulary)), np.float32)
+    texts = [[4, 6, 7], [5, 6]]
+    result = engine(logits, texts, prompt_lengths=[2, 1])
+    draw = engine.drawn(logits, texts, [2, 1], [0, 3], result, np.array([6, 7]))
+    assert [text.tolist() for text in draw.texts] == [[6, 7], [5, 6]]
+    assert (draw.prompt_lengths, draw.samples, draw.tokens.tolist()) == ([1, 1], [0, 3], [6, 7])
+    assert (draw.model_logits[:, vocabulary.padding] == -np.inf).all()
+
+
+def test_a_record_needs_a_seed():
+    with pytest.raises(UsageError, match="record= needs seed="):
+        EngineSampler("top_k(k=3)", record=print)

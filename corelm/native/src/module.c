@@ -3,6 +3,9 @@
 #include "pool.h"
 
 #include <stdatomic.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static _Atomic(const struct kernels *) active = &kernels_of_8;
 
@@ -12,11 +15,28 @@ const struct kernels *active_kernels(void)
     return atomic_load_explicit(&active, memory_order_relaxed);
 }
 
+#if defined(__x86_64__)
+/* Return the floats of the widest vectors that processor and operating system have: 16, 8 or 0.
+ * Not by `__builtin_cpu_supports`: built by zig, it says no to everything. */
+static int vector_width(void)
+{
+    unsigned a, b, c, d, saved, unused;
+    const unsigned two = bit_FMA | bit_OSXSAVE, ymm = 0x6, zmm = 0xe6;
+    const unsigned five = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & two) != two)
+        return 0;
+    __asm__("xgetbv" : "=a"(saved), "=d"(unused) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2) || (saved & ymm) != ymm)
+        return 0;
+    return (b & five) == five && (saved & zmm) == zmm ? 16 : 8;
+}
+#endif
+
 static const struct kernels *widest(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (vector_width() == 16)
         return &kernels_of_16;
 #endif
     return &kernels_of_8;
@@ -67,7 +87,7 @@ static PyMethodDef methods[] = {
 static int initialise(PyObject *module)
 {
 #if defined(__x86_64__) /* every processor with AVX2 has F16C */
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+    if (vector_width() == 0) {
         PyErr_SetString(PyExc_ImportError, "the processor has no AVX2 and FMA");
         return -1;
     }

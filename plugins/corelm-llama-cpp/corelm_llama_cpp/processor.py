@@ -59,7 +59,7 @@ class LogitsProcessor:
         return False
 
 
-def as_logits_processor(sampler, *, seed=None, vocabulary=None):
+def as_logits_processor(sampler, *, seed=None, vocabulary=None, record=None):
     """Return a logits processor for `logits_processor=` of llama-cpp-python.
 
     With a seed it draws, and llama.cpp can only choose the token drawn: the text is the one of
@@ -70,13 +70,15 @@ def as_logits_processor(sampler, *, seed=None, vocabulary=None):
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to llama.cpp.
         vocabulary: a `LlamaCppVocabulary`, for samplers that name words or the end of a text.
+        record: is called with the `corelm.interop.EngineDraw` of each step, such as the `TokenLog`
+            of corelm-replay; it needs a seed.
 
     Raises:
-        UsageError: an expression that cannot be read, or a seed below 0.
+        UsageError: an expression that cannot be read, a seed below 0, or `record` without a seed.
 
     Example:
         >>> processor = as_logits_processor("top_k(k=1)")
         >>> processor(np.array([0, 2]), np.array([1, 3, 2], np.float32)).tolist()
         [-inf, 3.0, -inf]
     """
-    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary))
+    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary, record=record))

@@ -4,8 +4,10 @@ from corelm_replay.audit import Audit, audit
 from corelm_replay.entropy import EntropyLog
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.logprobs import chain_logprobs
-from corelm_replay.receipts import Receipt, receipts, verify
+from corelm_replay.receipts import Receipt, receipts
 from corelm_replay.recording import Rollouts, record, record_logits
+from corelm_replay.token_log import TokenLog
+from corelm_replay.verification import verify
 
 __all__ = [
     "Audit",
@@ -13,6 +15,7 @@ __all__ = [
     "KeptSets",
     "Receipt",
     "Rollouts",
+    "TokenLog",
     "audit",
     "chain_logprobs",
     "receipts",

@@ -12,8 +12,9 @@ from corelm.errors import UsageError
 from corelm_replay.audit import audit, picture
 from corelm_replay.entropy import EntropyLog
 from corelm_replay.ratios import CHAINS, own_audit, trainer_logits
-from corelm_replay.receipts import TOLERANCE, Receipt, receipts, verify
+from corelm_replay.receipts import Receipt, receipts
 from corelm_replay.recording import Rollouts, record
+from corelm_replay.verification import TOLERANCE, verify
 
 CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*>\s*(?P<limit>[0-9.eE+-]+)")
 

@@ -94,17 +94,20 @@ class Rollouts:
             columns = {name: [row[name] for row in rows] for name in FIGURES}
             kept = KeptSets.of([row["sampling_mask"] for row in rows])
             texts = [(row["prompt"], row["tokens"]) for row in rows]
-            return cls._padded(whole["chain"], texts, columns, kept, seed=whole["seed"])
+            return cls.of(whole["chain"], texts, columns, kept, seed=whole["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"not rollouts of corelm replay: {error!r}") from None
 
     @classmethod
-    def _padded(cls, chain, texts, columns, kept, **more):
-        """Pad lists into rollouts: prompts on the left, drawn texts on the right.
+    def of(cls, chain, texts, columns, kept, **more):
+        """Return rollouts of lists: prompts move to the right of their columns, texts to the left.
 
         Args:
+            chain: the sampler, as an expression.
             texts: pairs of prompt and drawn ids.
-            columns: for each figure the lists of the texts.
+            columns: for each figure of `FIGURES` a list of numbers for each text.
+            kept: the `KeptSets` of the texts.
+            more: other fields.
         """
         first = max((len(prompt) for prompt, _ in texts), default=0)
         time = max((len(drawn) for _, drawn in texts), default=0)
@@ -157,7 +160,7 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
     columns = {name: [[entry[1 + i] for entry in one] for one in rows]
                for i, name in enumerate(FIGURES)}  # fmt: skip
     kept = KeptSets.of([[entry[-1] for entry in one] for one in rows])
-    rollouts = Rollouts._padded(str(sampler), texts, columns, kept, seed=seed)
+    rollouts = Rollouts.of(str(sampler), texts, columns, kept, seed=seed)
     decode = model.vocabulary.decode
     return replace(rollouts, texts=[decode(drawn) for _, drawn in texts])
 
@@ -194,7 +197,7 @@ def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary
         for row, (prompt, length) in enumerate(zip(layout.prompts, layout.lengths, strict=True))
     ]
     kept = KeptSets.of([[entry[-1] for entry in one] for one in ordered])
-    return Rollouts._padded(str(work.chain), texts, columns, kept)
+    return Rollouts.of(str(work.chain), texts, columns, kept)
 
 
 def figures_of(model_logits, logits, tokens):

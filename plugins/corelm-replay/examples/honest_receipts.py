@@ -1,13 +1,17 @@
 """Count the honest receipts that verification rejects, and the planted changes that it finds.
 
-    python honest_receipts.py --texts 1000 [--scorer transformers:tiny-gpt2 ...]
+    corelm models export gpt2 --to transformers tiny-gpt2
+    corelm models export gpt2 --to gguf gpt2.gguf
+    python honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
 
-The model draws the texts under eight chains; each scorer, the model itself first, verifies them.
-In every tenth text one token, one log-probability or the seed is changed, too.
+Each engine draws texts under eight chains, and the model in NumPy verifies them; it also draws
+texts that the engine verifies. In every tenth text one token, one log-probability or the seed is
+changed, too.
 """
 
 import argparse
 import dataclasses
+from collections import Counter
 
 import numpy as np
 from corelm_replay import receipts, verify
@@ -24,6 +28,8 @@ CHAINS = (
     "typical(p=0.9)",
     "mirostat(tau=5)",
 )
+BATCH = 50
+"""Texts that are drawn together."""
 
 
 def planted(receipt, rng):
@@ -41,34 +47,42 @@ def planted(receipt, rng):
     return dataclasses.replace(receipt, seed=receipt.seed + 1)
 
 
+def count(writer, verifier, texts, length):
+    """Return the counts of texts, tokens, rejections, changes and changes found."""
+    counts, rng = Counter(), np.random.default_rng(1)
+    for seed in range(texts // (BATCH * len(CHAINS))):
+        for chain in CHAINS:
+            drawn = receipts(writer, "This movie", sampler=chain, length=length, n=BATCH, seed=seed)
+            for i, (_, receipt) in enumerate(drawn):
+                findings = verify(receipt, verifier)
+                counts += Counter(texts=1, tokens=len(receipt.tokens), rejected=bool(findings))
+                if findings:
+                    print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
+                if i % 10 == 0:
+                    found = bool(verify(planted(receipt, rng), verifier))
+                    counts += Counter(changes=1, found=found)
+    return counts
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="gpt2")
-    parser.add_argument("--scorer", nargs="*", default=[])
-    parser.add_argument("--texts", type=int, default=1000)
-    parser.add_argument("--length", type=int, default=30)
-    parser.add_argument("--tolerance", type=float, default=1e-3)
+    parser.add_argument("--engine", action="append", default=[], help="the same model elsewhere")
+    parser.add_argument("--texts", type=int, default=20_000, help="drawn by each engine")
+    parser.add_argument("--verified", type=int, default=2_000, help="verified by each engine")
+    parser.add_argument("--length", type=int, default=8)
     options = parser.parse_args()
-    model, rng = corelm.load(options.model), np.random.default_rng(1)
-    scorers = {options.model: model} | {name: corelm.load(name) for name in options.scorer}
-    each = options.texts // len(CHAINS)
-    for name, scorer in scorers.items():
-        rejected = tokens = found = changes = 0
-        for index, chain in enumerate(CHAINS):
-            drawn = receipts(model, "This movie", sampler=chain, length=options.length, n=each,
-                             seed=index)  # fmt: skip
-            for i, (_, receipt) in enumerate(drawn):
-                findings = verify(receipt, scorer, tolerance=options.tolerance)
-                rejected, tokens = rejected + bool(findings), tokens + len(receipt.tokens)
-                if findings:
-                    print(chain, findings[0])
-                if i % 10 == 0:
-                    changes += 1
-                    changed = planted(receipt, rng)
-                    found += bool(verify(changed, scorer, tolerance=options.tolerance))
-        texts = each * len(CHAINS)
-        print(f"{name}: {rejected} of {texts} honest texts, {tokens} tokens, rejected; "
-              f"{found} of {changes} planted changes found", flush=True)  # fmt: skip
+    model = corelm.load(options.model)
+    for name in options.engine or [options.model]:
+        engine = corelm.load(name)
+        for verb, texts, pair in (
+            ("draws", options.texts, (engine, model)),
+            ("verifies", options.verified, (model, engine)),
+        ):
+            n = count(*pair, texts, options.length)
+            rejected = f"{n['rejected']} of {n['texts']} texts, {n['tokens']} tokens, rejected"
+            changes = f"{n['found']} of {n['changes']} changes found"
+            print(f"{name} {verb}: {rejected}; {changes}", flush=True)
 
 
 if __name__ == "__main__":

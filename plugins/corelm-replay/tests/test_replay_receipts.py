@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from corelm_replay import EntropyLog, Receipt, Rollouts, receipts, record, record_logits, verify
+from corelm_replay.verification import SINGLE, TOLERANCE, logit_distance
 from replay_cases import drawn_batch
 
 from corelm.errors import UsageError
@@ -32,20 +33,53 @@ def test_an_honest_receipt_is_accepted(chain):
         assert verify(Receipt.from_json(receipt.to_json()), ToyModel()) == []
 
 
-@pytest.mark.parametrize("chain", CHAINS)
-def test_it_is_accepted_by_an_engine_that_rounds(chain):
-    for receipt in drawn(chain, n=8):
-        assert verify(receipt, Rounds()) == []
+def rounding(nats):
+    """Return the toy model in an engine whose logits differ by a deviation of `nats`."""
+    size = len(ToyModel().vocabulary)
+    own = ToyModel().start(np.arange(size)[:, None]).next_logits()
+    return ToyModel(logits=own + nats * np.random.default_rng(1).standard_normal(own.shape))
 
 
-class Rounds(ToyModel):
-    """The toy model in an engine whose logits differ by up to 1e-4."""
+SINGLE_PRECISION, COARSE = 1e-6, 5e-4
+"""The distances of engines: most of them, and llama.cpp, which has GELU in half precision."""
 
-    def next_token_distribution(self, tokens):
-        p = np.asarray(super().next_token_distribution(tokens))
-        noise = np.random.default_rng(len(tokens[0])).uniform(-1e-4, 1e-4, p.shape)
-        changed = p * np.exp(noise)
-        return changed / changed.sum(axis=-1, keepdims=True)
+
+@pytest.mark.parametrize("nats", [SINGLE_PRECISION, COARSE])
+@pytest.mark.parametrize("chain", [*CHAINS, "typical(p=0.7)", "top_k(k=9) | top_p(p=0.95)"])
+def test_it_is_accepted_by_an_engine_that_rounds(chain, nats):
+    for receipt in drawn(chain, n=12, seed=3):
+        assert verify(receipt, rounding(nats)) == []
+
+
+def test_the_distance_of_two_engines_is_read_from_a_receipt():
+    receipt = drawn("top_p(p=0.9) | temperature(t=0.7)", n=8)[-1]
+    distances = [logit_distance(receipt, rounding(nats)) for nats in (0, 1e-4, COARSE)]
+    assert distances[0] == SINGLE
+    assert 0.5e-4 < distances[1] < 4e-4
+    assert 2.5e-4 < distances[2] < 2e-3
+
+
+def forged(receipt, change):
+    """Return a receipt with one change, at a place that differs from text to text."""
+    place = receipt.sample % len(receipt.tokens)
+    if change == "token":
+        return changed_token(receipt, place, (receipt.tokens[place] + 6) % 13)
+    if change == "seed":
+        return dataclasses.replace(receipt, seed=receipt.seed + 1)
+    return changed_figure(receipt, place, change, 0.1)
+
+
+@pytest.mark.parametrize("change", ["token", "logprobs", "kept_mass", "seed"])
+def test_a_change_is_found_by_an_engine_that_rounds(change):
+    for receipt in drawn("top_k(k=9) | temperature(t=0.8)", n=24, seed=5):
+        assert verify(forged(receipt, change), rounding(COARSE)), receipt.sample
+
+
+def test_a_distance_above_the_tolerance_is_no_rounding():
+    [receipt] = drawn("temperature(t=0.7)")
+    other = dataclasses.replace(receipt, chain="temperature(t=0.75)")
+    assert logit_distance(other, ToyModel()) > TOLERANCE
+    assert verify(other, ToyModel())
 
 
 def test_a_set_from_which_nothing_was_removed_has_no_size():
@@ -70,6 +104,12 @@ def test_every_other_token_is_found_at_its_place():
                 assert found[0].place == place, (place, token)
 
 
+def changed_figure(receipt, place, name, more):
+    numbers = [*getattr(receipt, name)]
+    numbers[place] -= more
+    return dataclasses.replace(receipt, **{name: numbers})
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -89,9 +129,7 @@ def test_another_origin_is_found(change):
 @pytest.mark.parametrize(("name", "more"), [("logprobs", 0.05), ("kept_mass", 0.05)])
 def test_another_figure_is_found(name, more):
     [receipt] = drawn()
-    numbers = [*getattr(receipt, name)]
-    numbers[3] -= more
-    [finding] = verify(dataclasses.replace(receipt, **{name: numbers}), ToyModel())
+    [finding] = verify(changed_figure(receipt, 3, name, more), ToyModel())
     assert finding.place == 3
 
 

@@ -1,4 +1,4 @@
-"""The two public names of this package: `corelm.compare`, and the `Report` that it returns."""
+"""The public names of this package: `corelm.compare`, and the `Report` that it returns."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Report(markup.Displayable):
 
     @classmethod
     def of_document(cls, document: Document) -> Report:
-        """Return the report of a document that a run has just made, or that was read and checked.
+        """Return the report of a document that a run has just created, or that is already checked.
 
-        It follows the schema by construction; checking that again would take half a second.
+        Such a document follows the schema; checking that again would take half a second.
         """
         report = cls.__new__(cls)
         report._document = document
@@ -93,12 +93,12 @@ class Report(markup.Displayable):
 
     @property
     def summary(self) -> str:
-        """A few sentences: which sampler is closest to human text, which loop, which stray."""
+        """A few sentences: the samplers closest to human text, and those that loop or stray."""
         return summary(self._document)
 
     @property
     def failed(self) -> dict[str, str]:
-        """The samplers that failed and the metrics that failed on one, each with the reason."""
+        """The samplers and metrics that failed, each with the reason."""
         return dict(failures(self._document))
 
     @property
@@ -120,7 +120,7 @@ class Report(markup.Displayable):
         return to_csv(self._document, level)
 
     def to_markdown(self) -> str:
-        """Return the summary, the table and how it was measured."""
+        """Return the summary, the table and the method."""
         return markdown.to_markdown(self._document)
 
     def to_latex(self, label: str | None = None) -> str:
@@ -282,9 +282,9 @@ def document_of(report: Report) -> Document:
 
 
 def _as_json(document: Mapping[str, Any]) -> str:
-    """Return the document as JSON with each text on one line.
+    """Format the document as JSON, with each text on one line.
 
-    With a line for each number of a token, as elsewhere, it would be more than twice as long.
+    With one number per line, it would be more than twice as long.
     """
     mark, texts = uuid4().hex, list[str]()
 

@@ -206,7 +206,7 @@ def test_contexts_are_the_most_prompts(model_and_prompts):
     ("asked", "says"),
     [
         ({"reference": None}, "prompts from the reference need human texts: give some as the ref"),
-        ({"prompts": "w0"}, "prompts and prompts_from_reference contradict each other; give one"),
+        ({"prompts": "w0"}, "give prompts, or prompts from the reference, but not both"),
         ({"prompts_from_reference": 0}, "prompts_from_reference must be at least 1, not 0"),
         ({"prompts_from_reference": 1.5}, "prompts_from_reference must be a whole number, not 1.5"),
         (

@@ -18,7 +18,7 @@ NEUTRAL = ("InfNanRemoveLogitsProcessor", "LogitNormalization")
 """Processors that don't change a distribution."""
 
 
-def as_logits_processor(sampler, *, seed=None, tokenizer=None):
+def as_logits_processor(sampler, *, seed=None, tokenizer=None, record=None):
     """Return a sampler as a logits processor for `model.generate(logits_processor=[...])`.
 
     Without a seed it returns the sampler's logits, and transformers draws from them: pass
@@ -34,9 +34,12 @@ def as_logits_processor(sampler, *, seed=None, tokenizer=None):
         seed: decides the random numbers; None leaves the draw to transformers.
         tokenizer: the model's. Its padding and its start token at the beginning of a row are not
             part of the text that a sampler reads, and samplers may name its words.
+        record: is called with the `corelm.interop.EngineDraw` of each step, such as the `TokenLog`
+            of corelm-replay; it needs a seed.
 
     Raises:
-        CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
+        CorelmError: no such sampler, a seed that is not a whole number of at least 0, or `record`
+            without a seed.
 
     Example:
         >>> processor = as_logits_processor("top_k(k=1)")
@@ -44,7 +47,7 @@ def as_logits_processor(sampler, *, seed=None, tokenizer=None):
         [[-inf, 3.0, -inf]]
     """
     padding = None if tokenizer is None else tokenizer.pad_token_id
-    return SamplerProcessor(sampler, seed, tokenizer, padding)
+    return SamplerProcessor(sampler, seed, tokenizer, padding, record=record)
 
 
 class SamplerProcessor(LogitsProcessor):
@@ -56,10 +59,11 @@ class SamplerProcessor(LogitsProcessor):
         tokenizer: for samplers that name words, and for the start token; None if it isn't known.
         padding: the id on the left of short rows; None if it isn't known.
         lengths: (batch,) the number of padding tokens in each row, if they are known.
+        record: is called with each draw; None for none.
     """
 
-    def __init__(self, sampler, seed=None, tokenizer=None, padding=None, lengths=None):
-        self._seed, self._tokenizer = seed, tokenizer
+    def __init__(self, sampler, seed=None, tokenizer=None, padding=None, lengths=None, record=None):
+        self._seed, self._tokenizer, self._record = seed, tokenizer, record
         self._draws = seed is not None
         self._padding, self._lengths = padding, lengths
         # Weak references to the processor list of the last call, and to the object that identifies
@@ -139,7 +143,9 @@ class SamplerProcessor(LogitsProcessor):
             self._vocabulary = EndTokens(ends, start)
         elif self._vocabulary is None or self._vocabulary.ends != ends:
             self._vocabulary = vocabulary_of(self._tokenizer, ends=ends)
-        self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=self._vocabulary)
+        self._engine = EngineSampler(
+            sampler, seed=self._seed, vocabulary=self._vocabulary, record=self._record
+        )
 
     def _texts(self, input_ids):
         """Return the ids of each row without the padding before them."""

@@ -38,7 +38,8 @@ class SlotRows:
                     committed = int(positions[i]) + 1 - int(offsets[i])
                     drafts = inputs[i + 1 - int(offsets[i]) : i + 1]
                     tokens = np.concatenate([self._committed(slot, committed), drafts])
-                rows.append(Row(i, request, tokens, int(self._states.prompt_len.np[slot])))
+                first, length = int(self._states.prompt_len.np[slot]), int(positions[i]) + 1
+                rows.append(Row(i, request, tokens, first, length))
         return rows
 
     def _committed(self, slot, length):
@@ -79,6 +80,13 @@ class BatchRows:
     def rows(self):
         """Return the rows of corelm's requests in a step."""
         return [
-            Row(index, request, np.array([*prompt, *output], dtype=np.int64), len(prompt))
+            Row(
+                index,
+                request,
+                # A long text takes longer to copy than a sampler to run.
+                np.array([*prompt, *output], np.int64) if request.reads_tokens else NO_TOKENS,
+                len(prompt),
+                len(prompt) + len(output),
+            )
             for index, (request, prompt, output) in self._requests.items()
         ]

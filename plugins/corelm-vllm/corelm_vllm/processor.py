@@ -8,6 +8,8 @@ from corelm_vllm.settings import number_samples, read_settings
 from corelm_vllm.vocabulary import VllmVocabulary
 
 logger = logging.getLogger("vllm.corelm")
+RECORDS = "corelm_records"
+"""The key of `additional_config`: a file that gets the tokens of requests with `corelm_record`."""
 
 
 def _interfaces():
@@ -37,6 +39,21 @@ def _swap():
     return MoveDirectionality.SWAP
 
 
+def _log(vllm_config):
+    """Return the log of the file that `additional_config` names; None without one.
+
+    Raises:
+        ImportError: corelm-replay is not installed.
+    """
+    config = getattr(vllm_config, "additional_config", None)
+    file = config.get(RECORDS) if isinstance(config, dict) else None
+    if file is None:
+        return None
+    from corelm_replay import TokenLog
+
+    return TokenLog(file, keep=False)
+
+
 class CorelmLogitsProcessor(*INTERFACES):
     """A processor that applies the sampler in a request's `extra_args={"corelm": EXPRESSION}`.
 
@@ -50,7 +67,8 @@ class CorelmLogitsProcessor(*INTERFACES):
 
     def __init__(self, vllm_config, *runner):
         most = vllm_config.scheduler_config.max_num_seqs
-        self._requests = Requests(VllmVocabulary(vllm_config.model_config), most)
+        vocabulary = VllmVocabulary(vllm_config.model_config)
+        self._requests = Requests(vocabulary, most, _log(vllm_config))
         self._rows = SlotRows(*runner) if len(runner) == 1 else BatchRows(_swap())
 
     @classmethod

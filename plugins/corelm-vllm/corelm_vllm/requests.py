@@ -4,7 +4,7 @@ import copy
 import logging
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -19,6 +19,10 @@ logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
 SURPRISALS = {"surprisal", "model_surprisal"}
 """Parts of the context that are carried from one row of a text to the next."""
+NO_RECORDS = (
+    "corelm records no tokens of the request %r: name a file when vLLM starts, as "
+    'additional_config={"corelm_records": FILE}'
+)
 NO_OUTPUT = (
     "with asynchronous scheduling vLLM passes drawn tokens only if logits_processors names a "
     "class; start it with --logits-processors corelm_vllm:CheckRequests"
@@ -32,10 +36,12 @@ class Request:
         engine: applies the sampler; shared by requests whose samplers read logits only.
         settings: the settings of the request.
         recent: the engine's requests with samplers that read surprisals, the latest last.
+        log: records the tokens of requests that ask for it; None if the server keeps none.
     """
 
-    def __init__(self, engine, settings, recent):
+    def __init__(self, engine, settings, recent, log=None):
         self.engine, self.settings = engine, settings
+        self.log = None if settings.record is None else log
         self.failed, self.prompt_length = False, None
         self.stream = None
         if settings.seed is not None:
@@ -45,8 +51,8 @@ class Request:
 
     @property
     def reads_tokens(self):
-        """True if the text so far is needed, for the context or for the position of the draw."""
-        return bool(self.engine.reads) or self.stream is not None
+        """True if the text so far is needed, for the context or for a record."""
+        return bool(self.engine.reads) or self.log is not None
 
     def apply_in_turn(self, logits, rows):
         """Return the logits of rows of this request, each of which may continue another.
@@ -109,18 +115,26 @@ class RecentRequests:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of logits: its index, its request, the ids of the text so far, its prompt's length."""
+    """A row of logits.
+
+    Attributes:
+        index: its place in the batch.
+        request: its request.
+        tokens: ids of the text so far; none if the request doesn't read them.
+        prompt_length: the tokens of its prompt.
+        length: the tokens of its text.
+    """
 
     index: int
     request: Request
     tokens: np.ndarray
     prompt_length: int
+    length: int
 
     @property
     def uniform(self):
         """The random number of this position."""
-        position = max(len(self.tokens) - self.prompt_length, 0)
-        return self.request.stream.at(position)[0]
+        return self.request.stream.at(max(self.length - self.prompt_length, 0))[0]
 
 
 class Requests:
@@ -129,16 +143,20 @@ class Requests:
     Args:
         vocabulary: the vocabulary of vLLM's model.
         most: the number of requests that vLLM runs at a time.
+        log: the `TokenLog` of corelm-replay for requests that ask for records; None for none.
     """
 
-    def __init__(self, vocabulary, most):
+    def __init__(self, vocabulary, most, log=None):
         self._vocabulary, self._recent = vocabulary, RecentRequests(most)
+        self._log = log
         self._shared = weakref.WeakValueDictionary()  # engines that no request uses are freed
 
     def new(self, settings):
         """Return a request with these settings; None for a request without corelm."""
         if settings is None:
             return None
+        if settings.record is not None and self._log is None:
+            logger.error(NO_RECORDS, settings.record)
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
         key = str(settings.sampler), prompting.never_drawn(vocabulary).tobytes()
         engine = self._shared.get(key)
@@ -146,7 +164,7 @@ class Requests:
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
             if not engine.reads:
                 self._shared[key] = engine
-        return Request(engine, settings, self._recent)
+        return Request(engine, settings, self._recent, self._log)
 
 
 def apply(logits, rows):
@@ -190,7 +208,26 @@ def _apply_group(logits, rows):
         result = result.copy()  # the engine keeps the logits, for the surprisal of the next token
         uniforms = np.array([rows[i].uniform for i in drawing])
         tokens, _ = corelm.draw(result[drawing], uniforms)
+        _record([rows[i] for i in drawing], tokens, host[drawing], result[drawing])
         result[drawing] = -np.inf
         result[drawing, tokens] = 0
     writable = np.require(result, requirements="W")  # torch warns of arrays that aren't writeable
     logits[index] = torch.from_numpy(writable).to(logits.device, logits.dtype)
+
+
+def _record(rows, tokens, model_logits, logits):
+    """Record the drawn tokens of the requests that ask for it, of one engine."""
+    wanted = [i for i, row in enumerate(rows) if row.request.log is not None]
+    if not wanted:
+        return
+    asking = [rows[i] for i in wanted]
+    draw = asking[0].request.engine.drawn(
+        model_logits[wanted],
+        [row.tokens for row in asking],
+        [row.prompt_length for row in asking],
+        [row.request.settings.sample for row in asking],
+        logits[wanted],
+        tokens[wanted],
+    )
+    log, names = asking[0].request.log, [row.request.settings.record for row in asking]
+    log.add(replace(draw, vocabulary=None), names)  # vLLM draws behind an end only if asked to

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import corelm
 from corelm.errors import UsageError
 
-SAMPLER, SEED = "corelm", "corelm_seed"
+SAMPLER, SEED, RECORD = "corelm", "corelm_seed", "corelm_record"
 NUMBERED = "corelm_numbered"
 """corelm's mark for requests in which vLLM's seed is the index of the sample."""
+LONGEST_NAME = 200
 PENALTIES = {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """Settings that model runner V1 applies after corelm and V2 before it, and their neutral values."""
 NEUTRAL = {"temperature": (1,), "top_p": (1,), "top_k": (0, -1), "min_p": (0,)}
@@ -24,6 +25,7 @@ class Settings:
         sample: the index of the text in a run with the seed, as in `corelm.generate`.
         ends: the ids at which vLLM ends the text; None if the request has none.
         wanted: the ids that `logit_bias` and `allowed_token_ids` name.
+        record: the name under which its tokens are recorded; None for no record.
     """
 
     sampler: corelm.Sampler
@@ -31,6 +33,7 @@ class Settings:
     sample: int
     ends: frozenset | None
     wanted: frozenset
+    record: str | None = None
 
 
 def read_settings(params):
@@ -41,26 +44,29 @@ def read_settings(params):
 
     Raises:
         UsageError: a ValueError whose message is one line: an expression that cannot be read, a
-            seed that is not a whole number of at least 0, another argument that begins with
-            `corelm`, a penalty of vLLM, or a stage of vLLM that would change the distribution.
+            seed that is not a whole number of at least 0, a record without a seed, another
+            argument that begins with `corelm`, a penalty of vLLM, or a stage of vLLM that would
+            change the distribution.
     """
     given = {k: v for k, v in (params.extra_args or {}).items() if k.startswith(SAMPLER)}
     if not given:
         return None
-    for name in given.keys() - {SAMPLER, SEED, NUMBERED}:
-        raise UsageError(f"there is no argument {name!r}; there are {SAMPLER!r} and {SEED!r}")
-    expression, seed = given.get(SAMPLER), given.get(SEED)
+    for name in given.keys() - {SAMPLER, SEED, RECORD, NUMBERED}:
+        known = f"{SAMPLER!r}, {SEED!r} and {RECORD!r}"
+        raise UsageError(f"there is no argument {name!r}; there are {known}")
+    expression, seed, record = given.get(SAMPLER), given.get(SEED), given.get(RECORD)
     if not isinstance(expression, str):
         raise UsageError(f"{SAMPLER!r} must be a sampler expression, not {expression!r}")
     sampler = corelm.sampler(expression)
     _check_penalties(params)
+    _check_record(record, seed)
     if seed is None:
         _check_later_stages(params)
     else:
         corelm.RandomStream(seed, [0])  # raises for an invalid seed
     wanted = frozenset({*(params.logit_bias or ()), *(params.allowed_token_ids or ())})
     sample = (params.seed or 0) if given.get(NUMBERED) else 0
-    return Settings(sampler, seed, sample, _ends(params), wanted)
+    return Settings(sampler, seed, sample, _ends(params), wanted, record)
 
 
 def number_samples(params):
@@ -86,6 +92,17 @@ def _ends(params):
     if params.ignore_eos:
         return frozenset(params.stop_token_ids or ())
     return frozenset(params.all_stop_token_ids) or None
+
+
+def _check_record(record, seed):
+    if record is None:
+        return
+    if not isinstance(record, str) or not 0 < len(record) <= LONGEST_NAME:
+        raise UsageError(
+            f"{RECORD!r} must be a name of 1 to {LONGEST_NAME} characters, not {record!r}"
+        )
+    if seed is None:
+        raise UsageError(f"{RECORD!r} needs {SEED!r}: without it vLLM draws, unseen by corelm")
 
 
 def _check_penalties(params):

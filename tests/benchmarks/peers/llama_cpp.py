@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import llama_cpp as llama
 import numpy as np
@@ -20,24 +21,34 @@ from peers.peer import IDS, TEMPERATURE, Peer
 
 CORES = os.cpu_count() or 1
 F32, F16 = 0, 1
-"""Types of the weights, and of the key/value cache."""
+"""Types of the key/value cache."""
+
+
+class Type(NamedTuple):
+    """A type of weights: llama.cpp's number of the files, and the type of the cache for them."""
+
+    file: int
+    cache: int
+
+
+TYPES = {"f32": Type(0, F32), "f16": Type(1, F16), "q8_0": Type(7, F16)}
 
 
 class LlamaCpp(Peer):
-    """llama.cpp in float32, or with weights and cache in float16.
+    """llama.cpp with weights of a type, and a cache in single or half precision.
 
     It is tried with one thread and with one for each core, with flash attention and without, and
     with the samplers after the network or inside its graph.
     """
 
-    def __init__(self, half: bool) -> None:
-        self._half = half
+    def __init__(self, precision: str) -> None:
+        self._cache = TYPES[precision].cache
         self._log = llama.llama_log_callback(lambda level, text, data: None)
         llama.llama_log_set(self._log, ctypes.c_void_p(0))
         llama.llama_backend_init()
         folder = Path(tempfile.mkdtemp())
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path = write_gguf(folder, half)
+        path = write_gguf(folder, precision)
         parameters = llama.llama_model_default_params()
         self._model = llama.llama_model_load_from_file(os.fsencode(path), parameters)
         assert self._model
@@ -67,14 +78,14 @@ class LlamaCpp(Peer):
 
     def _batch(self, way: str, batch: int) -> Batch:
         if (way, batch) not in self._batches:
-            self._batches[way, batch] = Batch(self._model, way, batch, self._half)
+            self._batches[way, batch] = Batch(self._model, way, batch, self._cache)
         return self._batches[way, batch]
 
 
 class Batch:
     """Sequences that are decoded together, in one of the `ways` of `LlamaCpp`."""
 
-    def __init__(self, model: int, way: str, size: int, half: bool) -> None:
+    def __init__(self, model: int, way: str, size: int, cache: int) -> None:
         threads, flash, place = (part.split(": ")[1] for part in way.split(", "))
         self._size = size
         self._samplers = [_sampler(seed) for seed in range(size)]
@@ -83,7 +94,7 @@ class Batch:
         p.n_batch = p.n_ubatch = p.n_seq_max = size
         p.n_threads = p.n_threads_batch = int(threads)
         p.flash_attn_type = int(flash == "on")
-        p.type_k = p.type_v = F16 if half else F32
+        p.type_k = p.type_v = cache
         p.no_perf = True
         if place == "inside":
             self._inside = _configured(self._samplers)
@@ -136,20 +147,20 @@ def _configured(samplers: Sequence[int]) -> ctypes.Array[llama.llama_sampler_seq
     return array
 
 
-def write_gguf(folder: Path, half: bool) -> Path:
-    """Write the network into a folder, with llama.cpp's own conversion to half precision."""
-    path, halves = folder / "f32.gguf", folder / "f16.gguf"
+def write_gguf(folder: Path, precision: str) -> Path:
+    """Write the network into a folder, with llama.cpp's own conversion to a type of `TYPES`."""
+    path, converted = folder / "f32.gguf", folder / f"{precision}.gguf"
     path.write_bytes(files(gpt2.bundle(), gpt2.vocabulary()))
-    if not half:
+    if converted == path:
         return path
     parameters = llama.llama_model_quantize_default_params()
-    parameters.ftype = F16
-    paths = os.fsencode(path), os.fsencode(halves)
+    parameters.ftype = TYPES[precision].file
+    paths = os.fsencode(path), os.fsencode(converted)
     failed = llama.llama_model_quantize(*paths, ctypes.byref(parameters))
     assert not failed
-    return halves
+    return converted
 
 
 def peer(precision: str) -> LlamaCpp:
-    """llama.cpp in `f32` or `f16`."""
-    return LlamaCpp(half=precision == "f16")
+    """llama.cpp in `f32`, `f16` or `q8_0`."""
+    return LlamaCpp(precision)

@@ -44,7 +44,7 @@ from corelm_report.plan.settings import DEFAULTS, SETTINGS
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 
 OWN = ("corelm_report",)
-"""The package whose code takes part in every report."""
+"""The package whose code every report uses."""
 NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
@@ -62,13 +62,13 @@ class NamedModel:
         return identity.checksum_of(self.model)
 
     def fingerprint(self, prompt: str) -> str:
-        """Return the checksum; without one, hash its distribution after a prompt."""
+        """Return the model's checksum, or without one a hash of its distribution after a prompt."""
         return identity.identity_of(self.model, prompt)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a report; `plan` checks and makes it.
+    """The plan of a report; the function `plan` checks and creates it.
 
     Attributes:
         model: the language model.
@@ -76,19 +76,19 @@ class Plan:
         candidates: the samplers.
         prompts: the beginnings of the texts.
         clusters: the cluster of each prompt, such as its document; empty if each is its own.
-        n: texts of each sampler for each prompt.
-        length: tokens of a text, at most.
+        n: the number of texts per sampler and prompt.
+        length: the largest number of tokens of a text.
         seeds: the random seeds of the texts; contexts from the model use the first one.
         human: human texts, if there are any.
-        contexts: texts on whose positions the samplers are compared, at most.
+        contexts: the most texts on whose positions the samplers are compared.
         match: the figures to match.
         against: the entry that the others are compared with, or "human"; None for human text, or
-            without any for the first sampler.
+            without human text for the first sampler.
         metrics: the metrics of plugins to measure on the texts.
-        texts: the texts of each prompt to keep, the first ones; None for all.
-        scorer: a second model, under which the surprisal of the texts is measured too.
+        texts: the number of each prompt's first texts to keep; None for all.
+        scorer: a second model that also measures the surprisal of the texts.
         warnings: likely mistakes in it.
-        anytime: its intervals hold at every moment, because it may grow.
+        anytime: its intervals are confidence sequences, because it may grow.
         plain: the settings whose values are used as they were given, by name.
     """
 
@@ -143,7 +143,7 @@ class Plan:
         device: str | None = None,
         dtype: str | None = None,
     ) -> list[scaling.Job]:
-        """Return what workers need for this report, for each of its models.
+        """Return a job for workers, for each of the report's models.
 
         Args:
             name: the name or path by which the model was loaded.
@@ -152,9 +152,9 @@ class Plan:
             dtype: the number format that it was loaded with.
 
         Raises:
-            UsageError: a sampler that they cannot have.
+            UsageError: a sampler that workers can't create.
         """
-        # Workers check that their copy of the model answers this text as ours does.
+        # Workers check with this text that their copy of the model is the same.
         text = self.prompts[0]
         jobs = [scaling.Job.of(name, self.model, text, self._things(), device, dtype, OWN)]
         if self.scorer is not None and scorer is not None:
@@ -189,7 +189,7 @@ class Plan:
             "values of secrets": scaling.hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
             **scaling.as_settings(self.code()),
-            # Without `texts`: the texts that a report keeps change none of its figures.
+            # Without `texts`, as the number of texts kept changes no figure.
         }
 
     def _things(self) -> list[Sampler | Decoder]:
@@ -204,13 +204,13 @@ class Plan:
         return [part for thing in self._things() for part in plugins.parts(thing)]
 
     def code(self) -> dict[str, str]:
-        """Return the digest of each package whose code decides the figures, by name."""
+        """Return the digests of the packages whose code decides the figures, by name."""
         metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
         return scaling.code_of([*self.models, *self._parts(), *metrics], modules)
 
     def plugins(self) -> dict[str, str]:
-        """Return the version of each package that offers a part of the report, by name."""
+        """Return the versions of the packages that offer a part of the report, by name."""
         loaders = [loader for model in self.models if (loader := scaling.loader_of(model))]
         of_metrics = [offer.source for offer in self.metrics]
         sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
@@ -224,7 +224,7 @@ def plan(
     scorer: NamedModel | None = None,
     **settings: Any,
 ) -> Plan:
-    """Check what a report shall measure, convert numbers given as text, and fill in defaults.
+    """Check the options of a report, convert numbers given as text, and fill in defaults.
 
     Args:
         model: the language model.
@@ -247,11 +247,11 @@ def plan(
     numbers = {name: NUMBERS[name].convert(given[name]) for name in ("n", "length", "contexts")}
     if given["prompts_from_reference"] is None:
         starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
-        # Enough human texts for the contexts, and as many as each sampler writes to compare with.
+        # Enough human texts for the contexts, and as many as each sampler writes.
         wanted = max(numbers["contexts"], numbers["n"] * len(starts))
         human = read_corpus(reference, model, wanted)
     elif prompts is not None:
-        raise UsageError("prompts and prompts_from_reference contradict each other; give one")
+        raise UsageError("give prompts, or prompts from the reference, but not both")
     else:
         prompt_length = PROMPT_LENGTH.convert(given["prompts_from_reference"])
         human = read_corpus(reference, model, numbers["contexts"])
@@ -284,7 +284,7 @@ def plan(
 
 
 def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
-    """Return the prompts, each once; the model's own if none was given."""
+    """Return the distinct prompts; by default the model's own."""
     if given is None:
         return (prompting.default_prompt(model),)
     items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
@@ -306,7 +306,7 @@ def _notes(
 
 
 def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
-    """Return the entry to compare with; any text that reads as the same sampler names it."""
+    """Return the entry to compare with, given in any form that means the same sampler."""
     if given is None or given == HUMAN:
         return given
     names = [candidate.name for candidate in candidates]
@@ -323,7 +323,7 @@ def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candida
 
 
 def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> tuple[int, ...]:
-    """Return the random seeds, each once; one of them unless several were asked for."""
+    """Return the distinct random seeds: one, unless several were requested."""
     if seed is not None and seeds is not None:
         raise UsageError("seed and seeds contradict each other; give one of them")
     given: Iterable[int | str] = [SEED if seed is None else seed]
@@ -372,7 +372,7 @@ def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
 
 
 def _require_known_words(human: HumanCorpus | None, model: LanguageModel) -> None:
-    """Raise if the model knows no word of the human texts: then there is nothing to compare."""
+    """Raise if the model knows no word of the human texts, so that nothing can be compared."""
     unknown = model.vocabulary.unknown
     if human is None or unknown is None:
         return

@@ -1,6 +1,6 @@
-"""The reports of a study: measured where the cache has nothing, written, and read again.
+"""The reports of a study: measure what the cache lacks, write, and read them.
 
-A file locks what made them.
+A lock file records what produced them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PlannedReport:
 
     Attributes:
         study: the study.
-        model: the name of the model, as the study has it.
+        model: the name of the model in the study.
         plan: what to measure.
         scorer: the name of the second scorer; None without one.
     """
@@ -75,7 +75,7 @@ class PlannedReport:
         )
         with executor as workers:
             cached = CachingExecutor(workers, cache, self._scopes())
-            # The cache replaces the journal: it keeps each unit at once.
+            # The cache replaces the journal, as it stores each unit at once.
             document = ReportRun(plan, cached, Journal(), progress).document()
         document.header.command = f"corelm study run {study.file.name}"
         return document
@@ -95,7 +95,7 @@ class PlannedReport:
 
 
 def here() -> Json:
-    """Return the versions and the facts about this machine that decide the bits of a result."""
+    """Return the versions and the machine's facts that decide the bits of a result."""
     facts = machine.facts()
     return {
         "corelm": version("corelm"),
@@ -105,7 +105,7 @@ def here() -> Json:
 
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
-    """Return the identity of a model, and the digests of corelm's code and of the model's."""
+    """Return a model's identity, and the digests of corelm's and the model's code."""
     code = scaling.code_of([model], OWN)
     return [NamedModel(model, name or "").fingerprint(prompt), code]
 
@@ -139,12 +139,12 @@ FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "p_values": ("p_values.csv", lambda report: report.to_csv("test")),
     "bibtex": ("references.bib", lambda report: report.bibtex),
 }
-"""The name of each form's file, and how it is made."""
+"""The name of each form's file, and the function that renders it."""
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The reports of a study, and the lock of what made them.
+    """The reports of a study, and the lock with their provenance.
 
     Attributes:
         folder: the folder of the results.
@@ -177,7 +177,7 @@ class StudyResult:
         """Yield the name of each model with its report.
 
         Raises:
-            ReportError: a report that is missing or damaged, or was changed since.
+            ReportError: a report that is missing, damaged or changed.
         """
         for model in self.lock["models"]:
             path = self.folder / model["folder"] / FILES["json"][0]
@@ -190,12 +190,12 @@ class StudyResult:
             yield model["name"], report
 
     def changes(self, other: StudyResult) -> str:
-        """Return the settings, versions and digests that differ, in words; empty if none do."""
+        """Describe the settings, versions and digests that differ; empty if none do."""
         first, second = (_flat(each.lock) for each in (self, other))
         return scaling.differences(first, second)
 
     def edits(self, study: Study) -> str:
-        """Return the settings of a study that are others now, in words; empty if none are."""
+        """Describe the settings of a study that have changed since; empty if none have."""
         return scaling.differences(self.lock["settings"], study.settings())
 
     @property
@@ -227,7 +227,7 @@ def _flat(lock: Json) -> Json:
 
 
 def digests_of(plan: Plan) -> Json:
-    """Return the digests of the texts that a report reads; a file of this name may have changed."""
+    """Return the digests of the texts that a report reads, as files may change."""
     human = plan.as_json()["texts of the reference"]
     prompts = plan.cluster_of or list(plan.prompts)
     return {"human texts": human, "prompts": digest(prompts)}
@@ -244,7 +244,7 @@ def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
 
 
 def _registered(study: Study, lock: Json) -> Json | None:
-    """Return when a study was registered, and what has changed since; None if it was not."""
+    """Return the time of a study's registration, and the changes since; None if not registered."""
     path = study.folder / REGISTRATION
     if not path.exists():
         return None
@@ -270,7 +270,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     """Write the forms and the pictures of a report; return its folder."""
     folder = study.folder / folder_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    for form in dict.fromkeys(("json", *study.forms)):  # the results are read from the JSON
+    for form in dict.fromkeys(("json", *study.forms)):  # results are read back from the JSON
         name, made = FILES[form]
         atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
     if study.plots:
@@ -305,7 +305,7 @@ def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
 
 
 def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
-    """Write what made the reports, and how to repeat them."""
+    """Write the provenance of the reports, and how to repeat them."""
     lock = _made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
         entry["folder"] = folder_of(planned.name)
@@ -318,7 +318,7 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
 
 
 def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Return the values of all reports by name, sorted."""
+    """Merge the values of all reports by name, sorted."""
     return dict(sorted(item for each in of_reports for item in each.items()))
 
 

@@ -1,0 +1,117 @@
+"""Records of tokens that corelm draws in another engine, where no one sees a whole text."""
+
+import json
+from operator import itemgetter
+from pathlib import Path
+
+from corelm.errors import UsageError
+from corelm_replay.kept_sets import KeptSets
+from corelm_replay.recording import FIGURES, Rollouts, figures_of
+
+FORMAT = "corelm.tokens/1"
+
+
+class TokenLog:
+    """A record of each token that corelm draws in another engine.
+
+    Pass it as `record=` to `as_logits_processor` of transformers or llama.cpp, or let vLLM write
+    the file of one.
+
+    Args:
+        file: gets a JSON line for each token; by default the records are kept in memory only.
+        name: of the texts, where a file has texts of several runs or requests.
+        keep: keep the records in memory, too; a server writes the file alone.
+
+    Example:
+        >>> from corelm.interop import EngineSampler
+        >>> import numpy as np
+        >>> log = TokenLog()
+        >>> engine = EngineSampler("top_k(k=2)", seed=1, record=log)
+        >>> token = engine.draw(np.log([[0.5, 0.3, 0.2]]), [[2]])
+        >>> log.rollouts().kept_mass.round(2).tolist()
+        [[0.8]]
+    """
+
+    def __init__(self, file=None, name="", *, keep=True):
+        self._file, self._name, self._keeps = None if file is None else Path(file), name, keep
+        self._texts = {}  # for each name, sample and prompt the records by position
+
+    def __call__(self, draw):
+        """Record the draws of a step, a `corelm.interop.EngineDraw`."""
+        self.add(draw, [self._name] * len(draw.tokens))
+
+    def add(self, draw, names):
+        """Record the draws of a step, whose rows belong to texts of these names."""
+        records = list(_records(draw, names))
+        for record in records if self._keeps else ():
+            self._keep(record)
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as lines:
+                lines.writelines(json.dumps(record, allow_nan=False) + "\n" for record in records)
+
+    @classmethod
+    def read(cls, file):
+        """Return the log in a file.
+
+        Raises:
+            UsageError: the file can't be read, or is no log of tokens.
+        """
+        log = cls()
+        try:
+            for line in Path(file).read_text("utf-8").splitlines():
+                log._keep(json.loads(line))
+        except OSError as error:
+            raise UsageError(f"cannot read {file}: {error.strerror}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{file} is no log of tokens: {error!r}") from None
+        return log
+
+    def rollouts(self, name=None):
+        """Return the `Rollouts` of the texts, or of those with a name, in the order of samples.
+
+        The start token of a tokenizer is no part of a prompt.
+
+        Raises:
+            UsageError: no texts, or texts of several chains.
+        """
+        found = [(sample, texts) for (own, sample, _), texts in self._texts.items()
+                 if name in (None, own)]  # fmt: skip
+        texts = [texts for _, texts in sorted(found, key=itemgetter(0))]  # an engine may reorder
+        chains = {one["chain"] for places in texts for one in places.values()}
+        if len(chains) != 1:
+            raise UsageError(f"rollouts have one chain; these records have {len(chains)}")
+        rows = [[places[place] for place in sorted(places)] for places in texts]
+        columns = {figure: [[one[figure] for one in row] for row in rows] for figure in FIGURES}
+        kept = KeptSets.of([[one["sampling_mask"] for one in row] for row in rows])
+        pairs = [(row[0]["prompt"], [one["token"] for one in row]) for row in rows]
+        return Rollouts.of(*chains, pairs, columns, kept)
+
+    def _keep(self, record):
+        if record["format"] != FORMAT:
+            raise ValueError(f"expected the format {FORMAT}, not {record['format']!r}")
+        text = record["name"], record["sample"], tuple(record["prompt"])
+        if record["place"] == 0:
+            self._texts[text] = {}  # an earlier text of the same sample and prompt ends here
+        # An interrupted request of vLLM may draw a token again.
+        self._texts.setdefault(text, {})[record["place"]] = record
+
+
+def _records(draw, names):
+    """Yield the record of each row of a step, an object of JSON."""
+    *columns, sets = figures_of(draw.model_logits, draw.logits, draw.tokens)
+    ends = set() if draw.vocabulary is None else set(draw.vocabulary.ends)
+    for row, name in enumerate(names):
+        ids, first = draw.texts[row].tolist(), draw.prompt_lengths[row]
+        if ends.intersection(ids[first:]):
+            continue  # transformers goes on drawing until all rows of the batch have ended
+        figures = {figure: float(of[row]) for figure, of in zip(FIGURES, columns, strict=True)}
+        yield {
+            "format": FORMAT,
+            "name": name,
+            "chain": str(draw.sampler),
+            "sample": draw.samples[row],
+            "prompt": ids[:first],
+            "place": len(ids) - first,
+            "token": int(draw.tokens[row]),
+            "sampling_mask": sets[row].tolist(),
+        } | figures
