@@ -6,7 +6,8 @@
     │   ├── ExpressionError     a sampler expression that cannot be read
     │   ├── UnknownNameError    no sampler, decoder or model of that name
     │   ├── AmbiguousNameError  one name that several plugins offer
-    │   └── UnreachableError    no value of a parameter gives the wanted entropy
+    │   ├── UnreachableError    no value of a parameter gives the wanted entropy
+    │   └── TooMuchError        a call that exceeds its limit of time or memory
     ├── SamplerError            a sampler raised an error or returned invalid logits
     ├── ModelOutputError        logits of a model that no sampler could use
     ├── PluginError             a plugin that cannot be loaded, or offers something invalid
@@ -53,16 +54,16 @@ class UnreachableError(UsageError):
     """No value of a sampler's parameter gives the wanted entropy."""
 
 
+class TooMuchError(UsageError):
+    """A call that exceeded its limit of time or memory."""
+
+
 class SamplerError(CorelmError):
     """A sampler raised an error or returned invalid logits."""
 
 
 class ModelOutputError(CorelmError):
     """Logits of a model that no sampler could use: NaN, +infinity, an empty row, a wrong shape."""
-
-
-class TooMuchError(UsageError):
-    """A call that exceeded its limit of time or memory."""
 
 
 class PluginError(CorelmError):

@@ -85,7 +85,7 @@ def test_without_control_groups_there_is_no_quota(tmp_path):
 
 
 def test_reports_name_that_number():
-    code = "from corelm.machine import machine; print(machine()['cores'])"
+    code = "from corelm.machine import facts; print(facts()['cores'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, cpu.VARIABLE: "3"},

@@ -23,6 +23,7 @@ def test_the_tree_is_the_one_that_the_module_draws():
         "UnknownNameError",
         "AmbiguousNameError",
         "UnreachableError",
+        "TooMuchError",
         "SamplerError",
         "ModelOutputError",
         "PluginError",

@@ -97,6 +97,13 @@ def test_figures_of_texts_are_those_of_sets_as_large_as_a_report():
     figures = human_figures(scores(), texts, VOCABULARY)["human"]
     assert figures["sets"] == {"sets": 2, "texts": 64, "length": 100}
     assert figures["distinct_1"] == round(2 / 6400, 5)
+    assert figures["ci95"]["compression"] is None  # of two sets
+
+
+def test_eight_sets_have_an_interval():
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(8 * TEXTS)]
+    figures = human_figures(scores(), texts, VOCABULARY)["human"]
     low, high = figures["ci95"]["compression"]
     assert low < figures["compression"] < high
 
