@@ -1,6 +1,7 @@
 """Print the version of this repository, or set it: python .ci/version.py [VERSION]
 
-All projects of the repository have one version, and a plugin needs exactly this corelm.
+All projects of the repository have one version, and a plugin needs exactly this corelm; but a few
+are packaged as other authors would.
 Setting it changes each pyproject.toml and the citation; the changelog is written by hand.
 """
 
@@ -14,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml")))
 CITATION = ROOT / "docs" / "CITATION.cff"
-OURS = re.compile(r'(?<=")((?:corelm|llm-corelm)(?:-[\w-]+)?(?:\[[\w,]+\])?)(==|>=)[\w.]+(?=")')
-"""A requirement of a package of this repository."""
+OURS = re.compile(r'(?<=")((?:corelm|llm-corelm)(?:-[\w-]+)?(?:\[[\w,]+\])?)==[\w.]+(?=")')
+"""The exact requirement of a package of this repository."""
 
 
 def current() -> str:

@@ -132,8 +132,8 @@ class EngineRows:
         return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
 
 
-def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None) -> Context:
-    """Return the context of rows of one length and prompt length."""
+def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None, size: int) -> Context:
+    """Return the context of rows of one length and prompt length, with `size` logits each."""
     tokens, prompt_length = np.stack([row.tokens for row in rows]), rows[0].prompt_length
     return Context(
         tokens,
@@ -141,6 +141,7 @@ def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None) -> Context:
         _padded([row.model_surprisal for row in rows], tokens),
         prompt_length,
         vocabulary,
+        size,  # an engine whose tokenizer is unknown has a vocabulary without a length
     )
 
 

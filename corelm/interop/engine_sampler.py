@@ -316,10 +316,11 @@ class EngineSampler:
         for i, row in enumerate(rows):
             lengths.setdefault((len(row.tokens), row.prompt_length), []).append(i)
         if len(lengths) == 1:
-            return apply(self.sampler, scores, context_of(rows, self._vocabulary))
+            return apply(self.sampler, scores, context_of(rows, self._vocabulary, scores.shape[1]))
         result = np.empty_like(scores)
         for together in lengths.values():
-            context = context_of([rows[i] for i in together], self._vocabulary)
+            some = [rows[i] for i in together]
+            context = context_of(some, self._vocabulary, scores.shape[1])
             result[together] = apply(self.sampler, scores[together], context)
         return result
 
