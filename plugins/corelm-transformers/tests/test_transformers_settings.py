@@ -51,7 +51,9 @@ def test_random_settings_are_those_of_the_engine():
         logits = (rng.normal(size=SIZE) * rng.uniform(0.3, 5)).astype(np.float32)
         tokens = rng.integers(0, rng.integers(2, 20), rng.integers(PROMPT, 30))
         sampler = corelm.from_settings(settings, "transformers").sampler
-        past = corelm.Context.of(tokens[None], prompt_length=PROMPT, vocabulary=EndTokens(ENDS))
+        past = corelm.Context.of(
+            tokens[None], prompt_length=PROMPT, vocabulary=EndTokens(ENDS), vocabulary_size=SIZE
+        )
         ours = corelm.softmax(sampler(logits[None], past))[0]
         difference = np.abs(ours - of_the_engine(settings, logits, tokens)).max()
         if difference > 1e-5:
