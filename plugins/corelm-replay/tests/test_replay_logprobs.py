@@ -69,7 +69,7 @@ def check_gradient(chain, batch, weights, gradient, step=1e-6):
 
     rng = np.random.default_rng(3)
     drawn = np.argwhere(mask[:, 4:])
-    for row, at in drawn[rng.permutation(len(drawn))[:5]]:
+    for row, at in drawn[rng.permutation(len(drawn))[:3]]:
         for token in {int(tokens[row, 4 + at]), *rng.permutation(logits.shape[-1])[:4].tolist()}:
             change = np.zeros_like(logits)
             change[row, at, token] = step
