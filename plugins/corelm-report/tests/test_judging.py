@@ -198,7 +198,7 @@ STUDY = """
 models = ["toy"]
 samplers = ["temperature(t=1.0)", "temperature(t=0.3)"]
 prompts = ["the", "the cat", "the dog", "a", "the mat", "cat", "dog", "mat"]
-samples = 2
+n = 2
 length = 6
 texts = "all"
 against = "temperature(t=1.0)"
