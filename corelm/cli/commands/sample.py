@@ -21,6 +21,7 @@ from corelm.cli.options.choices import (
     Scheduler,
     Unknown,
     Workers,
+    is_colored,
     loaded,
     sampler_of,
     with_choices,
@@ -36,7 +37,6 @@ from corelm.cli.options.prompt import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
-from corelm.cli.output.words import is_colored
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError

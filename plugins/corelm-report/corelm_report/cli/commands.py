@@ -172,11 +172,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
-    from corelm_report.measure.until import Until
-    from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
         check_extra("a report")
@@ -194,6 +191,10 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        from corelm.runs import scaling
+        from corelm_report.measure.until import Until
+        from corelm_report.plan.plan import NamedModel, plan
+
         stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")

@@ -221,9 +221,7 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[plugins.Offer]) -> Ite
 
 
 def failed_plugins() -> list[FailedPlugin]:
-    """Return the installed plugins that could not be loaded, each with the reason."""
-    # Plugins load on demand: only loading them all shows which ones fail.
-    plugins.registry().load_all()
+    """Return the plugins that this process tried to load and could not, each with the reason."""
     failures = plugins.registry().failures.items()
     return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
 
