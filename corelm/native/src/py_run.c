@@ -100,7 +100,8 @@ static int expect_times(const struct step *step)
 
 static int expect_step(const struct plan *plan, const struct step *step)
 {
-    return at_most("the number of new tokens", step->added, "those of the window", step->time) &&
+    return at_most("the number of new tokens", step->added, "the length of the window",
+                   step->time) &&
            at_most("the length of the window", step->time, "axis 4 of kv_cache", step->context) &&
            at_most("the length of the window", step->time, "the number of positions",
                    plan->positions);
