@@ -3,7 +3,7 @@
 import { get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { enterClass } from "./class.js";
-import { announce, byId, debounced, h, isTyping } from "./dom.js";
+import { announce, byId, debounced, h, isTyping, visible } from "./dom.js";
 import { Draws } from "./draws.js";
 import { Guide } from "./guide.js";
 import { fromSaved, ofFragment, toFragment, toSaved } from "./link.js";
@@ -146,8 +146,13 @@ function take(view, node, word) {
   const { tree, answer } = view.text;
   if (!node && answer?.ended) return announce(byId("ended").textContent);
   if (node) tree.goTo(node.parent);
-  tree.take(word);
-  announce(`taken: ${word.text}`);
+  return goOn(view, [word]);
+}
+
+// Append words that the server has listed.
+function goOn(view, words) {
+  for (const word of words) view.text.tree.take(word);
+  announce(`taken: ${words.map(visible).join(" ")}`);
   return changed(view);
 }
 
@@ -192,8 +197,8 @@ function readSeed({ target }) {
 function compare() {
   state.compare = !state.compare;
   if (state.compare && !state.sides[1].stages) {
-    const { sampler, off, ...text } = toSaved(state).sides[0];
-    state.sides[1] = newSide({ sampler, off, tree: Tree.from(text) });
+    const { sampler, off, ahead, ...text } = toSaved(state).sides[0];
+    state.sides[1] = newSide({ sampler, off, ahead, tree: Tree.from(text) });
   }
   showControls();
   changed();
@@ -292,7 +297,7 @@ async function start() {
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
-  const page = { changed, take, type, paste, answered, showWords, showPromptError };
+  const page = { changed, take, goOn, type, paste, answered, showWords, showPromptError };
   views = ["", B].map((suffix, at) => new Side(at, suffix, found, page));
   connect();
   openAddress();
