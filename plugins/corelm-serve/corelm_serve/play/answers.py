@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets, softmax
+from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
 from corelm.filters import likeliest_tokens
 from corelm.runs import Strategy, chain_stages, human_surprisal, markup, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.places import Columns, Place, valid_results
+from corelm_serve.play.columns import Column, Columns, valid_results
+from corelm_serve.play.places import Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.play import (
@@ -98,7 +99,7 @@ def next_word(
     fault = late or _fault(
         lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
     )
-    columns = Columns(row, valid_results(trace), place.vocabulary.ends)
+    columns = Columns(place.column(), valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
@@ -168,14 +169,12 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     )
     if fault:
         return {"words": [], "error": fault}
-    [logits] = found[0]
-    probabilities = softmax(logits.astype(np.float64))
-    text_of = texts_after(place.ids, place.vocabulary)
+    column, text_of = Column(found[0][0]), texts_after(place.ids, place.vocabulary)
     return {
         "words": [
-            {"id": token, "probability": float(probabilities[token])}
+            {"id": token, "probability": column.probability(token)}
             | _text(token, place.vocabulary, text_of)
-            for token in likeliest_tokens(logits, count).tolist()
+            for token in likeliest_tokens(column.row, count).tolist()
         ]
     }
 
