@@ -47,7 +47,7 @@ class Stream:
         if self._call.is_chat:  # the first chunk of each choice says who speaks
             delta = {"role": "assistant", "content": ""}
             yield self._chunk(
-                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)]
+                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.n)]
             )
         if self._call.echo:
             for job in self._call.jobs:
@@ -79,12 +79,12 @@ class Stream:
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
         text = self._call.prompts[job.index]
         if scores is None or not job.ids:
-            for sample in range(job.samples):
+            for sample in range(job.n):
                 yield self._chunk([self._bare(job, sample, text)])
             return
         column = Column(self._call.served.model.vocabulary, job.ids)
         column.add_prompt(scores, text)
-        for sample in range(job.samples):
+        for sample in range(job.n):
             for part in column.echoed(text, ECHOED):
                 yield self._chunk([self._bare(job, sample, "") | part])
 

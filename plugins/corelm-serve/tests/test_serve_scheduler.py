@@ -46,7 +46,7 @@ class Listener:
 
 
 def job(listener, sampler="stochastic", prompt="the", **settings):
-    values = {"samples": 1, "seed": 1, "length": 10, "streamed": True, **settings}
+    values = {"n": 1, "seed": 1, "length": 10, "streamed": True, **settings}
     ids = MODEL.vocabulary.encode(prompt)
     return Job(ids, Strategy.of(sampler), endings=Endings(), tell=listener, **values)
 
@@ -158,7 +158,7 @@ def test_scoring_takes_small_blocks_while_a_text_grows(scheduler):
 def test_no_more_rows_than_the_limit_are_written_at_once(scheduler):
     listeners = [Listener() for _ in range(4)]
     running = scheduler(Slow(), rows=4)
-    running.submit([job(each, samples=2, length=30) for each in listeners])
+    running.submit([job(each, n=2, length=30) for each in listeners])
     assert listeners[0].first.wait(SOON)
     assert running.running == 4
     assert running.waiting == 2

@@ -96,9 +96,9 @@ class Writing:
             self._collector = _Collector(job, self.request.open_texts)
             return
         if job.streamed:
-            for sample in range(job.samples):
+            for sample in range(job.n):
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
-        opened = texts.open(self._model, range(job.samples))
+        opened = texts.open(self._model, range(job.n))
         self.end = _Collector(job, opened).written(self._scores)
 
     def advance(self, work: Callable[[], object]) -> None:
@@ -148,12 +148,12 @@ class _Collector:
 
     def __init__(self, job: Job, texts: OpenTexts) -> None:
         self._job, self._texts = job, texts
-        self._read = [0] * job.samples  # tokens of each text so far
-        self._sent = [0] * job.samples
-        self._ended = [False] * job.samples
-        self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
-        self._tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
-        self._recorded: list[list[Recorded]] = [[] for _ in range(job.samples)]
+        self._read = [0] * job.n  # tokens of each text so far
+        self._sent = [0] * job.n
+        self._ended = [False] * job.n
+        self._entropies: list[list[float]] = [[] for _ in range(job.n)]
+        self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
+        self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
         self._ids = 0  # in all sets
 
     def written(self, scores: Scores | None) -> Written:
