@@ -10,7 +10,7 @@ from typing import Any
 from corelm import TokenRecord
 from corelm_serve.answers import Call, about_tokens, reason_of
 from corelm_serve.errors import as_api_error
-from corelm_serve.json_parts import encode, parts
+from corelm_serve.json_parts import encode
 from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
@@ -73,11 +73,7 @@ class Stream:
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         if self._is_first:  # with a choice, which clients read without looking
             more, self._is_first = {**more, "corelm": self._call.about}, False
-        # The encoder in C is faster, but knows no iterators.
-        if all(choice["logprobs"] is None for choice in choices):
-            members = encode({"choices": choices, **self._rest, **more})
-        else:
-            members = "".join(parts({"choices": iter(choices), **self._rest, **more}))
+        members = encode({"choices": choices, **self._rest, **more})
         return f"{self._start}{members[1:]}\n\n".encode()
 
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
