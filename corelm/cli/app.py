@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from corelm.cli.exit_codes import exit_code
-from corelm.cli.options.completion import completed_words
-from corelm.cli.options.prescan import called, with_optional_values
+from corelm.cli.options.prescan import called, completed_words, with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
@@ -63,7 +62,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     called.set((command, after))
     for name in _needed(words, command):
         module = import_module(f"corelm.cli.commands.{name}")
-        module.register(app, after if name == command else None)
+        module.register(app)
     if command not in COMMANDS:
         from corelm.cli.plugin_commands import add_commands
 

@@ -9,16 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.completion import (
-    completed_words,
     decoder_names,
     model_names,
     preset_names,
     sampler_names,
 )
-from corelm.cli.options.parameters import RESERVED, Chosen, extended, flag
-from corelm.cli.options.prescan import arguments_of, own_options, refuse_unknown, scan
+from corelm.cli.options.parameters import COLOR, RESERVED, Chosen, extended, flag
+from corelm.cli.options.prescan import (
+    arguments_of,
+    completed_words,
+    own_options,
+    refuse_unknown,
+    scan,
+)
 from corelm.cli.output import messages
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.registry.expressions import built_in, is_name
@@ -39,7 +44,6 @@ __all__ = [
     "SamplerChoice",
     "Scheduler",
     "Workers",
-    "arguments_of",
     "loaded",
     "sampler_of",
     "with_choices",
@@ -150,19 +154,25 @@ def loaded(model: str, device: str | None = None, dtype: str | None = None) -> L
     return load(model, device=device, dtype=dtype)
 
 
-def with_choices(
-    command: Callable[..., Any], arguments: Sequence[str] | None
-) -> Callable[..., Any]:
+def is_colored(out: Output, mode: str | None) -> bool:
+    """Return True if `--color` asks for words in colours; None is without the option."""
+    if mode is None:
+        return False
+    out.set_color(COLOR.convert(mode))
+    return True
+
+
+def with_choices(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command with the options of the sampler and the decoder that it is called with.
 
     Args:
-        command: the command.
-        arguments: the words after the command; None when another command is called.
+        command: the command, a function of the command's name.
 
     Raises:
         UsageError: an unknown sampler, decoder or option.
     """
-    if arguments is None:
+    arguments = arguments_of(command.__name__)
+    if arguments is None:  # another command is called
         return extended(command, [])
     own = {**own_options(command), "--help": False}
     given, _ = scan(arguments, own)

@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
-__all__ = ["metric_names", "model_names", "preset_names", "sampler_names"]
-
-COMPLETING = "_CORELM_COMPLETE"
-"""The environment variable that Typer's completion scripts set."""
+__all__ = ["model_names", "offered_names", "preset_names"]
 
 
-def completed_words() -> list[str] | None:
-    """Return the words before the one that the shell completes; None when it completes nothing.
-
-    bash passes the whole line in COMP_WORDS, the other shells pass theirs in
-    _TYPER_COMPLETE_ARGS.
-    """
-    if COMPLETING not in os.environ:
-        return None
-    import shlex
-
-    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-    try:
-        words = shlex.split(line)
-    except ValueError:  # a quotation mark that is still open
-        return []
-    # The last word is the one to complete, unless a space has ended it.
-    if "COMP_CWORD" in os.environ:
-        return words[1 : int(os.environ["COMP_CWORD"])]
-    return words[1:] if line.endswith(" ") else words[1:-1]
-
-
-def _offered(hook: str) -> Callable[[], list[str]]:
+def offered_names(hook: str) -> Callable[[], list[str]]:
     """Return a completion of the names that plugins offer through a hook."""
 
     def names() -> list[str]:
@@ -45,9 +20,8 @@ def _offered(hook: str) -> Callable[[], list[str]]:
     return names
 
 
-sampler_names = _offered("corelm_samplers")
-decoder_names = _offered("corelm_decoders")
-metric_names = _offered("corelm_metrics")
+sampler_names = offered_names("corelm_samplers")
+decoder_names = offered_names("corelm_decoders")
 
 
 def model_names() -> list[str]:

@@ -14,11 +14,11 @@ import typer
 from corelm import hookimpl
 from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import named_models, params
-from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
+from corelm.runs import named_models
+from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import SETTINGS, Setting
 
-OPTIONS = {each.option or each.word or name: each for name, each in SETTINGS.items()}
+OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
 NAMES = dict(zip(OPTIONS, SETTINGS, strict=True))
 """The names of these settings in Python."""
@@ -59,8 +59,13 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
     words = (f"--{name}", setting.short) if setting.short else ()
-    values = {"metric": completion.metric_names, "scorer": completion.model_names}.get(name)
-    option = typer.Option(*words, metavar=setting.metavar, help=setting.help, autocompletion=values)
+    names = {
+        "metric": completion.offered_names("corelm_metrics"),
+        "scorer": completion.model_names,
+    }
+    option = typer.Option(
+        *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
+    )
     default = None if setting.is_repeated or setting.default is None else str(setting.default)
     kind: Any = list[str] | None if setting.is_repeated else str if default else str | None
     annotation = Annotated[kind, option]
@@ -82,8 +87,6 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
         setting = OPTIONS[name]
         if setting.kind == "model" or value is None:
             continue
-        if setting.word:  # a message about it has the option's name
-            value = params.Parameter(setting.word, int, None, params.ParamRule(ge=1)).convert(value)
         found[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
     return found
 
@@ -94,7 +97,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="SAMPLER",
-            autocompletion=completion.sampler_names,
+            autocompletion=completion.offered_names("corelm_samplers"),
             help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
             "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
             "five temperatures, uniform and top_p.",
@@ -133,7 +136,7 @@ def report(
         typer.Option(
             metavar="CONDITION",
             help="Stop as soon as all intervals are narrow enough, such as 'width(surprisal) < "
-            "0.1' or 'width(surprisal.difference) < 0.1'. --samples or --prompts are the most; "
+            "0.1' or 'width(surprisal.difference) < 0.1'. --n or --prompts are the most; "
             "all intervals hold at every moment.",
         ),
     ] = None,
@@ -169,11 +172,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
-    from corelm_report.measure.until import Until
-    from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
         check_extra("a report")
@@ -191,6 +191,10 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        from corelm.runs import scaling
+        from corelm_report.measure.until import Until
+        from corelm_report.plan.plan import NamedModel, plan
+
         stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
@@ -211,7 +215,7 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
-    return read_clustered(file) if file.endswith(JSON_LINES) else prompt_input.read_prompts(file)
+    return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:

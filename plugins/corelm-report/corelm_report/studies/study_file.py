@@ -57,7 +57,7 @@ class Study:
         """Return all settings except paths of this machine, as JSON values."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         del named["file"], named["folder"], named["report"]
-        own = {each.word or name: self.report[name] for name, each in KEYS.items()}
+        own = {name: self.report[name] for name in KEYS}
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in (named | own).items()}
         place = self.report["reference"]
         return plain | {"reference": place and place.name, "scorer": list(self.scorer)}
@@ -91,7 +91,7 @@ def read_study(path: Path) -> Study:
     if not samplers:
         raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
     folder = path.parent / written.pop("folder", path.stem)
-    report = {n: checked.pop(each.word or n, DEFAULTS[n]) for n, each in KEYS.items()}
+    report = {name: checked.pop(name, DEFAULTS[name]) for name in KEYS}
     report["seeds"] = report["seeds"] or (SEED,)
     if "p_values" in written.get("forms", ()):
         report["texts"] = "all"  # the tests need every text
@@ -214,7 +214,7 @@ KEYS: Mapping[str, Setting] = {n: each for n, each in SETTINGS.items() if each.k
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
-        **{each.word or name: READERS[each.kind] for name, each in KEYS.items()},
+        **{name: READERS[each.kind] for name, each in KEYS.items()},
         "scorer": _texts, "device": _text, "dtype": _text, "fail_if": _texts, "write": _write,
     },
     "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},

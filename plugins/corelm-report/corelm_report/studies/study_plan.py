@@ -67,27 +67,27 @@ def advice(
     elif pilots[0].about_prompts:
         yield (
             f"{aim}, the cheapest design is {best.prompts:,} prompts x "
-            f"{_samples(best, seeds):,} samples: {best.cost:,} texts of each sampler."
+            f"{_texts(best, seeds):,} texts of each: {best.cost:,} texts of each sampler."
         )
         if here is None:
             yield (
-                f"With the {prompts} prompts of the pilot no number of samples is enough: they "
+                f"With the {prompts} prompts of the pilot no number of texts is enough: they "
                 "differ too much from each other."
             )
         else:
             yield (
-                f"With the {prompts} prompts of the pilot, samples = {_samples(here, seeds):,}: "
+                f"With the {prompts} prompts of the pilot, n = {_texts(here, seeds):,}: "
                 f"{here.cost:,} texts of each sampler."
             )
     else:
         yield (
-            f"{aim}, for {'this prompt' if prompts == 1 else 'these prompts'} alone, write samples "
-            f"= {_samples(best, seeds):,}: {best.cost:,} texts of each sampler. For prompts like "
+            f"{aim}, for {'this prompt' if prompts == 1 else 'these prompts'} alone, write n = "
+            f"{_texts(best, seeds):,}: {best.cost:,} texts of each sampler. For prompts like "
             f"{'it' if prompts == 1 else 'these'}, plan with {MANY} prompts or more."
         )
 
 
-def _samples(design: Design, seeds: int) -> int:
+def _texts(design: Design, seeds: int) -> int:
     return -(-design.texts // seeds)
 
 
