@@ -130,8 +130,7 @@ class _Announced:
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> Any:
-        asked = f"{json_format.dumps(settings, default=str)} after {len(prompt)} tokens"
-        typer.echo(printable.strip_controls(f"drawing {n:,} x {length} tokens: {asked}"), err=True)
+        typer.echo(f"drawing {n:,} x {length} tokens after {len(prompt)} of a prompt", err=True)
         return self._engine.draw(prompt, settings, n, seed, length)
 
 
