@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from corelm_replay import KeptSets, chain_logprobs
-from replay_cases import CHAINS, Ends, drawn_batch
+from replay_cases import CHAINS, KINDS, Ends, drawn_batch
 
 import corelm
 from corelm.errors import UsageError
@@ -41,7 +41,7 @@ def test_torch_has_the_values_of_numpy_and_the_gradient_of_finite_differences(ch
 
 @pytest.mark.slow
 @pytest.mark.engines("jax")
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("chain", KINDS)
 def test_jax_has_the_values_of_numpy_and_the_gradient_of_finite_differences(chain):
     import jax
 
