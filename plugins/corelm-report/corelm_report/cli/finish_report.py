@@ -18,7 +18,7 @@ from corelm_report.document.content import Document
 from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics
 from corelm_report.document.parts import Json
-from corelm_report.measure.journal import Journal, opened
+from corelm_report.measure.journal import opened
 from corelm_report.measure.provenance import name_of
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
@@ -191,11 +191,7 @@ class ReportOutput:
             messages.tell(f"note: {text}")
         if until is not None:
             with executor as workers, progress.stages("units") as bar:
-                document = measured_until(
-                    plan,
-                    until,
-                    lambda stage: ReportRun(stage, workers, Journal(), bar).document(),
-                )
+                document = measured_until(plan, until, workers, bar)
             messages.note(document.header.until or "")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
