@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["LONGEST", "counted", "did_you_mean", "one_line", "reason_of", "shown", "strip_controls"]
+__all__ = ["counted", "did_you_mean", "one_line", "reason_of", "shown", "strip_controls"]
 
 LONGEST = 60
 """The longest value that a message shows in full, in characters."""

@@ -266,7 +266,9 @@ def anchors(page: Path) -> set[str]:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / ".ci" / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
     listed = re.findall(r"(\S+\.md)$", navigation, re.MULTILINE)
-    assert sorted(listed) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
+    files = (*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb"))
+    pages = (str(file.relative_to(DOCS).with_suffix(".md")) for file in files)
+    assert sorted(listed) == sorted([*pages, "repository/CHANGELOG.md"])
 
 
 @pytest.mark.slow

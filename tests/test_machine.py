@@ -25,21 +25,6 @@ def cpuinfo(monkeypatch):
     return replace
 
 
-def test_the_instruction_sets_are_those_of_the_first_core(cpuinfo):
-    cpuinfo("model name\t: A 100\nflags\t\t: fpu avx2\n\nflags\t\t: fpu\n")
-    assert machine.processor_flags() == {"fpu", "avx2"}
-
-
-def test_an_arm_processor_names_them_features(cpuinfo):
-    cpuinfo("processor\t: 0\nFeatures\t: fp asimd\n")
-    assert machine.processor_flags() == {"fp", "asimd"}
-
-
-def test_without_the_file_there_are_none(cpuinfo):
-    cpuinfo(None)
-    assert machine.processor_flags() == frozenset()
-
-
 @pytest.mark.parametrize("text", [None, "processor\t: 0\n"])
 def test_without_a_name_the_processor_is_what_the_system_says(cpuinfo, text):
     cpuinfo(text)

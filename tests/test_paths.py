@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -11,7 +12,7 @@ import pytest
 
 import corelm
 from corelm import CorelmError, paths
-from corelm.cli.options.prompt import read_prompts
+from corelm.cli.options.prompt import read_text
 from corelm.models.corpus import read_texts
 from corelm.paths import home, open_input
 
@@ -46,8 +47,11 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
 FROM_SETTINGS = pytest.param(lambda file: corelm.from_settings(file), marks=pytest.mark.packages)
 
 
+PROMPT_FILE = partial(read_text, what="the prompt file")
+
+
 @pipes
-@pytest.mark.parametrize("read", [read_texts, FROM_SETTINGS, read_prompts])
+@pytest.mark.parametrize("read", [read_texts, FROM_SETTINGS, PROMPT_FILE])
 def test_a_pipe_that_nobody_writes_into_is_an_error(tmp_path, monkeypatch, read):
     monkeypatch.setattr(paths, "PIPE_PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe.txt")

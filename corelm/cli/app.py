@@ -63,7 +63,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     called.set((command, after))
     for name in _needed(words, command):
         module = import_module(f"corelm.cli.commands.{name}")
-        module.register(app, after if name == command else None)
+        module.register(app)
     if command not in COMMANDS:
         from corelm.cli.plugin_commands import add_commands
 

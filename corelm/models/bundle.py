@@ -28,7 +28,6 @@ from corelm.errors import ModelFileError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.networks import Architecture
-from corelm.models.networks.kinds import weights_below
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.models.weights import check, parse_weights, shapes
 
@@ -37,9 +36,6 @@ __all__ = [
     "check_target",
     "describe",
     "read",
-    "set_weights",
-    "weights_below",
-    "weights_of",
     "write",
 ]
 
@@ -167,25 +163,6 @@ def describe(path: StrPath) -> Description:
             raise ModelFileError("it holds other fields than format, architecture and tokens")
         architecture = Architecture.from_dict(config["architecture"])
     return Description(architecture, str(config["tokens"]), manifest)
-
-
-def weights_of(network: Any) -> dict[str, NDArray[np.float32]]:
-    """Return the weights of a Keras network by name."""
-    return {variable.path: np.asarray(variable, dtype=np.float32) for variable in network.weights}
-
-
-def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Assign weights to a Keras network by name.
-
-    Raises:
-        ModelFileError: weights whose names or shapes are not this network's.
-    """
-    variables = {variable.path: variable for variable in network.weights}
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    if expected != {name: weight.shape for name, weight in weights.items()}:
-        raise ModelFileError("these are not the weights of this network")
-    for name, variable in variables.items():
-        variable.assign(weights[name])
 
 
 def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:

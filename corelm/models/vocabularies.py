@@ -18,12 +18,8 @@ from corelm.language_model import Vocabulary
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 __all__ = [
-    "ALPHABET",
-    "BYTE_PAIRS",
-    "FIRST_MERGE",
     "TOKENS",
     "BytePairVocabulary",
-    "Merge",
     "StoredVocabulary",
     "read_vocabulary",
 ]
@@ -89,6 +85,8 @@ class BytePairVocabulary:
     unknown: None = None
     ends: tuple[int, ...] = (start,)
     style: str = BYTE_PAIRS
+    alphabet: str = ALPHABET
+    """The characters that stand for the 256 bytes, as in GPT-2's files."""
 
     def __init__(self, merges: Iterable[Merge]) -> None:
         self.merges: tuple[Merge, ...] = tuple(merges)

@@ -14,7 +14,7 @@ from corelm.abilities import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
 
-__all__ = ["DASH", "MARKED", "PADDING", "UNKNOWN", "WordVocabulary"]
+__all__ = ["DASH", "MARKED", "WordVocabulary"]
 
 PADDING, UNKNOWN = "", "[UNK]"
 
@@ -139,6 +139,8 @@ class WordVocabulary:
         self.start: int | None = self._ids.get(END)  # the end of one text starts the next
         self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
 
+    reserved: tuple[str, str] = (PADDING, UNKNOWN)
+    """The first two tokens of every vocabulary."""
     padding: int = 0
     unknown: int = 1
 

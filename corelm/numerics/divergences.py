@@ -26,12 +26,9 @@ from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_a
 
 __all__ = [
     "DIVERGENCES",
-    "LEAST",
     "Compared",
     "ModelRows",
     "moments",
-    "nan_if_impossible",
-    "without_tokens",
 ]
 
 Floats = NDArray[np.float64]
@@ -136,11 +133,6 @@ def _sum(values: Array) -> float:
     return float(values.sum(dtype=np.float64))
 
 
-def nan_if_impossible(nats: Floats) -> Floats:
-    """Replace the surprisal of tokens that cannot be drawn, which is infinite, by nan."""
-    return np.where(nats < np.inf, nats, np.nan)
-
-
 @dataclass(frozen=True)
 class Divergence:
     """The figures of a sampler's distribution q and the model's p at one position.
@@ -221,13 +213,6 @@ def jensen_shannon(q: Floats, p: Floats) -> float:
     mean = (q + p) / 2
     to_mean = [float(np.sum(x[x > 0] * np.log(x[x > 0] / mean[x > 0]))) for x in (q, p)]
     return max(sum(to_mean) / 2, 0.0)
-
-
-def without_tokens(logits: Array, tokens: NDArray[np.int64]) -> Array:
-    """Return a copy of (rows, vocabulary) logits in which these tokens cannot be drawn."""
-    others = logits.copy()
-    others[:, tokens] = -np.inf
-    return others
 
 
 @dataclass(frozen=True)
@@ -326,7 +311,8 @@ class ModelRows:
 
     def _of_others(self, logits: Array, tokens: NDArray[np.int64]) -> Floats:
         """Return the expected surprisal from copies of the rows without ends: exact but slow."""
-        others = without_tokens(logits, self._ends)
+        others = logits.copy()
+        others[:, self._ends] = -np.inf
         only_ends = others.max(axis=1) == -np.inf
         others[only_ends] = logits[only_ends]
         nats = compare_rows(others, self, tokens)[0][:, EXPECTED]
@@ -362,7 +348,8 @@ def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> 
     qs = [Distribution(row) for row in logits]
     figures = [astuple(divergence(q, p)) for q, p in zip(qs, model.each, strict=True)]
     nats = [q.surprisal(token) for q, token in zip(qs, tokens.tolist(), strict=True)]
-    found = np.column_stack([figures, nan_if_impossible(np.array(nats))])
+    surprisal = np.where(np.isinf(nats), np.nan, nats)
+    found = np.column_stack([figures, surprisal])
     return found, restored(logits, model.logits) is None
 
 

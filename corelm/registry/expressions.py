@@ -19,15 +19,14 @@ from corelm.sampling import Chain, Sampler
 __all__ = [
     "DEEPEST",
     "MOST_CHARACTERS",
-    "STAGE",
     "ParsedSampler",
     "ParsedStage",
     "build",
     "built_in",
     "make",
-    "parameters_of",
     "read_stages",
     "split_at",
+    "split_stage",
 ]
 
 MOST_CHARACTERS = 10_000
@@ -35,7 +34,7 @@ MOST_CHARACTERS = 10_000
 DEEPEST = 16
 """The most levels of samplers inside samplers; a deeper expression is refused."""
 
-STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
+_STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -141,7 +140,7 @@ def build(stages: Iterable[ParsedStage], *, own: bool = False) -> Sampler:
 
 def is_name(expression: str) -> bool:
     """Return True if an expression is a bare name, whose parameters may be passed separately."""
-    match = STAGE.fullmatch(expression.strip())
+    match = _STAGE.fullmatch(expression.strip())
     return match is not None and match[2] is None
 
 
@@ -213,7 +212,7 @@ def _read_stages(text: str, depth: int) -> list[ParsedStage]:
 
 
 def _read_stage(text: str, depth: int) -> ParsedStage:
-    match = STAGE.fullmatch(text)
+    match = _STAGE.fullmatch(text)
     if not match:
         raise ExpressionError(
             f"cannot read {shown(text)} as a sampler; write name or "
@@ -222,7 +221,7 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
     name, arguments = match[1], (match[2] or "").strip()
     values: list[Any] = []
     named: dict[str, Any] = {}
-    for key, text in parameters_of(arguments):
+    for key, text in _parameters_of(arguments):
         # As in a Python call: no name twice, no positional value after a named one.
         if key in named or (named and not key):
             raise _unreadable(name, arguments)
@@ -239,7 +238,22 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
     return name, values, named
 
 
-def parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
+def split_stage(stage: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return the name of a stage, and the names and texts of its parameters.
+
+    A stage without parameters is returned as it is written, whether or not it can be read.
+
+    Example:
+        >>> split_stage("top_p(p=0.9, 2)"), split_stage("greedy")
+        (('top_p', [('p', '0.9'), ('', '2')]), ('greedy', []))
+    """
+    match = _STAGE.fullmatch(stage.strip())
+    if match is None or not match[2]:
+        return stage.strip(), []
+    return match[1], [*_parameters_of(match[2])]
+
+
+def _parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each parameter; the name is empty for one by position."""
     parts = [*split_at(arguments, ",")]
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
@@ -248,7 +262,7 @@ def parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
 
 
 def _names_samplers(text: str) -> bool:
-    return all(STAGE.fullmatch(part.strip()) for part in split_at(text, "|"))
+    return all(_STAGE.fullmatch(part.strip()) for part in split_at(text, "|"))
 
 
 def _unreadable(name: str, arguments: str) -> ExpressionError:

@@ -26,7 +26,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},  # which the site highlights
+}
 PICTURES = ("image/png",)
 
 
@@ -54,7 +57,7 @@ def run(notebook: Any) -> Any:
     Raises:
         RuntimeError: a cell raised.
     """
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+    made = nbformat.v4.new_notebook(metadata=METADATA)
     shell = InteractiveShell.instance(displayhook_class=ValueHook)
     for number, cell in enumerate(notebook.cells, 1):
         new = nbformat.from_dict(cell | {"id": f"cell-{number}"})

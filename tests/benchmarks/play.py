@@ -26,7 +26,7 @@ from vocabulary import ZipfModel
 
 from corelm.runs import machine
 
-VOCABULARIES = (15_000, 50_000, 128_000)
+VOCABULARIES = (15_000, 32_000, 50_257, 256_000)
 CHAIN = "top_k(k=200) | top_p(p=0.9) | min_p(p=0.01) | temperature(t=0.7)"
 MOVE = """async moves => {
   const slider = [...document.querySelectorAll("#cards input[type=range]")].at(-1);

@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from corelm_train.network_weights import set_weights
 from corelm_train.settings import PRESETS
 from small_models import SMALL, random_weights
 
 from corelm import native
-from corelm.models import bundle
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
 from corelm.numerics.distributions import log_softmax
@@ -37,7 +37,7 @@ def pair(a, spread=0.5):
 
     weights = random_weights(a, spread)
     keras_network, network = build(a), NETWORKS[a.kind](a, weights)
-    bundle.set_weights(keras_network, weights)
+    set_weights(keras_network, weights)
 
     def in_keras(ids):
         scores = np.asarray(keras_network(ids))[:, -1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from corelm.registry.registry import registry
 SHORT_HELP = "List the decoders, or show one."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("decoders", cls=TextCommand, short_help=SHORT_HELP)(decoders)
 

@@ -22,7 +22,6 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
-from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
@@ -44,7 +43,7 @@ SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"explain": application(with_choices(explain, arguments_of("explain")), SHORT_HELP)}
+    return {"explain": application(with_choices(explain), SHORT_HELP)}
 
 
 def explain(

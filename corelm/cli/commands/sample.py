@@ -59,9 +59,9 @@ LOOP = Parameter("stop_loop", int, None, ParamRule(ge=2))
 SHORT_HELP = "Write texts with a language model."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application; `words` are those after it, if it is called."""
-    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_choices(sample, words))
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_choices(sample))
 
 
 def sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +31,7 @@ PORTABLE = {
 }
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("samplers", cls=TextCommand, short_help=SHORT_HELP)(samplers)
 

@@ -39,7 +39,6 @@ __all__ = [
     "SamplerChoice",
     "Scheduler",
     "Workers",
-    "arguments_of",
     "loaded",
     "sampler_of",
     "with_choices",
@@ -150,19 +149,17 @@ def loaded(model: str, device: str | None = None, dtype: str | None = None) -> L
     return load(model, device=device, dtype=dtype)
 
 
-def with_choices(
-    command: Callable[..., Any], arguments: Sequence[str] | None
-) -> Callable[..., Any]:
+def with_choices(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command with the options of the sampler and the decoder that it is called with.
 
     Args:
-        command: the command.
-        arguments: the words after the command; None when another command is called.
+        command: the command, a function of the command's name.
 
     Raises:
         UsageError: an unknown sampler, decoder or option.
     """
-    if arguments is None:
+    arguments = arguments_of(command.__name__)
+    if arguments is None:  # another command is called
         return extended(command, [])
     own = {**own_options(command), "--help": False}
     given, _ = scan(arguments, own)

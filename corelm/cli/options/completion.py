@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-__all__ = ["metric_names", "model_names", "preset_names", "sampler_names"]
+__all__ = ["model_names", "offered_names", "preset_names"]
 
 COMPLETING = "_CORELM_COMPLETE"
 """The environment variable that Typer's completion scripts set."""
@@ -32,7 +32,7 @@ def completed_words() -> list[str] | None:
     return words[1:] if line.endswith(" ") else words[1:-1]
 
 
-def _offered(hook: str) -> Callable[[], list[str]]:
+def offered_names(hook: str) -> Callable[[], list[str]]:
     """Return a completion of the names that plugins offer through a hook."""
 
     def names() -> list[str]:
@@ -45,9 +45,8 @@ def _offered(hook: str) -> Callable[[], list[str]]:
     return names
 
 
-sampler_names = _offered("corelm_samplers")
-decoder_names = _offered("corelm_decoders")
-metric_names = _offered("corelm_metrics")
+sampler_names = offered_names("corelm_samplers")
+decoder_names = offered_names("corelm_decoders")
 
 
 def model_names() -> list[str]:

@@ -14,7 +14,7 @@ from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
 from corelm.paths import open_input
 
-__all__ = ["prompt_for", "read_prompt", "read_prompts", "text_argument"]
+__all__ = ["prompt_for", "read_prompt", "read_text", "text_argument"]
 
 STDIN = "-"
 LARGEST = 2**25
@@ -51,19 +51,6 @@ def read_text(file: str, what: str) -> str:
         UsageError: a file that cannot be read, or is not UTF-8.
     """
     return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
-
-
-def read_prompts(file: str) -> list[str]:
-    """Return the prompts in a file, one a line; empty lines are left out.
-
-    Raises:
-        UsageError: a file that cannot be read, is not UTF-8, or has no prompt.
-    """
-    text = read_text(file, "the prompt file")
-    prompts = [line for line in text.splitlines() if line.strip()]
-    if not prompts:
-        raise UsageError(f"there is no prompt in {file}")
-    return prompts
 
 
 def read_prompt_lines(file: str) -> list[str]:

@@ -24,9 +24,7 @@ SHORT_HELP = "Measure the speed on this machine."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {
-        "bench": application(options.with_choices(bench, options.arguments_of("bench")), SHORT_HELP)
-    }
+    return {"bench": application(options.with_choices(bench), SHORT_HELP)}
 
 
 def bench(

@@ -13,7 +13,6 @@ from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
 from corelm.commands import Output, application, completion, exit_codes, messages, product
 from corelm.errors import SettingsError, UsageError
-from corelm.runs import printable
 from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ OPTIONS = {
     "genamt": "--length",
 }
 """The option of `corelm sample` for each setting that doesn't belong to a sampler."""
+LONGEST = 60
+"""The characters of a long key that a note shows."""
 SHOWN = 100
 """The most keys that a note lists: more than any engine has."""
 
@@ -276,9 +277,6 @@ def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    (*shown,) = (
-        key if len(key) <= 2 * printable.LONGEST else f"{key[: printable.LONGEST]}..."
-        for key in keys
-    )
+    (*shown,) = (key if len(key) <= 2 * LONGEST else f"{key[:LONGEST]}..." for key in keys)
     more = f" and {len(shown) - SHOWN} more (all with --json)" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more

@@ -19,7 +19,7 @@ import pytest
 from corelm_report.document.schema import schema
 from waiting import WAITS, lines
 
-from corelm.cli.options.completion import metric_names
+from corelm.cli.options.completion import offered_names
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "--samples", "12", "--length", "8")
@@ -284,7 +284,7 @@ def test_metrics_of_plugins(report: Run, installed_plugin: Run, tmp_path: Path) 
     assert result.out.splitlines()[0].split()[-1] == "words"
     assert "words: the words of a text" in " ".join(result.out.split())
     assert "printed by a metric" in result.err
-    assert "words" in metric_names()
+    assert "words" in offered_names("corelm_metrics")()
 
 
 def test_a_metric_that_fails_costs_its_figure_alone(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report.measure.contexts import Contexts, Reader, groups, read
+from corelm_report.measure.contexts import Contexts, Reader, groups, nan_if_impossible, read
 from small_models import SMALL, small_model
 
 import corelm
@@ -15,7 +15,6 @@ from corelm.errors import ModelOutputError
 from corelm.generation.teacher_forcing import LOGITS_BYTES
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
-from corelm.numerics.divergences import nan_if_impossible
 from corelm.testing import ToyModel
 
 INF = float("inf")

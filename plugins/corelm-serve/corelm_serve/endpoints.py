@@ -206,6 +206,11 @@ async def play_next(request: Request) -> Response:
     return json_response(found)
 
 
+async def play_tree(request: Request) -> Response:
+    """List what could follow."""
+    return json_response(await _worked(request, play_answers.tree, await read_body(request)))
+
+
 async def play_write(request: Request) -> Response:
     """Draw tokens."""
     return json_response(await _worked(request, play_answers.write, await read_body(request)))

@@ -12,6 +12,7 @@ from corelm_serve.requests.play import (
     NextRequest,
     PictureRequest,
     SendRequest,
+    TreeRequest,
     WriteRequest,
 )
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
@@ -53,6 +54,8 @@ ROUTES = (
               ChainRequest),
     RouteSpec("POST", "/api/next", "play_next", "Explain the next word, stage by stage",
               NextRequest),
+    RouteSpec("POST", "/api/tree", "play_tree", "List what could follow, word by word",
+              TreeRequest),
     RouteSpec("POST", "/api/picture", "play_picture", "Draw the next word as SVG, PDF or PNG",
               PictureRequest),
     RouteSpec("POST", "/api/write", "play_write", "Draw tokens from a place in a text on",

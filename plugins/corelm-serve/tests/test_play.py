@@ -71,6 +71,46 @@ def test_the_draws_are_those_of_generate(client, chain):
         assert found["position"] == at
 
 
+def tree(client, **body):
+    response = client.post("/api/tree", json={"prompt": "the", "seed": 3, **body})
+    assert response.status_code == 200, response.text
+    return response.json()["nodes"]
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_tree_has_the_probabilities_of_the_columns(client, chain):
+    for node in tree(client, sampler=chain, count=3):
+        found = next_word(client, sampler=chain, tokens=node["path"], count=3)
+        last = {each["id"]: each["probabilities"][-1] for each in found["tokens"]}
+        assert node["words"]
+        for word in node["words"]:
+            assert word["probability"] == pytest.approx(last[word["id"]], abs=1e-9)
+            assert word["probability"] > 0
+        shares = [word["probability"] for word in node["words"]]
+        assert shares == sorted(shares, reverse=True)
+
+
+def test_a_tree_follows_the_likeliest_words_or_the_ones_that_are_asked_for(client):
+    first, second, third = tree(client, sampler="stochastic")
+    likeliest = [node["words"][0]["id"] for node in (first, second)]
+    assert [second["path"], third["path"]] == [likeliest[:1], likeliest]
+    other = first["words"][1]["id"]
+    nodes = tree(client, sampler="stochastic", paths=[[other]])
+    assert [node["path"] for node in nodes] == [[], [other]]
+    assert nodes[0] == first
+
+
+def test_a_tree_ends_where_the_text_does_and_names_a_failing_stage(client):
+    register()
+    end = ToyModel().vocabulary.ends[0]
+    assert tree(client, sampler="uniform", paths=[[end]])[1]["words"] == []
+    [node] = tree(client, sampler="raises", paths=[])
+    assert node["words"] == []
+    assert "raises" in node["error"]
+    body = {"prompt": "the", "sampler": "greedy", "paths": [[10**6]]}
+    assert client.post("/api/tree", json=body).status_code == 400
+
+
 def test_a_start_token_in_the_prompt_is_not_put_there_twice(client):
     found, expected = (write(client, prompt=prompt, sampler="dry") for prompt in ("[end]", ""))
     assert found == expected

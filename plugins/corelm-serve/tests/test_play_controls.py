@@ -225,6 +225,8 @@ def test_nothing_is_found_by_axe(opened, scheme, options):
     until(page, "document.getElementById('expression-error').textContent")
     assert findings(page, **options) == []
     page.click("#draws")
+    page.click("#ahead-open")
+    page.wait_for_selector("#ahead [role=treeitem]")
     page.click("#columns thead .name")
     page.wait_for_selector("#arithmetic table")
     page.click("#lessons-open")

@@ -284,3 +284,42 @@ def test_a_page_of_an_earlier_start_says_where_to_go(client, open_client):
     assert page.status_code == 401
     assert "earlier start" in page.text
     assert guarded.get("/api/samplers").json()["error"]["code"] == "invalid_api_key"
+
+
+def items(page):
+    """Return the words of the tree with their probabilities."""
+    return page.locator("#ahead [role=treeitem]").all_inner_texts()
+
+
+def test_a_tree_is_opened_by_keys_gone_on_from_and_in_the_link(opened):
+    page = opened({"sampler": "stochastic"})
+    page.click("#ahead-open")
+    page.wait_for_selector("#ahead [role=treeitem][aria-expanded=true]")
+    before = len(items(page))
+    page.locator("#ahead [role=treeitem]").first.focus()
+    page.keyboard.press("ArrowLeft")
+    until(
+        page,
+        "before => document.querySelectorAll('#ahead [role=treeitem]').length < before",
+        before,
+    )
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.activeElement.ariaExpanded === 'true'")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.activeElement.ariaLevel === '2'")
+    shown, state = items(page), fragment(page)
+    [path] = state["sides"][0]["ahead"]
+    other = opened(state)
+    until(other, "document.querySelectorAll('#ahead [role=treeitem]').length > 4")
+    assert items(other) == shown
+    page.keyboard.press("Enter")
+    position(page, 3)
+    assert fragment(page)["sides"][0]["tokens"][:1] == path
+    page.click("#undo")
+    page.click("#undo")
+    page.fill("#expression", "greedy")
+    until(page, "document.querySelectorAll('#ahead [aria-level=\"1\"]').length === 1")
+    page.click("#ahead-open")
+    assert page.is_hidden("#ahead")
+    assert "ahead" not in fragment(page)["sides"][0]

@@ -21,6 +21,7 @@ from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import atomic_files
 from corelm_train.keras_import import import_keras
 from corelm_train.keras_model import KerasLanguageModel
+from corelm_train.network_weights import set_weights
 
 TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
 """The members with the settings (token style, context length, prompt) and with the tokens."""
@@ -99,7 +100,7 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
     from corelm_train.keras_layers import build
 
     network = build(model.architecture)
-    bundle.set_weights(network, model.weights)
+    set_weights(network, model.weights)
     with warnings.catch_warnings():  # a warning of Keras with NumPy 2
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         network.save(path)

@@ -70,14 +70,20 @@ def causal_lm(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary)
     return keras_hub.models.GPT2CausalLM(backbone, preprocessor)
 
 
+def _below(weights: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the weights whose names begin with `name/`, without that prefix."""
+    inside = f"{name}/"
+    return {k.removeprefix(inside): w for k, w in weights.items() if k.startswith(inside)}
+
+
 def _assign(backbone: Any, weights: Mapping[str, Any], a: Architecture) -> None:
-    embedding = bundle.weights_below(weights, "embedding")
+    embedding = _below(weights, "embedding")
     backbone.token_embedding.embeddings.assign(embedding["token_embeddings/embeddings"])
     positions = embedding["position_embeddings/embeddings"]
     backbone.position_embedding.position_embeddings.assign(positions)
     _assign_norm(backbone.layer_norm, weights, "norm")
     for i, layer in enumerate(backbone.transformer_layers):
-        block = bundle.weights_below(weights, f"block_{i}")
+        block = _below(weights, f"block_{i}")
         for ours, theirs in NORMS.items():
             _assign_norm(getattr(layer, theirs), block, ours)
         for ours, theirs in DENSE.items():

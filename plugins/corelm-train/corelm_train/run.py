@@ -27,6 +27,7 @@ from corelm_train.keras_layers import build
 from corelm_train.keras_model import KerasLanguageModel
 from corelm_train.learning import Scorer, ShuffledBatches, gives_probabilities, optimizer
 from corelm_train.material import Material, prepare
+from corelm_train.network_weights import set_weights, weights_of
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, before_training
 from corelm_train.settings import Recipe, TrainingSettings, choose_precision
 
@@ -128,7 +129,7 @@ class Run:
     def _network(self, start: bundle.Bundle | None) -> Any:
         network = build(self.architecture)
         if start is not None:
-            bundle.set_weights(network, start.weights)
+            set_weights(network, start.weights)
         network.compile(
             optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
@@ -151,7 +152,7 @@ class Run:
 
     def _copy_to_measured(self) -> None:
         if self.measured_network is not self.network:
-            bundle.set_weights(self.measured_network, bundle.weights_of(self.network))
+            set_weights(self.measured_network, weights_of(self.network))
 
     def _identity(self, start: bundle.Bundle | None) -> dict[str, Any]:
         """Return the settings and checksums that must be equal to resume a checkpoint."""
@@ -214,12 +215,12 @@ class Run:
 
     def _checkpoint_size(self) -> int:
         """Return the size in bytes of a checkpoint's arrays: all variables and the best weights."""
-        weights = bundle.weights_of(self.network).values()
+        weights = weights_of(self.network).values()
         return sum(np.asarray(v).nbytes for v in [*self._variables(), *weights])
 
     def _load(self) -> None:
         variables = self._variables()
-        weights = bundle.weights_of(self.network)
+        weights = weights_of(self.network)
         saved = self.checkpoint.load(
             [tuple(variable.shape) for variable in variables], [w.shape for w in weights.values()]
         )
@@ -291,7 +292,7 @@ class Run:
             )
         losses, best = self.losses.followed_by(loss, math.log(perplexity)), self.best_weights
         if losses.epochs_since_best == 0:
-            best = bundle.weights_of(self.network)
+            best = weights_of(self.network)
         self.losses, self.best_weights = losses, best  # both or neither, even if Ctrl-C comes now
         self.report.measured(self.losses.epochs, perplexity)
         self.save()
@@ -354,7 +355,7 @@ class Run:
         rounded = {name: w.astype(np.float16).astype(np.float32) for name, w in weights.items()}
         with _dtype_policy("float32"), undistributed():
             network = build(self.architecture)
-            bundle.set_weights(network, rounded)
+            set_weights(network, rounded)
             scores = Scorer(network, self.vocabulary)(self.opening)
         bundle.write(
             self.settings.out,
@@ -367,9 +368,10 @@ class Run:
         )
 
     def _training(self) -> dict[str, Any]:
+        here = machine.facts()
         return {
             "command": self.settings.command(self.corpus.name),
-            "machine": f"{machine.platform_name()}, {machine.cpu_limit()} cores",
+            "machine": f"{here['platform']}, {here['cores']} cores",
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),

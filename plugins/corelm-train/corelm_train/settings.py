@@ -14,7 +14,6 @@ from typing import Any
 
 from corelm.bundles import Architecture, vocabularies
 from corelm.errors import UsageError
-from corelm.runs import machine
 
 STEPS_PER_EPOCH = 16
 """The least number of steps in an epoch, reached by smaller batches if there are enough rows."""
@@ -278,4 +277,14 @@ def choose_precision(wanted: str, kept: str | None = None) -> str:
         raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
     if kept in PRECISIONS:
         return str(kept)
-    return "mixed_bfloat16" if machine.processor_flags() & BFLOAT16_FLAGS else "float32"
+    return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor as Linux names them; elsewhere none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system, or a container without it
+        return frozenset()
+    flags = (s.partition(":")[2] for s in lines if s.startswith(("flags", "Features")))
+    return frozenset(next(flags, "").split())

@@ -59,12 +59,7 @@ def learn_words(
     if not words:
         raise DataError(f"the texts hold no tokens of the style {style!r}")
     return word_vocabulary.WordVocabulary(
-        [
-            word_vocabulary.PADDING,
-            word_vocabulary.UNKNOWN,
-            *([prompting.END] if end else []),
-            *words,
-        ],
+        [*word_vocabulary.WordVocabulary.reserved, *([prompting.END] if end else []), *words],
         style,
     )
 
@@ -85,7 +80,7 @@ def learn_vocabulary(
         DataError: texts without tokens.
         MissingDependencyError: a package that learns this vocabulary is not installed.
     """
-    if style == vocabularies.BYTE_PAIRS:
+    if style == vocabularies.BytePairVocabulary.style:
         return learn_byte_pairs(texts, size)
     return learn_words(texts, style, size, end)
 
@@ -98,30 +93,32 @@ def learn_byte_pairs(texts: Sequence[str], size: int) -> vocabularies.BytePairVo
         DataError: texts in which no pair of bytes appears twice.
         MissingDependencyError: tokenizers is not installed.
     """
-    if size <= vocabularies.FIRST_MERGE:
+    before_merges = len(vocabularies.BytePairVocabulary(()))
+    if size <= before_merges:
         raise UsageError(
-            f"a vocabulary of {vocabularies.BYTE_PAIRS} needs room for at least "
-            f"{vocabularies.FIRST_MERGE + 1} tokens, not {size}"
+            f"a vocabulary of {vocabularies.BytePairVocabulary.style} needs room for at least "
+            f"{before_merges + 1} tokens, not {size}"
         )
-    merges = _learn_merges(texts, size - vocabularies.FIRST_MERGE)
+    merges = _learn_merges(texts, size - before_merges)
     if not merges:
         raise DataError("the texts are too short: no two letters in them appear together twice")
     return vocabularies.BytePairVocabulary(merges)
 
 
-def _learn_merges(texts: Sequence[str], count: int) -> list[vocabularies.Merge]:
+def _learn_merges(texts: Sequence[str], count: int) -> list[tuple[str, str]]:
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning {vocabularies.BYTE_PAIRS} needs tokenizers ({error}); "
+            f"learning {vocabularies.BytePairVocabulary.style} needs tokenizers ({error}); "
             'install it with: pip install "corelm[train]"'
         ) from error
+    alphabet = vocabularies.BytePairVocabulary.alphabet
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=len(vocabularies.ALPHABET) + count,
-        initial_alphabet=list(vocabularies.ALPHABET),
+        vocab_size=len(alphabet) + count,
+        initial_alphabet=list(alphabet),
         min_frequency=2,
         show_progress=False,
     )

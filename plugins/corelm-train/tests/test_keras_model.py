@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from corelm_train import keras_model
 from corelm_train.keras_model import KerasLanguageModel
+from corelm_train.network_weights import set_weights
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
 from corelm.abilities import can_rewind, has_hidden_states
 from corelm.errors import UsageError
-from corelm.models import bundle
 from corelm.numerics.distributions import log_softmax
 from corelm.testing import obeys_the_model_laws
 
@@ -312,7 +312,7 @@ def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
     keras.config.set_dtype_policy(precision)
     network = build(SMALL[kind])
     keras.config.set_dtype_policy(before)
-    bundle.set_weights(network, random_weights(SMALL[kind]))
+    set_weights(network, random_weights(SMALL[kind]))
     KerasLanguageModel(network, numbered_words(30, end=True), 8)
     assert not [record for record in caplog.records if record.name == "corelm"]
 
@@ -324,7 +324,7 @@ def test_it_agrees_with_the_runtime_wherever_the_window_is(kind):
     from corelm_train.keras_layers import build
 
     network = build(SMALL[kind])
-    bundle.set_weights(network, random_weights(SMALL[kind]))
+    set_weights(network, random_weights(SMALL[kind]))
     in_keras = KerasLanguageModel(network, numbered_words(30, end=True), 8)
     texts = np.random.default_rng(0).integers(1, 30, (3, 20))
     sessions = [m.start(texts[:, :3]) for m in (in_keras, small_model(SMALL[kind], end=True))]

@@ -1,10 +1,11 @@
 """The number format of training: by the processor, not by a stopwatch."""
 
+from pathlib import Path
+
 import pytest
 from corelm_train import settings
 from corelm_train.settings import choose_precision
 
-from corelm import machine
 from corelm.errors import UsageError
 
 
@@ -19,13 +20,13 @@ from corelm.errors import UsageError
     ],
 )
 def test_auto_is_what_the_processor_has_instructions_for(monkeypatch, flags, chosen):
-    monkeypatch.setattr(settings.machine, "processor_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(settings, "processor_flags", lambda: frozenset(flags.split()))
     assert [choose_precision("auto") for _ in range(3)] == [chosen] * 3
     assert choose_precision("float32") == "float32"
 
 
 def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
-    monkeypatch.setattr(settings.machine, "processor_flags", frozenset)
+    monkeypatch.setattr(settings, "processor_flags", frozenset)
     assert choose_precision("auto", kept="mixed_bfloat16") == "mixed_bfloat16"
     assert choose_precision("float32", kept="mixed_bfloat16") == "float32"
     assert choose_precision("auto", kept="nonsense") == "float32"
@@ -36,9 +37,19 @@ def test_another_name_is_refused():
         choose_precision("half")
 
 
-def test_flags_are_read_where_linux_lists_them(monkeypatch):
-    lines = ["processor : 0", "flags\t\t: fpu avx512_bf16", "processor : 1", "flags\t\t: fpu"]
-    monkeypatch.setattr(machine, "_cpuinfo", lambda: lines)
-    assert machine.processor_flags() == {"fpu", "avx512_bf16"}
-    monkeypatch.setattr(machine, "_cpuinfo", list)
-    assert machine.processor_flags() == frozenset()
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("model name\t: A 100\nflags\t\t: fpu avx2\n\nflags\t\t: fpu\n", {"fpu", "avx2"}),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", {"fp", "asimd"}),
+        (None, set()),
+    ],
+)
+def test_flags_are_the_first_cores_where_linux_lists_them(monkeypatch, text, flags):
+    def read_text(path, encoding):
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert settings.processor_flags() == flags

@@ -22,6 +22,7 @@ from corelm_train.devices import Devices, connect  # noqa: E402
 from corelm_train.keras_layers import build  # noqa: E402
 from corelm_train.keras_model import KerasLanguageModel  # noqa: E402
 from corelm_train.learning import Scorer, ShuffledBatches  # noqa: E402
+from corelm_train.network_weights import weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
 from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
@@ -215,7 +216,7 @@ class Weights(Notes):
         def recorded(run, loss):
             end_epoch(run, loss)
             self.of_epochs.append(
-                {n: w.astype(np.float16) for n, w in bundle.weights_of(run.network).items()}
+                {n: w.astype(np.float16) for n, w in weights_of(run.network).items()}
             )
 
         monkeypatch.setattr(Run, "end_epoch", recorded)
@@ -344,9 +345,7 @@ def test_two_runs_into_one_folder(texts):
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
-    monkeypatch.setattr(
-        training_settings.machine, "processor_flags", lambda: frozenset({"amx_bf16"})
-    )
+    monkeypatch.setattr(training_settings, "processor_flags", lambda: frozenset({"amx_bf16"}))
     chosen = settings(texts, precision="auto")
     left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
     left[0].mkdir()
@@ -362,7 +361,7 @@ def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(t
     assert plan.steps_per_epoch == -(-plan.rows // 4)
     assert plan.tokens == 6 * plan.rows
     assert plan.weights > plan.vocabulary * 8
-    monkeypatch.setattr(training_settings.machine, "processor_flags", frozenset)
+    monkeypatch.setattr(training_settings, "processor_flags", frozenset)
     later = Notes(interrupt_at=7)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, later, resume=True)

@@ -16,11 +16,10 @@ from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
+from corelm_train.network_weights import weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
 from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import PRESETS, TrainingSettings  # noqa: E402
-
-from corelm.models import bundle  # noqa: E402
 
 
 class Stop(Reporter):
@@ -50,7 +49,7 @@ def main(texts: str, folder: Path) -> None:
 
     def keep_weights(run: Run) -> None:
         assert len(run.rows) % 4 == 3, "the last batch should not be divisible"
-        np.savez(run.settings.out.with_suffix(".npz"), **bundle.weights_of(run.network))
+        np.savez(run.settings.out.with_suffix(".npz"), **weights_of(run.network))
         finish(run)
 
     Run.finish = keep_weights

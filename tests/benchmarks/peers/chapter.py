@@ -9,11 +9,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 from corelm_train.keras_layers import build
+from corelm_train.network_weights import set_weights
 from corelm_train.settings import PRESETS
 from corelm_train.vocabulary_learning import text_vectorization
 
 import corelm
-from corelm.models import bundle
 from corelm.models.networks import Architecture
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer
@@ -27,7 +27,7 @@ class Chapter(Peer):
         self._words = words(a.vocabulary_size).words
         self._vectorize = text_vectorization("words", a.vocabulary_size, self._words[2:])
         self._network = build(a)
-        bundle.set_weights(self._network, random_weights(a))
+        set_weights(self._network, random_weights(a))
         self._rng = np.random.default_rng(0)
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:

@@ -15,7 +15,7 @@ from corelm import hookimpl
 from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import named_models, params
-from corelm_report.plan.prompt_file import JSON_LINES, Prompts, read_clustered
+from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import SETTINGS, Setting
 
 OPTIONS = {each.option or each.word or name: each for name, each in SETTINGS.items()}
@@ -59,8 +59,13 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
     words = (f"--{name}", setting.short) if setting.short else ()
-    values = {"metric": completion.metric_names, "scorer": completion.model_names}.get(name)
-    option = typer.Option(*words, metavar=setting.metavar, help=setting.help, autocompletion=values)
+    names = {
+        "metric": completion.offered_names("corelm_metrics"),
+        "scorer": completion.model_names,
+    }
+    option = typer.Option(
+        *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
+    )
     default = None if setting.is_repeated or setting.default is None else str(setting.default)
     kind: Any = list[str] | None if setting.is_repeated else str if default else str | None
     annotation = Annotated[kind, option]
@@ -94,7 +99,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="SAMPLER",
-            autocompletion=completion.sampler_names,
+            autocompletion=completion.offered_names("corelm_samplers"),
             help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
             "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
             "five temperatures, uniform and top_p.",
@@ -211,7 +216,7 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
-    return read_clustered(file) if file.endswith(JSON_LINES) else prompt_input.read_prompts(file)
+    return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:

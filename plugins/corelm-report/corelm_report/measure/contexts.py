@@ -237,7 +237,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         logits = prepare(raw, step)
         # Contiguous: otherwise the kernels would copy this column for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = divergences.nan_if_impossible(
+        group.model_surprisal[rows, time] = nan_if_impossible(
             ModelLogits.surprisals(logits, tokens)
         )
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
@@ -245,6 +245,11 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         for array in past:
             array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)
+
+
+def nan_if_impossible(nats: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Replace the surprisal of tokens that cannot be drawn, which is infinite, by nan."""
+    return np.where(nats < np.inf, nats, np.nan)
 
 
 class Reader:

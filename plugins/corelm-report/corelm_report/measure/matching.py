@@ -23,7 +23,15 @@ from corelm.filters import min_and_shannon_entropy
 from corelm.runs import divergences, expressions
 from corelm_report.document.figure import NATS
 from corelm_report.document.figures import MATCHED
-from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
+from corelm_report.measure.contexts import (
+    Contexts,
+    Group,
+    Position,
+    Reader,
+    groups,
+    nan_if_impossible,
+    read,
+)
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 
 PART, PART_OF_WORDS = 400, 4000
@@ -247,7 +255,7 @@ def _values(
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # cheaper alone than with all figures
         logits = reader.logits(position)
-        reader.store(position, divergences.nan_if_impossible(surprisals(logits, position.tokens)))
+        reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
         return min_and_shannon_entropy(logits)[1]
     found = reader.compare(position, rows)
     reader.store(position, found.surprisal)

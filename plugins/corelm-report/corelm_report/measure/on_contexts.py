@@ -22,6 +22,8 @@ from corelm_report.measure.contexts import Contexts, Group, Position, Reader, gr
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
 
+LEAST = -1e30
+"""A logit of weight 0, used in place of minus infinity: 0 * -inf would be nan in the sums."""
 TOKEN_SURPRISAL = "token_surprisal"
 """The key of the surprisal of each position's next token under the sampler, in nats."""
 
@@ -322,11 +324,12 @@ def at_temperatures(
         others = every = _weights(logits, largest, t)
     else:
         at = np.array(list(ends), dtype=np.int64)
-        without = divergences.without_tokens(logits, at)
+        without = logits.copy()
+        without[:, at] = -np.inf
         only_ends = without.max(axis=1) == -np.inf
-        without[only_ends] = divergences.LEAST  # all other weights are 0 compared with the ends'
+        without[only_ends] = LEAST  # all other weights are 0 compared with the ends'
         others = _weights(without, largest, t)
-        every = _union(others, _weights(np.maximum(logits[:, at], divergences.LEAST), largest, t))
+        every = _union(others, _weights(np.maximum(logits[:, at], LEAST), largest, t))
         others.mean[only_ends] = np.nan
     # ln p of a token is its logit minus the log-sum of all weights at t = 1.
     surprisal, slope = every.log_sum[:, -1:] - others.mean, others.variance / t**2

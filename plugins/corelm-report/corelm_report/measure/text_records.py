@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import has_token_bytes, texts_after
 from corelm.filters import likeliest_tokens, rank
-from corelm.runs import ModelLogits, divergences, prompting, teacher_forcing
+from corelm.runs import ModelLogits, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
+from corelm_report.measure.contexts import nan_if_impossible
 from corelm_report.metrics.sums import Band, Sums, along_texts
 from corelm_report.plan import TEXTS
 
@@ -280,7 +281,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
     for some in teacher_forcing.teacher_forced(model, ids, lengths):
         # Leave out a token that the scorer can't draw, as its surprisal is infinite.
-        surprisals = divergences.nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
+        surprisals = nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):
             nats[i][some.place] = value
     return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]

@@ -184,12 +184,12 @@ def _parts(text: str, depth: int) -> Iterator[_Part]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
     for at, stage in enumerate(expressions.split_at(text, "|")):
         yield _fixed(" | " if at else "")
-        match = expressions.STAGE.fullmatch(stage.strip())
-        if match is None or not match[2]:
-            yield _fixed(stage.strip())
+        name, parameters = expressions.split_stage(stage)
+        if not parameters:
+            yield _fixed(name)
             continue
-        for number, (key, texts) in enumerate(_by_name(match[2])):
-            yield _fixed(f"{', ' if number else f'{match[1]}('}{f'{key}=' if key else ''}")
+        for number, (key, texts) in enumerate(_by_name(parameters)):
+            yield _fixed(f"{', ' if number else f'{name}('}{f'{key}=' if key else ''}")
             yield _parameter(key, texts, depth)
         yield _fixed(")")
 
@@ -198,10 +198,10 @@ def _fixed(text: str) -> _Part:
     return _Part(text, [text])
 
 
-def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
+def _by_name(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Return the name of each parameter with its values, which end at the next name."""
     found: list[tuple[str, list[str]]] = []
-    for key, text in expressions.parameters_of(arguments):
+    for key, text in parameters:
         if not key and found and found[-1][0]:
             found[-1][1].append(text)
         else:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, printable
+from corelm.errors import UsageError
+from corelm.runs import printable
 
-LARGEST = 2**25
-"""The largest file of prompts, in bytes."""
 JSON_LINES = (".jsonl", ".ndjson")
 """The suffixes of files of JSON lines."""
 Prompts = Sequence[str] | Mapping[str, str]
@@ -44,19 +41,6 @@ def parse_prompts(text: str, name: str) -> Prompts:
     if not prompts:
         raise UsageError(f"there is no prompt in {name}")
     return prompts
-
-
-def read_clustered(file: str) -> Prompts:
-    """Return the prompts in a file of JSON lines.
-
-    Raises:
-        UsageError: a file that cannot be read, or an invalid line.
-    """
-    try:
-        text = atomic_files.decode_text(atomic_files.read_file(Path(file), LARGEST))
-    except ModelFileError as error:
-        raise UsageError(f"cannot read the prompt file {file}: {error}") from None
-    return parse_prompts(text, file)
 
 
 def _pair(line: str, place: str) -> tuple[str, str | None]:

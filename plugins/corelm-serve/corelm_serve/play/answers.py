@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from corelm import CorelmError, Sampler, Vocabulary, lint, presets
+from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
+from corelm.filters import likeliest_tokens
 from corelm.runs import Strategy, chain_stages, human_surprisal, markup, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.places import Columns, Place, valid_results
+from corelm_serve.play.columns import Column, Columns, valid_results
+from corelm_serve.play.places import Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
-from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
+from corelm_serve.requests.play import (
+    ChainRequest,
+    NextRequest,
+    PlaceRequest,
+    TreeRequest,
+    WriteRequest,
+)
 from corelm_serve.requests.sampling import with_decoder
 from corelm_serve.settings import Limits
+
+LEVELS = 3
+"""The places of a tree whose words are listed at first: along the likeliest words."""
 
 Models = Mapping[str, ServedModel]
 Caches = Mapping[tuple[str, bool], RowCache]
@@ -87,7 +99,7 @@ def next_word(
     fault = late or _fault(
         lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
     )
-    columns = Columns(row, valid_results(trace), place.vocabulary.ends)
+    columns = Columns(place.column(), valid_results(trace), place.vocabulary.ends)
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
@@ -123,6 +135,54 @@ def _arithmetic(
     for row in found["rows"]:
         row |= _text(row["token"], vocabulary, text_of)
     return found
+
+
+def tree(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
+    """Return the likeliest words at a place, and after words that could follow it.
+
+    Each node has the ids that lead to it from the place, and the words after them; or the error of
+    a chain that fails there.
+    """
+    request = TreeRequest.read(body)
+    sampler = chain_of(request)
+
+    def node(path: tuple[int, ...]) -> dict[str, Any]:
+        there = replace(request, tokens=request.tokens + path)
+        place = place_of(there, models, caches, limits)
+        return {"path": path, "error": None} | _words_at(place, sampler, request.count)
+
+    if request.paths is not None:
+        return {"nodes": [node(path) for path in ((), *request.paths)]}
+    nodes = [node(())]
+    while len(nodes) < LEVELS and (followed := _likeliest(nodes[-1])):
+        nodes.append(node(followed))
+    return {"nodes": nodes}
+
+
+def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
+    """Return the likeliest words that a chain could draw at a place, or its error."""
+    if place.ended:
+        return {"words": []}
+    found: list[Array] = []
+    fault = _fault(
+        lambda: found.append(chain_stages.apply(sampler, place.row(), place.past(sampler).context))
+    )
+    if fault:
+        return {"words": [], "error": fault}
+    column, text_of = Column(found[0][0]), texts_after(place.ids, place.vocabulary)
+    return {
+        "words": [
+            {"id": token, "probability": column.probability(token)}
+            | _text(token, place.vocabulary, text_of)
+            for token in likeliest_tokens(column.row, count).tolist()
+        ]
+    }
+
+
+def _likeliest(node: dict[str, Any]) -> tuple[int, ...] | None:
+    """Return the ids that lead past a node's likeliest word; None if all its words end the text."""
+    following = (word["id"] for word in node["words"] if not word["end"])
+    return next(((*node["path"], token) for token in following), None)
 
 
 def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:

@@ -1,28 +1,18 @@
-"""A place in a text: the words before it, the next word's way through the chain, and the draw."""
+"""A place in a text: the words before it, the model's logits there, and the draw."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from itertools import takewhile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from corelm import (
-    Array,
-    Mask,
-    RandomStream,
-    Sampler,
-    Vocabulary,
-    draw,
-    softmax,
-)
+from corelm import Array, RandomStream, Sampler, Vocabulary, draw
 from corelm.abilities import text_writer
-from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import ContextBuilder, chain_stages, params
+from corelm.runs import ContextBuilder, chain_stages
 from corelm_serve.models import ServedModel
-from corelm_serve.play.arithmetic import arithmetic
+from corelm_serve.play.columns import Column
 from corelm_serve.play.rows import RowCache
 
 SURPRISALS = {"surprisal", "model_surprisal"}
@@ -64,6 +54,10 @@ class Place:
     def row(self) -> Array:
         """Return (1, vocabulary): the model's logits here."""
         return self._rows.after(self.ids)
+
+    def column(self) -> Column:
+        """Return the model's distribution here."""
+        return self._rows.column(self.ids)
 
     def past(self, chain: Sampler) -> ContextBuilder:
         """Return the context that a chain sees here: the tokens, with their surprisals when drawn.
@@ -136,116 +130,3 @@ class Place:
     def move_on(self, token: int) -> None:
         """Append a token."""
         self.ids = (*self.ids, token)
-
-
-def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
-    """Return the results of the stages before the first whose result is no distribution."""
-    return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
-
-
-class Columns:
-    """The distributions along a chain: the model's, then one after each stage.
-
-    Args:
-        model: (1, vocabulary) the model's logits.
-        trace: the results of the stages, in order.
-        ends: the tokens that end a text.
-    """
-
-    def __init__(
-        self, model: Array, trace: list[chain_stages.StageResult], ends: Collection[int]
-    ) -> None:
-        self._ends = list(ends)
-        self._rows = [model[0], *(result.logits[0] for result in trace)]
-        self._trace = trace
-        self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
-        self._impossible = self._probabilities[0] == 0  # the model's divergence from itself
-        self._nats = -np.log(np.where(self._impossible, 1, self._probabilities[0]))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def last(self) -> Array:
-        """(1, vocabulary): the logits that are drawn from."""
-        last: Array = self._rows[-1][None]
-        return last
-
-    def arithmetic(self, at: int, count: int) -> dict[str, Any]:
-        """Return the arithmetic of a column, as `arithmetic.arithmetic` describes it."""
-        return arithmetic(self._rows[max(at - 1, 0)], self._rows[at], count)
-
-    def likeliest(self, count: int) -> list[int]:
-        """Return the likeliest tokens of the model and of the last stage, in the model's order."""
-        model = self._rows[0]
-        ids = np.union1d(*(likeliest_tokens(row, count) for row in (model, self._rows[-1])))
-        return [int(i) for i in ids[np.lexsort((ids, -model[ids]))]]
-
-    def of_token(self, token: int) -> dict[str, Any]:
-        """Return the probability of a token after each stage, and the stage that removed it."""
-        kept = [bool(row[token] > -np.inf) for row in self._rows]
-        removed = next((at for at in range(1, len(kept)) if kept[at - 1] and not kept[at]), None)
-        return {
-            "id": token,
-            "probabilities": [float(each[token]) for each in self._probabilities],
-            "removed_by": removed,
-        }
-
-    def described(self) -> list[dict[str, Any]]:
-        """Return each distribution's figures."""
-        return [self._described(at) for at in range(len(self._rows))]
-
-    def _described(self, at: int) -> dict[str, Any]:
-        row = self._rows[at]
-        nats, possible = float(entropy_of_logits(row)), row > -np.inf
-        removed = np.zeros_like(possible) if at == 0 else (self._rows[at - 1] > -np.inf) & ~possible
-        found = {
-            "entropy": nats,
-            "bits": nats / math.log(2),
-            "choices": math.exp(nats),
-            "surprisal": self._expected_surprisal(at),
-            "kept": int(np.count_nonzero(possible)),
-            "mass_kept": float(self._probabilities[0][possible].sum()),
-            "removed": int(np.count_nonzero(removed)),
-            "removed_mass": float(self._probabilities[max(at - 1, 0)][removed].sum()),
-        }
-        return found | (
-            _about(self._trace[at - 1]) if at else {"stage": None, "name": "model", "branch": ""}
-        )
-
-    def _expected_surprisal(self, at: int) -> float | None:
-        """Return the expected surprisal under the model of a draw that doesn't end the text.
-
-        None if it is infinite, or if the text can only end.
-        """
-        q = self._probabilities[at].copy()
-        q[self._ends] = 0  # as in reports: human text, which it is compared with, has no end
-        others = q.sum()
-        if others == 0 or (at and (q[self._impossible] > 0).any()):
-            return None
-        # Without BLAS, which would wait for its threads.
-        return float((q * self._nats).sum() / others)
-
-
-def _about(result: chain_stages.StageResult) -> dict[str, Any]:
-    fell_back = result.fell_back is not None and bool(result.fell_back[0])
-    return {
-        "stage": str(result.stage),
-        "name": _short(result.stage),
-        "branch": result.branch,
-        "neutral": result.stage.is_neutral,
-        "mask": isinstance(result.stage, Mask),
-        "fell_back": fell_back,
-    }
-
-
-def _short(stage: Sampler) -> str:
-    """Return a stage as an expression, without parameters at their defaults if it has several."""
-    parameters = type(stage).parameters()
-    values = [(each, getattr(stage, each.name)) for each in parameters]
-    shown = [
-        f"{each.name}={params.written(value)}"
-        for each, value in values
-        if len(values) == 1 or value != each.default
-    ]
-    return f"{stage.name}({', '.join(shown)})" if shown else stage.name

@@ -24,6 +24,8 @@ MOST_DRAWS = 1_000
 """The largest number of draws at one place."""
 MOST_LISTED = 200
 """The most likely tokens that are listed."""
+MOST_OPENED, DEEPEST_OPENED = 32, 16
+"""The most words of a tree that are opened, and the most words from its root to one of them."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,18 @@ class NextRequest(PlaceRequest):
     )
     stage: int | None = field(
         Number(0, MOST_STAGES, whole=True), "the column whose arithmetic to return; 0 is the model"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeRequest(PlaceRequest):
+    """The likeliest words at a place, and after words that could follow it."""
+
+    count: int = field(Number(1, 16, whole=True), "likely words to list after each", 4)
+    paths: tuple[tuple[int, ...], ...] | None = field(
+        ListOf(ListOf(ID, DEEPEST_OPENED, 1, name="token ids"), MOST_OPENED),
+        "the words to list the next ones of, each by the ids that lead to it; "
+        "default: the likeliest word and the likeliest after it",
     )
 
 

@@ -46,6 +46,9 @@ export function debounced(wait, work) {
   return Object.assign(later, { cancel, flush: () => { if (timer !== null) now(); } });
 }
 
+// Not a frame of animation: a page in the background has none.
+export const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
 export const percent = share; // of shared.js, which all pages of corelm have
 
 export const count = (n) => n.toLocaleString("en");

@@ -1,12 +1,13 @@
 // The state as a link: one function that writes it, one that reads it.
 
+import { DEEPEST_OPENED, MOST_OPENED } from "./ahead.js";
 import { FIRST, shownSides } from "./state.js";
 import { LESSONS } from "./steps.js";
 import { Tree } from "./tree.js";
 
 // Return the state as JSON: what a link and a file hold.
 export function toSaved({ model, prompt, seed, decoder, compare, lesson }) {
-  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map((one) => ({ ...chainOf(one), ...one.tree.saved })) };
+  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map((one) => ({ ...chainOf(one), ...one.tree.saved, ...aheadOf(one) })) };
 }
 
 // Cards that are switched off are in the expression too; `off` has their indexes.
@@ -17,6 +18,8 @@ function chainOf({ chain, stages, off }) {
     off: stages.flatMap((stage, at) => (stage.on ? [] : [at])),
   };
 }
+
+const aheadOf = ({ ahead }) => (ahead ? { ahead: ahead.paths ?? [] } : {});
 
 // Read a saved state; `missing` is its model if it isn't served here: its tokens mean other words.
 export function fromSaved(saved, { models, decoders }) {
@@ -37,10 +40,14 @@ export function fromSaved(saved, { models, decoders }) {
       sampler: typeof each?.sampler === "string" ? each.sampler : FIRST.sampler,
       off: Array.isArray(each?.off) ? each.off.filter(Number.isSafeInteger) : [],
       tree: missing === null ? Tree.from(each ?? {}) : new Tree(),
+      ahead: missing === null && Array.isArray(each?.ahead) ? each.ahead.filter(isPath).slice(0, MOST_OPENED) : null,
     })),
     missing,
   };
 }
+
+const isPath = (path) =>
+  Array.isArray(path) && path.length > 0 && path.length <= DEEPEST_OPENED && path.every((id) => Number.isSafeInteger(id) && id >= 0);
 
 // What comes after the # of an address, which no browser sends to a server.
 export const toFragment = (saved) => `#${encodeURIComponent(JSON.stringify(saved))}`;

@@ -3,7 +3,7 @@
 import { get, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { enterClass } from "./class.js";
-import { announce, byId, debounced, h, isTyping } from "./dom.js";
+import { announce, byId, debounced, h, isTyping, pause, visible } from "./dom.js";
 import { Draws } from "./draws.js";
 import { Guide } from "./guide.js";
 import { fromSaved, ofFragment, toFragment, toSaved } from "./link.js";
@@ -16,6 +16,7 @@ import { partsAt, Tree } from "./tree.js";
 const LONGEST = 100; // words of "draw to the end"
 const PIECE = 10; // words of one request at most
 const PATIENCE = 80; // ms that a request may take: a slow model shows its words one by one
+const BETWEEN = 15; // ms from word to word, however many come at once
 const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const B = "-b"; // ends the ids of the second chain's elements
 
@@ -88,11 +89,16 @@ function showControls() {
 
 // ---- the text ----
 
-async function draw(length, signal, more = {}) {
+// `shown` is called after each word, and waited for.
+async function draw(length, signal, more = {}, shown = () => {}) {
   await Promise.all(shownSides().map(async (one) => {
     const { tree } = one;
     const found = await post("/api/write", { ...place(one), length, ...more }, signal);
-    for (const word of found.words) tree.take(word);
+    for (const word of found.words) {
+      tree.take(word);
+      await shown();
+      if (signal.aborted) return;
+    }
     one.ended = found.ended;
   }));
 }
@@ -118,12 +124,16 @@ function drawToEnd() {
 }
 
 async function drawPieces(signal) {
-  for (let left = LONGEST, piece = 1; left > 0 && !shownSides().every((one) => one.ended);) {
+  for (let left = LONGEST, piece = 1; left > 0 && !signal.aborted && !shownSides().every((one) => one.ended);) {
     const start = performance.now();
-    await draw(piece, signal);
-    showWords();
+    let asked = 0; // ms until the words were there
+    await draw(piece, signal, {}, async () => {
+      asked ||= performance.now() - start;
+      showWords();
+      await pause(BETWEEN);
+    });
     left -= piece;
-    const fits = (piece * PATIENCE) / (performance.now() - start);
+    const fits = (piece * PATIENCE) / asked;
     piece = Math.max(1, Math.min(PIECE, left, Math.floor(fits)));
   }
 }
@@ -146,8 +156,13 @@ function take(view, node, word) {
   const { tree, answer } = view.text;
   if (!node && answer?.ended) return announce(byId("ended").textContent);
   if (node) tree.goTo(node.parent);
-  tree.take(word);
-  announce(`taken: ${word.text}`);
+  return goOn(view, [word]);
+}
+
+// Append words that the server has listed.
+function goOn(view, words) {
+  for (const word of words) view.text.tree.take(word);
+  announce(`taken: ${words.map(visible).join(" ")}`);
   return changed(view);
 }
 
@@ -192,8 +207,8 @@ function readSeed({ target }) {
 function compare() {
   state.compare = !state.compare;
   if (state.compare && !state.sides[1].stages) {
-    const { sampler, off, ...text } = toSaved(state).sides[0];
-    state.sides[1] = newSide({ sampler, off, tree: Tree.from(text) });
+    const { sampler, off, ahead, ...text } = toSaved(state).sides[0];
+    state.sides[1] = newSide({ sampler, off, ahead, tree: Tree.from(text) });
   }
   showControls();
   changed();
@@ -292,7 +307,7 @@ async function start() {
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
-  const page = { changed, take, type, paste, answered, showWords, showPromptError };
+  const page = { changed, take, goOn, type, paste, answered, showWords, showPromptError };
   views = ["", B].map((suffix, at) => new Side(at, suffix, found, page));
   connect();
   openAddress();

@@ -1,5 +1,6 @@
 // One chain and its text as the page shows them: cards, expression, columns, words.
 
+import { after, AheadView } from "./ahead.js";
 import { file, latest, post } from "./api.js";
 import { ArithmeticView } from "./arithmetic.js";
 import { ChainEditor } from "./chain.js";
@@ -27,6 +28,11 @@ export class Side {
     this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => page.changed(this, { stages: this.editor.active }));
     this.columns = new ColumnsView(this.part("columns"), (token) => page.take(this, null, token), (at) => this.openArithmetic(at));
     this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
+    this.askTree = latest("/api/tree");
+    this.ahead = new AheadView(this.part("ahead").querySelector("ul"), {
+      take: (words) => page.goOn(this, words),
+      opened: (paths) => { this.text.ahead.paths = paths; this.showAhead(); },
+    });
     this.draws = 0; // at this place, beside the theory
     this.stage = null; // whose arithmetic is shown
     this.words = new WordsView(this.part("words"), {
@@ -55,6 +61,7 @@ export class Side {
     whenChosen(this.part("preset"), (sampler) => this.page.changed(this, { sampler }));
     this.part("paste-open").addEventListener("click", () => this.page.paste(this));
     this.part("draws").addEventListener("click", () => this.toggleDraws());
+    this.part("ahead-open").addEventListener("click", () => this.toggleAhead());
     this.part("next-title").after(saveMenu("the next word", [ // of shared.js
       ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
       ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv")],
@@ -94,6 +101,7 @@ export class Side {
     this.columns.show(found);
     this.arithmetic.show(found.arithmetic, found.columns[this.stage]);
     this.showDraws(found);
+    this.showAhead();
     this.part("chain-error").textContent = found.error ?? "";
     editor.mark(found.error ? [found.error] : []);
     this.askNotes();
@@ -108,6 +116,27 @@ export class Side {
     this.stage = closes ? null : at;
     if (closes) this.part("columns").querySelector("thead .name").focus({ preventScroll: true });
     this.refresh();
+  }
+
+  toggleAhead() {
+    this.text.ahead = this.text.ahead ? null : { paths: null, at: this.text.tree.ids() };
+    this.showAhead();
+    this.page.answered();
+  }
+
+  // Show what could follow the caret; where the text has gone on, the opened words from there on.
+  async showAhead() {
+    const { text } = this, { ahead } = text;
+    this.part("ahead").hidden = !ahead;
+    this.part("ahead-open").setAttribute("aria-pressed", String(ahead !== null));
+    if (!ahead) return;
+    const ids = text.tree.ids();
+    Object.assign(ahead, { at: ids, paths: after(ahead.paths, ahead.at, ids) });
+    const found = await watched("tree", () => this.askTree({ ...place(text), paths: ahead.paths }));
+    if (!found || text.ahead !== ahead || ahead.at !== ids) return;
+    this.ahead.show(found.nodes);
+    ahead.paths = this.ahead.paths;
+    this.page.answered();
   }
 
   toggleDraws() {

@@ -5,9 +5,10 @@ import { Tree } from "./tree.js";
 export const FIRST = { prompt: "this movie is", sampler: "temperature(t=0.7)", seed: 1 };
 
 // A chain and its text. `chain` is sent to the server: an expression or stages; `stages` are the
-// cards, null before the first answer; `off` are the indexes of cards to switch off then.
-export const newSide = ({ sampler = FIRST.sampler, off = [], tree = new Tree() } = {}) =>
-  ({ chain: { sampler }, stages: null, off, tree, answer: null, ended: false });
+// cards, null before the first answer; `off` are the indexes of cards to switch off then. `ahead`
+// has the opened paths of what could follow the caret, and where that was; null while not shown.
+export const newSide = ({ sampler = FIRST.sampler, off = [], tree = new Tree(), ahead = null } = {}) =>
+  ({ chain: { sampler }, stages: null, off, tree, ahead: ahead && { paths: ahead, at: tree.ids() }, answer: null, ended: false });
 
 export const state = {
   model: "", prompt: FIRST.prompt, seed: FIRST.seed, decoder: "", compare: false, lesson: null, sides: [newSide(), newSide()],

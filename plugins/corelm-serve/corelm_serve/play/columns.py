@@ -1,0 +1,169 @@
+"""The next word's way through a chain: a distribution for the model, and one after each stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from functools import cached_property
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Mask, Sampler
+from corelm.filters import entropy_of_logits, likeliest_tokens
+from corelm.runs import chain_stages, params
+from corelm_serve.play.arithmetic import arithmetic
+
+
+def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
+    """Return the results of the stages before the first whose result is no distribution."""
+    return [*takewhile(lambda each: np.isfinite(each.logits.max()), trace)]
+
+
+class Column:
+    """One distribution, with its probabilities in double precision.
+
+    Most stages leave few tokens of a large vocabulary, so only those that are possible are kept.
+
+    Args:
+        row: (vocabulary,) logits.
+    """
+
+    def __init__(self, row: Array) -> None:
+        self.row, self.possible = row, row > -np.inf
+        self.ids: NDArray[np.int64] = np.flatnonzero(self.possible)
+        logits = row[self.ids].astype(np.float64)
+        self._below: NDArray[np.float64] = logits - logits.max()
+        weights = np.exp(self._below)
+        self._total = weights.sum()
+        self.q: NDArray[np.float64] = weights / self._total
+        self.entropy = float(entropy_of_logits(row))
+
+    @cached_property
+    def nats(self) -> NDArray[np.float64]:
+        """(vocabulary,): the surprisal of each token; infinite where it is impossible."""
+        nats = np.full(self.row.shape, np.inf)
+        nats[self.ids] = np.log(self._total) - self._below
+        return nats
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(vocabulary,): the probability of each token."""
+        probabilities = np.zeros(self.row.shape)
+        probabilities[self.ids] = self.q
+        return probabilities
+
+    def probability(self, token: int) -> float:
+        """Return the probability of a token."""
+        return float(self.q[np.searchsorted(self.ids, token)]) if self.possible[token] else 0.0
+
+    def are(self, tokens: Collection[int]) -> NDArray[np.bool_]:
+        """Return which of the possible tokens are these."""
+        are = np.zeros(self.ids.shape, dtype=bool)
+        are[np.searchsorted(self.ids, [each for each in tokens if self.possible[each]])] = True
+        return are
+
+
+class Columns:
+    """The distributions along a chain: the model's, then one after each stage.
+
+    Args:
+        model: the model's.
+        trace: the results of the stages, in order.
+        ends: the tokens that end a text.
+    """
+
+    def __init__(
+        self, model: Column, trace: list[chain_stages.StageResult], ends: Collection[int]
+    ) -> None:
+        self._ends, self._trace = ends, trace
+        self._columns = [model, *(Column(result.logits[0]) for result in trace)]
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def last(self) -> Array:
+        """(1, vocabulary): the logits that are drawn from."""
+        last: Array = self._columns[-1].row[None]
+        return last
+
+    def arithmetic(self, at: int, count: int) -> dict[str, Any]:
+        """Return the arithmetic of a column, as `arithmetic.arithmetic` describes it."""
+        return arithmetic(self._columns[max(at - 1, 0)].row, self._columns[at].row, count)
+
+    def likeliest(self, count: int) -> list[int]:
+        """Return the likeliest tokens of the model and of the last stage, in the model's order."""
+        ends = (self._columns[0].row, self._columns[-1].row)
+        ids = np.union1d(*(likeliest_tokens(row, count) for row in ends))
+        return [int(i) for i in ids[np.lexsort((ids, -ends[0][ids]))]]
+
+    def of_token(self, token: int) -> dict[str, Any]:
+        """Return the probability of a token after each stage, and the stage that removed it."""
+        kept = [bool(each.possible[token]) for each in self._columns]
+        removed = next((at for at in range(1, len(kept)) if kept[at - 1] and not kept[at]), None)
+        return {
+            "id": token,
+            "probabilities": [each.probability(token) for each in self._columns],
+            "removed_by": removed,
+        }
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return each distribution's figures."""
+        return [self._described(at) for at in range(len(self))]
+
+    def _described(self, at: int) -> dict[str, Any]:
+        model, column = self._columns[0], self._columns[at]
+        before = self._columns[max(at - 1, 0)]
+        removed = ~column.possible[before.ids]
+        found = {
+            "entropy": column.entropy,
+            "bits": column.entropy / math.log(2),
+            "choices": math.exp(column.entropy),
+            "surprisal": self._expected_surprisal(column),
+            "kept": len(column.ids),
+            "mass_kept": float(model.probabilities[column.ids].sum()),
+            "removed": int(np.count_nonzero(removed)),
+            "removed_mass": float(before.q[removed].sum()),
+        }
+        return found | (
+            _about(self._trace[at - 1]) if at else {"stage": None, "name": "model", "branch": ""}
+        )
+
+    def _expected_surprisal(self, column: Column) -> float | None:
+        """Return the expected surprisal under the model of a draw that doesn't end the text.
+
+        None if it is infinite, or if the text can only end.
+        """
+        # As in reports: human text, which it is compared with, has no end.
+        others = ~column.are(self._ends) & (column.q > 0)
+        q, nats = column.q[others], self._columns[0].nats[column.ids[others]]
+        # Without BLAS, which would wait for its threads.
+        expected = float((q * nats).sum() / q.sum()) if len(q) else math.inf
+        return expected if math.isfinite(expected) else None
+
+
+def _about(result: chain_stages.StageResult) -> dict[str, Any]:
+    fell_back = result.fell_back is not None and bool(result.fell_back[0])
+    return {
+        "stage": str(result.stage),
+        "name": _short(result.stage),
+        "branch": result.branch,
+        "neutral": result.stage.is_neutral,
+        "mask": isinstance(result.stage, Mask),
+        "fell_back": fell_back,
+    }
+
+
+def _short(stage: Sampler) -> str:
+    """Return a stage as an expression, without parameters at their defaults if it has several."""
+    parameters = type(stage).parameters()
+    values = [(each, getattr(stage, each.name)) for each in parameters]
+    shown = [
+        f"{each.name}={params.written(value)}"
+        for each, value in values
+        if len(values) == 1 or value != each.default
+    ]
+    return f"{stage.name}({', '.join(shown)})" if shown else stage.name
