@@ -17,7 +17,7 @@ from corelm.errors import UsageError
 PAGE = Path(__file__).parents[4] / "docs/how-to/from-plan-to-paper.md"
 TINY = {
     'models = ["imdb", "gpt2"]': 'models = ["toy"]',
-    "surprisal=3": "surprisal=1.5",
+    "entropy=2.8": "entropy=1",
     "length = 40": "length = 6",
     "contexts = 32": "contexts = 4",
     "< 0.05": "< 1.5",
