@@ -127,8 +127,8 @@ def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the samples in a compressed log, without unpacking it to disk."""
-    # Inspect compresses by Zstandard, which Python's zipfile reads from 3.14 on. Before, it reads it
-    # once this package is imported, which Inspect itself depends on.
+    # Inspect compresses by Zstandard, which Python's zipfile reads from 3.14 on; before, once this
+    # package is imported, which Inspect itself depends on.
     with suppress(ImportError):
         import_module("zipfile_zstd")
     try:
