@@ -173,7 +173,24 @@ class IncrementalVocabulary(Vocabulary, Protocol):
     """
 
     def writer(self) -> Callable[[int], str]:
-        """Return a function from each next id of a text to the text that it adds."""
+        """Return a function from each next id of a text to the text that it adds.
+
+        With a method `skip`, it reads the ids of a prompt without their texts; with `fork`, which
+        returns a copy, several texts share the reading of a prompt.
+        """
+
+
+class _SkippingWriter(Protocol):
+    """A writer that reads a prompt faster than it writes one, and once for several texts."""
+
+    def __call__(self, token: int) -> str:
+        """Return the text that the next id adds."""
+
+    def skip(self, ids: Sequence[int]) -> None:
+        """Read ids whose texts nobody wants."""
+
+    def fork(self) -> Callable[[int], str]:
+        """Return a copy, which continues the text by itself."""
 
 
 class ContextualVocabulary(Vocabulary, Protocol):
@@ -233,32 +250,64 @@ def has_texts_after(vocabulary: Vocabulary) -> TypeGuard[ContextualVocabulary]:
     return has_method(vocabulary, "texts_after")
 
 
-def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
+def text_writer(vocabulary: Vocabulary, prompt: Sequence[int] = ()) -> Callable[[int], str]:
     """Return a function from each next id of a text to the text that it adds.
 
-    Pass the ids of the prompt first: its text decides spaces and the ends of characters.
+    Args:
+        vocabulary: the vocabulary of the ids.
+        prompt: the ids before them, whose text decides spaces and the ends of characters.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> vocabulary = ToyModel().vocabulary
-        >>> write = text_writer(vocabulary)
-        >>> [write(token) for token in vocabulary.encode("the cat sat")]
-        ['the', ' cat', ' sat']
+        >>> write = text_writer(vocabulary, vocabulary.encode("the cat"))
+        >>> [write(token) for token in vocabulary.encode("sat on")]
+        [' sat', ' on']
     """
     if has_method(vocabulary, "writer"):
-        return cast(IncrementalVocabulary, vocabulary).writer()
+        write = cast(IncrementalVocabulary, vocabulary).writer()
+        if has_method(write, "skip"):
+            cast(_SkippingWriter, write).skip(prompt)
+        else:
+            for token in prompt:
+                write(token)
+        return write
     if has_token_bytes(vocabulary):
-        # The decoder holds back the first bytes of a character until its last byte arrives.
-        characters = codecs.getincrementaldecoder("utf-8")("replace")
-        token_bytes = vocabulary.token_bytes
-        return lambda token: characters.decode(token_bytes(token))
-    return _decode_prefixes(vocabulary)
+        return _decode_bytes(vocabulary.token_bytes, prompt)
+    return _decode_prefixes(vocabulary, prompt)
 
 
-def _decode_prefixes(vocabulary: Vocabulary) -> Callable[[int], str]:
+def text_writers(
+    vocabulary: Vocabulary, prompt: Sequence[int], count: int
+) -> list[Callable[[int], str]]:
+    """Return writers as `text_writer` does, for several texts with one prompt."""
+    first = text_writer(vocabulary, prompt)
+    if has_method(first, "fork"):
+        return [first, *(cast(_SkippingWriter, first).fork() for _ in range(1, count))]
+    return [first, *(text_writer(vocabulary, prompt) for _ in range(1, count))]
+
+
+CHARACTER = 4
+"""The most bytes of a character in UTF-8."""
+
+
+def _decode_bytes(
+    token_bytes: Callable[[int], bytes], prompt: Sequence[int]
+) -> Callable[[int], str]:
+    """Return a writer that holds back the bytes of a character until the last one arrives."""
+    characters, tail = codecs.getincrementaldecoder("utf-8")("replace"), b""
+    for token in reversed(prompt):  # only the last character may still be incomplete
+        tail = token_bytes(token) + tail
+        if len(tail) >= CHARACTER:
+            break
+    characters.decode(tail)
+    return lambda token: characters.decode(token_bytes(token))
+
+
+def _decode_prefixes(vocabulary: Vocabulary, prompt: Sequence[int]) -> Callable[[int], str]:
     """Return a writer for any vocabulary, which decodes the whole text again for each token."""
-    ids: list[int] = []
-    text = ""
+    ids = list(prompt)
+    text = vocabulary.decode(ids) if ids else ""
 
     def decode(token: int) -> str:
         nonlocal text

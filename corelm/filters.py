@@ -20,7 +20,6 @@ from corelm.numerics.distributions import (
     min_and_shannon_entropy,
     min_entropy,
     subtract_max,
-    surprisal_of_probability,
 )
 from corelm.numerics.filters import (
     at_least,
@@ -35,7 +34,7 @@ from corelm.numerics.filters import (
     typical,
     within_nats,
 )
-from corelm.numerics.reshaping import quadratic, xtc
+from corelm.numerics.reshaping import quadratic, surprisal_of_probability, xtc
 from corelm.token_edits import (
     allow_all_but,
     change_logits,

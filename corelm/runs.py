@@ -5,34 +5,38 @@ what belongs to one matter is used with its name, as in `scaling.Job` and `print
 lists its public names.
 """
 
-from corelm import machine as machine
-from corelm import markup as markup
-from corelm import params as params
-from corelm import paths as paths
-from corelm import printable as printable
-from corelm import scaling as scaling
-from corelm import stages as chain_stages
-from corelm.bounded_calls import BoundedCalls as BoundedCalls
-from corelm.context import ContextBuilder as ContextBuilder
-from corelm.decoding.step import ModelLogits as ModelLogits
-from corelm.generation import prompts as prompting
-from corelm.generation import teacher_forcing as teacher_forcing
-from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
-from corelm.generation.endings import Endings as Endings
-from corelm.generation.generate import Texts as Texts
-from corelm.generation.generate import steps as steps
-from corelm.generation.grouped_session import start_rows as start_rows
-from corelm.generation.open_texts import OpenTexts as OpenTexts
-from corelm.generation.prefix_cache import PrefixCache as PrefixCache
-from corelm.linting import temperature_of as temperature_of
-from corelm.models import atomic_files as atomic_files
-from corelm.models import identity as identity
-from corelm.models.human import human_surprisal as human_surprisal
-from corelm.numerics import divergences as divergences
-from corelm.registry import expressions as expressions
-from corelm.registry import models as named_models
-from corelm.registry import plugins as plugins
-from corelm.registry.strategies import Strategy as Strategy
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from corelm import machine as machine
+    from corelm import markup as markup
+    from corelm import params as params
+    from corelm import paths as paths
+    from corelm import printable as printable
+    from corelm import scaling as scaling
+    from corelm import stages as chain_stages
+    from corelm.bounded_calls import BoundedCalls as BoundedCalls
+    from corelm.context import ContextBuilder as ContextBuilder
+    from corelm.decoding.step import ModelLogits as ModelLogits
+    from corelm.generation import prompts as prompting
+    from corelm.generation import teacher_forcing as teacher_forcing
+    from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
+    from corelm.generation.endings import Endings as Endings
+    from corelm.generation.generate import Texts as Texts
+    from corelm.generation.generate import steps as steps
+    from corelm.generation.grouped_session import start_rows as start_rows
+    from corelm.generation.open_texts import OpenTexts as OpenTexts
+    from corelm.generation.prefix_cache import PrefixCache as PrefixCache
+    from corelm.linting import temperature_of as temperature_of
+    from corelm.models import atomic_files as atomic_files
+    from corelm.models import identity as identity
+    from corelm.models.human import human_surprisal as human_surprisal
+    from corelm.numerics import divergences as divergences
+    from corelm.registry import expressions as expressions
+    from corelm.registry import models as named_models
+    from corelm.registry import plugins as plugins
+    from corelm.registry.strategies import Strategy as Strategy
 
 __all__ = [
     "BoundedCalls",
@@ -64,3 +68,43 @@ __all__ = [
     "teacher_forcing",
     "temperature_of",
 ]
+
+_HOMES = {
+    "BoundedCalls": "corelm.bounded_calls:BoundedCalls",
+    "ContextBuilder": "corelm.context:ContextBuilder",
+    "ContinuousBatch": "corelm.generation.continuous_batch:ContinuousBatch",
+    "Endings": "corelm.generation.endings:Endings",
+    "ModelLogits": "corelm.decoding.step:ModelLogits",
+    "OpenTexts": "corelm.generation.open_texts:OpenTexts",
+    "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
+    "Strategy": "corelm.registry.strategies:Strategy",
+    "Texts": "corelm.generation.generate:Texts",
+    "atomic_files": "corelm.models.atomic_files",
+    "chain_stages": "corelm.stages",
+    "divergences": "corelm.numerics.divergences",
+    "expressions": "corelm.registry.expressions",
+    "human_surprisal": "corelm.models.human:human_surprisal",
+    "identity": "corelm.models.identity",
+    "machine": "corelm.machine",
+    "markup": "corelm.markup",
+    "named_models": "corelm.registry.models",
+    "params": "corelm.params",
+    "paths": "corelm.paths",
+    "plugins": "corelm.registry.plugins",
+    "printable": "corelm.printable",
+    "prompting": "corelm.generation.prompts",
+    "scaling": "corelm.scaling",
+    "start_rows": "corelm.generation.grouped_session:start_rows",
+    "steps": "corelm.generation.generate:steps",
+    "teacher_forcing": "corelm.generation.teacher_forcing",
+    "temperature_of": "corelm.linting:temperature_of",
+}
+"""The module of each name, imported on first use: a program needs few, and all take 23 modules."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, _, attribute = _HOMES[name].partition(":")
+    module = importlib.import_module(home)
+    return getattr(module, attribute) if attribute else module

@@ -56,12 +56,13 @@ class Dry(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         breakers = self._breakers(context, logits.shape[-1])
-        found = [
-            (row, token, n)
-            for row, past in enumerate(past_tokens(context, self.last, self.skip_prompt))
-            for token, n in repetitions(past, breakers, self.allowed_length).items()
-            if 0 <= token < logits.shape[-1]
-        ]
+        texts = past_tokens(context, self.last, self.skip_prompt)
+        found: list[tuple[int, int, int]] = []
+        for row, past in enumerate(texts):
+            # Texts of one prompt begin alike.
+            if row == 0 or not np.array_equal(past, texts[row - 1]):
+                of_text = repetitions(past, breakers, self.allowed_length)
+            found += [(row, id, n) for id, n in of_text.items() if 0 <= id < logits.shape[-1]]
         if not found or self.multiplier == 0:  # 0 * inf is not a penalty
             return logits
         rows, ids, lengths = np.array(found).T
@@ -87,12 +88,17 @@ def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1)
     """
     # Read backwards, a repetition of the last tokens is a match with the beginning.
     backwards = np.asarray(tokens, dtype=np.int64)[::-1]
-    ends = np.isin(backwards, [*breakers])
-    limit = int(ends.argmax()) if ends.any() else len(backwards)  # a match ends at the last breaker
-    places = 1 + np.flatnonzero(~ends)  # each after a token that isn't a breaker
-    for k in range(min(shortest, FILTERED, len(backwards))):  # in most texts almost none is left
-        places = places[places < len(backwards) - k]
+    size = limit = len(backwards)
+    places = np.arange(1, size + 1)  # where suffixes begin, each after the token that followed
+    if shortest:  # in most texts almost no place is left
+        places = 1 + np.flatnonzero(backwards[1:] == backwards[:1])
+    for k in range(1, min(shortest, FILTERED, size)):
+        places = places[places < size - k]
         places = places[backwards[places + k] == backwards[k]]
+    if breakers and len(places):
+        ends = np.isin(backwards, [*breakers])
+        limit = int(ends.argmax()) if ends.any() else size  # a match ends at the last breaker
+        places = places[~ends[places - 1]]
     if limit < shortest or not len(places):
         return {}
     followers, which = np.unique(backwards[places - 1], return_inverse=True)

@@ -87,7 +87,7 @@ class Interrupts(corelm.Sampler):
 class Wide(corelm.Decoder):
     """The ordinary decoder with a parameter."""
 
-    width: int = param(2, "how wide", ge=1, aliases=("beams", "samples"))
+    width: int = param(2, "how wide", ge=1, aliases=("beams", "n"))
 
     def __call__(self, task):
         yield from corelm.Ancestral()(task)

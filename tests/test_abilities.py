@@ -136,6 +136,17 @@ def test_a_writer_holds_back_a_part_of_a_character():
     assert [write(byte) for byte in "aé".encode()] == ["a", "", "é"]
 
 
+@pytest.mark.parametrize("skipped", range(11))
+def test_a_writer_of_bytes_continues_any_prompt(skipped):
+    vocabulary, text = lifted(Uniform()).vocabulary, list("aé€😀b".encode())
+    whole = "".join(map(text_writer(vocabulary), text))
+    write = text_writer(vocabulary, text[:skipped])
+    written = "".join(map(write, text[skipped:]))
+    assert whole == "aé€😀b"
+    assert whole.endswith(written)
+    assert bytes(text[:skipped]).decode("utf-8", "ignore") + written == whole
+
+
 def test_defaults_stand_in_for_what_a_vocabulary_lacks():
     class Plain:
         """The toy's vocabulary without its abilities."""
@@ -149,6 +160,7 @@ def test_defaults_stand_in_for_what_a_vocabulary_lacks():
     ids = TOY.vocabulary.encode("the cat sat")
     write = text_writer(Plain())
     assert [write(i) for i in ids] == ["the", " cat", " sat"]
+    assert [*map(text_writer(Plain(), ids[:1]), ids[1:])] == [" cat", " sat"]
     assert [texts_after(ids[:1], Plain())(i) for i in (ids[1], 2)] == [" cat", "[end]"]
     assert token_name(Plain(), ids[1]) == "cat"
     assert token_name(Plain(), None) is None

@@ -15,6 +15,7 @@ import pytest
 from tiers import PACKAGES, missing_packages
 
 import corelm
+import corelm.runs
 import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
@@ -78,6 +79,13 @@ def test_the_public_names_are_complete_and_sorted():
 def test_no_other_name_is_public():
     with pytest.raises(AttributeError, match="module 'corelm' has no attribute 'compere'"):
         corelm.compere  # noqa: B018
+
+
+def test_the_names_for_runs_are_found_where_the_table_has_them():
+    assert corelm.runs.__all__ == [*corelm.runs._HOMES]
+    assert all(hasattr(corelm.runs, name) for name in corelm.runs.__all__)
+    with pytest.raises(AttributeError, match=r"'corelm\.runs' has no attribute 'printible'"):
+        corelm.runs.printible  # noqa: B018
 
 
 def test_no_module_has_the_name_of_a_public_function_or_class():

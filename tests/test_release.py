@@ -42,6 +42,14 @@ all = ["corelm[report,train]"]
     )
 
 
+def test_free_threaded_python_can_build_the_source_distribution() -> None:
+    """Before 3.15 it has no stable interface; setuptools refuses a project that asks for it."""
+    project = tomllib.loads(VERSION["PROJECTS"][0].read_text("utf-8"))
+    assert "bdist_wheel" not in project["tool"].get("distutils", {})
+    [kernels] = project["tool"]["setuptools"]["ext-modules"]
+    assert "Py_LIMITED_API" not in str(kernels.get("define-macros", ""))
+
+
 def test_the_changelog_begins_with_the_version() -> None:
     headings = re.findall(r"^## (\S+) - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == VERSION["current"]()

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from corelm.cli.exit_codes import exit_code
-from corelm.cli.options.completion import completed_words
-from corelm.cli.options.prescan import called, with_optional_values
+from corelm.cli.options.prescan import called, completed_words, with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"

@@ -194,7 +194,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
             part.unlink(missing_ok=True)
             atomic_files.write_file(atomic_files.dump_json(now), _settings_of(path))
         try:
-            with _growing(part, settings["samples"]) as file:
+            with _growing(part, settings["n"]) as file:
                 yield file
             _give_name(part, path)
         except BaseException:
@@ -203,9 +203,9 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 
 
 @contextmanager
-def _growing(part: Path, samples: int) -> Iterator[TextFile]:
+def _growing(part: Path, n: int) -> Iterator[TextFile]:
     """Open an unfinished file after its last whole batch; sync it if nothing fails."""
-    size, written, reasons = _whole(part, samples)
+    size, written, reasons = _whole(part, n)
     with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
         texts = TextFile(file, written, reasons)
@@ -263,7 +263,7 @@ def _locked(part: Path) -> Iterator[None]:
         lock.release()
 
 
-def _whole(part: Path, samples: int) -> tuple[int, int, Counter[str]]:
+def _whole(part: Path, n: int) -> tuple[int, int, Counter[str]]:
     """Return the size in bytes, the number and the finish reasons of the texts in whole batches.
 
     A killed process may leave a part of a batch, and a torn line.
@@ -272,7 +272,7 @@ def _whole(part: Path, samples: int) -> tuple[int, int, Counter[str]]:
     end = 0
     with suppress(FileNotFoundError), open(part, "rb") as file:
         for number, line in enumerate(file):
-            reason = _reason(line, number % samples)
+            reason = _reason(line, number % n)
             if reason is None:
                 break
             end += len(line)

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from corelm.cli.options.completion import completed_words
+from corelm.cli.options.prescan import completed_words
 from corelm.cli.output import describe
 from corelm.cli.text_values import TextGroup
 from corelm.errors import CorelmError, PluginError, UsageError

@@ -127,9 +127,8 @@ class Texts:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         return OpenTexts(
-            model, self.beginning, samples, seed=self.seed, length=self.length,
-            sampler=self.strategy.sampler,
-            endings=self.endings, measured=measured,
+            model, self.prompt, samples, ids=self.ids, seed=self.seed, length=self.length,
+            sampler=self.strategy.sampler, endings=self.endings, measured=measured,
         )  # fmt: skip
 
     def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from corelm.abilities import text_writer
+from corelm.abilities import text_writer, text_writers
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
@@ -26,6 +26,7 @@ class Text:
         prompt: the ids of the prompt.
         stop: strings that end the text, which excludes them.
         patterns: regular expressions that end it in the same way.
+        write: returns the text of each token after the prompt; by default a new `text_writer`.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -41,12 +42,11 @@ class Text:
         prompt: Sequence[int],
         stop: Sequence[str] = (),
         patterns: TextPatterns | None = None,
+        write: Callable[[int], str] | None = None,
     ) -> None:
         self._stop, self._patterns = stop, patterns
         self._is_searched = bool(stop or patterns)  # in most runs, nothing is searched for
-        self._decode = text_writer(vocabulary)
-        for token in prompt:
-            self._decode(token)
+        self._decode = write or text_writer(vocabulary, prompt)
         self.value: str = ""
         """The text after the prompt."""
         self._settled = 0  # the number of characters that no stop string can still include
@@ -187,6 +187,7 @@ class OpenTexts:
         model: the language model.
         prompt: the prompt of all texts, or a list of its ids.
         samples: the indices of the samples in the run.
+        ids: the ids of the prompt; by default its text is encoded.
         seed: the seed of the run.
         length: the largest number of tokens of a text.
         sampler: the sampler, whose masks are measured; None to measure none.
@@ -206,13 +207,14 @@ class OpenTexts:
         prompt: str | list[int],
         samples: Sequence[int] = (0,),
         *,
+        ids: list[int] | None = None,
         seed: int,
         length: int,
         sampler: Sampler | None = None,
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
-        ids = encoded(model.vocabulary, prompt)
+        ids = encoded(model.vocabulary, prompt if ids is None else ids)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
             if sampler and has_masks(sampler)
@@ -222,7 +224,8 @@ class OpenTexts:
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._endings = endings or Endings()
         stops = self._endings.stop, self._endings.stop_regex
-        self.texts: list[Text] = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
+        writers = text_writers(model.vocabulary, ids, len(self.samples))
+        self.texts: list[Text] = [Text(model.vocabulary, ids, *stops, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]

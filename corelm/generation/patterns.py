@@ -11,9 +11,9 @@ from typing import Any
 from corelm.errors import UsageError
 from corelm.printable import shown
 
-TIMEOUT = 0.1
-"""The most seconds for one search; the usual one takes microseconds."""
-BURST, USUAL = 0.5, 1e-3
+TIMEOUT = 0.03
+"""The most seconds of a processor for one search; the usual one takes microseconds."""
+BURST, USUAL = 0.1, 1e-3
 """The most seconds for all searches of a `TextPatterns`: a fixed budget, and more per search."""
 MOST_CHARACTERS = 1_000
 """The longest pattern: before its first search, `regex` prepares a literal in cubic time, which no
@@ -77,9 +77,9 @@ class TextPatterns:
             begins, or could begin once the text has grown: by default the length of the text.
 
         Raises:
-            UsageError: the search takes more than a tenth of a second, or the searches so far more
-                than half a second and a millisecond each. A pattern that takes a little less for
-                each token would stop all texts that are written with it.
+            UsageError: the search takes more than 30 milliseconds of a processor, or the searches
+                so far more than a tenth of a second and a millisecond each. A pattern that takes a
+                little less for each token would stop all texts that are written with it.
         """
         # A partial match reaches the end of the text: the next tokens decide if it is one.
         found = [match for each in self._compiled if (match := self._search(each, text, start))]
@@ -96,9 +96,7 @@ class TextPatterns:
         """Return a match or, if there is none, a partial match at the end of the text."""
         began = time.thread_time()
         try:
-            # Concurrent: it releases the lock of the interpreter for other threads, such as a
-            # server's.
-            found = compiled.search(text, start, partial=True, timeout=TIMEOUT, concurrent=True)
+            found = _search(compiled, text, start)
         except (TimeoutError, MemoryError):
             self._left = -1.0
             raise UsageError(
@@ -109,6 +107,23 @@ class TextPatterns:
             raise UsageError(_too_long(compiled.pattern, "in all, token after token"))
         self._left = min(self._left, BURST)
         return found
+
+
+def _search(compiled: Any, text: str, start: int) -> Any:
+    """Return a match or a partial match.
+
+    Raises:
+        TimeoutError: it takes too long.
+    """
+    end = time.thread_time() + TIMEOUT
+    while True:
+        try:
+            # Concurrent: it releases the lock of the interpreter for other threads, such as a
+            # server's.
+            return compiled.search(text, start, partial=True, timeout=TIMEOUT, concurrent=True)
+        except TimeoutError:  # of the time of all threads, such as those of a model
+            if time.thread_time() >= end:
+                raise
 
 
 def _too_long(pattern: str, where: str) -> str:

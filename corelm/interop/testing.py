@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,35 @@ def tiny_tokenizer(*, start: bool = False, **options: Any) -> Any:
 K, T = 40, 0.8
 CHANCE = 1e-6
 """The p-value below which chance does not explain the counts."""
+
+
+def pairwise_plan(
+    factors: Mapping[str, Sequence[Any]], runs: Callable[..., bool]
+) -> list[dict[str, Any]]:
+    """Return combinations that hold every pair of values of two factors, greedily chosen.
+
+    Args:
+        factors: the values of each factor.
+        runs: takes a combination and returns whether it can be run.
+
+    Example:
+        >>> plan = pairwise_plan({"a": "xy", "b": "xy", "c": "xy"}, lambda a, b, c: True)
+        >>> ["".join(each.values()) for each in plan]
+        ['xxx', 'xyy', 'yxy', 'yyx']
+    """
+    every = [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
+    every = [combination for combination in every if runs(**combination)]
+    numbers: dict[Any, int] = {}
+    rows = []
+    for combination in every:
+        pairs = combinations(combination.items(), 2)
+        rows.append([numbers.setdefault(pair, len(numbers)) for pair in pairs])
+    held, missing, plan = np.array(rows), np.ones(len(numbers), dtype=bool), []
+    while missing.any():
+        best = int(missing[held].sum(axis=1).argmax())
+        missing[held[best]] = False
+        plan.append(every[best])
+    return plan
 
 
 def check_draws(

@@ -7,7 +7,7 @@ again, except for a hyphen between hyphens.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from string import ascii_lowercase
 
 NO_SPACE_BEFORE = frozenset(".,!?;:)]}%")
@@ -53,6 +53,26 @@ class Writer:
         self._remember(token, token in self.open)
         return text
 
+    def skip(self, tokens: Sequence[str]) -> None:
+        """Read tokens whose texts nobody wants, in a fraction of the time of `piece`.
+
+        Example:
+            >>> writer = Writer()
+            >>> writer.skip(["good", ".", "i", "liked"])
+            >>> writer.piece("it")
+            ' it'
+        """
+        # The last two decide everything but open quotation marks and the capital.
+        before, last = tokens[:-2], tokens[-2:]
+        self.open ^= {mark for mark in QUOTES if before.count(mark) % 2}
+        capitals = {token: _capital_after(token) for token in {*before}}
+        decisive = {token for token, capital in capitals.items() if capital is not None}
+        if decisive:
+            latest = next(token for token in reversed(before) if token in decisive)
+            self.capital = _capital_after(latest) is True
+        for token in last:
+            self._remember(token, token in self.open)
+
     def text_of(self, token: str) -> str:
         """Return the text of a token if it came next, without writing it."""
         space = " " if self._needs_space(token) else ""
@@ -85,11 +105,16 @@ class Writer:
         if token in QUOTES:
             self.open ^= {token}
         self.glue = token in NO_SPACE_AFTER or _tight(token) or (token in QUOTES and not closes)
-        if token[0] in SENTENCE_ENDS and (len(token) == 1 or token[0] != "."):
-            self.capital = True
-        elif token[0].isalnum():
-            self.capital = False
+        capital = _capital_after(token)
+        self.capital = self.capital if capital is None else capital
         self.before_previous, self.previous = self.previous, token
+
+
+def _capital_after(token: str) -> bool | None:
+    """Return True if the next word begins a sentence; None if the tokens before decide."""
+    if token[0] in SENTENCE_ENDS and (len(token) == 1 or token[0] != "."):
+        return True
+    return False if token[0].isalnum() else None
 
 
 def _tight(token: str) -> bool:

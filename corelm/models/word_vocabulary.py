@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple, Protocol
 
 from corelm.abilities import END
@@ -45,8 +46,20 @@ def _words(text: str) -> list[str]:
     return _spaced.findall(_stripped.sub("", text.translate(_LOWER)))
 
 
+PART = 2**14
+"""The characters that are split at once: a search doesn't let other threads run, such as a
+server's."""
+
+
 def _words_and_punctuation(text: str) -> list[str]:
-    return _marked.findall(_dash.sub(" -- ", text.translate(_LOWER)))
+    text, found, start = _dash.sub(" -- ", text.translate(_LOWER)), list[str](), 0
+    while start < len(text):
+        # No token has a space in it.
+        end = text.find(" ", start + PART)
+        end = len(text) if end < 0 else end
+        found += _marked.findall(text, start, end)
+        start = end
+    return found
 
 
 class Writer(Protocol):
@@ -54,6 +67,9 @@ class Writer(Protocol):
 
     def piece(self, token: str) -> str:
         """Write the next token: return its text."""
+
+    def skip(self, tokens: Sequence[str]) -> None:
+        """Read tokens whose texts nobody wants."""
 
     def text_of(self, token: str) -> str:
         """Return the text of a token if it came next, without writing it."""
@@ -80,6 +96,9 @@ class _Spaced:
         text, self.state = self.state + token, " "
         return text
 
+    def skip(self, tokens: Sequence[str]) -> None:
+        self.state = " " if tokens else self.state
+
     def text_of(self, token: str) -> str:
         return self.state + token
 
@@ -94,6 +113,9 @@ class _Plain:
 
     text_of = piece
 
+    def skip(self, tokens: Sequence[str]) -> None:
+        pass
+
 
 STYLES = {
     "words": Style(_words, _Spaced, "lower-case words, punctuation stripped (the chapter's)"),
@@ -105,6 +127,31 @@ STYLES = {
     "characters": Style(list, _Plain, "single characters, unchanged"),
     "symbols": Style(_spaced.findall, _Spaced, "anything between spaces, unchanged"),
 }
+
+
+class WordWriter:
+    """Write the ids of one text in turn.
+
+    Args:
+        words: the tokens of the vocabulary.
+        silent: ids without a text.
+        writer: writes the tokens.
+    """
+
+    def __init__(self, words: Sequence[str], silent: tuple[int, ...], writer: Writer) -> None:
+        self._words, self._silent, self._writer = words, silent, writer
+
+    def __call__(self, i: int) -> str:
+        """Return the text that the next id adds."""
+        return "" if i in self._silent else self._writer.piece(self._words[i])
+
+    def skip(self, ids: Iterable[int]) -> None:
+        """Read ids whose texts nobody wants."""
+        self._writer.skip([self._words[i] for i in ids if i not in self._silent])
+
+    def fork(self) -> WordWriter:
+        """Return a copy, which continues the text by itself."""
+        return WordWriter(self._words, self._silent, deepcopy(self._writer))
 
 
 class WordVocabulary:
@@ -162,10 +209,9 @@ class WordVocabulary:
         """
         return "".join(map(self.writer(), ids))
 
-    def writer(self) -> Callable[[int], str]:
+    def writer(self) -> WordWriter:
         """Return a function that takes the ids of one text in turn and returns the text of each."""
-        silent, write = (self.padding, *self.ends), STYLES[self.style].writer().piece
-        return lambda i: "" if i in silent else write(self.words[i])
+        return WordWriter(self.words, (self.padding, *self.ends), STYLES[self.style].writer())
 
     def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
         """Return for each token the text that it would add after these ids.
@@ -178,9 +224,7 @@ class WordVocabulary:
             (['', ' [UNK]', ' good', '.'], ' Good')
         """
         silent, writer = {self.padding, *self.ends}, STYLES[self.style].writer()
-        for i in ids:
-            if i not in silent:
-                writer.piece(self.words[i])
+        writer.skip([self.words[i] for i in ids if i not in silent])
         return self._texts.setdefault(writer.state, _TextsAfter(self.words, silent, writer))
 
     def dumps(self) -> str:

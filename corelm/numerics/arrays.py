@@ -45,17 +45,6 @@ def array_namespace(array: Any) -> Any:
     return importlib.import_module(ADAPTERS[library])
 
 
-def is_masked(array: Any) -> bool:
-    """Return True for a masked array, whose mask `np.asarray` silently drops.
-
-    Example:
-        >>> is_masked(np.ma.masked_array([0.5], [True])), is_masked(np.array([0.5]))
-        (True, False)
-    """
-    # By an attribute: `isinstance` would import np.ma, which few programs need.
-    return isinstance(array, np.ndarray) and hasattr(array, "mask")
-
-
 def in_library_of(array: Any, values: NDArray[Any]) -> Any:
     """Return a NumPy array as an array of the same library and device as another array.
 

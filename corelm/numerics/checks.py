@@ -59,6 +59,17 @@ def is_one_number(value: Any) -> bool:
     return is_number(value) and getattr(value, "shape", ()) == ()
 
 
+def is_masked(array: Any) -> bool:
+    """Return True for a masked array, whose mask `np.asarray` silently drops.
+
+    Example:
+        >>> is_masked(np.ma.masked_array([0.5], [True])), is_masked(np.array([0.5]))
+        (True, False)
+    """
+    # By an attribute: `isinstance` would import np.ma, which few programs need.
+    return isinstance(array, np.ndarray) and hasattr(array, "mask")
+
+
 def _check_one_a_row(logits: Any, numbers: Any, thing: str) -> None:
     if not hasattr(numbers, "__len__") or getattr(numbers, "shape", None) == ():
         raise UsageError(f"expected {thing} for each of {logits.shape[0]} rows, not {numbers!r}")

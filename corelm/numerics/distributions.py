@@ -8,7 +8,6 @@ number: `draw` takes its uniform numbers as an argument.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -301,16 +300,6 @@ def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
     moment = xp.sum(weights * below, axis=-1, dtype=wide)
     nats = xp.log1p(rest)
     return nats, nats - moment / (1 + rest)
-
-
-def surprisal_of_probability(probability: float) -> float:
-    """Return -ln of one probability, in nats: infinity for 0.
-
-    Example:
-        >>> surprisal_of_probability(1.0), surprisal_of_probability(0.0)
-        (0.0, inf)
-    """
-    return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
 @kernel(rows.surprisals, check_entries=check_one_id_a_row)

@@ -6,6 +6,7 @@ Each is defined once, for arrays of any library; compiled kernels serve float32 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -22,12 +23,21 @@ from corelm.numerics.distributions import (
     min_entropy,
     softmax,
     subtract_max,
-    surprisal_of_probability,
 )
 from corelm.numerics.filters import within_nats
 
 USUAL = 1e-30, 1e30
 """Factors between these multiply in the logits' own type."""
+
+
+def surprisal_of_probability(probability: float) -> float:
+    """Return -ln of one probability, in nats: infinity for 0.
+
+    Example:
+        >>> surprisal_of_probability(1.0), surprisal_of_probability(0.0)
+        (0.0, inf)
+    """
+    return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
 def _check_factor(logits: Array, factor: float, curve: float) -> None:

@@ -35,7 +35,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
         "decoder": str(texts.strategy.decoder),
         **(of_prompts if prompts else {"prompt": texts.prompt}),
         "length": texts.length,
-        "samples": texts.n,
+        "n": texts.n,
         "seed": texts.seed,
         **texts.endings.settings,
         "unknown": texts.unknown,

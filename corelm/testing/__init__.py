@@ -14,15 +14,12 @@ from corelm.testing.decoder_laws import (
     obeys_the_decoder_laws,
 )
 from corelm.testing.enumeration import g_test, text_probabilities
-from corelm.testing.laws import (
-    LAWS,
-    is_portable,
-    obeys_the_laws,
-)
+from corelm.testing.laws import LAWS, obeys_the_laws
 from corelm.testing.model_laws import (
     MODEL_LAWS,
     obeys_the_model_laws,
 )
+from corelm.testing.portable import is_portable
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [

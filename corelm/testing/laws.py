@@ -301,30 +301,6 @@ class _Likeliest(Sampler):
         return likeliest
 
 
-def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
-    """Run on arrays of any library, such as torch or JAX, with the same result as on NumPy's.
-
-    Not every sampler can: `LAWS` does not have this law. It needs the package array-api-strict.
-
-    Raises:
-        AssertionError: the sampler does not; names the stage.
-        MissingDependencyError: array-api-strict is not installed.
-
-    Example:
-        >>> import corelm
-        >>> is_portable(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
-    """
-    from corelm.numerics import portability  # late: it needs another package
-
-    for stage in sampler.stages:
-        if not portability.is_portable(stage):
-            raise AssertionError(
-                f"{stage!r} does not run on arrays of any library. Use operators, the functions of "
-                "`corelm` and `corelm.filters`, and those of `array_namespace(logits)` instead of "
-                "NumPy's."
-            )
-
-
 LAWS: tuple[Law, ...] = (
     is_a_distribution,
     leaves_its_input_alone,

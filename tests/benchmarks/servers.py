@@ -3,7 +3,8 @@
     python tests/benchmarks/servers.py [--clients 1 8 64] [--llama-server build/bin/llama-server]
 
 Each server gets the network of `peers.gpt2` and the same requests, from clients that ask again as
-soon as they have their answer. All draw from the model's own distribution. The table has requests
+soon as they have their answer. With plugins/corelm-llama-cpp, corelm's server also runs the GGUF
+file of the others, in llama.cpp. All draw from the model's own distribution. The table has requests
 and tokens a second, of whole answers, and the time to the first token, of streamed ones.
 
 It needs gguf, httpx2 and the package plugins/corelm-serve. llama-server writes as many texts at
@@ -27,6 +28,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,11 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
         "corelm serve", [*corelm, "--model", f"model={folder / 'model'}"],
         BODY | {"model": "model"}, "/health",
     )  # fmt: skip
+    if find_spec("corelm_llama_cpp"):
+        yield (
+            "corelm serve, the GGUF file", [*corelm, "--model", f"model=gguf:{weights}"],
+            BODY | {"model": "model"}, "/health",
+        )  # fmt: skip
     if llama_server:
         context = str(most * gpt2.SHAPE.context_length)
         yield (
@@ -145,6 +152,9 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
              "-t", str(os.cpu_count())],
             BODY | LLAMA, "/health",
         )  # fmt: skip
+        return
+    if not find_spec("sse_starlette"):
+        print("without llama-cpp-python's server: pip install 'llama-cpp-python[server]'")
         return
     yield (
         "llama-cpp-python's server",

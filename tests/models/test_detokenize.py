@@ -128,3 +128,21 @@ def test_the_text_of_every_next_token_is_known_beforehand(style, written, data):
     before = vocabulary.decode(ids)
     whole = [vocabulary.decode([*ids, token]) for token in range(len(vocabulary))]
     assert [before + text for text in vocabulary.texts_after(ids)] == whole
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(text=SETTLED, skipped=st.integers(0, 40))
+@example(text='he said " a good . b . c', skipped=6)
+@example(text="it cost 1 , 000 dollars", skipped=4)
+def test_a_writer_that_skips_a_prompt_writes_the_same_text_after_it(style, text, skipped):
+    tokens = [word for word in text.split() if word]
+    words = sorted({*tokens})
+    vocabulary = WordVocabulary(["", "[UNK]", "[end]", *words], style)
+    ids = [3 + words.index(word) for word in tokens]
+    ids[1:1] = [2, 1, 0]
+    write, after = vocabulary.writer(), vocabulary.writer()
+    whole = [write(i) for i in ids]
+    after.skip(ids[:skipped])
+    other = after.fork()
+    assert [after(i) for i in ids[skipped:]] == whole[skipped:]
+    assert [other(i) for i in ids[skipped:]] == whole[skipped:]

@@ -154,7 +154,7 @@ DIGEST = "0123456789abcdef"
 @pytest.mark.parametrize(
     ("before", "now", "text"),
     [
-        ({"samples": 4}, {"samples": 5}, "samples 4, here 5"),
+        ({"n": 4}, {"n": 5}, "n 4, here 5"),
         ({"a_b": "x"}, {}, "a b 'x', here none"),
         ({"prompts": ["one", "two"]}, {"prompts": ["two"]}, "prompts one, here none"),
         ({"seeds": [1, 2]}, {"seeds": [2, 1]}, "seeds 1, 2, here 2, 1"),

@@ -21,6 +21,7 @@ from corelm.cli.options.choices import (
     Scheduler,
     Unknown,
     Workers,
+    is_colored,
     loaded,
     sampler_of,
     with_choices,
@@ -36,7 +37,6 @@ from corelm.cli.options.prompt import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
-from corelm.cli.output.words import is_colored
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from corelm.cli.output.alternatives import Alternatives
 
 LENGTH = Parameter("length", int, 50, ParamRule(ge=0))
-SAMPLES = Parameter("samples", int, 1, ParamRule(ge=1))
+N = Parameter("n", int, 1, ParamRule(ge=1))
 SEED = Parameter("seed", int, None, ParamRule(ge=0))
 ALTERNATIVES = Parameter("alternatives", int, 0, ParamRule(ge=0, le=20))
 LOOP = Parameter("stop_loop", int, None, ParamRule(ge=2))
@@ -76,9 +76,9 @@ def sample(
     length: Annotated[
         str, typer.Option(metavar="INTEGER", help="The largest number of tokens to draw.")
     ] = str(LENGTH.default),
-    samples: Annotated[
-        str, typer.Option("--samples", "-n", metavar="INTEGER", help="The number of texts.")
-    ] = str(SAMPLES.default),
+    n: Annotated[
+        str, typer.Option("--n", "-n", metavar="INTEGER", help="The number of texts.")
+    ] = str(N.default),
     seed: Annotated[
         str | None,
         typer.Option(
@@ -157,8 +157,8 @@ def sample(
 
     \b
     corelm sample "This movie" --sampler temperature --t 0.2
-    corelm sample --sampler "temperature(t=0.5) | greedy" --samples 3 --seed 1
-    corelm sample --samples 1000000 --output texts.jsonl --workers 8
+    corelm sample --sampler "temperature(t=0.5) | greedy" --n 3 --seed 1
+    corelm sample --n 1000000 --output texts.jsonl --workers 8
     corelm sample --prompt-file prompts.jsonl --output texts.jsonl
     """
     where = (workers, scheduler, resume)
@@ -175,7 +175,7 @@ def sample(
             seed = str(stored)
         settings: dict[str, Any] = {
             "length": LENGTH.convert(length),
-            "n": SAMPLES.convert(samples),
+            "n": N.convert(n),
             "seed": RandomStream.fresh_seed() if seed is None else SEED.convert(seed),
             "endings": Endings.of(
                 [text_argument(text) for text in stop or []],

@@ -9,16 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.completion import (
-    completed_words,
     decoder_names,
     model_names,
     preset_names,
     sampler_names,
 )
-from corelm.cli.options.parameters import RESERVED, Chosen, extended, flag
-from corelm.cli.options.prescan import arguments_of, own_options, refuse_unknown, scan
+from corelm.cli.options.parameters import COLOR, RESERVED, Chosen, extended, flag
+from corelm.cli.options.prescan import (
+    arguments_of,
+    completed_words,
+    own_options,
+    refuse_unknown,
+    scan,
+)
 from corelm.cli.output import messages
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.registry.expressions import built_in, is_name
@@ -147,6 +152,14 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
 def loaded(model: str, device: str | None = None, dtype: str | None = None) -> LanguageModel:
     """Return the model of a name or a path."""
     return load(model, device=device, dtype=dtype)
+
+
+def is_colored(out: Output, mode: str | None) -> bool:
+    """Return True if `--color` asks for words in colours; None is without the option."""
+    if mode is None:
+        return False
+    out.set_color(COLOR.convert(mode))
+    return True
 
 
 def with_choices(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,8 +22,8 @@ __all__ = ["Options", "extended", "flag"]
 RESERVED = frozenset(
     {
         "--after", "--alternatives", "--batch", "--chat", "--color", "--decoder", "--device",
-        "--dtype", "--help", "--json", "--length", "--model", "--no-stream", "--output",
-        "--preset", "--prompt", "--prompt-file", "--resume", "--sampler", "--samples",
+        "--dtype", "--help", "--json", "--length", "--model", "--n", "--no-stream", "--output",
+        "--preset", "--prompt", "--prompt-file", "--resume", "--sampler",
         "--scheduler", "--seconds", "--seed", "--step", "--stop", "--stop-loop", "--stop-regex",
         "--token", "--top", "--unknown", "--workers",
     }
@@ -34,7 +34,7 @@ COLOR = Parameter("color", str, "auto", ParamRule(choices=("auto", "always", "ne
 OPTIONAL = {"--stop-loop": str(REPEATS), "--color": "auto"}
 """The options that need no value, and the value that each has by default."""
 
-SHORT = {"-n": "--samples"}
+SHORT = {"-n": "--n"}
 """The short options, and the long one of each."""
 
 

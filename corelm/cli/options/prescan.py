@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,31 @@ called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=(""
 
 CLOSE = 0.8
 """The similarity at which another option is suggested; all of them share the two hyphens."""
+
+
+COMPLETING = "_CORELM_COMPLETE"
+"""The environment variable that Typer's completion scripts set."""
+
+
+def completed_words() -> list[str] | None:
+    """Return the words before the one that the shell completes; None when it completes nothing.
+
+    bash passes the whole line in COMP_WORDS, the other shells pass theirs in
+    _TYPER_COMPLETE_ARGS.
+    """
+    if COMPLETING not in os.environ:
+        return None
+    import shlex
+
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quotation mark that is still open
+        return []
+    # The last word is the one to complete, unless a space has ended it.
+    if "COMP_CWORD" in os.environ:
+        return words[1 : int(os.environ["COMP_CWORD"])]
+    return words[1:] if line.endswith(" ") else words[1:-1]
 
 
 def arguments_of(command: str) -> Sequence[str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from corelm.cli.options.parameters import COLOR
 from corelm.cli.output.product import Output
 from corelm.markup import surprisal_level
 from corelm.printable import one_line, strip_controls
@@ -21,14 +20,6 @@ STYLES: tuple[dict[str, Any], ...] = (
 """The style of a word at each level of surprisal. No yellow, which is unreadable on white."""
 GAP = 2
 """The spaces between two words with figures."""
-
-
-def is_colored(out: Output, mode: str | None) -> bool:
-    """Return True if `--color` asks for words in colours; None is without the option."""
-    if mode is None:
-        return False
-    out.set_color(COLOR.convert(mode))
-    return True
 
 
 def style_of(surprisal: float) -> dict[str, Any]:

@@ -2,6 +2,11 @@
 #ifndef CORELM_ARGS_H
 #define CORELM_ARGS_H
 
+/* The stable interface of Python 3.11, which free-threaded Python has not before 3.15. */
+#include <pyconfig.h>
+#ifndef Py_GIL_DISABLED
+#define Py_LIMITED_API 0x030B0000
+#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

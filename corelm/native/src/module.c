@@ -97,7 +97,13 @@ static int initialise(PyObject *module)
     return PyModule_AddIntConstant(module, "PANEL", PANEL);
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialise}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, initialise},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT, .m_name = "kernels", .m_methods = methods, .m_slots = slots,

@@ -2,6 +2,7 @@
 #include "plan.h"
 #include "pool.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ struct run {
     struct step step;
     float *outputs, *logits;
     size_t logit_tokens; /* of each row, the last ones, after which logits are wanted */
-    int waited;
+    atomic_int waited;
     enum status status;
     struct async_task task;
 };
@@ -100,7 +101,8 @@ static int expect_times(const struct step *step)
 
 static int expect_step(const struct plan *plan, const struct step *step)
 {
-    return at_most("the number of new tokens", step->added, "those of the window", step->time) &&
+    return at_most("the number of new tokens", step->added, "the length of the window",
+                   step->time) &&
            at_most("the length of the window", step->time, "axis 4 of kv_cache", step->context) &&
            at_most("the length of the window", step->time, "the number of positions",
                    plan->positions);
@@ -248,9 +250,8 @@ PyObject *py_wait(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return PyErr_Format(PyExc_TypeError, "run: expected what begin() returned, got %R",
                             (PyObject *)Py_TYPE(args[0]));
     struct run *run = PyCapsule_GetPointer(args[0], RUN_NAME);
-    if (run->waited)
+    if (atomic_exchange(&run->waited, 1)) /* another thread may ask for the same run */
         return PyErr_Format(PyExc_ValueError, "run: has been waited for already");
-    run->waited = 1; /* before the lock goes: another thread may ask for the same run */
     Py_BEGIN_ALLOW_THREADS
     async_wait(&run->task);
     Py_END_ALLOW_THREADS

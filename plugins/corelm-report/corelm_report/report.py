@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
@@ -18,15 +18,14 @@ from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
 from corelm_report.extra import check_extra
-from corelm_report.measure.journal import Journal
-from corelm_report.measure.run import ReportRun
-from corelm_report.measure.units import Progress
-from corelm_report.measure.until import Until, measured_until
-from corelm_report.plan.plan import NamedModel, plan
 from corelm_report.plan.settings import Settings, with_settings
 from corelm_report.render import bibtex, markdown
 from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
+
+if TYPE_CHECKING:
+    from corelm_report.measure.units import Progress
+    from corelm_report.plan.plan import NamedModel
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
@@ -269,6 +268,12 @@ def compare(
         >>> [entry["sampler"] for entry in report.to_dict()["samplers"]]
         ['greedy', 'temperature(t=0.5)']
     """
+    # Late, as most of corelm_report measures: a report that is read needs none of it.
+    from corelm_report.measure.journal import Journal
+    from corelm_report.measure.run import ReportRun
+    from corelm_report.measure.until import Until, measured_until
+    from corelm_report.plan.plan import plan
+
     check_extra("a report")
     own, given = _named(model), dict[str, Any](settings)
     scorer = given.pop("scorer", None)
@@ -309,6 +314,8 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
 
 def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
+    from corelm_report.plan.plan import NamedModel
+
     if isinstance(model, str | os.PathLike):
         return NamedModel(load(model), named_models.label(os.fspath(model)))
     return NamedModel(

@@ -10,7 +10,7 @@ STUDY = """
 models = ["toy"]
 samplers = ["temperature(t=1.0)", "temperature(t=0.5)"]
 prompts = ["the"]
-samples = 12
+n = 12
 length = 6
 against = "temperature(t=1.0)"
 
@@ -55,7 +55,7 @@ def test_a_study_is_run_twice_shown_and_compared(run, study, tmp_path):
 
 
 def test_results_of_an_edited_study_are_said_to_be_older(run, study):
-    study.write_text(STUDY.replace("samples = 12", "samples = 2").replace('"p_values"', '"csv"'))
+    study.write_text(STUDY.replace("n = 12", "n = 2").replace('"p_values"', '"csv"'))
     assert run("study", "run", "study.toml").code == 0
     assert "older" not in run("study", "show", "study.toml").err
     study.write_text(study.read_text().replace("length = 6", "length = 7"))

@@ -178,7 +178,7 @@ def test_verdicts_are_read_from_csv_and_json_lines(tmp_path, document):
     [
         ("v.csv", "id,verdict\n", "no column pair"),
         ("v.csv", "pair,verdict\nx,better\n", "line 2 of v.csv: a verdict is one of first"),
-        ("v.jsonl", "[1]", "line 1 of v.jsonl is no object"),
+        ("v.jsonl", "[1]", "line 1 of v.jsonl is no JSON object"),
         ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
         ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
     ],
@@ -198,7 +198,7 @@ STUDY = """
 models = ["toy"]
 samplers = ["temperature(t=1.0)", "temperature(t=0.3)"]
 prompts = ["the", "the cat", "the dog", "a", "the mat", "cat", "dog", "mat"]
-samples = 2
+n = 2
 length = 6
 texts = "all"
 against = "temperature(t=1.0)"

@@ -61,7 +61,7 @@ models = ["toy"]
 scorer = ["imdb", "toy"]
 samplers = ["temperature(t=1.0)", "temperature(t=0.5)"]
 prompts = ["the"]
-samples = 8
+n = 8
 length = 5
 against = "temperature(t=1.0)"
 [write]

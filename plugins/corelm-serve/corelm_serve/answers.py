@@ -96,6 +96,11 @@ class Call:
         }
 
     @property
+    def has_tables(self) -> bool:
+        """True if the answer has log-probabilities."""
+        return any(job.tables is not None for job in self.jobs)
+
+    @property
     def prompt_tokens(self) -> int:
         """The tokens of all prompts."""
         return sum(len(job.ids) for job in self.jobs)

@@ -26,6 +26,7 @@ from corelm_serve.responses import GONE, error_response
 from corelm_serve.routes import ROUTES
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
+from corelm_serve.turns import Turns
 
 logger = logging.getLogger("corelm.serve")
 
@@ -45,7 +46,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.limiters = Limiters(*map(anyio.CapacityLimiter, (READERS, WAITING, LARGE)))
-        app.state.wakeups = Wakeups()
+        app.state.wakeups, app.state.turns = Wakeups(), Turns()
         yield
         service.close()
 

@@ -126,15 +126,15 @@ async def chat_completions(request: Request) -> Any:
 
 async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
-    service, body = service_of(request), await read_body(request)
+    service, body, turns = service_of(request), await read_body(request), request.app.state.turns
     inbox = Inbox(request.app.state.wakeups)
     call = await in_thread(request, prepare, body, service.models, service.limits, inbox.tell)
     scheduler = service.scheduler_of(call)
     if call.stream:
-        return EventResponse(service, call, scheduler, inbox, Stream(call))
+        return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
     found = await written(call, scheduler, inbox, request.receive)
     count_tokens(service, call, answers.drawn_tokens(found))
-    return SlicedResponse(answers.answer(call, found))
+    return SlicedResponse(answers.answer(call, found), turns, slow=call.has_tables)
 
 
 async def models(request: Request) -> Response:
@@ -149,12 +149,11 @@ async def model(request: Request) -> Response:
     return json_response(tokens.about_model(served))
 
 
-async def tokenize(request: Request) -> Response:
+async def tokenize(request: Request) -> Any:
     """Split a text into tokens."""
     body = await read_body(request)
-    return json_response(
-        await in_thread(request, tokens.tokenize, body, service_of(request).models)
-    )
+    found = await in_thread(request, tokens.tokenize, body, service_of(request).models)
+    return SlicedResponse(found, request.app.state.turns)
 
 
 async def detokenize(request: Request) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 from corelm import TokenRecord
 from corelm_serve.answers import Call, about_tokens, reason_of
 from corelm_serve.errors import as_api_error
-from corelm_serve.json_parts import encode, parts
+from corelm_serve.json_parts import encode
 from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
@@ -47,7 +47,7 @@ class Stream:
         if self._call.is_chat:  # the first chunk of each choice says who speaks
             delta = {"role": "assistant", "content": ""}
             yield self._chunk(
-                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)]
+                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.n)]
             )
         if self._call.echo:
             for job in self._call.jobs:
@@ -73,22 +73,18 @@ class Stream:
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         if self._is_first:  # with a choice, which clients read without looking
             more, self._is_first = {**more, "corelm": self._call.about}, False
-        # The encoder in C is faster, but knows no iterators.
-        if all(choice["logprobs"] is None for choice in choices):
-            members = encode({"choices": choices, **self._rest, **more})
-        else:
-            members = "".join(parts({"choices": iter(choices), **self._rest, **more}))
+        members = encode({"choices": choices, **self._rest, **more})
         return f"{self._start}{members[1:]}\n\n".encode()
 
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
         text = self._call.prompts[job.index]
         if scores is None or not job.ids:
-            for sample in range(job.samples):
+            for sample in range(job.n):
                 yield self._chunk([self._bare(job, sample, text)])
             return
         column = Column(self._call.served.model.vocabulary, job.ids)
         column.add_prompt(scores, text)
-        for sample in range(job.samples):
+        for sample in range(job.n):
             for part in column.echoed(text, ECHOED):
                 yield self._chunk([self._bare(job, sample, "") | part])
 

@@ -9,11 +9,21 @@ from typing import Any
 LONG = 1_024
 """Items of a list that are written at once."""
 SLICE = 2**13
-"""Characters that are written before others get their turn: a few milliseconds at most."""
+"""Bytes that are written before others get their turn: a few milliseconds at most."""
+
+MANY = dict, list, Iterator
+"""The types of values that may be large."""
+
+
+def _list(value: Any) -> list[Any]:
+    if isinstance(value, Iterator):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON")
+
 
 # Kept, since `json.dumps` with separators makes an encoder for each call.
-encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-"""Return a value as strict JSON in ASCII."""
+encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_list).encode
+"""Return a value as strict JSON in ASCII; an iterator is written as a list."""
 
 
 def slices(document: Any) -> Iterator[bytes]:
@@ -22,20 +32,25 @@ def slices(document: Any) -> Iterator[bytes]:
     Args:
         document: mappings and lists as for `json.dumps`; an iterator is written as a list.
     """
+    return joined(part.encode() for part in parts(document))
+
+
+def joined(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Join parts to slices of about `SLICE` bytes."""
     found, size = [], 0
-    for part in parts(document):
+    for part in parts:
         found.append(part)
         size += len(part)
         if size >= SLICE:
-            yield "".join(found).encode()
+            yield b"".join(found)
             found, size = [], 0
     if found:
-        yield "".join(found).encode()
+        yield b"".join(found)
 
 
 def parts(value: Any) -> Iterator[str]:
     """Yield the JSON of a value, piece by piece."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and any(isinstance(item, MANY) for item in value.values()):
         before = "{"
         for key, item in value.items():
             yield f"{before}{encode(key)}:"

@@ -42,7 +42,7 @@ def completion_call(
     ids = [served.ids(prompt) for prompt in prompts]
     seed = request.seed_or_fresh
     scored = request.echo and request.logprobs is not None
-    shared: dict[str, Any] = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
+    shared: dict[str, Any] = {"n": request.texts, "seed": seed, "length": request.max_tokens}
     shared |= {"tables": request.logprobs, "scored": scored}
     measured = request.logprobs is not None or request.texts > request.n
     is_masked = has_masks(strategy)
@@ -88,7 +88,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
         raise as_api_error(error, "tools" if described else "messages") from error
     seed, is_masked = request.seed_or_fresh, has_masks(strategy)
     job = make_job(
-        served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
+        served.ids(prompt), strategy, request, limits, tell, n=request.n, seed=seed,
         length=length, tables=request.tables,
         measured=request.logprobs or is_masked,
     )  # fmt: skip
@@ -142,13 +142,13 @@ def make_job(
 def check_work(jobs: list[Job], limits: Limits) -> None:
     """Raise if the jobs of a request are together too much for one request."""
     check_at_most("prompt", sum(len(job.ids) for job in jobs), limits.total, "tokens in all")
-    check_at_most("n", sum(job.samples * job.length for job in jobs), limits.total, "tokens in all")
+    check_at_most("n", sum(job.n * job.length for job in jobs), limits.total, "tokens in all")
     entries = sum(
-        job.samples * (job.length + len(job.ids) * job.scored) * (1 + job.tables)
+        job.n * (job.length + len(job.ids) * job.scored) * (1 + job.tables)
         for job in jobs
         if job.tables is not None
     )
-    entries += sum(7 * job.samples * job.length for job in jobs if job.record is not None)
+    entries += sum(7 * job.n * job.length for job in jobs if job.record is not None)
     check_at_most("logprobs", entries, limits.entries, "numbers in all")
 
 

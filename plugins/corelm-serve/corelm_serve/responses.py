@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +15,10 @@ from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError
 from corelm_serve.events import Stream
 from corelm_serve.exchange import ClientGoneError, Inbox, run
-from corelm_serve.json_parts import SLICE, encode, slices
+from corelm_serve.json_parts import encode, joined, slices
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.service import Service
+from corelm_serve.turns import Turns
 
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -38,24 +38,27 @@ class SlicedResponse:
 
     Args:
         document: as for `slices`.
+        turns: of all answers.
+        slow: the document takes long to write.
     """
 
-    def __init__(self, document: Any) -> None:
-        self._slices = slices(document)
+    def __init__(self, document: Any, turns: Turns, *, slow: bool = False) -> None:
+        self._slices = turns.slices(slices(document), slow=slow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        first, second = next(self._slices), next(self._slices, None)
+        first, second = await anext(self._slices), await anext(self._slices, None)
         if second is None:  # with its length
             await Response(first, media_type=JSON)(scope, receive, send)
             return
         gone = asyncio.ensure_future(receive())  # the request was read, so nothing else comes
         try:
             await send(_start(JSON))
-            for content in itertools.chain((first, second), self._slices):
+            for content in (first, second):
                 await _body(send, content)
-                await asyncio.sleep(0)  # `send` waits for a slow client alone
+            async for content in self._slices:
                 if gone.done():
                     raise ClientGoneError
+                await _body(send, content)
             await _body(send, b"", more=False)
         finally:
             gone.cancel()
@@ -78,6 +81,7 @@ class EventResponse:
         scheduler: the scheduler of its model.
         inbox: where its events come.
         stream: makes the chunks.
+        turns: of all answers.
     """
 
     def __init__(
@@ -87,9 +91,10 @@ class EventResponse:
         scheduler: Scheduler,
         inbox: Inbox,
         stream: Stream,
+        turns: Turns,
     ) -> None:
         self._service, self._call, self._scheduler = service, call, scheduler
-        self._inbox, self._stream = inbox, stream
+        self._inbox, self._stream, self._turns = inbox, stream, turns
         self._started = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,17 +119,9 @@ class EventResponse:
         count_tokens(self._service, self._call, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:
-        chunks, size = [], 0
-        for job, event in events:
-            for chunk in self._stream.take(job, event):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > SLICE:
-                    await _body(send, b"".join(chunks))
-                    await asyncio.sleep(0)  # `send` waits for a slow client alone
-                    chunks, size = [], 0
-        if chunks:
-            await _body(send, b"".join(chunks))
+        chunks = (chunk for job, event in events for chunk in self._stream.take(job, event))
+        async for content in self._turns.slices(joined(chunks), slow=self._call.has_tables):
+            await _body(send, content)
 
 
 def _start(kind: str) -> dict[str, Any]:

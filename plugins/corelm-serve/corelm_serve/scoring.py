@@ -49,9 +49,9 @@ class Scores:
 
 
 def score(
-    model: LanguageModel, ids: Sequence[int], count: int, size: int, unknown: bool = False
-) -> Generator[None, None, Scores]:
-    """Score the tokens of a prompt; yield after each block.
+    model: LanguageModel, ids: Sequence[int], count: int, unknown: bool = False
+) -> Generator[None, int, Scores]:
+    """Score the tokens of a prompt; yield before each block, to be sent its largest size.
 
     Tokens that are never drawn are impossible here too: these are the distributions that texts
     are drawn from before the sampler.
@@ -60,14 +60,13 @@ def score(
         model: the language model.
         ids: the ids of the prompt.
         count: the number of likeliest tokens at each place.
-        size: the largest number of tokens in a block.
         unknown: allow [UNK], so that unknown words have a log-probability.
     """
     scores, prepare = Scores(), ModelLogits(model.vocabulary, unknown)
     start = model.vocabulary.start
     if not ids:
         return scores
-    size = max(1, min(size, MEMORY // (4 * len(model.vocabulary))))
+    most = MEMORY // (4 * len(model.vocabulary))
     text = np.array(ids, dtype=np.int64)
     if start is None or ids[0] == start:
         scores.add_first()
@@ -78,12 +77,12 @@ def score(
     session = model.start(text[None, :first])
     before = session.next_logits()[:1]
     while first < len(text):
+        size = max(1, min((yield), most))
         block = text[first : first + size]
         after = read_block(session, block)
         logits = prepare(np.concatenate([before, after[:-1]]), 0)
         scores.add(logits, block.tolist(), count)
         before, first = after[-1:], first + len(block)
-        yield
     return scores
 
 

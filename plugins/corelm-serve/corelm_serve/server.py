@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -24,6 +25,9 @@ AFTER_GRACE = 2
 """Seconds that the last events get to reach their clients."""
 SILENCE = 30.0
 """Seconds without a request after which a connection is closed."""
+SWITCH = 5e-4
+"""Seconds after which a thread that computes in Python lets another one run. By default it is ten
+times longer, and the event loop would wait for it many times in each request."""
 UNREAD = 20.0
 """Seconds in which a client must read some of what waits for it."""
 
@@ -130,6 +134,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(service: Service, access: Access, socket_: socket.socket) -> None:
     """Serve until a signal comes."""
+    sys.setswitchinterval(SWITCH)
     config = uvicorn.Config(
         create_app(service, access),
         log_config=None,

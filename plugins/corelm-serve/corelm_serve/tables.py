@@ -55,6 +55,7 @@ class Column:
         self._before = len(self._ids)
         self._offset = 0
         self._rows: list[_Row] = []
+        self._named_place: tuple[int, list[str]] | None = None  # the last place that was named
 
     def add_prompt(self, scores: Scores, text: str) -> None:
         """Add the tokens of the prompt; the sampler did not draw them.
@@ -89,7 +90,7 @@ class Column:
 
     def forget(self) -> None:
         """Drop the tokens that were sent, but keep the offsets."""
-        self._rows = []
+        self._rows, self._named_place = [], None
         self._ids = self._ids[-NEAR:]
         self._before = len(self._ids)
 
@@ -152,6 +153,12 @@ class Column:
         return found
 
     def _names(self, place: int) -> list[str]:
+        # The model's and the sampler's table of a token have the same names.
+        if self._named_place is None or self._named_place[0] != place:
+            self._named_place = place, self._names_at(place)
+        return self._named_place[1]
+
+    def _names_at(self, place: int) -> list[str]:
         vocabulary, ids = self._vocabulary, [int(i) for i in self._rows[place].ids]
         if not ids:
             return []

@@ -16,6 +16,19 @@ SPACE = r"[ \n]"
 NAME = r'"(?P<name>[a-zA-Z0-9_-]+)"'
 
 
+OTHERS = {
+    "<function=": "as XML",
+    "[TOOL_CALLS]": "after the token [TOOL_CALLS], as Mistral's do",
+    "functools[": "after functools, as Phi's do",
+    "<|tool_call|>": "after the token <|tool_call|>, as Granite's do",
+    "<|START_ACTION|>": "as actions, as Cohere's do",
+    "<|channel|>": "in channels, as gpt-oss does",
+    "tool\u2581call": "between tokens of their own, as DeepSeek's do",
+}
+"""Marks of chat templates with other formats than those below, and how they write calls."""
+KNOWN = "JSON in <tool_call> tags, as Hermes and Qwen write it, or a JSON object, as Llama does"
+
+
 @dataclass(frozen=True)
 class CallFormat:
     """The format in which a model was trained to write a call.
@@ -35,11 +48,11 @@ class CallFormat:
         """Return the format that a chat template describes to its model.
 
         Raises:
-            ApiError: a format that isn't JSON.
+            ApiError: another format than those that are known.
         """
-        if "<function=" in template:
-            message = "the chat template of this model writes calls as XML, which isn't supported"
-            raise ApiError(message, param="tools", code="unsupported")
+        if other := next((OTHERS[mark] for mark in OTHERS if mark in template), None):
+            message = f"the chat template of this model writes calls {other}, which isn't supported"
+            raise ApiError(f"{message} (known: {KNOWN})", param="tools", code="unsupported")
         if "<tool_call>" in template:  # Hermes, Qwen
             return cls("<tool_call>", "</tool_call>", "arguments")
         return cls("", "", "parameters" if '"parameters": ' in template else "arguments")  # Llama

@@ -361,9 +361,15 @@ def test_a_sentence_for_what_cannot_be_done(http, body, param, message):
 
 def test_templates_without_tools_or_with_other_calls(open_client):
     plain = Writer("{% for m in messages %}{{ m.content }}{% endfor %}")
-    xml = Writer(HERMES + "{# <function=name> #}")
-    client = open_client({"plain": plain, "xml": xml})
-    for name, message in (("plain", "no place for tools"), ("xml", "writes calls as XML")):
+    others = {
+        "xml": ("<function=name>", "writes calls as XML, which isn't supported (known: JSON in"),
+        "mistral": ("[TOOL_CALLS]", "writes calls after the token [TOOL_CALLS], as Mistral's do"),
+        "deepseek": ("<\uff5ctool\u2581calls\u2581begin\uff5c>", "as DeepSeek's do"),
+    }
+    models = {name: Writer(f"{HERMES}{{# {mark} #}}") for name, (mark, _) in others.items()}
+    client = open_client({"plain": plain, **models})
+    messages = {"plain": "no place for tools"} | {name: others[name][1] for name in others}
+    for name, message in messages.items():
         body = {"model": name, "messages": MESSAGES, "tools": [CLOCK]}
         error = client.post("/v1/chat/completions", json=body).json()["error"]
         assert message in error["message"]

@@ -37,6 +37,15 @@ def test_values_that_ask_for_nothing(client, more):
         assert found.json()["corelm"] == plain.json()["corelm"]
 
 
+def test_a_neutral_value_of_another_engine_asks_for_nothing(client):
+    body = {"model": "toy", "prompt": "the", "seed": 1, "max_tokens": 8, "engine": "llama.cpp"}
+    plain = client.post("/v1/completions", json=body).json()
+    found = client.post("/v1/completions", json=body | {"penalize_nl": False}).json()
+    assert found["corelm"] == plain["corelm"]
+    error = client.post("/v1/completions", json=body | {"penalize_nl": True}).json()["error"]
+    assert error["param"] == "penalize_nl"
+
+
 def test_values_of_a_chat_that_ask_for_nothing(client):
     body = {"model": "chat", "messages": MESSAGES, "seed": 1, "max_tokens": 8}
     nothing = NOTHING | {

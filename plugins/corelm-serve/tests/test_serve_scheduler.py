@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import serve_client
 from corelm_serve.errors import ApiError
+from corelm_serve.scheduling import lane
 from corelm_serve.scheduling.jobs import Job, Written
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.settings import Limits
@@ -45,7 +46,7 @@ class Listener:
 
 
 def job(listener, sampler="stochastic", prompt="the", **settings):
-    values = {"samples": 1, "seed": 1, "length": 10, "streamed": True, **settings}
+    values = {"n": 1, "seed": 1, "length": 10, "streamed": True, **settings}
     ids = MODEL.vocabulary.encode(prompt)
     return Job(ids, Strategy.of(sampler), endings=Endings(), tell=listener, **values)
 
@@ -130,10 +131,34 @@ def test_jobs_advance_in_turn(scheduler):
     assert not one.ended.is_set()
 
 
+def test_a_long_prompt_is_scored_in_turn_with_shorter_ones(scheduler):
+    long, short = Listener(), Listener()
+    running = scheduler(Slow(0.0), total=2**18)
+    wanted = [(long, 40_000), (short, 600)]  # more than a pass takes
+    jobs = [job(each, "greedy", "the " * n, length=0, scored=True) for each, n in wanted]
+    running.submit(jobs)
+    assert isinstance(short.end, Written)
+    assert not long.ended.is_set()
+    running.cancel(jobs)
+
+
+def test_scoring_takes_small_blocks_while_a_text_grows(scheduler):
+    model, text, echo = Slow(0.0), Listener(), Listener()
+    running = scheduler(model)
+    running.submit([job(text, length=4000)])
+    assert text.first.wait(SOON)
+    model.reads.clear()
+    jobs = [job(echo, "greedy", "the " * 600, length=0, scored=True)]
+    running.submit(jobs)
+    assert isinstance(echo.end, Written)
+    assert max(model.reads) <= 512 // lane.SHARE
+    assert not text.ended.is_set()
+
+
 def test_no_more_rows_than_the_limit_are_written_at_once(scheduler):
     listeners = [Listener() for _ in range(4)]
     running = scheduler(Slow(), rows=4)
-    running.submit([job(each, samples=2, length=30) for each in listeners])
+    running.submit([job(each, n=2, length=30) for each in listeners])
     assert listeners[0].first.wait(SOON)
     assert running.running == 4
     assert running.waiting == 2

@@ -20,6 +20,7 @@ from corelm_serve.security import Access
 from corelm_serve.server import Connection, listen
 from corelm_serve.service import Service
 from corelm_serve.settings import Limits
+from corelm_serve.turns import Turns
 from serve_client import ToyModel
 from serve_process import SOON
 
@@ -170,7 +171,7 @@ def test_a_client_that_leaves_ends_a_sliced_answer():
 
     async def main():
         with pytest.raises(ClientGoneError):
-            await SlicedResponse({"x": iter(range(10**9))})({}, receive, send)
+            await SlicedResponse({"x": iter(range(10**9))}, Turns())({}, receive, send)
 
     asyncio.run(main())
     assert len(written) <= 3

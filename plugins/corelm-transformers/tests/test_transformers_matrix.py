@@ -7,7 +7,6 @@ corelm's own. It takes ten seconds of a processor.
 
 from itertools import combinations, product
 
-import numpy as np
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
@@ -16,7 +15,7 @@ from corelm_transformers import TransformersModel, as_logits_processor, corelm_l
 from tiny_transformers import TOKENIZER, tiny_model
 
 import corelm
-from corelm.interop.testing import tiny_tokenizer
+from corelm.interop.testing import pairwise_plan, tiny_tokenizer
 
 LENGTH, SEED = 10, 7
 MANY = [263, *range(30, 110)]
@@ -50,23 +49,7 @@ def runs(guesses, cache, way, sampler, **_):
     return cache in ("dynamic", "passed") and way != "loop" and "mirostat" not in sampler
 
 
-def pairwise():
-    """Return combinations that hold every pair of values of two factors, greedily chosen."""
-    every = [dict(zip(FACTORS, values, strict=True)) for values in product(*FACTORS.values())]
-    every = [combination for combination in every if runs(**combination)]
-    numbers, rows = {}, []
-    for combination in every:
-        pairs = combinations(combination.items(), 2)
-        rows.append([numbers.setdefault(pair, len(numbers)) for pair in pairs])
-    pairs, missing, plan = np.array(rows), np.ones(len(numbers), dtype=bool), []
-    while missing.any():
-        best = int(missing[pairs].sum(axis=1).argmax())
-        missing[pairs[best]] = False
-        plan.append(every[best])
-    return plan
-
-
-PLAN = pairwise()
+PLAN = pairwise_plan(FACTORS, runs)
 
 
 class Wrapper(transformers.LogitsProcessor):

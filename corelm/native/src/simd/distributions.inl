@@ -27,14 +27,16 @@ static void scratch_free(void *scratch)
     free(scratch);
 }
 
-static void prepare(void)
+static void prepare_once(void)
 {
-    static int prepared = 0; /* called with the interpreter's lock held */
-    if (prepared)
-        return;
-    prepared = 1;
     pthread_key_create(&scratch_key, scratch_free);
     prepare_tables();
+}
+
+static void prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare_once);
 }
 
 static int scratch_reserve(struct scratch *scratch, size_t vocabulary)

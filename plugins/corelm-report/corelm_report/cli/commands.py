@@ -14,11 +14,11 @@ import typer
 from corelm import hookimpl
 from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
-from corelm.runs import named_models, params
+from corelm.runs import named_models
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import SETTINGS, Setting
 
-OPTIONS = {each.option or each.word or name: each for name, each in SETTINGS.items()}
+OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
 NAMES = dict(zip(OPTIONS, SETTINGS, strict=True))
 """The names of these settings in Python."""
@@ -87,8 +87,6 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
         setting = OPTIONS[name]
         if setting.kind == "model" or value is None:
             continue
-        if setting.word:  # a message about it has the option's name
-            value = params.Parameter(setting.word, int, None, params.ParamRule(ge=1)).convert(value)
         found[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
     return found
 
@@ -138,7 +136,7 @@ def report(
         typer.Option(
             metavar="CONDITION",
             help="Stop as soon as all intervals are narrow enough, such as 'width(surprisal) < "
-            "0.1' or 'width(surprisal.difference) < 0.1'. --samples or --prompts are the most; "
+            "0.1' or 'width(surprisal.difference) < 0.1'. --n or --prompts are the most; "
             "all intervals hold at every moment.",
         ),
     ] = None,
@@ -174,11 +172,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.runs import scaling
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
     from corelm_report.extra import check_extra
-    from corelm_report.measure.until import Until
-    from corelm_report.plan.plan import NamedModel, plan
 
     with product() as out:
         check_extra("a report")
@@ -196,6 +191,10 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        from corelm.runs import scaling
+        from corelm_report.measure.until import Until
+        from corelm_report.plan.plan import NamedModel, plan
+
         stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")

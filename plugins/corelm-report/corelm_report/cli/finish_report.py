@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corelm.commands import Output, exit_codes, messages, progress
 from corelm.errors import ReportError, UsageError
-from corelm.runs import atomic_files, scaling
+from corelm.runs import atomic_files
 from corelm_report.cli.terminal import comparison_as_markdown, report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics
 from corelm_report.document.parts import Json
-from corelm_report.measure.journal import opened
-from corelm_report.measure.provenance import name_of
-from corelm_report.measure.run import ReportRun
-from corelm_report.measure.until import Until, measured_until
-from corelm_report.plan.plan import Plan
 from corelm_report.report import Report, document_of
+
+if TYPE_CHECKING:
+    from corelm.runs import scaling
+    from corelm_report.measure.until import Until
+    from corelm_report.plan.plan import Plan
 
 STDOUT = "-"
 FORMS: Mapping[str, Callable[[Report], str]] = {
@@ -184,6 +185,12 @@ class ReportOutput:
             UsageError: a condition about something that is not measured, or nothing to resume.
             ModelOutputError: logits that no sampler can use.
         """
+        # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
+        from corelm_report.measure.journal import Journal, opened
+        from corelm_report.measure.provenance import name_of
+        from corelm_report.measure.run import ReportRun
+        from corelm_report.measure.until import measured_until
+
         samplers = [(each.name, name_of(each.strategy)) for each in plan.candidates]
         offered = [metric.full_name for metric in plan.metrics]
         conditions = self._conditions(samplers, offered)

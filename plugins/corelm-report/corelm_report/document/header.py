@@ -27,7 +27,7 @@ class ContextsSummary(Part):
 
 @dataclass(kw_only=True)
 class FailedPlugin(Part):
-    """An installed plugin that could not be loaded."""
+    """A plugin that was needed and could not be loaded."""
 
     plugin: str
     reason: str

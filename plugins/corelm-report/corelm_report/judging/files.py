@@ -6,7 +6,6 @@ import base64
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from typing import Any
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import atomic_files, printable
 from corelm_report.document.numbers import visible
+from corelm_report.json_lines import SUFFIXES, json_object, placed_lines
 from corelm_report.judging.pairs import Pair
 
 COLUMNS = ("pair", "prompt", "first", "second", "verdict", "judge")
@@ -99,7 +99,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
-    lines = _of_json(text, path) if path.suffix in (".jsonl", ".ndjson") else _of_csv(text, path)
+    lines = _of_json(text, path) if path.suffix in SUFFIXES else _of_csv(text, path)
     return [found for place, line in lines if (found := _verdict(line, place)) is not None]
 
 
@@ -116,16 +116,8 @@ def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _of_json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            place = f"line {number} of {path.name}"
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                raise UsageError(f"{place} is not JSON") from None
-            if not isinstance(value, dict):
-                raise UsageError(f"{place} is no object with a pair and a verdict")
-            yield place, value
+    for place, line in placed_lines(text, path.name):
+        yield place, json_object(line, place)
 
 
 def _verdict(line: Mapping[str, Any], place: str) -> Verdict | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import atomic_files, printable
+from corelm_report.json_lines import json_object, placed_lines
 
 LARGEST = 2**30
 """The largest log in bytes, and the largest uncompressed size."""
@@ -76,12 +76,11 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
 def _of_lines(path: Path, cluster: str | None) -> Iterator[Answer]:
     """Yield the answers in the samples of lm-evaluation-harness."""
     text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            sample = _parsed(line, f"line {number} of {path.name}")
-            if "doc_id" not in sample:
-                raise UsageError(f"line {number} of {path.name} has no doc_id")
-            yield from _of_document(sample, f"line {number} of {path.name}", cluster)
+    for place, line in placed_lines(text, path.name):
+        sample = json_object(line, place)
+        if "doc_id" not in sample:
+            raise UsageError(f"{place} has no doc_id")
+        yield from _of_document(sample, place, cluster)
 
 
 def _of_document(sample: Mapping[str, Any], place: str, cluster: str | None) -> Iterator[Answer]:
@@ -118,7 +117,7 @@ def _of_samples(
 
 
 def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
-    log = _parsed(atomic_files.decode_text(atomic_files.read_file(path, LARGEST)), path.name)
+    log = json_object(atomic_files.decode_text(atomic_files.read_file(path, LARGEST)), path.name)
     samples = log.get("samples")
     if "eval" not in log or not isinstance(samples, list):
         raise UsageError(f"{str(path)!r} is no log of Inspect with samples")
@@ -138,7 +137,7 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
                 raise UsageError(f"the samples of {str(path)!r} are larger than {LARGEST:,} bytes")
             for each in names:
                 content = archive.read(each).decode("utf-8", "replace")
-                yield _parsed(content, f"{each.filename} of {path.name}")
+                yield json_object(content, f"{each.filename} of {path.name}")
     except NotImplementedError as error:
         raise UsageError(
             f"{str(path)!r} is compressed in a way that this Python cannot read ({error}): use "
@@ -147,16 +146,6 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
         ) from None
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read the log {str(path)!r}: {error}") from None
-
-
-def _parsed(text: str, place: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{place} is not JSON") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} is no JSON object")
-    return value
 
 
 def _cluster(content: Any, key: str | None, place: str) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
 from corelm.runs import printable
+from corelm_report.json_lines import SUFFIXES, json_value, placed_lines
 
-JSON_LINES = (".jsonl", ".ndjson")
-"""The suffixes of files of JSON lines."""
 Prompts = Sequence[str] | Mapping[str, str]
 """The prompts, or a mapping from each prompt to its cluster."""
 
@@ -32,12 +30,10 @@ def parse_prompts(text: str, name: str) -> Prompts:
         >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
         ({'a': 'one'}, ['a'])
     """
-    if not name.endswith(JSON_LINES):
+    if not name.endswith(SUFFIXES):
         prompts: Prompts = [line for line in text.splitlines() if line.strip()]
     else:
-        # A text may contain characters that `splitlines` takes for the end of a line.
-        lines = [(i, each) for i, each in enumerate(text.split("\n"), 1) if each.strip()]
-        prompts = _clustered([_pair(each, f"line {i} of {name}") for i, each in lines], name)
+        prompts = _clustered([_pair(line, place) for place, line in placed_lines(text, name)], name)
     if not prompts:
         raise UsageError(f"there is no prompt in {name}")
     return prompts
@@ -45,15 +41,15 @@ def parse_prompts(text: str, name: str) -> Prompts:
 
 def _pair(line: str, place: str) -> tuple[str, str | None]:
     """Return a prompt and its cluster."""
+    value = json_value(line, place)
     try:
-        value = json.loads(line)
         prompt, cluster = (
             (value, None) if isinstance(value, str) else (value["prompt"], value.get("cluster"))
         )
         if not isinstance(prompt, str) or type(cluster) not in (str, int, type(None)):
             raise TypeError
         prompt.encode()  # a lone surrogate isn't text
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(
             f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, '
             f"not {printable.shown(line)}"

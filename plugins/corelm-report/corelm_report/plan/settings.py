@@ -31,7 +31,6 @@ class Setting:
         help: its help line.
         default: the value if it isn't given.
         metavar: the placeholder for its value.
-        word: its name on the command line and in studies; by default the name in Python.
         option: its name on the command line alone, for an option that may be given several times.
         short: a short option.
         is_plain: the figures depend on the value as it was given, before it is read.
@@ -41,7 +40,6 @@ class Setting:
     help: str
     default: Any = None
     metavar: str = "INTEGER"
-    word: str = ""
     option: str = ""
     short: str = ""
     is_plain: bool = False
@@ -97,7 +95,6 @@ class Settings(TypedDict, total=False):
             "count",
             "The number of texts of each sampler for each prompt.",
             N,
-            word="samples",
             short="-n",
         ),
     ]

@@ -12,7 +12,6 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import atomic_files, named_models, printable
-from corelm_report.measure.until import Until
 from corelm_report.plan import SEED
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
@@ -64,7 +63,7 @@ class Study:
         """Return all settings except paths of this machine, as JSON values."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         del named["file"], named["folder"], named["report"]
-        own = {each.word or name: self.report[name] for name, each in KEYS.items()}
+        own = {name: self.report[name] for name in KEYS}
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in (named | own).items()}
         place = self.report["reference"]
         return plain | {"reference": place and place.name, "scorer": list(self.scorer)}
@@ -98,7 +97,7 @@ def read_study(path: Path) -> Study:
     if not samplers:
         raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
     folder = path.parent / written.pop("folder", path.stem)
-    report = {n: checked.pop(each.word or n, DEFAULTS[n]) for n, each in KEYS.items()}
+    report = {name: checked.pop(name, DEFAULTS[name]) for name in KEYS}
     report["seeds"] = report["seeds"] or (SEED,)
     if "p_values" in written.get("forms", ()):
         if "until" in checked:
@@ -199,6 +198,9 @@ def _path(value: Any, place: _Place) -> Path:
 
 
 def _until(value: Any, place: _Place) -> str:
+    # Late, as it brings all that measures.
+    from corelm_report.measure.until import Until
+
     try:
         return Until.read(_text(value, place)).text
     except UsageError as error:
@@ -230,7 +232,7 @@ KEYS: Mapping[str, Setting] = {n: each for n, each in SETTINGS.items() if each.k
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
-        **{each.word or name: READERS[each.kind] for name, each in KEYS.items()},
+        **{name: READERS[each.kind] for name, each in KEYS.items()},
         "scorer": _texts, "device": _text, "dtype": _text, "fail_if": _texts, "until": _until,
         "write": _write,
     },

@@ -71,7 +71,7 @@ def advice(
         goal: the power or width to reach.
         figure: the figure.
         other: the sampler compared with.
-        seeds: the texts of a prompt, or of a cluster, for each sample.
+        seeds: the texts of a prompt, or of a cluster, for each text that a study's `n` counts.
         clustered: True if the prompts belong to clusters.
     """
     places = "clusters" if clustered else "prompts"
@@ -86,28 +86,28 @@ def advice(
     elif pilots[0].about_prompts:
         yield (
             f"{aim}, the cheapest design is {best.prompts:,} {places} x "
-            + (f"{best.texts:,} texts" if clustered else f"{_samples(best, seeds):,} samples")
-            + f": {best.cost:,} texts of each sampler."
+            f"{best.texts if clustered else _texts(best, seeds):,} texts of each: {best.cost:,} "
+            "texts of each sampler."
         )
         if here is None:
             yield (
-                f"With the {prompts} {places} of the pilot no number of samples is enough: they "
+                f"With the {prompts} {places} of the pilot no number of texts is enough: they "
                 "differ too much from each other."
             )
         else:
             yield (
-                f"With the {prompts} {places} of the pilot, samples = {_samples(here, seeds):,}: "
+                f"With the {prompts} {places} of the pilot, n = {_texts(here, seeds):,}: "
                 f"{here.cost:,} texts of each sampler."
             )
     else:
         yield (
-            f"{aim}, for {'this prompt' if prompts == 1 else 'these prompts'} alone, write samples "
-            f"= {_samples(best, seeds):,}: {best.cost:,} texts of each sampler. For prompts like "
+            f"{aim}, for {'this prompt' if prompts == 1 else 'these prompts'} alone, write n = "
+            f"{_texts(best, seeds):,}: {best.cost:,} texts of each sampler. For prompts like "
             f"{'it' if prompts == 1 else 'these'}, plan with {MANY} prompts or more."
         )
 
 
-def _samples(design: Design, seeds: float) -> int:
+def _texts(design: Design, seeds: float) -> int:
     return math.ceil(design.texts / seeds)
 
 

@@ -13,7 +13,7 @@ title = "Cats"
 models = ["cats", "dogs"]
 samplers = ["top_p(p=0.5,0.9)", "temperature(t=0.7)"]
 prompts = ["the", "a cat"]
-samples = 4
+n = 4
 length = 6
 seeds = [1, 2]
 

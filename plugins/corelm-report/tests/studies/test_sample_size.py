@@ -56,8 +56,10 @@ def test_more_texts_of_ten_unlike_prompts_cannot_give_what_more_prompts_do():
     design = cheapest(pilots, goal)
     assert design.prompts > 300
     first, second = advice(pilots, goal, "surprisal", "b", 1)
-    assert f"the cheapest design is {design.prompts:,} prompts x {design.texts} samples" in first
-    assert second.startswith("With the 10 prompts of the pilot no number of samples is enough")
+    assert (
+        f"the cheapest design is {design.prompts:,} prompts x {design.texts} texts of each" in first
+    )
+    assert second.startswith("With the 10 prompts of the pilot no number of texts is enough")
 
 
 def test_a_plan_over_clusters_is_in_clusters():
@@ -78,7 +80,7 @@ def test_a_plan_for_few_prompts_is_for_these():
     fixed = VarianceParts(0.0, 4.0)
     assert power_of(fixed, design, 0.5) == pytest.approx(0.8, abs=0.05)
     [said] = advice([Pilot("a", parts, 2)], goal, "surprisal", "b", 2)
-    assert "for these prompts alone, write samples = " in said
+    assert "for these prompts alone, write n = " in said
     assert f"= {-(-design.texts // 2)}: {design.cost} texts" in said
 
 

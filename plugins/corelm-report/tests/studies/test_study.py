@@ -243,13 +243,13 @@ def test_two_results_are_compared_with_what_made_them(study, tmp_path):
     assert diff_results(before, result_at(study), out) == 0
     assert "The same settings, data, versions and code made both." in out.written
     study.write_text(
-        study.read_text().replace('"cats", "dogs"', '"cats"').replace("samples = 4", "samples = 5")
+        study.read_text().replace('"cats", "dogs"', '"cats"').replace("n = 4", "n = 5")
     )
     run(study)
     out = Shown()
     assert diff_results(before, result_at(study), out) == 1
     assert "Only the first has the model dogs." in out.written
-    assert "samples 4, here 5" in out.written
+    assert "n 4, here 5" in out.written
 
 
 TEXTS = [f"the {first} sat on the {second}" for first in ("cat", "dog") for second in "abcdef"]
@@ -287,13 +287,13 @@ def test_a_registered_study_says_what_has_changed_since(study, tmp_path):
     show_result(result_at(study), out)
     assert "\nAs registered on 20" in out.written
     with_human_texts(study, TEXTS[:-1])
-    study.write_text(study.read_text().replace("samples = 4", "samples = 5"))
+    study.write_text(study.read_text().replace("n = 4", "n = 5"))
     run(study)
     out = Shown()
     show_result(result_at(study), out)
     said = " ".join(out.written.split())
     assert "Not as registered on 20" in said
-    assert "samples 4, here 5; other human texts of cats; other human texts of dogs." in said
+    assert "n 4, here 5; other human texts of cats; other human texts of dogs." in said
     (tmp_path / "results/registration.json").write_text("[]")
     with pytest.raises(ReportError, match="is no registration of a study"):
         run(study)
@@ -304,9 +304,9 @@ def test_results_of_an_edited_study_are_said_to_be_older(study, capsys):
     run(study)
     show_result(result_at(study), Shown(), read_study(study))
     assert "older" not in capsys.readouterr().err
-    study.write_text(study.read_text().replace("samples = 4", "samples = 5"))
+    study.write_text(study.read_text().replace("n = 4", "n = 5"))
     show_result(result_at(study), Shown(), read_study(study))
-    assert "(samples 4, here 5); run the study again" in capsys.readouterr().err
+    assert "(n 4, here 5); run the study again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["greedy.loops > 0.1", "*.lops > 0.1"])

@@ -66,7 +66,7 @@ models = ["{model}"]
 samplers = ["greedy", "uniform"]
 prompts = "prompts.txt"
 metrics = ["{metric}"]
-samples = 2
+n = 2
 length = 4
 
 [write]

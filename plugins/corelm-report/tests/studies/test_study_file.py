@@ -49,10 +49,10 @@ def test_the_title_and_the_folder_are_the_files(read, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("smaples = 3", r"line 2: a study has no key 'smaples'.*samples"),
+        ("lenght = 3", r"line 2: a study has no key 'lenght'.*length"),
         ("\n[write]\nform = []", r"line 4: a study has no key 'write\.form'.*forms"),
-        ("samples = 0", r"line 2: samples must be a whole number, at least 1, not 0"),
-        ("samples = true", r"line 2: samples must be a whole number"),
+        ("n = 0", r"line 2: n must be a whole number, at least 1, not 0"),
+        ("n = true", r"line 2: n must be a whole number"),
         ("prompts_from_reference = 0", r"line 2: prompts_from_reference must be a whole number"),
         ("length = 1.5", r"line 2: length must be a whole number, at least 1, not 1\.5"),
         ("seeds = [-1]", r"line 2: seeds must be a list of whole numbers"),

@@ -166,8 +166,11 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
 
 def _asks_nothing(request: Sampling, name: str, value: Any) -> bool:
     """Return True if a setting changes nothing, so that it implies no engine and no defaults."""
-    is_number = isinstance(value, (int, float))
-    return request.engine is None and is_number and value in NEUTRAL.get(name, ())
+    return request.engine is None and _is_neutral(name, value)
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    return isinstance(value, (int, float)) and value in NEUTRAL.get(name, ())
 
 
 def _check_one_way(request: Sampling, settings: dict[str, Any]) -> None:
@@ -232,6 +235,8 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSetting
     except CorelmError as error:
         raise as_api_error(error, next(iter(sorted(rest)), None)) from error
     for name in [*found.unknown, *found.other]:
+        if _is_neutral(name, settings[name]):
+            continue
         if name not in SETTINGS:
             raise request.unknown_field(name, SETTINGS)
         message = f"{found.engine} has no {name}; leave it or engine out"

@@ -90,7 +90,7 @@ class Job:
     Attributes:
         ids: the ids of the prompt.
         strategy: the sampler and the decoder.
-        samples: the number of texts.
+        n: the number of texts.
         seed: the seed of the texts.
         length: the largest number of tokens of a text.
         endings: the conditions that end a text earlier.
@@ -108,7 +108,7 @@ class Job:
 
     ids: list[int]
     strategy: Strategy
-    samples: int
+    n: int
     seed: int
     length: int
     endings: Endings
@@ -131,7 +131,7 @@ class Job:
         if strategy.decoder is not None:
             strategy = Strategy(strategy.sampler | _until_cancelled(self), strategy.decoder)
         return Texts(
-            "", strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
+            "", strategy, self.length, self.n, self.seed, self.endings, self.unknown,
             ids=self.ids,
         )  # fmt: skip
 

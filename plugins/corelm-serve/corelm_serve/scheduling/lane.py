@@ -21,6 +21,10 @@ logger = logging.getLogger("corelm.serve")
 
 STOPPING = "the server is stopping; ask again later"
 
+SHARE = 8
+"""The part of the tokens that are otherwise read or scored at once, while texts wait for their next
+token."""
+
 Part = tuple[Writing | None, Callable[[], object]]
 """A part of a round: the writing that it belongs to (None for all of them), and the work."""
 
@@ -142,7 +146,7 @@ class Lane:
                 if self._parts is not None:
                     return self._parts
                 for job in self._admit(list(self._running)):
-                    self._running[job] = Writing(self._model, job, self._limits.piece)
+                    self._running[job] = Writing(self._model, job)
                 if self._running:
                     self._parts = self._round([*self._running.values()])
                 else:
@@ -157,8 +161,14 @@ class Lane:
             elif writing.is_scored and writing.request is None:
                 yield writing, partial(writing.join, self._batch)
         if unscored := [each for each in writings if not each.is_scored and each.end is None]:
-            first, *others = together(self._model, unscored, self._limits.piece)
-            yield first, partial(first.score_with, others) if others else first.score
+            # In blocks, so that a long prompt doesn't hold up growing texts.
+            is_writing = any(writing.request is not None for writing in writings)
+            size = self._limits.piece // (SHARE if is_writing else 1)
+            first, *others = together(self._model, unscored, size)
+            yield (
+                first,
+                (partial(first.score_with, others) if others else partial(first.score, size)),
+            )
         by_request = {writing.request: writing for writing in writings}
         for turn in self._batch.turns():
             if turn.request is None:

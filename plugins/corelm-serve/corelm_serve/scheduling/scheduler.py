@@ -55,7 +55,7 @@ class Scheduler:
     @property
     def running(self) -> int:
         """The number of rows in progress."""
-        return sum(job.samples for lane in self._lanes.values() for job in lane.jobs)
+        return sum(job.n for lane in self._lanes.values() for job in lane.jobs)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Add the jobs of a request to the queue.
@@ -114,13 +114,13 @@ class Scheduler:
 
     def _admit_rows(self, running: list[Job]) -> list[Job]:
         """Return the jobs that join: in order of arrival, as long as their rows fit."""
-        rows = sum(job.samples for job in running)
+        rows = sum(job.n for job in running)
         admitted: list[Job] = []
         with self._lock:
             queue = self._waiting[True]
-            while queue and rows + queue[0].samples <= self._limits.rows:
+            while queue and rows + queue[0].n <= self._limits.rows:
                 admitted.append(queue.popleft())
-                rows += admitted[-1].samples
+                rows += admitted[-1].n
         return admitted
 
     def _admit_one(self, running: list[Job]) -> list[Job]:

@@ -29,7 +29,6 @@ class Writing:
     Args:
         model: the language model.
         job: the job.
-        piece: the largest number of tokens of the prompt to score at a time.
 
     Attributes:
         job: what to write.
@@ -37,27 +36,37 @@ class Writing:
         end: the texts, or the error that ended them; None while they grow.
     """
 
-    def __init__(self, model: LanguageModel, job: Job, piece: int) -> None:
+    def __init__(self, model: LanguageModel, job: Job) -> None:
         self.job = job
         self.request: Any = None  # as `ContinuousBatch.add` returns it
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
-        # In blocks, so that a long prompt doesn't hold up other jobs.
-        size = max(1, piece // PARTS)
-        self._blocks = score(model, job.ids, job.tables or 0, size, job.unknown)
+        self._blocks = score(model, job.ids, job.tables or 0, job.unknown)
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
-        self.is_begun: bool = False
-        """True if its prompt is scored alone."""
+        self.blocks: int = 0
+        """The blocks of its prompt that were scored, alone."""
+        self._is_alone = False
 
-    def score(self) -> None:
-        """Score a block of the prompt."""
-        self.is_begun = True
+    def score(self, size: int) -> None:
+        """Score a block of the prompt.
+
+        Args:
+            size: the largest number of tokens in a pass.
+        """
+        self.blocks += 1
         try:
-            next(self._blocks)
+            if self.blocks == 1:
+                next(self._blocks)  # to where it asks for a size
+            self._blocks.send(size // PARTS)
         except StopIteration as end:
             self._take(end.value)
+
+    @property
+    def is_alone(self) -> bool:
+        """True if its prompt can't be scored in one pass with others."""
+        return self._is_alone or self.blocks > 0
 
     def score_with(self, others: Sequence[Writing]) -> None:
         """Score the whole prompt in one pass with the prompts of others."""
@@ -69,7 +78,7 @@ class Writing:
         except Exception as error:  # each alone, so that a prompt that fails fails alone
             logger.info("prompts are scored one by one: %s", line_of(error))
             for writing in writings:
-                writing.is_begun = True
+                writing._is_alone = True
             return
         for writing, scores in zip(writings, found, strict=True):
             writing._take(scores)
@@ -87,9 +96,9 @@ class Writing:
             self._collector = _Collector(job, self.request.open_texts)
             return
         if job.streamed:
-            for sample in range(job.samples):
+            for sample in range(job.n):
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
-        opened = texts.open(self._model, range(job.samples))
+        opened = texts.open(self._model, range(job.n))
         self.end = _Collector(job, opened).written(self._scores)
 
     def advance(self, work: Callable[[], object]) -> None:
@@ -110,18 +119,20 @@ class Writing:
 
 
 def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> list[Writing]:
-    """Return the first writing, and those after it whose prompts can be scored in one pass with it.
+    """Return the writing whose turn it is, and others to score in one pass with it.
+
+    It is the turn of the one with the fewest blocks so far: long prompts don't hold up short ones.
 
     Args:
         model: the language model.
         writings: at least one, with prompts that are not scored yet.
         size: the largest number of tokens in a pass.
     """
-    first, *others = writings
+    first, *others = sorted(writings, key=lambda writing: writing.blocks)
     found = [first]
     for other in others:
         lengths = [len(writing.job.ids) for writing in (*found, other)]
-        is_alike = other.job.unknown == first.job.unknown and not (first.is_begun or other.is_begun)
+        is_alike = other.job.unknown == first.job.unknown and not (first.is_alone or other.is_alone)
         if is_alike and fits_together(model, lengths, size):
             found.append(other)
     return found
@@ -137,12 +148,12 @@ class _Collector:
 
     def __init__(self, job: Job, texts: OpenTexts) -> None:
         self._job, self._texts = job, texts
-        self._read = [0] * job.samples  # tokens of each text so far
-        self._sent = [0] * job.samples
-        self._ended = [False] * job.samples
-        self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
-        self._tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
-        self._recorded: list[list[Recorded]] = [[] for _ in range(job.samples)]
+        self._read = [0] * job.n  # tokens of each text so far
+        self._sent = [0] * job.n
+        self._ended = [False] * job.n
+        self._entropies: list[list[float]] = [[] for _ in range(job.n)]
+        self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
+        self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
         self._ids = 0  # in all sets
 
     def written(self, scores: Scores | None) -> Written:
