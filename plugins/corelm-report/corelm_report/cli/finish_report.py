@@ -186,7 +186,7 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
-        from corelm_report.measure.journal import Journal, opened
+        from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
         from corelm_report.measure.until import measured_until
