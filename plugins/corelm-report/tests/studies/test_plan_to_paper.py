@@ -30,7 +30,7 @@ def commands(text):
     for console in re.findall(r"```console\n(.*?)```", text, re.S):
         for line in console.splitlines():
             if line.startswith("$ "):
-                yield shlex.split(line.removeprefix("$ "))
+                yield shlex.split(line.removeprefix("$ ").partition(" > ")[0])
 
 
 @pytest.mark.slow
