@@ -153,6 +153,9 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
             BODY | LLAMA, "/health",
         )  # fmt: skip
         return
+    if not find_spec("sse_starlette"):
+        print("without llama-cpp-python's server: pip install 'llama-cpp-python[server]'")
+        return
     yield (
         "llama-cpp-python's server",
         [sys.executable, "-m", "llama_cpp.server", "--model", weights, "--port", "{port}",

@@ -56,13 +56,13 @@ class Context:
         self._memory = llama.llama_get_memory(self._pointer)
         self.free = weakref.finalize(self, free, llama.llama_free, self._pointer)
 
-    def process(self, tokens, sequences, position, wanted, hidden):
+    def process(self, tokens, sequences, positions, wanted, hidden):
         """Run one pass of the network, and append the tokens to the sequences.
 
         Args:
             tokens: (batch, time) ids, at most `PASS` or one for each text.
             sequences: the numbers of the texts.
-            position: the position of the first tokens.
+            positions: (batch,) the position of the first token of each.
             wanted: return outputs for this many tokens at the end of each row.
             hidden: return hidden states too.
 
@@ -74,7 +74,7 @@ class Context:
         """
         # With hidden states llama.cpp returns the outputs of every token.
         kept = tokens.shape[1] if hidden else wanted
-        batch, arrays = _batch(tokens, sequences, position, kept)
+        batch, arrays = _batch(tokens, sequences, positions, kept)
         with logged():
             llama.llama_set_embeddings(self._pointer, hidden)
             failure = llama.llama_decode(self._pointer, batch)
@@ -104,11 +104,11 @@ class Context:
         llama.llama_memory_clear(self._memory, False)
 
 
-def _batch(tokens, sequences, position, wanted):
+def _batch(tokens, sequences, starts, wanted):
     """Return a `llama_batch` of (batch, time) tokens, and the arrays that it points into."""
     batch, time = tokens.shape
     ids = tokens.astype(np.int32).ravel()
-    positions = np.tile(np.arange(position, position + time, dtype=np.int32), batch)
+    positions = (starts[:, None] + np.arange(time)).astype(np.int32).ravel()
     one = np.ones(tokens.size, dtype=np.int32)
     numbers = np.repeat(np.array(sequences, dtype=np.int32), time)
     addresses = numbers.ctypes.data + numbers.itemsize * np.arange(tokens.size, dtype=np.uintp)

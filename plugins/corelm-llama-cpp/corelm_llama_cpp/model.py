@@ -5,12 +5,15 @@ import weakref
 
 from corelm import softmax
 from corelm.errors import ModelFileError
-from corelm.interop import CachedSession, DisplayableModel, check_session
-from corelm.runs import start_rows
+from corelm.interop import DisplayableModel, PaddedSession, check_session
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
+
+JOINED = 128
+"""The most tokens of a text that joins others: they are processed once more then, and for a longer
+text that may cost more than the common passes for all later tokens save."""
 
 
 class LlamaCppModel(DisplayableModel):
@@ -46,18 +49,21 @@ class LlamaCppModel(DisplayableModel):
 
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
-        return start_rows(self._start_equal, tokens)
-
-    def _start_equal(self, tokens):
-        return LlamaCppSession(LlamaCppCache(self), tokens, self.vocabulary, self.context_length)
+        cache = LlamaCppCache(self)
+        return LlamaCppSession(cache, tokens, self.vocabulary, self.context_length, self)
 
     def next_token_distribution(self, tokens):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         return softmax(self.start(tokens).next_logits())
 
 
-class LlamaCppSession(CachedSession):
-    """A decoding session on llama.cpp's key/value cache."""
+class LlamaCppSession(PaddedSession):
+    """A decoding session on llama.cpp's key/value cache, with one pass for rows of all lengths."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        if self._window.length > JOINED:
+            self.join = None
 
     def hidden_states(self, count):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.abilities import can_rewind, has_hidden_states, has_token_bytes
+from corelm.abilities import can_join, can_rewind, has_hidden_states, has_token_bytes
 from corelm.errors import CorelmError, ModelFileError, UsageError
 from corelm.language_model import window_start
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 from corelm.testing import MODEL_LAWS
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
@@ -22,6 +23,7 @@ pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 import llama_cpp
 from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary
 from corelm_llama_cpp.cache import LlamaCppCache, compacted
+from corelm_llama_cpp.context import Context
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +289,26 @@ def test_unknown_words_and_ids_without_a_token_are_never_drawn(tmp_path, monkeyp
     )
     vocabulary = LlamaCppModel(tiny_gguf.write(tmp_path / "more.gguf")).vocabulary
     assert (vocabulary.unknown, vocabulary.unused) == (size, (size + 2,))
+
+
+def test_requests_share_the_passes_of_the_network(model, monkeypatch):
+    passes, process = [], Context.process
+    note = lambda self, tokens, *rest: passes.append(tokens.shape) or process(self, tokens, *rest)  # noqa: E731
+    monkeypatch.setattr(Context, "process", note)
+    prompts, length = ["the", "This movie", "This is the movie of the", "the the the"], 12
+    requests = [
+        (Texts(prompt, Strategy.of("top_k(k=5)"), length, 1, 3, Endings()), [0])
+        for prompt in prompts
+    ]
+    found = [r.open_texts.tokens[0] for r in ContinuousBatch.in_order(model, requests)]
+    assert len(passes) < 2 * length + len(prompts)  # a pass each would be 48
+    assert passes[-1] == (4, 1)
+    monkeypatch.undo()
+    options = {"sampler": "top_k(k=5)", "length": length, "seed": 3}
+    assert found == [corelm.generate(model, prompt, **options)[0].tokens for prompt in prompts]
+
+
+def test_long_texts_join_no_others(model, monkeypatch):
+    monkeypatch.setattr("corelm_llama_cpp.model.JOINED", 4)
+    assert can_join(model.start([[1] * 4]))
+    assert not can_join(model.start([[1] * 5, [1]]))
