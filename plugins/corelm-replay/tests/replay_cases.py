@@ -6,6 +6,7 @@ import corelm
 
 CHAINS = (
     "stochastic",
+    "greedy",
     "temperature(t=0.7)",
     "top_k(k=4)",
     "top_p(p=0.8) | temperature(t=0.7)",
