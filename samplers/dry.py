@@ -14,6 +14,8 @@ from corelm.filters import change_logits, find_tokens, in_library_of, past_token
 Ids = NDArray[np.int64]
 FILTERED = 4
 """The tokens that are compared one by one to rule out matches, before lengths are computed."""
+SCANNED = 8
+"""The length up to which matches are lengthened token by token."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """The multiplier of the hashes: odd, with its set bits spread out."""
 
@@ -115,25 +117,52 @@ def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1)
 def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tuple[Ids, Ids]:
     """Return the longest match of a suffix with the beginning, for each group of places.
 
-    It bisects over polynomial hashes: a few array operations instead of the Z-function's Python
-    step for each token. A hash collision makes a length too large, never too small, so the caller
-    needs to compare the tokens of the longest matches only.
+    A hash collision makes a length too large, never too small, so the caller needs to compare the
+    tokens of the longest matches only.
 
     Args:
         sequence: ids.
-        places: the positions at which the suffixes begin.
+        places: the positions at which the suffixes begin, rising.
         which: the group of each place.
         limit: the largest length.
 
     Returns:
         (groups,): the lengths, and a place with each length.
     """
+    longest, at = np.zeros((2, which.max() + 1), np.int64)
+    for length in range(min(limit, SCANNED) + 1):  # of thousands of matches, few are longer
+        longest[which], at[which] = length, places
+        if length == limit:
+            return longest, at
+        goes_on = places < len(sequence) - length
+        goes_on[goes_on] = sequence[places[goes_on] + length] == sequence[length]
+        places, which = places[goes_on], which[goes_on]
+        if not len(places):
+            return longest, at
+    return _bisected(sequence, places, which, limit, longest, at)
+
+
+def _bisected(
+    sequence: Ids, places: Ids, which: Ids, limit: int, longest: Ids, at: Ids
+) -> tuple[Ids, Ids]:
+    """Complete the result of `_longest_matches` for longer matches.
+
+    It bisects over polynomial hashes: a few array operations instead of the Z-function's Python
+    step for each token.
+    """
     powers = np.full(len(sequence) + 1, MULTIPLIER)
     powers[0] = 1
     powers = np.cumprod(powers)  # modulo 2^64, as all arithmetic here
     hashes = np.append(np.uint64(0), np.cumsum(sequence.astype(np.uint64) * powers[:-1]))
-    low, high = np.zeros_like(places), np.minimum(limit, len(sequence) - places)
-    longest, at = np.zeros((2, which.max() + 1), np.int64)
+    low, high = np.full_like(places, SCANNED + 1), np.minimum(limit, len(sequence) - places)
+    # In a text that repeats itself, the last occurrence of a token often matches up to its end, and
+    # no other match can be longer.
+    last = np.full_like(longest, -1)
+    last[which[::-1]] = np.arange(len(places))[::-1]  # of equal indices, the last one is kept
+    last = last[last >= 0]
+    begin, length = places[last], high[last]
+    is_whole = hashes[begin + length] - hashes[begin] == hashes[length] * powers[begin]
+    low[last[is_whole]] = length[is_whole]
     while True:
         np.maximum.at(longest, which, low)
         left = high >= longest[which]  # the other places can't have the longest match

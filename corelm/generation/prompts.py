@@ -68,7 +68,7 @@ def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
     """
     if isinstance(prompt, str):
         ids = vocabulary.encode(_without_start(vocabulary, prompt))
-    elif isinstance(prompt, list) and all(type(i) is int for i in prompt):
+    elif isinstance(prompt, list) and {*map(type, prompt)} <= {int}:
         ids = list(prompt)
     else:
         raise UsageError(f"a prompt is a text, not {shown(prompt)}")

@@ -15,6 +15,8 @@ from corelm.language_model import Vocabulary, padded_rows, window_start
 
 LEAST = 64
 """The smallest number of tokens that memory is allocated for."""
+FEW = 256
+"""The number of ids from which NumPy finds the largest sooner than Python does."""
 
 
 class SlidingWindow:
@@ -204,8 +206,9 @@ class SlidingWindow:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
-        flat = ids.ravel().tolist()  # faster than NumPy for one or two tokens
+        # A list is faster than NumPy for one or two tokens.
+        flat = ids.ravel().tolist() if ids.size < FEW else [int(ids.min()), int(ids.max())]
         if flat and not 0 <= min(flat) <= max(flat) < self._size:
-            wrong = next(id for id in flat if not 0 <= id < self._size)
+            wrong = next(id for id in ids.ravel().tolist() if not 0 <= id < self._size)
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")
         return ids

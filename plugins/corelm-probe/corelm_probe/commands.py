@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json as json_format
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import corelm
 from corelm.errors import UsageError
 from corelm.runs import printable
+
+if TYPE_CHECKING:
+    from corelm_probe.engine import Engine, Settings
 
 FAILED = 1
 
@@ -101,7 +105,8 @@ def run(
     if format is not None:
         engine.format = None if format == "corelm" else format
     sent = _settings(settings, sampler, engine.format)
-    verdict = probe(engine, sent, known, draws=draws, seed=seed, level=level)
+    announced: Any = _Announced(engine)
+    verdict = probe(announced, sent, known, draws=draws, seed=seed, level=level)
     real = verdict.explanation.sampler if verdict.explanation else verdict.fit.chain
     checks = run_checks(engine, sent, real, known, seed)
     verdict = replace(verdict, checks=checks)
@@ -111,6 +116,22 @@ def run(
         for line in lines(verdict):
             typer.echo(printable.strip_controls(line))
     return None if verdict.consistent else FAILED
+
+
+class _Announced:
+    """An engine whose requests are named on stderr: a slow one can take minutes for each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def draw(
+        self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
+    ) -> Any:
+        typer.echo(f"drawing {n:,} x {length} tokens after {len(prompt)} of a prompt", err=True)
+        return self._engine.draw(prompt, settings, n, seed, length)
 
 
 def _key(named: str | None) -> str:

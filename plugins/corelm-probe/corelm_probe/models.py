@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +66,15 @@ class ProbeModel:
 
     def logits(self, tokens: NDArray[np.int64] | list[list[int]]) -> NDArray[np.float64]:
         """Return the logits of the next token, (batch, tokens), after ids of (batch, time)."""
-        last = self.embeddings.astype(np.float64)[np.asarray(tokens)[:, -1]]
-        centred = last - last.mean(axis=1, keepdims=True)
-        scale = np.sqrt(last.var(axis=1, keepdims=True) + EPSILON)
-        return np.asarray((centred / scale * self.gamma + self.beta) @ self.embeddings.T)
+        return self._after[np.asarray(tokens)[:, -1]]
+
+    @cached_property
+    def _after(self) -> NDArray[np.float64]:
+        """The logits after each last token, (tokens, tokens): a probe asks for them often."""
+        embeddings = self.embeddings.astype(np.float64)
+        centred = embeddings - embeddings.mean(axis=1, keepdims=True)
+        scale = np.sqrt(embeddings.var(axis=1, keepdims=True) + EPSILON)
+        return np.asarray((centred / scale * self.gamma + self.beta) @ embeddings.T)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text's characters; raise a ValueError for one without a token."""

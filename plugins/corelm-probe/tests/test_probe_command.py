@@ -51,8 +51,9 @@ def test_a_verdict_is_lines_or_one_document(probe, monkeypatch):
     ties = engine_of(MODELS["ties"], "top_k(k=7)")
     monkeypatch.setattr("corelm_probe.engines.open_engine", lambda *_, **__: ties)
     right = ["run", "http://x", "--model", "ties", "--format", "corelm", "--draws", "1000"]
-    code, out, _ = probe(*right, "--sampler", "top_k(k=7)")
+    code, out, err = probe(*right, "--sampler", "top_k(k=7)")
     assert code == 0
+    assert err.startswith("drawing 9 x 100 tokens after 1 of a prompt\n")
     assert "verdict    consistent with its settings" in out
     assert "check      a seed repeats its text: yes" in out
     code, out, _ = probe(*right, "--sampler", "top_k(k=9)", "--json")

@@ -211,16 +211,14 @@ def figures_of(model_logits, logits, tokens):
         Six arrays (n,), and a list of n arrays of ids; empty where the chain removed nothing.
     """
     kept, possible = logits > -np.inf, model_logits > -np.inf
-    sizes, whole = kept.sum(axis=1), possible.sum(axis=1)
-    mass = np.where(kept, corelm.softmax(model_logits), 0).sum(axis=1, dtype=np.float64)
-    mass = np.where(sizes == whole, 1.0, np.minimum(mass, 1.0))
+    logprobs, mass, sizes = draw_figures(model_logits, logits, tokens)
     nothing = np.empty(0, np.int64)
     ids = [
         np.flatnonzero(row) if size < most else nothing
-        for row, size, most in zip(kept, sizes, whole, strict=True)
+        for row, size, most in zip(kept, sizes, possible.sum(axis=1), strict=True)
     ]
     return (
-        token_logprobs(logits, tokens),
+        logprobs,
         token_logprobs(model_logits, tokens),
         mass,
         sizes,
@@ -228,3 +226,20 @@ def figures_of(model_logits, logits, tokens):
         corelm.entropy(corelm.softmax(model_logits)),
         ids,
     )
+
+
+def draw_figures(model_logits, logits, tokens):
+    """Return the figures of a receipt for one token of each row.
+
+    Args:
+        model_logits, logits, tokens: as for `figures_of`.
+
+    Returns:
+        Three arrays (n,): the log-probability of the token under the chain, the kept mass, and the
+        size of the kept set.
+    """
+    kept, possible = logits > -np.inf, model_logits > -np.inf
+    sizes = kept.sum(axis=1)
+    mass = np.where(kept, corelm.softmax(model_logits), 0).sum(axis=1, dtype=np.float64)
+    mass = np.where(sizes == possible.sum(axis=1), 1.0, np.minimum(mass, 1.0))
+    return token_logprobs(logits, tokens), mass, sizes

@@ -6,6 +6,7 @@ serves both. The recorded log-probabilities show how far the two engines are apa
 copies of the logits show what that distance does to each figure of each token.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.runs import identity, named_models, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
-from corelm_replay.recording import figures_of
+from corelm_replay.recording import draw_figures
 
 TOLERANCE = 2e-3
 """Nats: the largest distance of two engines' logits that is taken for rounding."""
@@ -158,7 +159,7 @@ class Draw:
         having = logits[:, self.token] > -np.inf
         if not having.any():
             return "it is outside the set that it was drawn from"
-        logprobs, _, masses, sizes, *_ = figures_of(rows, logits, self._tokens(len(rows)))
+        logprobs, masses, sizes = draw_figures(rows, logits, self._tokens(len(rows)))
         logprob, mass, size = self.recorded
         if not _in_range(size or (self.logits > -np.inf).sum(), sizes):
             return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
@@ -183,7 +184,7 @@ class Draw:
         logits = self._sampled(rows)
         if not (logits[:, self.token] > -np.inf).all():
             return None
-        logprobs, _, masses, *_ = figures_of(rows, logits, self._tokens(len(rows)))
+        logprobs, masses, _ = draw_figures(rows, logits, self._tokens(len(rows)))
         for found, recorded in zip((logprobs, masses), self.recorded, strict=False):
             change = float(np.sqrt(np.mean((found[1:] - found[0]) ** 2)))
             if change > PROBE * SINGLE:
@@ -202,7 +203,7 @@ class Draw:
         level = np.where(possible, row - row[possible].mean(), 0)
         level /= max(level[possible].std(), SINGLE)
         side = np.where(np.arange(len(row)) < self.token, 1.0, -1.0)
-        noise = np.random.default_rng(self.token).standard_normal((COPIES - 6, len(row)))
+        noise = np.roll(_noise(len(row)), 7 * self.token, axis=1)  # other noise for other tokens
         differing = row + nats * np.vstack([level, -level, side, -side, noise])
         rounded = [nats * np.floor(row / nats + offset) for offset in (0, 0.5)]
         return np.vstack([*rounded, differing]).astype(self.logits.dtype)
@@ -215,6 +216,12 @@ class Draw:
 
     def _tokens(self, count):
         return np.full(count, self.token)
+
+
+@functools.lru_cache(maxsize=1)
+def _noise(size):
+    """Return (COPIES - 6, size) normal numbers, kept since drawing them takes the most time."""
+    return np.random.default_rng(0).standard_normal((COPIES - 6, size))
 
 
 def _range(values, slack=0.0):

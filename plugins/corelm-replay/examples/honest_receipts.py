@@ -4,17 +4,22 @@
     corelm models export gpt2 --to gguf gpt2.gguf
     python honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
 
-Each engine draws texts under eight chains, and the model in NumPy verifies them; it also draws
-texts that the engine verifies. In every tenth text one token, one log-probability or the seed is
-changed, too.
+Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
+that the engine verifies. In every tenth text one token, one log-probability or the seed is changed,
+too. `vllm:tiny-gpt2` draws in vLLM, in an environment that has it.
 """
 
 import argparse
 import dataclasses
+import os
+import sys
+import tempfile
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
-from corelm_replay import receipts, verify
+from corelm_replay import Receipt, TokenLog, receipts, verify
 
 import corelm
 
@@ -28,8 +33,50 @@ CHAINS = (
     "typical(p=0.9)",
     "mirostat(tau=5)",
 )
+PROMPTS = "This movie", "I have never seen a film that", "The", "An actor"
 BATCH = 50
 """Texts that are drawn together."""
+
+
+class InVllm:
+    """corelm's samplers in vLLM, which writes a record of each token."""
+
+    def __init__(self, folder):
+        os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_LOGGING_LEVEL="ERROR")
+        from vllm import LLM
+
+        self.file = Path(tempfile.mkdtemp()) / "tokens.jsonl"
+        self.llm = LLM(
+            folder,
+            dtype="float32",
+            enforce_eager=True,
+            max_model_len=64,
+            additional_config={"corelm_records": str(self.file)},
+        )
+
+    def receipts(self, prompt, chain, length, seed):
+        """Return the receipts of a batch."""
+        from vllm import SamplingParams
+
+        extra = {"corelm": chain, "corelm_seed": seed, "corelm_record": "batch"}
+        params = SamplingParams(max_tokens=length, n=BATCH, extra_args=extra)
+        self.llm.generate([prompt], params, use_tqdm=False)
+        rollouts = TokenLog.read(self.file).rollouts()
+        self.file.unlink()
+        origin = {"model": "gpt2", "model_sha256": "", "seed": seed}
+        return [Receipt.of(rollouts, row, **origin, sample=row) for row in range(BATCH)]
+
+
+class InCorelm:
+    """A model that corelm loads, of its own or of another engine."""
+
+    def __init__(self, name):
+        self.model = corelm.load(name)
+
+    def receipts(self, prompt, chain, length, seed):
+        """Return the receipts of a batch."""
+        drawn = receipts(self.model, prompt, sampler=chain, length=length, n=BATCH, seed=seed)
+        return [receipt for _, receipt in drawn]
 
 
 def planted(receipt, rng):
@@ -51,38 +98,44 @@ def count(writer, verifier, texts, length):
     """Return the counts of texts, tokens, rejections, changes and changes found."""
     counts, rng = Counter(), np.random.default_rng(1)
     for seed in range(texts // (BATCH * len(CHAINS))):
+        prompt = PROMPTS[seed % len(PROMPTS)]
         for chain in CHAINS:
-            drawn = receipts(writer, "This movie", sampler=chain, length=length, n=BATCH, seed=seed)
-            for i, (_, receipt) in enumerate(drawn):
+            for i, receipt in enumerate(writer.receipts(prompt, chain, length, seed)):
                 findings = verify(receipt, verifier)
                 counts += Counter(texts=1, tokens=len(receipt.tokens), rejected=bool(findings))
                 if findings:
                     print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
                 if i % 10 == 0:
-                    found = bool(verify(planted(receipt, rng), verifier))
+                    changed = planted(receipt, rng)
+                    found = bool(verify(changed, verifier))
                     counts += Counter(changes=1, found=found)
+                    if not found:
+                        print(f"{chain}, seed {seed}: not found in {changed}", flush=True)
+        print(f"{counts['texts']} of {texts} texts", file=sys.stderr, flush=True)
     return counts
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="gpt2")
     parser.add_argument("--engine", action="append", default=[], help="the same model elsewhere")
     parser.add_argument("--texts", type=int, default=20_000, help="drawn by each engine")
     parser.add_argument("--verified", type=int, default=2_000, help="verified by each engine")
     parser.add_argument("--length", type=int, default=8)
     options = parser.parse_args()
-    model = corelm.load(options.model)
-    for name in options.engine or [options.model]:
-        engine = corelm.load(name)
-        for verb, texts, pair in (
-            ("draws", options.texts, (engine, model)),
-            ("verifies", options.verified, (model, engine)),
-        ):
+    own = InCorelm("gpt2")
+    for name in options.engine or ["gpt2"]:
+        kind, _, path = name.partition(":")
+        engine = InVllm(path) if kind == "vllm" else InCorelm(name)
+        pairs = [("draws", options.texts, engine, own.model)]
+        if kind != "vllm":
+            pairs += [("verifies", options.verified, own, engine.model)]
+        for verb, texts, *pair in pairs:
+            start = time.process_time()
             n = count(*pair, texts, options.length)
             rejected = f"{n['rejected']} of {n['texts']} texts, {n['tokens']} tokens, rejected"
             changes = f"{n['found']} of {n['changes']} changes found"
-            print(f"{name} {verb}: {rejected}; {changes}", flush=True)
+            seconds = f"{time.process_time() - start:.0f} s of a processor"
+            print(f"{name} {verb}: {rejected}; {changes}; {seconds}", flush=True)
 
 
 if __name__ == "__main__":

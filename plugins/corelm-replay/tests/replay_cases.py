@@ -6,6 +6,7 @@ import corelm
 
 CHAINS = (
     "stochastic",
+    "greedy",
     "temperature(t=0.7)",
     "top_k(k=4)",
     "top_p(p=0.8) | temperature(t=0.7)",
@@ -43,6 +44,19 @@ CHAINS = (
     "gumbel_max(key='a', context=2)",
     "synthid(keys=[654, 400], context=2)",
 )
+
+KINDS = (
+    "top_p(p=0.8) | temperature(t=0.7)",
+    "typical(p=0.8)",
+    "top_p(p=0.9) | dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "xtc(probability=0.5, threshold=0.1)",
+    "repetition_penalty(penalty=1.3) | top_k(k=6)",
+    "dry(multiplier=0.8, allowed_length=1)",
+    "mirostat(tau=2.5)",
+    "ban(words=[3]) | top_k(k=5)",
+    "gumbel_max(key='a', context=2)",
+)
+"""A chain of each kind, for a library that compiles each operation when it first runs."""
 
 
 class Ends:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from corelm_replay import KeptSets, chain_logprobs
-from replay_cases import CHAINS, Ends, drawn_batch
+from corelm_replay import KeptSets, chain_logprobs, record
+from corelm_replay.ratios import trainer_logits
+from replay_cases import CHAINS, KINDS, Ends, drawn_batch
 
 import corelm
 from corelm.errors import UsageError
@@ -41,7 +42,7 @@ def test_torch_has_the_values_of_numpy_and_the_gradient_of_finite_differences(ch
 
 @pytest.mark.slow
 @pytest.mark.engines("jax")
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("chain", KINDS)
 def test_jax_has_the_values_of_numpy_and_the_gradient_of_finite_differences(chain):
     import jax
 
@@ -84,6 +85,23 @@ def surprisals_of(chain, batch):
         "surprisal": -replay(chain, logits, tokens, mask),
         "model_surprisal": -replay("stochastic", logits, tokens, mask),
     }
+
+
+@pytest.mark.engines("torch")
+def test_a_grammar_is_replayed_with_a_gradient():
+    import torch
+
+    model = corelm.load("gpt2")
+    chain = "regex(pattern=' (good|bad)( film| movie)+') | top_p(p=0.9)"
+    rollouts = record(model, ["This is a"], sampler=chain, length=6, n=3, seed=1)
+    logits = torch.tensor(trainer_logits(model, rollouts), requires_grad=True)
+    where = {"prompt_length": rollouts.prompt_length, "mask": rollouts.mask}
+    found = chain_logprobs(chain, logits, rollouts.tokens, vocabulary=model.vocabulary, **where)
+    np.testing.assert_allclose(found.detach(), rollouts.logprobs, atol=1e-5)
+    found.sum().backward()
+    assert logits.grad.isfinite().all()
+    kept = logits.grad != 0  # only the tokens that the grammar and top_p allow
+    assert kept.sum(dim=-1).max() <= rollouts.kept_size.max() < 10
 
 
 def test_a_token_outside_the_kept_set_has_minus_infinity():

@@ -43,6 +43,11 @@ class Setting:
     write: Callable[[Any], Values]
     place: str = ""
 
+    @property
+    def is_off_by_default(self) -> bool:
+        """True if the engine's defaults of its keys switch it off."""
+        return bool(self.off) and self.off.items() <= self.keys.items()
+
     def stage(self, values: Values) -> Sampler | None:
         """Return the sampler that the values make; None if they switch it off.
 
@@ -51,6 +56,8 @@ class Setting:
             SettingsError: a value of a wrong type, or outside its rule.
         """
         given = {key: values.get(key) for key in self.keys}
+        if self.is_off_by_default and not any(value is not None for value in given.values()):
+            return None  # without loading the sampler: a server's request leaves out most keys
         filled = [self.keys[key] if value is None else value for key, value in given.items()]
         try:
             parameters = self.read(*filled)

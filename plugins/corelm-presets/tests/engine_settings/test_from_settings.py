@@ -447,3 +447,12 @@ def test_a_negative_temperature_is_greedy_where_the_engine_says_so():
 def test_options_of_ollama_given_twice_are_an_error(engine):
     with pytest.raises(SettingsError, match="temperature is in the options and outside of them"):
         from_settings({"temperature": 0.9, "options": {"temperature": 0.5}}, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_a_setting_that_is_off_by_default_makes_no_stage_of_its_defaults(engine):
+    off = [each for each in engine.settings if each.is_off_by_default]
+    parameters = [(each.sampler, each.read(*each.keys.values())) for each in off]
+    made = [sampler(name, **given) for name, given in parameters if given is not None]
+    assert off
+    assert [stage for stage in made if not stage.is_neutral] == []

@@ -3,6 +3,9 @@
 A report consists of units of work that depend only on the settings. Each finished unit is a line of
 the journal: a checksum, then JSON. The checksum covers the settings too, so that a line of another
 report is rejected.
+
+Studies store their units in a `UnitCache` instead, by content. Here it would keep every report's
+units until it is full, and measure silently again where a journal says what differs or is damaged.
 """
 
 from __future__ import annotations
