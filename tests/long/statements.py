@@ -1,7 +1,7 @@
 """How often the statements of a report are false, where the truth is known.
 
 - `bold`: 19 rows write like a twentieth, with random numbers of their own; a difference is bold.
-- `p-values`: the same, and a p-value with Holm's correction is below 5 %.
+- `p-values`: the same, and a permutation test is significant.
 - `closest`: the row that is truly the closest of six to human text is not in the set.
 - `margin`: ten rows differ from human text by exactly 0.1 nats in mean surprisal, and one of them
   is called equivalent within 0.1 nats or said to differ by more.
@@ -17,7 +17,7 @@ import chains
 import numpy as np
 from corelm_report.document.content import Document, HumanEntry, SamplerEntry
 from corelm_report.document.summary import MARGIN, summary
-from corelm_report.measure.comparisons import closest
+from corelm_report.measure.comparisons import closest, shares
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import TextRecord, kept_texts
 from corelm_report.measure.text_set import TextSet
@@ -65,7 +65,7 @@ def _of_report(chain: str, design: Design, seed: int) -> list[bool | None]:
     tests = permutation_tests(document)
     return [
         bool(clear_differences(document)),
-        any(test.p_holm < 0.05 for test in tests),
+        any(test.significant for test in tests),
         _closest_is_left_out(chain, design, some, rng),
         _margin_is_wrong(equal[:LIKE_PEOPLE], chain, rng),
         _loops_are_named(equal[:LOOPING], rng),
@@ -183,15 +183,15 @@ def _margin_is_wrong(rows: Sequence[Records], chain: str, rng: np.random.Generat
 
 def _loops_are_named(rows: Sequence[Records], rng: np.random.Generator) -> bool:
     """Each text ends in a loop with a small probability, independently of all others."""
-    entries = []
+    entries, measured = [], {}
     for at, row in enumerate(rows):
         texts = []
         for record in row:
             text = record.copy()
             text["tokens"] = [3, 4, 5, 6, 7, 8] + (6 * [9, 10] if rng.random() < RARE else [9])
             texts.append(text)
-        entries.append(
-            SamplerEntry(sampler=f"row {at}", generated_texts=TextSet(texts, BAND).summary())
-        )
-    said = summary(replace(Document.from_dict(_EMPTY), samplers=entries))
+        measured[f"row {at}"] = own = Measured({}, TextSet(texts, BAND), Inference.of_names([]))
+        entries.append(SamplerEntry(sampler=f"row {at}", generated_texts=own.texts.summary()))
+    found = shares(measured)
+    said = summary(replace(Document.from_dict(_EMPTY), samplers=entries, shares=found))
     return "in loops" in said

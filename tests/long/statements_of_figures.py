@@ -13,25 +13,31 @@ import chains
 import numpy as np
 from corelm_report.document.summary import LOOPING as NAMED
 from corelm_report.document.summary import MARGIN
+from corelm_report.measure.comparisons import SHARES
 from corelm_report.metrics import text_figures
-from corelm_report.metrics.estimates import (
-    Estimate,
+from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.inference import HUMAN, MANY, Inference
+from corelm_report.metrics.statements import (
+    EACH,
     closest_set,
+    confidence,
     discoveries,
     holm,
     simultaneous,
 )
-from corelm_report.metrics.inference import HUMAN, MANY, Inference
 from corelm_report.metrics.sums import Sums, along_texts
-from corelm_report.render.significance import DRAWS, EXACT, p_value
+from corelm_report.render.significance import DRAWS, EXACT, MORE, RARE, p_value
 
 EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
 """The numbers of rows."""
 BAND = (0.5, 1.5)
 SAMPLER, PEOPLE = "temperature(t=1.0)", "temperature(t=1.07)"
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-HUMAN_TEXTS, RARE, FIXED = 64, 0.003, 77
+HUMAN_TEXTS, RARELY, FIXED = 64, 0.003, 77
 LOOPS = "loops"
+DRIFT = "entropy_drift"
+"""Relative to the mean position of all texts, so no figure of one text, and a report has no
+permutation test of it."""
 Design = tuple[int, int]
 
 
@@ -90,7 +96,7 @@ def _row(
 
 
 def _differ(rows: Sequence[Row]) -> tuple[bool, bool]:
-    """Return whether a difference is bold, and whether a corrected p-value is below 5 %."""
+    """Return whether a difference is bold, and whether a test is significant."""
     [first, *others] = rows
     found, exchanged = [], []
     for row in others:
@@ -101,9 +107,10 @@ def _differ(rows: Sequence[Row]) -> tuple[bool, bool]:
             apart = own - other
             if apart.variance > 0 and (p := apart.p_value()) is not None:
                 found.append(p)
-            exchanged.append(_apart(row, first, name))
+            if name != DRIFT:
+                exchanged.append(_apart(row, first, name))
     tested = p_values(np.array(exchanged).T).tolist() if exchanged else []
-    return discoveries(found) >= 0, min(holm(tested), default=1.0) < 0.05
+    return discoveries(found) >= 0, min(holm(tested), default=1.0) <= EACH
 
 
 def _apart(row: Row, first: Row, name: str) -> list[float]:
@@ -125,10 +132,20 @@ def p_values(apart: np.ndarray) -> np.ndarray:
     n = len(apart)
     if n <= EXACT:
         return np.array([p_value(column) for column in apart.T])
-    signs = np.random.default_rng(0).integers(0, 2, size=(DRAWS, n), dtype=np.int8)
-    reached = np.abs((1.0 - 2.0 * signs) @ apart)
+    random = np.random.default_rng(0)
+    found = _reaching(random, apart, DRAWS) + 1
+    rare = found <= RARE
+    found[rare] += _reaching(random, apart[:, rare], MORE)
+    return found / np.where(rare, DRAWS + MORE + 1, DRAWS + 1)
+
+
+def _reaching(random: np.random.Generator, apart: np.ndarray, draws: int) -> np.ndarray:
+    """Return how many random exchanges reach the sum of each column."""
     least = np.abs(apart.sum(axis=0)) - 1e-9 * np.abs(apart).sum(axis=0)
-    return (1 + (reached >= least).sum(axis=0)) / (DRAWS + 1)
+    if apart.shape[1] == 0:
+        return np.zeros(0, int)
+    signs = random.integers(0, 2, size=(draws, len(apart)), dtype=np.int8)
+    return (np.abs((1.0 - 2.0 * signs) @ apart) >= least).sum(axis=0)
 
 
 def _people(chain: str, count: int, some: chains.Topics, rng: np.random.Generator) -> Row:
@@ -201,10 +218,11 @@ def _margin_is_wrong(
 
 def _loops_are_named(rows: Sequence[Row], rng: np.random.Generator) -> bool:
     """Each text ends in a loop with a small probability, independently of all others."""
+    level = confidence(len(SHARES) * len(rows))
     for row in rows:
         n = len(row.inference.of)
-        hits = (rng.random(n) < RARE).astype(float).tolist()
-        ends = row.inference.share((hits, [1.0] * n)).ends
+        hits = (rng.random(n) < RARELY).astype(float).tolist()
+        ends = row.inference.share((hits, [1.0] * n), level).ends
         if ends is not None and ends[0] > NAMED:
             return True
     return False

@@ -146,7 +146,8 @@ class Report(markup.Displayable):
             level: what a line is. "figure": one figure of a sampler with its interval and its
                 difference, or of one of several seeds. "difference": one difference from the entry
                 compared with, paired by text. "test": such a difference with the p-value of a
-                paired permutation test, and Holm's correction over all lines; it needs all texts.
+                paired permutation test, Holm's correction over all lines, and whether it is
+                significant beside the other statements of the report; it needs all texts.
                 "sampler": a sampler with all its figures, or human text. "seed": a sampler with the
                 figures of one seed, if there are several. "text" and "token": one that the report
                 keeps, which are all with `texts="all"`. Except for "figure", the parameters of the
@@ -199,6 +200,7 @@ def compare(
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    until: str | None = None,
     **settings: Unpack[Settings],
 ) -> Report:
     """Compare samplers on one model.
@@ -245,9 +247,13 @@ def compare(
             same. Workers load the models themselves, so they need their names.
         scheduler: the address of the scheduler of a Dask cluster. Without workers and scheduler,
             the work is done in this process.
+        until: a condition such as "width(surprisal) < 0.1" or "width(surprisal.difference) < 0.1",
+            at which the report stops growing. It begins with 16 texts of each prompt, or with 16
+            prompts if there are 8 or more, and doubles them; `n` and `prompts` are the most. Its
+            intervals stay valid however often one looks, and are wider for it.
 
     Raises:
-        UsageError: the report cannot be made as asked.
+        UsageError: the report cannot be made as asked, or the condition cannot be read.
         ExecutorError: workers that die, that cannot be reached, or that have other versions.
         UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
         DataError: the reference cannot be read.
@@ -265,20 +271,24 @@ def compare(
     # Late, as most of corelm_report measures: a report that is read needs none of it.
     from corelm_report.measure.journal import Journal
     from corelm_report.measure.run import ReportRun
+    from corelm_report.measure.until import Until, measured_until
     from corelm_report.plan.plan import plan
 
     check_extra("a report")
     own, given = _named(model), dict[str, Any](settings)
     scorer = given.pop("scorer", None)
     second = None if scorer is None else _named(scorer)
+    condition = None if until is None else Until.read(until)
     asked = plan(own.model, own.name, samplers, second, **given)
 
     def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
     with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
-        run = ReportRun(asked, opened, Journal(), progress or _silent)
-        return Report.of_document(run.document())
+        told = progress or _silent
+        if condition is not None:
+            return Report.of_document(measured_until(asked, condition, opened, told))
+        return Report.of_document(ReportRun(asked, opened, Journal(), told).document())
 
 
 def document_of(report: Report) -> Document:

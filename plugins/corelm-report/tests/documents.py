@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,19 @@ TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the
 
 def typed(document: Document) -> content.Document:
     """The dataclasses of a document, or of some of its parts."""
-    return content.Document.from_dict(NOTHING | document)
+    whole = NOTHING | document
+    return content.Document.from_dict({"shares": list(_shares(whole["samplers"]))} | whole)
+
+
+def _shares(samplers: list[Document]) -> Iterator[Document]:
+    """The shares of which a summary speaks, with the intervals that the figures have."""
+    for row in samplers:
+        own = row.get("generated_texts") or {}
+        for figure in ("rep_4", "loops"):
+            if own.get(figure) is not None:
+                ends = own.get("ci95", {}).get(figure)
+                yield {"sampler": row["sampler"], "figure": figure, "value": own[figure],
+                       "interval": ends}  # fmt: skip
 
 
 def compare(samplers=("greedy", "uniform"), **asked):

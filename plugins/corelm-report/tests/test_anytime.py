@@ -13,7 +13,7 @@ from corelm_report.metrics.inference import Inference
 from corelm_report.plan.plan import plan
 
 import corelm
-from corelm.errors import UsageError
+from corelm.errors import ReportError, UsageError
 from corelm.testing import ToyModel
 
 FIRST, LAST = 16, 512
@@ -124,6 +124,23 @@ def test_the_command_stops_by_itself(tmp_path, run):
     low, high = fixed["samplers"][0]["generated_texts"]["ci95"]["surprisal"]
     own = document.samplers[0].generated_texts.ci95["surprisal"]
     assert own[0] < low < high < own[1]
+
+
+def test_python_stops_as_the_command_does(tmp_path, run):
+    settings = ["temperature(t=1.0)", "temperature(t=0.5)"]
+    condition, file = "width(surprisal) < 0.9", tmp_path / "report.json"
+    report = corelm.compare("toy", settings, n=4096, length=6, until=condition, texts="all")
+    run(
+        "report", *settings, "--model", "toy", "--length", "6", "-n", "4096",
+        "--until", condition, "--texts", "all", "--json", str(file),
+    )  # fmt: skip
+    own, other = report.to_dict(), json.loads(file.read_text())
+    assert own["header"]["until"] == f"{condition}: reached"
+    assert own["samplers"] == other["samplers"]
+    with pytest.raises(ReportError, match="fixed beforehand"):
+        report.to_csv("test")
+    with pytest.raises(UsageError, match="cannot read the condition"):
+        corelm.compare(ToyModel(), settings, until="surprisal < 1")
 
 
 def test_a_report_that_reaches_its_most_says_so(run):

@@ -75,7 +75,7 @@ def test_the_caption_is_one_sentence(report):
     caption = re.search(r"\\caption\{(.*)\}$", table, re.MULTILINE)[1]
     assert caption == (
         r"Samplers on ToyModel, from 12 texts of at most 8 tokens each, with 95 \% intervals; "
-        r"$^{\dagger}$ cannot be told from the closest to human text."
+        r"$^{\dagger}$ cannot be told from the closest to human text at 99 \%."
     )
     # What it meant in several sentences is above the table, for the text of the paper.
     assert "% entropy: how random the next token is" in table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_logs_of_inspect_are_read_plain_and_compressed(tmp_path, end):
     assert sorted(a.value for a in found if a.repeat == 2) == sorted(map(float, scores))
     [alone] = paired_differences({"a": read_answers(path), "b": read_answers(path)})
     assert (alone.questions, alone.units, alone.difference) == (16, 16, 0.0)
+
+
+def test_a_log_compressed_by_zstandard_is_read(tmp_path):
+    """As Inspect writes it, where this Python can."""
+    if sys.version_info < (3, 14):
+        pytest.importorskip("zipfile_zstd")
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_ZSTANDARD) as archive:
+        sample = {"id": 1, "epoch": 1, "scores": {"match": {"value": "C"}}}
+        archive.writestr("samples/1_epoch_1.json", json.dumps(sample))
+    assert [each.value for each in read_answers(path)] == [1.0]
 
 
 def test_words_and_several_values_of_a_scorer_are_scores(tmp_path):

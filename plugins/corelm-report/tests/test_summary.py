@@ -33,13 +33,13 @@ def with_closest(document, **ends):
     """The report with these rows closest, and these ends of their differences from human text."""
     document["closest"] = [name for name, each in ends.items() if each is not None]
     document["simultaneous"] = [
-        {"sampler": name, "figure": "surprisal", "value": 0.0, "ci95": each}
+        {"sampler": name, "figure": "surprisal", "value": 0.0, "interval": each}
         for name, each in ends.items()
     ]
     return typed(document)
 
 
-AT_95 = "(at 95 %, with the error of human text)"
+AT_99 = "(at 99 %, with the error of human text)"
 EQUIVALENT = "equivalent to human text in mean surprisal within 0.10 nats"
 
 
@@ -47,8 +47,8 @@ def test_the_closest_to_human_text(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
     assert summary(with_closest(document, a=None, b=[-0.3, -0.12])) == (
         f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
-        f"{AT_95}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
-        "the difference: -0.30 to -0.12, at 95 %)."
+        f"{AT_99}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
+        "the difference: -0.30 to -0.12, at 99 %)."
     )
 
 
@@ -61,10 +61,10 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     ends = {"a": [-0.2, -0.05], "b": [-0.02, 0.09], "c": [-0.3, 0.1]}
     assert summary(with_closest(document, **ends)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
-        f"4.10 against 4.20 nats per token {AT_95}. b is {EQUIVALENT} (interval of the difference: "
-        "-0.02 to 0.09, at 95 % for all 3 rows at once). Whether a and c are "
+        f"4.10 against 4.20 nats per token {AT_99}. b is {EQUIVALENT} (interval of the difference: "
+        "-0.02 to 0.09, at 99 % for all 3 rows at once). Whether a and c are "
         f"{EQUIVALENT} cannot be told (intervals of the differences, together: -0.30 to 0.10, at "
-        "95 % for all 3 rows at once)."
+        "99 % for all 3 rows at once)."
     )
 
 
@@ -80,7 +80,7 @@ def test_one_row_alone_is_not_called_the_closest(rows):
     document = rows(HUMAN, a=figures(surprisal=4.1))
     assert summary(with_closest(document, a=[-0.09, 0.05])) == (
         "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
-        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 95 %)."
+        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 99 %)."
     )
 
 
@@ -171,7 +171,8 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
         row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
     assert summary(typed(document)) == (
         "b (30.0% of 4-grams) repeats itself. "
-        "b (50.0% of texts) ends in loops (the interval begins at 38.0%)."
+        "b (50.0% of texts) ends in loops (the interval begins at 38.0%, at 99 % "
+        "for all 2 rows at once)."
     )
 
 

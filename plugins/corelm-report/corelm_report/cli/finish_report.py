@@ -186,7 +186,7 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
-        from corelm_report.measure.journal import Journal, opened
+        from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
         from corelm_report.measure.until import measured_until
@@ -198,11 +198,7 @@ class ReportOutput:
             messages.tell(f"note: {text}")
         if until is not None:
             with executor as workers, progress.stages("units") as bar:
-                document = measured_until(
-                    plan,
-                    until,
-                    lambda stage: ReportRun(stage, workers, Journal(), bar).document(),
-                )
+                document = measured_until(plan, until, workers, bar)
             messages.note(document.header.until or "")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:

@@ -315,15 +315,15 @@ class Best(Part):
 
 @dataclass(kw_only=True)
 class Simultaneous(Part):
-    """The difference of a row's surprisal from human text, with an interval.
+    """A figure of a row, or its difference from human text, with an interval.
 
-    The intervals of all rows hold the truth simultaneously in 95 of 100 reports.
+    The intervals of all rows hold the truth simultaneously in 99 of 100 reports.
     """
 
     sampler: str
     figure: str
     value: float
-    ci95: Interval | None
+    interval: Interval | None
 
 
 @dataclass(kw_only=True)
@@ -378,6 +378,7 @@ class Document(Part):
     closest: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
     simultaneous: list[Simultaneous] = field(default_factory=list)
+    shares: list[Simultaneous] = field(default_factory=list)
     best: list[Best] = field(default_factory=list)
     fronts: list[Front] = field(default_factory=list)
     curve: Curve

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from corelm_report.document.content import Document, Interval, SamplerEntry, TemperatureFit
+from corelm_report.document.content import (
+    Document,
+    Interval,
+    SamplerEntry,
+    Simultaneous,
+    TemperatureFit,
+)
 from corelm_report.document.figure import GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import Estimate, estimate
 from corelm_report.document.numbers import listed, number, share
 from corelm_report.document.setting_runs import runs, span
 from corelm_report.metrics.estimates import FEWEST
+from corelm_report.metrics.statements import CONFIDENCE
 
 LOOPING = 0.01
 """A sampler's share of looping texts is reported if its interval exceeds this; human text has
@@ -43,8 +50,8 @@ def summary(document: Document) -> str:
         _calibration(document),
         _best(document),
         _front(document),
-        _repeating(samplers),
-        _looping(samplers),
+        _repeating(document, samplers),
+        _looping(document, samplers),
         _straying(document, samplers),
         _failed(document),
     )
@@ -70,12 +77,12 @@ def _closest(document: Document, samplers: Samplers) -> str:
     elif len(values) == 1:
         sentence = (
             f"Only {names} may be the closest to human text by surprisal: {nats} against "
-            f"{own} nats per token (at 95 %, with the error of human text)."
+            f"{own} nats per token (at {CONFIDENCE}, with the error of human text)."
         )
     else:
         sentence = (
             f"{names} cannot be told from the closest to human text by surprisal: {nats} "
-            f"against {own} nats per token (at 95 %, with the error of human text)."
+            f"against {own} nats per token (at {CONFIDENCE}, with the error of human text)."
         )
     parts = (sentence, _left_out(document), _equivalent(document, samplers, chosen))
     return " ".join(filter(None, parts))
@@ -192,7 +199,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
     An interval with an end on each side of the margin proves neither. The intervals are
     simultaneous for all samplers of the report, as the named ones were chosen among them.
     """
-    known = {each.sampler: each.ci95 for each in document.simultaneous if each.ci95}
+    known = {each.sampler: each.interval for each in document.simultaneous if each.interval}
     ends = {each.sampler: known[each.sampler] for each in closest if each.sampler in known}
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
     beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
@@ -220,28 +227,32 @@ def _of_differences(ends: Collection[Interval], rows: int) -> str:
     """Format the interval of a difference, or the range of several."""
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     word = _singular(ends, "interval of the difference", "intervals of the differences, together")
-    at_once = f", at 95 % for all {rows} rows at once" if rows > 1 else ", at 95 %"
-    return f"{word}: {number(low)} to {number(high)}{at_once}"
+    return f"{word}: {number(low)} to {number(high)}, {_at_once(rows)}"
 
 
-def _repeating(samplers: Samplers) -> str:
+def _at_once(rows: int) -> str:
+    return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
+
+
+def _repeating(document: Document, samplers: Samplers) -> str:
     """Name the samplers that often repeat a phrase of four tokens."""
-    found = _beyond_chance(samplers, "rep_4", REPEATING)
+    found = _beyond_chance(document, "rep_4", REPEATING)
     verb = _singular(found or (), "repeats itself", "repeat themselves")
     return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
 
 
-def _looping(samplers: Samplers) -> str:
+def _looping(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
-    found = _beyond_chance(samplers, "loops", LOOPING)
+    found = _beyond_chance(document, "loops", LOOPING)
     if found is None:
         return ""
     if not found:
         return _rarely_looping(samplers)
     verb = _singular([*found], "ends", "end")
-    lows = [each.low for each in found.values() if each.low is not None]
+    lows = [each.interval[0] for each in found.values() if each.interval is not None]
     word = _singular(lows, "the interval begins", "the intervals begin")
-    from_ = f" ({word} at {share(min(lows))})" if lows else ""
+    rows = sum(each.figure == "loops" for each in document.shares)
+    from_ = f" ({word} at {share(min(lows))}, {_at_once(rows)})" if lows else ""
     return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops{from_}."
 
 
@@ -258,23 +269,23 @@ def _rarely_looping(samplers: Samplers) -> str:
     return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
 
 
-def _beyond_chance(samplers: Samplers, figure: str, least: float) -> dict[str, Estimate] | None:
+def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous] | None:
     """Return the samplers with more than this share; None if the figure was not measured at all.
 
     The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts. A
     sampler that always writes the same texts has no interval, so its share counts.
     """
-    found = {entry.sampler: each for entry in samplers if (each := estimate(entry, figure))}
+    found = {each.sampler: each for each in document.shares if each.figure == figure}
     if not found:
         return None
     return {
         name: each
         for name, each in found.items()
-        if (each.value if each.low is None else each.low) >= least
+        if (each.value if each.interval is None else each.interval[0]) >= least
     }
 
 
-def _listed_shares(samplers: Samplers, shares: Mapping[str, Estimate], of: str) -> str:
+def _listed_shares(samplers: Samplers, shares: Mapping[str, Simultaneous], of: str) -> str:
     """Name samplers with their shares, neighbouring settings of a sweep as one."""
     chosen = [entry for entry in samplers if entry.sampler in shares]
     return _named(

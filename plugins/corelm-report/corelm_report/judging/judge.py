@@ -102,8 +102,8 @@ def _show_model(people: Judged, model: Judged, clusters: Clusters, out: Output) 
     out.show(
         blocks.line(
             f"On {printable.counted(error.pairs, 'pair')} that both have judged, the model agrees "
-            f"with people in {_named(error.agreement)}, and prefers the sampler by "
-            f"{_named(error.bias)} more often."
+            f"with people in {_named(error.agreement)}; it prefers the sampler more often than "
+            f"they do by {_named(error.bias)}."
         )
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,10 @@ def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the samples in a compressed log, without unpacking it to disk."""
+    # Inspect compresses by Zstandard, which Python's zipfile reads from 3.14 on; before, once this
+    # package is imported, which Inspect itself depends on.
+    with suppress(ImportError):
+        import_module("zipfile_zstd")
     try:
         with zipfile.ZipFile(path) as archive:
             names = [each for each in archive.infolist() if each.filename.startswith("samples/")]
@@ -134,8 +140,9 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield json_object(content, f"{each.filename} of {path.name}")
     except NotImplementedError as error:
         raise UsageError(
-            f"{str(path)!r} is compressed in a way that this Python cannot read ({error}): write "
-            "it as JSON with `inspect log convert --to json`"
+            f"{str(path)!r} is compressed in a way that this Python cannot read ({error}): use "
+            "Python 3.14, or pip install zipfile-zstd, or write it as JSON with `inspect log "
+            "convert --to json --output-dir FOLDER LOG`"
         ) from None
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read the log {str(path)!r}: {error}") from None

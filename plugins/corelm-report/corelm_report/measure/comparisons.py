@@ -13,17 +13,21 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import GENERATED
 from corelm_report.document.lookup import estimate, value
 from corelm_report.measure.entries import Measured
-from corelm_report.measure.text_set import SURPRISAL, TextSet
-from corelm_report.metrics.estimates import FEWEST, Estimate, closest_set, simultaneous
+from corelm_report.measure.text_set import LOOPS, SURPRISAL, TextSet
+from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.intervals import of_interval
 from corelm_report.metrics.selection import best_of
+from corelm_report.metrics.statements import closest_set, confidence, simultaneous
+
+SHARES = ("rep_4", LOOPS)
+"""The shares of which the summary says that they are above a limit."""
 
 
 class Closest(NamedTuple):
     """The rows that may be the closest to human text by surprisal, and their differences.
 
     Attributes:
-        rows: the rows that contain the closest one in 95 % of all reports.
+        rows: the rows that contain the closest one in 99 % of all reports.
         too_few: the rows with too few independent units to decide.
         differences: the difference of every other row from human text, with simultaneous intervals.
     """
@@ -54,7 +58,7 @@ def closest(
     apart = {name: each - target for name, each in settings.items()}
     ends = simultaneous(list(apart.values()))
     differences = [
-        Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, ci95=interval)
+        Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, interval=interval)
         for (name, each), interval in zip(apart.items(), ends, strict=True)
     ]
     too_few = [name for name in measured if name not in settings]
@@ -67,6 +71,23 @@ def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate 
     if not known or known.interval is None:
         return None
     return people.estimate(SURPRISAL) if people else of_interval(known.value, known.interval)
+
+
+def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
+    """Return the shares of `SHARES` with intervals whose lower ends hold for all rows at once.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+    """
+    level = confidence(len(SHARES) * len(measured))
+    found = []
+    for name, each in measured.items():
+        for figure in SHARES:
+            value_ = each.texts.of_set[figure]
+            if value_ is not None:
+                ends = each.texts.interval(figure, level)
+                found.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
+    return found
 
 
 def best_settings(

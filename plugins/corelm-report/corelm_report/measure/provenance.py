@@ -31,8 +31,9 @@ from corelm_report.document.lookup import estimates
 from corelm_report.document.numbers import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.metrics import intervals
-from corelm_report.metrics.estimates import FEWEST, Estimate, discoveries
+from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.statements import discoveries
 from corelm_report.plan.candidates import source_of
 from corelm_report.plan.targets import Target
 
@@ -54,7 +55,9 @@ INTERVALS = (
     "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
     "samplers are paired by unit, and so are those from human continuations of the same prompts; "
     "those from other human texts are not, but for expected surprisal at their positions; each has "
-    "a p-value over the same units, and those marked on the page have a false discovery rate of 5 %"
+    "a p-value over the same units. The statements of the report share 5 %: its marked differences "
+    "(as their false discovery rate), its permutation tests, the set of the closest samplers, "
+    "equivalence and shares above a limit have 1 % each"
 )
 ANYTIME = (
     "95 % at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "

@@ -13,7 +13,7 @@ from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, sc
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
-from corelm_report.measure.comparisons import best_settings, closest
+from corelm_report.measure.comparisons import best_settings, closest, shares
 from corelm_report.measure.contexts import Contexts, human_contexts
 from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
 from corelm_report.measure.human import band, from_manifest, from_texts, written
@@ -150,6 +150,7 @@ class ReportRun:
             closest=near.rows,
             too_few=near.too_few,
             simultaneous=near.differences,
+            shares=shares(measured),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
             curve=of_temperature,

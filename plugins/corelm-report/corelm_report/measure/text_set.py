@@ -20,7 +20,7 @@ from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm_report.measure.whole_set import WholeSet
 from corelm_report.metrics import text_figures as metrics
-from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
+from corelm_report.metrics.estimates import FEWEST, LEVEL, Estimate, Interval
 from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
 from corelm_report.metrics.scales import of_difference
@@ -212,11 +212,9 @@ class TextSet:
     def summary(self) -> GeneratedTexts:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
-        ci95 = {name: self._mean_interval(name, sums) for name, sums in self._means.items()}
+        ci95 = {name: self.interval(name) for name in self._means}
         ends, surprisal = ci95[SURPRISAL], means[SURPRISAL]
         ci95[PERPLEXITY] = ends and [perplexity(end) for end in ends]
-        # The score interval has a width even for a share near 0 or 1.
-        ci95[LOOPS] = self.loops.ends
         for name in self._sets[0].left_out:
             ci95[name] = self._set_interval(name)
         return GeneratedTexts(
@@ -256,12 +254,16 @@ class TextSet:
         names = [clusters.get(each["prompt"], each["prompt"]) for each in self.records]
         return replace(Inference.of_names(names), about_prompts=True, anytime=self._anytime)
 
-    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
-        own, limits = self._own_inference, self._limits.get(name)
+    def interval(self, name: str, level: float = 1 - LEVEL) -> Interval | None:
+        """Return the interval of a mean over texts or tokens; None if it has none."""
+        own, limits, sums = self._own_inference, self._limits.get(name), self._means[name]
+        if name == LOOPS:
+            # The score interval has a width even for a share near 0 or 1.
+            return own.share(sums, level).ends
         found = self.estimate(name) if own is self.inference else own.estimate(sums)
-        ends = (
-            None if found is None else found.interval(scale=scale_of(name, limits), limits=limits)
-        )
+        if found is None:
+            return None
+        ends = found.interval(level, scale_of(name, limits), limits)
         return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:

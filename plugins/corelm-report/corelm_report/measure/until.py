@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.errors import UsageError
-from corelm.runs import printable
+from corelm.runs import printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.figure import GENERATED
 from corelm_report.document.figures import names
 from corelm_report.document.lookup import Estimate, difference, estimate
+from corelm_report.measure.journal import Journal
+from corelm_report.measure.run import ReportRun
+from corelm_report.measure.units import Progress
 from corelm_report.metrics.inference import MANY
 from corelm_report.plan.plan import Plan
 
@@ -122,16 +125,19 @@ def _of_places(plan: Plan, chosen: set[str]) -> Plan:
     return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
 
 
-def measured_until(plan: Plan, until: Until, measure: Callable[[Plan], Document]) -> Document:
+def measured_until(
+    plan: Plan, until: Until, executor: scaling.Executor, progress: Progress
+) -> Document:
     """Measure a growing report until its condition holds, or until it is whole.
 
     Args:
         plan: the whole report.
         until: the condition.
-        measure: measures a plan and returns its document.
+        executor: does the work.
+        progress: called with a stage, its finished units of work and its total.
     """
     for stage in growing(plan):
-        document = measure(stage)
+        document = ReportRun(stage, executor, Journal(), progress).document()
         if until.holds(document):
             break
     reached = "reached" if until.holds(document) else "not reached"

@@ -64,7 +64,7 @@ def _widened(freedom: float) -> float:
     return student(0.975, freedom) / student(0.975, math.inf)
 
 
-def share_interval(values: Sequence[float]) -> list[float]:
+def share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[float]:
     """Return the interval of the mean of values between 0 and 1, for any number of them.
 
     Not asymptotic: it is valid for every distribution of the values. It mixes Bernoulli likelihoods
@@ -72,6 +72,7 @@ def share_interval(values: Sequence[float]) -> list[float]:
 
     Args:
         values: one for each independent unit.
+        level: the chance that all intervals contain the true value.
 
     Source: Howard, Ramdas, McAuliffe and Sekhon 2021, Time-uniform, nonparametric, nonasymptotic
     confidence sequences, doi 10.1214/20-AOS1991 (the beta-binomial mixture).
@@ -87,7 +88,7 @@ def share_interval(values: Sequence[float]) -> list[float]:
 
     def excluded(p: float) -> bool:
         likelihood = _times(hits, p) + _times(n - hits, 1 - p)
-        return mixture - likelihood >= -math.log(LEVEL)
+        return mixture - likelihood >= -math.log(1 - level)
 
     mean = hits / n
     return [_end(mean, 0.0, excluded), _end(mean, 1.0, excluded)]

@@ -1,13 +1,13 @@
 """A figure with the influence of each independent unit, from which all statements follow.
 
-Intervals, p-values, differences and simultaneous statements are all computed here from the same
-numbers, so that none can contradict another.
+Intervals, p-values and differences are all computed here from the same numbers, so that none can
+contradict another; `statements.py` has those about several figures at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -300,94 +300,3 @@ def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interva
         return ends
     low, high = limits
     return [min(max(end, low), high) for end in ends]
-
-
-def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
-    """Return intervals that all hold the truth simultaneously in 95 of 100 reports (Bonferroni).
-
-    Example:
-        >>> one = Estimate.of_ratio("texts", [1.0, 2.0, 3.0, 4.0] * 4, [1.0] * 16)
-        >>> [low] = [ends[0] for ends in simultaneous([one])]
-        >>> low > simultaneous([one] * 20)[0][0]
-        True
-    """
-    level = 1 - LEVEL / max(sum(each is not None for each in estimates), 1)
-    return [None if each is None else each.interval(level) for each in estimates]
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values with Holm's correction, which bounds the chance of any false finding.
-
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [1.0] * len(values), 0.0
-    for rank, at in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
-        adjusted[at] = largest
-    return adjusted
-
-
-RATE = 0.05
-"""The false discovery rate: the largest average share of false ones among the marked
-differences."""
-
-
-def discoveries(values: Iterable[float]) -> float:
-    """Return the largest p-value that is significant at the false discovery rate `RATE`.
-
-    It is -1 if none is.
-
-    Source: Benjamini and Hochberg 1995, Controlling the false discovery rate: a practical and
-    powerful approach to multiple testing, doi 10.1111/j.2517-6161.1995.tb02031.x.
-
-    Example:
-        >>> discoveries([0.001, 0.024, 0.04, 0.9]), discoveries([0.9])
-        (0.024, -1.0)
-    """
-    ordered = sorted(values)
-    return max((p for n, p in enumerate(ordered, 1) if p <= RATE * n / len(ordered)), default=-1.0)
-
-
-def closest_set(settings: Mapping[str, Estimate], target: Estimate) -> list[str]:
-    """Return the settings among which the closest one is, in 95 % of all studies.
-
-    A setting is left out if another one is significantly closer: the figures differ, and the target
-    is on the other's side of their midpoint. Both must be significant (Berger 1982, Multiparameter
-    hypothesis testing and acceptance sampling). The error of the target is part of the second test.
-    The level of each test is divided by the number of the other settings (Bonferroni).
-
-    Args:
-        settings: the figure of each setting.
-        target: the value to come close to.
-
-    Source: Hsu 1996, Multiple comparisons: theory and methods (multiple comparisons with the best);
-    Hansen, Lunde and Nason 2011, The model confidence set, doi 10.3982/ECTA5771.
-
-    Example:
-        >>> texts = np.array([1.0, 2.0, 3.0, 4.0] * 16)
-        >>> near, far = (Estimate.of_ratio("texts", texts + by, np.ones(64)) for by in (0, 9))
-        >>> target = Estimate(3.0, noise=0.01)
-        >>> closest_set({"near": near, "far": far}, target)
-        ['near']
-    """
-    level = LEVEL / max(len(settings) - 1, 1)
-    return [
-        name
-        for name, own in settings.items()
-        if not any(
-            other is not own and _is_closer(other, own, target, level)
-            for other in settings.values()
-        )
-    ]
-
-
-def _is_closer(first: Estimate, second: Estimate, target: Estimate, level: float) -> bool:
-    """Return True if the first figure is closer to the target than the second, beyond chance."""
-    apart, beyond = first - second, target - first.middle(second)
-    if apart.value < 0:
-        apart, beyond = (each.moved(-1.0, -each.value) for each in (apart, beyond))
-    return apart.is_above(level) and beyond.is_above(level)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.metrics import anytime
-from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.estimates import LEVEL, Estimate
 from corelm_report.metrics.intervals import KnownByInterval, effective_number, share_interval
 from corelm_report.metrics.sums import Sums, ratio
 
@@ -138,11 +138,12 @@ class Inference:
         found = Estimate.of_ratio(self._sample, *self.by_unit(sums))
         return found and replace(found, anytime=self.anytime)
 
-    def share(self, sums: Sums) -> KnownByInterval:
+    def share(self, sums: Sums, level: float = 1 - LEVEL) -> KnownByInterval:
         """Return a share of texts with its score interval, which has a width even at 0 and at 1.
 
         Args:
             sums: (texts,) 1 if a text has the property, and 1 if it can have it.
+            level: the probability that the interval holds the truth.
 
         Example:
             >>> texts = Inference.of_names(range(64))
@@ -151,12 +152,13 @@ class Inference:
         """
         if self.anytime:
             pairs = zip(*self.by_unit(sums), strict=True)
-            ends = anytime.share_interval([top / bottom for top, bottom in pairs if bottom])
+            known = [top / bottom for top, bottom in pairs if bottom]
+            ends = anytime.share_interval(known, level)
             return KnownByInterval(ratio(sums), ends, len(self))
         # With few prompts the texts are independent, as the interval is about these prompts.
         n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
         value = ratio(sums)
-        return KnownByInterval(value, share_interval(value, n), len(self))
+        return KnownByInterval(value, share_interval(value, n, level), len(self))
 
     def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
         """Return a figure of a whole set, from the set without each of `groups`."""

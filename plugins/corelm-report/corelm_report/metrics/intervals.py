@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from corelm_report.metrics.estimates import NORMAL, Estimate, Interval, student, tails
+from corelm_report.metrics.estimates import LEVEL, NORMAL, Estimate, Interval, student, tails
 from corelm_report.metrics.sums import Sums
 
 LARGEST = 700.0
 """The largest exponent; `math.exp` overflows beyond 709."""
+HALVINGS = 60
+"""The steps of the bisection for a limit."""
 
 
 def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
@@ -80,11 +83,16 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
     return min(max(share * (1 - share) / variance, float(n)), texts) * known
 
 
-def share_interval(share: float | None, n: float) -> Interval | None:
+def share_interval(share: float | None, n: float, level: float = 1 - LEVEL) -> Interval | None:
     """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
 
-    Up to three texts away from 0 or 1, its inner end comes from the Poisson distribution: a share
+    Up to a few texts away from 0 or 1, its inner end comes from the Poisson distribution: a share
     of one text in eight may really be one in three hundred. None if there is no text.
+
+    Args:
+        share: the share; None if it is undefined.
+        n: the number of independent texts.
+        level: the probability that the interval holds the truth.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference;
     Brown, Cai and DasGupta 2001, Interval estimation for a binomial proportion,
@@ -98,21 +106,46 @@ def share_interval(share: float | None, n: float) -> Interval | None:
     """
     if share is None or n == 0:
         return None
-    square = NORMAL**2
+    z = student(1 - (1 - level) / 2, math.inf)
+    square = z**2
     middle = share + square / (2 * n)
-    half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
+    half = z * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
     low, high = ((middle + sign * half) / (1 + square / n) for sign in (-1, 1))
-    low, high = min(low, _least(share * n) / n), max(high, 1 - _least((1 - share) * n) / n)
+    few = _poisson_limits(level, POISSON if level <= 1 - LEVEL else int(2 * square))
+    low = min(low, _least(share * n, few) / n)
+    high = max(high, 1 - _least((1 - share) * n, few) / n)
     return [min(max(end, 0.0), 1.0) for end in (low, high)]
 
 
-POISSON = (0.0, 0.0513, 0.3554, 0.8177)
-"""Half the 5th percentiles of chi-square with 0, 2, 4 and 6 degrees of freedom."""
+POISSON = 3
+"""The most hits whose lower limit is from the Poisson distribution, at 95 %. At a higher level,
+where the score interval is too short for more hits, these are twice its squared quantile."""
 
 
-def _least(hits: float) -> float:
-    """Return the lower limit of the expected hits for up to three hits; more hits unchanged."""
-    return float(np.interp(hits, range(len(POISSON)), POISSON)) if hits < len(POISSON) else hits
+def _least(hits: float, limits: Sequence[float]) -> float:
+    """Return the lower limit of the expected hits if they are few, else the hits."""
+    if hits >= len(limits):
+        return hits
+    return float(np.interp(hits, range(len(limits)), limits))
+
+
+@lru_cache
+def _poisson_limits(level: float, most: int) -> tuple[float, ...]:
+    """Return the means whose chances of at least 0, 1, ... and `most` hits are 1 - `level`.
+
+    Example:
+        >>> [round(mean, 4) for mean in _poisson_limits(0.95, 3)]
+        [0.0, 0.0513, 0.3554, 0.8177]
+    """
+    limits = [0.0]
+    for hits in range(1, most + 1):
+        low, high = 0.0, float(hits)
+        for _ in range(HALVINGS):
+            mean = (low + high) / 2
+            fewer = math.exp(-mean) * math.fsum(mean**k / math.factorial(k) for k in range(hits))
+            low, high = (mean, high) if 1 - fewer < 1 - level else (low, mean)
+        limits.append(low)
+    return tuple(limits)
 
 
 @dataclass(frozen=True)

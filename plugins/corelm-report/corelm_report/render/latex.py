@@ -11,6 +11,7 @@ from textwrap import wrap
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.summary import summary
+from corelm_report.metrics.statements import CONFIDENCE
 from corelm_report.render.overview import (
     OverviewColumn,
     failures,
@@ -112,7 +113,8 @@ def _caption(document: Document) -> str:
     )
     if not document.closest:
         return f"{escaped(text)}."
-    return f"{escaped(text)}; {CLOSEST} cannot be told from the closest to human text."
+    told = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
+    return f"{escaped(text)}; {CLOSEST} {told}"
 
 
 def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:

@@ -1,11 +1,12 @@
 """p-values of the differences of a report, corrected for their number.
 
-The page marks the differences that are more than chance, at a false discovery rate of 5 %; their
-p-values are of the same units as their intervals. Data frames and CSV have paired permutation tests
-too, from the texts that a report keeps. Two samplers share prompts, seeds and random numbers, so
-their units are pairs: prompts if there are 8 or more, else texts. If both had the same
-distribution, each pair could as well be the other way round: the p-value is the share of such
-exchanges in which the mean difference is at least as large as the one found.
+The page marks the differences that are more than chance, at the false discovery rate that
+`metrics/statements.py` gives to them; their p-values are of the same units as their intervals. Data
+frames and CSV have paired permutation tests too, from the texts that a report keeps. Two samplers
+share prompts, seeds and random numbers, so their units are pairs: prompts if there are 8 or more,
+else texts. If both had the same distribution, each pair could as well be the other way round: the
+p-value is the share of such exchanges in which the mean difference is at least as large as the one
+found.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against, declared_difference
 from corelm_report.document.parts import Json
-from corelm_report.metrics.estimates import discoveries, holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
+from corelm_report.metrics.statements import EACH, discoveries, holm
 from corelm_report.render.overview import columns_of
 
 EXACT = 12
 """The most pairs for which all exchanges are tried."""
 DRAWS = 9999
 """The number of random exchanges for more pairs."""
+MORE, RARE = 90_000, 10
+"""The number of further exchanges, and the most hits, the observed pairs included, for which they
+are tried: with hundreds of tests only p-values below 1 in 10,000 survive Holm's correction."""
 BLOCK = 2**22
 """The most signs in memory at a time."""
 COUNTS = ("tokens",)
@@ -52,6 +56,8 @@ class PermutationTest:
         units: the number of independent units that are exchanged.
         p: the two-sided p-value.
         p_holm: the p-value with Holm's correction for all tests of the report.
+        significant: True if that is at most 1 %, the part of the report's 5 % that all its tests
+            have together.
     """
 
     sampler: str
@@ -62,6 +68,7 @@ class PermutationTest:
     units: int
     p: float
     p_holm: float = 1.0
+    significant: bool = False
 
     def as_json(self) -> Json:
         """Return the fields by name."""
@@ -72,11 +79,16 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
     """Return the tests of all figures of texts, for each sampler against the one compared with.
 
     Raises:
-        ReportError: the differences are from human text, which no report keeps, or the report has
-            not kept every text.
+        ReportError: the differences are from human text, which no report keeps, the report has not
+            kept every text, or it grew until a condition held.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
+    if document.header.until is not None:
+        raise ReportError(
+            "permutation tests need a number of texts that was fixed beforehand, and this report "
+            "grew until its condition held: the `p` of each difference is valid at every moment"
+        )
     other = next((e for e in document.samplers if e.label == against(document)), None)
     if other is None:
         name = HUMAN if document.human else "nothing"
@@ -88,7 +100,8 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
     clusters = document.header.cluster_of
     found = [test for each in entries for test in _tests(each, other, clusters)]
     adjusted = holm([test.p for test in found])
-    return [replace(test, p_holm=p) for test, p in zip(found, adjusted, strict=True)]
+    pairs = zip(found, adjusted, strict=True)
+    return [replace(test, p_holm=p, significant=p <= EACH) for test, p in pairs]
 
 
 def _tests(
@@ -126,29 +139,43 @@ def p_value(differences: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
     With up to 12 pairs it is exact; with more, it is estimated from 9,999 random exchanges and the
-    observed pairs.
+    observed pairs, or from 99,999 if fewer than 10 of the first ones reach the difference. It stays
+    valid, because more exchanges are tried only where the first p-value is the smaller one.
 
     Args:
         differences: (pairs,) of the two samplers' figures, one for each independent unit.
 
+    Source: Besag and Clifford 1991, Sequential Monte Carlo p-values,
+    doi 10.1093/biomet/78.2.301.
+
     Example:
-        >>> p_value(np.array([1.0, 2.0, 3.0])), p_value(np.zeros(5))
-        (0.25, 1.0)
+        >>> p_value(np.array([1.0, 2.0, 3.0])), p_value(np.zeros(5)), p_value(np.ones(64))
+        (0.25, 1.0, 1e-05)
     """
     n = len(differences)
-    found = abs(differences.sum())
-    tolerance = 1e-9 * np.abs(differences).sum()  # sums in another order round differently
+    # Sums in another order round differently.
+    least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
     if n <= EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float(np.mean(np.abs(signs @ differences) >= found - tolerance))
+        return float(np.mean(np.abs(signs @ differences) >= least))
     random = np.random.default_rng(0)
-    reached, left = 1, DRAWS
-    while left:
-        rows = min(left, max(1, BLOCK // n))
+    reached = 1 + _reached(random, differences, least, DRAWS)
+    if reached > RARE:
+        return reached / (DRAWS + 1)
+    return (reached + _reached(random, differences, least, MORE)) / (DRAWS + MORE + 1)
+
+
+def _reached(
+    random: np.random.Generator, differences: NDArray[np.float64], least: float, draws: int
+) -> int:
+    """Return how many random exchanges have a sum at least that far from 0."""
+    reached, n = 0, len(differences)
+    while draws:
+        rows = min(draws, max(1, BLOCK // n))
         signs = 1 - 2 * random.integers(0, 2, size=(rows, n), dtype=np.int8)
-        reached += int(np.sum(np.abs(signs @ differences) >= found - tolerance))
-        left -= rows
-    return reached / (DRAWS + 1)
+        reached += int(np.sum(np.abs(signs @ differences) >= least))
+        draws -= rows
+    return reached
 
 
 class Place(NamedTuple):

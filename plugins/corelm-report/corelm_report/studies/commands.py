@@ -253,5 +253,5 @@ def plan(
     with product() as out:
         check_extra("a study")
         asked = read_study(Path(file))
-        study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)})
+        study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)}, until=None)
         return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)

@@ -20,6 +20,10 @@ LARGEST = 2**20
 """The largest study file, in bytes."""
 FORMS = ("json", "html", "csv", "markdown", "latex", "bibtex", "p_values")
 PLOTS = ("pdf", "png", "svg")
+UNTIL_AND_TESTS = (
+    "a study that stops by a condition has no permutation tests, which need a number of texts that "
+    "was fixed beforehand: leave out until, or p_values in write.forms"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,7 @@ class Study:
         report: the other settings of its reports, by name.
         device, dtype: how the models are loaded.
         fail_if: the conditions under which the study fails.
+        until: the condition at which each report stops growing.
         folder: the folder of its results.
         forms: the forms of each report.
         plots: the formats of its pictures.
@@ -49,6 +54,7 @@ class Study:
     device: str | None = None
     dtype: str | None = None
     fail_if: tuple[str, ...] = ()
+    until: str | None = None
     folder: Path
     forms: tuple[str, ...] = FORMS[:-1]
     plots: tuple[str, ...] = PLOTS[:1]
@@ -94,6 +100,8 @@ def read_study(path: Path) -> Study:
     report = {name: checked.pop(name, DEFAULTS[name]) for name in KEYS}
     report["seeds"] = report["seeds"] or (SEED,)
     if "p_values" in written.get("forms", ()):
+        if "until" in checked:
+            raise UsageError(f"{path}: {UNTIL_AND_TESTS}")
         report["texts"] = "all"  # the tests need every text
     given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
     return Study(file=path, report=report, **given)
@@ -189,6 +197,16 @@ def _path(value: Any, place: _Place) -> Path:
     raise ValueError("a file or folder that is there")
 
 
+def _until(value: Any, place: _Place) -> str:
+    # Late, as it brings all that measures.
+    from corelm_report.measure.until import Until
+
+    try:
+        return Until.read(_text(value, place)).text
+    except UsageError as error:
+        raise ValueError(f"a condition ({error})") from None
+
+
 def _among(choices: tuple[str, ...]) -> Reader:
     def read(value: Any, place: _Place) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(each in choices for each in value):
@@ -215,7 +233,8 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
         **{name: READERS[each.kind] for name, each in KEYS.items()},
-        "scorer": _texts, "device": _text, "dtype": _text, "fail_if": _texts, "write": _write,
+        "scorer": _texts, "device": _text, "dtype": _text, "fail_if": _texts, "until": _until,
+        "write": _write,
     },
     "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},
 }  # fmt: skip

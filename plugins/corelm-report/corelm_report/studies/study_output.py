@@ -42,6 +42,8 @@ def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> in
                 folder = write_report(study, each.name, report)
                 made.append((each, report))
                 show_report(each.name, report, out)
+                if document.header.until:
+                    messages.note(document.header.until)
                 messages.note(f"written to {folder}")
         except KeyboardInterrupt:
             messages.note("the finished parts are kept; the same command continues the study")

@@ -43,7 +43,11 @@ def plan_study(
                     for p in pilots
                 ],
             )  # fmt: skip
-            for sentence in advice(pilots, goal, figure, against(document), seeds):
+            header = document.header
+            clustered = bool(header.clusters)
+            # A cluster has several prompts, each with samples of each seed.
+            texts = seeds * len(header.prompts) / pilots[0].prompts if clustered else seeds
+            for sentence in advice(pilots, goal, figure, against(document), texts, clustered):
                 out.show(blocks.line(sentence))
     return exit_codes.DONE
 
@@ -53,9 +57,24 @@ def _deviation(variance: float | None) -> str:
 
 
 def advice(
-    pilots: Sequence[Pilot], goal: Goal, figure: str, other: str, seeds: int
+    pilots: Sequence[Pilot],
+    goal: Goal,
+    figure: str,
+    other: str,
+    seeds: float,
+    clustered: bool = False,
 ) -> Iterator[str]:
-    """Yield advice on what to write, in the terms of a study file."""
+    """Yield advice on what to write, in the terms of a study file.
+
+    Args:
+        pilots: the variances of each sampler.
+        goal: the power or width to reach.
+        figure: the figure.
+        other: the sampler compared with.
+        seeds: the texts of a prompt, or of a cluster, for each text that a study's `n` counts.
+        clustered: True if the prompts belong to clusters.
+    """
+    places = "clusters" if clustered else "prompts"
     aim = f"To find a difference of {goal.size:g} in {figure} from {other}"
     aim += f" with a probability of {goal.power:.0%}" if goal.power else ""
     if goal.power is None:
@@ -66,17 +85,18 @@ def advice(
         yield f"{aim}, no number of texts is enough."
     elif pilots[0].about_prompts:
         yield (
-            f"{aim}, the cheapest design is {best.prompts:,} prompts x "
-            f"{_texts(best, seeds):,} texts of each: {best.cost:,} texts of each sampler."
+            f"{aim}, the cheapest design is {best.prompts:,} {places} x "
+            f"{best.texts if clustered else _texts(best, seeds):,} texts of each: {best.cost:,} "
+            "texts of each sampler."
         )
         if here is None:
             yield (
-                f"With the {prompts} prompts of the pilot no number of texts is enough: they "
+                f"With the {prompts} {places} of the pilot no number of texts is enough: they "
                 "differ too much from each other."
             )
         else:
             yield (
-                f"With the {prompts} prompts of the pilot, n = {_texts(here, seeds):,}: "
+                f"With the {prompts} {places} of the pilot, n = {_texts(here, seeds):,}: "
                 f"{here.cost:,} texts of each sampler."
             )
     else:
@@ -87,8 +107,8 @@ def advice(
         )
 
 
-def _texts(design: Design, seeds: int) -> int:
-    return -(-design.texts // seeds)
+def _texts(design: Design, seeds: float) -> int:
+    return math.ceil(design.texts / seeds)
 
 
 def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
@@ -119,11 +139,12 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
 
 
 def _pilots(document: Document, figure: str) -> Iterator[Pilot]:
-    prompts = len(document.header.prompts)
+    # Where prompts have clusters, these are what the variances are between.
+    places = len(set(document.header.clusters or document.header.prompts))
     for entry in document.samplers:
         found = entry.differences and entry.differences.generated_texts.get(figure)
         if found and found.within is not None:
-            yield Pilot(entry.sampler, VarianceParts(found.between, found.within), prompts)
+            yield Pilot(entry.sampler, VarianceParts(found.between, found.within), places)
 
 
 def _named(document: Document) -> Iterable[str]:

@@ -24,6 +24,7 @@ from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
+from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
 from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study
@@ -76,13 +77,17 @@ class PlannedReport:
         with executor as workers:
             cached = CachingExecutor(workers, cache, self._scopes())
             # The cache replaces the journal, as it stores each unit at once.
-            document = ReportRun(plan, cached, Journal(), progress).document()
+            if study.until is None:
+                document = ReportRun(plan, cached, Journal(), progress).document()
+            else:
+                document = measured_until(plan, Until.read(study.until), cached, progress)
         document.header.command = f"corelm study run {study.file.name}"
         return document
 
     def settings(self) -> Json:
         """Return everything that the report depends on."""
         named = {"device": self.study.device, "dtype": self.study.dtype, "texts": self.plan.texts}
+        named |= {"until": self.study.until}
         return {**self.plan.as_json(), **here(), **named, "file": self.study.file.name}
 
     def _scopes(self) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.metrics.estimates import Estimate, closest_set
+from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import HUMAN, Inference, VarianceParts
+from corelm_report.metrics.statements import closest_set
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from corelm_report.metrics.estimates import (
     Estimate,
     _hall,
     _hall_inverse,
-    simultaneous,
     student,
     tails,
 )
@@ -21,6 +20,7 @@ from corelm_report.metrics.intervals import (
     share_interval,
 )
 from corelm_report.metrics.scales import LOGIT, RECIPROCAL
+from corelm_report.metrics.statements import simultaneous
 from scipy import stats
 
 
@@ -213,11 +213,11 @@ def test_independent_intervals_add_in_squares():
 
 
 def test_simultaneous_intervals_hold_all_their_truths():
-    """Of 20 at once, 95 of 100 studies hold all; single intervals hold all in 36 of 100."""
+    """Of 20 at once, 99 of 100 studies hold all; single intervals hold all in 36 of 100."""
     rng, single, together = np.random.default_rng(6), [], []
     for _ in range(300):
         rows = [mean_of(row) for row in rng.normal(size=(20, 32))]
         single.append(all(low <= 0 <= high for low, high in (row.interval() for row in rows)))
         together.append(all(low <= 0 <= high for low, high in simultaneous(rows)))
     assert np.mean(single) < 0.5
-    assert np.mean(together) >= 0.92
+    assert np.mean(together) >= 0.97

@@ -62,6 +62,17 @@ def test_more_texts_of_ten_unlike_prompts_cannot_give_what_more_prompts_do():
     assert second.startswith("With the 10 prompts of the pilot no number of texts is enough")
 
 
+def test_a_plan_over_clusters_is_in_clusters():
+    """Eight documents with two paragraphs each: the variance is between documents."""
+    prompts = {f"{a} {b}": a for a in ("the", "a", "cat", "dog", "mat", "sat", "on", "ran")
+               for b in ("cat", "dog")}  # fmt: skip
+    [found] = pilots_of(pilot(n=4, prompts=prompts), "surprisal")
+    assert found.prompts == 8
+    first, second = advice([found], Goal(0.3, 0.8), "surprisal", "b", 2, clustered=True)
+    assert " clusters x " in first
+    assert second.startswith("With the 8 clusters of the pilot")
+
+
 def test_a_plan_for_few_prompts_is_for_these():
     parts, goal = VarianceParts(1.0, 4.0), Goal(0.5, 0.8)
     design = cheapest([Pilot("a", parts, 2)], goal)

@@ -28,7 +28,7 @@ from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
-from corelm_report.metrics.estimates import RATE
+from corelm_report.metrics.statements import EACH
 from corelm_report.render.html import tables
 from corelm_report.render.overview import (
     failed_metrics,
@@ -81,7 +81,7 @@ def page(document: Document) -> str:
             failed=[entry for entry in document.samplers if entry.error],
             against=_against(document),
             compared=len(dict(p_values(document))),
-            rate=RATE,
+            rate=EACH,
             tables=shown,
             charts=list(charts(document)),
             # Markup is written unescaped: only corelm's own files, and drawings whose texts
