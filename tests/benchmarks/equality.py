@@ -46,7 +46,8 @@ ENGINES = {
     "mlx": ("mlx-lm", "corelm_mlx"),
     "keras_hub": ("KerasHub", "corelm_keras_hub"),
     "llama_cpp": ("llama.cpp", "corelm_llama_cpp"),
-    "vllm": ("vLLM's interfaces", "corelm_vllm"),
+    "vllm": ("vLLM", "corelm_vllm"),
+    "vllm_v2": ("vLLM's runner V2", "corelm_vllm"),
 }
 """The name and the package of the plugin of each module of `engines`."""
 CASES = (

@@ -42,7 +42,9 @@ class ReplayTrainer(GRPOTrainer):
         return {"prompt_ids": starts, "completion_ids": drawn, "logprobs": logprobs}
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, keep, **options):
-        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, -keep - 1 : -1]
+        places = (attention_mask.cumsum(1) - 1).clamp(min=0)  # as generate counts padded prompts
+        given = {"attention_mask": attention_mask, "position_ids": places}
+        logits = model(input_ids=input_ids, **given).logits[:, -keep - 1 : -1]
         chain = CHAIN if REPLAY else "temperature(t=0.7)"  # what trainers do without replay
         where = {"prompt_length": input_ids.shape[1] - keep, "mask": attention_mask}
         logps = chain_logprobs(chain, logits, input_ids, **where)

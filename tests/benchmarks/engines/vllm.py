@@ -1,247 +1,145 @@
-"""vLLM's two interfaces, called by the stand-ins of the plugin's tests.
+"""The real vLLM on a processor, with random models of transformers.
 
-The logits come from random models of transformers. A request names its sampler in text, so a
-second engine, whose requests have no seed, shows the distributions.
+Each model is saved, and read by an `LLM` of its own. A request names its sampler in text, so the
+recorder of the distributions is a sampler with a name.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import atexit
+import shutil
 import sys
+import tempfile
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
 import torch
+import transformers
+from corelm_transformers import TransformersModel
 
 import corelm
-from corelm.interop.testing import DISTRIBUTIONS
-from engines import transformers as random_models
-from engines.driver import (
-    BEFORE_ENDS,
-    LENGTH,
-    MANY_ENDS,
-    PROMPTS,
-    REPEATED,
-    SEED,
-    Comparison,
-    Run,
-    Texts,
-    cut,
-)
+from corelm import hookimpl
+from corelm.interop.testing import Recorded
+from corelm.runs import plugins
+from engines.driver import BEFORE_ENDS, LENGTH, MANY_ENDS, PROMPTS, SEED, Comparison, Texts, cut
+from engines.tiny_tokenizers import TOKENIZERS
 
-MODELS = random_models.MODELS
-PLUGIN = Path(__file__).parents[3] / "plugins" / "corelm-vllm"
-GUESSES = 3
+sys.path.insert(0, str(Path(__file__).parents[3] / "plugins" / "corelm-vllm"))
+from vllm_on_cpu import engine
 
+SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32,
+         "max_position_embeddings": 64}  # fmt: skip
+"""vLLM's attention on processors needs heads of 32 at least."""
+MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64}, "bytes"),
+    "llama": ("LlamaConfig", SIZES, "bytes with a start"),
+    "qwen2": ("Qwen2Config", SIZES, "bytes"),
+    "gemma": ("GemmaConfig", SIZES, "pieces"),
+}
+"""The configuration, the sizes and the tokenizer of each architecture; GPT-NeoX doesn't load."""
 
-def _stand_ins() -> Any:
-    spec = importlib.util.spec_from_file_location("vllm_stand_ins", PLUGIN / "vllm_stand_ins.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+EXIT = ExitStack()
+atexit.register(EXIT.close)
 
 
-stand_ins = _stand_ins()
+def _register() -> None:
+    """Offer the recorder by name."""
+
+    @hookimpl
+    def corelm_samplers() -> Mapping[str, type[corelm.Sampler]]:
+        return {"recorded": Recorded}
+
+    plugins.registry().register(types.SimpleNamespace(corelm_samplers=corelm_samplers))
+
+
+_register()
 
 
 class Engine:
-    """A random model whose logits corelm's processor for vLLM changes.
+    """A random model in vLLM and in corelm.
 
     Args:
         name: its architecture.
-        sampler: a chain that ends with `Recorded`.
         ends: ids that end a text too.
     """
 
-    def __init__(self, name: str, sampler: corelm.Sampler, ends: Sequence[int] = ()) -> None:
-        model = random_models.Engine(name)
-        first = model.settings.eos_token_id
-        model.settings.eos_token_id = [first, *ends]
-        self.model, self._sampler = model.in_corelm, sampler
-        self.ends = sorted(self.model.vocabulary.ends)
-        self._logits: dict[tuple[int, ...], np.ndarray] = {}
-        self.expression = " | ".join(str(stage) for stage in sampler.stages[:-1])
-
-    def ids(self, prompt: str) -> list[int]:
-        """Return the ids of a prompt, with the start token if there is one."""
-        start = self.model.vocabulary.start
-        return [*([] if start is None else [start]), *self.model.vocabulary.encode(prompt)]
-
-    def logits_of(self, text: Sequence[int]) -> np.ndarray:
-        """Return the model's logits after a text."""
-        key = tuple(text)
-        if key not in self._logits:  # two engines in two interfaces pass nearly the same texts
-            rest = text[1:] if text[0] == self.model.vocabulary.start else text
-            self._logits[key] = self.model.start(np.array([rest])).next_logits()[0]
-        return self._logits[key]
-
-    def asking(self, sample: int, seed: bool = True) -> Any:
-        """Return a request; vLLM has no samples, so each row has a seed of its own."""
-        extra = {"corelm": self.expression} | ({"corelm_seed": SEED + sample} if seed else {})
-        return stand_ins.SamplingParams(extra_args=extra, eos_ids=tuple(self.ends))
-
-    def processor(self, interface: str) -> Any:
-        """Return the plugin's class and the configuration for an interface of vLLM."""
-        vocabulary = self.model.vocabulary
-        start = [] if vocabulary.start is None else [vocabulary.start]
-        settings = {
-            "tokenizer_object": stand_ins.Tokenizer(vocabulary, start),
-            "hf_config": types.SimpleNamespace(eos_token_id=self.ends),
-            "get_vocab_size": lambda: len(vocabulary),
-        }
-        sys.modules.pop("corelm_vllm.processor", None)
-        module = importlib.import_module("corelm_vllm.processor")
-        config = types.SimpleNamespace(
-            model_config=types.SimpleNamespace(**settings),
-            scheduler_config=types.SimpleNamespace(max_num_seqs=64),
-        )
-        return module.CorelmLogitsProcessor, config
-
-    def expected(self, prompts: Sequence[str]) -> Texts:
-        """Return the texts of corelm, each with its seed."""
-        texts = []
-        for i, prompt in enumerate(prompts):
-            steps = corelm.stream(
-                self.model, prompt, sampler=self._sampler, length=LENGTH, seed=SEED + i
-            )
-            texts.append(cut([int(step.tokens[0]) for step in steps], self.ends))
-        return texts
-
-    def comparison(self, prompts: Sequence[str], **ways: Callable[[Engine, Any], Texts]) -> Any:
-        """Compare runs of vLLM's loops with corelm."""
-
-        def run(way: Callable[[Engine, Any], Texts]) -> Run:
-            def written() -> Texts:
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.delitem(sys.modules, "corelm_vllm.processor", raising=False)
-                    return way(self, patch)
-
-            return written
-
-        return Comparison(
-            lambda: self.expected(prompts),
-            {name: run(way) for name, way in ways.items()},
-            self.model.vocabulary.start,
+    def __init__(self, name: str, ends: Sequence[int] = ()) -> None:
+        config, sizes, tokens = MODELS[name]
+        self.tokenizer = TOKENIZERS[tokens]()
+        torch.manual_seed(0)
+        special = {f"{kind}_token_id": getattr(self.tokenizer, f"{kind}_token_id")
+                   for kind in ("bos", "eos", "pad")}  # fmt: skip
+        options = {"vocab_size": len(self.tokenizer), "initializer_range": 0.2, **special}
+        made = getattr(transformers, config)(**sizes, **options)
+        model = transformers.AutoModelForCausalLM.from_config(made).eval()
+        special["eos_token_id"] = [special["eos_token_id"], *ends]
+        model.generation_config = transformers.GenerationConfig(**special)
+        folder = tempfile.mkdtemp()
+        EXIT.callback(shutil.rmtree, folder, ignore_errors=True)
+        model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.in_corelm = TransformersModel(model, self.tokenizer)
+        self.llm = EXIT.enter_context(
+            engine(folder, max_model_len=64, max_num_seqs=8, disable_log_stats=True)
         )
 
+    def comparison(
+        self, prompts: Sequence[str], sampler: corelm.Sampler, before: Sequence[str] = ()
+    ) -> Comparison:
+        """Compare requests in vLLM with corelm; requests with the prompts `before` go first."""
+        expression = " | ".join(map(str, sampler.stages[:-1])) + " | recorded"
+        ends = sorted(self.in_corelm.vocabulary.ends)
 
-def v2(prompts: Sequence[str], before: Sequence[str] = (), guesses: int = 0) -> Any:
-    """Return the loop of model runner V2: rows in changing order, and guesses as further rows.
+        def requests(some: Sequence[str]) -> Texts:
+            from vllm import SamplingParams
 
-    Args:
-        prompts: one for each slot.
-        before: prompts of requests that had the same slots.
-        guesses: guesses in each step, of which some are wrong.
-    """
+            params = [
+                SamplingParams(
+                    extra_args={"corelm": expression, "corelm_seed": SEED + i}, max_tokens=LENGTH
+                )
+                for i in range(len(some))
+            ]
+            outputs = self.llm.generate(list(some), params, use_tqdm=False)
+            return [cut(each.outputs[0].token_ids, ends) for each in outputs]
 
-    def written(engine: Engine, patch: Any) -> Texts:
-        stand_ins.install(patch, ["V2"])
-        made = engine.processor("V2")
-        size = len(engine.model.vocabulary)
-        drawing, showing = (stand_ins.V2Engine(*made, vocabulary=size) for _ in range(2))
-        for earlier in filter(None, (before, prompts)):
-            for slot, prompt in enumerate(earlier):
-                drawing.add(slot, engine.ids(prompt), engine.asking(slot))
-                showing.add(slot, engine.ids(prompt), engine.asking(slot, seed=False))
-            for step in range(LENGTH if earlier is prompts else 2):
-                slots = list(range(len(earlier)))[:: 1 if step % 2 else -1]
-                _advance(engine, drawing, showing, slots, guesses)
-        return [
-            cut(drawing.text(slot)[len(engine.ids(prompt)) :][:LENGTH], engine.ends)
-            for slot, prompt in enumerate(prompts)
-        ]
+        def written() -> Texts:
+            if before:
+                requests(before)
+            return requests(prompts)
 
-    return written
+        def expected() -> Texts:
+            return [self._own(prompt, sampler, SEED + i) for i, prompt in enumerate(prompts)]
 
+        return Comparison(expected, {"V1": written}, self.tokenizer.bos_token_id)
 
-def _advance(engine: Engine, drawing: Any, showing: Any, slots: list[int], guesses: int) -> None:
-    """Take a step in both engines, and let slots continue that have no end yet."""
-    drafts = {}
-    if guesses:  # the model's likeliest tokens, the last of them wrong
-        for slot in slots:
-            text = drawing.text(slot)
-            for _ in range(guesses):
-                text = [*text, int(engine.logits_of(text).argmax())]
-            drafts[slot] = [*text[-guesses:-1], 3]
-    shown = torch.softmax(showing.step(slots, engine.logits_of, drafts), -1).numpy()
-    rows = drawing.step(slots, engine.logits_of, drafts).argmax(-1).tolist()
-    i = 0
-    for slot in slots:
-        guess = drafts.get(slot, [])
-        for j in range(len(guess) + 1):
-            DISTRIBUTIONS[tuple(drawing.text(slot))] = shown[i + j]
-            drawing.commit(slot, rows[i + j])
-            showing.commit(slot, rows[i + j])
-            if j == len(guess) or rows[i + j] != guess[j]:
-                break
-        i += len(guess) + 1
+    def _own(self, prompt: str, sampler: corelm.Sampler, seed: int) -> list[int]:
+        steps = corelm.stream(self.in_corelm, prompt, sampler=sampler, length=LENGTH, seed=seed)
+        return cut([int(step.tokens[0]) for step in steps], self.in_corelm.vocabulary.ends)
 
 
-def v1(prompts: Sequence[str], before: Sequence[str] = ()) -> Any:
-    """Return the loop of model runner V1: a batch in which a request moves and another ends.
-
-    Args:
-        prompts: one for each request.
-        before: prompts of requests that had the same rows.
-    """
-
-    def written(engine: Engine, patch: Any) -> Texts:
-        stand_ins.install(patch, ["V1"])
-        cls, config = engine.processor("V1")
-        drawing, showing = (cls(config, torch.device("cpu"), False) for _ in range(2))
-        texts: list[tuple[list[int], list[int]]] = []
-        for earlier in filter(None, (before, prompts)):
-            removed = list(range(len(texts)))
-            texts = [(engine.ids(prompt), []) for prompt in earlier]
-            for each, seed in ((drawing, True), (showing, False)):
-                added = [(i, engine.asking(i, seed), *text) for i, text in enumerate(texts)]
-                update = stand_ins.BatchUpdate(len(texts), removed=removed, added=added)
-                each.update_state(update)
-            for _ in range(LENGTH if earlier is prompts else 2):
-                rows = np.stack([engine.logits_of([*p, *o]) for p, o in texts])
-                shown = torch.softmax(showing.apply(torch.from_numpy(rows.copy())), -1).numpy()
-                drawn = drawing.apply(torch.from_numpy(rows.copy())).argmax(-1).tolist()
-                for (prompt, output), p, token in zip(texts, shown, drawn, strict=True):
-                    DISTRIBUTIONS[(*prompt, *output)] = p
-                    output.append(token)
-        return [cut(output, engine.ends) for _, output in texts]
-
-    return written
+made = cache(Engine)
+"""An engine takes seconds to start, so one serves all samplers of a case."""
 
 
 def batch(name: str, sampler: corelm.Sampler) -> Comparison:
     """Three requests at a time."""
-    return Engine(name, sampler).comparison(PROMPTS, v2=v2(PROMPTS), v1=v1(PROMPTS))
+    return made(name).comparison(PROMPTS, sampler)
 
 
 def ends(name: str, sampler: corelm.Sampler) -> Comparison:
     """Many ends; the sampler keeps them away at first."""
-    engine = Engine(name, BEFORE_ENDS | sampler, MANY_ENDS)
-    return engine.comparison(PROMPTS, v2=v2(PROMPTS), v1=v1(PROMPTS))
+    return made(name, MANY_ENDS).comparison(PROMPTS, BEFORE_ENDS | sampler)
 
 
 def again(name: str, sampler: corelm.Sampler) -> Comparison:
-    """Requests in the place of others, whose texts they continue."""
+    """Requests after others, whose texts they continue: vLLM keeps what it has read of them."""
     longer = [prompt + " the cat" for prompt in PROMPTS]
-    ways = {"v2": v2(longer, before=PROMPTS), "v1": v1(longer, before=PROMPTS)}
-    return Engine(name, sampler).comparison(longer, **ways)
+    return made(name).comparison(longer, sampler, before=PROMPTS)
 
 
-def drafts(name: str, sampler: corelm.Sampler) -> Comparison:
-    """Guesses, of which some are accepted."""
-    return Engine(name, sampler).comparison([REPEATED], v2=v2([REPEATED], guesses=GUESSES))
-
-
-CASES = {
-    "three prompts": batch,
-    "many ends": ends,
-    "second generation": again,
-    "guesses": drafts,
-}
+CASES = {"three prompts": batch, "many ends": ends, "second generation": again}

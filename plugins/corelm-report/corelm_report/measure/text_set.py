@@ -261,7 +261,9 @@ class TextSet:
             # The score interval has a width even for a share near 0 or 1.
             return own.share(sums, level).ends
         found = self.estimate(name) if own is self.inference else own.estimate(sums)
-        ends = found and found.interval(level, scale_of(name, limits), limits)
+        if found is None:
+            return None
+        ends = found.interval(level, scale_of(name, limits), limits)
         return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:
