@@ -87,7 +87,7 @@ class Interrupts(corelm.Sampler):
 class Wide(corelm.Decoder):
     """The ordinary decoder with a parameter."""
 
-    width: int = param(2, "how wide", ge=1, aliases=("beams", "n"))
+    width: int = param(2, "how wide", ge=1, aliases=("beams", "length"))
 
     def __call__(self, task):
         yield from corelm.Ancestral()(task)

@@ -21,7 +21,7 @@ from corelm.registry.registry import registry
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS
-SMALL_RUN = ["--n", "3", "--length", "6", "--contexts", "2", "--seed", "5", "--texts", "all"]
+SMALL_RUN = ["-n", "3", "--length", "6", "--contexts", "2", "--seed", "5", "--texts", "all"]
 Make = Callable[..., dict[str, Any]]
 
 

@@ -38,7 +38,7 @@ def test_without_completion_there_are_no_words(shell: Run) -> None:
         ("corelm sam", "1", []),
         ("corelm sample --sampler gre", "3", ["sample", "--sampler"]),
         ("corelm sample 'This movie' --t", "3", ["sample", "This movie"]),
-        ("corelm sample --sampler gre --n 2", "3", ["sample", "--sampler"]),  # inside the line
+        ("corelm sample --sampler gre -n 2", "3", ["sample", "--sampler"]),  # inside the line
         ("corelm sample 'This mov", "2", []),  # the quotation mark is still open
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 
 resource = pytest.importorskip("resource")
 
-SAMPLE = ("sample", "--model", "toy", "--n", "2000", "--seed", "1")
-REPORT = ("report", "--model", "toy", "greedy", "--n", "2", "--length", "3")
+SAMPLE = ("sample", "--model", "toy", "-n", "2000", "--seed", "1")
+REPORT = ("report", "--model", "toy", "greedy", "-n", "2", "--length", "3")
 
 
 def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:

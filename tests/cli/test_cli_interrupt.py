@@ -21,12 +21,12 @@ pytestmark = [
 
 COMMANDS = {  # with the last message, and the files that keep what is done
     "report": (
-        ("report", "waits", "waits | top_k(k=2)", "--n", "130", "--json", "product"),
+        ("report", "waits", "waits | top_k(k=2)", "-n", "130", "--json", "product"),
         "the finished parts are kept; --resume continues the report",
         "home/reports/*.jsonl",
     ),
     "sample": (
-        ("sample", "the", "--sampler", "waits", "--n", "2000", "--seed", "1", "--output",
+        ("sample", "the", "--sampler", "waits", "-n", "2000", "--seed", "1", "--output",
          "product"),
         "the finished texts are kept; --resume continues the file",
         "product.part*",

@@ -14,7 +14,7 @@ from killing import install
 import corelm
 
 WORDS = (
-    "sample", "the", "--model", "cats", "--sampler", "kills_once", "--n", "134",
+    "sample", "the", "--model", "cats", "--sampler", "kills_once", "-n", "134",
     "--length", "8", "--seed", "3", "--output",
 )  # fmt: skip
 

@@ -92,4 +92,4 @@ def test_an_unknown_option_is_refused_with_the_way_out() -> None:
 def test_the_reserved_names_are_those_of_the_commands_that_take_a_sampler() -> None:
     commands = (sample, explain, bench)
     own = {option for command in commands for option in own_options(command)}
-    assert own - {"--built"} | {"--help"} == RESERVED
+    assert own - {"--built", "-n"} | {"--help"} == RESERVED

@@ -14,7 +14,7 @@ import pytest
 
 Run = Callable[..., Any]
 EXPLAIN = ["explain", "--model", "toy", "the"]
-REPORT = ["report", "--model", "toy", "greedy", "uniform", "--n", "2", "--length", "3"]
+REPORT = ["report", "--model", "toy", "greedy", "uniform", "-n", "2", "--length", "3"]
 BENCH = ["bench", "--model", "toy", "the", "--batch", "1", "--length", "2", "--seconds", "0"]
 GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full(toy: None) -> None:
 @posix
 @pytest.mark.parametrize(
     "words",
-    [[*GREEDY, "--n", "5000"], [*GREEDY, "--length", "100000"], ["--help"], ["samplers"]],
+    [[*GREEDY, "-n", "5000"], [*GREEDY, "--length", "100000"], ["--help"], ["samplers"]],
 )
 def test_a_pipe_that_closes_ends_it_quietly(toy: None, words: list[str]) -> None:
     command = [sys.executable, "-m", "corelm", *words]
@@ -401,7 +401,7 @@ def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None)
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize(
     "words",
-    [[*GREEDY, "--n", "2"], EXPLAIN, ["samplers"], ["samplers", "temperature"], ["plugins"],
+    [[*GREEDY, "-n", "2"], EXPLAIN, ["samplers"], ["samplers", "temperature"], ["plugins"],
      ["--help"], ["sample", "--t", "-1"], ["sample", "--help"]],
 )  # fmt: skip
 def test_no_control_codes_where_they_are_not_wanted(

@@ -33,7 +33,7 @@ def alone(n):
 
 
 def test_each_prompt_has_the_texts_that_it_has_alone(run, file):
-    result = run(*WORDS, "--prompt-file", file, "--n", "2", "--json")
+    result = run(*WORDS, "--prompt-file", file, "-n", "2", "--json")
     assert result.json["prompts"] == PROMPTS
     assert "prompt" not in result.json
     assert [
@@ -58,7 +58,7 @@ def test_one_prompt_is_not_numbered(run, file, tmp_path):
 
 
 def test_a_file_of_texts_has_all_of_them_and_continues(run, file, tmp_path):
-    words = (*WORDS, "--prompt-file", file, "--n", "30", "--output", "texts.jsonl")
+    words = (*WORDS, "--prompt-file", file, "-n", "30", "--output", "texts.jsonl")
     assert run(*words).code == 0
     whole = (tmp_path / "texts.jsonl").read_bytes()
     assert [
@@ -79,7 +79,7 @@ def test_a_file_of_texts_has_all_of_them_and_continues(run, file, tmp_path):
 @pytest.mark.slow
 def test_workers_write_the_same_bytes(run, file, spawn, tmp_path):
     pytest.importorskip("distributed", reason="pip install distributed")
-    words = (*WORDS, "--prompt-file", file, "--n", "30", "--output")
+    words = (*WORDS, "--prompt-file", file, "-n", "30", "--output")
     assert run(*words, "alone.jsonl").code == 0
     assert spawn(*words, "workers.jsonl", "--workers", "2").code == 0
     names = ("alone.jsonl", "workers.jsonl")

@@ -47,14 +47,14 @@ def test_words_that_the_model_lacks_are_noted_by_name(run: Run) -> None:
     assert "note" not in run(*GREEDY, "the cat", "--length", "0").err
 
 
-def test_a_parameter_n_has_an_option_beside_the_commands_own(run: Run) -> None:
-    words = ("--sampler", "no_repeat_ngram", "--sampler-n", "3", "--n", "2", "--json")
+def test_a_parameter_n_is_the_samplers_own(run: Run) -> None:
+    words = ("--sampler", "no_repeat_ngram", "--n", "3", "-n", "2", "--json")
     document = run(*TOY, *words, "--length", "0").json
     assert document["sampler"] == "no_repeat_ngram(n=3, last=0, skip_prompt=False)"
     assert len(document["texts"]) == 2
 
 
-@pytest.mark.parametrize("words", [("-n", "2"), ("-n2",), ("--n", "2"), ("--n=2",)])
+@pytest.mark.parametrize("words", [("-n", "2"), ("-n2",)])
 def test_ways_to_ask_for_two_texts(run: Run, words: tuple[str, ...]) -> None:
     assert len(run(*GREEDY, "the", *words, "--json", "--length", "0").json["texts"]) == 2
 
@@ -183,8 +183,9 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
         (("--stop-regex", "("), "the pattern '(' is not valid: missing ) at position 1"),
         (("--length", "-1"), "length must be at least 0, not -1"),
         (("--length", "many"), "length must be a whole number, not 'many'"),
-        (("--n", "-1"), "n must be at least 1, not -1"),
-        (("--n", "0"), "n must be at least 1, not 0"),
+        (("-n", "-1"), "n must be at least 1, not -1"),
+        (("-n", "0"), "n must be at least 1, not 0"),
+        (("--n", "2"), "there is no option --n; did you mean -n?"),
         (("--seed", "-1"), "seed must be at least 0, not -1"),
         (("a", "b", "c"), "one prompt, not 3: put it in quotation marks"),
         (("a", "--prompt-file", "b"), "a prompt or --prompt-file, not both"),
@@ -229,16 +230,16 @@ def test_seeds_of_every_size(run: Run, seed: int) -> None:
 
 
 def test_several_texts_are_numbered_and_in_order(run: Run) -> None:
-    result = run(*GREEDY, "the", "--length", "2", "--n", "3")
+    result = run(*GREEDY, "the", "--length", "2", "-n", "3")
     assert result.out == "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n[2]\nthe cat sat\n\n"
 
 
 def test_a_sample_is_the_same_alone_and_among_many(run: Run) -> None:
     words = (*TOY, "the", "--sampler", "uniform", "--length", "4", "--seed", "9", "--json")
-    many = run(*words, "--n", "70").json["texts"]
+    many = run(*words, "-n", "70").json["texts"]
     assert [text["sample"] for text in many] == list(range(70))
-    assert run(*words, "--n", "1").json["texts"] == many[:1]
-    assert run(*words, "--n", "66").json["texts"] == many[:66]
+    assert run(*words, "-n", "1").json["texts"] == many[:1]
+    assert run(*words, "-n", "66").json["texts"] == many[:66]
 
 
 def test_whole_and_streamed_texts_are_the_same(run: Run) -> None:
@@ -328,7 +329,7 @@ def test_a_sampler_that_fails_leaves_what_was_drawn(run: Run) -> None:
 
 
 def test_a_sampler_that_fails_leaves_every_text_of_its_batch(run: Run) -> None:
-    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--n", "2")
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "-n", "2")
     assert (result.code, result.out) == (1, "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n")
 
 
@@ -431,7 +432,7 @@ def test_a_long_prompt(run: Run) -> None:
 
 def test_likely_mistakes_are_noted_once_and_the_text_is_written(run: Run) -> None:
     expression = "greedy | top_k(k=3) | temperature(t=0.5)"
-    result = run(*TOY, "the", "--sampler", expression, "--length", "3", "--n", "2", "--seed", "1")
+    result = run(*TOY, "the", "--sampler", expression, "--length", "3", "-n", "2", "--seed", "1")
     assert result.out == "[0]\nthe cat sat on\n\n[1]\nthe cat sat on\n\n"
     assert result.err.replace("printed at import\n", "") == (
         "note: greedy leaves one token, so top_k(k=3) and temperature(t=0.5) after it can change "

@@ -30,7 +30,7 @@ def test_it_samples(capsys: pytest.CaptureFixture[str], module: str, words: str)
 
 def test_more_texts_than_beams_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
-    command = "sample --decoder beam --width 1 --n 2 --sampler greedy"
+    command = "sample --decoder beam --width 1 -n 2 --sampler greedy"
     assert main(command.split()) == 2
     expected = "error: width must be at least 2 to find 2 texts, not 1"
     assert expected in capsys.readouterr().err

@@ -76,9 +76,9 @@ def sample(
     length: Annotated[
         str, typer.Option(metavar="INTEGER", help="The largest number of tokens to draw.")
     ] = str(LENGTH.default),
-    n: Annotated[
-        str, typer.Option("--n", "-n", metavar="INTEGER", help="The number of texts.")
-    ] = str(N.default),
+    n: Annotated[str, typer.Option("-n", metavar="INTEGER", help="The number of texts.")] = str(
+        N.default
+    ),
     seed: Annotated[
         str | None,
         typer.Option(
@@ -157,8 +157,8 @@ def sample(
 
     \b
     corelm sample "This movie" --sampler temperature --t 0.2
-    corelm sample --sampler "temperature(t=0.5) | greedy" --n 3 --seed 1
-    corelm sample --n 1000000 --output texts.jsonl --workers 8
+    corelm sample --sampler "temperature(t=0.5) | greedy" -n 3 --seed 1
+    corelm sample -n 1000000 --output texts.jsonl --workers 8
     corelm sample --prompt-file prompts.jsonl --output texts.jsonl
     """
     where = (workers, scheduler, resume)

@@ -22,7 +22,7 @@ __all__ = ["Options", "extended", "flag"]
 RESERVED = frozenset(
     {
         "--after", "--alternatives", "--batch", "--chat", "--color", "--decoder", "--device",
-        "--dtype", "--help", "--json", "--length", "--model", "--n", "--no-stream", "--output",
+        "--dtype", "--help", "--json", "--length", "--model", "--no-stream", "--output",
         "--preset", "--prompt", "--prompt-file", "--resume", "--sampler",
         "--scheduler", "--seconds", "--seed", "--step", "--stop", "--stop-loop", "--stop-regex",
         "--token", "--top", "--unknown", "--workers",
@@ -34,8 +34,8 @@ COLOR = Parameter("color", str, "auto", ParamRule(choices=("auto", "always", "ne
 OPTIONAL = {"--stop-loop": str(REPEATS), "--color": "auto"}
 """The options that need no value, and the value that each has by default."""
 
-SHORT = {"-n": "--n"}
-"""The short options, and the long one of each."""
+SHORT = {"n": "-n"}
+"""Short options in place of long ones, by argument: samplers have parameters of these names."""
 
 
 METAVARS = {
@@ -130,6 +130,16 @@ class Chosen(Options):
 def flag(name: str) -> str:
     """Return the option of a name: `t_min` is `--t-min`."""
     return "--" + name.replace("_", "-")
+
+
+def own_flag(name: str) -> str:
+    """Return the option of a command's own argument.
+
+    Example:
+        >>> own_flag("prompt_file"), own_flag("n")
+        ('--prompt-file', '-n')
+    """
+    return SHORT.get(name) or flag(name)
 
 
 def help_of(parameter: Parameter) -> str:

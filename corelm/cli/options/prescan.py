@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from itertools import zip_longest
 from typing import Any
 
-from corelm.cli.options.parameters import COLOR, OPTIONAL, SHORT, Chosen, flag
+from corelm.cli.options.parameters import COLOR, OPTIONAL, SHORT, Chosen, flag, own_flag
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
 from corelm.printable import did_you_mean
@@ -57,12 +57,12 @@ def arguments_of(command: str) -> Sequence[str] | None:
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:
-    """Return the long options of a command, and True for each that takes a value.
+    """Return the options of a command, and True for each that takes a value.
 
     By convention each is the flag of its argument's name; one that takes no value is a bool.
     """
     arguments = inspect.signature(command, eval_str=True).parameters
-    return {flag(name): not _is_bool(p.annotation) for name, p in arguments.items()}
+    return {own_flag(name): not _is_bool(p.annotation) for name, p in arguments.items()}
 
 
 def _is_bool(annotation: Any) -> bool:
@@ -73,8 +73,6 @@ def scan(
     arguments: Sequence[str], takes_value: Mapping[str, bool]
 ) -> tuple[dict[str, str | None], list[str]]:
     """Return the options of a command line with their values, and the remaining words.
-
-    Short options are returned under their long names.
 
     Example:
         >>> scan(["--t=1", "a", "--stop", "--t", "--json"], {"--t": True, "--stop": True})
@@ -93,8 +91,8 @@ def scan(
             if takes_value.get(name) and not equals:
                 value = next(rest, None)
             options[name] = value
-        elif word[:2] in SHORT:
-            options[SHORT[word[:2]]] = word[2:] or next(rest, None)
+        elif word[:2] in SHORT.values():
+            options[word[:2]] = word[2:] or next(rest, None)
         elif word == "-" or not word.startswith("-"):
             words.append(word)
     return options, words
@@ -144,9 +142,9 @@ def refuse_unknown(
             f"there is no option {name}; {word} is a sampler; write "
             f'--sampler "{_expression(arguments, known, chosen)}"'
         )
-    long = SHORT.get(f"-{word}")
-    if long in known:
-        raise UsageError(f"there is no option {name}; did you mean -{word} ({long})?")
+    short = SHORT.get(word)
+    if short in known:
+        raise UsageError(f"there is no option {name}; did you mean {short}?")
     hint = did_you_mean(name, known, CLOSE) or _way_out(word, given, chosen)
     raise UsageError(f"there is no option {name}{hint}")
 

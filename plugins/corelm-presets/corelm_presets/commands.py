@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "seed": "--seed",
-    "n": "--n",
-    "n_cmpl": "--n",
-    "num_return_sequences": "--n",
+    "n": "-n",
+    "n_cmpl": "-n",
+    "num_return_sequences": "-n",
     "stop": "--stop",
     "stop_strings": "--stop",
     "stopping_strings": "--stop",

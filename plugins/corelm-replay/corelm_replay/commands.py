@@ -21,7 +21,7 @@ CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*>\s*(?P<limit>[0-9.eE+-]+)")
 Model = Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")]
 Sampler = Annotated[str, typer.Option(metavar="SAMPLER", help="The chain that draws.")]
 Length = Annotated[int, typer.Option(help="The largest number of tokens of a text.", min=1)]
-Texts = Annotated[int, typer.Option("--n", help="Texts of each prompt.", min=1)]
+Texts = Annotated[int, typer.Option("-n", help="Texts of each prompt.", min=1)]
 Seed = Annotated[int, typer.Option(help="The random seed.", min=0)]
 
 

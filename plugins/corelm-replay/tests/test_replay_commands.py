@@ -47,7 +47,7 @@ def test_a_condition_that_cannot_be_read_is_refused(command, condition):
 
 
 def test_the_ratios_of_chains_are_a_table(command):
-    shown = command("replay", "ratios", "--sampler", "top_k(k=3)", "--n", "2", "--length", "5")
+    shown = command("replay", "ratios", "--sampler", "top_k(k=3)", "-n", "2", "--length", "5")
     assert shown.output.splitlines()[1].startswith("top_k(k=3)")
 
 

@@ -22,7 +22,7 @@ from waiting import WAITS, lines
 from corelm.cli.options.completion import offered_names
 
 Run = Callable[..., Any]
-TOY = ("report", "--model", "toy", "--n", "12", "--length", "8")
+TOY = ("report", "--model", "toy", "-n", "12", "--length", "8")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
@@ -124,7 +124,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert result.code == 0
     document = json.loads((tmp_path / files["json"]).read_text(), parse_constant=pytest.fail)
     jsonschema.validate(document, schema())
-    assert document["header"]["command"].startswith("corelm report --model toy --n 12 ")
+    assert document["header"]["command"].startswith("corelm report --model toy -n 12 ")
     assert document["header"]["command"].endswith("--html 'a report.html' --plots a/b")
     lines = list(csv.DictReader(io.StringIO((tmp_path / files["csv"]).read_text())))
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
@@ -196,8 +196,8 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
     [
         (["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one file"),
         (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one file"),
-        (["--n", "0"], "n must be at least 1, not 0"),
-        (["--n", "x"], "n must be a whole number, not 'x'"),
+        (["-n", "0"], "n must be at least 1, not 0"),
+        (["-n", "x"], "n must be a whole number, not 'x'"),
         (["--length", "0"], "length must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
         (["--match", "entropy=x"], "entropy must be a number or 'human', not 'x'"),
@@ -425,7 +425,7 @@ def test_a_file_that_is_not_a_report(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [(["greedy"], "a sampler"), (["--n", "64"], "--n"), (["--resume"], "--resume"),
+    [(["greedy"], "a sampler"), (["-n", "64"], "-n"), (["--resume"], "--resume"),
      (["--match", "entropy=3"], "--match"), (["--contexts", "3"], "--contexts"),
      (["--model", "imdb"], "--model")],
 )  # fmt: skip
@@ -438,7 +438,7 @@ def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str)
 # Interrupted
 
 LONG = ("report", "waits", "greedy", "temperature(t=0.5)", "waits | temperature(t=0.7)", "--model",
-        "toy", "--n", "130", "--length", "8", "--json", "r.json")  # fmt: skip
+        "toy", "-n", "130", "--length", "8", "--json", "r.json")  # fmt: skip
 
 
 @pytest.fixture

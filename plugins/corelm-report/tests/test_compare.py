@@ -343,7 +343,7 @@ def test_the_division_of_the_work_changes_nothing(monkeypatch):
 def test_too_little_to_measure_is_a_warning(n, warned):
     found = compare(["stochastic"], n=n, length=12)["warnings"]
     expected = [
-        "intervals need at least 8 texts of each prompt (--n), or as many prompts",
+        "intervals need at least 8 texts of each prompt (-n), or as many prompts",
         "the samplers were compared at 12 positions only",
     ]
     starts = sorted(found)

@@ -185,7 +185,7 @@ async def busy(url, headers, clients, requests):
 
 
 def sampled(rows, count):
-    """Return the tokens that `corelm sample --n` draws, in its loop."""
+    """Return the tokens that `corelm sample -n` draws, in its loop."""
     model = corelm.load("imdb")
     texts = Texts("This movie", Strategy.of(CHAINS[2]), 60, rows * count, 1, Endings())
     drawn = 0

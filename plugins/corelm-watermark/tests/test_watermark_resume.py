@@ -9,10 +9,10 @@ import pytest
 
 MARKED = "temperature(t=1) | green_list(key='env:THE_KEY')"
 SAMPLE = (
-    "sample", "The", "--sampler", MARKED, "--n", "640", "--length", "20", "--seed", "1",
+    "sample", "The", "--sampler", MARKED, "-n", "640", "--length", "20", "--seed", "1",
     "--output", "t.jsonl",
 )  # fmt: skip
-REPORT = ("report", MARKED, "--n", "128", "--length", "20", "--json", "r.json")
+REPORT = ("report", MARKED, "-n", "128", "--length", "20", "--json", "r.json")
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
-    words = (f"--{name}", setting.short) if setting.short else ()
+    words = (setting.short,) if setting.short else ()
     names = {
         "metric": completion.offered_names("corelm_metrics"),
         "scorer": completion.model_names,
@@ -136,7 +136,7 @@ def report(
         typer.Option(
             metavar="CONDITION",
             help="Stop as soon as all intervals are narrow enough, such as 'width(surprisal) < "
-            "0.1' or 'width(surprisal.difference) < 0.1'. --n or --prompts are the most; "
+            "0.1' or 'width(surprisal.difference) < 0.1'. -n or --prompts are the most; "
             "all intervals hold at every moment.",
         ),
     ] = None,
@@ -221,7 +221,7 @@ def _prompts_in(file: str) -> Prompts:
 def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Raise if the command line has options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
-        what = "a sampler" if name == "samplers" else parameters.flag(name)
+        what = "a sampler" if name == "samplers" else parameters.own_flag(name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 

@@ -158,13 +158,13 @@ def warnings(
     if contexts.positions < FEW:
         yield (
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
-            "for a conclusion; write more texts (--n) or longer ones (--length)"
+            "for a conclusion; write more texts (-n) or longer ones (--length)"
         )
     # The number of units follows from the design: prompts, seeds and samples.
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(Inference.of_design(texts, clusters=plan.cluster_of)) < FEWEST:
         yield (
-            f"intervals need at least {FEWEST} texts of each prompt (--n), or as "
+            f"intervals need at least {FEWEST} texts of each prompt (-n), or as "
             "many prompts (--prompts)"
         )
     if plan.human and len(plan.human.texts) < plan.set_size:
@@ -172,7 +172,7 @@ def warnings(
             f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
             f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
             f"human texts, fewer than the {plan.set_size} of each sampler"
-            f"{'; --n 1 writes as many' if plan.human_prompt_length else ''}"
+            f"{'; -n 1 writes as many' if plan.human_prompt_length else ''}"
         )
     if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
         yield (

@@ -96,6 +96,7 @@ def closest_set(settings: Mapping[str, Estimate], target: Estimate) -> list[str]
     Hansen, Lunde and Nason 2011, The model confidence set, doi 10.3982/ECTA5771.
 
     Example:
+        >>> import numpy as np
         >>> texts = np.array([1.0, 2.0, 3.0, 4.0] * 16)
         >>> near, far = (Estimate.of_ratio("texts", texts + by, np.ones(64)) for by in (0, 9))
         >>> target = Estimate(3.0, noise=0.01)

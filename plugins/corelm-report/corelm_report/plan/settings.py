@@ -32,7 +32,7 @@ class Setting:
         default: the value if it isn't given.
         metavar: the placeholder for its value.
         option: its name on the command line alone, for an option that may be given several times.
-        short: a short option.
+        short: its option, in place of a long one.
         is_plain: the figures depend on the value as it was given, before it is read.
     """
 
