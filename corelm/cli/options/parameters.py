@@ -17,7 +17,7 @@ from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
 from corelm.sampling import Sampler
 
-__all__ = ["Options", "extended", "flag"]
+__all__ = ["Options", "extended", "own_flag"]
 
 RESERVED = frozenset(
     {

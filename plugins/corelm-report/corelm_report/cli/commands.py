@@ -230,7 +230,7 @@ def _refuse_forms(context: typer.Context) -> None:
     for name in _given(context, ONE_REPORT):
         raise UsageError(
             "--diff writes a table, --markdown and --json: leave out "
-            f"{parameters.flag(name.strip('_'))}"
+            f"{parameters.own_flag(name.strip('_'))}"
         )
 
 

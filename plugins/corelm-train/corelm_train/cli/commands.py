@@ -168,7 +168,7 @@ def _resuming(words: Sequence[str]) -> str:
 
 def command() -> Callable[..., Any]:
     """Return the command with its settings as options."""
-    names = {parameter.name: [parameters.flag(parameter.name)] for parameter in SETTINGS}
+    names = {parameter.name: [parameters.own_flag(parameter.name)] for parameter in SETTINGS}
     called = parameters.extended(_train, [parameters.Options("settings", SETTINGS, names)])
     called.__name__ = "train"
     return called
