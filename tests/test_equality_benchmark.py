@@ -18,9 +18,9 @@ MODELS = {
     "mlx": "llama",
     "keras_hub": "gpt2",
     "llama_cpp": "qwen3",
-    "vllm": "gemma",
+    "vllm_v2": "gemma",
 }
-"""The engines, and an architecture of each; the command compares all."""
+"""The engines, and an architecture of each; the command compares all, the real vLLM too."""
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.filters import likeliest_tokens
 from corelm.runs import Strategy, chain_stages, human_surprisal, markup, steps
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
@@ -174,7 +173,7 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
         "words": [
             {"id": token, "probability": column.probability(token)}
             | _text(token, place.vocabulary, text_of)
-            for token in likeliest_tokens(column.row, count).tolist()
+            for token in column.likeliest(count).tolist()
         ]
     }
 

@@ -39,7 +39,8 @@ class Column:
         weights = np.exp(self._below)
         self._total = weights.sum()
         self.q: NDArray[np.float64] = weights / self._total
-        self.entropy = float(entropy_of_logits(row))
+        self.entropy = float(entropy_of_logits(row[self.ids]))
+        self._likeliest: dict[int, NDArray[np.int64]] = {}
 
     @cached_property
     def nats(self) -> NDArray[np.float64]:
@@ -54,6 +55,12 @@ class Column:
         probabilities = np.zeros(self.row.shape)
         probabilities[self.ids] = self.q
         return probabilities
+
+    def likeliest(self, count: int) -> NDArray[np.int64]:
+        """Return the likeliest tokens, in falling order."""
+        if count not in self._likeliest:
+            self._likeliest[count] = self.ids[likeliest_tokens(self.row[self.ids], count)]
+        return self._likeliest[count]
 
     def probability(self, token: int) -> float:
         """Return the probability of a token."""
@@ -96,9 +103,9 @@ class Columns:
 
     def likeliest(self, count: int) -> list[int]:
         """Return the likeliest tokens of the model and of the last stage, in the model's order."""
-        ends = (self._columns[0].row, self._columns[-1].row)
-        ids = np.union1d(*(likeliest_tokens(row, count) for row in ends))
-        return [int(i) for i in ids[np.lexsort((ids, -ends[0][ids]))]]
+        model, last = self._columns[0], self._columns[-1]
+        ids = np.union1d(model.likeliest(count), last.likeliest(count))
+        return [int(i) for i in ids[np.lexsort((ids, -model.row[ids]))]]
 
     def of_token(self, token: int) -> dict[str, Any]:
         """Return the probability of a token after each stage, and the stage that removed it."""
