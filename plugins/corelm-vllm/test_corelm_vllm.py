@@ -343,6 +343,20 @@ class TestV2:
         assert np.flatnonzero(rows[1] > 0).tolist() == ends
         assert set(ends) <= set(np.flatnonzero(np.isfinite(rows[2])).tolist())
 
+    def test_a_text_of_the_same_tokens_keeps_its_own_prompt(self, processor):
+        """One has drawn the token that is the end of the other's prompt, and goes on as it."""
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        sampler = "no_repeat_ngram(n=1, skip_prompt=true)"
+        engine.add(0, [3], asking(sampler))
+        engine.add(1, [3, 4], asking(sampler))
+        engine.commit(0, 4)
+        engine.step([0, 1], lambda text: np.zeros(12, np.float32))
+        for slot in (0, 1):
+            engine.commit(slot, 6)
+        two, one = engine.step([1, 0], lambda text: np.zeros(12, np.float32)).numpy()
+        assert np.flatnonzero(np.isneginf(one)).tolist() == [*NEVER, 4, 6]
+        assert np.flatnonzero(np.isneginf(two)).tolist() == [*NEVER, 6]
+
     @pytest.mark.parametrize("sampler", ["min_length(n=6)", "length_bias(weight=2.0)"])
     def test_another_request_keeps_its_ends(self, processor, sampler):
         engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)

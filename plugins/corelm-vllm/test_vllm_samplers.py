@@ -238,7 +238,7 @@ def test_failing_samplers_leave_their_requests_to_vllm(llm, installed_plugin, ca
     assert found[0][:3] == expected("stochastic", "This movie", 3, length=3)
     assert [len(text) for text in found] == [12] * 4
     assert "this plugin fails at the fourth token" in caplog.text
-    assert caplog.text.count("corelm leaves these requests to vLLM") == 2
+    assert caplog.text.count("corelm leaves this request to vLLM") == 2
 
 
 def test_requests_of_vllm_and_of_corelm_share_a_batch(llm):

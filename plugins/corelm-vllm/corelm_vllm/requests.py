@@ -33,7 +33,7 @@ class Request:
     """A request that asks for corelm.
 
     Args:
-        engine: applies the sampler; shared by requests whose samplers read logits only.
+        engine: applies the sampler; shared by requests whose samplers read no surprisals.
         settings: the settings of the request.
         recent: the engine's requests with samplers that read surprisals, the latest last.
         log: records the tokens of requests that ask for it; None if the server keeps none.
@@ -138,7 +138,7 @@ class Row:
 
 
 class Requests:
-    """A factory of the engine's requests; equal samplers that read logits only share an engine.
+    """A factory of the engine's requests; equal samplers that read no surprisals share an engine.
 
     Args:
         vocabulary: the vocabulary of vLLM's model.
@@ -158,11 +158,12 @@ class Requests:
         if settings.record is not None and self._log is None:
             logger.error(NO_RECORDS, settings.record)
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
-        key = str(settings.sampler), prompting.never_drawn(vocabulary).tobytes()
+        never = prompting.never_drawn(vocabulary).tobytes()
+        key = str(settings.sampler), never, tuple(vocabulary.ends)
         engine = self._shared.get(key)
         if engine is None:
             engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
-            if not engine.reads:
+            if not engine.reads & SURPRISALS:
                 self._shared[key] = engine
         return Request(engine, settings, self._recent, self._log)
 
@@ -176,12 +177,22 @@ def apply(logits, rows):
     rows = [row for row in rows if not row.request.failed]
     for _, group in groupby(sorted(rows, key=_engine), key=_engine):
         members = list(group)
-        try:
-            _apply_group(logits, members)
-        except Exception as error:  # a plugin's error of any type, also on the device
-            logger.error("corelm leaves these requests to vLLM from here on: %s", error)
-            for row in members:
+        if len(members) > 1 and _tried(logits, members) is None:
+            continue
+        for row in members:  # a text that a sampler fails on costs its own request alone
+            error = _tried(logits, [row])
+            if error is not None:
+                logger.error("corelm leaves this request to vLLM from here on: %s", error)
                 row.request.failed = True
+
+
+def _tried(logits, rows):
+    """Apply a sampler, and return its error: of any type, as it may be a plugin's or a device's."""
+    try:
+        _apply_group(logits, rows)
+    except Exception as error:
+        return error
+    return None
 
 
 def _engine(row):
@@ -202,6 +213,7 @@ def _apply_group(logits, rows):
     if engine.reads & SURPRISALS:  # such an engine belongs to one request
         result = rows[0].request.apply_in_turn(host, rows)
     else:
+        engine.reset()  # another request's text of the same tokens may have a shorter prompt
         lengths = [row.prompt_length for row in rows]
         result = engine(host, [row.tokens for row in rows], prompt_lengths=lengths)
     if drawing:
