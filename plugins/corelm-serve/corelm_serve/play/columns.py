@@ -41,6 +41,7 @@ class Column:
         self.q: NDArray[np.float64] = weights / self._total
         self.entropy = float(entropy_of_logits(row[self.ids]))
         self._likeliest: dict[int, NDArray[np.int64]] = {}
+        self._own: dict[tuple[int, ...], float | None] = {}
 
     @cached_property
     def nats(self) -> NDArray[np.float64]:
@@ -65,6 +66,26 @@ class Column:
     def probability(self, token: int) -> float:
         """Return the probability of a token."""
         return float(self.q[np.searchsorted(self.ids, token)]) if self.possible[token] else 0.0
+
+    def expected_surprisal(self, model: Column, ends: Collection[int]) -> float | None:
+        """Return the expected surprisal under the model of a draw that doesn't end the text.
+
+        None if it is infinite, or if the text can only end.
+        """
+        if self is not model:
+            return self._expected(model, ends)
+        key = tuple(ends)
+        if key not in self._own:  # the model's is the same while a slider moves
+            self._own[key] = self._expected(model, ends)
+        return self._own[key]
+
+    def _expected(self, model: Column, ends: Collection[int]) -> float | None:
+        # As in reports: human text, which it is compared with, has no end.
+        others = ~self.are(ends) & (self.q > 0)
+        q, nats = self.q[others], model.nats[self.ids[others]]
+        # Without BLAS, which would wait for its threads.
+        expected = float((q * nats).sum() / q.sum()) if len(q) else math.inf
+        return expected if math.isfinite(expected) else None
 
     def are(self, tokens: Collection[int]) -> NDArray[np.bool_]:
         """Return which of the possible tokens are these."""
@@ -123,33 +144,24 @@ class Columns:
 
     def _described(self, at: int) -> dict[str, Any]:
         model, column = self._columns[0], self._columns[at]
-        before = self._columns[max(at - 1, 0)]
-        removed = ~column.possible[before.ids]
-        found = {
+        found: dict[str, Any] = {
             "entropy": column.entropy,
             "bits": column.entropy / math.log(2),
             "choices": math.exp(column.entropy),
-            "surprisal": self._expected_surprisal(column),
+            "surprisal": column.expected_surprisal(model, self._ends),
             "kept": len(column.ids),
+        }
+        if column is model:
+            found |= {"mass_kept": 1.0, "removed": 0, "removed_mass": 0.0}
+            return found | {"stage": None, "name": "model", "branch": ""}
+        before = self._columns[at - 1]
+        removed = ~column.possible[before.ids]
+        found |= {
             "mass_kept": float(model.probabilities[column.ids].sum()),
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(before.q[removed].sum()),
         }
-        return found | (
-            _about(self._trace[at - 1]) if at else {"stage": None, "name": "model", "branch": ""}
-        )
-
-    def _expected_surprisal(self, column: Column) -> float | None:
-        """Return the expected surprisal under the model of a draw that doesn't end the text.
-
-        None if it is infinite, or if the text can only end.
-        """
-        # As in reports: human text, which it is compared with, has no end.
-        others = ~column.are(self._ends) & (column.q > 0)
-        q, nats = column.q[others], self._columns[0].nats[column.ids[others]]
-        # Without BLAS, which would wait for its threads.
-        expected = float((q * nats).sum() / q.sum()) if len(q) else math.inf
-        return expected if math.isfinite(expected) else None
+        return found | _about(self._trace[at - 1])
 
 
 def _about(result: chain_stages.StageResult) -> dict[str, Any]:
