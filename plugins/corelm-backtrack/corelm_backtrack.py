@@ -231,10 +231,9 @@ class _Text:
 
     def _writer(self):
         """Return a function from each next token to its text."""
-        write = text_writer(self._task.model.vocabulary)
-        for token in (*self._task.prompt.tolist(), *self._tokens):
-            write(token)
-        return write
+        return text_writer(
+            self._task.model.vocabulary, [*self._task.prompt.tolist(), *self._tokens]
+        )
 
 
 def _drawn(task, decoding, text, scores):

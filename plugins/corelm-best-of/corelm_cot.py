@@ -139,9 +139,7 @@ def margins_of(logits):
 
 
 def _path(task, pattern, tokens, margins):
-    write = text_writer(task.model.vocabulary)
-    for token in task.prompt.tolist():  # it decides the first space
-        write(token)
+    write = text_writer(task.model.vocabulary, task.prompt.tolist())
     pieces = [write(token) for token in tokens]
     found = find_answer(pattern, "".join(pieces))
     if found is None:

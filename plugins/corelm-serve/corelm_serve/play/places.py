@@ -82,9 +82,7 @@ class Place:
 
     def words(self) -> list[dict[str, Any]]:
         """Return the drawn tokens: id, text, and surprisal under the model in nats."""
-        write = text_writer(self.vocabulary)
-        for token in self.prompt:
-            write(token)
+        write = text_writer(self.vocabulary, self.prompt)
         nats = self._rows.surprisals(self.ids, len(self.prompt))
         return [
             {
