@@ -210,20 +210,21 @@ def figures_of(model_logits, logits, tokens):
     Returns:
         Six arrays (n,), and a list of n arrays of ids; empty where the chain removed nothing.
     """
-    kept, possible = logits > -np.inf, model_logits > -np.inf
-    logprobs, mass, sizes = draw_figures(model_logits, logits, tokens)
+    kept, most = logits > -np.inf, (model_logits > -np.inf).sum(axis=1)
+    model = corelm.softmax(model_logits)
+    mass, sizes = _kept(kept, most, model)
     nothing = np.empty(0, np.int64)
     ids = [
-        np.flatnonzero(row) if size < most else nothing
-        for row, size, most in zip(kept, sizes, possible.sum(axis=1), strict=True)
+        np.flatnonzero(row) if size < whole else nothing
+        for row, size, whole in zip(kept, sizes, most, strict=True)
     ]
     return (
-        logprobs,
+        token_logprobs(logits, tokens),
         token_logprobs(model_logits, tokens),
         mass,
         sizes,
         corelm.entropy(corelm.softmax(logits)),
-        corelm.entropy(corelm.softmax(model_logits)),
+        corelm.entropy(model),
         ids,
     )
 
@@ -238,8 +239,19 @@ def draw_figures(model_logits, logits, tokens):
         Three arrays (n,): the log-probability of the token under the chain, the kept mass, and the
         size of the kept set.
     """
-    kept, possible = logits > -np.inf, model_logits > -np.inf
-    sizes = kept.sum(axis=1)
-    mass = np.where(kept, corelm.softmax(model_logits), 0).sum(axis=1, dtype=np.float64)
-    mass = np.where(sizes == possible.sum(axis=1), 1.0, np.minimum(mass, 1.0))
+    kept, most = logits > -np.inf, (model_logits > -np.inf).sum(axis=1)
+    mass, sizes = _kept(kept, most, corelm.softmax(model_logits))
     return token_logprobs(logits, tokens), mass, sizes
+
+
+def _kept(kept, most, model):
+    """Return the mass and the size of kept sets: two arrays (n,).
+
+    Args:
+        kept: (n, vocabulary), True for the tokens of the sets.
+        most: (n,) the number of tokens that the model allows.
+        model: (n, vocabulary) the model's probabilities.
+    """
+    sizes = kept.sum(axis=1)
+    mass = np.where(kept, model, 0).sum(axis=1, dtype=np.float64)
+    return np.where(sizes == most, 1.0, np.minimum(mass, 1.0)), sizes
