@@ -94,11 +94,16 @@ def sample(model, prompt, **options):
     return [text.text for text in corelm.generate(model, prompt, **options)]
 
 
-def next_word(client, **body):
-    """Return the live page's answer about the next word."""
-    response = client.post("/api/next", json={"prompt": "the", "seed": 3, **body})
+def play(client, asked, **body):
+    """Return the answer to a request of the live page about a place in a text."""
+    response = client.post(f"/api/{asked}", json={"prompt": "the", "seed": 3, **body})
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def next_word(client, **body):
+    """Return the live page's answer about the next word."""
+    return play(client, "next", **body)
 
 
 class Raises(corelm.Sampler):

@@ -8,7 +8,7 @@ import pytest
 from corelm_serve.play.files import contents
 from corelm_serve.play.rows import RowCache
 from corelm_serve.settings import Limits
-from serve_client import Likeliest, next_word, register
+from serve_client import Likeliest, next_word, play, register
 
 import corelm
 from corelm.runs import plugins
@@ -30,9 +30,7 @@ CHAINS = [
 
 def write(client, **body):
     """Return the tokens that are drawn."""
-    response = client.post("/api/write", json={"prompt": "the", "seed": 3, **body})
-    assert response.status_code == 200, response.text
-    return response.json()["words"]
+    return play(client, "write", **body)["words"]
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -72,9 +70,8 @@ def test_the_draws_are_those_of_generate(client, chain):
 
 
 def tree(client, **body):
-    response = client.post("/api/tree", json={"prompt": "the", "seed": 3, **body})
-    assert response.status_code == 200, response.text
-    return response.json()["nodes"]
+    """Return the words that could follow."""
+    return play(client, "tree", **body)["nodes"]
 
 
 @pytest.mark.parametrize("chain", CHAINS)

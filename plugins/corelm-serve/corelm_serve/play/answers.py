@@ -98,7 +98,7 @@ def next_word(
     fault = late or _fault(
         lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
     )
-    columns = Columns(place.column(), valid_results(trace), place.vocabulary.ends)
+    columns = Columns(place.column(), valid_results(trace))
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
     text_of = texts_after(place.ids, place.vocabulary)
@@ -168,7 +168,8 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     )
     if fault:
         return {"words": [], "error": fault}
-    column, text_of = Column(found[0][0]), texts_after(place.ids, place.vocabulary)
+    column = Column(found[0][0], place.vocabulary.ends)
+    text_of = texts_after(place.ids, place.vocabulary)
     return {
         "words": [
             {"id": token, "probability": column.probability(token)}

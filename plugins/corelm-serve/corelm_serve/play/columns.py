@@ -29,10 +29,11 @@ class Column:
 
     Args:
         row: (vocabulary,) logits.
+        ends: the tokens that end a text.
     """
 
-    def __init__(self, row: Array) -> None:
-        self.row, self.possible = row, row > -np.inf
+    def __init__(self, row: Array, ends: Collection[int]) -> None:
+        self.row, self.possible, self.ends = row, row > -np.inf, ends
         self.ids: NDArray[np.int64] = np.flatnonzero(self.possible)
         logits = row[self.ids].astype(np.float64)
         self._below: NDArray[np.float64] = logits - logits.max()
@@ -41,7 +42,6 @@ class Column:
         self.q: NDArray[np.float64] = weights / self._total
         self.entropy = float(entropy_of_logits(row[self.ids]))
         self._likeliest: dict[int, NDArray[np.int64]] = {}
-        self._own: dict[tuple[int, ...], float | None] = {}
 
     @cached_property
     def nats(self) -> NDArray[np.float64]:
@@ -67,31 +67,24 @@ class Column:
         """Return the probability of a token."""
         return float(self.q[np.searchsorted(self.ids, token)]) if self.possible[token] else 0.0
 
-    def expected_surprisal(self, model: Column, ends: Collection[int]) -> float | None:
+    @cached_property
+    def own_surprisal(self) -> float | None:
+        """The expected surprisal under itself; a model's is the same while a slider moves."""
+        return self.surprisal_under(self)
+
+    def surprisal_under(self, model: Column) -> float | None:
         """Return the expected surprisal under the model of a draw that doesn't end the text.
 
         None if it is infinite, or if the text can only end.
         """
-        if self is not model:
-            return self._expected(model, ends)
-        key = tuple(ends)
-        if key not in self._own:  # the model's is the same while a slider moves
-            self._own[key] = self._expected(model, ends)
-        return self._own[key]
-
-    def _expected(self, model: Column, ends: Collection[int]) -> float | None:
         # As in reports: human text, which it is compared with, has no end.
-        others = ~self.are(ends) & (self.q > 0)
+        ends = [token for token in self.ends if self.possible[token]]
+        others = self.q > 0
+        others[np.searchsorted(self.ids, ends)] = False
         q, nats = self.q[others], model.nats[self.ids[others]]
         # Without BLAS, which would wait for its threads.
         expected = float((q * nats).sum() / q.sum()) if len(q) else math.inf
         return expected if math.isfinite(expected) else None
-
-    def are(self, tokens: Collection[int]) -> NDArray[np.bool_]:
-        """Return which of the possible tokens are these."""
-        are = np.zeros(self.ids.shape, dtype=bool)
-        are[np.searchsorted(self.ids, [each for each in tokens if self.possible[each]])] = True
-        return are
 
 
 class Columns:
@@ -100,14 +93,11 @@ class Columns:
     Args:
         model: the model's.
         trace: the results of the stages, in order.
-        ends: the tokens that end a text.
     """
 
-    def __init__(
-        self, model: Column, trace: list[chain_stages.StageResult], ends: Collection[int]
-    ) -> None:
-        self._ends, self._trace = ends, trace
-        self._columns = [model, *(Column(result.logits[0]) for result in trace)]
+    def __init__(self, model: Column, trace: list[chain_stages.StageResult]) -> None:
+        self._trace = trace
+        self._columns = [model, *(Column(result.logits[0], model.ends) for result in trace)]
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -148,15 +138,16 @@ class Columns:
             "entropy": column.entropy,
             "bits": column.entropy / math.log(2),
             "choices": math.exp(column.entropy),
-            "surprisal": column.expected_surprisal(model, self._ends),
             "kept": len(column.ids),
         }
         if column is model:
-            found |= {"mass_kept": 1.0, "removed": 0, "removed_mass": 0.0}
+            found |= {"surprisal": model.own_surprisal, "mass_kept": 1.0}
+            found |= {"removed": 0, "removed_mass": 0.0}
             return found | {"stage": None, "name": "model", "branch": ""}
         before = self._columns[at - 1]
         removed = ~column.possible[before.ids]
         found |= {
+            "surprisal": column.surprisal_under(model),
             "mass_kept": float(model.probabilities[column.ids].sum()),
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(before.q[removed].sum()),

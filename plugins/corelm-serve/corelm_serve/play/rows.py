@@ -56,7 +56,7 @@ class RowCache:
         """Return the distribution after a text."""
         row = self.after(ids)[0]
         with self._lock:
-            found = self._columns.get(ids) or Column(row)
+            found = self._columns.get(ids) or Column(row, self._model.vocabulary.ends)
             self._columns[ids] = found
             if len(self._columns) > COLUMNS:
                 self._columns.popitem(last=False)
