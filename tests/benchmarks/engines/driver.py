@@ -106,6 +106,7 @@ def own(
     sampler: corelm.Sampler,
     samples: Iterable[int] | None = None,
     length: int = LENGTH,
+    seed: int = SEED,
 ) -> Texts:
     """Return the tokens of corelm before an end: row i is sample i of its prompt.
 
@@ -115,13 +116,22 @@ def own(
         sampler: the sampler.
         samples: the sample of each row, by default 0, 1, ...
         length: the largest number of tokens.
+        seed: the seed of all texts.
     """
     texts = []
     numbers = range(len(prompts)) if samples is None else samples
     for i, prompt in zip(numbers, prompts, strict=True):
-        steps = corelm.stream(model, prompt, sampler=sampler, length=length, seed=SEED, sample=i)
+        steps = corelm.stream(model, prompt, sampler=sampler, length=length, seed=seed, sample=i)
         texts.append(cut([int(step.tokens[0]) for step in steps], model.vocabulary.ends))
     return texts
+
+
+def own_by_seed(
+    model: corelm.LanguageModel, prompts: Sequence[str], sampler: corelm.Sampler
+) -> Texts:
+    """Return the tokens of corelm where each row has a seed of its own, as requests have."""
+    each = (own(model, [prompt], sampler, seed=SEED + i) for i, prompt in enumerate(prompts))
+    return [text for [text] in each]
 
 
 def cut(tokens: Sequence[int], ends: Iterable[int]) -> list[int]:

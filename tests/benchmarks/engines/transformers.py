@@ -29,17 +29,33 @@ from engines.driver import (
 )
 from engines.tiny_tokenizers import TOKENIZERS
 
-SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-         "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
-         "max_position_embeddings": 64}  # fmt: skip
-MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "gpt2": ("GPT2Config", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}, "bytes"),
-    "llama": ("LlamaConfig", SIZES, "bytes with a start"),
-    "qwen2": ("Qwen2Config", SIZES, "bytes"),
-    "gemma": ("GemmaConfig", SIZES, "pieces"),
-    "gpt_neox": ("GPTNeoXConfig", SIZES, "pieces"),
-}
+Models = dict[str, tuple[str, dict[str, Any], str]]
 """The configuration, the sizes and the tokenizer of each architecture."""
+
+
+def architectures(width: int, head: int, spread: float) -> Models:
+    """Return small architectures.
+
+    Args:
+        width: of the hidden states.
+        head: the width of an attention head.
+        spread: of the random weights.
+    """
+    heads, weights = width // head, {"initializer_range": spread}
+    gpt2 = {"n_embd": width, "n_layer": 2, "n_head": heads, "n_positions": 64}
+    others = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2,
+              "num_attention_heads": heads, "num_key_value_heads": heads, "head_dim": head,
+              "max_position_embeddings": 64}  # fmt: skip
+    return {
+        "gpt2": ("GPT2Config", gpt2 | weights, "bytes"),
+        "llama": ("LlamaConfig", others | weights, "bytes with a start"),
+        "qwen2": ("Qwen2Config", others | weights, "bytes"),
+        "gemma": ("GemmaConfig", others | weights, "pieces"),
+        "gpt_neox": ("GPTNeoXConfig", others | weights, "pieces"),
+    }
+
+
+MODELS = architectures(16, 8, 0.4)
 
 torch.set_num_threads(1)
 
@@ -58,16 +74,20 @@ class EnginePenalty(corelm.Sampler):
 
 
 class Engine:
-    """A random model of transformers and its tokenizer."""
+    """A random model of transformers and its tokenizer.
 
-    def __init__(self, name: str) -> None:
-        config, sizes, tokens = MODELS[name]
+    Args:
+        name: its architecture.
+        models: the architectures.
+    """
+
+    def __init__(self, name: str, models: Models = MODELS) -> None:
+        config, sizes, tokens = models[name]
         self.tokenizer = TOKENIZERS[tokens]()
         torch.manual_seed(0)
         special = {f"{kind}_token_id": getattr(self.tokenizer, f"{kind}_token_id")
                    for kind in ("bos", "eos", "pad")}  # fmt: skip
-        options = {"vocab_size": len(self.tokenizer), "initializer_range": 0.4, **special}
-        made = getattr(transformers, config)(**sizes, **options)
+        made = getattr(transformers, config)(vocab_size=len(self.tokenizer), **sizes, **special)
         self.model = transformers.AutoModelForCausalLM.from_config(made).eval()
         self.model.generation_config = transformers.GenerationConfig(**special)
 

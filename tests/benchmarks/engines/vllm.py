@@ -15,33 +15,30 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-import transformers
-from corelm_transformers import TransformersModel
 
 import corelm
 from corelm import hookimpl
 from corelm.interop.testing import Recorded
 from corelm.runs import plugins
-from engines.driver import BEFORE_ENDS, LENGTH, MANY_ENDS, PROMPTS, SEED, Comparison, Texts, cut
-from engines.tiny_tokenizers import TOKENIZERS
+from engines import transformers as random_models
+from engines.driver import (
+    BEFORE_ENDS,
+    LENGTH,
+    MANY_ENDS,
+    PROMPTS,
+    SEED,
+    Comparison,
+    Texts,
+    cut,
+    own_by_seed,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "plugins" / "corelm-vllm"))
 from vllm_on_cpu import engine
 
-SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-         "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32,
-         "max_position_embeddings": 64}  # fmt: skip
+MODELS = random_models.architectures(64, 32, 0.2)
 """vLLM's attention on processors needs heads of 32 at least."""
-MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64}, "bytes"),
-    "llama": ("LlamaConfig", SIZES, "bytes with a start"),
-    "qwen2": ("Qwen2Config", SIZES, "bytes"),
-    "gemma": ("GemmaConfig", SIZES, "pieces"),
-}
-"""The configuration, the sizes and the tokenizer of each architecture; GPT-NeoX doesn't load."""
+del MODELS["gpt_neox"]  # which doesn't load
 
 EXIT = ExitStack()
 atexit.register(EXIT.close)
@@ -60,7 +57,7 @@ def _register() -> None:
 _register()
 
 
-class Engine:
+class Engine(random_models.Engine):
     """A random model in vLLM and in corelm.
 
     Args:
@@ -69,31 +66,23 @@ class Engine:
     """
 
     def __init__(self, name: str, ends: Sequence[int] = ()) -> None:
-        config, sizes, tokens = MODELS[name]
-        self.tokenizer = TOKENIZERS[tokens]()
-        torch.manual_seed(0)
-        special = {f"{kind}_token_id": getattr(self.tokenizer, f"{kind}_token_id")
-                   for kind in ("bos", "eos", "pad")}  # fmt: skip
-        options = {"vocab_size": len(self.tokenizer), "initializer_range": 0.2, **special}
-        made = getattr(transformers, config)(**sizes, **options)
-        model = transformers.AutoModelForCausalLM.from_config(made).eval()
-        special["eos_token_id"] = [special["eos_token_id"], *ends]
-        model.generation_config = transformers.GenerationConfig(**special)
+        super().__init__(name, MODELS)
+        self.settings.eos_token_id = [self.settings.eos_token_id, *ends]
         folder = tempfile.mkdtemp()
         EXIT.callback(shutil.rmtree, folder, ignore_errors=True)
-        model.save_pretrained(folder)
+        self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        self.in_corelm = TransformersModel(model, self.tokenizer)
         self.llm = EXIT.enter_context(
             engine(folder, max_model_len=64, max_num_seqs=8, disable_log_stats=True)
         )
 
-    def comparison(
+    def compared(
         self, prompts: Sequence[str], sampler: corelm.Sampler, before: Sequence[str] = ()
     ) -> Comparison:
         """Compare requests in vLLM with corelm; requests with the prompts `before` go first."""
         expression = " | ".join(map(str, sampler.stages[:-1])) + " | recorded"
-        ends = sorted(self.in_corelm.vocabulary.ends)
+        model = self.in_corelm
+        ends = sorted(model.vocabulary.ends)
 
         def requests(some: Sequence[str]) -> Texts:
             from vllm import SamplingParams
@@ -112,14 +101,11 @@ class Engine:
                 requests(before)
             return requests(prompts)
 
-        def expected() -> Texts:
-            return [self._own(prompt, sampler, SEED + i) for i, prompt in enumerate(prompts)]
-
-        return Comparison(expected, {"V1": written}, self.tokenizer.bos_token_id)
-
-    def _own(self, prompt: str, sampler: corelm.Sampler, seed: int) -> list[int]:
-        steps = corelm.stream(self.in_corelm, prompt, sampler=sampler, length=LENGTH, seed=seed)
-        return cut([int(step.tokens[0]) for step in steps], self.in_corelm.vocabulary.ends)
+        return Comparison(
+            lambda: own_by_seed(model, prompts, sampler),
+            {"V1": written},
+            self.tokenizer.bos_token_id,
+        )
 
 
 made = cache(Engine)
@@ -128,18 +114,18 @@ made = cache(Engine)
 
 def batch(name: str, sampler: corelm.Sampler) -> Comparison:
     """Three requests at a time."""
-    return made(name).comparison(PROMPTS, sampler)
+    return made(name).compared(PROMPTS, sampler)
 
 
 def ends(name: str, sampler: corelm.Sampler) -> Comparison:
     """Many ends; the sampler keeps them away at first."""
-    return made(name, MANY_ENDS).comparison(PROMPTS, BEFORE_ENDS | sampler)
+    return made(name, MANY_ENDS).compared(PROMPTS, BEFORE_ENDS | sampler)
 
 
 def again(name: str, sampler: corelm.Sampler) -> Comparison:
     """Requests after others, whose texts they continue: vLLM keeps what it has read of them."""
     longer = [prompt + " the cat" for prompt in PROMPTS]
-    return made(name).comparison(longer, sampler, before=PROMPTS)
+    return made(name).compared(longer, sampler, before=PROMPTS)
 
 
 CASES = {"three prompts": batch, "many ends": ends, "second generation": again}

@@ -32,6 +32,7 @@ from engines.driver import (
     Run,
     Texts,
     cut,
+    own_by_seed,
 )
 
 MODELS = random_models.MODELS
@@ -104,16 +105,6 @@ class Engine:
         )
         return module.CorelmLogitsProcessor, config
 
-    def expected(self, prompts: Sequence[str]) -> Texts:
-        """Return the texts of corelm, each with its seed."""
-        texts = []
-        for i, prompt in enumerate(prompts):
-            steps = corelm.stream(
-                self.model, prompt, sampler=self._sampler, length=LENGTH, seed=SEED + i
-            )
-            texts.append(cut([int(step.tokens[0]) for step in steps], self.ends))
-        return texts
-
     def comparison(self, prompts: Sequence[str], **ways: Callable[[Engine, Any], Texts]) -> Any:
         """Compare runs of vLLM's loops with corelm."""
 
@@ -126,7 +117,7 @@ class Engine:
             return written
 
         return Comparison(
-            lambda: self.expected(prompts),
+            lambda: own_by_seed(self.model, prompts, self._sampler),
             {name: run(way) for name, way in ways.items()},
             self.model.vocabulary.start,
         )
