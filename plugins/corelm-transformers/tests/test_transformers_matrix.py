@@ -5,7 +5,7 @@ transformers can run, in 30 of 14,976 combinations; each compares the texts of `
 corelm's own. It takes ten seconds of a processor.
 """
 
-from itertools import combinations, product
+from itertools import takewhile
 
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
@@ -15,7 +15,7 @@ from corelm_transformers import TransformersModel, as_logits_processor, corelm_l
 from tiny_transformers import TOKENIZER, tiny_model
 
 import corelm
-from corelm.interop.testing import pairwise_plan, tiny_tokenizer
+from corelm.interop.testing import PairwisePlan, tiny_tokenizer
 
 LENGTH, SEED = 10, 7
 MANY = [263, *range(30, 110)]
@@ -49,7 +49,7 @@ def runs(guesses, cache, way, sampler, **_):
     return cache in ("dynamic", "passed") and way != "loop" and "mirostat" not in sampler
 
 
-PLAN = pairwise_plan(FACTORS, runs)
+PLAN = PairwisePlan(FACTORS, runs)
 
 
 class Wrapper(transformers.LogitsProcessor):
@@ -170,16 +170,11 @@ class Case:
 
 def until(tokens, ends):
     """Return the tokens before an end."""
-    return tokens[: next((i for i, token in enumerate(tokens) if token in ends), len(tokens))]
-
-
-def name(combination):
-    """Return the values of a combination as the name of its test."""
-    return ", ".join(f"{key}={value}" for key, value in combination.items())
+    return [*takewhile(lambda token: token not in ends, tokens)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("combination", PLAN, ids=name)
+@pytest.mark.parametrize("combination", PLAN.combinations, ids=PLAN.ids)
 def test_the_texts_are_those_of_corelm(combination):
     case = Case(**combination)
     found = case.run()
@@ -188,10 +183,10 @@ def test_the_texts_are_those_of_corelm(combination):
 
 def test_the_plan_holds_every_pair_that_runs():
     """But pairs with guesses that transformers or corelm refuses."""
-    held = {pair for combination in PLAN for pair in combinations(combination.items(), 2)}
-    for one, other in combinations(FACTORS, 2):
-        for pair in product(FACTORS[one], FACTORS[other]):
-            refused = one == "guesses" and pair[0] != "none" and (
-                pair[1] in ("static", "none", "loop") or "mirostat" in str(pair[1])
-            )  # fmt: skip
-            assert (((one, pair[0]), (other, pair[1])) in held) != refused
+
+    def is_refused(one, other):
+        (factor, guesses), (_, value) = one, other
+        refused = value in ("static", "none", "loop") or "mirostat" in str(value)
+        return factor == "guesses" and guesses != "none" and refused
+
+    assert PLAN.left_out == {pair for pair in PLAN.pairs if is_refused(*pair)}
