@@ -198,6 +198,11 @@ class ModelLogits:
     surprisals = staticmethod(model_surprisals)
     """The surprisals of any tokens under such logits."""
 
+    @property
+    def never(self) -> NDArray[np.int64]:
+        """The ids that are never drawn."""
+        return self._never
+
     def __call__(self, logits: Array, step: int) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
 
@@ -208,6 +213,19 @@ class ModelLogits:
 
         Raises:
             ModelOutputError: a different shape or dtype, or a row that is not a distribution.
+        """
+        logits = self.check(logits)
+        # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
+        # The pass that masks validates the rows too; the slower check only names the fault.
+        if not mask_tokens(logits, self._never):
+            check_logits(logits, f"the model's logits at step {step}")
+        return logits
+
+    def check(self, logits: Array) -> Array:
+        """Return the logits as an array to write into, unmasked.
+
+        Raises:
+            ModelOutputError: a different shape or dtype.
         """
         if is_masked(logits):
             raise ModelOutputError(
@@ -221,10 +239,4 @@ class ModelLogits:
                 f"the model's logits must be (batch, {self._size}) in float32 or float64, "
                 f"not {shape} in {dtype}"
             )
-        if not logits.flags.writeable:
-            logits = logits.copy()
-        # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
-        # The pass that masks validates the rows too; the slower check only names the fault.
-        if not mask_tokens(logits, self._never):
-            check_logits(logits, f"the model's logits at step {step}")
-        return logits
+        return logits if logits.flags.writeable else logits.copy()
