@@ -56,7 +56,7 @@ class ListedModel(NamedTuple):
     Attributes:
         name: what `load` takes.
         source: the plugin that offers it, or its folder.
-        path: its folder, if it is known; `bundle.describe` reads more about it.
+        path: its folder, if it is known; `Bundle.describe` reads more about it.
     """
 
     name: str

@@ -226,7 +226,7 @@ def _flat(lock: Json) -> Json:
         for name in DIGESTS
     }
     weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
-    code = {f"code of {name}": each for name, each in lock["code"].items()}
+    code = {"code": lock["code"]}
     parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
     return {key: value for part in parts for key, value in part.items()}
 
