@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -163,8 +164,8 @@ class Run:
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
-            "vocabulary": atomic_files.sha256(self.vocabulary.dumps().encode()),
-            "data": atomic_files.sha256(self.rows.tobytes()),
+            "vocabulary": hashlib.sha256(self.vocabulary.dumps().encode()).hexdigest(),
+            "data": hashlib.sha256(self.rows.tobytes()).hexdigest(),
         }
         if start is not None:
             identity["start"] = start.manifest["checksum"]

@@ -167,8 +167,7 @@ def _resuming(words: Sequence[str]) -> str:
 
 def command() -> Callable[..., Any]:
     """Return the command with its settings as options."""
-    names = {parameter.name: [parameters.own_flag(parameter.name)] for parameter in SETTINGS}
-    called = parameters.extended(_train, [parameters.Options("settings", SETTINGS, names)])
+    called = parameters.with_parameters(_train, SETTINGS)
     called.__name__ = "train"
     return called
 
