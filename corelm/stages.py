@@ -24,7 +24,7 @@ from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, firs
 if TYPE_CHECKING:
     from corelm.sampling import Mask, Sampler, Switch
 
-__all__ = ["StageResult", "apply", "invalid_result", "is_built_in", "run_stages"]
+__all__ = ["StageResult", "apply", "invalid_result", "run_stages"]
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 from corelm.context import Context, ContextBuilder
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
@@ -256,7 +256,7 @@ class Decoding:
             UsageError: more tokens than were drawn.
         """
         self._builder.rewind(count)
-        if can_rewind(self.session):
+        if can(self.session, "rewind"):
             self.session.rewind(count)
         else:
             self.session = self._model.start(self.context.tokens.copy())
