@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.context import Context
 from corelm.decoding.step import ModelLogits
+from corelm.errors import SamplerError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
@@ -94,7 +95,9 @@ class DrawPlan:
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
-            SamplerError, UsageError: as for `corelm.stages.apply`.
+            SamplerError: the sampler raised, its result is not a distribution, or the token drawn
+                is one that the model rules out.
+            UsageError: as for `corelm.stages.apply`.
         """
         logits = self.prepare.check(logits)
         if self.before is None and (
@@ -106,13 +109,25 @@ class DrawPlan:
         if self.before is not None:
             result = apply(self.before, model_logits, context(), trace)
             if drawn := self._in_one_call(result, NONE, uniforms):
-                return Drawn(model_logits, *drawn)
+                return self._checked(Drawn(model_logits, *drawn), position)
         if self.after is not None:
             result = run_stages(self.after, result, context(), trace)
         tokens, surprisal, valid = draw_checked(result, uniforms)
         if not valid:
             raise invalid_result(self._sampler, result, position)
-        return Drawn(model_logits, result, tokens, surprisal)
+        return self._checked(Drawn(model_logits, result, tokens, surprisal), position)
+
+    def _checked(self, drawn: Drawn, position: int) -> Drawn:
+        """Raise if a drawn token is one that the model rules out, such as padding."""
+        if drawn.logits is not drawn.model_logits:
+            # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
+            for row, token in enumerate(drawn.tokens.tolist()):
+                if drawn.model_logits[row, token] == -np.inf:
+                    raise SamplerError(
+                        f"{self._sampler} restored token {token}, which is never drawn, at step "
+                        f"{position}, row {row}"
+                    )
+        return drawn
 
     def _in_one_call(
         self, logits: Array, never: NDArray[np.int64], uniforms: NDArray[np.float64]

@@ -14,7 +14,7 @@ from corelm.context import Context, ContextBuilder
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
-from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
+from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler, has_masks
@@ -185,8 +185,6 @@ class Decoding:
         trace: list[StageResult] | None = [] if self._has_masks else None
         raw = self._of_each_text(self.session.next_logits() if scores is None else np.array(scores))
         drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
-        if drawn.logits is not drawn.model_logits:
-            self._refuse_restored(drawn.tokens, drawn.model_logits)
         self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
         return self._drawn_step(_read_only(drawn.tokens), _read_only(drawn.surprisal))
 
@@ -210,16 +208,6 @@ class Decoding:
         self._last = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
         return self._last
-
-    def _refuse_restored(self, tokens: Ids, model_logits: Array) -> None:
-        """Raise if a drawn token is one that the model rules out, such as padding."""
-        # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
-        for row, token in enumerate(tokens.tolist()):
-            if model_logits[row, token] == -np.inf:
-                raise SamplerError(
-                    f"{self._sampler} restored token {token}, which is never drawn, at step "
-                    f"{self._builder.position}, row {row}"
-                )
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
         if self._last is None:

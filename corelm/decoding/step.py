@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,44 @@ class Step:
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)
+
+
+class OwnStep(Step):
+    """A step for code that might write around the read-only flags, as torch does.
+
+    Each array is copied when it is first read, so that one that nobody reads costs nothing.
+
+    Args:
+        step: the step.
+    """
+
+    def __init__(self, step: Step) -> None:
+        # Bypasses `__setattr__`, which a frozen dataclass disables.
+        vars(self).update(
+            _step=step,
+            position=step.position,
+            # These have a default in the class, so `__getattr__` would not be asked for them.
+            allowed=_copied(step.allowed),
+            fell_back=_copied(step.fell_back),
+            text=step.text,
+            finish_reason=step.finish_reason,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in COLUMNS:
+            raise AttributeError(name)
+        step: Step = vars(self)["_step"]
+        unchanged = name == "logits" and step.logits is step.model_logits
+        array = self.model_logits if unchanged else _copied(getattr(step, name))
+        vars(self)[name] = array
+        return array
+
+
+def _copied(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    if array is not None:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
