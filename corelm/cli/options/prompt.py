@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -51,34 +50,6 @@ def read_text(file: str, what: str) -> str:
         UsageError: a file that cannot be read, or is not UTF-8.
     """
     return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
-
-
-def read_prompt_lines(file: str) -> list[str]:
-    """Return the prompts in a file of JSON lines: a string, or an object with a "prompt", each.
-
-    Raises:
-        UsageError: a file that cannot be read, has no prompt, or has another line.
-    """
-    text = read_text(file, "the prompt file")
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise UsageError(f"there is no prompt in {file}")
-    return [_prompt_of(line, f"line {number} of {file}") for number, line in lines]
-
-
-def _prompt_of(line: str, source: str) -> str:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{source} is not JSON: write each prompt in quotation marks") from None
-    prompt = value.get("prompt") if isinstance(value, dict) else value
-    if not isinstance(prompt, str):
-        raise UsageError(f'{source} has no prompt: expected a string or {{"prompt": "..."}}')
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{source} has half of a surrogate pair, which is not text") from None
-    return prompt
 
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
