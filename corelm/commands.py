@@ -11,7 +11,7 @@ if typing.TYPE_CHECKING:
     from corelm.cli.options import choices as options
     from corelm.cli.options import completion as completion
     from corelm.cli.options import parameters as parameters
-    from corelm.cli.options import prompt as prompt_input
+    from corelm.cli.options import text_input as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.output import blocks as blocks
@@ -58,7 +58,7 @@ _HOMES = {
     "parameters": "corelm.cli.options.parameters",
     "product": "corelm.cli.output.product:product",
     "progress": "corelm.cli.output.progress",
-    "prompt_input": "corelm.cli.options.prompt",
+    "prompt_input": "corelm.cli.options.text_input",
     "with_choices": "corelm.cli.options.inputs:with_choices",
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""

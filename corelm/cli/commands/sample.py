@@ -25,14 +25,8 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.prompt import (
-    STDIN,
-    note_prompts,
-    prompt_for,
-    read_prompt,
-    read_text,
-    text_argument,
-)
+from corelm.cli.options.prompt import note_prompts, prompt_for
+from corelm.cli.options.text_input import STDIN, read_prompt, read_text, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
-from corelm.cli.options.prompt import STDIN, read_prompt, read_text
+from corelm.cli.options.text_input import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import WordTable, style_of
