@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import divergences
+from corelm.runs import ModelRows
 from corelm_report.document import lookup
 from corelm_report.document.content import (
     Difference,
@@ -263,10 +263,10 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
 
 
 def _columns(record: Record) -> Record:
-    """Return each figure of `DIVERGENCES` text by text, where it is defined."""
+    """Return each figure of `ModelRows` text by text, where it is defined."""
     return {
         name: [[value for value in text if value is not None] for text in record[name]]
-        for name in divergences.DIVERGENCES
+        for name in ModelRows.names
     }
 
 

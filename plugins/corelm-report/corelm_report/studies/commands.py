@@ -74,7 +74,7 @@ def run(file: File, *, workers: options.Workers = None, scheduler: options.Sched
 
     with product() as out:
         check_extra("a study")
-        return run_study(read_study(Path(file)), scaling.choose(workers, scheduler), out)
+        return run_study(read_study(Path(file)), scaling.ExecutorChoice.of(workers, scheduler), out)
 
 
 def show(place: Place) -> int:
@@ -253,4 +253,4 @@ def plan(
     with product() as out:
         check_extra("a study")
         study = pilot_of(read_study(Path(file)), PILOT.convert(pilot))
-        return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)
+        return plan_study(study, figure, goal, scaling.ExecutorChoice.of(workers, scheduler), out)
