@@ -12,11 +12,10 @@ from typing import Any
 from corelm import LanguageModel
 from corelm.bundles import Corpus, read_texts
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import identity, params, paths, printable
+from corelm.runs import identity, paths, printable
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = params.Parameter("prompts_from_reference", int, None, params.ParamRule(ge=1))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ from corelm_report.plan.candidates import (
 )
 from corelm_report.plan.human_corpus import (
     HOW_TO_GIVE,
-    PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
     known_texts,
@@ -46,7 +45,8 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
 NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
+           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
+            ("prompts_from_reference", 1))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,8 @@ def plan(
     elif prompts is not None:
         raise UsageError("give prompts, or prompts from the reference, but not both")
     else:
-        prompt_length = PROMPT_LENGTH.convert(given["prompts_from_reference"])
+        name = "prompts_from_reference"
+        prompt_length = NUMBERS[name].convert(given[name])
         human = read_corpus(reference, model, numbers["contexts"])
         found = beginnings(model, human, prompt_length)
         starts, human, notes_on_texts = found.prompts, found.human, found.notes
