@@ -79,7 +79,7 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
 
 
 def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the digest of the texts, and that of the part of them that a training uses."""
+    """Yield the digest of the texts, and the digest of the part that a training learns from."""
     if not isinstance(given, (str, Path)):
         yield identity.digest_of_texts(tuple(given))
         return
