@@ -50,7 +50,7 @@ RECORDED = {
         "corelm.bundles.TOKENS", "corelm.commands.parameters.with_parameters",
         "corelm.commands.progress.bars", "corelm.interop.special_tokens",
         "corelm.runs.atomic_files.remove_leftovers", "corelm.runs.expressions.MOST_CHARACTERS",
-        "corelm.runs.expressions.split_stage", "corelm.runs.identity.checksum_of",
+        "corelm.runs.expressions.split_stage",
         "corelm.runs.identity.manifest_of",
         "corelm.runs.params.refuse_local", "corelm.runs.scaling.SAME_BITS",
         "corelm.runs.scaling.loader_of",

@@ -271,7 +271,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     Example:
         >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
         'seed 1, here 2'
-        >>> differences({"seeds": [1, 2]}, {"seeds": [2, 3], "code": {"a_plugin": "12ab" * 8}})
+        >>> differences({"seeds": [1], "code": {}}, {"seeds": [3], "code": {"a_plugin": "12ab"}})
         'seeds 1, here 3; other code: a_plugin'
     """
     return "; ".join(
