@@ -15,6 +15,7 @@ from corelm.runs import (
     Strategy,
     expressions,
     identity,
+    named_models,
     params,
     plugins,
     printable,
@@ -212,7 +213,7 @@ class Plan:
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""
-        loaders = [loader for model in self.models if (loader := scaling.loader_of(model))]
+        loaders = [loader for model in self.models if (loader := named_models.plugin_of(model))]
         of_metrics = [offer.source for offer in self.metrics]
         sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
         return {each.distribution: each.version for each in sources if each.version}
