@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, Sampler, native
+from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draw_plan import DrawPlan
-from corelm.decoding.step import ModelLogits
-from corelm.errors import CorelmError, ModelOutputError, SamplerError
+from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
+from corelm.runs import ModelLogits
 from corelm.stages import invalid_result, run_stages
 from corelm.testing import ToyModel
 

@@ -9,7 +9,7 @@ import pytest
 from benchmark_scripts import script
 
 from corelm import native
-from corelm.numerics.filters import tail_free, top_h, top_k, top_p, typical
+from corelm.filters import tail_free, top_h, top_k, top_p, typical
 
 ROWS = script("any_row").rows(20_000)
 FILTERS = {
