@@ -30,11 +30,11 @@ SIZE = len(VOCABULARY)
 KERNELS = [
     "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
-    "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
+    "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
 ]  # fmt: skip
 OTHERS = [
     "top_a(a={p})", "epsilon(epsilon={p})", "eta(epsilon={p})", "top_n_sigma(n={n})",
-    "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})", "tail_free(z={p})",
+    "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})",
     "repetition_penalty(penalty={n})", "presence_penalty(penalty={n})",
     "frequency_penalty(penalty={p})", "dry(multiplier={n})", "mirostat(tau={n})",
     "no_repeat_ngram(n=2)", "min_length(n={k})", "ban(words=['cat'])", "adaptive_p(target={p})",
