@@ -18,7 +18,7 @@ import numpy as np
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
+from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prefix_cache import PrefixCache
@@ -91,6 +91,7 @@ class ContinuousBatch:
     ) -> None:
         self._model, self._rows, self._piece = model, rows, piece
         self._prefixes = prefixes or PrefixCache(0)
+        self._plans = DrawPlans(model.vocabulary)
         self._shared = SharedSession()
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
@@ -111,7 +112,7 @@ class ContinuousBatch:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         samples = range(texts.n) if samples is None else samples
-        request = BatchedTexts(self._model, texts, samples, measured)
+        request = BatchedTexts(self._model, texts, samples, measured, self._plans)
         self._waiting.append(request)
         return request
 
@@ -220,7 +221,12 @@ class BatchedTexts:
     """
 
     def __init__(
-        self, model: LanguageModel, texts: Texts, samples: Sequence[int], measured: bool
+        self,
+        model: LanguageModel,
+        texts: Texts,
+        samples: Sequence[int],
+        measured: bool,
+        plans: DrawPlans,
     ) -> None:
         self.texts: Texts = texts
         self.open_texts: OpenTexts = texts.open(model, samples, measured)
@@ -229,7 +235,7 @@ class BatchedTexts:
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
-        self._model = model
+        self._model, self._plans = model, plans
         self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
         self.unread: int = len(self._ids)
         self._view: SessionView | None = None
@@ -304,7 +310,7 @@ class BatchedTexts:
     def _shared_steps(self, view: SessionView) -> Iterator[Step]:
         texts, samples = self.texts, self.open_texts.samples
         if texts.length and treats_rows_alone(texts.strategy.sampler):
-            self.rows = DrawnRows(self._model, texts, samples, view)
+            self.rows = DrawnRows(self._plans, texts, samples, view)
             return self.rows.steps()
         return texts.steps(ViewedModel(self._model, view), samples)
 
