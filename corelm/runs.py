@@ -32,7 +32,8 @@ if typing.TYPE_CHECKING:
     from corelm.models import atomic_files as atomic_files
     from corelm.models import identity as identity
     from corelm.models.human import human_surprisal as human_surprisal
-    from corelm.numerics import divergences as divergences
+    from corelm.numerics.divergences import Compared as Compared
+    from corelm.numerics.divergences import ModelRows as ModelRows
     from corelm.registry import expressions as expressions
     from corelm.registry import models as named_models
     from corelm.registry import plugins as plugins
@@ -40,17 +41,18 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "BoundedCalls",
+    "Compared",
     "ContextBuilder",
     "ContinuousBatch",
     "Endings",
     "ModelLogits",
+    "ModelRows",
     "OpenTexts",
     "PrefixCache",
     "Strategy",
     "Texts",
     "atomic_files",
     "chain_stages",
-    "divergences",
     "expressions",
     "human_surprisal",
     "identity",
@@ -71,17 +73,18 @@ __all__ = [
 
 _HOMES = {
     "BoundedCalls": "corelm.bounded_calls:BoundedCalls",
+    "Compared": "corelm.numerics.divergences:Compared",
     "ContextBuilder": "corelm.context:ContextBuilder",
     "ContinuousBatch": "corelm.generation.continuous_batch:ContinuousBatch",
     "Endings": "corelm.generation.endings:Endings",
     "ModelLogits": "corelm.decoding.step:ModelLogits",
+    "ModelRows": "corelm.numerics.divergences:ModelRows",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",
     "atomic_files": "corelm.models.atomic_files",
     "chain_stages": "corelm.stages",
-    "divergences": "corelm.numerics.divergences",
     "expressions": "corelm.registry.expressions",
     "human_surprisal": "corelm.models.human:human_surprisal",
     "identity": "corelm.models.identity",

@@ -28,7 +28,6 @@ __all__ = [
     "parse_json",
     "read_file",
     "remove_leftovers",
-    "sha256",
     "try_lock",
     "write_file",
 ]

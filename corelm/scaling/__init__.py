@@ -1,8 +1,8 @@
 """Run work in several processes or on several machines, and record what its results depend on."""
 
 from corelm.machine import SAME_BITS
-from corelm.scaling.code_digests import as_settings, code_of, loader_of
-from corelm.scaling.executor import ExecutorChoice, choose
+from corelm.scaling.code_digests import code_of, loader_of
+from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import Job, differences, hashes_of_secrets
 from corelm.scaling.units import Executor, Unit
 
@@ -12,8 +12,6 @@ __all__ = [
     "ExecutorChoice",
     "Job",
     "Unit",
-    "as_settings",
-    "choose",
     "code_of",
     "differences",
     "hashes_of_secrets",

@@ -284,7 +284,7 @@ def compare(
     def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
+    with scaling.ExecutorChoice.of(workers, scheduler).opened(asked.models, jobs) as opened:
         told = progress or _silent
         if condition is not None:
             return Report.of_document(measured_until(asked, condition, opened, told))

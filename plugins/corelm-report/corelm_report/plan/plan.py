@@ -188,7 +188,7 @@ class Plan:
             "against": self.against,
             "values of secrets": scaling.hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
-            **scaling.as_settings(self.code()),
+            "code": self.code(),
             # Without `texts`, as the number of texts kept changes no figure.
         }
 

@@ -75,7 +75,7 @@ def run(file: File, *, workers: options.Workers = None, scheduler: options.Sched
 
     with product() as out:
         check_extra("a study")
-        return run_study(read_study(Path(file)), scaling.choose(workers, scheduler), out)
+        return run_study(read_study(Path(file)), scaling.ExecutorChoice.of(workers, scheduler), out)
 
 
 def show(place: Place) -> int:
@@ -254,4 +254,4 @@ def plan(
         check_extra("a study")
         asked = read_study(Path(file))
         study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)}, until=None)
-        return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)
+        return plan_study(study, figure, goal, scaling.ExecutorChoice.of(workers, scheduler), out)
