@@ -38,6 +38,7 @@ if typing.TYPE_CHECKING:
     from corelm.registry import models as named_models
     from corelm.registry import plugins as plugins
     from corelm.registry.strategies import Strategy as Strategy
+    from corelm.text_lines import text_lines as text_lines
 
 __all__ = [
     "BoundedCalls",
@@ -69,6 +70,7 @@ __all__ = [
     "steps",
     "teacher_forcing",
     "temperature_of",
+    "text_lines",
 ]
 
 _HOMES = {
@@ -101,6 +103,7 @@ _HOMES = {
     "steps": "corelm.generation.generate:steps",
     "teacher_forcing": "corelm.generation.teacher_forcing",
     "temperature_of": "corelm.linting:temperature_of",
+    "text_lines": "corelm.text_lines:text_lines",
 }
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from corelm.cli.output import messages
 from corelm.cli.output.progress import stages
@@ -249,18 +248,10 @@ def _lock_of(part: Path) -> Path:
 
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
-    lock = FileLock(_lock_of(part))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UsageError(f"another process writes {part}") from None
-    try:
+    with atomic_files.try_lock(_lock_of(part), remove=True) as is_mine:
+        if not is_mine:
+            raise UsageError(f"another process writes {part}")
         yield
-    finally:
-        with suppress(OSError):
-            # Before the release: after it, another process may hold this file.
-            os.unlink(lock.lock_file)
-        lock.release()
 
 
 def _whole(part: Path, n: int) -> tuple[int, int, Counter[str]]:

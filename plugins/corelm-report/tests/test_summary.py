@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from corelm_report.document.summary import summary
-from documents import typed
+from documents import compare, typed
 
 HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
 HUMAN_WITH_INTERVAL = {
@@ -167,8 +167,22 @@ def test_repetition_and_loops(rows):
     )
     assert summary(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
-        "a (73.5% of texts) and c (1.5% of texts) end in loops."
+        "a (73.5% of texts) and c (1.5% of texts) end in loops (the intervals begin at 1.5%, at "
+        "99 % for all 4 rows at once)."
     )
+    for each in document["samplers"]:  # too few texts for an interval, as of one text
+        each["generated_texts"]["ci95"] = {"rep_4": None, "loops": None}
+    assert summary(typed(document)) == "At most 73.5% of a sampler's texts end in a loop."
+
+
+def test_only_a_sampler_that_always_writes_the_same_text_repeats_itself_in_one_text():
+    """A text each of four prompts said so of any sampler, without an interval."""
+    for sampler, n in (("greedy", 9), ("temperature(t=0.01)", 1)):
+        found = compare([sampler], prompts=["the", "a", "cat", "dog"], n=n, length=12)
+        [repeated] = [each for each in found["shares"] if each["figure"] == "rep_4"]
+        assert repeated["value"] > 0.1
+        assert repeated["interval"] == (None if n == 1 else [repeated["value"]] * 2)
+        assert ("repeats itself" in summary(typed(found))) == (n > 1)
 
 
 def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
@@ -284,9 +298,9 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
 def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
     assert summary(with_excess(document, a=[4.5, 5.5])) == (
-        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a samples from "
-        "the tail (expected surprisal 9.00 nats, the model's own 4.00; the interval begins 4.50 "
-        "nats above it, at 99 %). b failed."
+        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops (the interval "
+        "begins at 50.0%, at 99 %). a samples from the tail (expected surprisal 9.00 nats, the "
+        "model's own 4.00; the interval begins 4.50 nats above it, at 99 %). b failed."
     )
 
 
@@ -312,3 +326,25 @@ def test_the_summary_of_a_whole_report(made):
     assert [entry.label for entry in typed(made).entries] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ends", "says"),
+    [
+        (
+            "underconfident",
+            [0.9906, 0.9965],
+            "0.99 to 0.9965): the model is underconfident (at 99 %",
+        ),
+        (
+            None,
+            [0.9906, 0.9996],
+            "0.99 to 0.9996); at 99 % it cannot be told from the model's own, 1",
+        ),
+        (None, [0.98, 1.01], "0.98 to 1.01), which includes the model's own, 1"),
+    ],
+)
+def test_a_verdict_on_the_model_is_at_the_level_of_all_statements(rows, verdict, ends, says):
+    fit = {"surprisal": 4.0, "ci95": None, "t": 0.99, "t_ci95": ends, "estimated": False}
+    human = {**HUMAN, "temperature": fit | ({"verdict": verdict} if verdict else {})}
+    assert says in summary(typed(rows(human, a=figures(surprisal=1.0))))

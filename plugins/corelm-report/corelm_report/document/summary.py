@@ -134,12 +134,18 @@ def _calibration(document: Document) -> str:
     temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
     between = ""
     if fit.t_ci95:
-        low, high = map(number, fit.t_ci95)
+        low, high = map(_temperature, fit.t_ci95)
         between = f" (95 % interval {low} to {high})"
     sentence = f"The {temperature}{number(fit.t)}{between}"
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
     return f"{sentence}{_verdict(fit)}."
+
+
+def _temperature(t: float) -> str:
+    """Format a temperature with enough digits to be told from 1, the model's own."""
+    short = number(t)
+    return short if t == 1 or short != number(1) else f"{t:.4f}"
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
@@ -254,11 +260,13 @@ def _looping(document: Document, samplers: Samplers) -> str:
     if not found:
         return _rarely_looping(samplers)
     verb = _singular([*found], "ends", "end")
-    lows = [each.interval[0] for each in found.values() if each.interval is not None]
-    word = _singular(lows, "the interval begins", "the intervals begin")
+    low = min(each.interval[0] for each in found.values() if each.interval)
+    word = _singular([*found], "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
-    from_ = f" ({word} at {share(min(lows))}, {_at_once(rows)})" if lows else ""
-    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops{from_}."
+    return (
+        f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops ({word} at {share(low)}, "
+        f"{_at_once(rows)})."
+    )
 
 
 def _rarely_looping(samplers: Samplers) -> str:
@@ -277,8 +285,8 @@ def _rarely_looping(samplers: Samplers) -> str:
 def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous] | None:
     """Return the samplers with more than this share; None if the figure was not measured at all.
 
-    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts. A
-    sampler that always writes the same texts has no interval, so its share counts.
+    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
+    and a share of too few texts for an interval says nothing about them.
     """
     found = {each.sampler: each for each in document.shares if each.figure == figure}
     if not found:
@@ -286,7 +294,7 @@ def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, S
     return {
         name: each
         for name, each in found.items()
-        if (each.value if each.interval is None else each.interval[0]) >= least
+        if each.interval is not None and each.interval[0] >= least
     }
 
 

@@ -120,15 +120,18 @@ class Estimate:
     def _mixed(self, other: Estimate, mine: float, theirs: float) -> Estimate:
         """Return a linear combination of two figures."""
         # In a paired sample most of the effect of a heavy unit cancels; its weight says little.
-        alone = self.effective.keys() ^ other.effective.keys()
-        weights = {**self.effective, **other.effective}
+        first, second = self._varying_weights(), other._varying_weights()
         return Estimate(
             mine * self.value + theirs * other.value,
             self._combined(other, mine, theirs),
             mine**2 * self.noise + theirs**2 * other.noise,
             self.anytime or other.anytime,
-            {sample: weights[sample] for sample in alone},
+            {name: (first | second)[name] for name in first.keys() ^ second.keys()},
         )
+
+    def _varying_weights(self) -> dict[Hashable, float]:
+        """Return the effective units of each sample on which the figure depends."""
+        return {name: n for name, n in self.effective.items() if self.influence[name].any()}
 
     def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
         found: dict[Hashable, Floats] = {}
