@@ -85,28 +85,6 @@ class Step:
         parts = (None if column is None else column[rows] for column in columns)
         return Step(self.position, *parts)  # type: ignore[arg-type]
 
-    def part(self, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
-        """Return adjacent rows as a step of another position: views, with their entropy.
-
-        A server makes one for each text and token, so nothing is checked again.
-
-        Args:
-            rows: the rows.
-            position: their position.
-            samples: (rows,) the sample of each, read-only.
-        """
-        step, model_logits = object.__new__(Step), self.model_logits[rows]
-        vars(step).update(
-            position=position,
-            samples=samples,
-            tokens=self.tokens[rows],
-            model_logits=model_logits,
-            logits=model_logits if self.logits is self.model_logits else self.logits[rows],
-            surprisal=self.surprisal[rows],
-            entropy=self.entropy[rows],
-        )
-        return step
-
     def with_text(self, text: str, finish_reason: FinishReason | None = None) -> Step:
         """Return the same step with a text. Its cached figures are kept."""
         # `dataclasses.replace` would start without the figures in the instance's dict.
@@ -149,6 +127,30 @@ class Step:
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)
+
+
+def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
+    """Return adjacent rows as a step of another position: views, with their entropy.
+
+    A server makes one for each text and token, so nothing is checked again.
+
+    Args:
+        step: the step.
+        rows: the rows.
+        position: their position.
+        samples: (rows,) the sample of each, read-only.
+    """
+    part, model_logits = object.__new__(Step), step.model_logits[rows]
+    vars(part).update(
+        position=position,
+        samples=samples,
+        tokens=step.tokens[rows],
+        model_logits=model_logits,
+        logits=model_logits if step.logits is step.model_logits else step.logits[rows],
+        surprisal=step.surprisal[rows],
+        entropy=step.entropy[rows],
+    )
+    return part
 
 
 class OwnStep(Step):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from corelm.context import Context, read_only
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step
+from corelm.decoding.step import Step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import Vocabulary
@@ -141,7 +141,7 @@ class DrawnRows:
             rows: the rows of this request.
         """
         assert self.view is not None
-        self._step = drawn.step.part(rows, self._position, self._samples)
+        self._step = part_of(drawn.step, rows, self._position, self._samples)
         tokens = self._step.tokens
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]

@@ -78,12 +78,3 @@ class Watched:
 
 class Connection(Watched, H11Protocol):
     """A connection whose requests are read by h11, which limits their heads itself."""
-
-
-def connection_type() -> type[asyncio.Protocol]:
-    """Return the class of connections: the faster one, if httptools is installed."""
-    try:
-        from corelm_serve.fast_connection import FastConnection
-    except ImportError:
-        return Connection
-    return FastConnection

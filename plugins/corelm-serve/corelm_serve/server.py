@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -12,7 +13,7 @@ import uvicorn
 
 from corelm.errors import UsageError
 from corelm_serve.app import create_app
-from corelm_serve.connections import AFTER_GRACE, connection_type
+from corelm_serve.connections import AFTER_GRACE, Connection
 from corelm_serve.security import Access
 from corelm_serve.service import Service
 
@@ -42,6 +43,15 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self._service.begin_stop()
         super().handle_exit(sig, frame)
+
+
+def connection_type() -> type[asyncio.Protocol]:
+    """Return the class of connections: the faster one, if httptools is installed."""
+    try:
+        from corelm_serve.fast_connection import FastConnection
+    except ImportError:
+        return Connection
+    return FastConnection
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from corelm_serve import connections
 from corelm_serve.connections import Connection
-from corelm_serve.server import listen
+from corelm_serve.server import connection_type, listen
 from serve_client import ToyModel, served
 from serve_process import SOON
 
@@ -48,7 +48,7 @@ def http(request):
     if request.param == "h11":
         return Connection
     pytest.importorskip("httptools", reason="pip install httptools")
-    return connections.connection_type()
+    return connection_type()
 
 
 @pytest.fixture
