@@ -30,6 +30,10 @@ PIECE = 512
 """The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
 waiting for their next token."""
 
+JOINING = 8
+"""The prompt tokens that count for a request whose prompt was read before: to join the others takes
+it as long as to read about so many."""
+
 AHEAD = 4 * BATCH
 """The most requests to add before the first of them has ended."""
 
@@ -178,9 +182,8 @@ class ContinuousBatch:
         while self._waiting and left > 0 and self._has_room():
             request = self._waiting[0]
             if not request.is_finished:
-                before = request.unread
                 yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
-                left -= before - request.unread
+                left -= max(request.just_read, JOINING)
             if request.is_read or request.is_finished:
                 self._running.append(self._waiting.popleft())
 
@@ -217,6 +220,7 @@ class BatchedTexts:
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
+        just_read: the number of tokens that the last call of `read` read.
         rows: its rows, if their tokens can be drawn in one call with other requests.
     """
 
@@ -238,6 +242,7 @@ class BatchedTexts:
         self._model, self._plans = model, plans
         self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
         self.unread: int = len(self._ids)
+        self.just_read: int = 0
         self._view: SessionView | None = None
         self._session: Session | None = None  # while the prompt is read
         self._steps: Iterator[Step] = iter(())
@@ -263,6 +268,7 @@ class BatchedTexts:
         decoder = self.texts.strategy.decoder
         if decoder is not None and type(decoder) is not Ancestral:
             # With a session of its own, which may rewind.
+            self.just_read = self.unread
             self._begin(self.texts.steps(self._model, self.open_texts.samples))
             return
         try:
@@ -300,7 +306,8 @@ class BatchedTexts:
             self._session = self._model.start(piece[None].copy())
         elif len(piece):
             self._session.extend(piece[None].copy())
-        self.unread -= len(piece)
+        self.just_read = len(piece)
+        self.unread -= self.just_read
         if self.unread:
             self._session.next_logits()  # a session may read the tokens only now
         elif fits:
