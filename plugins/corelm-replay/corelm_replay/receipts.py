@@ -1,6 +1,7 @@
 """Receipts: what anyone needs to recompute each draw of a text."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 import corelm
@@ -20,8 +21,9 @@ class Receipt:
         chain: the sampler, as an expression.
         seed, sample, prompt_index: these decide the uniform numbers.
         prompt, tokens: ids.
-        logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set. The size
-            is 0 where nothing was removed: engines differ in the number of impossible tokens.
+        logprobs, model_logprobs: of each token under the chain, and under the model.
+        kept_mass, kept_size: of each token's set. The size is 0 where nothing was removed: engines
+            differ in the number of impossible tokens.
     """
 
     model: str
@@ -33,6 +35,7 @@ class Receipt:
     prompt: list[int]
     tokens: list[int]
     logprobs: list[float]
+    model_logprobs: list[float]
     kept_mass: list[float]
     kept_size: list[int]
 
@@ -40,13 +43,14 @@ class Receipt:
     def of(cls, rollouts, row, *, model, model_sha256, seed, sample, prompt_index=0):
         """Return the receipt of a row of `Rollouts`, with the fields that they don't have."""
         before, drawn = rollouts.ids(row)
-        logprobs = rollouts.logprobs[row, : len(drawn)].tolist()
-        mass = rollouts.kept_mass[row, : len(drawn)].tolist()
-        size = rollouts.kept.sizes[row, : len(drawn)].tolist()
-        return cls(
-            model, model_sha256, rollouts.chain, seed, sample, prompt_index, before, drawn,
-            logprobs, mass, size,
+        figures = (
+            each[row, : len(drawn)].tolist()
+            for each in (rollouts.logprobs, rollouts.model_logprobs, rollouts.kept_mass,
+                         rollouts.kept.sizes)
         )  # fmt: skip
+        return cls(
+            model, model_sha256, rollouts.chain, seed, sample, prompt_index, before, drawn, *figures
+        )
 
     def to_json(self):
         """Return the receipt as one JSON document."""
@@ -72,10 +76,16 @@ class Receipt:
     def _check(self):
         numbers = (self.seed, self.sample, self.prompt_index, *self.prompt, *self.tokens)
         whole = all(type(n) is int and n >= 0 for n in (*numbers, *self.kept_size))
-        floats = all(type(x) in (int, float) for x in (*self.logprobs, *self.kept_mass))
-        lists = self.logprobs, self.kept_mass, self.kept_size
-        if not (whole and floats and all(len(each) == len(self.tokens) for each in lists)):
+        nats = all(_is_number(x, -math.inf, 0) for x in (*self.logprobs, *self.model_logprobs))
+        shares = all(_is_number(x, 0, 1) for x in self.kept_mass)
+        lists = self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
+        lengths = all(len(each) == len(self.tokens) for each in lists)
+        if not (whole and nats and shares and lengths):
             raise UsageError("not a receipt: its ids, figures or lengths are impossible")
+
+
+def _is_number(value, least, most):
+    return type(value) in (int, float) and math.isfinite(value) and least <= value <= most
 
 
 def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
