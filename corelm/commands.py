@@ -6,11 +6,13 @@ Some are modules, such as `options` and `blocks`; each lists its public names.
 import importlib
 import typing
 
-from corelm.cli import exit_codes as exit_codes
+from corelm.cli.exit_codes import ExitCode as ExitCode
 from corelm.cli.options import choices as options
 from corelm.cli.options import completion as completion
 from corelm.cli.options import parameters as parameters
 from corelm.cli.options import prompt as prompt_input
+from corelm.cli.options.inputs import Inputs as Inputs
+from corelm.cli.options.inputs import with_choices as with_choices
 from corelm.cli.output import messages as messages
 from corelm.cli.output import progress as progress
 from corelm.cli.output.product import Output as Output
@@ -24,6 +26,8 @@ if typing.TYPE_CHECKING:
     from corelm.cli.output import blocks as blocks
 
 __all__ = [
+    "ExitCode",
+    "Inputs",
     "Leftovers",
     "Output",
     "TextCommand",
@@ -31,13 +35,13 @@ __all__ = [
     "application",
     "blocks",
     "completion",
-    "exit_codes",
     "messages",
     "options",
     "parameters",
     "product",
     "progress",
     "prompt_input",
+    "with_choices",
 ]
 
 

@@ -116,7 +116,7 @@ class LanguageModel(Protocol):
     def start(self, tokens: ArrayLike) -> Session:
         """Return a decoding session that starts with (batch, time) ids.
 
-        If the session is a `JoinableSession`, rows may have different lengths, as a list of ids for
+        If the session has `join`, rows may have different lengths, as a list of ids for
         each row; other models raise an error for these.
         """
 

@@ -205,7 +205,7 @@ class Run:
 
     def _context_of(self, stage: Sampler) -> Context:
         """Return the context; for a third-party stage, a copy that nothing else reads."""
-        if not self._checked or _is_built_in(stage):
+        if not self._checked or is_built_in(stage):
             return self._context
         return self._context.copy()
 
@@ -225,7 +225,7 @@ class Run:
             ) from error
 
 
-def _is_built_in(stage: Sampler) -> bool:
+def is_built_in(stage: Sampler) -> bool:
     """Return True for a sampler of corelm's own distribution, which never writes into its input."""
     return type(stage).__module__.startswith(BUILT_IN)
 

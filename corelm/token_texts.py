@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import has_token_bytes, text_writer
+from corelm.abilities import can, text_writer
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 
@@ -109,7 +109,7 @@ def _mark(mark: int | str, vocabulary: Vocabulary | None) -> tuple[Any, int | No
     ids = vocabulary.encode(mark)
     # A special token has no text of its own, so only its id can be found.
     special = len(ids) == 1 and ids[0] != vocabulary.unknown and not vocabulary.decode(ids)
-    text = mark.encode() if has_token_bytes(vocabulary) else mark
+    text = mark.encode() if can(vocabulary, "token_bytes") else mark
     return text, ids[0] if special else None
 
 
@@ -117,7 +117,7 @@ def _pieces(vocabulary: Vocabulary | None) -> tuple[Callable[[int], Any], Any]:
     """Return a function from each next id to the text that it adds, and the empty text."""
     if vocabulary is None:
         return lambda token: "", ""
-    if has_token_bytes(vocabulary):
+    if can(vocabulary, "token_bytes"):
         return vocabulary.token_bytes, b""
     return text_writer(vocabulary), ""
 

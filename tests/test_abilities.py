@@ -9,23 +9,12 @@ import pytest
 
 import corelm
 from corelm import abilities
-from corelm.abilities import (
-    SessionWrapper,
-    can_fork,
-    can_join,
-    can_rewind,
-    has_hidden_states,
-    has_texts_after,
-    has_token_bytes,
-    text_writer,
-    texts_after,
-    token_name,
-)
+from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
 from corelm.stateless_model import lifted
 from corelm.testing import ToyModel, obeys_the_model_laws
 
 TOY = ToyModel()
-SESSION_ABILITIES = (can_rewind, can_join, can_fork, has_hidden_states)
+SESSION_ABILITIES = ("rewind", "join", "fork", "hidden_states")
 
 
 class Wrapping:
@@ -65,10 +54,37 @@ def test_a_wrapped_session_obeys_the_laws(model, law):
     law(model)
 
 
-@pytest.mark.parametrize("can", SESSION_ABILITIES)
-def test_a_wrapper_has_the_abilities_of_its_session_and_no_more(can):
-    assert can(SessionWrapper(Noting(TOY.start([[3]]))))
-    assert not can(SessionWrapper(Noting(Bare(TOY.start([[3]])))))
+@pytest.mark.parametrize("ability", SESSION_ABILITIES)
+def test_a_wrapper_has_the_abilities_of_its_session_and_no_more(ability):
+    assert can(SessionWrapper(Noting(TOY.start([[3]]))), ability)
+    assert not can(SessionWrapper(Noting(Bare(TOY.start([[3]])))), ability)
+
+
+class Forwards(Bare):
+    """A session that drops tokens, but gives no logits of earlier ones."""
+
+    def rewind(self, count):
+        raise AssertionError("nobody asks for it without the logits")
+
+
+class Rewound(SessionWrapper):
+    """A wrapper with an optional method of its own."""
+
+    def rewind(self, count):
+        self.dropped = count
+        super().rewind(count)
+
+
+def test_a_method_of_a_wrapper_exists_if_the_session_has_it():
+    session = Rewound(TOY.start([[3, 4]]))
+    session.rewind(1)
+    assert session.dropped == 1
+    assert np.array_equal(session.next_logits(), TOY.start([[3]]).next_logits())
+    assert not can(Rewound(Bare(TOY.start([[3]]))), "rewind")
+
+
+def test_a_session_without_logits_of_earlier_tokens_cannot_rewind():
+    assert not can(Forwards(TOY.start([[3]])), "rewind")
 
 
 def test_a_fork_of_a_wrapper_is_such_a_wrapper_and_counts_by_itself():
@@ -92,7 +108,7 @@ def test_wrapped_sessions_join_wrapped_ones_and_others():
 
 def test_an_ability_is_no_class():
     with pytest.raises(TypeError):
-        isinstance(TOY.start([[3]]), abilities.RewindableSession)
+        isinstance(TOY.start([[3]]), abilities.SessionAbilities)
 
 
 class Letters:
@@ -123,8 +139,8 @@ class Uniform:
 
 def test_a_lifted_vocabulary_keeps_its_abilities():
     vocabulary = lifted(Uniform()).vocabulary
-    assert has_token_bytes(vocabulary)
-    assert not has_texts_after(vocabulary)
+    assert can(vocabulary, "token_bytes")
+    assert not can(vocabulary, "texts_after")
     assert token_name(vocabulary, 65) == "<65>"
     assert len(copy.copy(vocabulary)) == 256
     with pytest.raises(AttributeError):

@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm import Context, Mask, Sampler, Switch, param
 from corelm.cli import main
-from corelm.cli.exit_codes import FAILED, PARTLY_FAILED
+from corelm.cli.exit_codes import ExitCode
 from corelm.errors import SamplerError
 from corelm.runs import Endings, Strategy, Texts
 from corelm.scaling.text_batches import WritePrompts
@@ -157,7 +157,7 @@ def test_the_command_line_shows_what_was_drawn_and_names_the_mask(
     command = ["sample", "This", "--length", str(LENGTH), "--seed", "1", *options]
     complete = options and step == LENGTH  # texts, of which the command has more to tell
     code = main([*command, "--sampler", f"fails_at(step={step}) | greedy"])
-    assert code == (PARTLY_FAILED if complete else FAILED)
+    assert code == (ExitCode.PARTLY_FAILED if complete else ExitCode.FAILED)
     shown = capsys.readouterr()
     assert main([*command, "--sampler", "greedy", "--length", str(step)]) == 0
     drawn = capsys.readouterr().out

@@ -45,7 +45,7 @@ LAYERS = (
     | {"printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits", "token_texts"}
-    | {"session_wrapper", "validation"},
+    | {"validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import typer
@@ -18,8 +19,6 @@ import typer
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
-
-__all__ = ["DONE", "FAILED", "PARTLY_FAILED"]
 
 PACKAGES = {
     "arithmetic": "corelm-arithmetic",
@@ -69,7 +68,17 @@ UNKNOWN = re.compile(
     r" '([\w-]+)[':]"
 )
 
-DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+class ExitCode(IntEnum):
+    """What a command ends with."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    PARTLY_FAILED = 3
+    INTERRUPTED = 130
+
+
 OPTION = re.compile(r"No such option: --([\w-]+)")
 EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$")
 
@@ -99,9 +108,9 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
     """
     _prepare(debug)
     try:
-        return _quiet_on_closed_pipe(work) or DONE
+        return _quiet_on_closed_pipe(work) or ExitCode.DONE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except SystemExit:
         raise
     except BaseException as error:  # a plugin's may be no subclass of Exception
@@ -118,26 +127,26 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
     """Return one line for the user, and the exit code."""
     match error:
         case PartialError():
-            return f"{_explain(error.error, help)[0]}; {error.kept}", PARTLY_FAILED
+            return f"{_explain(error.error, help)[0]}; {error.kept}", ExitCode.PARTLY_FAILED
         case typer.TyperException():
             message = error.format_message().rstrip(".")
             hint = package_hint(message) + sampler_hint(message) + model_hint(error)
             return f"{message}{hint}; see `{help}`", error.exit_code
         case typer.Abort():
-            return "aborted", FAILED
+            return "aborted", ExitCode.FAILED
         case UnknownNameError():
-            return str(error) + package_hint(str(error)), WRONG_USAGE
+            return str(error) + package_hint(str(error)), ExitCode.WRONG_USAGE
         case UsageError():
-            return str(error), WRONG_USAGE
+            return str(error), ExitCode.WRONG_USAGE
         case CorelmError():
-            return str(error), FAILED
+            return str(error), ExitCode.FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             way_out = "; make room, and try again" if error.errno in NO_ROOM else ""
-            return f"{where}{error.strerror or error}{way_out}", FAILED
+            return f"{where}{error.strerror or error}{way_out}", ExitCode.FAILED
         case MemoryError():
-            return "out of memory", FAILED
-    return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", FAILED
+            return "out of memory", ExitCode.FAILED
+    return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", ExitCode.FAILED
 
 
 def _quiet_on_closed_pipe(work: Callable[[], int | None]) -> int | None:
@@ -156,7 +165,7 @@ def _quiet_on_closed_pipe(work: Callable[[], int | None]) -> int | None:
     except OSError:
         _discard_stdout()
         raise
-    return DONE
+    return ExitCode.DONE
 
 
 def _discard_stdout() -> None:

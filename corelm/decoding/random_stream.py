@@ -42,6 +42,7 @@ class RandomStream:
         self._generators = [self._generator(index) for index in self.samples]
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
+        self._known: tuple[NDArray[np.int64] | None, NDArray[np.intp]] = None, np.empty(0, np.intp)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -80,9 +81,19 @@ class RandomStream:
         uniforms = self._uniforms[:, position]
         if samples is None:
             return uniforms.copy()  # a view would let the caller change later answers
+        return uniforms[self._places_of(samples)]
+
+    def _places_of(self, samples: NDArray[np.int64] | Sequence[int]) -> NDArray[np.intp]:
+        # A decoder asks for the same samples at most steps.
+        known, places = self._known
+        if samples is known:
+            return places
         # Python's integers: numbers read one by one out of an array are slow to look up.
         wanted = samples.tolist() if isinstance(samples, np.ndarray) else samples
-        return uniforms[[self._places[sample] for sample in wanted]]
+        places = np.array([self._places[sample] for sample in wanted], dtype=np.intp)
+        if isinstance(samples, np.ndarray) and not samples.flags.writeable:
+            self._known = samples, places
+        return places
 
 
 def _whole(name: str, value: int) -> int:

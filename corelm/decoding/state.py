@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 from corelm.context import Context, ContextBuilder
+from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import ModelLogits, NextLogits, Step, model_surprisals
-from corelm.errors import CorelmError, ModelOutputError, SamplerError, UsageError
+from corelm.decoding.step import NextLogits, Step, model_surprisals
+from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
-from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler, has_masks
-from corelm.stages import StageResult, check_result, invalid_result, run_stages
+from corelm.stages import StageResult, check_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -137,7 +138,7 @@ class Decoding:
             self._builder = ContextBuilder.of(context)
         rows = task.random_stream.samples if samples is None else samples
         self.samples: Ids = _read_only(np.array(rows, dtype=np.int64))
-        self._prepare = ModelLogits(self._vocabulary, task.unknown)
+        self._plan = DrawPlan(task.sampler, self._vocabulary, task.unknown)
         # It costs a pass over the vocabulary for each token, so it is computed only if read.
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
@@ -179,15 +180,13 @@ class Decoding:
                 is one that the model rules out.
         """
         position = self._builder.position
-        found = self._distributions(scores)  # the draw validates the sampler's rows as a by-product
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
-        tokens, surprisal, valid = draw_checked(found.logits, uniforms)
-        if not valid:
-            raise invalid_result(self._sampler, found.logits, position)
-        if found.logits is not found.model_logits:
-            self._refuse_restored(tokens, found.model_logits)
-        return self._drawn_step(_read_only(tokens), _read_only(surprisal))
+        trace: list[StageResult] | None = [] if self._has_masks else None
+        raw = self._of_each_text(self.session.next_logits() if scores is None else np.array(scores))
+        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
+        self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
+        return self._drawn_step(_read_only(drawn.tokens), _read_only(drawn.surprisal))
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -209,16 +208,6 @@ class Decoding:
         self._last = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
         return self._last
-
-    def _refuse_restored(self, tokens: Ids, model_logits: Array) -> None:
-        """Raise if a drawn token is one that the model rules out, such as padding."""
-        # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
-        for row, token in enumerate(tokens.tolist()):
-            if model_logits[row, token] == -np.inf:
-                raise SamplerError(
-                    f"{self._sampler} restored token {token}, which is never drawn, at step "
-                    f"{self._builder.position}, row {row}"
-                )
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
         if self._last is None:
@@ -267,7 +256,7 @@ class Decoding:
             UsageError: more tokens than were drawn.
         """
         self._builder.rewind(count)
-        if can_rewind(self.session):
+        if can(self.session, "rewind"):
             self.session.rewind(count)
         else:
             self.session = self._model.start(self.context.tokens.copy())
@@ -308,7 +297,10 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        logits = self._prepare(raw, self._builder.position)
+        return self._of_each_text(self._plan.prepare(raw, self._builder.position))
+
+    def _of_each_text(self, logits: Array) -> Array:
+        """Return logits that have a row for each text, else raise."""
         if len(logits) != len(self.samples):
             raise ModelOutputError(
                 f"the model's logits must have {len(self.samples)} rows, one for each text, not "

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
+from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import ModelLogits, Step
+from corelm.decoding.step import Step
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel
-from corelm.numerics.distributions import Array, draw_checked
+from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Mask, Sampler, Switch
-from corelm.stages import invalid_result, run_stages
 
 ALL = slice(None)
 OWN = "corelm_samplers."
@@ -63,7 +64,7 @@ class DrawnRows:
         self, model: LanguageModel, texts: Texts, samples: Sequence[int], view: SessionView
     ) -> None:
         self._texts, self._vocabulary = texts, model.vocabulary
-        self._prepare = ModelLogits(model.vocabulary, texts.unknown)
+        self._plan = DrawPlan(texts.strategy.sampler, model.vocabulary, texts.unknown)
         self._ends = list(model.vocabulary.ends)
         self._samples: NDArray[np.int64] = np.array(samples, dtype=np.int64)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
@@ -97,16 +98,15 @@ class DrawnRows:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
         """
-        model_logits = self._prepare(logits, self._position)
         past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
-        context = Context.of(past, vocabulary=self._vocabulary)
-        sampler = self._texts.strategy.sampler
-        result = run_stages(sampler, model_logits, context)
-        tokens, surprisal, valid = draw_checked(result, uniforms)
-        if not valid:
-            raise invalid_result(sampler, result, self._position)
+        context = partial(Context.of, past, vocabulary=self._vocabulary)
+        drawn = self._plan.draw(logits, uniforms, self._position, context)
+        tokens = drawn.tokens
         # Computed for all rows at once: a call for each request would take as long as the model.
-        step = Step(self._position, np.arange(len(tokens)), tokens, model_logits, result, surprisal)
+        step = Step(
+            self._position, np.arange(len(tokens)), tokens, drawn.model_logits, drawn.logits,
+            drawn.surprisal,
+        )  # fmt: skip
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from corelm.abilities import text_writer, text_writers
+from corelm.abilities.texts import text_writer, text_writers
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import ForkableSession, can_fork, can_rewind
+from corelm.abilities import SessionAbilities, can
 from corelm.language_model import Session
 
 LEAST = 16
@@ -24,7 +24,7 @@ class Prefix:
     """A prompt, and a session that has read it."""
 
     ids: NDArray[np.int64]
-    session: ForkableSession
+    session: SessionAbilities
 
 
 class PrefixCache:
@@ -73,7 +73,7 @@ class PrefixCache:
         self._kept.move_to_end(known)
         session: Session = self._kept[known].session.fork()
         if count < len(known):
-            assert can_rewind(session)
+            assert can(session, "rewind")
             session.rewind(len(known) - count)
         self.hits += 1
         self.saved += count
@@ -84,7 +84,7 @@ class PrefixCache:
         known = tuple(prompt)
         if not known or known in self._kept or max(len(known), LEAST) > self._most:
             return
-        if can_rewind(session) and can_fork(session):
+        if can(session, "rewind") and can(session, "fork"):
             self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
             self.tokens += len(known)
             while max(self.tokens, LEAST * len(self._kept)) > self._most:

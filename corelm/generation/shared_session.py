@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities import JoinableSession, can_join
+from corelm.abilities import SessionAbilities, can
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
@@ -18,7 +18,7 @@ class SharedSession:
     """A session that holds the rows of all views, and runs the model once for all of them."""
 
     def __init__(self) -> None:
-        self._session: JoinableSession | None = None
+        self._session: SessionAbilities | None = None
         self._logits: Array | None = None
         self._size = 0
 
@@ -46,7 +46,7 @@ class SharedSession:
             self._session.select(np.concatenate([view.rows for view in inside]))
         for view in views:
             # It joins before its token, so that this token is read in one step with the others.
-            if view.own is not None and can_join(view.own):
+            if view.own is not None and can(view.own, "join"):
                 self._join(view.own)
                 inside.append(view)
             elif view.own is not None:
@@ -59,7 +59,7 @@ class SharedSession:
             first += view.size
         self._size = first
 
-    def _join(self, session: JoinableSession) -> None:
+    def _join(self, session: SessionAbilities) -> None:
         if self._session is None:
             self._session = session
         else:

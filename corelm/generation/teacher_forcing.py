@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import can_join, can_rewind
+from corelm.abilities import can
 from corelm.decoding.step import ModelLogits
 from corelm.generation.generate import BATCH
 from corelm.generation.prompts import encoded
@@ -109,7 +109,7 @@ def _batches(
     order = order[lengths[order] > 0]
     if not len(order):
         return
-    if not can_join(model.start(_prompts(texts, firsts, order[:1]))):
+    if not can(model.start(_prompts(texts, firsts, order[:1])), "join"):
         order = order[np.argsort(firsts[order], kind="stable")]
         bounds = np.flatnonzero(np.diff(firsts[order])) + 1
     else:
@@ -146,7 +146,7 @@ def read_logits(
     for row, (text, first) in enumerate(zip(texts, firsts, strict=True)):
         tokens[row, : lengths[row]] = text[first:]
     session = model.start(_prompts(texts, firsts, range(len(texts))))
-    several = can_rewind(session)
+    several = can(session, "rewind")
     batch: Ids = np.arange(len(texts))
     start = 0
     for stop in _block_ends(lengths, len(model.vocabulary), several):
@@ -182,6 +182,6 @@ def _block_ends(lengths: Ids, vocabulary_size: int, several: bool) -> Iterator[i
 
 def _last_logits(session: Session, count: int) -> Array:
     """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-    if count > 1 and can_rewind(session):
+    if count > 1 and can(session, "rewind"):
         return np.asarray(session.last_logits(count))
     return np.asarray(session.next_logits())[:, None]

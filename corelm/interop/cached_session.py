@@ -94,9 +94,9 @@ class CachedSession(LazyOutputs):
     that is longer than the context, and processes tokens only when an answer depends on them. So
     extending and rewinding cost nothing, and the engine processes each token of a window once.
 
-    It is a `RewindableSession`. `corelm.runs.start_rows` makes a session of rows of different
+    It can rewind. `corelm.runs.start_rows` makes a session of rows of different
     lengths of several of these. For an engine that returns hidden states, a subclass adds the
-    method `hidden_states` of `HiddenStateSession`: `return self.last_outputs(count)[1]`.
+    method `hidden_states`: `return self.last_outputs(count)[1]`.
 
     Args:
         cache: the engine's, empty.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import JoinableSession, RewindableSession, can_rewind
+from corelm.abilities import SessionAbilities, can
 from corelm.errors import CorelmError
 from corelm.language_model import Session
 from corelm.numerics.distributions import Array
@@ -61,13 +61,13 @@ def session_faults(
     except Exception:  # an engine's error, of any type
         return {"select": np.inf}
     whole = start(texts)
-    expected = whole.last_logits(2) if can_rewind(whole) else None
+    expected = whole.last_logits(2) if can(whole, "rewind") else None
     last = whole.next_logits()
     if expected is None or _moves_fault(found, (expected[:, 0], last)):
         faults = _faults_of_moves(start, texts, found, last)
     else:
         faults = {}
-    if can_rewind(session):
+    if can(session, "rewind"):
         faults |= _rewind_fault(session, texts[FORK], last[FORK])
     return faults
 
@@ -99,7 +99,7 @@ def _faults_of_moves(
 
 
 def row_faults(
-    start: Callable[[list[list[int]]], JoinableSession],
+    start: Callable[[list[list[int]]], SessionAbilities],
     start_equal: Callable[[NDArray[np.int64]], Session],
     vocabulary_size: int,
 ) -> dict[str, float]:
@@ -142,7 +142,7 @@ def _logits_of_rows(
     longest = max(map(len, texts))
     ids = np.array([text + [0] * (longest - len(text)) for text in texts])
     session = start(ids)  # what follows a text changes nothing before it
-    if can_rewind(session):
+    if can(session, "rewind"):
         logits, rows = session.last_logits(longest), np.arange(len(texts))
         ends = np.array([len(text) - 1 for text in texts])
         return logits[rows, ends - 1], logits[rows, ends]
@@ -197,7 +197,7 @@ def check_session(
 
 
 def _rewind_fault(
-    session: RewindableSession, texts: NDArray[np.int64], expected: Array
+    session: SessionAbilities, texts: NDArray[np.int64], expected: Array
 ) -> dict[str, float]:
     """Drop two tokens and append them again; return the error of `rewind`, empty if none."""
     try:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corelm.abilities import NO_TEMPLATE
+from corelm.abilities.texts import NO_TEMPLATE
 from corelm.errors import UsageError
 from corelm.interop.chat_template import ChatTemplate
 from corelm.language_model import Vocabulary
@@ -26,7 +26,7 @@ def vocabulary_of(
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
-    It is a `ByteVocabulary` if a text is the bytes of its tokens.
+    It has `token_bytes` if a text is the bytes of its tokens.
 
     Args:
         tokenizer: a `PreTrainedTokenizer`, or an object with its methods.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple, Protocol
 
-from corelm.abilities import END
+from corelm.abilities.texts import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.errors import UsageError
-from corelm.native.rows import Rows
+from corelm.native.rows import Call, Rows
 
 BLOCK = 2**17
 """The largest number of logits in a block of rows: 1 MB in float64. A block has at least one
@@ -75,19 +75,47 @@ def kernel(
                     return result
                 except (TypeError, ValueError):
                     pass
+            if isinstance(logits, Recorder):
+                return cast("R", logits.after(on_rows.__name__, *arguments, **named))
             if check_entries is not None:
                 check_entries(logits, *arguments, **named)
             if native.kernels is None or not _can_read(logits, in_place, arguments):
                 return define(logits, *arguments, **named)
-            if type(logits) is not np.ndarray:
-                tensor = cast("Tensor", logits)
-                arrays = _call(on_rows, tensor.numpy(), *arguments, **named)
-                return cast("R", _each_array(arrays, sys.modules["torch"].from_numpy))
-            return cast("R", _call(on_rows, logits, *arguments, **named))
+            return cast("R", _call_any(on_rows, logits, *arguments, **named))
 
         return cast("Callable[Concatenate[Array, P], R]", serve)
 
     return decorate
+
+
+class Recorder:
+    """Stands for logits while a sampler is called once, and records the kernels that it calls.
+
+    Anything else that is done with it raises an exception: the sampler is then more than its
+    kernels.
+
+    Args:
+        size: the number of logits in a row.
+        calls: the kernels called so far, each with its arguments after the logits.
+    """
+
+    __slots__ = ("calls", "shape")
+
+    def __init__(self, size: int, calls: tuple[Call, ...] = ()) -> None:
+        self.shape = (1, size)
+        self.calls = calls
+
+    def after(self, name: str, *arguments: Any) -> Recorder:
+        """Return what stands for the result of a kernel."""
+        call = (name, *(_constant(argument) for argument in arguments))
+        return Recorder(self.shape[1], (*self.calls, call))
+
+
+def _constant(argument: Any) -> Any:
+    """Return an argument that is the same for any logits, in a type that the kernels read."""
+    if isinstance(argument, (int, float)):
+        return argument
+    return np.fromiter(argument, np.int64, len(argument))  # ids; raises for anything else
 
 
 class Tensor(Protocol):
@@ -120,6 +148,19 @@ def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...]
 def _is_behaved(logits: Array) -> bool:
     flags = logits.flags
     return flags.c_contiguous and flags.aligned
+
+
+def _call_any(
+    on_rows: Callable[Concatenate[Rows, P], object],
+    logits: Array | Tensor,
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> object:
+    """Call a kernel on an array, or on a tensor, which gets tensors as its result."""
+    if isinstance(logits, np.ndarray):
+        return _call(on_rows, logits, *arguments, **named)
+    arrays = _call(on_rows, logits.numpy(), *arguments, **named)
+    return _each_array(arrays, sys.modules["torch"].from_numpy)
 
 
 def _call(

@@ -129,6 +129,23 @@ class Kernels(Protocol):
     def apply_temperature(self, logits: Floats, t: float | Doubles, out: Floats, /) -> None:
         """Divide by a temperature, one for all rows or (batch,)."""
 
+    def sample(
+        self,
+        logits: Floats,
+        never: Ids,
+        model: Floats,
+        stages: tuple[tuple[object, ...], ...],
+        out: Floats,
+        uniforms: Doubles,
+        tokens: Ids,
+        surprisal: Doubles,
+        /,
+    ) -> bool:
+        """Mask, apply stages and draw, row by row; False if a row isn't a distribution.
+
+        A stage is the name of a kernel from logits to logits, with its arguments between these.
+        """
+
     def draw(self, logits: Floats, uniforms: Doubles, tokens: Ids, surprisal: Doubles, /) -> bool:
         """Draw a token of each row by inverse CDF; False if a row isn't a distribution."""
 

@@ -19,6 +19,9 @@ Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+Call = tuple[Any, ...]
+"""The name of a kernel from logits to logits, and its arguments after the logits."""
+
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 LAYOUT: tuple[Literal["C"], Literal["ALIGNED"]] = ("C", "ALIGNED")
@@ -48,6 +51,19 @@ def apply_temperature(rows: Rows, t: float | Doubles) -> Rows:
 def draw(rows: Rows, uniforms: Doubles) -> tuple[Ids, Doubles, bool]:
     tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
     return tokens, surprisal, loaded().draw(rows, _ready(uniforms, FLOAT64), tokens, surprisal)
+
+
+def sample(
+    rows: Rows, never: Ids, stages: tuple[Call, ...], uniforms: Doubles
+) -> tuple[Rows, Ids, Doubles, bool]:
+    """Mask tokens in place, apply stages and draw: the logits drawn from, tokens, surprisals.
+
+    The last result is whether the rows are distributions, before and after each stage.
+    """
+    out = np.empty_like(rows) if stages else rows
+    tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
+    valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal)
+    return out, tokens, surprisal, valid
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
-import numpy as np
 import pluggy
 
 from corelm import hookspecs
 from corelm.decoder import Decoder
-from corelm.decoding.step import Step
+from corelm.decoding.step import OwnStep, Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import Parameterized, register_as
 from corelm.printable import did_you_mean, listed, shown
@@ -167,8 +166,7 @@ class Registry:
             if impl.plugin_name in self._silenced:
                 continue
             try:
-                # A copy: an observer may write around the read-only flag, as torch does.
-                own = step.select(np.arange(len(step.samples)))
+                own = OwnStep(step)  # another one for each observer
                 with plugin_errors():  # as in pluggy, an observer may omit the argument
                     impl.function(own) if impl.argnames else impl.function()
             except PluginError as error:

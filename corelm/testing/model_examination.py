@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import JoinableSession, can_join, can_rewind, has_hidden_states
+from corelm.abilities import SessionAbilities, can
 from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.distributions import Array
 from corelm.stateless_model import lifted
@@ -60,12 +60,12 @@ class Examination:
         """Return random texts of these lengths, each raised to the shortest allowed length."""
         return [self.texts(1, max(length, self.shortest))[0] for length in lengths]
 
-    def start_joinable(self, texts: Sequence[Ids]) -> JoinableSession | None:
+    def start_joinable(self, texts: Sequence[Ids]) -> SessionAbilities | None:
         """Return a session of texts of different lengths; None if the model can't start one."""
-        if not can_join(self.model.start(texts[0][None])):
+        if not can(self.model.start(texts[0][None]), "join"):
             return None
         session = self.model.start([text.tolist() for text in texts])
-        assert can_join(session)
+        assert can(session, "join")
         return session
 
     def check_each(self, session: Session, texts: Sequence[Ids], when: str) -> Complaints:
@@ -73,7 +73,7 @@ class Examination:
         found = session.next_logits()
         expected = np.concatenate([self.logits(text[None]) for text in texts])
         yield from self.compare(found, expected, when)
-        if can_rewind(session):
+        if can(session, "rewind"):
             last = session.last_logits(1)[:, 0]
             yield from self.compare(last, expected, f"in last_logits(1) {when}")
 
@@ -93,13 +93,13 @@ class Examination:
         yield from self.check(session, texts, when)
         most = min(texts.shape[1] - self.shortest + 1, 3)
         count = int(self.rng.integers(1, most + 1))
-        if can_rewind(session):
+        if can(session, "rewind"):
             ends = range(texts.shape[1] - count + 1, texts.shape[1] + 1)
             expected = np.stack([self.logits(texts[:, :end]) for end in ends], axis=1)
             last = session.last_logits(count)
             yield from self.compare(last, expected, f"in last_logits({count}) {when}")
         fresh = self.model.start(texts)
-        if has_hidden_states(session) and has_hidden_states(fresh):
+        if can(session, "hidden_states") and can(fresh, "hidden_states"):
             states = session.hidden_states(count), fresh.hidden_states(count)
             yield from self.compare(*states, f"in hidden_states({count}) {when}")
 

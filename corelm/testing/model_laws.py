@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm.abilities import can_fork, can_rewind, has_token_bytes
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Session
 from corelm.numerics.distributions import softmax
@@ -103,7 +103,7 @@ def forgets_what_it_rewinds(ask: Examination) -> Complaints:
     """Forget tokens that were dropped, if the session can rewind."""
     texts = ask.texts(2, 9)
     session = ask.model.start(texts)
-    if not can_rewind(session):
+    if not can(session, "rewind"):
         return
     for count in (0, 1, 5):
         session.rewind(count)
@@ -132,7 +132,7 @@ def _operate(ask: Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
     """Change a session and its texts at random; return the texts and the name of the operation."""
     batch, length = texts.shape
     kind = ask.rng.choice(["one", "several", "select", "rewind"])  # the same in every run
-    if kind == "rewind" and can_rewind(session):
+    if kind == "rewind" and can(session, "rewind"):
         count = int(ask.rng.integers(0, length - ask.shortest + 1))
         session.rewind(count)
         return texts[:, : length - count], f"rewind({count})"
@@ -184,7 +184,7 @@ def reads_back_its_texts(ask: Examination) -> Complaints:
         again = vocabulary.decode(vocabulary.encode(text))
         if again != text:
             yield f"decoded {text!r}, encoded it, and decoded {again!r}"
-        if has_token_bytes(vocabulary):
+        if can(vocabulary, "token_bytes"):
             whole = b"".join(map(vocabulary.token_bytes, row)).decode("utf-8", "replace")
             if _trimmed(whole) != _trimmed(vocabulary.decode(row)):
                 yield f"decoded {vocabulary.decode(row)!r}, but the bytes of its tokens {whole!r}"
@@ -250,7 +250,7 @@ def forks_sessions(ask: Examination) -> Complaints:
     """Copy a session, if it can, so that both continue independently with their own tokens."""
     for texts in (ask.ragged(6), ask.ragged(5, 5), ask.ragged(3, 7)):
         session = ask.start_joinable(texts)
-        if session is None or not can_fork(session):
+        if session is None or not can(session, "fork"):
             return
         session.next_logits()
         other = session.fork()
@@ -288,7 +288,7 @@ def _with_more(ask: Examination, session: Session, texts: Sequence[Ids], count: 
 
 def _drops_from_all(ask: Examination, session: Session, texts: Sequence[Ids]) -> Complaints:
     """Complain if a session that can rewind doesn't drop the last tokens of each row."""
-    if can_rewind(session):
+    if can(session, "rewind"):
         session.rewind(2)
         texts = [text[:-2] for text in texts]
         yield from ask.check_each(session, texts, "after rewind(2) of rows of different lengths")

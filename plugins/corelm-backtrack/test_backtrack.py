@@ -12,7 +12,7 @@ import pytest
 from corelm_backtrack import Backtrack
 
 import corelm
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 from corelm.testing import (
     DECODER_LAWS,
     ToyModel,
@@ -180,7 +180,7 @@ class OnlyForward:
         class Forward:
             next_logits, extend, select = session.next_logits, session.extend, session.select
 
-        assert not can_rewind(Forward())
+        assert not can(Forward(), "rewind")
         return Forward()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from corelm import Decoder, ParameterError, Step, hookimpl, param, softmax, surprisals
-from corelm.abilities import has_hidden_states
+from corelm.abilities import can
 from corelm.filters import likeliest_tokens
 
 
@@ -91,7 +91,7 @@ def _prompt_states(task, session):
     Raises:
         ParameterError: the model gives no access to its hidden states.
     """
-    if not has_hidden_states(session):
+    if not can(session, "hidden_states"):
         raise ParameterError(
             "contrastive search compares hidden states, which this model does not offer; "
             "choose another decoder"

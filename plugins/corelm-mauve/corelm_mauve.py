@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
-from corelm.abilities import has_hidden_states
+from corelm.abilities import can
 
 CORELM_API_VERSION = 1
 SCALE = 5.0
@@ -105,7 +105,7 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
         for first in range(0, len(alike), BATCH):
             some = alike[first : first + BATCH]
             session = model.start(np.array([ids[i] for i in some]))
-            if not has_hidden_states(session):
+            if not can(session, "hidden_states"):
                 raise corelm.CorelmError(
                     "MAUVE compares hidden states, which this model does not offer; choose another "
                     "one with --scorer"

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from corelm import Decoder, ParameterError, Step, hookimpl, load, param, same_vocabulary
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 
 logger = logging.getLogger("corelm.speculative")
 
@@ -172,7 +172,7 @@ def _rewindable(session):
     Raises:
         ParameterError: it cannot.
     """
-    if not can_rewind(session):
+    if not can(session, "rewind"):
         raise ParameterError(
             "speculative decoding drops wrong guesses, and this model cannot drop tokens that it "
             "has read; choose another decoder"

@@ -22,7 +22,7 @@ import numpy as np
 
 import corelm
 from corelm import machine
-from corelm.abilities import ByteVocabulary
+from corelm.abilities import VocabularyAbilities
 
 SIZES, STEPS, LENGTH, PROMPT = (4_096, 128_000), 300, 200, "A film: "
 FILM: dict[str, Any] = {
@@ -70,7 +70,7 @@ class MadeUp:
 
     padding = unknown = start = None
 
-    def __init__(self, vocabulary: ByteVocabulary, size: int) -> None:
+    def __init__(self, vocabulary: VocabularyAbilities, size: int) -> None:
         some = [vocabulary.token_bytes(i) for i in range(len(vocabulary))]
         pairs = np.random.default_rng(0).integers(len(some), size=(2 * size, 2)).tolist()
         distinct = dict.fromkeys([*some, *(some[a] + some[b] for a, b in pairs)])

@@ -68,6 +68,8 @@ class RandomCall:
                            self.floats(batch, vocabulary), out, self.empty(batch, dtype="?")],
             "apply_temperature": [rows, self.per_row(), out],
             "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
+            "sample": [rows, self.ids(2), rows, self.stages(), out, self.rng.random(batch),
+                       self.empty(batch, dtype="i8"), column],
             "surprisals": [rows, self.ids(batch), column],
             "min_and_shannon_entropy": [rows, column, column.copy()],
             "greedy": [rows, out],
@@ -85,6 +87,18 @@ class RandomCall:
 
     def per_row(self) -> Any:
         return self.number() if self.rng.random() < 0.5 else self.floats(self.batch, dtype="f8")
+
+    def stages(self) -> tuple[Any, ...]:
+        """Up to three stages, which fit but for a few changes."""
+        made = [
+            ("greedy",), ("apply_temperature", self.number()), ("within_nats", self.number()),
+            ("top_k", int(self.rng.integers(1, self.vocabulary + 1))), ("top_p", self.number()),
+            ("top_h", self.number()), ("typical", self.number()),
+            ("quadratic", self.number(), self.number()),
+            ("xtc", self.number(), self.number(), self.ids(2)),
+            ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",
+        ]  # fmt: skip
+        return tuple(made[self.rng.integers(len(made))] for _ in range(self.rng.integers(0, 10)))
 
     def misfit(self, argument: Any) -> Any:
         """Something else in the place of an argument."""

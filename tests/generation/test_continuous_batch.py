@@ -9,7 +9,7 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE, ContinuousBatch
 from corelm.generation.endings import Endings
@@ -29,7 +29,7 @@ class Alone(corelm.Decoder):
     """An ordinary decoder of another class: it gets a session of its own."""
 
     def __call__(self, task):
-        assert can_rewind(task.start().session)
+        assert can(task.start().session, "rewind")
         return corelm.Ancestral()(task)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.abilities import can_join, can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.runs import start_rows
 from corelm.testing import ToyModel, obeys_the_model_laws
@@ -62,10 +62,10 @@ def test_any_session_of_equal_rows_gets_rows_of_different_lengths(model, law):
 
 def test_it_can_what_its_sessions_can():
     plain, rewinding = (SumModel(s).start([[3]]) for s in (SumSession, RewindingSession))
-    assert can_join(plain)
-    assert not can_rewind(plain)
-    assert can_rewind(rewinding)
-    assert has_hidden_states(start_rows(TOY.start, [[3]]))
+    assert can(plain, "join")
+    assert not can(plain, "rewind")
+    assert can(rewinding, "rewind")
+    assert can(start_rows(TOY.start, [[3]]), "hidden_states")
 
 
 def test_rows_of_one_length_are_one_session():

@@ -7,7 +7,7 @@ import pytest
 from small_models import numbered_words
 
 import corelm
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.errors import CorelmError, UsageError
 from corelm.interop import CachedSession, check_session
 from corelm.interop.session_trial import session_faults
@@ -172,10 +172,10 @@ def test_an_interrupted_pass_leaves_no_half_cache(engine):
 
 def test_the_protocols_of_sessions(engine):
     session = start(engine, [[3]], VOCABULARIES["plain"])
-    assert can_rewind(session)
-    assert has_hidden_states(session)
+    assert can(session, "rewind")
+    assert can(session, "hidden_states")
     plain = CachedSession(engine, [[3]], VOCABULARIES["plain"], CONTEXT)
-    assert not has_hidden_states(plain)
+    assert not can(plain, "hidden_states")
 
 
 @pytest.mark.parametrize("count", [0, 4])

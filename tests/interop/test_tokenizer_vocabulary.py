@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.abilities import has_token_bytes
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.interop import special_tokens, vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
@@ -25,7 +25,7 @@ def test_byte_level_tokens_are_bytes(text):
     ids = vocabulary.encode(text)
     assert b"".join(map(vocabulary.token_bytes, ids)) == text.encode()
     assert vocabulary.decode(ids) == text
-    assert has_token_bytes(vocabulary)
+    assert can(vocabulary, "token_bytes")
 
 
 def test_ends_that_are_no_tokens_end_no_text():
@@ -76,7 +76,7 @@ def test_other_tokenizers_decode_whole_texts():
     backend.decoder = decoders.WordPiece()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
     vocabulary = vocabulary_of(tokenizer)
-    assert not has_token_bytes(vocabulary)
+    assert not can(vocabulary, "token_bytes")
     assert vocabulary.decode(vocabulary.encode("ab")) == "ab"
     assert vocabulary.ends == ()
 

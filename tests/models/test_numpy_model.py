@@ -17,7 +17,7 @@ from small_models import SMALL, numbered_words, random_weights, small_model, wri
 
 import corelm
 from corelm import native
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.errors import ModelFileError, UsageError
 from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
@@ -307,8 +307,8 @@ def test_tokens_that_are_not_there_cannot_be_looked_at(model, texts, count):
 
 def test_a_session_keeps_what_decoders_may_ask(model, texts):
     session = model.start(texts[:1, :2])
-    assert can_rewind(session)
-    assert has_hidden_states(session)
+    assert can(session, "rewind")
+    assert can(session, "hidden_states")
 
 
 def test_keeping_every_row_changes_nothing(model, texts):
@@ -323,7 +323,7 @@ def test_asking_what_a_session_offers_computes_nothing(model, texts, monkeypatch
 
     session = model.start(texts[:1, :2])
     monkeypatch.setattr(type(session), "_last_outputs", never)
-    assert can_rewind(session)
+    assert can(session, "rewind")
 
 
 def test_all_rows_may_go(model, texts):

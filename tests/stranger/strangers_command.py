@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 import corelm
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 
 
 def shout(
@@ -23,7 +23,7 @@ def shout(
     steps = list(corelm.Ancestral()(replace(task, length=3)))
     session = task.start().session
     typer.echo(found.vocabulary.decode([int(s.tokens[0]) for s in steps]).upper())
-    typer.echo(f"rewinds: {can_rewind(session)}")
+    typer.echo(f"rewinds: {can(session, 'rewind')}")
 
 
 @corelm.hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
@@ -82,8 +82,8 @@ def test_a_session_looks_back_and_goes_back():
     assert np.array_equal(session.next_logits(), [row[0] for row in logits])
     session.rewind(2)
     assert np.array_equal(session.next_logits(), model.start([[], []]).next_logits())
-    assert can_rewind(session)
-    assert has_hidden_states(session)
+    assert can(session, "rewind")
+    assert can(session, "hidden_states")
 
 
 def test_a_session_has_no_more_tokens_than_it_was_given():

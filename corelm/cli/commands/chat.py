@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import Device, Dtype, Model, loaded
+from corelm.cli.options.choices import Device, Dtype, Model
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import style_of
@@ -19,7 +19,7 @@ from corelm.generation.conversation import Conversation
 from corelm.hookspecs import hookimpl
 from corelm.params import Parameter, ParamRule
 from corelm.printable import did_you_mean
-from corelm.registry.models import MODEL
+from corelm.registry.models import MODEL, load
 from corelm.registry.strategies import Strategy
 
 LENGTH = Parameter("length", int, 500, ParamRule(ge=1))
@@ -73,7 +73,7 @@ def chat(
     """
     with product() as out:
         talk = Conversation(
-            loaded(model, device, dtype),
+            load(model, device=device, dtype=dtype),
             Strategy.of(sampler),
             seed=None if seed is None else SEED.convert(seed),
             length=LENGTH.convert(length),

@@ -7,22 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import (
-    DECODER,
-    DecoderChoice,
-    Device,
-    Dtype,
-    Model,
-    Preset,
-    Prompt,
-    PromptFile,
-    SamplerChoice,
-    Unknown,
-    loaded,
-    sampler_of,
-    with_choices,
-)
-from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
+from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
+from corelm.cli.options.inputs import Inputs, with_choices
+from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.text_values import application
@@ -33,7 +20,7 @@ from corelm.explanation import explain as explain_token
 from corelm.generation.ancestral import Ancestral
 from corelm.hookspecs import hookimpl
 from corelm.params import Parameter, ParamRule
-from corelm.registry.models import MODEL, label
+from corelm.registry.models import label
 
 TOP = Parameter("top", int, 10, ParamRule(ge=0))
 STEP = Parameter("step", int, 0, ParamRule(ge=0))
@@ -47,10 +34,8 @@ def corelm_commands() -> Mapping[str, Any]:
 
 
 def explain(
-    prompt: Prompt = None,
+    inputs: Inputs,
     *,
-    sampler: SamplerChoice = None,
-    preset: Preset = None,
     decoder: DecoderChoice = DECODER,
     after: Annotated[
         str | None,
@@ -80,13 +65,8 @@ def explain(
             help="The number of likeliest tokens to show, of the model and of the last stage.",
         ),
     ] = str(TOP.default),
-    model: Model = MODEL,
-    device: Device = None,
-    dtype: Dtype = None,
-    prompt_file: PromptFile = None,
     unknown: Unknown = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    built: Mapping[str, Any],
 ) -> None:
     """Show how each stage of a sampler changes the next token's distribution.
 
@@ -104,22 +84,17 @@ def explain(
     corelm explain "This movie" --sampler stochastic --decoder beam --width 4
     """
     with product() as out:
-        given = read_prompt(prompt, prompt_file)
-        chosen = sampler_of(built, sampler, preset)
-        count = TOP.convert(top)
-        language_model = loaded(model, device, dtype)
-        text = prompt_for(language_model, given)
-        # Ancestral sampling adds nothing to the stages, so there is nothing to explain.
-        around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
+        count, around = TOP.convert(top), inputs.built["decoder"]
+        if isinstance(around, Ancestral):  # it adds nothing to the stages that could be explained
+            around = None
         drawn = _drawn(after, step, seed, around)
-        explanation = explain_token(
-            language_model, text, chosen, decoder=around, unknown=unknown, **drawn
-        )
+        model, chosen, text = inputs.read()
+        explanation = explain_token(model, text, chosen, decoder=around, unknown=unknown, **drawn)
         if drawn["step"] and seed is None:
             messages.note(f"drawn with --seed {explanation.seed}")
         trace = None if token is None else explanation.trace(text_argument(token))
         if json:
-            out.json(_document(label(model), explanation, trace, count))
+            out.json(_document(label(inputs.model), explanation, trace, count))
             return
         from corelm.cli.output import blocks
         from corelm.cli.output.explanation import ExplanationPage

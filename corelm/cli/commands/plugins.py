@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from corelm.cli import scaffold
-from corelm.cli.exit_codes import FAILED
+from corelm.cli.exit_codes import ExitCode
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
@@ -68,7 +68,7 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
             out.rows(headers, [_row(source, offers, failures) for source in sources])
     strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
     is_faulty = check and _warn_of_faults(registry, commands)
-    return FAILED if is_faulty or (failures and (check or strict)) else None
+    return ExitCode.FAILED if is_faulty or (failures and (check or strict)) else None
 
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:

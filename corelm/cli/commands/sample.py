@@ -22,9 +22,8 @@ from corelm.cli.options.choices import (
     Unknown,
     Workers,
     is_colored,
-    loaded,
     sampler_of,
-    with_choices,
+    with_chosen_options,
 )
 from corelm.cli.options.prompt import (
     STDIN,
@@ -44,7 +43,7 @@ from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, ParamRule
-from corelm.registry.models import MODEL, label
+from corelm.registry.models import MODEL, label, load
 from corelm.registry.strategies import Strategy
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ SHORT_HELP = "Write texts with a language model."
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_choices(sample))
+    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_chosen_options(sample))
 
 
 def sample(
@@ -183,7 +182,7 @@ def sample(
                 None if stop_loop is None else LOOP.convert(stop_loop),
             ),
         }
-        language_model = loaded(model, device, dtype)
+        language_model = load(model, device=device, dtype=dtype)
         first = prompts[0] if prompts else prompt_for(language_model, given)
         if chat:
             first = _as_message(language_model, first)

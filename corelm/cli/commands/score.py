@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored, loaded
+from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
 from corelm.cli.options.prompt import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
@@ -22,7 +22,7 @@ from corelm.generation.prompts import unknown_words
 from corelm.hookspecs import hookimpl
 from corelm.models.human import human_surprisal
 from corelm.printable import one_line
-from corelm.registry.models import MODEL, label
+from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score
 
 LISTED = 8
@@ -75,7 +75,7 @@ def score_file(
     """
     with product() as out:
         texts = read_texts(file)
-        language_model = loaded(model, device, dtype)
+        language_model = load(model, device=device, dtype=dtype)
         scored = score(language_model, texts, unknown)
         human = human_surprisal(language_model)
         if json:

@@ -25,29 +25,15 @@ from corelm.cli.options.prescan import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
-from corelm.language_model import LanguageModel
 from corelm.registry.expressions import built_in, is_name
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.loading import OWN
-from corelm.registry.models import MODEL, label, load
+from corelm.registry.models import MODEL, label
 from corelm.registry.packages import NAMES, package_object
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
-__all__ = [
-    "Device",
-    "Dtype",
-    "Model",
-    "Preset",
-    "Prompt",
-    "PromptFile",
-    "SamplerChoice",
-    "Scheduler",
-    "Workers",
-    "loaded",
-    "sampler_of",
-    "with_choices",
-]
+__all__ = ["Device", "Dtype", "Model", "Scheduler", "Workers"]
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -149,11 +135,6 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     return chosen
 
 
-def loaded(model: str, device: str | None = None, dtype: str | None = None) -> LanguageModel:
-    """Return the model of a name or a path."""
-    return load(model, device=device, dtype=dtype)
-
-
 def is_colored(out: Output, mode: str | None) -> bool:
     """Return True if `--color` asks for words in colours; None is without the option."""
     if mode is None:
@@ -162,7 +143,7 @@ def is_colored(out: Output, mode: str | None) -> bool:
     return True
 
 
-def with_choices(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command with the options of the sampler and the decoder that it is called with.
 
     Args:

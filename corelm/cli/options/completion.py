@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["model_names", "offered_names", "preset_names"]
+__all__ = ["model_names", "offered_names"]
 
 
 def offered_names(hook: str) -> Callable[[], list[str]]:

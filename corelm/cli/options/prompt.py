@@ -14,7 +14,7 @@ from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
 from corelm.paths import open_input
 
-__all__ = ["prompt_for", "read_prompt", "read_text", "text_argument"]
+__all__ = ["read_text", "text_argument"]
 
 STDIN = "-"
 LARGEST = 2**25

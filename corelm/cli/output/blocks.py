@@ -13,7 +13,7 @@ from rich.text import Text
 from corelm.cli.output.terminal import ENDLESS
 from corelm.printable import one_line, strip_controls
 
-__all__ = ["entry", "figures", "heading", "line", "page", "section", "several", "stacked"]
+__all__ = ["entry", "figures", "line", "page", "section"]
 
 INDENT = (0, 0, 0, 2)
 
@@ -35,10 +35,10 @@ def paragraphs(text: str) -> Iterable[RenderableType]:
         yield Text("")
 
 
-def section(title: str, content: RenderableType) -> Iterable[RenderableType]:
-    """Yield content under a heading, and an empty line."""
+def section(title: str, *content: RenderableType) -> Iterable[RenderableType]:
+    """Yield blocks under a heading, and an empty line."""
     yield heading(title)
-    yield Padding(content, INDENT)
+    yield Padding(several(content), INDENT)
     yield Text("")
 
 
@@ -75,7 +75,8 @@ def figures(
     rows: Iterable[Sequence[str]],
     faint: Collection[int] = (),
     widest: int | None = None,
-) -> Table:
+    stacked: bool = False,
+) -> RenderableType:
     """Return a table of numbers, each row with a name first.
 
     Args:
@@ -83,7 +84,10 @@ def figures(
         rows: the name and the numbers of each row.
         faint: the indices of dim rows.
         widest: the largest width of a name.
+        stacked: write the cells of a row below each other, for a narrow terminal.
     """
+    if stacked:
+        return below_each_other(headers, rows)
     block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     block.add_column(headers[0], style="cyan", overflow="fold", max_width=widest)
     for header in headers[1:]:
@@ -110,7 +114,7 @@ def entry(name: str, facts: Iterable[str], text: str) -> Iterable[RenderableType
     yield Padding(line(text), INDENT)
 
 
-def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+def below_each_other(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
     """Return a table for a narrow terminal: cells below each other, without empty ones."""
     blocks: list[RenderableType] = []
     for first, *others in rows:

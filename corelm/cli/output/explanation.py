@@ -49,16 +49,16 @@ class ExplanationPage:
         yield from blocks.section("stages", self._entropies())
         masks = list(self._masks())
         if masks:
-            yield from blocks.section("constraints", blocks.several(masks))
+            yield from blocks.section("constraints", *masks)
         likeliest = self._explanation.likeliest(top)
         if likeliest:
-            yield from blocks.section("likeliest tokens", blocks.several(self._tokens(likeliest)))
+            yield from blocks.section("likeliest tokens", *self._tokens(likeliest))
         removed = list(self._removed(top))
         if removed:
-            yield from blocks.section("removed", blocks.several(removed))
+            yield from blocks.section("removed", *removed)
         decoder = self._explanation.decoder
         if decoder:
-            yield from blocks.section(str(decoder), blocks.several(self._decoder(decoder)))
+            yield from blocks.section(str(decoder), *self._decoder(decoder))
         if trace:
             yield from self._path(trace)
 
@@ -158,7 +158,7 @@ class ExplanationPage:
         )
         table = blocks.figures(("", "probability", "rank"), rows)
         title = self._word(trace.token, trace.text)
-        yield from blocks.section(title, blocks.several([table, blocks.line(self._end(trace))]))
+        yield from blocks.section(title, table, blocks.line(self._end(trace)))
 
     def _end(self, trace: ExplainedToken) -> str:
         if trace.removed_by is not None:

@@ -80,7 +80,7 @@ class Output:
         elif blocks.width(self._console, table) <= self.width:
             self.show(table)
         else:
-            self.show(blocks.stacked(headers, rows))
+            self.show(blocks.below_each_other(headers, rows))
 
     def show(self, *blocks: RenderableType) -> None:
         """Write paragraphs and tables, no wider than the terminal."""

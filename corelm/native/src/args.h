@@ -12,7 +12,7 @@
 
 #include "kernels.h"
 
-enum { MAX_ARRAYS = 8 };
+enum { MAX_ARRAYS = 16 };
 
 /* The arrays of one call, which are released together. */
 struct call {

@@ -111,17 +111,39 @@ enum { MOMENTS = 3 };
 #define FIELD_NUMBER(x) double x;
 #define FIELD_NUMBER_OR_DOUBLES(x) const double *x; size_t x##_row; double x##_of_all;
 #define FIELD_COUNT(x) size_t x;
+#define FIELD_STAGES(x, count) struct stage x[MOST_STAGES]; size_t count;
 #define FIELD_MODEL_STATS(x) const double *x;
 #define FIELD_TABLE_OUT(x, columns) double *x;
 #define FIELD_TABLES_OUT(x, rows, columns) double *x;
 
-#define ARG(kind, ...) FIELD_##kind(__VA_ARGS__)
-#define ROW_KERNEL(name, result, arguments)                                                       \
+#define ARGUMENTS(name, arguments)                                                                \
     struct name##_args {                                                                          \
         struct logits logits;                                                                     \
         arguments                                                                                 \
     };
+#define ARG(kind, ...) FIELD_##kind(__VA_ARGS__)
+#define STAGE(name, arguments) ARGUMENTS(name, arguments ARG(ROWS_OUT, out))
 #include "kernels.def"
+
+/* A stage of `sample`: which kernel it is, and its arguments. */
+struct stage {
+    enum {
+#define STAGE(name, arguments) STAGE_##name,
+#include "kernels.def"
+    } kernel;
+    union {
+#define STAGE(name, arguments) struct name##_args name;
+#include "kernels.def"
+    };
+};
+
+enum { MOST_STAGES = 8 };
+
+#define ARG(kind, ...) FIELD_##kind(__VA_ARGS__)
+#define STAGE(name, arguments) /* above */
+#define ROW_KERNEL(name, result, arguments) ARGUMENTS(name, arguments)
+#include "kernels.def"
+#undef ARGUMENTS
 
 /* ---- the kernels of one vector width ---- */
 

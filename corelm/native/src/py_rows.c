@@ -73,6 +73,9 @@ static const double *get_numbers(struct call *call, PyObject *object, const char
                                  const struct logits *logits, double *number, size_t *each)
 {
     *each = !PyFloat_Check(object);
+    if (*each && !logits->values)
+        return (void)PyErr_Format(PyExc_TypeError, "%s: a stage needs a float, got %R", name, object),
+               NULL;
     if (*each)
         return get_column(call, object, name, FLOAT64, logits, READ);
     return get_double(object, name, number) ? number : NULL;
@@ -126,6 +129,8 @@ static int expect_argmax(const char *name, const double *stats, const struct log
     return 1;
 }
 
+enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
+
 /* How many arguments each kernel has: its logits and each ARG of its line. */
 #define ARG(kind, ...) +1
 #define ROW_KERNEL(name, result, arguments) enum { name##_ARGUMENTS = 1 arguments };
@@ -133,37 +138,89 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 
 /* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
 #define READ_ROWS(x, element, flags)                                                              \
-    (job.x = get_rows(&call, *args++, #x, element, &job.logits, flags))
+    (job->x = get_rows(call, *args++, #x, element, &job->logits, flags))
 #define READ_ROWS_IN(x) READ_ROWS(x, FLOAT32, READ)
 #define READ_ROWS_OUT(x) READ_ROWS(x, FLOAT32, WRITE)
 #define READ_MASK_IN(x) READ_ROWS(x, BOOL, READ)
 #define READ_COLUMN(x, element, flags)                                                            \
-    (job.x = get_column(&call, *args++, #x, element, &job.logits, flags))
+    (job->x = get_column(call, *args++, #x, element, &job->logits, flags))
 #define READ_DOUBLES_IN(x) READ_COLUMN(x, FLOAT64, READ)
 #define READ_DOUBLES_OUT(x) READ_COLUMN(x, FLOAT64, WRITE)
 #define READ_DOUBLES_OUT_OR_NONE(x) ((*args == Py_None && args++) || READ_DOUBLES_OUT(x))
 #define READ_IDS_OUT(x) READ_COLUMN(x, INT64, WRITE)
 #define READ_FLAGS_OUT(x) READ_COLUMN(x, BOOL, WRITE)
 #define READ_TOKENS_IN(x)                                                                         \
-    (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job.x, job.logits.batch, &job.logits))
+    (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job->x, job->logits.batch, &job->logits))
 #define READ_ID_LIST(name, x, count)                                                              \
-    (job.x = get_list(&call, *args++, name, INT64, &job.count))
+    (job->x = get_list(call, *args++, name, INT64, &job->count))
 #define READ_TOKEN_LIST(x, count)                                                                 \
-    (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job.x, job.count, &job.logits))
+    (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job->x, job->count, &job->logits))
 #define READ_POSITIVE_LIST(x, count)                                                              \
-    ((job.x = get_list(&call, *args++, #x, FLOAT64, &job.count)) &&                               \
-     expect_positive(#x, job.x, job.count))
-#define READ_NUMBER(x) get_double(*args++, #x, &job.x)
+    ((job->x = get_list(call, *args++, #x, FLOAT64, &job->count)) &&                               \
+     expect_positive(#x, job->x, job->count))
+#define READ_NUMBER(x) get_double(*args++, #x, &job->x)
 #define READ_NUMBER_OR_DOUBLES(x)                                                                 \
-    (job.x = get_numbers(&call, *args++, #x, &job.logits, &job.x##_of_all, &job.x##_row))
-#define READ_COUNT(x) get_count(*args++, #x, &job.x)
+    (job->x = get_numbers(call, *args++, #x, &job->logits, &job->x##_of_all, &job->x##_row))
+#define READ_COUNT(x) get_count(*args++, #x, &job->x)
+#define READ_STAGES(x, count) get_stages(call, *args++, #x, job->x, &job->count)
 #define READ_MODEL_STATS(x)                                                                       \
-    ((job.x = get_table(&call, *args++, #x, &job.logits, MODEL_COLUMNS, READ)) &&                 \
-     expect_argmax(#x, job.x, &job.logits))
+    ((job->x = get_table(call, *args++, #x, &job->logits, MODEL_COLUMNS, READ)) &&                 \
+     expect_argmax(#x, job->x, &job->logits))
 #define READ_TABLE_OUT(x, columns)                                                                \
-    (job.x = get_table(&call, *args++, #x, &job.logits, columns, WRITE))
+    (job->x = get_table(call, *args++, #x, &job->logits, columns, WRITE))
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
-    (job.x = get_tables(&call, *args++, #x, &job.logits, job.rows, columns, WRITE))
+    (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
+
+/* The arguments of a stage of `sample`, after its name: those of the kernel, without the logits and
+ * the place for its result. */
+#define ARG(kind, ...) +1
+#define STAGE(name, arguments) enum { name##_PARAMETERS = 0 arguments };
+#include "kernels.def"
+#define ARG(kind, ...) && READ_##kind(__VA_ARGS__)
+#define STAGE(name, arguments)                                                                    \
+    static int read_##name(struct call *call, PyObject **args, Py_ssize_t count,                  \
+                           struct name##_args *job)                                               \
+    {                                                                                             \
+        (void)call, (void)args, (void)job;                                                        \
+        return expect_arguments(#name, count, name##_PARAMETERS) arguments;                       \
+    }
+#include "kernels.def"
+
+static int get_stage(struct call *call, const char *name, PyObject **args, Py_ssize_t count,
+                     struct stage *stage)
+{
+    PyObject *kernel = count ? *args++ : Py_None;
+    int is_text = PyUnicode_Check(kernel);
+#define STAGE(name, arguments)                                                                    \
+    if (is_text && PyUnicode_CompareWithASCIIString(kernel, #name) == 0) {                        \
+        stage->kernel = STAGE_##name;                                                             \
+        return read_##name(call, args, count - 1, &stage->name);                                  \
+    }
+#include "kernels.def"
+    PyErr_Format(PyExc_ValueError, "%s: expected the name of a stage, got %R", name, kernel);
+    return 0;
+}
+
+static int get_stages(struct call *call, PyObject *object, const char *name, struct stage *stages,
+                      size_t *count)
+{
+    PyObject *items[MAX_PARAMETERS];
+    Py_ssize_t length = PyTuple_Check(object) ? PyTuple_Size(object) : -1;
+    for (Py_ssize_t i = 0; i < length && i < MOST_STAGES; i++) {
+        PyObject *stage = PyTuple_GetItem(object, i);
+        Py_ssize_t parts = PyTuple_Check(stage) ? PyTuple_Size(stage) : 0;
+        for (Py_ssize_t k = 0; k < parts && k < MAX_PARAMETERS; k++)
+            items[k] = PyTuple_GetItem(stage, k);
+        parts = parts < MAX_PARAMETERS ? parts : MAX_PARAMETERS;
+        if (!get_stage(call, name, items, parts, stages + i))
+            return 0;
+    }
+    *count = length < 0 ? 0 : (size_t)length;
+    if (length < 0 || length > MOST_STAGES)
+        PyErr_Format(PyExc_ValueError, "%s: expected a tuple of at most %d stages, got %R", name,
+                     (int)MOST_STAGES, object);
+    return length >= 0 && length <= MOST_STAGES;
+}
 
 /* The functions that Python calls: read all arguments, then run the kernel. */
 #define ARG(kind, ...) && READ_##kind(__VA_ARGS__)
@@ -171,13 +228,13 @@ static int expect_argmax(const char *name, const double *stats, const struct log
     PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t count)                  \
     {                                                                                             \
         (void)self;                                                                               \
-        struct call call = {.count = 0};                                                          \
-        struct name##_args job = {.logits = {NULL, 0, 0}};                                        \
+        struct call *const call = &(struct call){.count = 0};                                     \
+        struct name##_args *const job = &(struct name##_args){.logits = {NULL, 0, 0}};            \
         if (!expect_arguments(#name, count, name##_ARGUMENTS) ||                                  \
-            !(get_logits(&call, *args++, &job.logits) arguments))                                 \
-            return fail(&call);                                                                   \
+            !(get_logits(call, *args++, &job->logits) arguments))                                 \
+            return fail(call);                                                                    \
         enum status status;                                                                       \
-        RUN_KERNEL(status, name, &job);                                                           \
-        return result(&call, status);                                                             \
+        RUN_KERNEL(status, name, job);                                                            \
+        return result(call, status);                                                             \
     }
 #include "kernels.def"

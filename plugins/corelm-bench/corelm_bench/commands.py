@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, application, options, product, progress, prompt_input
+from corelm.commands import Inputs, Output, application, product, progress, with_choices
 from corelm.runs import machine, named_models, params
 from corelm_bench import Speed, measure
 
@@ -24,17 +24,12 @@ SHORT_HELP = "Measure the speed on this machine."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"bench": application(options.with_choices(bench), SHORT_HELP)}
+    return {"bench": application(with_choices(bench), SHORT_HELP)}
 
 
 def bench(
-    prompt: options.Prompt = None,
+    inputs: Inputs,
     *,
-    sampler: options.SamplerChoice = None,
-    preset: options.Preset = None,
-    model: options.Model = named_models.MODEL,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
     batch: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,9 +44,7 @@ def bench(
     seconds: Annotated[
         str, typer.Option(metavar="NUMBER", help="The approximate time to measure.")
     ] = str(SECONDS.default),
-    prompt_file: options.PromptFile = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    built: Mapping[str, Any],
 ) -> None:
     """Measure how fast a model and a sampler write on this machine.
 
@@ -64,13 +57,10 @@ def bench(
     corelm bench --sampler "top_p(p=0.9) | temperature(t=0.7)" --batch 1
     """
     with product() as out:
-        given = prompt_input.read_prompt(prompt, prompt_file)
-        chosen = options.sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
-        language_model = options.loaded(model, device, dtype)
-        text = prompt_input.prompt_for(language_model, given)
-        measured = partial(measure, language_model, text, chosen, length=tokens)
+        model, chosen, text = inputs.read()
+        measured = partial(measure, model, text, chosen, length=tokens)
         with progress.stages("rounds") as bar:
             speeds = [
                 measured(
@@ -81,7 +71,7 @@ def bench(
                 for one in batches
             ]
         about = {
-            "model": named_models.label(model),
+            "model": named_models.label(inputs.model),
             "sampler": str(chosen),
             "prompt": text,
             "length": tokens,
@@ -122,10 +112,10 @@ def _show(
     rows = [_row(speed) for speed in speeds]
     narrow = out.width < NARROW
     out.show(
-        blocks.heading(f"{about['model']}, {about['sampler']}, {about['length']} tokens"),
+        blocks.line(f"{about['model']}, {about['sampler']}, {about['length']} tokens", "bold"),
         blocks.line(f"{machine['processor']}, {machine['cores']} cores, {arithmetic}", "dim"),
         blocks.line(""),
-        blocks.stacked(headers, rows) if narrow else blocks.figures(headers, rows),
+        blocks.figures(headers, rows, stacked=narrow),
     )
     if speeds[0].limit is None:
         out.show(

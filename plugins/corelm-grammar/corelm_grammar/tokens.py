@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llguidance import LLTokenizer, TokenizerWrapper
 
-from corelm.abilities import has_texts_after, has_token_bytes
+from corelm.abilities import can
 from corelm.errors import UsageError
 
 MOST_VOCABULARIES = 8
@@ -82,7 +82,7 @@ class Reading(NamedTuple):
 
 
 class ByteReader:
-    """A reader of rows of a `ByteVocabulary`, whose tokens are the same bytes everywhere."""
+    """A reader of rows of a vocabulary whose tokens are the same bytes everywhere."""
 
     has_dead_ends = False  # any byte can follow any other
 
@@ -97,7 +97,7 @@ class ByteReader:
 
 
 class WordReader:
-    """A reader of rows of a `ContextualVocabulary`, whose tokens have several texts."""
+    """A reader of rows of a vocabulary whose tokens have several texts."""
 
     has_dead_ends = True
 
@@ -159,9 +159,9 @@ def reader_of(vocabulary):
     """
     if vocabulary is None:
         raise UsageError("needs the texts of the tokens; sample from a model that has a vocabulary")
-    if has_token_bytes(vocabulary):
+    if can(vocabulary, "token_bytes"):
         return ByteReader(vocabulary)
-    if has_texts_after(vocabulary):
+    if can(vocabulary, "texts_after"):
         return WordReader(vocabulary)
     raise UsageError(
         f"{type(vocabulary).__name__} does not say which text each token adds; it needs the method "

@@ -15,7 +15,7 @@ from corelm_keras_hub import KerasHubModel  # noqa: E402
 from keras import ops  # noqa: E402
 
 import corelm  # noqa: E402
-from corelm.abilities import has_hidden_states  # noqa: E402
+from corelm.abilities import can  # noqa: E402
 from corelm.errors import ModelFileError, UnknownNameError, UsageError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Keras's files
@@ -123,5 +123,5 @@ def test_a_model_whose_cache_is_unknown_runs_on_whole_texts():
         both.rewind(1)
         both.select([2, 0])
     np.testing.assert_allclose(session.last_logits(2), expected.last_logits(2), atol=1e-5)
-    assert not has_hidden_states(session)
-    assert has_hidden_states(expected)
+    assert not can(session, "hidden_states")
+    assert can(expected, "hidden_states")

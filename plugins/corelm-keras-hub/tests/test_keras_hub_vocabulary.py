@@ -11,7 +11,7 @@ keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub.vocabulary import vocabulary_of  # noqa: E402
 
-from corelm.abilities import has_token_bytes  # noqa: E402
+from corelm.abilities import can  # noqa: E402
 from corelm.generation.open_texts import Text  # noqa: E402
 from corelm.runs import prompting  # noqa: E402
 
@@ -58,7 +58,7 @@ def test_texts_survive_and_decode_as_in_keras_hub(make, text):
     size = tokenizer.vocabulary_size() or 0x110000  # all codepoints
     vocabulary = vocabulary_of(preprocessor(tokenizer), size)
     ids = vocabulary.encode(text)
-    assert has_token_bytes(vocabulary)
+    assert can(vocabulary, "token_bytes")
     assert len(vocabulary) == size
     assert vocabulary.decode(ids) == text
     if ids:
@@ -103,7 +103,7 @@ def test_a_tokenizer_without_bytes_decodes_as_keras_hub_does():
     ids = vocabulary.encode("the cats")
     assert ids == [2, 3, 4]
     assert vocabulary.decode(ids) == "the cats"
-    assert not has_token_bytes(vocabulary)
+    assert not can(vocabulary, "token_bytes")
 
 
 def test_padding_unknown_words_and_ids_beyond_the_tokens_are_never_drawn():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.abilities import can_join, can_rewind, has_hidden_states, has_token_bytes
+from corelm.abilities import can
 from corelm.errors import CorelmError, ModelFileError, UsageError
 from corelm.language_model import window_start
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
@@ -120,9 +120,9 @@ def test_sequences_are_numbered_from_zero(sources, numbers, forks):
 
 
 def test_the_protocols(model):
-    assert can_rewind(model.start([[1]]))
-    assert has_hidden_states(model.start([[1]]))
-    assert has_token_bytes(model.vocabulary)
+    assert can(model.start([[1]]), "rewind")
+    assert can(model.start([[1]]), "hidden_states")
+    assert can(model.vocabulary, "token_bytes")
 
 
 def test_the_stateless_hook(model):
@@ -310,5 +310,5 @@ def test_requests_share_the_passes_of_the_network(model, monkeypatch):
 
 def test_long_texts_join_no_others(model, monkeypatch):
     monkeypatch.setattr("corelm_llama_cpp.model.JOINED", 4)
-    assert can_join(model.start([[1] * 4]))
-    assert not can_join(model.start([[1] * 5, [1]]))
+    assert can(model.start([[1] * 4]), "join")
+    assert not can(model.start([[1] * 5, [1]]), "join")

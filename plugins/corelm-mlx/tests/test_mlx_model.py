@@ -26,7 +26,7 @@ from tiny_mlx import (
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.abilities import has_token_bytes
+from corelm.abilities import can
 from corelm.generation.grouped_session import GroupedSession
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
@@ -138,7 +138,7 @@ def test_the_vocabulary_is_the_tokenizers():
     ids = vocabulary.encode("the cat, naïvely")
     assert vocabulary.decode(ids) == "the cat, naïvely"
     assert b"".join(map(vocabulary.token_bytes, ids)).decode() == "the cat, naïvely"
-    assert has_token_bytes(vocabulary)
+    assert can(vocabulary, "token_bytes")
 
 
 def test_a_model_has_several_ends_and_a_start():

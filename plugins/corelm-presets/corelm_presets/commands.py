@@ -11,7 +11,7 @@ import typer
 
 from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
-from corelm.commands import Output, application, completion, exit_codes, messages, product
+from corelm.commands import ExitCode, Output, application, messages, product
 from corelm.errors import SettingsError, UsageError
 from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
@@ -63,7 +63,7 @@ def presets(
         str | None,
         typer.Argument(
             metavar="NAME",
-            autocompletion=completion.preset_names,
+            autocompletion=lambda: [*ENGINES],
             help="An engine, such as llama.cpp.",
         ),
     ] = None,
@@ -142,7 +142,7 @@ def presets(
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
     complete = complete and not (settings is not None and settings.unsupported)
-    return None if complete else exit_codes.PARTLY_FAILED
+    return None if complete else ExitCode.PARTLY_FAILED
 
 
 def _check(
@@ -239,7 +239,7 @@ def _list(out: Output) -> None:
     from corelm.commands import blocks
 
     sections = [
-        blocks.section(name, blocks.several(map(blocks.line, (engine.about, engine.expression))))
+        blocks.section(name, blocks.line(engine.about), blocks.line(engine.expression))
         for name, engine in ENGINES.items()
     ]
     out.show(*blocks.page(chain.from_iterable(sections)))

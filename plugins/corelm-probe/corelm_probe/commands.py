@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import corelm
+from corelm.commands import ExitCode
 from corelm.errors import UsageError
 from corelm.runs import printable
 
 if TYPE_CHECKING:
     from corelm_probe.engine import Engine, Settings
-
-FAILED = 1
 
 
 def write(
@@ -115,7 +114,7 @@ def run(
     else:
         for line in lines(verdict):
             typer.echo(printable.strip_controls(line))
-    return None if verdict.consistent else FAILED
+    return None if verdict.consistent else ExitCode.FAILED
 
 
 class _Announced:

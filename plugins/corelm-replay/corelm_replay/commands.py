@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import corelm
-from corelm.commands import exit_codes, product
+from corelm.commands import ExitCode, product
 from corelm.errors import UsageError
 from corelm_replay.audit import audit, picture
 from corelm_replay.entropy import EntropyLog
@@ -76,7 +76,7 @@ def audit_rollouts(
         picture(found, draw)
     if failed:
         typer.echo("failed: " + "; ".join(failed), err=True)
-        raise typer.Exit(exit_codes.FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def show_ratios(
@@ -172,7 +172,7 @@ def verify_receipt(
         for each in () if json else found:
             out.text(f"token {each.place} ({each.token}): {each.reason}\n")
     if found:
-        raise typer.Exit(exit_codes.FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def condition(text):

@@ -12,7 +12,7 @@ from documents import typed
 
 import corelm
 from corelm import Ancestral, Decoder, param
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.testing import ToyModel
 
 
@@ -191,8 +191,8 @@ def test_every_form_has_decoders(document):
 def test_a_counted_model_offers_what_the_model_does():
     counted = CountedModel(ToyModel(), prompt_length=1)
     session = counted.start([[11], [11]])
-    assert can_rewind(session)
-    assert has_hidden_states(session)
+    assert can(session, "rewind")
+    assert can(session, "hidden_states")
     other = counted.start([[11], [11]]).fork()
     other.join(counted.start([[4, 5]]))
     assert other.next_logits().shape == (3, 13)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm import Array, LanguageModel, Session
-from corelm.abilities import ForkableSession, SessionWrapper, if_wrapped_can
+from corelm.abilities import SessionAbilities, SessionWrapper
 from corelm.runs import named_models
 
 OWN = "corelm"
@@ -115,29 +115,24 @@ class OneThreadSession(SessionWrapper):
         """Keep these rows."""
         self._thread.call(super().select, rows)
 
-    @if_wrapped_can
     def last_logits(self, count: int) -> Array:
         """Return the logits after each of the last tokens."""
         return self._thread.call(super().last_logits, count)
 
-    @if_wrapped_can
     def rewind(self, count: int) -> None:
         """Drop the last tokens."""
         self._thread.call(super().rewind, count)
 
-    @if_wrapped_can
     def join(self, other: Session) -> None:
         """Add the rows of another session."""
         self._thread.call(super().join, other)
 
-    @if_wrapped_can
-    def fork(self) -> ForkableSession:
+    def fork(self) -> SessionAbilities:
         """Return a copy."""
         other = copy(self)
         other.wrapped = self._thread.call(self.wrapped.fork)
         return other
 
-    @if_wrapped_can
     def hidden_states(self, count: int) -> Array:
         """Return the last hidden states."""
         return self._thread.call(super().hidden_states, count)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, log_softmax
-from corelm.abilities import can_rewind
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.filters import likeliest_tokens
 from corelm.runs import ModelLogits
@@ -122,7 +122,7 @@ def score_together(
     for row, text in zip(ids, texts, strict=True):
         row[: len(text)] = text
     session = model.start(ids[:, :first])
-    if not can_rewind(session):
+    if not can(session, "rewind"):
         raise UsageError("this model scores one token after the other")
     before = session.next_logits()[:, None]
     session.extend(ids[:, first:])
@@ -139,7 +139,7 @@ def score_together(
 
 def read_block(session: Any, block: np.ndarray) -> Array:
     """Read a block of one text; return (time, vocabulary): the logits after each of its tokens."""
-    if can_rewind(session):
+    if can(session, "rewind"):
         session.extend(block[None])
         after: Array = session.last_logits(len(block))[0]
         return after

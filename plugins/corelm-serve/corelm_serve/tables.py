@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import Array, TokenRecord, Vocabulary
-from corelm.abilities import has_texts_after, has_token_bytes, text_writer
+from corelm.abilities import can, text_writer
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
 
@@ -138,7 +138,7 @@ class Column:
     def _entry(self, token: int, text: str, number: float | None) -> dict[str, Any]:
         """Return a token in the form of chat answers; its bytes may be part of a character."""
         vocabulary = self._vocabulary
-        raw = vocabulary.token_bytes(token) if has_token_bytes(vocabulary) else text.encode()
+        raw = vocabulary.token_bytes(token) if can(vocabulary, "token_bytes") else text.encode()
         return {"token": text, "logprob": _finite(number), "bytes": list(raw)}
 
     def _named(self, place: int, numbers: Array | None) -> dict[str, float] | None:
@@ -162,11 +162,11 @@ class Column:
         vocabulary, ids = self._vocabulary, [int(i) for i in self._rows[place].ids]
         if not ids:
             return []
-        if has_texts_after(vocabulary):
+        if can(vocabulary, "texts_after"):
             end = self._before + place
             after = vocabulary.texts_after(self._ids[max(0, end - NEAR) : end])
             texts = [after[token] for token in ids]
-        elif has_token_bytes(vocabulary):
+        elif can(vocabulary, "token_bytes"):
             texts = [_text_of(vocabulary.token_bytes(token)) for token in ids]
         else:
             texts = [vocabulary.decode([token]) for token in ids]

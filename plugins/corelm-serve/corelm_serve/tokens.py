@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import Vocabulary
-from corelm.abilities import has_token_bytes, text_writer, token_name
+from corelm.abilities import can, text_writer, token_name
 from corelm.runs import prompting
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
@@ -69,7 +69,7 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
         "unk_token_id": vocabulary.unknown,
         "chat_template": getattr(vocabulary, "chat_template", None),
         "tokenizer_class": type(vocabulary).__name__,
-        "is_bytes": has_token_bytes(vocabulary),
+        "is_bytes": can(vocabulary, "token_bytes"),
     }
 
 

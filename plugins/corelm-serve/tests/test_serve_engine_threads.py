@@ -11,7 +11,7 @@ from corelm_serve.engine_thread import EngineThread, OneThreadModel
 from serve_client import ToyModel, next_word, sample
 
 import corelm
-from corelm.abilities import can_fork, can_join, can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.runs import plugins
 from corelm.testing import obeys_the_model_laws
 
@@ -102,8 +102,8 @@ def test_models_of_corelms_own_are_not_wrapped():
 
 def test_an_engine_keeps_its_abilities_and_attributes(model):
     ours, own = model.start([[3, 4]]), ToyModel().start([[3, 4]])
-    for can in (can_rewind, can_join, can_fork, has_hidden_states):
-        assert can(ours) == can(own)
+    for ability in ("rewind", "join", "fork", "hidden_states"):
+        assert can(ours, ability) == can(own, ability)
     assert model.manifest == {"figures": {}}
     with pytest.raises(AttributeError):
         _ = model.nothing

@@ -10,7 +10,7 @@ from corelm_train.network_weights import set_weights
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.numerics.distributions import log_softmax
 from corelm.testing import obeys_the_model_laws
@@ -127,8 +127,8 @@ def test_logits_after_each_of_the_last_tokens_and_going_back():
     session.rewind(3)
     assert session.next_logits()[:, 0].tolist() == [12, 18]
     assert inner.seen[-1] == [[1, 2], [2, 3]]
-    assert can_rewind(session)
-    assert not has_hidden_states(session)
+    assert can(session, "rewind")
+    assert not can(session, "hidden_states")
 
 
 def test_the_shared_part_of_forks_is_computed_once():

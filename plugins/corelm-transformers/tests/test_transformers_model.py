@@ -12,7 +12,7 @@ from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
 from corelm import CorelmError
-from corelm.abilities import can_rewind, has_hidden_states
+from corelm.abilities import can
 from corelm.testing import MODEL_LAWS
 
 SIZE = len(TOKENIZER)
@@ -135,8 +135,8 @@ def test_the_engine_sees_each_token_once():
 def test_hidden_states_are_those_of_the_engine(model):
     texts = np.random.default_rng(3).integers(0, SIZE, (2, 7))
     session = model.start(texts)
-    assert can_rewind(session)
-    assert has_hidden_states(session)
+    assert can(session, "rewind")
+    assert can(session, "hidden_states")
     with torch.no_grad():
         output = model._model(torch.from_numpy(texts), output_hidden_states=True)
     expected = output.hidden_states[-1][:, -4:].float().numpy()

@@ -16,7 +16,7 @@ static void scratch_clear(struct scratch *scratch)
 {
     free(scratch->block_max), free(scratch->block_sums), free(scratch->weights);
     free(scratch->logits), free(scratch->tokens), free(scratch->indices);
-    free(scratch->keys), free(scratch->key_weights);
+    free(scratch->keys), free(scratch->key_weights), free(scratch->row);
     *scratch = (struct scratch){.capacity = 0};
 }
 
@@ -52,9 +52,12 @@ static int scratch_reserve(struct scratch *scratch, size_t vocabulary)
     scratch->indices = malloc(tokens * sizeof(int32_t));
     scratch->keys = malloc(tokens * sizeof(float));
     scratch->key_weights = malloc(tokens * sizeof(float));
+    scratch->row = malloc(tokens * sizeof(float));
     if (!scratch->block_max || !scratch->block_sums || !scratch->weights || !scratch->logits)
         return 0;
     if (!scratch->tokens || !scratch->indices || !scratch->keys || !scratch->key_weights)
+        return 0;
+    if (!scratch->row)
         return 0;
     scratch->capacity = vocabulary;
     return 1;

@@ -25,6 +25,7 @@ struct scratch {
     int32_t *tokens;     /* the candidates */
     int32_t *indices;    /* places of some candidates */
     float *keys, *key_weights; /* what select.h works on */
+    float *row;          /* the result of a stage, for the next one */
 };
 
 /* Do one row. Returns INVALID where it isn't a distribution. */

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm import hookimpl
+from corelm import hookimpl, load
 from corelm.commands import application, completion, options, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import named_models
@@ -201,10 +201,10 @@ def report(
         chosen, asked = scaling.choose(workers, scheduler), _read(settings)
         scorer = settings["scorer"]
         report_plan = plan(
-            options.loaded(model, device, dtype),
+            load(model, device=device, dtype=dtype),
             named_models.label(model),
             [prompt_input.text_argument(text) for text in samplers or []] or None,
-            scorer and NamedModel(options.loaded(scorer), named_models.label(scorer)),
+            scorer and NamedModel(load(scorer), named_models.label(scorer)),
             **asked,
         )
         opened = chosen.opened(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corelm.commands import Output, exit_codes, messages, progress
+from corelm.commands import ExitCode, Output, messages, progress
 from corelm.errors import ReportError, UsageError
 from corelm.runs import atomic_files
 from corelm_report.cli.terminal import comparison_as_markdown, report_table, show_comparison
@@ -237,8 +237,8 @@ class ReportOutput:
         for reason in reasons:
             messages.error(reason)
         if reasons:
-            return exit_codes.FAILED
-        return exit_codes.PARTLY_FAILED if report.failed else exit_codes.DONE
+            return ExitCode.FAILED
+        return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE
 
 
 def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output) -> int:
@@ -260,7 +260,7 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
         messages.note(f"written to {path}")
     if places.on_stdout is None:
         show_comparison(compared, out)
-    return exit_codes.DONE if same(compared) else exit_codes.FAILED
+    return ExitCode.DONE if same(compared) else ExitCode.FAILED
 
 
 def _comparison_as_json(compared: Json) -> str:

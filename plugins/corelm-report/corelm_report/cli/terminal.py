@@ -45,7 +45,7 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
     entries = document.entries
     shown = overview_columns(document)
     if entries and width < NARROW:
-        yield _stacked(document)
+        yield from _stacked(document)
         yield blocks.line("")
     elif entries:
         chosen = _chosen(document, entries, width, unicode)
@@ -134,14 +134,12 @@ def _bar(entry: Entry, most: float, unicode: bool) -> str:
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
 
 
-def _stacked(document: Document) -> RenderableType:
-    """Return every sampler with its figures below its name."""
-    parts: list[RenderableType] = []
+def _stacked(document: Document) -> Iterator[RenderableType]:
+    """Yield every sampler with its figures below its name."""
     for name, cells in overview(document):
         named = zip(overview_columns(document), cells, strict=True)
         facts = [f"{column.title} {cell}" for column, cell in named if cell != NOTHING]
-        parts += blocks.entry(name, (), ", ".join(facts))
-    return blocks.several(parts)
+        yield from blocks.entry(name, (), ", ".join(facts))
 
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")

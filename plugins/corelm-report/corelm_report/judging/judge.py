@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corelm.commands import Output, blocks, exit_codes, messages
+from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import atomic_files, printable
 from corelm_report.document.numbers import share
@@ -46,7 +46,7 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
     content = pairs_as_page(pairs) if file.suffix in PAGES else pairs_as_csv(pairs)
     atomic_files.write_file(content.encode("utf-8", "replace"), file)
     messages.note(f"{printable.counted(len(pairs), 'pair')} written to {file}")
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def show_verdicts(
@@ -78,7 +78,7 @@ def show_verdicts(
             out.show(blocks.line(f"The text shown first was preferred in {_named(first)}."))
     if of_people and of_model:
         _show_model(of_people, of_model, clusters, out)
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clusters]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from corelm.commands import Output, blocks, exit_codes
+from corelm.commands import ExitCode, Output, blocks
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.logs.answers import read_answers
@@ -37,7 +37,7 @@ def show_logs(
         )
     if min(each.units for each in found) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
-from corelm.abilities import has_token_bytes, texts_after
+from corelm.abilities import can, texts_after
 from corelm.filters import likeliest_tokens, rank
 from corelm.runs import ModelLogits, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
@@ -306,7 +306,7 @@ def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int
         >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
         8
     """
-    if has_token_bytes(vocabulary):  # a token may end inside a character
+    if can(vocabulary, "token_bytes"):  # a token may end inside a character
         return sum(len(vocabulary.token_bytes(token)) for token in ids)
     prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
     return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corelm.commands import Output, blocks, exit_codes, messages, progress
+from corelm.commands import ExitCode, Output, blocks, messages, progress
 from corelm.runs import scaling
 from corelm_report.cli.terminal import report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
@@ -79,7 +79,7 @@ def freeze_study(study: Study, out: Output) -> int:
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
     )
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
@@ -87,8 +87,8 @@ def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
     for reason in reasons:
         messages.error(reason)
     if reasons:
-        return exit_codes.FAILED
-    return exit_codes.PARTLY_FAILED if any(report.failed for report in reports) else exit_codes.DONE
+        return ExitCode.FAILED
+    return ExitCode.PARTLY_FAILED if any(report.failed for report in reports) else ExitCode.DONE
 
 
 def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
@@ -157,7 +157,7 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
     out.show(blocks.line(f"Made by {made_by} on {lock['versions']['platform']}.", "dim"))
     if result.registration:
         out.show(blocks.line(result.registration, "dim"))
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
@@ -178,4 +178,4 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
     if changes:
         made = f"Made by: {changes}."
     out.show(blocks.line(made))
-    return exit_codes.DONE if equal else exit_codes.FAILED
+    return ExitCode.DONE if equal else ExitCode.FAILED

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.commands import Output, blocks, exit_codes, progress
+from corelm.commands import ExitCode, Output, blocks, progress
 from corelm.errors import UsageError
 from corelm.runs import named_models, printable, scaling
 from corelm_report.document.content import Difference, Document
@@ -49,7 +49,7 @@ def plan_study(
             texts = seeds * len(header.prompts) / pilots[0].prompts if clustered else seeds
             for sentence in advice(pilots, goal, figure, against(document), texts, clustered):
                 out.show(blocks.line(sentence))
-    return exit_codes.DONE
+    return ExitCode.DONE
 
 
 def _deviation(variance: float | None) -> str:

@@ -13,21 +13,11 @@ from corelm.language_model import Session, has_method
 from corelm.numerics.distributions import Array
 
 M = TypeVar("M", bound=Callable[..., Any])
+OPTIONAL = {"last_logits", "rewind", "join", "fork", "hidden_states"}
 
 
 def if_wrapped_can(method: M) -> M:
-    """Make a method that exists only if the `wrapped` session has it too.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> class Noted(SessionWrapper):
-        ...     @if_wrapped_can
-        ...     def rewind(self, count):
-        ...         print("drop", count)
-        ...         super().rewind(count)
-        >>> Noted(ToyModel().start([[3, 4]])).rewind(1)
-        drop 1
-    """
+    """Make a method that exists only if the `wrapped` session has it too."""
     return cast(M, _PassedOn(method))
 
 
@@ -49,7 +39,8 @@ class _PassedOn:
 class SessionWrapper:
     """A session that forwards every call to another session, and has the same abilities.
 
-    A subclass overrides the calls that it counts, times or checks.
+    A subclass overrides the calls that it counts, times or checks. Of the optional methods that it
+    defines, it has those that the wrapped session has.
 
     Args:
         wrapped: the session.
@@ -70,6 +61,11 @@ class SessionWrapper:
         >>> session.tokens, session.fork().tokens
         (1, 1)
     """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for name in OPTIONAL & vars(cls).keys():
+            setattr(cls, name, if_wrapped_can(vars(cls)[name]))
 
     def __init__(self, wrapped: Session) -> None:
         # Any: the methods below look for the abilities at each access.

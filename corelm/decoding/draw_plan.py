@@ -1,0 +1,178 @@
+"""The plan of a chain: its last stages and the draw in one call of the kernels.
+
+A decoding step of a small model takes less time than ten calls of NumPy. So the stages at the end
+of a chain that are nothing but kernels, and the draw, become one call. Others, such as a stranger's
+sampler or a penalty that reads the text, run before it, one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import native
+from corelm.context import Context
+from corelm.decoding.step import ModelLogits
+from corelm.errors import SamplerError
+from corelm.language_model import Vocabulary
+from corelm.native import rows
+from corelm.native.backend import FLOAT32, Recorder
+from corelm.numerics.distributions import Array, draw_checked
+from corelm.sampling import Chain, Sampler
+from corelm.stages import StageResult, apply, invalid_result, is_built_in, run_stages
+
+MOST_STAGES = 8
+"""The most stages of one call: `MOST_STAGES` of `corelm/native/src/kernels.h`."""
+
+CONSTANT = {"vocabulary"}
+"""The parts of the context that are the same at every step."""
+
+NONE = np.empty(0, dtype=np.int64)
+
+
+class Drawn(NamedTuple):
+    """Tokens, and the distributions that they were drawn from.
+
+    Attributes:
+        model_logits: (batch, vocabulary) the model's, with tokens that are never drawn masked.
+        logits: (batch, vocabulary) the sampler's.
+        tokens: (batch,) ids.
+        surprisal: (batch,) nats, of the tokens under the sampler's logits.
+    """
+
+    model_logits: Array
+    logits: Array
+    tokens: NDArray[np.int64]
+    surprisal: NDArray[np.float64]
+
+
+class DrawPlan:
+    """How a sampler's tokens are drawn: with the same bits as stage by stage, in fewer calls.
+
+    Args:
+        sampler: the sampler or chain.
+        vocabulary: the model's vocabulary.
+        unknown: allow [UNK] to be sampled.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> chain = corelm.sampler("edt(t=2) | top_k(k=2) | temperature(t=0.5)")
+        >>> plan = DrawPlan(chain, ToyModel().vocabulary)
+        >>> str(plan.before), str(plan.after)
+        ('edt(t=2.0, base=0.8, theta=0.0)', 'top_k(k=2) | temperature(t=0.5)')
+    """
+
+    def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:
+        self.prepare = ModelLogits(vocabulary, unknown)
+        stages = sampler.active_stages
+        first, self._calls = _last_calls(stages, vocabulary)
+        self._sampler = sampler
+        self.before: Sampler | None = _chain(stages[:first])
+        """The stages that run one at a time, first."""
+        self.after: Sampler | None = _chain(stages[first:])
+        """The other stages, which are one call with the draw where there are kernels."""
+
+    def draw(
+        self,
+        logits: Array,
+        uniforms: NDArray[np.float64],
+        position: int,
+        context: Callable[[], Context],
+        trace: list[StageResult] | None = None,
+    ) -> Drawn:
+        """Draw one token of each row.
+
+        Args:
+            logits: (batch, vocabulary) the model's, which are overwritten.
+            uniforms: (batch,) numbers in [0, 1).
+            position: the number of tokens drawn before.
+            context: returns the past of each row.
+            trace: gets the results of masks.
+
+        Raises:
+            ModelOutputError: the model's logits are not a distribution.
+            SamplerError: the sampler raised, its result is not a distribution, or the token drawn
+                is one that the model rules out.
+            UsageError: as for `corelm.stages.apply`.
+        """
+        logits = self.prepare.check(logits)
+        if self.before is None and (
+            drawn := self._in_one_call(logits, self.prepare.never, uniforms)
+        ):
+            return Drawn(logits, *drawn)
+        # Also after a call that found a row that is no distribution: what follows names the fault.
+        result = model_logits = self.prepare(logits, position)
+        if self.before is not None:
+            result = apply(self.before, model_logits, context(), trace)
+            if drawn := self._in_one_call(result, NONE, uniforms):
+                return self._checked(Drawn(model_logits, *drawn), position)
+        if self.after is not None:
+            result = run_stages(self.after, result, context(), trace)
+        tokens, surprisal, valid = draw_checked(result, uniforms)
+        if not valid:
+            raise invalid_result(self._sampler, result, position)
+        return self._checked(Drawn(model_logits, result, tokens, surprisal), position)
+
+    def _checked(self, drawn: Drawn, position: int) -> Drawn:
+        """Raise if a drawn token is one that the model rules out, such as padding."""
+        if drawn.logits is not drawn.model_logits:
+            # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
+            for row, token in enumerate(drawn.tokens.tolist()):
+                if drawn.model_logits[row, token] == -np.inf:
+                    raise SamplerError(
+                        f"{self._sampler} restored token {token}, which is never drawn, at step "
+                        f"{position}, row {row}"
+                    )
+        return drawn
+
+    def _in_one_call(
+        self, logits: Array, never: NDArray[np.int64], uniforms: NDArray[np.float64]
+    ) -> tuple[Array, NDArray[np.int64], NDArray[np.float64]] | None:
+        """Return the logits drawn from, the tokens and their surprisals; None where it can't."""
+        if self._calls is None or logits.dtype is not FLOAT32:
+            return None
+        try:
+            out, tokens, surprisal, valid = rows.sample(logits, never, self._calls, uniforms)
+        except (TypeError, ValueError):  # arrays that the kernels can't read in place
+            return None
+        return (out, tokens, surprisal) if valid else None
+
+
+def _last_calls(
+    stages: Sequence[Sampler], vocabulary: Vocabulary
+) -> tuple[int, tuple[rows.Call, ...] | None]:
+    """Return where the longest end of a chain that consists of kernels begins, and their calls."""
+    if native.kernels is None:
+        return 0, None
+    first, calls = len(stages), tuple[rows.Call, ...]()
+    for stage in reversed(stages):
+        found = _calls_of(stage, vocabulary)
+        if found is None or len(found) + len(calls) > MOST_STAGES:
+            break
+        first, calls = first - 1, (*found, *calls)
+    return first, calls
+
+
+def _calls_of(stage: Sampler, vocabulary: Vocabulary) -> tuple[rows.Call, ...] | None:
+    """Return the kernels that a stage consists of; None if it does anything else."""
+    if not is_built_in(stage) or stage._acts_by != "call" or not stage.reads <= CONSTANT:
+        return None
+    context = Context.of(np.empty((1, 0), dtype=np.int64), vocabulary=vocabulary)
+    try:
+        result: Any = stage(Recorder(len(vocabulary)), context)  # type: ignore[arg-type]
+        calls: tuple[rows.Call, ...] = result.calls
+        no_rows = np.empty((0, len(vocabulary)), dtype=np.float32)
+        rows.sample(no_rows, NONE, calls, np.empty(0))  # raises unless `sample` knows the kernels
+    except Exception:  # it looked at the logits, or its arguments are wrong, as a call will tell
+        return None
+    return calls
+
+
+def _chain(stages: Sequence[Sampler]) -> Sampler | None:
+    if len(stages) < 2:
+        return stages[0] if stages else None
+    return Chain(samplers=tuple(stages))

@@ -1,0 +1,180 @@
+"""A plan draws with the same bits as the stages one after the other.
+
+`CORELM_PLAN_STEPS=100000 pytest tests/test_draw_plan.py` compares a hundred thousand steps.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import Context, Sampler, native
+from corelm.decoding.draw_plan import DrawPlan
+from corelm.decoding.step import ModelLogits
+from corelm.errors import CorelmError, ModelOutputError, SamplerError
+from corelm.numerics.distributions import draw_checked
+from corelm.stages import invalid_result, run_stages
+from corelm.testing import ToyModel
+
+STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
+VOCABULARY = ToyModel().vocabulary
+SIZE = len(VOCABULARY)
+
+KERNELS = [
+    "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
+    "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
+    "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
+]  # fmt: skip
+OTHERS = [
+    "top_a(a={p})", "epsilon(epsilon={p})", "eta(epsilon={p})", "top_n_sigma(n={n})",
+    "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})", "tail_free(z={p})",
+    "repetition_penalty(penalty={n})", "presence_penalty(penalty={n})",
+    "frequency_penalty(penalty={p})", "dry(multiplier={n})", "mirostat(tau={n})",
+    "no_repeat_ngram(n=2)", "min_length(n={k})", "ban(words=['cat'])", "adaptive_p(target={p})",
+    "phase(start='the', inside=top_k(k={k}), outside=temperature(t={n}))",
+    "schedule(first=temperature(t={n}), last=greedy, over={k})", "logit_bias(bias={{'cat': {n}}})",
+]  # fmt: skip
+
+compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+
+
+def stage(chance: random.Random) -> str:
+    number = partial(chance.uniform, 0.01, 3)
+    return chance.choice(KERNELS if chance.random() < 0.7 else OTHERS).format(
+        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, SIZE)
+    )
+
+
+def chain(chance: random.Random) -> Sampler:
+    return corelm.sampler(" | ".join(stage(chance) for _ in range(chance.randint(1, 10))))
+
+
+def random_logits(rng: np.random.Generator, batch: int) -> np.ndarray:
+    logits = rng.normal(0, rng.choice([0.1, 3, 40]), (batch, SIZE))
+    if rng.random() < 0.3:
+        logits = np.round(logits)
+    logits[rng.random(logits.shape) < rng.choice([0, 0.5])] = -np.inf
+    logits[np.arange(batch), rng.integers(3, SIZE, batch)] = 1.0
+    return logits.astype(np.float32 if rng.random() < 0.9 else np.float64)
+
+
+def by_stages(
+    sampler: Sampler, logits: np.ndarray, uniforms: np.ndarray, context: Context
+) -> tuple[np.ndarray, ...]:
+    """The same draw, one stage after the other."""
+    model = ModelLogits(VOCABULARY)(logits, context.position)
+    result = run_stages(sampler, model, context)
+    tokens, surprisal, valid = draw_checked(result, uniforms)
+    if not valid:
+        raise invalid_result(sampler, result, context.position)
+    return model, result, tokens, surprisal
+
+
+def past_of(rng: np.random.Generator, batch: int) -> Context:
+    time = int(rng.integers(0, 6))
+    tokens = rng.integers(3, SIZE, (batch, 1 + time))
+    nats = rng.exponential(2.0, tokens.shape)
+    nats[:, 0] = np.nan
+    return Context(tokens, nats, nats * 0.9, 1, VOCABULARY)
+
+
+def outcome(draw: Callable[..., Iterable[np.ndarray]], *arguments: Any) -> list[Any]:
+    """The bits of the results, or the error."""
+    try:
+        return [(array.dtype, array.tobytes()) for array in draw(*arguments)]
+    except CorelmError as error:
+        return [type(error), str(error)]
+
+
+def test_random_chains_draw_with_the_same_bits():
+    chance, rng, in_one_call, failed = random.Random(3), np.random.default_rng(3), 0, 0
+    for _ in range(STEPS // 10):
+        sampler = chain(chance)
+        plan = DrawPlan(sampler, VOCABULARY)
+        in_one_call += plan.before is None
+        for _ in range(10):
+            batch = int(rng.integers(1, 5))
+            logits, context = random_logits(rng, batch), past_of(rng, batch)
+            uniforms, position = rng.random(batch), context.position
+            expected = outcome(by_stages, sampler, logits.copy(), uniforms, context)
+            assert expected == outcome(
+                plan.draw, logits, uniforms, position, lambda context=context: context
+            ), sampler
+            failed += len(expected) == 2
+    assert in_one_call > STEPS / 200
+    assert failed < STEPS / 20
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("expression", "before", "after"),
+    [
+        ("stochastic", None, "stochastic"),
+        ("temperature(t=1.0) | top_p(p=1.0)", None, None),
+        ("top_k(k=3) | temperature(t=0.5)", None, "top_k(k=3) | temperature(t=0.5)"),
+        ("top_a(a=0.1) | top_k(k=3)", "top_a(a=0.1)", "top_k(k=3)"),
+        ("top_k(k=3) | top_a(a=0.1)", "top_k(k=3) | top_a(a=0.1)", None),
+        ("min_length(n=2) | top_p(p=0.5)", "min_length(n=2)", "top_p(p=0.5)"),
+        (
+            " | ".join(["temperature(t=0.5)"] * 10),
+            " | ".join(["temperature(t=0.5)"] * 2),
+            " | ".join(["temperature(t=0.5)"] * 8),
+        ),
+    ],
+)
+def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after):
+    plan = DrawPlan(corelm.sampler(expression), VOCABULARY)
+    assert (plan.before and str(plan.before)) == before
+    assert (plan.after and str(plan.after)) == after
+
+
+@compiled
+def test_a_strangers_sampler_runs_one_stage_at_a_time():
+    class Kept(Sampler):
+        """Keep two tokens, with a public filter."""
+
+        reads = frozenset()
+
+        def __call__(self, logits, context):
+            return corelm.filters.top_k(logits, 2)
+
+    plan = DrawPlan(Kept() | corelm.sampler("greedy"), VOCABULARY)
+    assert str(plan.before) == "kept"
+    assert str(plan.after) == "greedy"
+
+
+def test_logits_that_are_no_distribution_are_the_models_fault():
+    plan = DrawPlan(corelm.sampler("top_k(k=2)"), VOCABULARY)
+    logits = np.full((1, SIZE), np.nan, dtype=np.float32)
+    with pytest.raises(ModelOutputError, match="at step 4"):
+        plan.draw(logits, np.array([0.5]), 4, lambda: Context.of([[0]]))
+
+
+def test_a_parameter_that_the_model_is_too_small_for_is_named():
+    plan = DrawPlan(corelm.sampler("edt(t=2.0) | top_k(k=3)"), VOCABULARY)
+    assert str(plan.after) == "top_k(k=3)"
+    small = np.zeros((1, SIZE - 1), dtype=np.float32)
+    with pytest.raises(ModelOutputError, match=f"must be \\(batch, {SIZE}\\)"):
+        plan.draw(small, np.array([0.5]), 0, lambda: Context.of([[0]]))
+
+
+def test_a_result_that_is_no_distribution_names_its_stage():
+    class Broken(Sampler):
+        """Return nothing but nan."""
+
+        reads = frozenset()
+
+        def __call__(self, logits, context):
+            return np.full_like(logits, np.nan)
+
+    plan = DrawPlan(Broken() | corelm.sampler("top_k(k=2)"), VOCABULARY)
+    logits = np.zeros((1, SIZE), dtype=np.float32)
+    with pytest.raises(SamplerError, match=r"broken returned NaN.* at step 0"):
+        plan.draw(logits, np.array([0.5]), 0, lambda: Context.of([[0]]))
