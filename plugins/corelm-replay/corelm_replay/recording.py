@@ -229,21 +229,6 @@ def figures_of(model_logits, logits, tokens):
     )
 
 
-def draw_figures(model_logits, logits, tokens):
-    """Return the figures of a receipt for one token of each row.
-
-    Args:
-        model_logits, logits, tokens: as for `figures_of`.
-
-    Returns:
-        Three arrays (n,): the log-probability of the token under the chain, the kept mass, and the
-        size of the kept set.
-    """
-    kept, most = logits > -np.inf, (model_logits > -np.inf).sum(axis=1)
-    mass, sizes = _kept(kept, most, corelm.softmax(model_logits))
-    return token_logprobs(logits, tokens), mass, sizes
-
-
 def _kept(kept, most, model):
     """Return the mass and the size of kept sets: two arrays (n,).
 

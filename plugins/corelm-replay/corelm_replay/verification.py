@@ -16,7 +16,6 @@ import corelm
 from corelm.errors import UsageError
 from corelm.runs import identity, named_models, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
-from corelm_replay.recording import draw_figures
 
 TOLERANCE = 2e-3
 """Nats: the largest distance of two engines' logits that is taken for rounding."""
@@ -197,14 +196,17 @@ class Draw:
         having = logits[:, self.token] > -np.inf
         if not having.any():
             return "it is outside the set that it was drawn from"
-        logprobs, masses, sizes = draw_figures(rows, logits, self._tokens(len(rows)))
-        if not _in_range(recorded.size or (self.logits > -np.inf).sum(), sizes):
-            return (
-                f"the set that it was drawn from has another size: {sizes[0]}, not {recorded.size}"
-            )
-        if not _in_range(recorded.mass, masses, SINGLE):
-            return f"the kept mass is {masses[0]:.4f}, not {recorded.mass:.4f}"
-        unnormalised = (logprobs + _log(masses))[having]
+        kept = logits > -np.inf
+        sizes, size = kept.sum(axis=1), recorded.size or int((self.logits > -np.inf).sum())
+        if not _in_range(size, sizes):
+            return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
+        p = corelm.softmax(rows)
+        masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy
+        alike = sizes == size
+        if not _in_range(recorded.mass, masses[alike] if alike.any() else masses, SINGLE):
+            return f"the kept mass is {masses[0, 0]:.4f}, not {recorded.mass:.4f}"
+        logprobs = token_logprobs(logits, self._tokens(len(rows)))
+        unnormalised = (logprobs + _log(masses.diagonal()))[having]
         lost = float(_log(recorded.mass))
         if not _in_range(recorded.logprob + lost, unnormalised, SINGLE):
             return (f"its log-probability is {unnormalised[0] - lost:.4f}, "

@@ -53,6 +53,7 @@ class InVllm:
             dtype="float32",
             enforce_eager=True,
             max_model_len=64,
+            gpu_memory_utilization=0.2,  # of the computer's memory, without a GPU
             additional_config={"corelm_records": str(self.file)},
         )
 
