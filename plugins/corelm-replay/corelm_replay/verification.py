@@ -179,39 +179,44 @@ class Draw:
         """Return why the token can't have been drawn as stated; empty if it can.
 
         The token's logit is moved to where the record has it. What the other logits do to the
-        figures is seen in disturbed copies. The log-probability under the chain is compared after
-        adding the logarithm of the kept mass: the sum hardly depends on the tokens at the edge of a
-        set, which rounding lets in or out.
+        figures is seen in disturbed copies.
 
         Args:
             distance: nats, the standard deviation of the difference of logits; 0 compares with the
                 figures of the replay themselves.
         """
-        recorded = self.recorded
         if abs(self.move) > DEVIATIONS * distance + SINGLE:
             return (f"its log-probability under the model is {self.model_logprob:.4f}, "
-                    f"not {recorded.model_logprob:.4f}")  # fmt: skip
+                    f"not {self.recorded.model_logprob:.4f}")  # fmt: skip
         rows = self._copies(distance) if distance else self.logits
         logits = self._sampled(rows)
         having = logits[:, self.token] > -np.inf
         if not having.any():
             return "it is outside the set that it was drawn from"
-        kept = logits > -np.inf
+        return self._reason_of_set(rows, logits) or self._reason_of_number(logits[having])
+
+    def _reason_of_set(self, rows, logits):
+        """Return why the recorded set or log-probability isn't that of any copy.
+
+        The kept mass is compared with the sets of the recorded size, each under every copy. The
+        log-probability is compared after adding the logarithm of the kept mass: the sum hardly
+        depends on the tokens at the edge of a set, which rounding lets in or out.
+        """
+        kept, recorded = logits > -np.inf, self.recorded
         sizes, size = kept.sum(axis=1), recorded.size or int((self.logits > -np.inf).sum())
         if not _in_range(size, sizes):
             return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
         p = corelm.softmax(rows)
-        masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy
+        masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy (columns)
         alike = sizes == size
         if not _in_range(recorded.mass, masses[alike] if alike.any() else masses, SINGLE):
             return f"the kept mass is {masses[0, 0]:.4f}, not {recorded.mass:.4f}"
         logprobs = token_logprobs(logits, self._tokens(len(rows)))
-        unnormalised = (logprobs + _log(masses.diagonal()))[having]
+        sums = (logprobs + _log(masses.diagonal()))[kept[:, self.token]]
         lost = float(_log(recorded.mass))
-        if not _in_range(recorded.logprob + lost, unnormalised, SINGLE):
-            return (f"its log-probability is {unnormalised[0] - lost:.4f}, "
-                    f"not {recorded.logprob:.4f}")  # fmt: skip
-        return self._reason_of_number(logits[having])
+        if not _in_range(recorded.logprob + lost, sums, SINGLE):
+            return f"its log-probability is {sums[0] - lost:.4f}, not {recorded.logprob:.4f}"
+        return ""
 
     def _reason_of_number(self, logits):
         """Return why the random number can't draw the token from copies of the chain's logits."""
