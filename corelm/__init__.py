@@ -7,43 +7,6 @@ what is likely, the sampler says which distribution to draw from, the core draws
 import importlib
 import typing
 
-from corelm import filters as filters  # as corelm.filters, without another import
-from corelm.context import Context
-from corelm.decoder import Decoder
-from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import Decoding, DecodingTask
-from corelm.decoding.step import NextLogits, Step
-from corelm.errors import CorelmError, ParameterError
-from corelm.exact import sampling_distribution
-from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import generate, stream
-from corelm.generation.open_texts import Generation, TokenRecord
-from corelm.generation.patterns import TextPatterns
-from corelm.hookspecs import API_VERSION, hookimpl
-from corelm.language_model import (
-    LanguageModel,
-    ModelScheme,
-    Session,
-    StatelessModel,
-    Vocabulary,
-    same_vocabulary,
-)
-from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
-from corelm.numerics.distributions import (
-    Array,
-    apply_temperature,
-    draw,
-    entropy,
-    log_softmax,
-    mask_logits,
-    softmax,
-    surprisals,
-)
-from corelm.params import param, renamed
-from corelm.registry.expressions import sampler
-from corelm.registry.models import load
-from corelm.sampling import Chain, Mask, Sampler, Switch
-
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset as preset
     from corelm_presets.engine_presets import presets as presets
@@ -54,9 +17,45 @@ if typing.TYPE_CHECKING:
     from corelm_report.report import Report as Report
     from corelm_report.report import compare as compare
 
+    from corelm import filters as filters
+    from corelm.context import Context
+    from corelm.decoder import Decoder
+    from corelm.decoding.random_stream import RandomStream
+    from corelm.decoding.state import Decoding, DecodingTask
+    from corelm.decoding.step import NextLogits, Step
+    from corelm.errors import CorelmError, ParameterError
+    from corelm.exact import sampling_distribution
     from corelm.explanation import Explanation, explain
+    from corelm.generation.ancestral import Ancestral
+    from corelm.generation.generate import generate, stream
+    from corelm.generation.open_texts import Generation, TokenRecord
+    from corelm.generation.patterns import TextPatterns
+    from corelm.hookspecs import API_VERSION, hookimpl
+    from corelm.language_model import (
+        LanguageModel,
+        ModelScheme,
+        Session,
+        StatelessModel,
+        Vocabulary,
+        same_vocabulary,
+    )
     from corelm.linting import lint
+    from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
+    from corelm.numerics.distributions import (
+        Array,
+        apply_temperature,
+        draw,
+        entropy,
+        log_softmax,
+        mask_logits,
+        softmax,
+        surprisals,
+    )
     from corelm.numerics.reshaping import reweight_distribution
+    from corelm.params import param, renamed
+    from corelm.registry.expressions import sampler
+    from corelm.registry.models import load
+    from corelm.sampling import Chain, Mask, Sampler, Switch
 
 __all__ = [
     "API_VERSION",
@@ -110,12 +109,44 @@ __all__ = [
 ]
 
 
-_LATER = {
+_HOMES = {
+    "corelm.context": ("Context",),
+    "corelm.decoder": ("Decoder",),
+    "corelm.decoding.random_stream": ("RandomStream",),
+    "corelm.decoding.state": ("Decoding", "DecodingTask"),
+    "corelm.decoding.step": ("NextLogits", "Step"),
+    "corelm.errors": ("CorelmError", "ParameterError"),
+    "corelm.exact": ("sampling_distribution",),
     "corelm.explanation": ("Explanation", "explain"),
+    "corelm.generation.ancestral": ("Ancestral",),
+    "corelm.generation.generate": ("generate", "stream"),
+    "corelm.generation.open_texts": ("Generation", "TokenRecord"),
+    "corelm.generation.patterns": ("TextPatterns",),
+    "corelm.hookspecs": ("API_VERSION", "hookimpl"),
+    "corelm.language_model": (
+        *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),
+        "same_vocabulary",
+    ),
     "corelm.linting": ("lint",),
+    "corelm.metric": ("HumanMetric", "SetMetric", "TextMetric", "TokenMetric"),
+    "corelm.numerics.distributions": (
+        *("Array", "apply_temperature", "draw", "entropy", "log_softmax", "mask_logits"),
+        *("softmax", "surprisals"),
+    ),
     "corelm.numerics.reshaping": ("reweight_distribution",),
+    "corelm.params": ("param", "renamed"),
+    # The samplers too: a parameter that is a sampler reads expressions once this is imported.
+    "corelm.registry.expressions": ("Chain", "Sampler", "sampler"),
+    "corelm.registry.models": ("load",),
+    "corelm.sampling": ("Mask", "Switch"),
 }
-"""Modules that are imported when one of their names is first used: few programs need them."""
+"""Modules that are imported when one of their names is first used: no program needs all."""
+
+_ROOMS = {
+    *("abilities", "bundles", "commands", "errors", "filters", "interop", "native", "runs"),
+    "testing",
+}
+"""Public modules, which `import corelm` is enough for."""
 
 _IN_PACKAGES = {
     *("EngineSettings", "from_settings", "preset", "presets", "to_settings"),
@@ -132,7 +163,10 @@ def __getattr__(name: str) -> typing.Any:
         from corelm.registry.packages import NAMES, package_object
 
         return package_object(NAMES, name)
-    module = next((module for module, names in _LATER.items() if name in names), None)
-    if module is None:
+    if name in _ROOMS:
+        return importlib.import_module(f"corelm.{name}")
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(module), name)
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value

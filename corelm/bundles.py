@@ -1,20 +1,26 @@
-"""Public names for trainers and exporters of corelm's own models: networks, tokens, files.
+"""Public names for trainers and exporters of corelm's own models: networks, tokens, files."""
 
-All but one are modules, each of which lists its public names.
-"""
-
-from corelm.models import bundle as bundle
-from corelm.models import corpus as corpora
-from corelm.models import vocabularies as vocabularies
-from corelm.models import word_vocabulary as word_vocabulary
-from corelm.models.networks import Architecture as Architecture
-from corelm.models.sliding_window import SlidingWindow as SlidingWindow
+from corelm.models.bundle import Bundle
+from corelm.models.corpus import Corpus, read_texts
+from corelm.models.networks import Architecture
+from corelm.models.sliding_window import SlidingWindow
+from corelm.models.vocabularies import (
+    TOKENS,
+    BytePairVocabulary,
+    StoredVocabulary,
+    read_vocabulary,
+)
+from corelm.models.word_vocabulary import WordVocabulary
 
 __all__ = [
+    "TOKENS",
     "Architecture",
+    "Bundle",
+    "BytePairVocabulary",
+    "Corpus",
     "SlidingWindow",
-    "bundle",
-    "corpora",
-    "vocabularies",
-    "word_vocabulary",
+    "StoredVocabulary",
+    "WordVocabulary",
+    "read_texts",
+    "read_vocabulary",
 ]

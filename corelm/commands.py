@@ -6,24 +6,23 @@ Some are modules, such as `options` and `blocks`; each lists its public names.
 import importlib
 import typing
 
-from corelm.cli.exit_codes import ExitCode as ExitCode
-from corelm.cli.options import choices as options
-from corelm.cli.options import completion as completion
-from corelm.cli.options import parameters as parameters
-from corelm.cli.options import prompt as prompt_input
-from corelm.cli.options.inputs import Inputs as Inputs
-from corelm.cli.options.inputs import with_choices as with_choices
-from corelm.cli.output import messages as messages
-from corelm.cli.output import progress as progress
-from corelm.cli.output.product import Output as Output
-from corelm.cli.output.product import product as product
-from corelm.cli.text_values import TextCommand as TextCommand
-from corelm.cli.text_values import TextGroup as TextGroup
-from corelm.cli.text_values import application as application
-from corelm.registry.leftovers import Leftovers as Leftovers
-
 if typing.TYPE_CHECKING:
+    from corelm.cli.exit_codes import ExitCode as ExitCode
+    from corelm.cli.options import choices as options
+    from corelm.cli.options import completion as completion
+    from corelm.cli.options import parameters as parameters
+    from corelm.cli.options import text_input as prompt_input
+    from corelm.cli.options.inputs import Inputs as Inputs
+    from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.output import blocks as blocks
+    from corelm.cli.output import messages as messages
+    from corelm.cli.output import progress as progress
+    from corelm.cli.output.product import Output as Output
+    from corelm.cli.output.product import product as product
+    from corelm.cli.text_values import TextCommand as TextCommand
+    from corelm.cli.text_values import TextGroup as TextGroup
+    from corelm.cli.text_values import application as application
+    from corelm.registry.leftovers import Leftovers as Leftovers
 
 __all__ = [
     "ExitCode",
@@ -44,8 +43,30 @@ __all__ = [
     "with_choices",
 ]
 
+_HOMES = {
+    "ExitCode": "corelm.cli.exit_codes:ExitCode",
+    "Inputs": "corelm.cli.options.inputs:Inputs",
+    "Leftovers": "corelm.registry.leftovers:Leftovers",
+    "Output": "corelm.cli.output.product:Output",
+    "TextCommand": "corelm.cli.text_values:TextCommand",
+    "TextGroup": "corelm.cli.text_values:TextGroup",
+    "application": "corelm.cli.text_values:application",
+    "blocks": "corelm.cli.output.blocks",
+    "completion": "corelm.cli.options.completion",
+    "messages": "corelm.cli.output.messages",
+    "options": "corelm.cli.options.choices",
+    "parameters": "corelm.cli.options.parameters",
+    "product": "corelm.cli.output.product:product",
+    "progress": "corelm.cli.output.progress",
+    "prompt_input": "corelm.cli.options.text_input",
+    "with_choices": "corelm.cli.options.inputs:with_choices",
+}
+"""The module of each name, imported on first use: rich alone takes a tenth of a second."""
+
 
 def __getattr__(name: str) -> typing.Any:
-    if name == "blocks":  # rich takes a tenth of a second, which `corelm --help` does without
-        return importlib.import_module("corelm.cli.output.blocks")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, _, attribute = _HOMES[name].partition(":")
+    module = importlib.import_module(home)
+    return getattr(module, attribute) if attribute else module

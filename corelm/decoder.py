@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from corelm.decoding.state import DecodingTask
-from corelm.decoding.step import Step
 from corelm.params import Parameterized
+
+if TYPE_CHECKING:
+    from corelm.decoding.state import DecodingTask
+    from corelm.decoding.step import Step
 
 
 class Decoder(Parameterized, ABC):

@@ -8,45 +8,49 @@ The functions that read single tokens, such as `past_tokens`, return NumPy array
 is; `in_library_of` takes such an array to the library of the logits.
 """
 
-from corelm.numerics.arrays import (
-    array_namespace,
-    in_library_of,
-    positions,
-    widen,
-)
-from corelm.numerics.distributions import (
-    entropy_of_logits,
-    greedy,
-    min_and_shannon_entropy,
-    min_entropy,
-    subtract_max,
-)
-from corelm.numerics.filters import (
-    at_least,
-    falling_logits,
-    first_tokens,
-    likeliest_tokens,
-    logit_std,
-    rank,
-    top_h,
-    top_k,
-    top_p,
-    typical,
-    within_nats,
-)
-from corelm.numerics.reshaping import quadratic, surprisal_of_probability, xtc
-from corelm.token_edits import (
-    allow_all_but,
-    change_logits,
-    find_tokens,
-    known_tokens,
-    past_tokens,
-    remove_tokens,
-    token_counts,
-    token_id,
-    token_sequence,
-)
-from corelm.token_texts import find_in_turn
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from corelm.numerics.arrays import (
+        array_namespace,
+        in_library_of,
+        positions,
+        widen,
+    )
+    from corelm.numerics.distributions import (
+        entropy_of_logits,
+        greedy,
+        min_and_shannon_entropy,
+        min_entropy,
+        subtract_max,
+    )
+    from corelm.numerics.filters import (
+        at_least,
+        falling_logits,
+        first_tokens,
+        likeliest_tokens,
+        logit_std,
+        rank,
+        top_h,
+        top_k,
+        top_p,
+        typical,
+        within_nats,
+    )
+    from corelm.numerics.reshaping import quadratic, surprisal_of_probability, xtc
+    from corelm.token_edits import (
+        allow_all_but,
+        change_logits,
+        find_tokens,
+        known_tokens,
+        past_tokens,
+        remove_tokens,
+        token_counts,
+        token_id,
+        token_sequence,
+    )
+    from corelm.token_texts import find_in_turn
 
 __all__ = [
     "allow_all_but",
@@ -83,3 +87,58 @@ __all__ = [
     "within_nats",
     "xtc",
 ]
+
+_HOMES = {
+    "corelm.numerics.arrays": (
+        "array_namespace",
+        "in_library_of",
+        "positions",
+        "widen",
+    ),
+    "corelm.numerics.distributions": (
+        "entropy_of_logits",
+        "greedy",
+        "min_and_shannon_entropy",
+        "min_entropy",
+        "subtract_max",
+    ),
+    "corelm.numerics.filters": (
+        "at_least",
+        "falling_logits",
+        "first_tokens",
+        "likeliest_tokens",
+        "logit_std",
+        "rank",
+        "top_h",
+        "top_k",
+        "top_p",
+        "typical",
+        "within_nats",
+    ),
+    "corelm.numerics.reshaping": (
+        "quadratic",
+        "surprisal_of_probability",
+        "xtc",
+    ),
+    "corelm.token_edits": (
+        "allow_all_but",
+        "change_logits",
+        "find_tokens",
+        "known_tokens",
+        "past_tokens",
+        "remove_tokens",
+        "token_counts",
+        "token_id",
+        "token_sequence",
+    ),
+    "corelm.token_texts": ("find_in_turn",),
+}
+"""The module of each name, imported on first use: a sampler needs few of them."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value

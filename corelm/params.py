@@ -22,7 +22,7 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
-__all__ = ["ParamRule", "Parameter", "Parameterized", "refuse_local", "written"]
+__all__ = ["ParamRule", "Parameter", "Parameterized", "refuse_local"]
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
@@ -187,6 +187,11 @@ class Parameter:
             raise ParameterError(f"{self.name} must be {self.rule}, not {shown(converted)}")
         return converted
 
+    @staticmethod
+    def written(value: Any) -> str:
+        """Return the text of a value in an expression."""
+        return value.expression if isinstance(value, Parameterized) else repr(value)
+
     def _cast(self, value: Any) -> Any:
         if self.is_nested:
             return self._nested(value)
@@ -292,7 +297,7 @@ class Parameterized:
     @property
     def expression(self) -> str:
         """The expression that `corelm.sampler` reads back, such as `temperature(t=0.2)`."""
-        values = [f"{p.name}={written(getattr(self, p.name))}" for p in self.parameters()]
+        values = [f"{p.name}={p.written(getattr(self, p.name))}" for p in self.parameters()]
         return f"{self.name}({', '.join(values)})" if values else self.name
 
     def __str__(self) -> str:
@@ -328,11 +333,6 @@ def renamed(value: P, name: str) -> P:
     copied = object.__new__(type(value))
     vars(copied).update(vars(value), name=name)  # not a field, so equality ignores it
     return copied
-
-
-def written(value: Any) -> str:
-    """Return the text of a parameter's value in an expression."""
-    return value.expression if isinstance(value, Parameterized) else repr(value)
 
 
 def _refuse_unusable(cls: type) -> None:

@@ -32,25 +32,28 @@ if typing.TYPE_CHECKING:
     from corelm.models import atomic_files as atomic_files
     from corelm.models import identity as identity
     from corelm.models.human import human_surprisal as human_surprisal
-    from corelm.numerics import divergences as divergences
+    from corelm.numerics.divergences import Compared as Compared
+    from corelm.numerics.divergences import ModelRows as ModelRows
     from corelm.registry import expressions as expressions
     from corelm.registry import models as named_models
     from corelm.registry import plugins as plugins
     from corelm.registry.strategies import Strategy as Strategy
+    from corelm.text_lines import text_lines as text_lines
 
 __all__ = [
     "BoundedCalls",
+    "Compared",
     "ContextBuilder",
     "ContinuousBatch",
     "Endings",
     "ModelLogits",
+    "ModelRows",
     "OpenTexts",
     "PrefixCache",
     "Strategy",
     "Texts",
     "atomic_files",
     "chain_stages",
-    "divergences",
     "expressions",
     "human_surprisal",
     "identity",
@@ -67,21 +70,23 @@ __all__ = [
     "steps",
     "teacher_forcing",
     "temperature_of",
+    "text_lines",
 ]
 
 _HOMES = {
     "BoundedCalls": "corelm.bounded_calls:BoundedCalls",
+    "Compared": "corelm.numerics.divergences:Compared",
     "ContextBuilder": "corelm.context:ContextBuilder",
     "ContinuousBatch": "corelm.generation.continuous_batch:ContinuousBatch",
     "Endings": "corelm.generation.endings:Endings",
     "ModelLogits": "corelm.decoding.step:ModelLogits",
+    "ModelRows": "corelm.numerics.divergences:ModelRows",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",
     "atomic_files": "corelm.models.atomic_files",
     "chain_stages": "corelm.stages",
-    "divergences": "corelm.numerics.divergences",
     "expressions": "corelm.registry.expressions",
     "human_surprisal": "corelm.models.human:human_surprisal",
     "identity": "corelm.models.identity",
@@ -98,6 +103,7 @@ _HOMES = {
     "steps": "corelm.generation.generate:steps",
     "teacher_forcing": "corelm.generation.teacher_forcing",
     "temperature_of": "corelm.linting:temperature_of",
+    "text_lines": "corelm.text_lines:text_lines",
 }
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""
 

@@ -62,7 +62,7 @@ class LogitBias(Sampler):
         biased = change_logits(
             logits, rows, ids[finite], lambda logit: logit + in_library_of(logit, added)
         )
-        return remove_tokens(biased, rows, ids[~finite])
+        return biased if finite.all() else remove_tokens(biased, rows, ids[~finite])
 
 
 def _is_token(token: Any) -> bool:

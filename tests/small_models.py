@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.weights import shapes
@@ -57,5 +57,5 @@ def write(path, value=0.5, **changed):
         "training": {"command": "corelm train", "seconds": 12},
         "figures": {"perplexity": 92.625, "band": [1.5, 2.5]},
     }
-    bundle.write(path, **(arguments | changed))
+    Bundle.write(path, **(arguments | changed))
     return path

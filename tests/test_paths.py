@@ -12,7 +12,7 @@ import pytest
 
 import corelm
 from corelm import CorelmError, paths
-from corelm.cli.options.prompt import read_text
+from corelm.cli.options.text_input import read_text
 from corelm.models.corpus import read_texts
 from corelm.paths import home, open_input
 

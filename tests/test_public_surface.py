@@ -17,6 +17,7 @@ from tiers import PACKAGES, missing_packages
 import corelm
 import corelm.runs
 import corelm.testing
+from corelm import scaling
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
@@ -38,9 +39,6 @@ NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.tes
 
 VALUES = {"API_VERSION", "Array", "hookimpl"}
 """Public names that are no class or function: their comment is in the module."""
-
-IMPORTED_LATER = {"Explanation", "explain", "lint", "reweight_distribution"}
-"""Public names that are imported when they are first asked for."""
 
 NO_EXAMPLE = {
     "CorelmError": "the root of the errors",
@@ -65,15 +63,40 @@ def names_with_docstrings(module: ModuleType) -> dict[str, str]:
     return {name: inspect.getdoc(getattr(module, name)) or "" for name in module.__all__}
 
 
-def test_the_public_names_are_complete_and_sorted():
-    public = {
-        name
-        for name, value in vars(corelm).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    assert set(corelm.__all__) - public == IMPORTED_LATER
-    assert public <= set(corelm.__all__)
-    assert corelm.__all__ == sorted(corelm.__all__)
+FACADES = [corelm, corelm.filters]
+"""Modules whose names are imported from their homes on first use, each with its table."""
+
+
+@pytest.mark.parametrize("facade", FACADES, ids=lambda module: module.__name__)
+def test_the_public_names_are_complete_and_sorted(facade):
+    homes = [name for names in facade._HOMES.values() for name in names]
+    assert sorted(homes) == sorted(facade.__all__)
+    assert all(hasattr(facade, name) for name in facade.__all__)
+    assert facade.__all__ == sorted(facade.__all__)
+
+
+def test_importing_corelm_imports_no_module_of_it():
+    program = "import sys, corelm; print([m for m in sys.modules if m.startswith('corelm.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_public_modules_need_no_import_of_their_own():
+    program = "import corelm; print(corelm.errors.UsageError.__name__, corelm.runs.Texts.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("UsageError Texts\n", "")
+
+
+def test_a_parameter_that_is_a_sampler_reads_an_expression_in_a_program_of_one_import():
+    program = (
+        "from corelm import Sampler, param\n"
+        "class Inside(Sampler):\n"
+        "    inside: Sampler = param('greedy', 'another one')\n"
+        "    def __call__(self, logits, context): return logits\n"
+        "print(Inside(inside='temperature(t=0.5)'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("inside(inside=temperature(t=0.5))\n", "")
 
 
 def test_no_other_name_is_public():
@@ -82,8 +105,9 @@ def test_no_other_name_is_public():
 
 
 def test_the_names_for_runs_are_found_where_the_table_has_them():
-    assert corelm.runs.__all__ == [*corelm.runs._HOMES]
-    assert all(hasattr(corelm.runs, name) for name in corelm.runs.__all__)
+    for room in (corelm.runs, corelm.commands, scaling):
+        assert room.__all__ == [*room._HOMES]
+        assert all(hasattr(room, name) for name in room.__all__)
     with pytest.raises(AttributeError, match=r"'corelm\.runs' has no attribute 'printible'"):
         corelm.runs.printible  # noqa: B018
 

@@ -53,3 +53,16 @@ def test_free_threaded_python_can_build_the_source_distribution() -> None:
 def test_the_changelog_begins_with_the_version() -> None:
     headings = re.findall(r"^## (\S+) - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == VERSION["current"]()
+
+
+def test_the_wheel_names_every_package_of_its_folders() -> None:
+    """They are listed by hand: the folder of the samplers has another name than their package."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    folders = {ROOT / folder: package for package, folder in tables["package-dir"].items()}
+    folders[ROOT / "corelm"] = "corelm"
+    found = set()
+    for file in (file for folder in folders for file in folder.rglob("__init__.py")):
+        home = next(folder for folder in file.parents if folder in folders)  # the innermost one
+        found.add(".".join((folders[home], *file.parent.relative_to(home).parts)))
+    folders_of_files = {"corelm.pages"}
+    assert sorted(found | folders_of_files) == sorted(tables["packages"])

@@ -15,7 +15,7 @@ from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
 
 from corelm.cli import main
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.word_vocabulary import WordVocabulary
 from corelm.registry.registry import registry
 
@@ -31,7 +31,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
     words = [*numbered_words(29, end=True).words, "7"]  # a number is JSON
     vocabulary, a = WordVocabulary(words, "symbols"), SMALL["default"]
-    bundle.write(tmp_path / "m", a, vocabulary, random_weights(a), training={}, figures={})
+    Bundle.write(tmp_path / "m", a, vocabulary, random_weights(a), training={}, figures={})
     (tmp_path / "prompts.txt").write_text("w1 w2\n", "utf-8")
 
     def make(*options: str, code: int = 0) -> dict[str, Any]:

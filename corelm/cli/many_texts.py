@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from corelm.cli.output import messages
 from corelm.cli.output.progress import stages
@@ -31,8 +30,8 @@ from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
 from corelm.registry.strategies import parts
-from corelm.scaling.code_digests import as_settings, code_of
-from corelm.scaling.executor import ExecutorChoice, choose
+from corelm.scaling.code_digests import code_of
+from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.units import Executor
@@ -60,7 +59,7 @@ class Destination:
             UsageError: options that exclude each other.
             MissingDependencyError: dask.distributed is not installed.
         """
-        return cls(Path(path), choose(workers, scheduler), resume)
+        return cls(Path(path), ExecutorChoice.of(workers, scheduler), resume)
 
     def stored_seed(self) -> int | None:
         """Return the seed of the file that is to be continued; None if there is none."""
@@ -84,7 +83,7 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            **as_settings(code_of([model, *(part for thing in things for part in parts(thing))])),
+            "code": code_of([model, *(part for thing in things for part in parts(thing))]),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)
@@ -249,18 +248,10 @@ def _lock_of(part: Path) -> Path:
 
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
-    lock = FileLock(_lock_of(part))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UsageError(f"another process writes {part}") from None
-    try:
+    with atomic_files.try_lock(_lock_of(part), remove=True) as is_mine:
+        if not is_mine:
+            raise UsageError(f"another process writes {part}")
         yield
-    finally:
-        with suppress(OSError):
-            # Before the release: after it, another process may hold this file.
-            os.unlink(lock.lock_file)
-        lock.release()
 
 
 def _whole(part: Path, n: int) -> tuple[int, int, Counter[str]]:

@@ -15,7 +15,6 @@ import typer
 from typer.main import get_command
 
 from corelm.cli.options.prescan import completed_words
-from corelm.cli.output import describe
 from corelm.cli.text_values import TextGroup
 from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.printable import one_line, shown
@@ -77,7 +76,9 @@ def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
         if source.distribution == OWN:
             _add(app, name, commands.find(COMMANDS, str(source)).value)
             continue
-        text = f"From the plugin {describe.origin(source)}."
+        from corelm.cli.output.describe import origin  # for one line of --help
+
+        text = f"From the plugin {origin(source)}."
         # A stand-in for the list: the plugin itself is imported only when it is called.
         unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
         app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))

@@ -63,7 +63,7 @@ class DrawPlan:
         >>> chain = corelm.sampler("edt(t=2) | top_k(k=2) | temperature(t=0.5)")
         >>> plan = DrawPlan(chain, ToyModel().vocabulary)
         >>> str(plan.before), str(plan.after)
-        ('edt(t=2.0, base=0.8, theta=0.0)', 'top_k(k=2) | temperature(t=0.5)')
+        ('edt(t=2.0, theta=0.1, base=0.8)', 'top_k(k=2) | temperature(t=0.5)')
     """
 
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:

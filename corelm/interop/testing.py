@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.exact import sampling_distribution
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.vocabularies import BytePairVocabulary
 from corelm.models.weights import shapes
@@ -61,7 +61,7 @@ def tiny_gpt2(folder: str | os.PathLike[str], *, seed: int = 0, context_length: 
         name: (name.endswith("gamma") + 0.3 * rng.standard_normal(shape)).astype(np.float32)
         for name, shape in shapes(a).items()
     }
-    bundle.write(folder, a, vocabulary, weights, training={"seed": seed}, figures={})
+    Bundle.write(folder, a, vocabulary, weights, training={"seed": seed}, figures={})
     return Path(folder)
 
 

@@ -26,10 +26,10 @@ class FromBundle:
     path: Path
 
     def __call__(self) -> LanguageModel:
-        from corelm.models.bundle import read
+        from corelm.models.bundle import Bundle
         from corelm.models.numpy_model import NumpyModel
 
-        bundle = read(self.path)
+        bundle = Bundle.read(self.path)
         return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
 
 

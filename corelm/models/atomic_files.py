@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from corelm.errors import ModelFileError, UsageError
 
@@ -28,7 +27,6 @@ __all__ = [
     "parse_json",
     "read_file",
     "remove_leftovers",
-    "sha256",
     "try_lock",
     "write_file",
 ]
@@ -305,6 +303,9 @@ def try_lock(path: Path, remove: bool = False) -> Iterator[bool]:
         >>> path.exists()
         False
     """
+    # Imported late: it takes 5 % of the time of a short command, and reading needs no lock.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)

@@ -31,14 +31,6 @@ from corelm.models.networks import Architecture
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.models.weights import check, parse_weights, shapes
 
-__all__ = [
-    "Bundle",
-    "check_target",
-    "describe",
-    "read",
-    "write",
-]
-
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
 VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
@@ -83,86 +75,102 @@ class Bundle:
         prompt = self.manifest.get(PROMPT)
         return prompt if isinstance(prompt, str) else None
 
+    @classmethod
+    def read(cls, path: StrPath) -> Bundle:
+        """Read a model from a folder after checking sizes, checksums, names, shapes and numbers.
 
-def write(
-    path: StrPath,
-    architecture: Architecture,
-    vocabulary: StoredVocabulary,
-    weights: Mapping[str, NDArray[Any]],
-    training: Mapping[str, Any],
-    figures: Mapping[str, Any],
-    dtype: str = "float16",
-    prompt: str | None = None,
-) -> None:
-    """Write a model whole or not at all; an earlier one stays until the new one is complete.
+        Raises:
+            ModelFileError: a model that is missing, damaged, foreign or of a later format; the
+                message has the file and the reason.
+        """
+        folder = _folder(path)
+        described = cls.describe(folder)
+        a, files = described.architecture, described.manifest["files"]
+        # The checksum of the weights takes longer than everything else, and releases the
+        # interpreter lock.
+        verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
+        with _naming(folder / VOCABULARY) as file:
+            words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
+            vocabulary = read_vocabulary(words, described.tokens)
+        with _naming(folder / WEIGHTS):
+            weights = parse_weights(verified(), a)
+            check(a, vocabulary, weights)
+        return cls(a, vocabulary, weights, described.manifest)
 
-    Args:
-        path: the folder; an existing one is replaced if it has only a model's files.
-        architecture: the shape of the network.
-        vocabulary: its tokens.
-        weights: arrays by name, as `weights.shapes` lists them.
-        training: a record of the training, for JSON.
-        figures: the measurements, for JSON.
-        dtype: the number format in the file, `float16` or `float32`.
-        prompt: the model's default prompt.
+    @staticmethod
+    def describe(path: StrPath) -> Description:
+        """Read a model without its vocabulary and weights.
 
-    Raises:
-        ModelFileError: weights that do not fit, figures that JSON cannot hold, a folder with
-            other things in it, a full disk, a read-only place.
-    """
-    check(architecture, vocabulary, weights)
-    try:
-        rounded = _rounded(weights, dtype)
-        contents = _contents(architecture, vocabulary, rounded, training, figures, prompt)
-        target = Path(os.path.realpath(path))
-        _refuse_to_replace(target)
-        atomic_files.write_folder(contents, target)
-    except (OSError, ValueError, TypeError) as error:
-        kept = "; the earlier model is unchanged" if os.path.lexists(path) else ""
-        raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
-            + kept
-        ) from error
+        Raises:
+            ModelFileError: as `read`.
+        """
+        folder = _folder(path)
+        with _naming(folder / MANIFEST) as file:
+            manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
+        with _naming(folder / CONFIG) as file:
+            config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
+            _refuse_format(config)
+            if config.keys() != {"format", "architecture", "tokens"}:
+                raise ModelFileError("it holds other fields than format, architecture and tokens")
+            architecture = Architecture.from_dict(config["architecture"])
+        return Description(architecture, str(config["tokens"]), manifest)
 
+    @staticmethod
+    def write(
+        path: StrPath,
+        architecture: Architecture,
+        vocabulary: StoredVocabulary,
+        weights: Mapping[str, NDArray[Any]],
+        training: Mapping[str, Any],
+        figures: Mapping[str, Any],
+        dtype: str = "float16",
+        prompt: str | None = None,
+    ) -> None:
+        """Write a model whole or not at all; an earlier one stays until the new one is complete.
 
-def read(path: StrPath) -> Bundle:
-    """Read a model after checking sizes, checksums, names, shapes and numbers.
+        Args:
+            path: the folder; an existing one is replaced if it has only a model's files.
+            architecture: the shape of the network.
+            vocabulary: its tokens.
+            weights: arrays by name, as `weights.shapes` lists them.
+            training: a record of the training, for JSON.
+            figures: the measurements, for JSON.
+            dtype: the number format in the file, `float16` or `float32`.
+            prompt: the model's default prompt.
 
-    Raises:
-        ModelFileError: a model that is missing, damaged, foreign or of a later format; the message
-            has the file and the reason.
-    """
-    folder = _folder(path)
-    described = describe(folder)
-    a, files = described.architecture, described.manifest["files"]
-    # The checksum of the weights takes longer than everything else, and releases the interpreter
-    # lock.
-    verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
-    with _naming(folder / VOCABULARY) as file:
-        words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
-        vocabulary = read_vocabulary(words, described.tokens)
-    with _naming(folder / WEIGHTS):
-        weights = parse_weights(verified(), a)
-        check(a, vocabulary, weights)
-    return Bundle(a, vocabulary, weights, described.manifest)
+        Raises:
+            ModelFileError: weights that do not fit, figures that JSON cannot hold, a folder with
+                other things in it, a full disk, a read-only place.
+        """
+        check(architecture, vocabulary, weights)
+        try:
+            rounded = _rounded(weights, dtype)
+            contents = _contents(architecture, vocabulary, rounded, training, figures, prompt)
+            target = Path(os.path.realpath(path))
+            _refuse_to_replace(target)
+            atomic_files.write_folder(contents, target)
+        except (OSError, ValueError, TypeError) as error:
+            kept = "; the earlier model is unchanged" if os.path.lexists(path) else ""
+            reason = atomic_files.error_reason(error)
+            raise ModelFileError(
+                f"the model could not be written to {str(path)!r}: {reason}{kept}"
+            ) from error
 
+    @staticmethod
+    def check_target(path: StrPath) -> None:
+        """Raise if `write` could not write to a place, before hours of training are lost.
 
-def describe(path: StrPath) -> Description:
-    """Read a model without its vocabulary and weights.
-
-    Raises:
-        ModelFileError: as `read`.
-    """
-    folder = _folder(path)
-    with _naming(folder / MANIFEST) as file:
-        manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
-    with _naming(folder / CONFIG) as file:
-        config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
-        _refuse_format(config)
-        if config.keys() != {"format", "architecture", "tokens"}:
-            raise ModelFileError("it holds other fields than format, architecture and tokens")
-        architecture = Architecture.from_dict(config["architecture"])
-    return Description(architecture, str(config["tokens"]), manifest)
+        Raises:
+            ModelFileError: a file, a folder with other things in it, a read-only place.
+        """
+        try:
+            target = Path(os.path.realpath(path))
+            _refuse_to_replace(target)
+            atomic_files.check_writable(target.parent)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(
+                f"a model cannot be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+            ) from error
 
 
 def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
@@ -204,22 +212,6 @@ def _contents(
         manifest[PROMPT] = prompt
     manifest["checksum"] = atomic_files.sha256(atomic_files.dump_json(manifest))
     return {**files, MANIFEST: atomic_files.dump_json(manifest)}
-
-
-def check_target(path: StrPath) -> None:
-    """Raise if `write` could not write to a place, before hours of training are lost.
-
-    Raises:
-        ModelFileError: a file, a folder with other things in it, a read-only place.
-    """
-    try:
-        target = Path(os.path.realpath(path))
-        _refuse_to_replace(target)
-        atomic_files.check_writable(target.parent)
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"a model cannot be written to {str(path)!r}: {atomic_files.error_reason(error)}"
-        ) from error
 
 
 def _refuse_to_replace(target: Path) -> None:

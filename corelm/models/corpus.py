@@ -16,8 +16,6 @@ import numpy as np
 from corelm.errors import DataError
 from corelm.paths import home, open_input
 
-__all__ = ["Corpus", "corpus", "read_texts"]
-
 logger: logging.Logger = logging.getLogger("corelm")
 
 Item = TypeVar("Item")
@@ -39,27 +37,27 @@ class Corpus:
     held_out: Sequence[str]
     name: str
 
+    @classmethod
+    def of(cls, data: Any, held_out: float = 0.05) -> Corpus:
+        """Read the texts of a data set and split them.
 
-def corpus(data: Any, held_out: float = 0.05) -> Corpus:
-    """Read the texts of a data set and split them.
+        Args:
+            data: `imdb`; a folder or a file; or an iterable of texts, such as the data set that
+                `keras.utils.text_dataset_from_directory(..., label_mode=None)` returns.
+            held_out: the share of the texts to hold out, if the data set has no test half.
 
-    Args:
-        data: `imdb`; a folder or a file; or an iterable of texts, such as the data set that
-            `keras.utils.text_dataset_from_directory(..., label_mode=None)` returns.
-        held_out: the share of the texts to hold out, if the data set has no test half.
-
-    Raises:
-        DataError: no data set, no readable text, or too little to hold any out.
-    """
-    if not isinstance(data, (str, os.PathLike)):
-        texts = [text for text in _texts_of(data) if text.strip()]
-        return _split(texts, held_out, type(data).__name__)
-    if data == "imdb":
-        return _imdb(home() / "data" / "aclImdb")
-    path = Path(data)
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        return _halves(path, "imdb" if path.name == "aclImdb" else path.name)
-    return _split(read_texts(path), held_out, path.name)
+        Raises:
+            DataError: no data set, no readable text, or too little to hold any out.
+        """
+        if not isinstance(data, (str, os.PathLike)):
+            texts = [text for text in _texts_of(data) if text.strip()]
+            return _split(texts, held_out, type(data).__name__)
+        if data == "imdb":
+            return _imdb(home() / "data" / "aclImdb")
+        path = Path(data)
+        if (path / "train").is_dir() and (path / "test").is_dir():
+            return _halves(path, "imdb" if path.name == "aclImdb" else path.name)
+        return _split(read_texts(path), held_out, path.name)
 
 
 def _imdb(folder: Path) -> Corpus:

@@ -11,7 +11,7 @@ import numpy as np
 from corelm.language_model import LanguageModel
 from corelm.models.atomic_files import sha256
 
-__all__ = ["checksum_of", "digest_of_texts", "identity_of", "manifest_of"]
+__all__ = ["digest_of_texts", "identity_of", "manifest_of"]
 
 
 def manifest_of(model: LanguageModel) -> Mapping[str, Any]:

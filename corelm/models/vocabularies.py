@@ -17,13 +17,6 @@ from corelm.errors import ModelFileError
 from corelm.language_model import Vocabulary
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
-__all__ = [
-    "TOKENS",
-    "BytePairVocabulary",
-    "StoredVocabulary",
-    "read_vocabulary",
-]
-
 BYTE_PAIRS = "byte-pairs"
 BYTE_PAIRS_HELP = "pieces of words, learned from the texts as GPT-2's are; any text can be written"
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from corelm.abilities.texts import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
-
-__all__ = ["DASH", "MARKED", "WordVocabulary"]
 
 PADDING, UNKNOWN = "", "[UNK]"
 
@@ -188,6 +186,8 @@ class WordVocabulary:
 
     reserved: tuple[str, str] = (PADDING, UNKNOWN)
     """The first two tokens of every vocabulary."""
+    spaced: ClassVar = ((DASH, " -- "), (MARKED, r" \0 "))
+    """The substitutions, in RE2's syntax, that set apart the tokens of `words+punctuation`."""
     padding: int = 0
     unknown: int = 1
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from corelm.native.cpu import cpu_limit
-from corelm.native.interface import Kernels
 from corelm.native.source_tree import note_source_tree
+
+if TYPE_CHECKING:
+    from corelm.native.interface import Kernels
 
 
 def _load() -> Kernels | None:

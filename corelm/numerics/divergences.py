@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import astuple, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,6 @@ from corelm.caching import cached_property
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
-
-__all__ = [
-    "DIVERGENCES",
-    "Compared",
-    "ModelRows",
-    "moments",
-]
 
 Floats = NDArray[np.float64]
 
@@ -220,7 +213,7 @@ class Compared:
     """The figures of a sampler's distributions and the model's, row by row.
 
     Attributes:
-        figures: (rows, figures) in the order of DIVERGENCES.
+        figures: (rows, figures) in the order of `ModelRows.names`.
         surprisal: (rows,) nats, of one token of each row under the sampler; nan if it cannot be
             drawn.
         restored: the first token that the sampler can draw and the model cannot; None if there is
@@ -239,12 +232,17 @@ class ModelRows:
         logits: (rows, vocabulary).
         ends: the tokens that end a text, which the expected surprisal leaves out.
 
+    Attributes:
+        names: the names of the figures, in the order of `Compared.figures`.
+
     Example:
         >>> model = ModelRows(np.zeros((1, 4)))
         >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
-        >>> half.figures[0, DIVERGENCES.index("mass_kept")], half.surprisal.round(4).tolist()
+        >>> half.figures[0, model.names.index("mass_kept")], half.surprisal.round(4).tolist()
         (np.float64(0.5), [0.6931])
     """
+
+    names: ClassVar[tuple[str, ...]] = DIVERGENCES
 
     def __init__(self, logits: Array, ends: Collection[int] = ()) -> None:
         self.logits = logits
@@ -268,6 +266,24 @@ class ModelRows:
     def entropy(self) -> Floats:
         """The entropy of each row in nats: (rows,)."""
         return _entropy(self.logits, self)
+
+    def moments(self, temperatures: Floats) -> Floats:
+        """Sum the weights at some temperatures, times the logits, and times their squares.
+
+        Logits and weights are relative to the largest. The likeliest token is left out, because its
+        weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
+
+        Args:
+            temperatures: (temperatures,), above 0.
+
+        Returns:
+            (rows, temperatures, 3).
+
+        Example:
+            >>> ModelRows(np.zeros((1, 4))).moments(np.array([1.0])).tolist()
+            [[[3.0, 0.0, 0.0]]]
+        """
+        return moments(self.logits, temperatures)
 
     def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
         """Compare a sampler's logits with the model's.
@@ -355,22 +371,7 @@ def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> 
 
 @kernel(rows.moments, by_row=False)
 def moments(logits: Array, temperatures: Floats) -> Floats:
-    """Sum the weights, the weights times the logits, and the weights times their squares.
-
-    Logits and weights are relative to the largest. The likeliest token is left out, because its
-    weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
-
-    Args:
-        logits: (rows, vocabulary).
-        temperatures: (temperatures,), above 0.
-
-    Returns:
-        (rows, temperatures, 3).
-
-    Example:
-        >>> moments(np.zeros((1, 4)), np.array([1.0])).tolist()
-        [[[3.0, 0.0, 0.0]]]
-    """
+    """Return `ModelRows.moments` of (rows, vocabulary) logits."""
     found = np.empty((len(logits), len(temperatures), 3))
     for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
         p = Distribution(row)

@@ -30,7 +30,7 @@ from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
 from corelm.stateless_model import lifted
 
-__all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "local_models", "plugin_of"]
+__all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "plugin_of"]
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
@@ -56,7 +56,7 @@ class ListedModel(NamedTuple):
     Attributes:
         name: what `load` takes.
         source: the plugin that offers it, or its folder.
-        path: its folder, if it is known; `bundle.describe` reads more about it.
+        path: its folder, if it is known; `Bundle.describe` reads more about it.
     """
 
     name: str
@@ -175,25 +175,25 @@ def plugin_of(name: str) -> Source | None:
     return registry().find("corelm_models", scheme[0] if scheme else name).source
 
 
-def list_models() -> list[ListedModel]:
+def list_models(own: bool = False) -> list[ListedModel]:
     """Return every named model: first the plugins' models, then the models in corelm's home.
 
     A scheme lists the models that it finds on this machine, or its form if it finds none.
-    """
-    offered = [listed for offer in registry().models() for listed in _listed(offer)]
-    return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
 
-
-def local_models() -> list[str]:
-    """Return the names of corelm's own models and of the models in its home; load no plugin.
-
-    `load` also takes the models of plugins, of other engines, and paths.
+    Args:
+        own: leave out the models of plugins, of which none is loaded: only corelm's own models and
+            those in its home are listed, by name.
 
     Example:
-        >>> "imdb" in local_models()
+        >>> "imdb" in [model.name for model in list_models(own=True)]
         True
     """
-    return sorted({*SHIPPED, *(path.name for path in _home_bundles())})
+    if own:
+        found = {name: ListedModel(name, name, None) for name in SHIPPED}
+        found |= {path.name: ListedModel(path.name, str(path), path) for path in _home_bundles()}
+        return [found[name] for name in sorted(found)]
+    offered = [listed for offer in registry().models() for listed in _listed(offer)]
+    return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
 
 
 def _home_bundles() -> list[Path]:

@@ -1,10 +1,18 @@
 """Run work in several processes or on several machines, and record what its results depend on."""
 
-from corelm.machine import SAME_BITS
-from corelm.scaling.code_digests import as_settings, code_of, loader_of
-from corelm.scaling.executor import ExecutorChoice, choose
-from corelm.scaling.job import Job, differences, hashes_of_secrets
-from corelm.scaling.units import Executor, Unit
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from corelm.machine import SAME_BITS as SAME_BITS
+    from corelm.scaling.code_digests import code_of as code_of
+    from corelm.scaling.code_digests import loader_of as loader_of
+    from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
+    from corelm.scaling.job import Job as Job
+    from corelm.scaling.job import differences as differences
+    from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
+    from corelm.scaling.units import Executor as Executor
+    from corelm.scaling.units import Unit as Unit
 
 __all__ = [
     "SAME_BITS",
@@ -12,10 +20,27 @@ __all__ = [
     "ExecutorChoice",
     "Job",
     "Unit",
-    "as_settings",
-    "choose",
     "code_of",
     "differences",
     "hashes_of_secrets",
     "loader_of",
 ]
+
+_HOMES = {
+    "SAME_BITS": "corelm.machine",
+    "Executor": "corelm.scaling.units",
+    "ExecutorChoice": "corelm.scaling.executor",
+    "Job": "corelm.scaling.job",
+    "Unit": "corelm.scaling.units",
+    "code_of": "corelm.scaling.code_digests",
+    "differences": "corelm.scaling.job",
+    "hashes_of_secrets": "corelm.scaling.job",
+    "loader_of": "corelm.scaling.code_digests",
+}
+"""The module of each name, imported on first use: a report that is only read needs none."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -47,11 +47,6 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
     named = {_package(module) for module in modules} - {""}
     packages = {*named, *(package for thing in things for package in _packages(thing))}
     return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
-
-
-def as_settings(code: Mapping[str, str]) -> dict[str, str]:
-    """Return the digests as settings: unfinished work with other settings is not continued."""
-    return {f"code of {package}": digest for package, digest in code.items()}
 
 
 def loader_of(model: object) -> Source | None:

@@ -54,6 +54,34 @@ class ExecutorChoice:
     workers: int | None
     scheduler: str | None
 
+    @classmethod
+    def of(cls, workers: int | str | None = None, scheduler: str | None = None) -> ExecutorChoice:
+        """Return the executor with these workers.
+
+        Args:
+            workers: the number of workers of a cluster to start on this machine.
+            scheduler: the address of the scheduler of a Dask cluster.
+
+        Raises:
+            UsageError: both are given.
+            MissingDependencyError: dask.distributed is not installed.
+
+        Example:
+            >>> ExecutorChoice.of()
+            ExecutorChoice(workers=None, scheduler=None)
+        """
+        if workers is not None and scheduler is not None:
+            raise UsageError("a scheduler has its own workers: leave out their number")
+        if scheduler is not None and not scheduler.strip():
+            raise UsageError("the scheduler needs an address, such as tcp://10.0.0.1:8786")
+        count = None if workers is None else WORKERS.convert(workers)
+        most = MOST_PER_PROCESSOR * max(cpu_limit(), 8)
+        if count is not None and count > most:
+            raise UsageError(f"workers must be at most {most} on this machine, not {count}")
+        if workers is not None or scheduler is not None:
+            _check_installed()
+        return cls(count, scheduler)
+
     @contextmanager
     def opened(
         self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
@@ -83,34 +111,6 @@ class ExecutorChoice:
         from corelm.scaling.dask_cluster import DaskCluster
 
         return DaskCluster(jobs(), workers)
-
-
-def choose(workers: int | str | None = None, scheduler: str | None = None) -> ExecutorChoice:
-    """Return the executor with these workers.
-
-    Args:
-        workers: the number of workers of a cluster to start on this machine.
-        scheduler: the address of the scheduler of a Dask cluster.
-
-    Raises:
-        UsageError: both are given.
-        MissingDependencyError: dask.distributed is not installed.
-
-    Example:
-        >>> choose()
-        ExecutorChoice(workers=None, scheduler=None)
-    """
-    if workers is not None and scheduler is not None:
-        raise UsageError("a scheduler has its own workers: leave out their number")
-    if scheduler is not None and not scheduler.strip():
-        raise UsageError("the scheduler needs an address, such as tcp://10.0.0.1:8786")
-    count = None if workers is None else WORKERS.convert(workers)
-    most = MOST_PER_PROCESSOR * max(cpu_limit(), 8)
-    if count is not None and count > most:
-        raise UsageError(f"workers must be at most {most} on this machine, not {count}")
-    if workers is not None or scheduler is not None:
-        _check_installed()
-    return ExecutorChoice(count, scheduler)
 
 
 def _check_installed() -> None:

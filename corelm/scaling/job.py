@@ -271,8 +271,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     Example:
         >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
         'seed 1, here 2'
-        >>> differences({"seeds": [1, 2]}, {"seeds": [2, 3], "code of a_plugin": "12ab" * 8})
-        'seeds 1, here 3; other code of a_plugin'
+        >>> differences({"seeds": [1], "code": {}}, {"seeds": [3], "code": {"a_plugin": "12ab"}})
+        'seeds 1, here 3; other code: a_plugin'
     """
     return "; ".join(
         _difference(name, before.get(name), now.get(name)) for name in _changed(before, now)

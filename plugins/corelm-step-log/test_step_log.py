@@ -7,6 +7,7 @@ import math
 import pytest
 
 import corelm
+import corelm.registry.registry
 from corelm.testing import ToyModel
 
 COIN = ToyModel(["heads", "tails"], logits=[0, 0, 0, 0], end=False)

@@ -130,5 +130,5 @@ def register_models(register: Callable[[llm.Model], None]) -> None:
     from corelm.runs import named_models
 
     register(OpenModel())
-    for name in named_models.local_models():
+    for name in [model.name for model in named_models.list_models(own=True)]:
         register(CorelmModel(name))

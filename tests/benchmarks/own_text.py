@@ -26,7 +26,7 @@ from corelm_train.run import train
 from corelm_train.settings import PRESETS, TrainingSettings
 
 import corelm
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 
 PEOPLE = ("the cat", "my sister", "an old man", "the queen", "our teacher", "a small bird")
 VERBS = ("saw", "found", "painted", "lost", "sold", "carried", "hid", "loved")
@@ -109,7 +109,7 @@ def measure(folder: Path, lines: int, preset: str, epochs: int, patience: int) -
     began = time.monotonic()
     path = train(settings, report)
     seconds = time.monotonic() - began
-    manifest = bundle.describe(path).manifest
+    manifest = Bundle.describe(path).manifest
     return Result(
         lines,
         preset,

@@ -32,7 +32,7 @@ from corelm import machine
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.registry.strategies import Strategy
-from corelm.scaling.executor import choose
+from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel
@@ -69,7 +69,7 @@ def speed() -> Iterator[str]:
     model, texts = corelm.load(MODEL), _texts()
     for workers in WORKERS:
         job = Job.of(MODEL, model, texts.prompt, [texts.strategy.sampler])
-        with choose(workers).opened([model], lambda job=job: [job]) as executor:
+        with ExecutorChoice.of(workers).opened([model], lambda job=job: [job]) as executor:
             list(
                 in_order(executor, (Nothing(n) for n in range(4)))
             )  # the workers load their models
@@ -96,7 +96,7 @@ def overhead() -> Iterator[str]:
     model = corelm.load(MODEL)
     for workers in (None, 1):
         job = Job.of(MODEL, model, "This", [])
-        with choose(workers).opened([model], lambda job=job: [job]) as executor:
+        with ExecutorChoice.of(workers).opened([model], lambda job=job: [job]) as executor:
             list(executor.run(iter([Nothing(-1)])))
             start = time.process_time()
             for _ in executor.run(iter([Nothing(n) for n in range(UNITS)])):

@@ -35,7 +35,7 @@ from typing import Any
 import httpx2 as httpx
 from peers import gpt2
 
-from corelm.models.bundle import write
+from corelm.models.bundle import Bundle
 from corelm.models.export.gguf import files
 
 PROMPT = "The acting was good and the plot of this movie"
@@ -131,7 +131,7 @@ def commands(folder: Path, most: int, llama_server: str | None) -> Iterator[tupl
         llama_server: the program of llama.cpp; None to leave it out.
     """
     bundle, weights = gpt2.bundle(), str(folder / "model.gguf")
-    write(folder / "model", bundle.architecture, bundle.vocabulary, bundle.weights, {}, {},
+    Bundle.write(folder / "model", bundle.architecture, bundle.vocabulary, bundle.weights, {}, {},
           dtype="float32")  # fmt: skip
     Path(weights).write_bytes(files(bundle, gpt2.vocabulary()))
     corelm = [sys.executable, "-m", "corelm", "serve", "--no-token", "--port", "{port}"]

@@ -134,7 +134,7 @@ def test_unknown_words_are_noted(run: Run, tmp_path: Path) -> None:
     [
         ("", "there is no text in"),
         ("the cat\n", "line 1 of"),
-        ('{"prompt": "the"}\n', 'expected a string or {"text": "..."}'),
+        ('{"prompt": "the"}\n', 'expected a string or {"text": "...", "prompt"'),
         ("[1]\n", "has no text"),
         (json.dumps("\ud800") + "\n", "half of a surrogate pair"),
     ],

@@ -77,16 +77,27 @@ def distributions(logits: Floats, sampler: str) -> tuple[Floats, Floats]:
     return p, q / q.sum(axis=-1, keepdims=True)
 
 
+def expected_surprisal(logits: Floats, sampler: str) -> Floats:
+    """Return the mean surprisal of a word that a sampler draws after each word, in nats.
+
+    The end of a text is no word.
+    """
+    p, q = (each[..., :WORDS] for each in distributions(logits, sampler))
+    return -np.sum(q * np.log(np.where(p > 0, p, 1)), axis=-1) / q.sum(axis=-1)
+
+
 @dataclass(frozen=True)
 class Texts:
     """Texts of some prompts; arrays are (prompts, texts, tokens), nan behind the end.
 
     Attributes:
         tokens: the words, -1 behind the end.
+        states: the place in the topic of the word before each token.
         surprisal, entropy: in nats, under the model.
     """
 
     tokens: NDArray[np.int64]
+    states: NDArray[np.int64]
     surprisal: Floats
     entropy: Floats
 
@@ -115,7 +126,7 @@ def write(some: Topics, sampler: str, uniforms: Floats) -> Texts:
     entropies = -np.sum(np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0), axis=2)
     cumulative = np.cumsum(q, axis=2)
     state, open_ = np.full(uniforms.shape[:2], 2), np.ones(uniforms.shape[:2], bool)
-    tokens = np.full(uniforms.shape, -1)
+    tokens, states = np.full((2, *uniforms.shape), -1)
     surprisal, entropy = np.full((2, *uniforms.shape), np.nan)
     prompt = np.arange(len(p))[:, None]
     for place in range(uniforms.shape[2]):
@@ -126,5 +137,6 @@ def write(some: Topics, sampler: str, uniforms: Floats) -> Texts:
         tokens[:, :, place] = np.where(open_, some.words[prompt, word], -1)
         surprisal[:, :, place] = np.where(open_, -np.log(p[prompt, state, word]), np.nan)
         entropy[:, :, place] = np.where(open_, entropies[prompt, state], np.nan)
+        states[:, :, place] = state
         state = word
-    return Texts(tokens, surprisal, entropy)
+    return Texts(tokens, states, surprisal, entropy)

@@ -68,7 +68,7 @@ def mark_moments(pipe: int, digest: Path) -> None:
     """Let the training of this process write a mark to a pipe whenever its moment changes."""
     from corelm_train import callbacks, checkpoint, run
 
-    from corelm.models import bundle
+    from corelm.bundles import Bundle
 
     def mark(letter: bytes) -> None:
         os.write(pipe, letter)
@@ -91,7 +91,7 @@ def mark_moments(pipe: int, digest: Path) -> None:
     around(checkpoint.Checkpoint, "save", b"c", b"t")
     around(run.Run, "perplexity", b"v")
     around(run.Run, "finish", b"v")
-    around(bundle, "write", b"m")
+    around(Bundle, "write", b"m")
     finish = run.Run.finish
 
     def finish_with_digest(self: Any) -> Any:

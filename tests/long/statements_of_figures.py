@@ -1,7 +1,11 @@
 """Count false statements from figures alone: a hundred times as fast as from whole reports.
 
-The statements of `statements.py` that follow from means over tokens and texts: `bold` and
-`p-values` of 19 rows that write like a twentieth, `closest`, `margin` and `loops`.
+The statements of `statements.py` follow from means over tokens and texts: `bold` and `p-values` of
+19 rows that write like a twentieth, `closest`, `margin` and `loops`. Two more are about contexts:
+
+- `confident`: people write like the model, and it is called over- or underconfident;
+- `tail`: the expected surprisal of ten rows is exactly 1 nat above human surprisal, and one of them
+  is said to sample from the tail.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ from typing import NamedTuple
 import chains
 import numpy as np
 from corelm_report.document.summary import LOOPING as NAMED
-from corelm_report.document.summary import MARGIN
-from corelm_report.measure.comparisons import SHARES
+from corelm_report.document.summary import MARGIN, TAIL
+from corelm_report.measure.comparisons import LIMITED, excess
+from corelm_report.measure.entries import EXPECTED, Measured
+from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import HUMAN, MANY, Inference
@@ -28,12 +34,15 @@ from corelm_report.metrics.statements import (
 from corelm_report.metrics.sums import Sums, along_texts
 from corelm_report.render.significance import DRAWS, EXACT, MORE, RARE, p_value
 
+OF_FIGURES = ("bold", "tests", "closest", "margin", "loops", "confident", "tail")
 EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
 """The numbers of rows."""
 BAND = (0.5, 1.5)
 SAMPLER, PEOPLE = "temperature(t=1.0)", "temperature(t=1.07)"
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 HUMAN_TEXTS, RARELY, FIXED = 64, 0.003, 77
+HOT = tuple(0.6 + 0.1 * i for i in range(LIKE_PEOPLE))
+"""The temperatures of the rows that are 1 nat above human text."""
 LOOPS = "loops"
 DRIFT = "entropy_drift"
 """Relative to the mean position of all texts, so no figure of one text, and a report has no
@@ -75,6 +84,7 @@ def false_statements_of_figures(chain: str, design: Design, seed: int) -> list[b
         _closest_is_left_out(chain, design, some, rng),
         _margin_is_wrong(equal[:LIKE_PEOPLE], chain, design, rng),
         _loops_are_named(equal[:LOOPING], rng),
+        *_misjudged_on_contexts(chain, design, rng),
     ]
 
 
@@ -210,7 +220,7 @@ def _margin_is_wrong(
     settings = [row.estimate("surprisal") for row in rows]
     if target is None or any(each is None or (each.units or 0) < 8 for each in settings):
         return None
-    ends = simultaneous([each - target for each in settings if each is not None])
+    ends = simultaneous([each - target for each in settings if each is not None], further=1)
     known = [each for each in ends if each is not None]
     near = any(low > -MARGIN and high < MARGIN for low, high in known)
     return near or any(high < -MARGIN or low > MARGIN for low, high in known)
@@ -218,7 +228,7 @@ def _margin_is_wrong(
 
 def _loops_are_named(rows: Sequence[Row], rng: np.random.Generator) -> bool:
     """Each text ends in a loop with a small probability, independently of all others."""
-    level = confidence(len(SHARES) * len(rows))
+    level = confidence(len(LIMITED) * len(rows))
     for row in rows:
         n = len(row.inference.of)
         hits = (rng.random(n) < RARELY).astype(float).tolist()
@@ -226,3 +236,65 @@ def _loops_are_named(rows: Sequence[Row], rng: np.random.Generator) -> bool:
         if ends is not None and ends[0] > NAMED:
             return True
     return False
+
+
+def _misjudged_on_contexts(chain: str, design: Design, rng: np.random.Generator) -> list[bool]:
+    """Return whether the verdict on the model is wrong, and whether a row is said to be far off.
+
+    The contexts are texts of people who write like the model.
+    """
+    texts, tables = _contexts(chain, design, rng)
+    words = [row[~np.isnan(row)] for row in texts.surprisal.reshape(-1, texts.surprisal.shape[2])]
+    own = _expected(texts, tables[1.0])
+    curve = {
+        "word_surprisal": [[each.sum()] * 3 for each in own],
+        "word_surprisal_slope": [[1.0] * 3],
+    }
+    record = {"surprisal": [each.tolist() for each in words]}
+    fit = fit_on_human_text(record, curve, [0.5, 1.0, 2.0], further=LIKE_PEOPLE)
+    inference = Inference.of_names([(HUMAN, i) for i in range(len(words))])
+    measured = {}
+    for t in HOT:
+        shift = TAIL - _true_excess(chain, design, t)
+        rows = [(each + shift).tolist() for each in _expected(texts, tables[t])]
+        measured[f"temperature(t={t})"] = Measured({EXPECTED: rows}, None, inference)  # type: ignore[arg-type]
+    far = [each.interval for each in excess(measured, record) if each.interval]
+    return [fit is None or fit.verdict is not None, any(low > TAIL for low, _ in far)]
+
+
+def _contexts(
+    chain: str, design: Design, rng: np.random.Generator, most: int = HUMAN_TEXTS
+) -> tuple[chains.Texts, dict[float, np.ndarray]]:
+    """Return human texts, and the expected surprisal after each word at every temperature."""
+    count = min(design[0] * design[1], most)
+    prompts = count if design[0] >= MANY else design[0]
+    some = _prompts(chain, prompts, rng)
+    uniforms = rng.random((prompts, count // prompts, chains.LENGTHS[chain]))
+    tables = {t: chains.expected_surprisal(some.logits, f"temperature(t={t})") for t in (1.0, *HOT)}
+    return chains.write(some, SAMPLER, uniforms), tables
+
+
+def _expected(texts: chains.Texts, table: np.ndarray) -> list[np.ndarray]:
+    """Return the expected surprisal at each token of each text."""
+    of_words = table[np.arange(len(table))[:, None, None], texts.states]
+    pairs = zip(
+        *(each.reshape(-1, each.shape[2]) for each in (of_words, texts.tokens)), strict=True
+    )
+    return [row[tokens >= 0] for row, tokens in pairs]
+
+
+_EXCESS: dict[tuple[str, int], dict[float, float]] = {}
+
+
+def _true_excess(chain: str, design: Design, t: float) -> float:
+    """Return the true expected surprisal of a row minus human surprisal."""
+    prompts = min(design[0], MANY)
+    if (chain, prompts) not in _EXCESS:
+        large = (design[0], 10_000)
+        texts, tables = _contexts(chain, large, np.random.default_rng(6), most=10_000)
+        # At temperature 1 people are as surprising as the model's own tokens, on average.
+        human = np.concatenate(_expected(texts, tables[1.0])).mean()
+        _EXCESS[chain, prompts] = {
+            at: float(np.concatenate(_expected(texts, tables[at])).mean() - human) for at in HOT
+        }
+    return _EXCESS[chain, prompts][t]

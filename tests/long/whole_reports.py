@@ -28,7 +28,7 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.sums import ratio
 from statements import STATEMENTS, false_statements
-from statements_of_figures import false_statements_of_figures, sums_of
+from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
 """Prompts, and texts of each."""
@@ -161,13 +161,14 @@ def rows(found: Mapping[tuple[str, Design], Held]) -> Iterator[str]:
 
 
 def of_figures(some: Sequence[str], design: Design, reports: int) -> list[float | None]:
-    """Return the share of the reports with a false statement of each kind, from figures alone."""
+    """Return the share of the reports with a false statement of each kind, and of any kind."""
     found = [
         false_statements_of_figures(chain, design, seed)
         for seed in range(reports)
         for chain in some
     ]
-    columns = [[each for each in column if each is not None] for column in zip(*found, strict=True)]
+    whole = [[*kinds, any(kinds)] for kinds in found]
+    columns = [[each for each in column if each is not None] for column in zip(*whole, strict=True)]
     return [float(np.mean(column)) if column else None for column in columns]
 
 
@@ -194,11 +195,14 @@ def main() -> None:
         print("| figure | 8 units: all | least | most | 16 to 64 units: all | least | most |")
         print("| --- | ---: | --- | ---: | ---: | --- | ---: |")
         print("\n".join(rows(found)), flush=True)
-    for count, measure in ((asked.reports, of_figures), (asked.whole, false_statements)):
+    for count, measure, kinds in (
+        (asked.reports, of_figures, (*OF_FIGURES, "any")),
+        (asked.whole, false_statements, STATEMENTS),
+    ):
         if not count:
             continue
-        print("\n| prompts x texts | " + " | ".join(STATEMENTS) + " |")
-        print("| --- |" + " ---: |" * len(STATEMENTS))
+        print("\n| prompts x texts | " + " | ".join(kinds) + " |")
+        print("| --- |" + " ---: |" * len(kinds))
         for design in asked.designs:
             shares = measure(asked.chains, design, count)
             cells = " | ".join("-" if s is None else f"{s:.1%}" for s in shares)

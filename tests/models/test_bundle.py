@@ -20,7 +20,7 @@ from small_models import TINY, WORDS, some_weights, write
 
 import corelm
 from corelm.errors import ModelFileError
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.networks import Architecture
 from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def first_weight(path):
-    return bundle.read(path).weights["gru_0/gru_cell/kernel"][0, 1]
+    return Bundle.read(path).weights["gru_0/gru_cell/kernel"][0, 1]
 
 
 def seal(folder):
@@ -57,7 +57,7 @@ def write_manifest(folder, manifest):
 def refusal(folder, name):
     """The reason for which a file is refused; the message must name the file."""
     with pytest.raises(ModelFileError) as refused:
-        bundle.read(folder)
+        Bundle.read(folder)
     message = str(refused.value)
     assert message.startswith(repr(str(folder / name)))
     assert "\n" not in message
@@ -69,7 +69,7 @@ def refusal(folder, name):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_model_comes_back_as_it_was_written(tmp_path, dtype):
-    read = bundle.read(write(tmp_path / "deep" / "down" / "model", dtype=dtype))
+    read = Bundle.read(write(tmp_path / "deep" / "down" / "model", dtype=dtype))
     assert read.architecture == TINY
     assert (read.vocabulary.words, read.vocabulary.style) == (WORDS.words, "symbols")
     assert read.manifest["training"] == {"command": "corelm train", "seconds": 12}
@@ -103,9 +103,9 @@ def test_the_folder_holds_four_files_and_no_class_names(folder):
 
 
 def test_a_default_prompt_is_optional(tmp_path):
-    assert "prompt" not in bundle.read(write(tmp_path / "without")).manifest
+    assert "prompt" not in Bundle.read(write(tmp_path / "without")).manifest
     path = write(tmp_path / "with", prompt="Good b\u00e9")
-    assert bundle.read(path).manifest["prompt"] == "Good b\u00e9"
+    assert Bundle.read(path).manifest["prompt"] == "Good b\u00e9"
     assert corelm.load(path).default_prompt == "Good b\u00e9"
     assert corelm.load(tmp_path / "without").default_prompt is None
 
@@ -124,12 +124,12 @@ def test_the_shipped_model_has_its_own_prompt():
 
 
 def test_a_target_can_be_tried_before_it_is_written(tmp_path, folder):
-    bundle.check_target(tmp_path / "new" / "model")
-    bundle.check_target(folder)
+    Bundle.check_target(tmp_path / "new" / "model")
+    Bundle.check_target(folder)
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path / "file", tmp_path / "file" / "model", tmp_path):
         with pytest.raises(ModelFileError, match="a model cannot be written to "):
-            bundle.check_target(taken)
+            Bundle.check_target(taken)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model", "new"]
 
 
@@ -141,7 +141,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
 def test_a_description_needs_neither_weights_nor_vocabulary(folder):
     (folder / "model.safetensors").unlink()
     (folder / "vocabulary.txt").unlink()
-    described = bundle.describe(folder)
+    described = Bundle.describe(folder)
     assert (described.architecture, described.tokens) == (TINY, "symbols")
     assert described.manifest["figures"]["perplexity"] == 92.625
 
@@ -343,12 +343,12 @@ def test_an_empty_folder_is_not_a_model(tmp_path):
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, make, reason):
     make(tmp_path / "model")
     with pytest.raises(ModelFileError, match=reason):
-        bundle.read(tmp_path / "model")
+        Bundle.read(tmp_path / "model")
 
 
 def test_a_path_that_no_system_allows():
     with pytest.raises(ModelFileError, match=r"cannot be read: .*embedded null"):
-        bundle.read("a\0b")
+        Bundle.read("a\0b")
 
 
 def test_a_later_format_says_so(folder):

@@ -9,7 +9,7 @@ from corelm_train.vocabulary_learning import learn_vocabulary
 
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.models import corpus as corpus_module
-from corelm.models.corpus import corpus, read_texts
+from corelm.models.corpus import Corpus, read_texts
 from corelm.models.vocabularies import read_vocabulary
 from corelm.models.word_vocabulary import WordVocabulary
 
@@ -56,21 +56,21 @@ REVIEWS = {
 def test_the_imdb_reviews_keep_their_own_halves(write, tmp_path, monkeypatch):
     write(REVIEWS, "home/data/aclImdb")
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
-    reviews = corpus("imdb")
+    reviews = Corpus.of("imdb")
     assert reviews.train == ["bad really", "good", "so so"]
     assert reviews.held_out == ["very bad", "very good"]
     assert reviews.name == "imdb"
-    assert corpus(tmp_path / "home" / "data" / "aclImdb") == reviews
+    assert Corpus.of(tmp_path / "home" / "data" / "aclImdb") == reviews
 
 
 def test_reviews_that_were_not_fetched_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("CORELM_HOME", str(tmp_path))
     with pytest.raises(DataError, match="fetch them with: corelm data imdb"):
-        corpus("imdb")
+        Corpus.of("imdb")
 
 
 def test_any_folder_with_two_halves_keeps_them(write):
-    poems = corpus(write({"train/1.txt": "roses", "test/1.txt": "violets"}, "poems"))
+    poems = Corpus.of(write({"train/1.txt": "roses", "test/1.txt": "violets"}, "poems"))
     assert (poems.train, poems.held_out, poems.name) == (["roses"], ["violets"], "poems")
 
 
@@ -87,7 +87,7 @@ def test_a_folder_of_classes_gives_what_keras_s_data_set_gives(write):
     dataset = keras.utils.text_dataset_from_directory(
         folder, label_mode=None, batch_size=3, shuffle=False, verbose=False
     )
-    ours, theirs = corpus(folder, held_out=0.2), corpus(dataset, held_out=0.2)
+    ours, theirs = Corpus.of(folder, held_out=0.2), Corpus.of(dataset, held_out=0.2)
     assert (ours.train, ours.held_out) == (theirs.train, theirs.held_out)
     assert sorted([*ours.train, *ours.held_out])[:2] == ["cat 0", "cat 1"]
 
@@ -140,7 +140,7 @@ def test_a_folder_without_permission_is_left_out(write, caplog):
 )
 def test_a_folder_without_a_text_is_refused(files, reason, write):
     with pytest.raises(DataError, match=reason):
-        corpus(write(files))
+        Corpus.of(write(files))
 
 
 # One file
@@ -164,7 +164,7 @@ def test_a_file_holds_texts_between_empty_lines_or_else_one_a_line(content, text
 
 
 def test_a_file_of_one_line_is_cut_to_hold_the_end_out(write):
-    line = corpus(write({"line.txt": "abcdefghijklmnopqrst\n"}) / "line.txt", held_out=0.25)
+    line = Corpus.of(write({"line.txt": "abcdefghijklmnopqrst\n"}) / "line.txt", held_out=0.25)
     assert (line.train, line.held_out, line.name) == (["abcdefghijklmno"], ["pqrst"], "line.txt")
 
 
@@ -182,14 +182,14 @@ def test_a_file_of_one_line_is_cut_to_hold_the_end_out(write):
 )
 def test_a_file_without_text_is_refused_with_the_reason(content, reason, write):
     with pytest.raises(DataError, match=reason):
-        corpus(write({"all.txt": content}) / "all.txt")
+        Corpus.of(write({"all.txt": content}) / "all.txt")
 
 
 def test_nothing_at_a_path_and_what_cannot_be_opened_are_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere' does not exist"):
-        corpus(tmp_path / "nowhere")
+        Corpus.of(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"'a\\x00b' does not exist"):
-        corpus("a\0b")
+        Corpus.of("a\0b")
 
 
 # Data sets in memory
@@ -197,7 +197,7 @@ def test_nothing_at_a_path_and_what_cannot_be_opened_are_named(tmp_path):
 
 def test_texts_come_alone_or_in_batches_as_strings_or_bytes():
     same = [f"text {i}" for i in range(6)]
-    expected = corpus(same)
+    expected = Corpus.of(same)
     assert sorted([*expected.train, *expected.held_out]) == same
     for dataset in (
         (text for text in same),
@@ -205,11 +205,11 @@ def test_texts_come_alone_or_in_batches_as_strings_or_bytes():
         np.array(same),
         [Batch(*same[:4]), Batch(*same[4:])],
     ):
-        assert corpus(dataset).train == expected.train
+        assert Corpus.of(dataset).train == expected.train
 
 
 def test_texts_in_memory_are_cleaned_as_those_of_files():
-    texts = corpus(["\ufeffa<br />b\r\nc", "", " \n", "d"], held_out=0.5)
+    texts = Corpus.of(["\ufeffa<br />b\r\nc", "", " \n", "d"], held_out=0.5)
     assert sorted([*texts.train, *texts.held_out]) == ["a b\nc", "d"]
 
 
@@ -228,7 +228,7 @@ def test_texts_in_memory_are_cleaned_as_those_of_files():
 )
 def test_a_data_set_of_something_else_is_refused(dataset, reason):
     with pytest.raises(DataError, match=reason):
-        corpus(dataset)
+        Corpus.of(dataset)
 
 
 # Held-out texts
@@ -237,16 +237,16 @@ TEXTS = [f"text {i}" for i in range(40)]
 
 
 def test_the_held_out_texts_are_always_the_same_and_never_trained_on():
-    split = corpus(TEXTS, held_out=0.1)
+    split = Corpus.of(TEXTS, held_out=0.1)
     assert split.held_out == ["text 4", "text 11", "text 24", "text 27"]
     assert split.train == [text for text in TEXTS if text not in split.held_out]
-    assert corpus(iter(TEXTS), held_out=0.1).held_out == split.held_out
+    assert Corpus.of(iter(TEXTS), held_out=0.1).held_out == split.held_out
 
 
 def test_at_least_one_text_is_held_out_and_one_is_left():
-    assert [len(corpus(TEXTS[:2], held_out=0.001).held_out)] == [1]
+    assert [len(Corpus.of(TEXTS[:2], held_out=0.001).held_out)] == [1]
     with pytest.raises(DataError, match="too little text to hold out 100% of it"):
-        corpus(TEXTS, held_out=1.0)
+        Corpus.of(TEXTS, held_out=1.0)
 
 
 # Rows
@@ -370,14 +370,14 @@ def test_a_vocabulary_without_room_or_words_is_refused():
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device")
 def test_a_device_is_refused_unread():
     with pytest.raises(DataError, match="'/dev/zero' is a device; give a file or a folder"):
-        corpus("/dev/zero")
+        Corpus.of("/dev/zero")
 
 
 def test_a_file_beyond_the_bound_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "LARGEST_FILE", 10)
     (tmp_path / "large.txt").write_text("a few words")
     with pytest.raises(DataError, match=r"large.txt' has more than 10 bytes; give a part of it"):
-        corpus(tmp_path / "large.txt")
+        Corpus.of(tmp_path / "large.txt")
 
 
 def test_a_file_of_five_gigabytes_is_refused_unread(tmp_path):
@@ -385,4 +385,4 @@ def test_a_file_of_five_gigabytes_is_refused_unread(tmp_path):
     file.touch()
     os.truncate(file, 5 * 2**30)  # sparse: it takes no room
     with pytest.raises(DataError, match=r"large.txt' has more than 1073741824 bytes"):
-        corpus(file)
+        Corpus.of(file)

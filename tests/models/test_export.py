@@ -15,7 +15,7 @@ from corelm import models, native
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
 from corelm.models import atomic_files
-from corelm.models.bundle import read
+from corelm.models.bundle import Bundle
 from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
 
@@ -45,7 +45,7 @@ def model(folder):
 @pytest.fixture
 def exported(folder, tmp_path):
     """A function that exports the model to a format, and returns the path."""
-    return lambda to: export(read(folder), to, tmp_path / f"out{FORMATS[to].suffix}")
+    return lambda to: export(Bundle.read(folder), to, tmp_path / f"out{FORMATS[to].suffix}")
 
 
 def logits_of(model, ids):
@@ -175,7 +175,7 @@ def test_the_files_for_transformers_agree_with_the_model(model, exported):
 
 
 def test_an_existing_target_is_replaced_only_on_request(tiny, tmp_path):
-    model, target = read(tiny), tmp_path / "out"
+    model, target = Bundle.read(tiny), tmp_path / "out"
     export(model, "transformers", target)
     with pytest.raises(
         UsageError, match="already exists; choose another name, or replace it with --over"
@@ -190,28 +190,28 @@ def test_a_folder_with_other_files_is_never_replaced(tiny, tmp_path):
     (tmp_path / "out" / "photos").mkdir(parents=True)
     (tmp_path / "out" / "photos" / "cat.png").write_bytes(b"")
     with pytest.raises(UsageError, match=r"also holds 'photos/cat\.png'; choose another folder"):
-        export(read(tiny), "transformers", tmp_path / "out", overwrite=True)
+        export(Bundle.read(tiny), "transformers", tmp_path / "out", overwrite=True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file; this format needs a folder"):
-        export(read(tiny), "transformers", tmp_path / "file", overwrite=True)
+        export(Bundle.read(tiny), "transformers", tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_failed_export_leaves_the_earlier_one(tiny, tmp_path, monkeypatch):
-    target = export(read(tiny), "transformers", tmp_path / "out")
+    target = export(Bundle.read(tiny), "transformers", tmp_path / "out")
 
     def fail(new, target):
         raise OSError("full")
 
     monkeypatch.setattr(atomic_files, "_replace", fail)
     with pytest.raises(ModelFileError, match=r"could not be written to .*: full"):
-        export(read(tiny), "transformers", target, overwrite=True)
+        export(Bundle.read(tiny), "transformers", target, overwrite=True)
     assert (target / "config.json").is_file()
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_network_without_a_counterpart_is_refused(tmp_path):
-    model = read(write(tmp_path / "tiny", architecture=TINY))
+    model = Bundle.read(write(tmp_path / "tiny", architecture=TINY))
     for to in FORMATS:
         with pytest.raises(UsageError) as caught:
             export(model, to, tmp_path / "out")
@@ -224,7 +224,7 @@ def test_a_network_without_a_counterpart_is_refused(tmp_path):
 
 def test_an_unknown_format_is_refused(tiny, tmp_path):
     with pytest.raises(UsageError, match="no format 'onnx'; there are transformers, keras_hub, gg"):
-        export(read(tiny), "onnx", tmp_path / "out")
+        export(Bundle.read(tiny), "onnx", tmp_path / "out")
 
 
 @pytest.mark.packages
@@ -240,13 +240,13 @@ def test_a_missing_library_is_named_with_the_command(
 ):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=f"install it with: {command}$"):
-        export(read(tiny), to, tmp_path / "out")
+        export(Bundle.read(tiny), to, tmp_path / "out")
 
 
 def test_transformers_is_not_needed_to_write_its_format(tiny, tmp_path, monkeypatch):
     for library in ("torch", "tokenizers", "transformers"):
         monkeypatch.setitem(sys.modules, library, None)
-    assert (export(read(tiny), "transformers", tmp_path / "out") / "config.json").is_file()
+    assert (export(Bundle.read(tiny), "transformers", tmp_path / "out") / "config.json").is_file()
 
 
 # The tiny model
@@ -254,6 +254,6 @@ def test_transformers_is_not_needed_to_write_its_format(tiny, tmp_path, monkeypa
 
 def test_the_tiny_model_depends_on_the_seed_alone(tiny, tmp_path):
     for seed, same in ((0, True), (1, False)):
-        other = read(tiny_gpt2(tmp_path / "other", seed=seed)).weights
+        other = Bundle.read(tiny_gpt2(tmp_path / "other", seed=seed)).weights
         name = "block_1/qkv/kernel"
-        assert np.array_equal(other[name], read(tiny).weights[name]) == same
+        assert np.array_equal(other[name], Bundle.read(tiny).weights[name]) == same

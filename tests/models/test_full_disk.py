@@ -16,7 +16,8 @@ from corelm_train.checkpoint import Checkpoint
 from small_models import some_weights, write
 
 from corelm.errors import ModelFileError, TrainingError
-from corelm.models import atomic_files, bundle
+from corelm.models import atomic_files
+from corelm.models.bundle import Bundle
 
 
 class FullDisk:
@@ -72,7 +73,7 @@ def write_checkpoint(folder: Path, value: float) -> None:
 
 
 def read_model(folder: Path) -> Any:
-    return bundle.read(folder / "model").weights
+    return Bundle.read(folder / "model").weights
 
 
 def read_checkpoint(folder: Path) -> Any:

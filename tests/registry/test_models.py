@@ -16,7 +16,7 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.models.numpy_model import NumpyModel
-from corelm.registry.models import list_models, load, local_models, plugin_of
+from corelm.registry.models import list_models, load, plugin_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 
@@ -164,7 +164,7 @@ def test_local_models_are_found_without_loading_a_plugin(home, installed_plugin)
     write(home / "models" / "poems")
     (home / "models" / "notes").mkdir()
     installed_plugin("corelm-toys", {"toy": "corelm_toys"}, "import nothing_of_this_name")
-    assert local_models() == ["gpt2", "imdb", "poems"]
+    assert [model.name for model in list_models(own=True)] == ["gpt2", "imdb", "poems"]
     assert not registry().failures
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from corelm.errors import CorelmError, MissingDependencyError
-from corelm.scaling.executor import choose
+from corelm.scaling.executor import ExecutorChoice
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from corelm.scaling.executor import choose
 )
 def test_an_executor_that_cannot_be_is_refused(asked, message):
     with pytest.raises(CorelmError) as refused:
-        choose(**asked)
+        ExecutorChoice.of(**asked)
     assert str(refused.value).startswith(message)
 
 
@@ -29,9 +29,9 @@ def test_an_executor_that_cannot_be_is_refused(asked, message):
 def test_without_dask_the_command_that_installs_it_is_shown(asked, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError) as missing:
-        choose(**asked)
+        ExecutorChoice.of(**asked)
     assert str(missing.value) == (
         "workers need dask.distributed (import of distributed halted; None in sys.modules); "
         "install it with: pip install 'corelm[dask]'"
     )
-    assert choose().workers is None
+    assert ExecutorChoice.of().workers is None

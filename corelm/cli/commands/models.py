@@ -190,17 +190,17 @@ def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bo
 
 
 def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> Path:
-    from corelm.models.bundle import read
+    from corelm.models.bundle import Bundle
     from corelm.models.export import export
 
-    return export(read(folder), to, target, overwrite=overwrite)
+    return export(Bundle.read(folder), to, target, overwrite=overwrite)
 
 
 def _export_to_keras(target: Path, folder: Path, overwrite: bool) -> Path:
-    from corelm.models.bundle import read
+    from corelm.models.bundle import Bundle
 
     path: Path = package_object(FORMATS, "keras").write_keras(
-        read(folder), target, overwrite=overwrite
+        Bundle.read(folder), target, overwrite=overwrite
     )
     return path
 
@@ -260,9 +260,9 @@ def _find(name: str) -> ListedModel:
 
 def _description(model: ListedModel) -> Description | None:
     """Read the description of a model in a folder."""
-    from corelm.models.bundle import describe
+    from corelm.models.bundle import Bundle
 
-    return describe(model.path) if model.path else None
+    return Bundle.describe(model.path) if model.path else None
 
 
 def _described(model: ListedModel) -> Description | str | None:

@@ -25,14 +25,8 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.prompt import (
-    STDIN,
-    note_prompts,
-    prompt_for,
-    read_prompt,
-    read_prompt_lines,
-    text_argument,
-)
+from corelm.cli.options.prompt import note_prompts, prompt_for
+from corelm.cli.options.text_input import STDIN, read_prompt, read_text, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
@@ -45,6 +39,7 @@ from corelm.language_model import LanguageModel
 from corelm.params import Parameter, ParamRule
 from corelm.registry.models import MODEL, label, load
 from corelm.registry.strategies import Strategy
+from corelm.text_lines import SUFFIXES, text_lines
 
 if TYPE_CHECKING:
     from corelm.cli.many_texts import Destination
@@ -209,9 +204,10 @@ def sample(
 
 def _prompts(prompt: str | None, file: str | None) -> list[str]:
     """Return the prompts of a .jsonl file; none for another file, or none at all."""
-    if file is None or prompt is not None or not file.endswith(".jsonl"):
+    if file is None or prompt is not None or not file.endswith(SUFFIXES):
         return []
-    return read_prompt_lines(file)
+    lines = text_lines(read_text(file, "the prompt file"), file, "prompt", "cluster")
+    return [text for text, _ in lines]  # the cluster is for reports
 
 
 def _alternatives(

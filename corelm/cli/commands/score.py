@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
-from corelm.cli.options.prompt import STDIN, read_prompt, read_text
+from corelm.cli.options.text_input import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import WordTable, style_of
@@ -24,6 +23,7 @@ from corelm.models.human import human_surprisal
 from corelm.printable import one_line
 from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score
+from corelm.text_lines import SUFFIXES, text_lines
 
 LISTED = 8
 """The most unknown words that the note lists."""
@@ -205,23 +205,7 @@ def read_texts(file: str) -> list[tuple[str, str]]:
     content = read_prompt(STDIN, None) if file == STDIN else read_text(file, "the text")
     if not content:
         raise UsageError(f"there is no text in {file}")
-    if not file.endswith(".jsonl"):
+    if not file.endswith(SUFFIXES):
         return [("", content)]
-    lines = [(i, line) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
-    return [_text_of(line, f"line {number} of {file}") for number, line in lines]
-
-
-def _text_of(line: str, source: str) -> tuple[str, str]:
-    try:
-        value: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{source} is not JSON: write each text in quotation marks") from None
-    value = value if isinstance(value, dict) else {"text": value}
-    prompt, text = value.get("prompt", ""), value.get("text")
-    if not isinstance(prompt, str) or not isinstance(text, str):
-        raise UsageError(f'{source} has no text: expected a string or {{"text": "..."}}')
-    try:
-        (prompt + text).encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{source} has half of a surrogate pair, which is not text") from None
-    return prompt, text
+    lines = text_lines(content, file, "text", "prompt")
+    return [("" if prompt is None else str(prompt), text) for text, prompt in lines]

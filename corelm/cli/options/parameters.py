@@ -17,7 +17,7 @@ from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
 from corelm.sampling import Sampler
 
-__all__ = ["Options", "extended", "own_flag"]
+__all__ = ["own_flag", "with_parameters"]
 
 RESERVED = frozenset(
     {
@@ -219,6 +219,17 @@ def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callabl
     called.__annotations__ = {name: argument.annotation for name, argument in arguments.items()}
     called.__signature__ = inspect.Signature(list(arguments.values()))  # type: ignore[attr-defined]
     return called
+
+
+def with_parameters(
+    command: Callable[..., Any], parameters: Sequence[Parameter]
+) -> Callable[..., Any]:
+    """Return a command with an option for each of these parameters.
+
+    It gets their values in its argument `built`, by "settings" and by name.
+    """
+    names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
+    return extended(command, [Options("settings", tuple(parameters), names)])
 
 
 def _free(kind: str, parameter: Parameter, taken: Collection[str]) -> list[str]:

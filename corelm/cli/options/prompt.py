@@ -1,84 +1,12 @@
-"""Read prompts from the command line, standard input and files, and check their words."""
+"""The prompt of a model: the one that was given, or its own, with notes on what it can't read."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Sequence
-from typing import BinaryIO
 
 from corelm.cli.output import messages
-from corelm.errors import UsageError
 from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
-from corelm.paths import open_input
-
-__all__ = ["read_text", "text_argument"]
-
-STDIN = "-"
-LARGEST = 2**25
-"""The largest prompt, or file of prompts, in bytes."""
-
-
-def read_prompt(argument: str | None, file: str | None) -> str | None:
-    """Return the prompt on the command line, in a file or in standard input; None without one.
-
-    Args:
-        argument: the argument of the command, or `-` for standard input.
-        file: a file with the prompt.
-
-    Raises:
-        UsageError: two prompts, one that cannot be read, or one that is not UTF-8.
-    """
-    if argument is not None and file is not None:
-        raise UsageError("a prompt or --prompt-file, not both")
-    if file is not None:
-        return read_text(file, "the prompt file")
-    if argument == STDIN:
-        return _decoded(_stdin_bytes(), "standard input")
-    return None if argument is None else text_argument(argument)
-
-
-def read_text(file: str, what: str) -> str:
-    """Return the text of a file.
-
-    Args:
-        file: the file.
-        what: its purpose, for messages, such as "the prompt file".
-
-    Raises:
-        UsageError: a file that cannot be read, or is not UTF-8.
-    """
-    return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
-
-
-def read_prompt_lines(file: str) -> list[str]:
-    """Return the prompts in a file of JSON lines: a string, or an object with a "prompt", each.
-
-    Raises:
-        UsageError: a file that cannot be read, has no prompt, or has another line.
-    """
-    text = read_text(file, "the prompt file")
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise UsageError(f"there is no prompt in {file}")
-    return [_prompt_of(line, f"line {number} of {file}") for number, line in lines]
-
-
-def _prompt_of(line: str, source: str) -> str:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{source} is not JSON: write each prompt in quotation marks") from None
-    prompt = value.get("prompt") if isinstance(value, dict) else value
-    if not isinstance(prompt, str):
-        raise UsageError(f'{source} has no prompt: expected a string or {{"prompt": "..."}}')
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{source} has half of a surrogate pair, which is not text") from None
-    return prompt
 
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
@@ -93,55 +21,3 @@ def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
     for note in prompt_notes(model, prompts):
         messages.tell(f"note: {note}")
-
-
-def text_argument(text: str) -> str:
-    """Return a text from the command line, which is UTF-8 even if the locale is not.
-
-    Raises:
-        UsageError: bytes that are not UTF-8.
-    """
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:  # bytes that the locale could not decode
-        return _decoded(os.fsencode(text), "the text on the command line")
-
-
-def _file_bytes(file: str, source: str) -> bytes:
-    try:
-        with open_input(file) as stream:
-            return _limited(stream, source)
-    except UsageError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read {source}: {reason}") from None
-
-
-def _stdin_bytes() -> bytes:
-    if sys.stdin is None:
-        raise UsageError("standard input is closed: a prompt cannot be read from it")
-    try:
-        return _limited(sys.stdin.buffer, "standard input")
-    except OSError as error:
-        raise UsageError(f"cannot read a prompt from standard input: {error.strerror}") from None
-
-
-def _limited(stream: BinaryIO, source: str) -> bytes:
-    """Read a stream to its end; raise if it has no end, as /dev/zero."""
-    data = stream.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")
-    return data
-
-
-def _decoded(data: bytes, source: str) -> str:
-    """Return the text of bytes, without a byte order mark and the newline at its end."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{source} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}"
-        ) from None
-    return text.replace("\r\n", "\n").removesuffix("\n")

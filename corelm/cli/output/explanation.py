@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from corelm.cli.output import blocks
 from corelm.decoder import Decoder
 from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
-from corelm.params import written
+from corelm.params import Parameter
 from corelm.printable import counted, one_line
 from corelm.sampling import Sampler
 
@@ -193,7 +193,7 @@ def _short(sampler: Sampler) -> str:
     values_of = {p.name: getattr(sampler, p.name) for p in sampler.parameters()}
     defaults = {p.name: p.default for p in sampler.parameters()}
     changed = {name: value for name, value in values_of.items() if value != defaults[name]}
-    values = [f"{name}={written(value)}" for name, value in changed.items()]
+    values = [f"{name}={Parameter.written(value)}" for name, value in changed.items()]
     return f"{sampler.name}({', '.join(values)})" if values else sampler.name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from corelm.cli.output import messages, terminal
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["bar_moves", "bars_of", "stages"]
+__all__ = ["bars", "stages"]
 
 
 def bar_moves() -> bool:
@@ -27,29 +27,41 @@ def stages(counted: str = "bytes") -> Iterator[Callable[[str, int, int | None], 
     Args:
         counted: the unit; "bytes" are shown as sizes, everything else as a percentage.
     """
-    if not bar_moves():
-        yield _StageLines()
-        return
-    from rich import progress as p
 
-    count = p.DownloadColumn() if counted == "bytes" else p.TaskProgressColumn()
-    with bars_of(p.BarColumn(), count, p.TimeRemainingColumn()) as bars:
+    def columns(p: Any) -> tuple[Any, ...]:
+        count = p.DownloadColumn() if counted == "bytes" else p.TaskProgressColumn()
+        return p.BarColumn(), count, p.TimeRemainingColumn()
+
+    with bars(columns) as shown:
+        if shown is None:
+            yield _StageLines()
+            return
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = shown.add_task(stage, total=total)
+            shown.update(tasks[stage], completed=done, total=total)
 
         yield show
 
 
-def bars_of(*columns: Any) -> Progress:
-    """Return progress bars with these columns, on standard error."""
-    from rich.progress import Progress, TextColumn
+@contextmanager
+def bars(columns: Callable[[Any], Iterable[Any]]) -> Iterator[Progress | None]:
+    """Yield progress bars on standard error; None if it can't show a moving bar.
 
-    console = terminal.console_for(sys.stderr)
-    return Progress(TextColumn("{task.description}"), *columns, console=console, transient=True)
+    Args:
+        columns: makes the columns after the description, from the module `rich.progress`, which is
+            imported only for a moving bar.
+    """
+    if not bar_moves():
+        yield None
+        return
+    from rich import progress
+
+    console, text = terminal.console_for(sys.stderr), progress.TextColumn("{task.description}")
+    with progress.Progress(text, *columns(progress), console=console, transient=True) as shown:
+        yield shown
 
 
 class _StageLines:

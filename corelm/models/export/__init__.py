@@ -28,7 +28,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     """Write a model in the format of another engine, whole or not at all.
 
     Args:
-        model: a bundle from `bundle.read`, with the network `gpt2`.
+        model: a bundle from `Bundle.read`, with the network `gpt2`.
         to: `transformers`, `keras_hub` or `gguf`.
         target: the folder to write; for `gguf` the file.
         overwrite: replace an existing file, or a folder with an earlier export alone.
@@ -43,10 +43,11 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
 
     Example:
         >>> import tempfile
-        >>> from corelm.models.bundle import read
+        >>> from corelm.models.bundle import Bundle
         >>> from corelm.interop.testing import tiny_gpt2
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = export(read(tiny_gpt2(f"{folder}/tiny")), "transformers", f"{folder}/out")
+        ...     tiny = Bundle.read(tiny_gpt2(f"{folder}/tiny"))
+        ...     path = export(tiny, "transformers", f"{folder}/out")
         ...     print((path / "config.json").is_file())
         True
     """

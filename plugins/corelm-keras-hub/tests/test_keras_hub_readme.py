@@ -16,7 +16,7 @@ from corelm_keras_hub import sampler
 
 import corelm
 from corelm.interop.testing import tiny_gpt2
-from corelm.models.bundle import read
+from corelm.models.bundle import Bundle
 from corelm.models.export import export
 
 README = Path(__file__).parents[1] / "README.md"
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Keras's files
 def folder(tmp_path_factory):
     """corelm's tiny GPT-2, and the same model as a preset of KerasHub."""
     path = tmp_path_factory.mktemp("models")
-    export(read(tiny_gpt2(path / "tiny")), "keras_hub", path / "model")
+    export(Bundle.read(tiny_gpt2(path / "tiny")), "keras_hub", path / "model")
     return path
 
 

@@ -23,10 +23,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(folder):
-    from corelm.models.bundle import read
+    from corelm.models.bundle import Bundle
     from corelm.models.export import export
 
-    return export(read(folder), "gguf", folder.with_name("tiny.gguf"))
+    return export(Bundle.read(folder), "gguf", folder.with_name("tiny.gguf"))
 
 
 def test_the_logits_and_tokens_are_those_of_corelm(folder, file):

@@ -9,7 +9,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
 from corelm.interop.testing import tiny_gpt2
-from corelm.models.bundle import read
+from corelm.models.bundle import Bundle
 from corelm.models.export import export
 from corelm.testing import ToyModel
 
@@ -93,7 +93,7 @@ def folder(tmp_path_factory):
 def test_transformers_records_its_texts(folder):
     pytest.importorskip("corelm_transformers")
     transformers = pytest.importorskip("transformers")
-    exported = str(export(read(folder), "transformers", folder.with_name("transformers")))
+    exported = str(export(Bundle.read(folder), "transformers", folder.with_name("transformers")))
     tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
     tokenizer.padding_side = "left"
     model = transformers.GPT2LMHeadModel.from_pretrained(exported)
@@ -115,7 +115,7 @@ def test_llama_cpp_records_its_texts(folder):
     pytest.importorskip("gguf")
     from corelm_llama_cpp import LlamaCppVocabulary, as_logits_processor
 
-    file = export(read(folder), "gguf", folder.with_name("tiny.gguf"))
+    file = export(Bundle.read(folder), "gguf", folder.with_name("tiny.gguf"))
     llm = llama.Llama(str(file), n_ctx=0, type_k=0, type_v=0, n_threads=1, verbose=False)
     log = TokenLog()
     processor = as_logits_processor(CHAIN, seed=5, vocabulary=LlamaCppVocabulary(llm), record=log)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.bundles import vocabularies
+from corelm.bundles import StoredVocabulary
 from corelm_report.metrics import LENGTH, TEXTS
 from corelm_report.metrics.intervals import mean_interval
 from corelm_report.metrics.sets import figures_of_sets
@@ -52,7 +52,7 @@ class Scores:
 
 
 def human_figures(
-    scores: Scores, texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary
+    scores: Scores, texts: Sequence[str], vocabulary: StoredVocabulary
 ) -> dict[str, Any]:
     """Measure human texts under the model, and by themselves.
 

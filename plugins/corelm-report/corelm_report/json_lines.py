@@ -1,4 +1,4 @@
-"""Read JSON that other programs wrote: a value, an object, the lines of a file."""
+"""Read JSON that other programs wrote: an object, the lines of a file."""
 
 from __future__ import annotations
 
@@ -25,25 +25,16 @@ def placed_lines(text: str, name: str) -> Iterator[tuple[str, str]]:
             yield f"line {number} of {name}", line
 
 
-def json_value(text: str, place: str) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        UsageError: it is not JSON; the message begins with the place.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{place} is not JSON") from None
-
-
 def json_object(text: str, place: str) -> Mapping[str, Any]:
     """Return the object of a JSON text.
 
     Raises:
         UsageError: it is not JSON, or another value; the message begins with the place.
     """
-    value = json_value(text, place)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{place} is not JSON") from None
     if not isinstance(value, dict):
         raise UsageError(f"{place} is no JSON object")
     return value

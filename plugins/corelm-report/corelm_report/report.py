@@ -19,7 +19,6 @@ from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
 from corelm_report.extra import check_extra
 from corelm_report.plan.settings import Settings, with_settings
-from corelm_report.render import bibtex, markdown
 from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
 
@@ -104,7 +103,9 @@ class Report(markup.Displayable):
     @property
     def bibtex(self) -> str:
         """The methods of the report as BibTeX: corelm, its samplers, its figures."""
-        return bibtex.to_bibtex(self._document)
+        from corelm_report.render.bibtex import to_bibtex
+
+        return to_bibtex(self._document)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document: dicts, lists, strings, numbers and None."""
@@ -121,7 +122,9 @@ class Report(markup.Displayable):
 
     def to_markdown(self) -> str:
         """Return the summary, the table and the method."""
-        return markdown.to_markdown(self._document)
+        from corelm_report.render.markdown import to_markdown
+
+        return to_markdown(self._document)
 
     def to_latex(self, label: str | None = None) -> str:
         """Return the table for a paper, with intervals; it needs the LaTeX package booktabs.
@@ -284,7 +287,7 @@ def compare(
     def jobs() -> list[scaling.Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with scaling.choose(workers, scheduler).opened(asked.models, jobs) as opened:
+    with scaling.ExecutorChoice.of(workers, scheduler).opened(asked.models, jobs) as opened:
         told = progress or _silent
         if condition is not None:
             return Report.of_document(measured_until(asked, condition, opened, told))

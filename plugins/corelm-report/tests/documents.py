@@ -44,12 +44,15 @@ def typed(document: Document) -> content.Document:
 
 
 def _shares(samplers: list[Document]) -> Iterator[Document]:
-    """The shares of which a summary speaks, with the intervals that the figures have."""
+    """The shares of which a summary speaks, with the intervals that the figures have.
+
+    A figure without one is of a sampler that always writes the same texts.
+    """
     for row in samplers:
         own = row.get("generated_texts") or {}
         for figure in ("rep_4", "loops"):
             if own.get(figure) is not None:
-                ends = own.get("ci95", {}).get(figure)
+                ends = own.get("ci95", {}).get(figure, [own[figure]] * 2)
                 yield {"sampler": row["sampler"], "figure": figure, "value": own[figure],
                        "interval": ends}  # fmt: skip
 

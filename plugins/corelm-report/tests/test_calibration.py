@@ -91,7 +91,7 @@ def test_the_summary_is_true_of_both_models(case):
     low, high = fit.t_ci95
     expected = (
         f"The maximum-likelihood temperature of human text is {fit.t:.2f} (95 % interval "
-        f"{low:.2f} to {high:.2f}): the model is {case.kind}."
+        f"{low:.2f} to {high:.2f}): the model is {case.kind} (at 99 %)."
     )
     assert expected in case.summary
     # People use the tail of an overconfident model: no temperature here goes beyond them.
@@ -99,7 +99,7 @@ def test_the_summary_is_true_of_both_models(case):
     if case.kind == "overconfident":
         assert "tail" not in case.summary
     else:
-        assert f"{tail}{fit.surprisal:.2f})." in case.summary
+        assert f"{tail}{fit.surprisal:.2f}; the interval begins 1." in case.summary
 
 
 def test_the_sampler_that_writes_like_people_differs_in_no_figure_of_surprisal(case):
@@ -169,7 +169,21 @@ def test_human_text_above_every_temperature_has_none():
         "word_surprisal_slope": np.zeros_like(words).tolist(),
     }
     fit = fit_on_human_text({"surprisal": texts}, curve, GRID)
-    assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
+    assert (fit.t, fit.t_ci95, fit.surprisal, fit.verdict) == (None, None, 5.0, "overconfident")
+    few = fit_on_human_text({"surprisal": texts[:7]}, {k: v[:7] for k, v in curve.items()}, GRID)
+    assert few.verdict is None
+
+
+def test_a_calibrated_model_is_seldom_called_over_or_underconfident():
+    """Of 200 reports at most 4 say so (2 are to be expected); the 95 % interval would in 10."""
+    rng, said, t = np.random.default_rng(3), 0, [0.5, 1.0, 2.0]
+    for _ in range(200):
+        expected = rng.normal(4, 0.5, (12, 5))
+        words = expected + rng.exponential(1, (12, 5)) - 1
+        curve = {"word_surprisal": np.outer(expected.sum(axis=1), t), "word_surprisal_slope": [t]}
+        fit = fit_on_human_text({"surprisal": words.tolist()}, curve, t)
+        said += fit.verdict is not None
+    assert said <= 4
 
 
 def test_a_match_to_human_text_averages_where_human_words_have_a_surprisal():

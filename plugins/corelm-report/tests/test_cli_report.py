@@ -608,4 +608,6 @@ def test_an_interrupted_report_is_not_continued_with_other_code(report, monkeypa
     monkeypatch.setattr(code_digests, "_digest", lambda package: "0" * 16)
     done = report("greedy", "--resume")
     assert done.code == 2
-    assert "the interrupted report has other settings: other code of corelm; other " in done.err
+    assert (
+        "the interrupted report has other settings: other code: corelm, corelm_report, " in done.err
+    )

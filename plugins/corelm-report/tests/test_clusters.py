@@ -98,7 +98,7 @@ def test_the_command_and_a_study_read_the_clusters(tmp_path, run):
     [
         ('{"prompt": "a", "cluster": "1"}\n{"prompt": "b"}', "'b' has no cluster"),
         ('{"prompt": "a", "cluster": "1"}\n{"prompt": "a", "cluster": "2"}', "two clusters"),
-        ('{"prompt": 3}', "line 1 of p.jsonl: expected a text or"),
+        ('{"prompt": 3}', "line 1 of p.jsonl has no prompt: expected a string or"),
         ('"a"\n{', "line 2 of p.jsonl"),
         ('{"prompt": "a", "cluster": true}', "line 1"),
         ("\n\n", "there is no prompt in p.jsonl"),

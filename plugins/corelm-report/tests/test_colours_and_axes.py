@@ -9,6 +9,7 @@ from corelm_report.document.content import EntropySummary, SamplerEntry, Teacher
 from corelm_report.document.lookup import value
 from corelm_report.render.plots import curves
 from corelm_report.render.plots.canvas import HUMAN
+from corelm_report.render.plots.charts import charts
 from corelm_report.render.plots.scatter import surprisal_against_diversity
 from documents import typed
 
@@ -44,3 +45,5 @@ def test_the_axis_of_surprisal_points_up_with_human_text_at_its_value(document):
     assert mark.get_color() == HUMAN
     assert mark.get_ydata()[0] == value(report.human, "surprisal", "generated_texts")
     assert "surprisal" in axes.get_ylabel()
+    [chart] = [each for each in charts(report) if each.name == "surprisal-against-diversity"]
+    assert chart.caption.startswith("Texts further down are more likely to the model")

@@ -16,6 +16,15 @@ def test_identical_texts_count_once_a_prompt():
     assert drawn["generated_texts"]["ci95"]["surprisal"] is not None
 
 
+def test_human_texts_that_are_the_same_are_one_unit_and_a_note_says_so():
+    document = compare(["greedy"], reference=[*TEXTS, *TEXTS[:2]])
+    assert document["reference"]["generated_texts"]["units"] == len(TEXTS)
+    notes = [note for note in document["warnings"] if "human texts" in note]
+    assert notes[0] == (
+        "2 of the 6 human texts are the same as another one; such texts are one independent unit"
+    )
+
+
 def test_the_difference_of_a_fixed_text_from_others_varies_as_these_do():
     _, drawn = compare(["greedy", "stochastic"], n=16)["samplers"]
     found = drawn["differences"]["generated_texts"]["surprisal"]

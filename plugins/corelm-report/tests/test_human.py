@@ -8,7 +8,7 @@ import pytest
 from documents import TEXTS, carrier, compare
 
 import corelm
-from corelm.bundles import corpora
+from corelm.bundles import Corpus
 from corelm.errors import DataError, UsageError
 from corelm.runs import identity
 from corelm.testing import ToyModel
@@ -116,7 +116,7 @@ def reviews(home, model):
 
 @pytest.mark.parametrize("name", ["fables.txt", "train.txt", "list", "folder"])
 def test_texts_that_the_model_was_trained_on_are_noted(tmp_path, name):
-    split = corpora.corpus(TEXTS, 0.25)
+    split = Corpus.of(TEXTS, 0.25)
     model = ToyModel()
     training = {"corpus": "fables.txt", "held_out": 0.25}
     training["texts_digest"] = identity.digest_of_texts(split.train)

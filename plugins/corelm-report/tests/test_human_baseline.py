@@ -10,7 +10,7 @@ from corelm_report.human_baseline import Scores, human_figures
 from corelm_report.metrics import LENGTH, TEXTS
 
 import corelm
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.word_vocabulary import WordVocabulary
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
@@ -116,7 +116,7 @@ def test_json_can_hold_them():
 
 @pytest.mark.skipif(not SHIPPED_MODEL.exists(), reason="the shipped model is not in this checkout")
 def test_the_shipped_model_has_all_figures():
-    figures = bundle.describe(SHIPPED_MODEL).manifest["figures"]
+    figures = Bundle.describe(SHIPPED_MODEL).manifest["figures"]
     of_scores = human_figures(scores(), ["a b c"], VOCABULARY)
     assert figures.keys() == of_scores.keys()
     human = figures["human"]

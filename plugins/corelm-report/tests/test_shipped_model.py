@@ -98,4 +98,4 @@ def test_the_summary(document):
     assert "greedy" in said.split("nats per token")[1]
     assert "uniform sample from the tail (expected surprisal " in said
     assert " and 13." in said.split("sample from the tail")[1]
-    assert " nats, human text about 3.99 on these contexts)." in said
+    assert " nats, the model's own 4.08; the intervals begin 3.58 nats above it, at 99 %" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from corelm_report.document.summary import summary
-from documents import typed
+from documents import compare, typed
 
 HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
 HUMAN_WITH_INTERVAL = {
@@ -27,6 +27,15 @@ def on_contexts(expected, model=4.0, **own):
     """A row with these figures on the same contexts."""
     same = {"expected_surprisal": expected, "model_entropy": model}
     return {"error": None, "teacher_forced": same, "generated_texts": own}
+
+
+def with_excess(document, **intervals):
+    """The report with these intervals of the excess over the usual surprisal."""
+    document["excess"] = [
+        {"sampler": name, "figure": "expected_surprisal", "value": 0.0, "interval": each}
+        for name, each in intervals.items()
+    ]
+    return typed(document)
 
 
 def with_closest(document, **ends):
@@ -158,8 +167,22 @@ def test_repetition_and_loops(rows):
     )
     assert summary(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
-        "a (73.5% of texts) and c (1.5% of texts) end in loops."
+        "a (73.5% of texts) and c (1.5% of texts) end in loops (the intervals begin at 1.5%, at "
+        "99 % for all 4 rows at once)."
     )
+    for each in document["samplers"]:  # too few texts for an interval, as of one text
+        each["generated_texts"]["ci95"] = {"rep_4": None, "loops": None}
+    assert summary(typed(document)) == "At most 73.5% of a sampler's texts end in a loop."
+
+
+def test_only_a_sampler_that_always_writes_the_same_text_repeats_itself_in_one_text():
+    """A text each of four prompts said so of any sampler, without an interval."""
+    for sampler, n in (("greedy", 9), ("temperature(t=0.01)", 1)):
+        found = compare([sampler], prompts=["the", "a", "cat", "dog"], n=n, length=12)
+        [repeated] = [each for each in found["shares"] if each["figure"] == "rep_4"]
+        assert repeated["value"] > 0.1
+        assert repeated["interval"] == (None if n == 1 else [repeated["value"]] * 2)
+        assert ("repeats itself" in summary(typed(found))) == (n > 1)
 
 
 def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
@@ -187,13 +210,16 @@ def test_when_nothing_loops(rows):
 
 
 def test_sampling_from_the_tail(rows):
+    """Its interval must be above 1 nat; before, the mean alone was enough."""
     document = rows(
-        None, a=on_contexts(4.0), b=on_contexts(5.0), c=on_contexts(5.01), d=on_contexts(9)
+        None, a=on_contexts(4.0), b=on_contexts(5.2), c=on_contexts(5.3), d=on_contexts(9)
     )
-    assert summary(typed(document)) == (
-        "c and d sample from the tail (expected surprisal 5.01 and 9.00 nats, the model's own "
-        "4.00)."
+    ends = {"a": [0.0, 0.0], "b": [0.9, 1.5], "c": [1.1, 1.5], "d": [4.0, 6.0], "e": None}
+    assert summary(with_excess(document, **ends)) == (
+        "c and d sample from the tail (expected surprisal 5.30 and 9.00 nats, the model's own "
+        "4.00; the intervals begin 1.10 nats above it, at 99 % for all 5 rows at once)."
     )
+    assert summary(with_excess(document, d=None)) == ""
 
 
 def swept(rows, front):
@@ -216,7 +242,8 @@ def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
         }
         for t in range(1, 21)
     }
-    said = summary(typed(rows(**settings)))
+    excess = {name: [1.2, 3.0] for name in settings if float(name[14:-1]) >= 0.9}
+    said = summary(with_excess(rows(**settings), **excess))
     assert "temperature(t=0.1 to 0.5) (10.0% to 50.0% of 4-grams) repeat themselves." in said
     assert (
         "temperature(t=0.9 to 2.0) sample from the tail (expected surprisal 4.50 to 10.00" in said
@@ -270,9 +297,10 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
 
 def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
-    assert summary(typed(document)) == (
-        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a samples from "
-        "the tail (expected surprisal 9.00 nats, the model's own 4.00). b failed."
+    assert summary(with_excess(document, a=[4.5, 5.5])) == (
+        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops (the interval "
+        "begins at 50.0%, at 99 %). a samples from the tail (expected surprisal 9.00 nats, the "
+        "model's own 4.00; the interval begins 4.50 nats above it, at 99 %). b failed."
     )
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import bundle, vocabularies
+from corelm.bundles import Bundle, StoredVocabulary, read_vocabulary
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import atomic_files
 from corelm_train.keras_import import import_keras
@@ -58,13 +58,11 @@ def read_keras(path: Path) -> KerasLanguageModel:
         raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
 
 
-def write_keras(
-    model: bundle.Bundle, target: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+def write_keras(model: Bundle, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a bundle as a `.keras` file, whole or not at all.
 
     Args:
-        model: a bundle from `bundle.read`.
+        model: a bundle from `Bundle.read`.
         target: the file; its name ends with `.keras`.
         overwrite: replace an existing file.
 
@@ -96,7 +94,7 @@ def write_keras(
     return path
 
 
-def _save_network(model: bundle.Bundle, path: Path) -> None:
+def _save_network(model: Bundle, path: Path) -> None:
     from corelm_train.keras_layers import build
 
     network = build(model.architecture)
@@ -119,7 +117,7 @@ def _network(path: Path) -> Any:
     return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _text_side(archive: zipfile.ZipFile) -> tuple[vocabularies.StoredVocabulary, int, str | None]:
+def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
@@ -133,7 +131,7 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[vocabularies.StoredVocabulary,
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return vocabularies.read_vocabulary(words, tokens), context_length, prompt
+    return read_vocabulary(words, tokens), context_length, prompt
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

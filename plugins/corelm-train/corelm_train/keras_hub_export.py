@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm.bundles import Architecture, bundle, vocabularies
+from corelm.bundles import Architecture, Bundle, BytePairVocabulary
 from corelm.errors import MissingDependencyError
 from corelm_train.keras_import import import_keras
 
@@ -24,7 +24,7 @@ DENSE = {
 }
 
 
-def files(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> dict[str, bytes]:
+def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
     """Return the files of the folder by name.
 
     Raises:
@@ -39,7 +39,7 @@ def files(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> 
         return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
 
 
-def causal_lm(model: bundle.Bundle, vocabulary: vocabularies.BytePairVocabulary) -> Any:
+def causal_lm(model: Bundle, vocabulary: BytePairVocabulary) -> Any:
     """Return KerasHub's GPT2CausalLM with the weights and the tokens of a model."""
     try:
         import keras_hub

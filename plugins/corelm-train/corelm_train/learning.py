@@ -13,7 +13,7 @@ import numpy as np
 from corelm_report.human_baseline import Scores
 from keras import ops
 
-from corelm.bundles import vocabularies
+from corelm.bundles import StoredVocabulary
 from corelm.runs import prompting
 from corelm_train.material import TokenRows
 from corelm_train.settings import Recipe
@@ -115,7 +115,7 @@ class Scorer:
         vocabulary: its tokens, with the tokens that are never drawn first.
     """
 
-    def __init__(self, network: Any, vocabulary: vocabularies.StoredVocabulary) -> None:
+    def __init__(self, network: Any, vocabulary: StoredVocabulary) -> None:
         rows = keras.Input((None,), dtype="int32", name="rows")
         score = _TokenScores(len(prompting.never_drawn(vocabulary)), gives_probabilities(network))
         self._scored = keras.Model(rows, score(network(rows[:, :-1]), rows[:, 1:]))

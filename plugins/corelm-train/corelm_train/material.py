@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Vocabulary
-from corelm.bundles import Architecture, bundle, corpora, vocabularies
+from corelm.bundles import Architecture, Bundle, Corpus, StoredVocabulary
 from corelm.errors import DataError, TrainingError, UsageError
 from corelm.runs import prompting
 from corelm_train.progress import Reporter
@@ -42,8 +42,8 @@ class Material:
         prompt: the beginning of the texts written after each epoch.
     """
 
-    corpus: corpora.Corpus
-    vocabulary: vocabularies.StoredVocabulary
+    corpus: Corpus
+    vocabulary: StoredVocabulary
     rows: TokenRows
     measured: list[str]
     opening: TokenRows
@@ -54,7 +54,7 @@ def prepare(
     settings: TrainingSettings,
     architecture: Architecture,
     recipe: Recipe,
-    start: bundle.Bundle | None,
+    start: Bundle | None,
     report: Reporter,
 ) -> Material:
     """Read the corpus and convert it to rows.
@@ -73,7 +73,7 @@ def prepare(
         UsageError: an empty prompt, for a model whose texts have no beginning of their own.
     """
     report.note(f"reading {settings.data}")
-    texts = corpora.corpus(settings.data, settings.held_out)
+    texts = Corpus.of(settings.data, settings.held_out)
     if start is None:
         report.note(f"learning the vocabulary of {len(texts.train):,} texts")
         size = architecture.vocabulary_size
@@ -96,7 +96,7 @@ def prepare(
 def _checked_prompt(
     given: str | None,
     texts: Sequence[str],
-    vocabulary: vocabularies.StoredVocabulary,
+    vocabulary: StoredVocabulary,
     report: Reporter,
 ) -> str:
     prompt = frequent_opening(texts, vocabulary) if given is None else given
@@ -112,7 +112,7 @@ def _checked_prompt(
     return prompt
 
 
-def frequent_opening(texts: Sequence[str], vocabulary: vocabularies.StoredVocabulary) -> str:
+def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
     """Return the texts' most frequent first two words that the vocabulary has.
 
     Example:
@@ -130,8 +130,8 @@ def frequent_opening(texts: Sequence[str], vocabulary: vocabularies.StoredVocabu
 
 
 def _training_rows(
-    texts: corpora.Corpus,
-    vocabulary: vocabularies.StoredVocabulary,
+    texts: Corpus,
+    vocabulary: StoredVocabulary,
     context_length: int,
     recipe: Recipe,
 ) -> TokenRows:

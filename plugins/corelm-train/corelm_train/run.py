@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 from corelm_report.human_baseline import human_figures
 from numpy.typing import NDArray
 
-from corelm.bundles import Architecture, bundle
+from corelm.bundles import Architecture, Bundle
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
 from corelm.runs import atomic_files, identity, machine
@@ -77,7 +78,7 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
 
 def _clear_target(out: Path) -> None:
     """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
-    bundle.check_target(out)
+    Bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
         atomic_files.remove_leftovers(path)
 
@@ -105,7 +106,7 @@ class Run:
     ) -> None:
         self.settings, self.recipe, self.report = settings, recipe, report
         self.devices = devices or Devices()
-        start = bundle.read(settings.start_from) if settings.start_from else None
+        start = Bundle.read(settings.start_from) if settings.start_from else None
         material = self._material(architecture, start)
         self.corpus, self.vocabulary = material.corpus, material.vocabulary
         self.rows, self.opening = material.rows, material.opening
@@ -123,10 +124,10 @@ class Run:
         self.losses, self.best_weights = LossHistory(), dict[str, NDArray[np.float32]]()
         self.seconds_before, self.started = 0.0, time.monotonic()
 
-    def _material(self, architecture: Architecture, start: bundle.Bundle | None) -> Material:
+    def _material(self, architecture: Architecture, start: Bundle | None) -> Material:
         return prepare(self.settings, architecture, self.recipe, start, self.report)
 
-    def _network(self, start: bundle.Bundle | None) -> Any:
+    def _network(self, start: Bundle | None) -> Any:
         network = build(self.architecture)
         if start is not None:
             set_weights(network, start.weights)
@@ -154,7 +155,7 @@ class Run:
         if self.measured_network is not self.network:
             set_weights(self.measured_network, weights_of(self.network))
 
-    def _identity(self, start: bundle.Bundle | None) -> dict[str, Any]:
+    def _identity(self, start: Bundle | None) -> dict[str, Any]:
         """Return the settings and checksums that must be equal to resume a checkpoint."""
         identity = {
             "architecture": self.architecture.to_dict(),
@@ -163,8 +164,8 @@ class Run:
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
-            "vocabulary": atomic_files.sha256(self.vocabulary.dumps().encode()),
-            "data": atomic_files.sha256(self.rows.tobytes()),
+            "vocabulary": hashlib.sha256(self.vocabulary.dumps().encode()).hexdigest(),
+            "data": hashlib.sha256(self.rows.tobytes()).hexdigest(),
         }
         if start is not None:
             identity["start"] = start.manifest["checksum"]
@@ -357,7 +358,7 @@ class Run:
             network = build(self.architecture)
             set_weights(network, rounded)
             scores = Scorer(network, self.vocabulary)(self.opening)
-        bundle.write(
+        Bundle.write(
             self.settings.out,
             self.architecture,
             self.vocabulary,

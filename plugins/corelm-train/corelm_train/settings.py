@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import Architecture, vocabularies
+from corelm.bundles import TOKENS, Architecture, Bundle
 from corelm.errors import UsageError
 
 STEPS_PER_EPOCH = 16
@@ -213,10 +213,8 @@ class TrainingSettings:
     def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in vocabularies.TOKENS:
-            raise UsageError(
-                f"there are no tokens {self.tokens!r}; there are {', '.join(vocabularies.TOKENS)}"
-            )
+        if self.tokens is not None and self.tokens not in TOKENS:
+            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
         if self.distribute not in (None, DATA):
             raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
 
@@ -242,9 +240,8 @@ class TrainingSettings:
                     f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
                     f"leave --{option} out, or train a new model without --from"
                 )
-        from corelm.bundles import bundle  # `corelm train --help` does without it
 
-        model = bundle.describe(self.start_from)
+        model = Bundle.describe(self.start_from)
         preset = PRESETS[model.architecture.kind]  # presets are named after kinds
         recipe = replace(preset.recipe, tokens=model.tokens)
         return replace(preset, architecture=model.architecture, recipe=recipe)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from corelm.bundles import vocabularies, word_vocabulary
+from corelm.bundles import BytePairVocabulary, StoredVocabulary, WordVocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.interop import quiet_tensorflow
 from corelm.runs import prompting
@@ -29,8 +29,10 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
         import tensorflow as tf
 
     def marked(text: Any) -> Any:
-        text = tf.strings.regex_replace(tf.strings.lower(text), word_vocabulary.DASH, " -- ")
-        return tf.strings.regex_replace(text, word_vocabulary.MARKED, r" \0 ")
+        text = tf.strings.lower(text)
+        for pattern, spaced in WordVocabulary.spaced:
+            text = tf.strings.regex_replace(text, pattern, spaced)
+        return text
 
     standardize = {"words": "lower_and_strip_punctuation", "words+punctuation": marked}.get(style)
     return keras.layers.TextVectorization(
@@ -41,9 +43,7 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
     )
 
 
-def learn_words(
-    texts: Sequence[str], style: str, size: int, end: bool = True
-) -> word_vocabulary.WordVocabulary:
+def learn_words(texts: Sequence[str], style: str, size: int, end: bool = True) -> WordVocabulary:
     """Learn a vocabulary of the texts' most frequent tokens, at most `size` with special tokens.
 
     Raises:
@@ -58,15 +58,15 @@ def learn_words(
     words = [word for word in learned if word != prompting.END]
     if not words:
         raise DataError(f"the texts hold no tokens of the style {style!r}")
-    return word_vocabulary.WordVocabulary(
-        [*word_vocabulary.WordVocabulary.reserved, *([prompting.END] if end else []), *words],
+    return WordVocabulary(
+        [*WordVocabulary.reserved, *([prompting.END] if end else []), *words],
         style,
     )
 
 
 def learn_vocabulary(
     texts: Sequence[str], style: str, size: int, end: bool = True
-) -> vocabularies.StoredVocabulary:
+) -> StoredVocabulary:
     """Learn a vocabulary of at most `size` tokens, with the special ones.
 
     Args:
@@ -80,12 +80,12 @@ def learn_vocabulary(
         DataError: texts without tokens.
         MissingDependencyError: a package that learns this vocabulary is not installed.
     """
-    if style == vocabularies.BytePairVocabulary.style:
+    if style == BytePairVocabulary.style:
         return learn_byte_pairs(texts, size)
     return learn_words(texts, style, size, end)
 
 
-def learn_byte_pairs(texts: Sequence[str], size: int) -> vocabularies.BytePairVocabulary:
+def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
     """Learn byte-pair merges until the vocabulary has `size` tokens.
 
     Raises:
@@ -93,16 +93,16 @@ def learn_byte_pairs(texts: Sequence[str], size: int) -> vocabularies.BytePairVo
         DataError: texts in which no pair of bytes appears twice.
         MissingDependencyError: tokenizers is not installed.
     """
-    before_merges = len(vocabularies.BytePairVocabulary(()))
+    before_merges = len(BytePairVocabulary(()))
     if size <= before_merges:
         raise UsageError(
-            f"a vocabulary of {vocabularies.BytePairVocabulary.style} needs room for at least "
+            f"a vocabulary of {BytePairVocabulary.style} needs room for at least "
             f"{before_merges + 1} tokens, not {size}"
         )
     merges = _learn_merges(texts, size - before_merges)
     if not merges:
         raise DataError("the texts are too short: no two letters in them appear together twice")
-    return vocabularies.BytePairVocabulary(merges)
+    return BytePairVocabulary(merges)
 
 
 def _learn_merges(texts: Sequence[str], count: int) -> list[tuple[str, str]]:
@@ -110,10 +110,10 @@ def _learn_merges(texts: Sequence[str], count: int) -> list[tuple[str, str]]:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ImportError as error:
         raise MissingDependencyError(
-            f"learning {vocabularies.BytePairVocabulary.style} needs tokenizers ({error}); "
+            f"learning {BytePairVocabulary.style} needs tokenizers ({error}); "
             'install it with: pip install "corelm[train]"'
         ) from error
-    alphabet = vocabularies.BytePairVocabulary.alphabet
+    alphabet = BytePairVocabulary.alphabet
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(

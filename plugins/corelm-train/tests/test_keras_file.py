@@ -14,7 +14,7 @@ from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
-from corelm.models import bundle
+from corelm.models.bundle import Bundle
 from corelm.models.numpy_model import NumpyModel
 from corelm.numerics.distributions import log_softmax
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("error")  # as with `python -W error`
 def small_bundle(kind):
     a = SMALL[kind]
     manifest = {"prompt": "w3 w4"}
-    return bundle.Bundle(a, numbered_words(30, end=True), random_weights(a), manifest)
+    return Bundle(a, numbered_words(30, end=True), random_weights(a), manifest)
 
 
 @pytest.fixture(scope="module")

@@ -28,12 +28,14 @@ from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
-from corelm.bundles import corpora  # noqa: E402
+from corelm.bundles import (  # noqa: E402
+    Architecture,
+    Bundle,
+    BytePairVocabulary,
+    Corpus,
+    WordVocabulary,
+)
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
-from corelm.models import bundle  # noqa: E402
-from corelm.models.networks import Architecture  # noqa: E402
-from corelm.models.vocabularies import BytePairVocabulary  # noqa: E402
-from corelm.models.word_vocabulary import WordVocabulary  # noqa: E402
 from corelm.runs import identity  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -156,12 +158,12 @@ def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
 
 def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(texts):
     chosen = settings(texts, precision="mixed_bfloat16")
-    manifest = bundle.read(train(chosen, Notes())).manifest
+    manifest = Bundle.read(train(chosen, Notes())).manifest
     assert not checkpoint_path(chosen.out).exists()
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
-    learned = corpora.corpus(texts, manifest["training"]["held_out"]).train
+    learned = Corpus.of(texts, manifest["training"]["held_out"]).train
     assert manifest["training"]["texts_digest"] == identity.digest_of_texts(learned)
     assert manifest["training"]["precision"] == "mixed_bfloat16"
     assert manifest["figures"]["held_out"]["texts"] == 2
@@ -175,7 +177,7 @@ def test_training_learns_what_follows_what(texts):
 
 
 def weights(path):
-    return bundle.read(path).weights
+    return Bundle.read(path).weights
 
 
 @pytest.mark.parametrize("interrupt_at", [3, 5, 11, 13])  # the last is the end of an epoch
@@ -241,7 +243,7 @@ def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best_epoch(
     assert_same_weights(weights(path), notes.of_epochs[1])
     last = notes.of_epochs[3]
     assert any((weight != last[name]).any() for name, weight in weights(path).items())
-    training = bundle.read(path).manifest["training"]
+    training = Bundle.read(path).manifest["training"]
     assert (training["kept_epoch"], training["steps"]) == (2, 4 * notes.plan.steps_per_epoch)
     np.testing.assert_allclose(np.exp(training["losses"]["held_out"]), [9.0, 4.0, 5.0, 4.5])
     assert training["losses"]["training"][3] < training["losses"]["training"][0]
@@ -263,7 +265,7 @@ def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(
     if len(first.of_epochs) > 1:
         assert_same_weights(weights(path), first.of_epochs[1])
     assert notes.perplexities[-1] == (5, pytest.approx(4.2))
-    assert bundle.read(path).manifest["training"]["kept_epoch"] == 2
+    assert Bundle.read(path).manifest["training"]["kept_epoch"] == 2
 
 
 def test_a_loss_that_is_not_a_number_after_the_first_epoch_ends_the_training(texts, scripted):
@@ -275,7 +277,7 @@ def test_a_loss_that_is_not_a_number_after_the_first_epoch_ends_the_training(tex
 def test_a_network_that_diverges_later_leaves_the_best_epoch(texts, scripted):
     scripted(4.0, float("nan"), float("inf"))
     path = train(settings(texts, epochs=3), Notes())
-    assert bundle.read(path).manifest["training"]["kept_epoch"] == 1
+    assert Bundle.read(path).manifest["training"]["kept_epoch"] == 1
 
 
 def test_little_text_has_a_small_batch_and_warnings(texts):
@@ -324,7 +326,7 @@ def test_a_finished_model_can_be_trained_further(texts):
     first = train(settings(texts, epochs=6), Notes())
     more = settings(texts, out=texts.parent / "more", vocabulary_size=None, start_from=first)
     notes = Notes()
-    before, after = bundle.read(first), bundle.read(train(more, notes))
+    before, after = Bundle.read(first), Bundle.read(train(more, notes))
     assert after.vocabulary.words == before.vocabulary.words
     assert after.architecture == before.architecture
     assert notes.perplexities[0][1] < before.manifest["figures"]["held_out"]["perplexity"] * 1.1
@@ -430,7 +432,7 @@ def test_a_full_disk_at_the_end_keeps_the_training(texts):
         train(chosen, FullAtTheEnd())
     disk.undo()
     notes = Notes()
-    assert bundle.read(train(settings(texts, epochs=1), notes, resume=True)).manifest["training"]
+    assert Bundle.read(train(settings(texts, epochs=1), notes, resume=True)).manifest["training"]
     assert notes.steps == []  # nothing is left to do but to write the model
 
 

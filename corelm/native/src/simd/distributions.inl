@@ -165,6 +165,24 @@ static void divide_exactly(const float *row, size_t vocabulary, float largest, d
         out[token] = (float)(((double)row[token] - shift) / t);
 }
 
+/* Subtract a shift and divide; return the largest quotient. */
+INLINE float divide(const float *row, size_t vocabulary, float shift, float t, float *out)
+{
+    floats largest = splat(-INFINITY);
+    size_t k = 0;
+    for (; k + LANES <= vocabulary; k += LANES) {
+        floats x = (load(row + k) - splat(shift)) / splat(t);
+        store(out + k, x);
+        largest = max(x, largest);
+    }
+    float last = max_of(largest);
+    for (; k < vocabulary; k++) {
+        out[k] = (row[k] - shift) / t;
+        last = out[k] > last ? out[k] : last;
+    }
+    return last;
+}
+
 TARGET static enum status apply_temperature_row(const void *work, size_t i,
                                                 struct scratch *scratch)
 {
@@ -173,20 +191,14 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    double exact = args->t[i * args->t_row];
-    float largest = max_logit(row, vocabulary), t = (float)exact;
-    if (exact == 0) {
-        keep_one(row, vocabulary, largest, 0, out);
-        return OK;
-    }
-    if (!(exact > 1e-30 && exact < 1e30)) {
-        divide_exactly(row, vocabulary, largest, exact, out);
-        return OK;
-    }
-    /* Shift only where the quotient overflows: a penalty later in the chain reads the signs. */
-    float shift = isfinite(largest / t) ? 0 : largest;
-    for (size_t token = 0; token < vocabulary; token++)
-        out[token] = (row[token] - shift) / t;
+    double t = args->t[i * args->t_row];
+    if (t == 0)
+        keep_one(row, vocabulary, max_logit(row, vocabulary), 0, out);
+    else if (!(t > 1e-30 && t < 1e30))
+        divide_exactly(row, vocabulary, max_logit(row, vocabulary), t, out);
+    /* Shift only where a quotient overflows: a penalty later in the chain reads the signs. */
+    else if (!isfinite(divide(row, vocabulary, 0, (float)t, out)))
+        divide(row, vocabulary, max_logit(row, vocabulary), (float)t, out);
     return OK;
 }
 

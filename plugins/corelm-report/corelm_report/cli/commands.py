@@ -198,7 +198,7 @@ def report(
         stop = None if until is None else Until.read(prompt_input.text_argument(until))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
-        chosen, asked = scaling.choose(workers, scheduler), _read(settings)
+        chosen, asked = scaling.ExecutorChoice.of(workers, scheduler), _read(settings)
         scorer = settings["scorer"]
         report_plan = plan(
             load(model, device=device, dtype=dtype),

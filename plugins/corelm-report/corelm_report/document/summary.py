@@ -5,6 +5,7 @@ Neighbouring settings of a sweep are named as one run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 from corelm_report.document.content import (
@@ -33,6 +34,7 @@ FRONT = 5
 """The largest number of entries of a Pareto front that are named."""
 MARGIN = 0.1
 """The difference of surprisal from human text, in nats per token, that counts as equivalent."""
+EXPECTED = "expected_surprisal"
 TAIL = 1.0
 """The least excess of expected surprisal over human text, or over the model itself, to be
 reported."""
@@ -137,7 +139,7 @@ def _calibration(document: Document) -> str:
     sentence = f"The {temperature}{number(fit.t)}{between}"
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
-    return f"{sentence}{_verdict(fit.t_ci95)}."
+    return f"{sentence}{_verdict(fit)}."
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
@@ -153,19 +155,22 @@ def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
             "not determined: the lower it is, the likelier they are."
         )
     return (
-        "Human text is more surprising to the model than a token drawn at a temperature of "
-        f"{number(max(temperatures))}, the highest one that was tried."
+        "In this sample human text is more surprising to the model than a token drawn at a "
+        f"temperature of {number(max(temperatures))}, the highest one that was tried"
+        f"{_verdict(fit)}."
     )
 
 
-def _verdict(ends: list[float] | None) -> str:
-    if ends is None:
+def _verdict(fit: TemperatureFit) -> str:
+    """State whether the model is over- or underconfident, if that is beyond chance."""
+    if fit.verdict:
+        return f": the model is {fit.verdict} (at {CONFIDENCE})"
+    if fit.t_ci95 is None:
         return ""
-    if ends[0] > 1:
-        return ": the model is overconfident"
-    if ends[1] < 1:
-        return ": the model is underconfident"
-    return ", which includes the model's own, 1"
+    low, high = fit.t_ci95
+    if low <= 1 <= high:
+        return ", which includes the model's own, 1"
+    return f"; at {CONFIDENCE} it cannot be told from the model's own, 1"
 
 
 def _best(document: Document) -> str:
@@ -249,11 +254,13 @@ def _looping(document: Document, samplers: Samplers) -> str:
     if not found:
         return _rarely_looping(samplers)
     verb = _singular([*found], "ends", "end")
-    lows = [each.interval[0] for each in found.values() if each.interval is not None]
-    word = _singular(lows, "the interval begins", "the intervals begin")
+    low = min(each.interval[0] for each in found.values() if each.interval)
+    word = _singular([*found], "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
-    from_ = f" ({word} at {share(min(lows))}, {_at_once(rows)})" if lows else ""
-    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops{from_}."
+    return (
+        f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops ({word} at {share(low)}, "
+        f"{_at_once(rows)})."
+    )
 
 
 def _rarely_looping(samplers: Samplers) -> str:
@@ -272,8 +279,8 @@ def _rarely_looping(samplers: Samplers) -> str:
 def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous] | None:
     """Return the samplers with more than this share; None if the figure was not measured at all.
 
-    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts. A
-    sampler that always writes the same texts has no interval, so its share counts.
+    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
+    and a share of too few texts for an interval says nothing about them.
     """
     found = {each.sampler: each for each in document.shares if each.figure == figure}
     if not found:
@@ -281,7 +288,7 @@ def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, S
     return {
         name: each
         for name, each in found.items()
-        if (each.value if each.interval is None else each.interval[0]) >= least
+        if each.interval is not None and each.interval[0] >= least
     }
 
 
@@ -299,35 +306,35 @@ def _listed_shares(samplers: Samplers, shares: Mapping[str, Simultaneous], of: s
 def _straying(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose tokens surprise the model much more than human words do.
 
-    Without human text, they are compared with the model's own tokens.
+    On contexts that are not human text, they are compared with the model's own tokens.
     """
-    fit = document.human.temperature if document.human else None
-    usually = "the model's own {}" if fit is None else "human text {}"
-    if fit and fit.estimated:  # scaled to these contexts, so not the number in the table
-        usually = "human text about {} on these contexts"
-    drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
-    usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
-    far = [
-        (entry, own)
-        for entry, own in zip(samplers, usual, strict=True)
-        if drawn[entry.sampler] - own > TAIL
-    ]
+    ends = {each.sampler: each.interval for each in document.excess if each.interval}
+    lows = {name: low for name, (low, _) in ends.items() if low > TAIL}
+    far = [entry for entry in samplers if entry.sampler in lows]
     if not far:
         return ""
-    found = runs(samplers, [entry for entry, _ in far])
-    nats = [span(number, [drawn[each.sampler] for each in run.entries]) for run in found]
+    found = runs(samplers, far)
+    nats = [span(number, [_on_contexts(e, EXPECTED) for e in run.entries]) for run in found]
     verb = "samples" if len(far) == 1 else "sample"
+    word = _singular(lows, "the interval begins", "the intervals begin")
     return (
         f"{listed([run.name for run in found])} {verb} from the tail "
-        f"(expected surprisal {listed(nats)} nats, {usually.format(number(far[0][1]))})."
+        f"(expected surprisal {listed(nats)} nats, {_usual(document, far[0])}; {word} "
+        f"{number(min(lows.values()))} nats above it, {_at_once(len(document.excess))})."
     )
 
 
-def _expected(entry: SamplerEntry) -> tuple[float, float]:
-    """Return the expected surprisal of a drawn token under the sampler and under the model."""
-    drawn = estimate(entry, "expected_surprisal", TEACHER_FORCED)
-    own = estimate(entry, "model_entropy", TEACHER_FORCED)
-    return (drawn.value, own.value) if drawn and own else (0.0, 0.0)
+def _usual(document: Document, entry: SamplerEntry) -> str:
+    """Name the surprisal that the excess is above: of human words, or of the model's own tokens."""
+    fit = document.human.temperature if document.human else None
+    if fit is None or fit.estimated:
+        return f"the model's own {number(_on_contexts(entry, 'model_entropy'))}"
+    return f"human text {number(fit.surprisal)}"
+
+
+def _on_contexts(entry: SamplerEntry, figure: str) -> float:
+    found = estimate(entry, figure, TEACHER_FORCED)
+    return found.value if found else math.nan
 
 
 def _failed(document: Document) -> str:

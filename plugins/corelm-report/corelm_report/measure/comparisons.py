@@ -12,7 +12,8 @@ from corelm_report.document.content import (
 )
 from corelm_report.document.figure import GENERATED
 from corelm_report.document.lookup import estimate, value
-from corelm_report.measure.entries import Measured
+from corelm_report.measure.entries import EXPECTED, Measured, surprisal_excess
+from corelm_report.measure.on_contexts import Record
 from corelm_report.measure.text_set import LOOPS, SURPRISAL, TextSet
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.intervals import of_interval
@@ -21,6 +22,8 @@ from corelm_report.metrics.statements import closest_set, confidence, simultaneo
 
 SHARES = ("rep_4", LOOPS)
 """The shares of which the summary says that they are above a limit."""
+LIMITED = (*SHARES, EXPECTED)
+"""All figures of which the summary says so."""
 
 
 class Closest(NamedTuple):
@@ -56,7 +59,8 @@ def closest(
     # One unit has no variance, and a few units may by chance have almost none.
     settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
     apart = {name: each - target for name, each in settings.items()}
-    ends = simultaneous(list(apart.values()))
+    # One further statement is about the model itself: `TemperatureFit.verdict`.
+    ends = simultaneous(list(apart.values()), further=1)
     differences = [
         Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, interval=interval)
         for (name, each), interval in zip(apart.items(), ends, strict=True)
@@ -79,14 +83,37 @@ def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
     Args:
         measured: the measurements of the samplers, by entry.
     """
-    level = confidence(len(SHARES) * len(measured))
+    level = confidence(len(LIMITED) * len(measured))
     found = []
     for name, each in measured.items():
         for figure in SHARES:
             value_ = each.texts.of_set[figure]
             if value_ is not None:
                 ends = each.texts.interval(figure, level)
+                if ends is None and each.texts.are_copies:
+                    ends = [value_, value_]  # the sampler always writes these texts
                 found.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
+    return found
+
+
+def excess(measured: Mapping[str, Measured], words: Record | None) -> list[Simultaneous]:
+    """Return the expected surprisal of each sampler, minus that of human words on the contexts.
+
+    On contexts that are not human text, the surprisal of the model's own tokens is subtracted.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        words: the record of the model, if the contexts are human text.
+    """
+    level = confidence(len(LIMITED) * len(measured))
+    found = []
+    for name, each in measured.items():
+        apart = surprisal_excess(each, words) if each.record else None
+        if apart is not None:
+            ends = apart.interval(level)
+            found.append(
+                Simultaneous(sampler=name, figure=EXPECTED, value=apart.value, interval=ends)
+            )
     return found
 
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError, UsageError
 from corelm.runs import (
+    Compared,
     ContinuousBatch,
     Endings,
     ModelLogits,
+    ModelRows,
     Strategy,
     Texts,
     chain_stages,
-    divergences,
     expressions,
     prompting,
     teacher_forcing,
@@ -280,7 +281,7 @@ class Reader:
         """
         return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: divergences.ModelRows) -> divergences.Compared:
+    def compare(self, position: Position, model: ModelRows) -> Compared:
         """Return the figures of the sampler's distributions at a position.
 
         Args:

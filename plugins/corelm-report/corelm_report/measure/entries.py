@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import divergences
+from corelm.runs import ModelRows
 from corelm_report.document import lookup
 from corelm_report.document.content import (
     Difference,
@@ -32,12 +32,14 @@ from corelm_report.document.figures import LIMITS, scale_of
 from corelm_report.document.lookup import estimate, estimates, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
+from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import KnownByInterval, of_exponential, of_interval
 from corelm_report.metrics.selection import Point, front
 from corelm_report.metrics.sums import Sums, by_position, total
 
-IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+EXPECTED = "expected_surprisal"
+IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)
 """The figures that a report also has in bits."""
 
 
@@ -213,7 +215,7 @@ def from_human(
             found.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
         # Both have the same human contexts here, so this difference is paired.
-        found.teacher_forced |= _on_human_contexts(own, contexts)
+        found.teacher_forced[EXPECTED] = _of_estimate(surprisal_excess(own, contexts))
     return found
 
 
@@ -261,29 +263,45 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
 
 
 def _columns(record: Record) -> Record:
-    """Return each figure of `DIVERGENCES` text by text, where it is defined."""
+    """Return each figure of `ModelRows` text by text, where it is defined."""
     return {
         name: [[value for value in text if value is not None] for text in record[name]]
-        for name in divergences.DIVERGENCES
+        for name in ModelRows.names
     }
 
 
-def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
-    """Return the paired difference from human text, at the words that have a surprisal."""
+def surprisal_excess(own: Measured, words: Record | None) -> Estimate | None:
+    """Return the expected surprisal of a sampler minus that of human words, at the same positions.
+
+    Args:
+        own: the measurements of the sampler.
+        words: the record of the model, if the contexts are human text; by default the surprisal of
+            the model's own tokens is subtracted.
+    """
+    usual = own.record["model_entropy"] if words is None else words["surprisal"]
     pairs = [
         [pair for pair in zip(*texts, strict=True) if None not in pair]
-        for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
+        for texts in zip(own.record[EXPECTED], usual, strict=True)
     ]
-    expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))
-    return {"expected_surprisal": _difference(total(expected), total(words), own.inference)}
+    first, second = (total([[pair[i] for pair in text] for text in pairs]) for i in (0, 1))
+    return _apart(first, second, own.inference)
 
 
 def _difference(own: Sums, other: Sums, inference: Inference) -> Difference:
+    return _of_estimate(_apart(own, other, inference))
+
+
+def _apart(own: Sums, other: Sums, inference: Inference) -> Estimate | None:
     first, second = inference.estimate(own), inference.estimate(other)
-    if first is None or second is None:
+    return None if first is None or second is None else first - second
+
+
+def _of_estimate(found: Estimate | None) -> Difference:
+    if found is None:
         return Difference(value=None, ci95=None)
-    both = first - second
-    return Difference(value=both.value, ci95=both.interval(), p=both.p_value(), units=both.units)
+    return Difference(
+        value=found.value, ci95=found.interval(), p=found.p_value(), units=found.units
+    )
 
 
 def _key(name: str) -> str:

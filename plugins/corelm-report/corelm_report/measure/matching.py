@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
-from corelm.runs import divergences, expressions
+from corelm.runs import ModelRows, expressions
 from corelm_report.document.figure import NATS
 from corelm_report.document.figures import MATCHED
 from corelm_report.measure.contexts import (
@@ -47,7 +47,7 @@ CORRECTIONS = 6
 HALVINGS = 40
 """The largest number of values that one search tries."""
 
-_PositionAndModel = tuple[Position, divergences.ModelRows]
+_PositionAndModel = tuple[Position, ModelRows]
 Mean = Callable[[float], float]
 """A function from a value of the parameter to the mean of the figure."""
 
@@ -245,12 +245,12 @@ class _Positions:
             read_positions = read(self.model, group)
             yield (
                 group,
-                ((each, divergences.ModelRows(each.logits, ends)) for each in read_positions),
+                ((each, ModelRows(each.logits, ends)) for each in read_positions),
             )
 
 
 def _values(
-    reader: Reader, figure: str, group: Group, position: Position, rows: divergences.ModelRows
+    reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # cheaper alone than with all figures
@@ -259,8 +259,8 @@ def _values(
         return min_and_shannon_entropy(logits)[1]
     found = reader.compare(position, rows)
     reader.store(position, found.surprisal)
-    if figure in divergences.DIVERGENCES:
-        return found.figures[:, divergences.DIVERGENCES.index(figure)]
+    if figure in ModelRows.names:
+        return found.figures[:, ModelRows.names.index(figure)]
     # As in the report, words that the model itself cannot draw do not count.
     drawn = found.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)

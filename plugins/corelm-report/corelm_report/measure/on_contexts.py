@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.runs import divergences, temperature_of
+from corelm.runs import ModelRows, temperature_of
 from corelm_report.document.content import Curve
 from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
 
@@ -119,7 +119,7 @@ def _measure(
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
         # All samplers share the entropies and weights of the model's rows.
-        rows = divergences.ModelRows(position.logits, model.vocabulary.ends)
+        rows = ModelRows(position.logits, model.vocabulary.ends)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
         curve.add(position, surprisal)
@@ -169,7 +169,7 @@ class _SamplerRun:
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, (*divergences.DIVERGENCES, TOKEN_SURPRISAL))
+        self._columns = _Columns(group, (*ModelRows.names, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -177,7 +177,7 @@ class _SamplerRun:
         """The record so far, or the error."""
         return self._error or self._columns.record
 
-    def measure(self, position: Position, model: divergences.ModelRows) -> None:
+    def measure(self, position: Position, model: ModelRows) -> None:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
@@ -345,7 +345,7 @@ def _weights(logits: Array, largest: Floats, t: Floats) -> _Weights:
         largest: (rows,) the logit that all of them are relative to.
         t: (temperatures,).
     """
-    rest, first, second = np.moveaxis(divergences.moments(logits, t), -1, 0)
+    rest, first, second = np.moveaxis(ModelRows(logits).moments(t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
     top = (logits.max(axis=1) - largest)[:, None]
     # Rounding may take a tiny variance below 0.

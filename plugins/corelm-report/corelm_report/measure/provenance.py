@@ -167,6 +167,11 @@ def warnings(
             f"intervals need at least {FEWEST} texts of each prompt (-n), or as "
             "many prompts (--prompts)"
         )
+    if plan.human and (copies := len(plan.human.texts) - len(set(plan.human.texts))):
+        yield (
+            f"{copies} of the {len(plan.human.texts)} human texts {'is' if copies == 1 else 'are'} "
+            "the same as another one; such texts are one independent unit"
+        )
     if plan.human and len(plan.human.texts) < plan.set_size:
         yield (
             f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "

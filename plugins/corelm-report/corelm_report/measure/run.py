@@ -13,13 +13,13 @@ from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, sc
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
-from corelm_report.measure.comparisons import best_settings, closest, shares
+from corelm_report.measure.comparisons import best_settings, closest, excess, shares
 from corelm_report.measure.contexts import Contexts, human_contexts
 from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
 from corelm_report.measure.human import band, from_manifest, from_texts, written
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.matched_error import with_match_error
-from corelm_report.measure.on_contexts import curve, temperatures
+from corelm_report.measure.on_contexts import Record, curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import header, name_of, try_it, warnings
 from corelm_report.measure.temperature_fit import (
@@ -111,7 +111,13 @@ class ReportRun:
         found = self._on_contexts(contexts, at)
         if human is not None:
             human.temperature = (
-                fit_on_human_text(found["model"], found["curve"], at, self._inference(contexts))
+                fit_on_human_text(
+                    found["model"],
+                    found["curve"],
+                    at,
+                    self._inference(contexts),
+                    further=len(self._entries),
+                )
                 if contexts.source == HUMAN
                 else fit_on_other_text(human, found["curve"], at)
             )
@@ -121,7 +127,7 @@ class ReportRun:
         entries = list(self._finished(measured, human, words))
         of_temperature = curve(found["curve"], at)
         with_match_error(entries, measured, of_temperature)
-        return self._assembled(contexts, human, measured, entries, of_temperature)
+        return self._assembled(contexts, human, measured, entries, of_temperature, words)
 
     def _assembled(
         self,
@@ -130,6 +136,7 @@ class ReportRun:
         measured: Mapping[str, Measured],
         entries: Sequence[SamplerEntry],
         of_temperature: Curve,
+        words: Record | None,
     ) -> Document:
         """Return the document of these entries, with everything that follows from them."""
         plan, vocabulary = self._plan, self._plan.model.vocabulary
@@ -151,6 +158,7 @@ class ReportRun:
             too_few=near.too_few,
             simultaneous=near.differences,
             shares=shares(measured),
+            excess=excess(measured, words),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
             curve=of_temperature,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate
 from corelm_report.measure.on_contexts import Record, curve_mean
-from corelm_report.metrics.estimates import Interval
+from corelm_report.metrics.estimates import Estimate, Interval
 from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.statements import simultaneous
 
 Floats = NDArray[np.float64]
 HALVINGS = 50
@@ -26,7 +27,11 @@ FLAT = 1e-6
 
 
 def fit_on_human_text(
-    model: Record, curve: Record, t: Sequence[float], inference: Inference | None = None
+    model: Record,
+    curve: Record,
+    t: Sequence[float],
+    inference: Inference | None = None,
+    further: int = 0,
 ) -> TemperatureFit | None:
     """Fit the temperature on human contexts.
 
@@ -40,6 +45,7 @@ def fit_on_human_text(
         curve: the record of the curve there.
         t: the temperatures of the curve.
         inference: the units of the contexts; by default each is one.
+        further: the number of rows whose differences from human text are stated too.
 
     Returns:
         None if there is no word.
@@ -56,7 +62,21 @@ def fit_on_human_text(
     apart = [column - human for column in columns if column is not None]
     ends = [each.interval() for each in apart]
     found = _Crossing(np.array(t), np.array([each.value for each in apart]), slopes)
-    return found.fit(human.value, human.interval(), ends)
+    fit = found.fit(human.value, human.interval(), ends)
+    return replace(fit, verdict=_verdict(apart[list(t).index(1.0)], further) if 1.0 in t else None)
+
+
+def _verdict(model: Estimate, further: int) -> str | None:
+    """Say whether the model is over- or underconfident; None if it cannot be told.
+
+    Args:
+        model: the expected surprisal of a token that the model draws, minus human surprisal.
+        further: the number of other differences from human text in the report.
+    """
+    [ends] = simultaneous([model], further)
+    if ends is None or ends[0] <= 0 <= ends[1]:
+        return None
+    return "overconfident" if ends[1] < 0 else "underconfident"
 
 
 def fit_on_other_text(

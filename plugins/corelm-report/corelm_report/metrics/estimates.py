@@ -7,7 +7,7 @@ contradict another; `statements.py` has those about several figures at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,6 +45,8 @@ class Estimate:
             first order.
         noise: the variance of a further, independent error, whose units are unknown.
         anytime: True if its intervals are confidence sequences, for a study that grows.
+        effective: for each sample whose units differ in weight, the number of units of equal weight
+            that would determine the figure as well. It limits the degrees of freedom.
 
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)
@@ -59,10 +61,17 @@ class Estimate:
     influence: Mapping[Hashable, Floats] = field(default_factory=dict)
     noise: float = 0.0
     anytime: bool = False
+    effective: Mapping[Hashable, float] = field(default_factory=dict)
 
     @classmethod
     def of_ratio(cls, sample: Hashable, tops: ArrayLike, bottoms: ArrayLike) -> Estimate | None:
         """Return the ratio of two sums over units; None if the second is 0.
+
+        Units with a larger second sum weigh more. Their effective number is Kish's: a few long
+        texts decide the slope along texts of random length, and without this limit its intervals
+        held the truth in only 89 % of simulated studies.
+
+        Source: Kish 1965, Survey sampling, chapter 8 (the loss from unequal weights).
 
         Args:
             sample: the name of the sample.
@@ -74,7 +83,8 @@ class Estimate:
             return None
         rest = bottom - second
         left_out = np.divide(top - first, rest, out=np.full(len(rest), np.nan), where=rest > 0)
-        return cls.of_left_out(sample, top / bottom, left_out)
+        found = cls.of_left_out(sample, top / bottom, left_out)
+        return replace(found, effective={sample: bottom**2 / math.fsum(second**2)})
 
     @classmethod
     def of_left_out(cls, sample: Hashable, value: float, left_out: ArrayLike) -> Estimate:
@@ -101,14 +111,27 @@ class Estimate:
         return cls(value, {sample: moved})
 
     def __sub__(self, other: Estimate) -> Estimate:
-        noise, always = self.noise + other.noise, self.anytime or other.anytime
-        return Estimate(self.value - other.value, self._combined(other, 1.0, -1.0), noise, always)
+        return self._mixed(other, 1.0, -1.0)
 
     def middle(self, other: Estimate) -> Estimate:
         """Return the mean of two figures."""
-        noise, always = (self.noise + other.noise) / 4, self.anytime or other.anytime
-        value = (self.value + other.value) / 2
-        return Estimate(value, self._combined(other, 0.5, 0.5), noise, always)
+        return self._mixed(other, 0.5, 0.5)
+
+    def _mixed(self, other: Estimate, mine: float, theirs: float) -> Estimate:
+        """Return a linear combination of two figures."""
+        # In a paired sample most of the effect of a heavy unit cancels; its weight says little.
+        first, second = self._varying_weights(), other._varying_weights()
+        return Estimate(
+            mine * self.value + theirs * other.value,
+            self._combined(other, mine, theirs),
+            mine**2 * self.noise + theirs**2 * other.noise,
+            self.anytime or other.anytime,
+            {name: (first | second)[name] for name in first.keys() ^ second.keys()},
+        )
+
+    def _varying_weights(self) -> dict[Hashable, float]:
+        """Return the effective units of each sample on which the figure depends."""
+        return {name: n for name, n in self.effective.items() if self.influence[name].any()}
 
     def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
         found: dict[Hashable, Floats] = {}
@@ -129,7 +152,7 @@ class Estimate:
     def moved(self, slope: float, value: float) -> Estimate:
         """Return a function of the figure, from its derivative and its value."""
         influence = {sample: slope * each for sample, each in self.influence.items()}
-        return Estimate(value, influence, slope**2 * self.noise, self.anytime)
+        return replace(self, value=value, influence=influence, noise=slope**2 * self.noise)
 
     def with_noise(self, variance: float) -> Estimate:
         """Return the figure with a further, independent error."""
@@ -163,11 +186,23 @@ class Estimate:
         Source: Satterthwaite 1946, An approximate distribution of estimates of variance
         components, doi 10.2307/3002019.
         """
-        return self._satterthwaite(_freedom)
+        limits = self.effective
+        return self._satterthwaite(
+            {
+                name: min(_freedom(each), limits.get(name, math.inf))
+                for name, each in self.influence.items()
+            }
+        )
 
-    def _satterthwaite(self, freedom: Callable[[Floats], float]) -> float:
+    @property
+    def _freedom_of_units(self) -> float:
+        return self._satterthwaite(
+            {name: max(len(each) - 1, 1) for name, each in self.influence.items()}
+        )
+
+    def _satterthwaite(self, freedom: Mapping[Hashable, float]) -> float:
         whole = self.variance
-        parts = [(_variance(each), freedom(each)) for each in self.influence.values()]
+        parts = [(_variance(each), freedom[name]) for name, each in self.influence.items()]
         below = math.fsum(variance**2 / each for variance, each in parts)
         return float(whole**2 / below) if below else math.inf
 
@@ -205,7 +240,7 @@ class Estimate:
             reach = anytime.reach(self.units or 1, level, self.freedom)
             return _finite(within(self._on_scale(reach * error, scale), limits))
         if scale.symmetric:
-            half = error * student(1 - (1 - level) / 2, self._satterthwaite(_units_freedom))
+            half = error * student(1 - (1 - level) / 2, self._freedom_of_units)
             return within([self.value - half, self.value + half], limits)
         # Student's t instead of the bootstrap: where few texts decide a figure, plain percentiles
         # held the truth in only 91 to 93 % of simulated studies: they take the variance for known.
@@ -237,7 +272,7 @@ class Estimate:
         if self.anytime:
             return anytime.p_value(t, self.units or 1, self.freedom)
         if scale.symmetric:
-            return tails(t, self._satterthwaite(_units_freedom))
+            return tails(t, self._freedom_of_units)
         return max(tails(each, self.freedom) for each in (t, _hall(t, skewness)))
 
     def is_above(self, chance: float) -> bool:
@@ -260,10 +295,6 @@ def _freedom(influence: Floats) -> float:
     # has (kurtosis - 1) / n.
     excess = float(np.mean((influence / math.sqrt(second)) ** 4)) - 1
     return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
-
-
-def _units_freedom(influence: Floats) -> float:
-    return max(len(influence) - 1, 1)
 
 
 def _differing(values: Floats) -> int:

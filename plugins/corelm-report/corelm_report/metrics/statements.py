@@ -15,8 +15,8 @@ KINDS = (
     "bold differences",
     "significant permutation tests",
     "the closest to human text",
-    "equivalence to human text",
-    "shares above a limit",
+    "differences from human text",
+    "figures above a limit",
 )
 EACH = LEVEL / len(KINDS)
 """The level of each kind of statement: the chance that a report has a false one of this kind; of
@@ -35,8 +35,12 @@ def confidence(rows: int) -> float:
     return 1 - EACH / max(rows, 1)
 
 
-def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
+def simultaneous(estimates: Sequence[Estimate | None], further: int = 0) -> list[Interval | None]:
     """Return intervals that all hold the truth in 99 of 100 reports.
+
+    Args:
+        estimates: the figures, or differences.
+        further: the number of further statements of the same kind in the report.
 
     Example:
         >>> one = Estimate.of_ratio("texts", [1.0, 2.0, 3.0, 4.0] * 4, [1.0] * 16)
@@ -44,7 +48,7 @@ def simultaneous(estimates: Sequence[Estimate | None]) -> list[Interval | None]:
         >>> low > simultaneous([one] * 20)[0][0]
         True
     """
-    level = confidence(sum(each is not None for each in estimates))
+    level = confidence(sum(each is not None for each in estimates) + further)
     return [None if each is None else each.interval(level) for each in estimates]
 
 

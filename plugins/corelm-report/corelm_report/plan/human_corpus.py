@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm import LanguageModel
-from corelm.bundles import corpora
+from corelm.bundles import Corpus, read_texts
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import identity, params, paths, printable
 from corelm_report.metrics.inference import MANY
@@ -53,12 +53,10 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
         if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
             return None
         return HumanCorpus(
-            tuple(corpora.read_texts(path, count)), "IMDB reviews that the model has not seen"
+            tuple(read_texts(path, count)), "IMDB reviews that the model has not seen"
         )
     if isinstance(given, (str, Path)):
-        return HumanCorpus(
-            tuple(corpora.read_texts(Path(given), count)), f"texts of {Path(given).name}"
-        )
+        return HumanCorpus(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
     texts = tuple(given)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
@@ -90,9 +88,9 @@ def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
     # Reading a folder takes a while, so only a folder with the name of the training corpus is read.
     if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
         return
-    yield identity.digest_of_texts(corpora.read_texts(path))
+    yield identity.digest_of_texts(read_texts(path))
     with suppress(CorelmError):  # too little text for a held-out part
-        yield identity.digest_of_texts(corpora.corpus(path, training.get("held_out", 0.05)).train)
+        yield identity.digest_of_texts(Corpus.of(path, training.get("held_out", 0.05)).train)
 
 
 @dataclass(frozen=True)

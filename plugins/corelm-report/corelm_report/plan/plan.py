@@ -59,7 +59,8 @@ class NamedModel:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return identity.checksum_of(self.model)
+        found = identity.manifest_of(self.model).get("checksum")
+        return found if isinstance(found, str) else None
 
     def fingerprint(self, prompt: str) -> str:
         """Return the model's checksum, or without one a hash of its distribution after a prompt."""
@@ -119,7 +120,7 @@ class Plan:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        return identity.checksum_of(self.model)
+        return NamedModel(self.model, self.model_name).sha256
 
     @property
     def set_size(self) -> int:
@@ -188,7 +189,7 @@ class Plan:
             "against": self.against,
             "values of secrets": scaling.hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
-            **scaling.as_settings(self.code()),
+            "code": self.code(),
             # Without `texts`, as the number of texts kept changes no figure.
         }
 

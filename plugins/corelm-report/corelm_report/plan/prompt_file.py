@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.runs import printable
-from corelm_report.json_lines import SUFFIXES, json_value, placed_lines
+from corelm.runs import printable, text_lines
+from corelm_report.json_lines import SUFFIXES
 
 Prompts = Sequence[str] | Mapping[str, str]
 """The prompts, or a mapping from each prompt to its cluster."""
@@ -30,41 +30,23 @@ def parse_prompts(text: str, name: str) -> Prompts:
         >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
         ({'a': 'one'}, ['a'])
     """
-    if not name.endswith(SUFFIXES):
-        prompts: Prompts = [line for line in text.splitlines() if line.strip()]
-    else:
-        prompts = _clustered([_pair(line, place) for place, line in placed_lines(text, name)], name)
+    if name.endswith(SUFFIXES):
+        return _clustered(text_lines(text, name, "prompt", "cluster"), name)
+    prompts = [line for line in text.splitlines() if line.strip()]
     if not prompts:
         raise UsageError(f"there is no prompt in {name}")
     return prompts
 
 
-def _pair(line: str, place: str) -> tuple[str, str | None]:
-    """Return a prompt and its cluster."""
-    value = json_value(line, place)
-    try:
-        prompt, cluster = (
-            (value, None) if isinstance(value, str) else (value["prompt"], value.get("cluster"))
-        )
-        if not isinstance(prompt, str) or type(cluster) not in (str, int, type(None)):
-            raise TypeError
-        prompt.encode()  # a lone surrogate isn't text
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UsageError(
-            f'{place}: expected a text or {{"prompt": "...", "cluster": "..."}}, '
-            f"not {printable.shown(line)}"
-        ) from None
-    return prompt, None if cluster is None else str(cluster)
-
-
-def _clustered(pairs: Iterable[tuple[str, str | None]], name: str) -> Prompts:
+def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prompts:
     """Return the prompts, as a mapping to their clusters if they have clusters.
 
     Raises:
         UsageError: only some have a cluster, or a prompt has two.
     """
     found: dict[str, str | None] = {}
-    for prompt, cluster in pairs:
+    for prompt, given in pairs:
+        cluster = None if given is None else str(given)
         if found.setdefault(prompt, cluster) != cluster:
             raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
     clusters = {prompt: each for prompt, each in found.items() if each is not None}

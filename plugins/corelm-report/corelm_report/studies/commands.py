@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +74,7 @@ def run(file: File, *, workers: options.Workers = None, scheduler: options.Sched
 
     with product() as out:
         check_extra("a study")
-        return run_study(read_study(Path(file)), scaling.choose(workers, scheduler), out)
+        return run_study(read_study(Path(file)), scaling.ExecutorChoice.of(workers, scheduler), out)
 
 
 def show(place: Place) -> int:
@@ -231,8 +230,9 @@ def plan(
     """Find the cheapest design of a study: how many prompts, and how many texts of each.
 
     A pilot with few texts measures how much the paired differences vary between prompts, and how
-    much between texts of one prompt. The study names the sampler that the others are compared with
-    as `against`. With fewer than 8 prompts the plan is for these prompts alone.
+    much between texts of one prompt. It writes texts of its own, by other seeds, so the study can
+    be registered before any of its texts is measured. The study names the sampler that the others
+    are compared with as `against`. With fewer than 8 prompts the plan is for these prompts alone.
 
     \b
     corelm study plan study.toml --difference 0.1
@@ -242,7 +242,7 @@ def plan(
     from corelm.runs import scaling
     from corelm_report.metrics.design import Goal
     from corelm_report.studies.study_file import read_study
-    from corelm_report.studies.study_plan import plan_study
+    from corelm_report.studies.study_plan import pilot_of, plan_study
 
     if (difference is None) == (width is None):
         raise UsageError("give either --difference or --width")
@@ -252,6 +252,5 @@ def plan(
         goal = Goal(WIDTH.convert(width) / 2, None)
     with product() as out:
         check_extra("a study")
-        asked = read_study(Path(file))
-        study = replace(asked, report={**asked.report, "n": PILOT.convert(pilot)}, until=None)
-        return plan_study(study, figure, goal, scaling.choose(workers, scheduler), out)
+        study = pilot_of(read_study(Path(file)), PILOT.convert(pilot))
+        return plan_study(study, figure, goal, scaling.ExecutorChoice.of(workers, scheduler), out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from corelm.commands import ExitCode, Output, blocks, progress
 from corelm.errors import UsageError
@@ -22,6 +23,17 @@ from corelm_report.metrics.inference import MANY, VarianceParts
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.study_reports import planned
 from corelm_report.studies.unit_cache import UnitCache
+
+
+def pilot_of(study: Study, n: int) -> Study:
+    """Return a study with `n` texts of each prompt, none of which the study itself has.
+
+    It has as many seeds, all of which are new.
+    """
+    seeds = study.report["seeds"]
+    beyond = max(seeds) - min(seeds) + 1
+    report = {**study.report, "n": n, "seeds": tuple(seed + beyond for seed in seeds)}
+    return replace(study, report=report, until=None)
 
 
 def plan_study(

@@ -5,6 +5,7 @@ A lock file records what produced them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -187,7 +188,7 @@ class StudyResult:
         for model in self.lock["models"]:
             path = self.folder / model["folder"] / FILES["json"][0]
             report = Report.read(path)
-            if atomic_files.sha256(report.to_json().encode()) != model["report"]:
+            if hashlib.sha256(report.to_json().encode()).hexdigest() != model["report"]:
                 raise ReportError(
                     f"{str(path)!r} was changed after the study wrote it (by {LOCK}); "
                     "run the study again"
@@ -226,7 +227,7 @@ def _flat(lock: Json) -> Json:
         for name in DIGESTS
     }
     weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
-    code = {f"code of {name}": each for name, each in lock["code"].items()}
+    code = {"code": lock["code"]}
     parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
     return {key: value for part in parts for key, value in part.items()}
 
@@ -314,7 +315,7 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
     lock = _made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
         entry["folder"] = folder_of(planned.name)
-        entry["report"] = atomic_files.sha256(report.to_json().encode())
+        entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
     lock["registered"] = _registered(study, lock)
     atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
     atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")

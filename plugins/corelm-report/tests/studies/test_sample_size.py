@@ -7,7 +7,8 @@ import pytest
 from corelm_report.document.content import Document
 from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
 from corelm_report.metrics.inference import Inference, VarianceParts
-from corelm_report.studies.study_plan import advice, pilots_of
+from corelm_report.studies.study_file import read_study
+from corelm_report.studies.study_plan import advice, pilot_of, pilots_of
 
 import corelm
 from corelm.errors import UsageError
@@ -97,6 +98,18 @@ def test_the_cheapest_design_serves_every_sampler():
     easy, hard = (Pilot(name, VarianceParts(v, v), 10) for name, v in (("a", 0.1), ("b", 2.0)))
     goal = Goal(0.5, 0.8)
     assert cheapest([easy, hard], goal) == cheapest([hard], goal) != cheapest([easy], goal)
+
+
+@pytest.mark.parametrize("seeds", ["[1]", "[3, 1, 7]"])
+def test_a_pilot_has_no_text_of_the_study(tmp_path, seeds):
+    """Otherwise a study that is registered after its plan has been measured in part."""
+    file = tmp_path / "study.toml"
+    file.write_text(f'samplers = ["greedy"]\nseeds = {seeds}\nn = 99\nuntil = "width(rep_2) < 1"')
+    study = read_study(file)
+    found = pilot_of(study, 16)
+    assert set(found.report["seeds"]).isdisjoint(study.report["seeds"])
+    assert len(found.report["seeds"]) == len(study.report["seeds"])
+    assert (found.report["n"], found.until) == (16, None)
 
 
 def test_the_variances_are_those_of_paired_texts():

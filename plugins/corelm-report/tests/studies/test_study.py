@@ -25,7 +25,7 @@ from corelm.cli.output.product import Output
 from corelm.errors import ExecutorError, ReportError, UsageError
 from corelm.registry.registry import registry
 from corelm.scaling.code_digests import digests
-from corelm.scaling.executor import InProcess, choose
+from corelm.scaling.executor import ExecutorChoice, InProcess
 
 
 class Shown(Output):
@@ -56,7 +56,7 @@ def measured(monkeypatch) -> list[str]:
 
 
 def run(file: Path) -> int:
-    return run_study(read_study(file), choose(), Shown())
+    return run_study(read_study(file), ExecutorChoice.of(), Shown())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -195,7 +195,9 @@ def test_a_worker_with_other_code_is_refused(study, monkeypatch):
         here.setattr(code_digests, "_digest", lambda package: "0" * 16)
         _of_strategy.cache_clear()
         with pytest.raises(ExecutorError, match=r"^a worker has other code of corelm "):
-            run_study(read_study(study), choose(scheduler=cluster.scheduler_address), Shown())
+            run_study(
+                read_study(study), ExecutorChoice.of(scheduler=cluster.scheduler_address), Shown()
+            )
     _of_strategy.cache_clear()
 
 

@@ -120,7 +120,7 @@ def test_an_edited_metric_is_measured_again_and_named(study, edited, kind):
     edited(**{kind: 7})
     assert figures(study)[name] == 7
     compared = corelm("study", "diff", study.parent / "before", study)
-    assert "Made by: other code of corelm_constants." in compared.stdout
+    assert "Made by: other code: corelm_constants." in compared.stdout
 
 
 @pytest.mark.slow
@@ -172,4 +172,4 @@ def test_workers_need_the_same_code_of_reports():
 @pytest.mark.parametrize("metric", ["set_", "text", "token"])
 def test_an_interrupted_report_is_not_continued_with_an_edited_metric(edited, metric):
     settings = plan(ToyModel(), "toy", "greedy", metrics=metric).as_json()
-    assert "code of corelm_constants" in settings
+    assert "corelm_constants" in settings["code"]

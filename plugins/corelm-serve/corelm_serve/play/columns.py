@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, Mask, Sampler
 from corelm.filters import entropy_of_logits, likeliest_tokens
-from corelm.runs import chain_stages, params
+from corelm.runs import chain_stages
 from corelm_serve.play.arithmetic import arithmetic
 
 
@@ -172,7 +172,7 @@ def _short(stage: Sampler) -> str:
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
     shown = [
-        f"{each.name}={params.written(value)}"
+        f"{each.name}={each.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]

@@ -12,7 +12,7 @@ import typer
 
 from corelm import hookimpl
 from corelm import sampler as read_sampler
-from corelm.bundles import vocabularies
+from corelm.bundles import TOKENS, Bundle
 from corelm.commands import application, completion, messages, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import params, paths
@@ -56,7 +56,7 @@ SETTINGS = (
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
     _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
-             f"{_each(vocabularies.TOKENS)}", choices=tuple(vocabularies.TOKENS)),
+             f"{_each(TOKENS)}", choices=tuple(TOKENS)),
     _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
     _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
     _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
@@ -138,11 +138,10 @@ def _train(
 
 def _check_target(out: Path) -> None:
     """Raise if the target can't be written, before the slow import of Keras."""
-    from corelm.bundles import bundle
     from corelm_train.checkpoint import only_run
 
     with only_run(out):
-        bundle.check_target(out)
+        Bundle.check_target(out)
 
 
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
@@ -168,8 +167,7 @@ def _resuming(words: Sequence[str]) -> str:
 
 def command() -> Callable[..., Any]:
     """Return the command with its settings as options."""
-    names = {parameter.name: [parameters.own_flag(parameter.name)] for parameter in SETTINGS}
-    called = parameters.extended(_train, [parameters.Options("settings", SETTINGS, names)])
+    called = parameters.with_parameters(_train, SETTINGS)
     called.__name__ = "train"
     return called
 

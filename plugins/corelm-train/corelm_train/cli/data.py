@@ -47,14 +47,14 @@ def held_out(
     corelm data held-out tunes.txt tunes-held-out
     corelm report --model tunes --reference tunes-held-out
     """
-    from corelm.bundles import corpora
+    from corelm.bundles import Corpus
 
     if not 0 < share < 1:
         raise UsageError(f"--held-out must be above 0 and below 1, not {share}")
     if folder.exists():
         raise UsageError(f"{folder} already exists")
     with product() as out:
-        found = corpora.corpus(texts, share).held_out
+        found = Corpus.of(texts, share).held_out
         folder.mkdir(parents=True)
         width = len(str(len(found)))
         for i, text in enumerate(found):

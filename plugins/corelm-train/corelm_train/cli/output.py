@@ -33,16 +33,13 @@ WARM_UP = 5
 @contextmanager
 def training_report() -> Iterator[TrainingLines]:
     """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
-    with _interruptible() as interrupt:
-        if not progress.bar_moves():
-            yield TrainingLines(interrupt)
-            return
-        from rich import progress as p
+    with _interruptible() as interrupt, progress.bars(_columns) as bars:
+        yield TrainingLines(interrupt) if bars is None else _TrainingBar(interrupt, bars)
 
-        loss = p.TextColumn("loss {task.fields[loss]}")
-        columns = (p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn())
-        with progress.bars_of(*columns) as bars:
-            yield _TrainingBar(interrupt, bars)
+
+def _columns(p: Any) -> tuple[Any, ...]:
+    loss = p.TextColumn("loss {task.fields[loss]}")
+    return p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn()
 
 
 class Interrupt:

@@ -153,8 +153,8 @@ def _surprisal(document: Document) -> Chart:
         "Surprisal against diversity",
         "Surprisal",
         surprisal_against_diversity,
-        "Texts further up are more likely to the model, texts further right are more diverse; thin "
-        f"crosses are 95 % intervals. {_front(document)}",
+        "Texts further down are more likely to the model, texts further right are more diverse; "
+        f"thin crosses are 95 % intervals. {_front(document)}",
         "Surprisal under the model against diversity for the texts of each sampler. The table "
         "Generated texts has the figures.",
         lambda document: csv_of_figures(document, DIVERSITY, SURPRISAL),

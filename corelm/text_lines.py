@@ -1,0 +1,60 @@
+"""Files of JSON lines that hold texts, such as prompts: one form for every command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from corelm.errors import UsageError
+
+SUFFIXES = (".jsonl", ".ndjson")
+"""The suffixes of files of JSON lines."""
+
+
+def text_lines(content: str, name: str, key: str, more: str) -> list[tuple[str, Any]]:
+    """Return the texts in JSON lines, each with a second value, or None without one.
+
+    A line is a JSON string, or an object with the text and perhaps the value. Empty lines are
+    left out.
+
+    Args:
+        content: the lines.
+        name: the name of the file, for messages.
+        key: the key of a text in an object, such as "prompt"; messages call a text that.
+        more: the key of the second value: text, or a number.
+
+    Raises:
+        UsageError: no text, or another line; the message has its number.
+
+    Example:
+        >>> lines = '"the cat"\\n{"prompt": "a dog", "cluster": "dogs"}'
+        >>> text_lines(lines, "p.jsonl", "prompt", "cluster")
+        [('the cat', None), ('a dog', 'dogs')]
+    """
+    found = [
+        _pair(line, f"line {number} of {name}", key, more)
+        # A text may contain characters that `splitlines` takes for the end of a line.
+        for number, line in enumerate(content.split("\n"), 1)
+        if line.strip()
+    ]
+    if not found:
+        raise UsageError(f"there is no {key} in {name}")
+    return found
+
+
+def _pair(line: str, place: str, key: str, more: str) -> tuple[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{place} is not JSON: write each {key} in quotation marks") from None
+    value = value if isinstance(value, dict) else {key: value}
+    text, second = value.get(key), value.get(more)
+    if not isinstance(text, str) or type(second) not in (str, int, type(None)):
+        raise UsageError(
+            f'{place} has no {key}: expected a string or {{"{key}": "...", "{more}": "..."}}'
+        )
+    try:
+        f"{text}{second}".encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{place} has half of a surrogate pair, which is not text") from None
+    return text, second
