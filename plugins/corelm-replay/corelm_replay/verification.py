@@ -7,15 +7,21 @@ other tokens of the text show whether that is far for these two engines. Given t
 kept mass, little freedom is left: disturbed copies of the logits show how much.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import corelm
 from corelm.errors import UsageError
 from corelm.runs import identity, named_models, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
+from corelm_replay.receipts import Receipt
 
 TOLERANCE = 2e-3
 """Nats: the largest distance of two engines' logits that is taken for rounding."""
@@ -40,7 +46,7 @@ class Finding:
     reason: str
 
 
-def verify(receipt, model=None, *, tolerance=TOLERANCE):
+def verify(receipt: Receipt, model: Any = None, *, tolerance: float = TOLERANCE) -> list[Finding]:
     """Replay a receipt on the model; return the tokens that were not drawn as it states.
 
     A token was drawn as stated if its uniform number falls into the token's part of the cumulative
@@ -82,7 +88,7 @@ def verify(receipt, model=None, *, tolerance=TOLERANCE):
     return [Finding(at, token, why) for at, (token, why) in enumerate(found) if why]
 
 
-def model_of(receipt):
+def model_of(receipt: Receipt) -> Any:
     """Return the model that a receipt names.
 
     Raises:
@@ -95,7 +101,7 @@ def model_of(receipt):
     return loaded
 
 
-def engine_distances(moves, tolerance):
+def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.float64]:
     """Estimate for each token how far the logits of two engines are apart, from the other tokens.
 
     A token's own move is left out, so that a changed token can't excuse itself. Texts are short: a
@@ -110,10 +116,10 @@ def engine_distances(moves, tolerance):
     """
     squares = np.square(np.clip(moves, -DEVIATIONS * tolerance, DEVIATIONS * tolerance))
     others = squares.sum() - squares + tolerance**2
-    return np.minimum(np.sqrt(others / len(moves)), tolerance)
+    return np.asarray(np.minimum(np.sqrt(others / len(moves)), tolerance))
 
 
-def replayed(receipt, model):
+def replayed(receipt: Receipt, model: Any) -> Iterator[Draw]:
     """Yield the draws of a receipt, with the model's logits."""
     sampler = corelm.sampler(receipt.chain)
     whole, first = [*receipt.prompt, *receipt.tokens], len(receipt.prompt)
@@ -156,26 +162,26 @@ class Draw:
     """
 
     sampler: corelm.Sampler
-    logits: np.ndarray
-    context: dict
+    logits: NDArray[Any]
+    context: dict[str, Any]
     token: int
     recorded: Recorded
     uniform: float
 
     @functools.cached_property
-    def model_logprob(self):
+    def model_logprob(self) -> float:
         """The token's log-probability under the model, of this engine."""
         return float(token_logprobs(self.logits, self._tokens(1))[0])
 
     @property
-    def move(self):
+    def move(self) -> float:
         """Nats by which the recording engine has the token's logit above this one's.
 
         Relative to the other tokens' logits, since that is what a log-probability shows.
         """
-        return _log_odds(self.recorded.model_logprob) - _log_odds(self.model_logprob)
+        return float(_log_odds(self.recorded.model_logprob) - _log_odds(self.model_logprob))
 
-    def reason(self, distance=0.0):
+    def reason(self, distance: float = 0.0) -> str:
         """Return why the token can't have been drawn as stated; empty if it can.
 
         The token's logit is moved to where the record has it. What the other logits do to the
@@ -195,7 +201,7 @@ class Draw:
             return "it is outside the set that it was drawn from"
         return self._reason_of_set(rows, logits) or self._reason_of_number(logits[having])
 
-    def _reason_of_set(self, rows, logits):
+    def _reason_of_set(self, rows: NDArray[Any], logits: NDArray[Any]) -> str:
         """Return why the recorded set or log-probability isn't that of any copy.
 
         The kept mass is compared with the sets of the recorded size, each under every copy. The
@@ -218,7 +224,7 @@ class Draw:
             return f"its log-probability is {sums[0] - lost:.4f}, not {recorded.logprob:.4f}"
         return ""
 
-    def _reason_of_number(self, logits):
+    def _reason_of_number(self, logits: NDArray[Any]) -> str:
         """Return why the random number can't draw the token from copies of the chain's logits."""
         p = corelm.softmax(logits.astype(np.float64))
         below = p[:, : self.token].sum(axis=-1)
@@ -228,7 +234,7 @@ class Draw:
         drawn, _ = corelm.draw(logits[:1], np.array([self.uniform]))
         return f"the random number draws token {drawn[0]}"
 
-    def _copies(self, distance):
+    def _copies(self, distance: float) -> NDArray[Any]:
         """Return (1 + COPIES, vocabulary) logits, in which the token is as likely as recorded."""
         rows = np.vstack([self.logits, self._disturbed(WIDER * distance)])
         if self.recorded.model_logprob < CERTAIN:
@@ -238,7 +244,7 @@ class Draw:
             rows[:, self.token] += moves
         return rows
 
-    def _disturbed(self, nats):
+    def _disturbed(self, nats: float) -> NDArray[Any]:
         """Return (COPIES, vocabulary) copies of the logits, disturbed by a deviation of `nats`.
 
         Most differences are independent. Four copies have the ones that move sums the most: they
@@ -255,33 +261,33 @@ class Draw:
         rounded = [nats * np.floor(row / nats + offset) for offset in (0, 0.5)]
         return np.vstack([*rounded, differing]).astype(self.logits.dtype)
 
-    def _sampled(self, rows):
+    def _sampled(self, rows: NDArray[Any]) -> NDArray[Any]:
         one = self.context
         repeated = {name: np.tile(one[name], (len(rows), 1))
                     for name in ("tokens", "surprisal", "model_surprisal")}  # fmt: skip
         return self.sampler(rows, corelm.Context.of(**one | repeated))
 
-    def _tokens(self, count):
+    def _tokens(self, count: int) -> NDArray[np.int64]:
         return np.full(count, self.token)
 
 
-def _log_odds(logprob):
+def _log_odds(logprob: Any) -> NDArray[np.float64]:
     """Return ln p - ln(1 - p): the logit of a token, up to a function of the other logits."""
     logprob = np.minimum(logprob, CERTAIN)
-    return logprob - np.log(-np.expm1(logprob))
+    return np.asarray(logprob - np.log(-np.expm1(logprob)))
 
 
-def _log(mass):
-    return np.log(np.maximum(mass, np.finfo(np.float64).tiny))
+def _log(mass: Any) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(mass, np.finfo(np.float64).tiny)))
 
 
 @functools.lru_cache(maxsize=1)
-def _noise(size):
+def _noise(size: int) -> NDArray[np.float64]:
     """Return (COPIES - 6, size) normal numbers, kept since drawing them takes the most time."""
     return np.random.default_rng(0).standard_normal((COPIES - 6, size))
 
 
-def _range(values, slack=0.0):
+def _range(values: NDArray[Any], slack: float = 0.0) -> tuple[float, float]:
     """Return the range of a figure over the copies of a row, widened by its width and a slack.
 
     The mass of a set jumps by the share of a token, so an honest one may lie outside the range of a
@@ -292,6 +298,6 @@ def _range(values, slack=0.0):
     return least - width - slack, most + width + slack
 
 
-def _in_range(value, values, slack=0.0):
+def _in_range(value: float, values: NDArray[Any], slack: float = 0.0) -> bool:
     least, most = _range(values, slack)
     return least <= value <= most
