@@ -32,13 +32,14 @@ if typing.TYPE_CHECKING:
         likeliest_tokens,
         logit_std,
         rank,
+        tail_free,
         top_h,
         top_k,
         top_p,
         typical,
         within_nats,
     )
-    from corelm.numerics.reshaping import quadratic, surprisal_of_probability, xtc
+    from corelm.numerics.reshaping import peak_at, quadratic, surprisal_of_probability, xtc
     from corelm.token_edits import (
         allow_all_but,
         change_logits,
@@ -70,12 +71,14 @@ __all__ = [
     "min_and_shannon_entropy",
     "min_entropy",
     "past_tokens",
+    "peak_at",
     "positions",
     "quadratic",
     "rank",
     "remove_tokens",
     "subtract_max",
     "surprisal_of_probability",
+    "tail_free",
     "token_counts",
     "token_id",
     "token_sequence",
@@ -109,6 +112,7 @@ _HOMES = {
         "likeliest_tokens",
         "logit_std",
         "rank",
+        "tail_free",
         "top_h",
         "top_k",
         "top_p",
@@ -116,6 +120,7 @@ _HOMES = {
         "within_nats",
     ),
     "corelm.numerics.reshaping": (
+        "peak_at",
         "quadratic",
         "surprisal_of_probability",
         "xtc",

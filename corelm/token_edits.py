@@ -117,8 +117,7 @@ def change_logits(
     with np.errstate(over="ignore", invalid="ignore"):
         # Not `np.clip`, which takes longer than all the rest.
         after = np.minimum(np.maximum(change(before), least), most)
-    after[before == -np.inf] = -np.inf
-    flat[at] = after  # a token that is changed twice gets the same number twice
+    flat[at] = np.where(before > -np.inf, after, -np.inf)
     return result
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, mask_logits, param, softmax
-from corelm.filters import array_namespace, in_library_of
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import in_library_of, peak_at
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
 """The shape of the new logits: height at the target, steepness, scale of the distances."""
@@ -49,11 +49,8 @@ class AdaptiveP(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.target < 0:
             return logits
-        xp, aim = array_namespace(logits), in_library_of(logits, self._aim(context.model_surprisal))
-        distance = xp.abs(softmax(logits) - xp.astype(aim, logits.dtype)[:, None]) / WIDTH
-        near = PEAK - SHARPNESS * distance**2 / (1 + distance)
-        # A token that was removed has a distance too; it must not come back.
-        return mask_logits(near, logits > -np.inf)
+        aim = in_library_of(logits, self._aim(context.model_surprisal))
+        return peak_at(logits, aim, PEAK, SHARPNESS, WIDTH)
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the moved target: (batch,)."""

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import (
-    array_namespace,
-    at_least,
-    falling_logits,
-    first_tokens,
-    subtract_max,
-    widen,
-)
-
-STRAIGHT = 1e-9
-"""Probabilities that bend by less than this share of the largest one are on a line."""
+from corelm.filters import tail_free
 
 
 class TailFree(Sampler):
@@ -48,20 +38,7 @@ class TailFree(Sampler):
     z: float = param(1.0, "share of the curvature; 1 is off", ge=0, le=1, aliases=("tfs",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        size = logits.shape[-1]
-        if self.z == 1 or size < 3:  # two tokens have no second difference
-            return logits
-        xp = array_namespace(logits)
-        falling = falling_logits(logits)
-        weights = xp.exp(subtract_max(widen(falling)))
-        slopes = weights[..., 1:] - weights[..., :-1]
-        bends = xp.abs(slopes[..., 1:] - slopes[..., :-1])
-        share = xp.cumulative_sum(bends, axis=-1)
-        total = share[..., -1:]
-        before = xp.astype(at_least(self.z * total, share), xp.int32)
-        # Without a bend, rounding alone would decide where the tail begins.
-        count = xp.where(total > STRAIGHT, 1 + xp.sum(before, axis=-1, keepdims=True), size)
-        return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
+        return tail_free(logits, self.z)
 
 
 @hookimpl

@@ -11,16 +11,9 @@ import pytest
 import corelm
 from corelm import filters
 from corelm.errors import UsageError
+from corelm.filters import array_namespace, positions, widen
 from corelm.numerics import arrays
-from corelm.numerics.arrays import (
-    array_namespace,
-    first_true,
-    last_true,
-    positions,
-    running_count,
-    wide_float,
-    widen,
-)
+from corelm.numerics.arrays import first_true, last_true, running_count, wide_float
 
 
 def namespace(**types: str) -> SimpleNamespace:

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from corelm.bounded_calls import BoundedCalls
 from corelm.errors import TooMuchError, UsageError
+from corelm.runs import BoundedCalls
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds memory")
 

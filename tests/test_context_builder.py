@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.context import ContextBuilder
 from corelm.errors import UsageError
+from corelm.runs import ContextBuilder
 
 
 def test_the_context_grows_beyond_its_room():

@@ -13,9 +13,18 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import Ancestral, Context, Decoder, DecodingTask, Sampler, Step, param
-from corelm.decoding.random_stream import RandomStream
-from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
+from corelm import (
+    Ancestral,
+    Context,
+    Decoder,
+    DecodingTask,
+    ParameterError,
+    RandomStream,
+    Sampler,
+    Step,
+    param,
+)
+from corelm.errors import ModelOutputError, SamplerError, UsageError
 from corelm.testing import ToyModel
 
 INF = float("inf")

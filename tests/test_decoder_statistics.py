@@ -17,7 +17,7 @@ import pytest
 import corelm
 from corelm import Ancestral, Decoder, DecodingTask, RandomStream
 from corelm.registry.registry import registry
-from corelm.registry.strategies import Strategy
+from corelm.runs import Strategy
 from corelm.testing import ToyModel, g_test, text_probabilities
 
 pytestmark = pytest.mark.slow

@@ -10,25 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm.errors import ParameterError, UsageError
-from corelm.numerics.distributions import (
+from corelm import (
+    ParameterError,
     apply_temperature,
     draw,
-    draw_checked,
     entropy,
-    entropy_of_logits,
-    greedy,
     log_softmax,
     mask_logits,
-    mask_tokens,
-    min_and_shannon_entropy,
-    min_entropy,
-    rows_are_valid,
+    reweight_distribution,
     softmax,
     surprisals,
+)
+from corelm.errors import UsageError
+from corelm.filters import entropy_of_logits, greedy, min_and_shannon_entropy, min_entropy
+from corelm.numerics.distributions import (
+    draw_checked,
+    mask_tokens,
+    rows_are_valid,
     surprisals_and_entropy,
 )
-from corelm.numerics.reshaping import reweight_distribution
 
 INF = float("inf")
 BLOCK = 128  # tokens that the kernel sums at a time

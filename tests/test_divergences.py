@@ -12,14 +12,8 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
-from corelm.numerics.divergences import (
-    DIVERGENCES,
-    Distribution,
-    Divergence,
-    ModelRows,
-    divergence,
-    restored,
-)
+from corelm.numerics.divergences import DIVERGENCES, Distribution, Divergence, divergence, restored
+from corelm.runs import ModelRows
 
 INF = float("inf")
 LN2 = math.log(2)

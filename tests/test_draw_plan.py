@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, Sampler, native
+from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draw_plan import DrawPlan
-from corelm.decoding.step import ModelLogits
-from corelm.errors import CorelmError, ModelOutputError, SamplerError
+from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
+from corelm.runs import ModelLogits
 from corelm.stages import invalid_result, run_stages
 from corelm.testing import ToyModel
 
@@ -30,11 +30,11 @@ SIZE = len(VOCABULARY)
 KERNELS = [
     "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
-    "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
+    "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
 ]  # fmt: skip
 OTHERS = [
     "top_a(a={p})", "epsilon(epsilon={p})", "eta(epsilon={p})", "top_n_sigma(n={n})",
-    "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})", "tail_free(z={p})",
+    "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})",
     "repetition_penalty(penalty={n})", "presence_penalty(penalty={n})",
     "frequency_penalty(penalty={p})", "dry(multiplier={n})", "mirostat(tau={n})",
     "no_repeat_ngram(n=2)", "min_length(n={k})", "ban(words=['cat'])", "adaptive_p(target={p})",

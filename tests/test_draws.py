@@ -9,8 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Sampler, draw, sampling_distribution
-from corelm.decoding.random_stream import RandomStream
+from corelm import RandomStream, Sampler, draw, sampling_distribution
 
 BLOCK = 128  # tokens that the kernel sums at a time
 ALMOST_ONE = np.nextafter(1.0, 0.0)

@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm import Context, Mask, Sampler, Switch, param
 from corelm.cli import main
-from corelm.cli.exit_codes import ExitCode
+from corelm.commands import ExitCode
 from corelm.errors import SamplerError
 from corelm.runs import Endings, Strategy, Texts
 from corelm.scaling.text_batches import WritePrompts

@@ -7,17 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corelm import native
+from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.errors import UsageError
-from corelm.numerics.distributions import (
-    apply_temperature,
-    draw,
-    mask_tokens,
-    softmax,
-    surprisals,
-)
-from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
-from corelm.numerics.reshaping import quadratic, xtc
+from corelm.filters import logit_std, quadratic, top_h, top_k, top_p, typical, within_nats, xtc
+from corelm.numerics.distributions import mask_tokens
 
 INF = float("inf")
 needs_kernels = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")

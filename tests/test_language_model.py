@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.language_model import never_drawn, same_vocabulary, window_start
+from corelm import same_vocabulary
+from corelm.language_model import never_drawn, window_start
 from corelm.testing import ToyModel
 
 

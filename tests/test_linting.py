@@ -6,14 +6,8 @@ import math
 
 import pytest
 
-from corelm import Sampler, mask_logits, param, sampler
-from corelm.linting import (
-    compares_probabilities,
-    flattens,
-    has_effect,
-    leaves_one_token,
-    lint,
-)
+from corelm import Sampler, lint, mask_logits, param, sampler
+from corelm.linting import compares_probabilities, flattens, has_effect, leaves_one_token
 
 
 def said(expression):

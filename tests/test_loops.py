@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from corelm_report.metrics.text_figures import loops
 
-from corelm.generation.endings import Endings
+from corelm.runs import Endings
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Decoder, Sampler, param
-from corelm.errors import ParameterError, PluginError, UsageError
-from corelm.params import ParamRule, refuse_local, register_as, renamed
+from corelm import Decoder, ParameterError, Sampler, param, renamed
+from corelm.errors import PluginError, UsageError
+from corelm.params import ParamRule, refuse_local, register_as
 from corelm.registry.registry import registry
 
 

@@ -12,8 +12,8 @@ import pytest
 
 import corelm
 from corelm import CorelmError, paths
+from corelm.bundles import read_texts
 from corelm.cli.options.text_input import read_text
-from corelm.models.corpus import read_texts
 from corelm.paths import home, open_input
 
 pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -23,7 +23,7 @@ MODULES = (
 )
 """The modules whose names are public; the errors are what a program catches, used or not."""
 
-MOST = 251
+MOST = 253
 """Public names today. Take one away for a new one, or say in the commit why there is one more."""
 
 REPUBLISH = ("corelm.scaling", "corelm.registry.plugins")
@@ -37,7 +37,8 @@ RECORDED = {
     },
     "a protocol that declares optional methods": {"corelm.abilities.VocabularyAbilities"},
     "a published filter whose kernel is in the heart": {
-        "corelm.filters.logit_std", "corelm.filters.quadratic", "corelm.filters.top_h",
+        "corelm.filters.logit_std", "corelm.filters.peak_at", "corelm.filters.quadratic",
+        "corelm.filters.tail_free", "corelm.filters.top_h",
         "corelm.filters.top_p", "corelm.filters.typical", "corelm.filters.xtc",
     },
     "the argument or the result of a public function": {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.decoding.random_stream import BLOCK, RandomStream
+from corelm import RandomStream
+from corelm.decoding.random_stream import BLOCK
 from corelm.errors import UsageError
 
 

@@ -66,3 +66,11 @@ def test_the_wheel_names_every_package_of_its_folders() -> None:
         found.add(".".join((folders[home], *file.parent.relative_to(home).parts)))
     folders_of_files = {"corelm.pages"}
     assert sorted(found | folders_of_files) == sorted(tables["packages"])
+
+
+def test_a_source_distribution_has_every_file_that_the_kernels_are_compiled_from() -> None:
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    [kernels] = tables["ext-modules"]
+    folder = ROOT / "corelm" / "native" / "src"
+    found = [str(file.relative_to(ROOT).as_posix()) for file in folder.rglob("*.*")]
+    assert sorted(found) == sorted([*kernels["sources"], *kernels["depends"]])

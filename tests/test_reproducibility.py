@@ -14,9 +14,8 @@ from small_models import SMALL, numbered_words, random_weights
 from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
 
+from corelm.bundles import Bundle, WordVocabulary
 from corelm.cli import main
-from corelm.models.bundle import Bundle
-from corelm.models.word_vocabulary import WordVocabulary
 from corelm.registry.registry import registry
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})

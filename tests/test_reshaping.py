@@ -7,11 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from corelm import native
-from corelm.errors import ParameterError
-from corelm.numerics.distributions import softmax
-from corelm.numerics.filters import top_h
-from corelm.numerics.reshaping import quadratic, xtc
+from corelm import ParameterError, native, softmax
+from corelm.filters import quadratic, top_h, xtc
 
 SIZES = (1, 2, 7, 127, 128, 129, 300, 2000)
 needs_kernels = pytest.mark.skipif(native.kernels is None, reason="no kernels here")

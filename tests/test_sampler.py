@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import corelm
-from corelm import Chain, Context, Sampler, param, sampling_distribution
-from corelm.errors import ModelOutputError, ParameterError, UsageError
+from corelm import Chain, Context, ParameterError, Sampler, param, sampling_distribution
+from corelm.errors import ModelOutputError, UsageError
 from corelm.stages import apply
 from corelm.testing import LAWS
 

@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from corelm_report.measure.on_contexts import at_temperatures
 
-from corelm import native
+from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm.filters import (
+    greedy,
+    logit_std,
+    min_and_shannon_entropy,
+    quadratic,
+    top_h,
+    top_k,
+    top_p,
+    typical,
+    within_nats,
+    xtc,
+)
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
-from corelm.numerics.distributions import (
-    apply_temperature,
-    draw,
-    greedy,
-    mask_tokens,
-    min_and_shannon_entropy,
-    rows_are_valid,
-    softmax,
-    surprisals,
-)
-from corelm.numerics.divergences import ModelRows
-from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
+from corelm.numerics.distributions import mask_tokens, rows_are_valid
 from corelm.numerics.masks import apply_mask
-from corelm.numerics.reshaping import quadratic, xtc
+from corelm.runs import ModelRows
 
 pytestmark = pytest.mark.skipif(
     native.kernels is None or native.kernels.use_vector_width(16) != 16,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_models import numbered_words
 
+from corelm.bundles import SlidingWindow
 from corelm.errors import UsageError
-from corelm.models.sliding_window import SlidingWindow
 
 PLAIN, ENDING = numbered_words(30), numbered_words(30, end=True)
 

@@ -17,8 +17,8 @@ from small_models import numbered_words
 
 import corelm
 from corelm import Context, Sampler, native
-from corelm.generation.generate import steps
 from corelm.registry.registry import registry
+from corelm.runs import steps
 from corelm.stages import apply
 from corelm.testing import ToyModel
 

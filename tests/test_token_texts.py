@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import token_texts
+from corelm.bundles import BytePairVocabulary
 from corelm.errors import UsageError
 from corelm.filters import find_in_turn
-from corelm.models.vocabularies import BytePairVocabulary
 from corelm.testing import ToyModel
 
 LETTERS = ToyModel("abc()").vocabulary

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from corelm import Context
+from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import (
     change_logits,
@@ -15,7 +16,6 @@ from corelm.filters import (
     token_id,
     token_sequence,
 )
-from corelm.models.word_vocabulary import WordVocabulary
 from corelm.testing import ToyModel
 
 INF = float("inf")

@@ -15,7 +15,8 @@ pytest.importorskip("keras", reason="pip install keras")
 from corelm_report.human_baseline import Scores
 from corelm_train.settings import PRESETS
 
-from corelm.models.word_vocabulary import END, WordVocabulary
+from corelm.bundles import WordVocabulary
+from corelm.models.word_vocabulary import END
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from corelm.bundles import WordVocabulary
 from corelm.generation.prompts import unknown_words
-from corelm.models.word_vocabulary import WordVocabulary
 
 WORDS = ["", "[UNK]", "a", "film", "plot", "the", "well-made"]
 

@@ -10,9 +10,9 @@ import pytest
 
 import corelm
 import corelm.testing
-from corelm import Context, Sampler, param
-from corelm.decoding.step import ModelLogits
-from corelm.errors import ModelOutputError, ParameterError, PluginError, SamplerError, UsageError
+from corelm import Context, ParameterError, Sampler, param
+from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
+from corelm.runs import ModelLogits
 from corelm.stages import apply, invalid_result, run_stages
 
 INF = float("inf")

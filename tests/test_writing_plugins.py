@@ -10,7 +10,7 @@ import pytest
 from corelm_report.measure.plugin_metrics import HumanTexts, measure
 
 import corelm
-from corelm.decoding.random_stream import RandomStream
+from corelm import RandomStream
 from corelm.registry.offers import Offer, Source
 from corelm.testing import ToyModel
 

@@ -99,7 +99,7 @@ class DrawPlan:
                 is one that the model rules out.
             UsageError: as for `corelm.stages.apply`.
         """
-        logits = self.prepare.check(logits)
+        logits = self.prepare.check(logits, len(uniforms))
         if self.before is None and (
             drawn := self._in_one_call(logits, self.prepare.never, uniforms)
         ):

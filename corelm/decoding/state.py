@@ -14,7 +14,7 @@ from corelm.context import Context, ContextBuilder
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
-from corelm.errors import CorelmError, ModelOutputError, UsageError
+from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler, has_masks
@@ -183,7 +183,7 @@ class Decoding:
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
         trace: list[StageResult] | None = [] if self._has_masks else None
-        raw = self._of_each_text(self.session.next_logits() if scores is None else np.array(scores))
+        raw = self.session.next_logits() if scores is None else np.array(scores)
         drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
         self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
         return self._drawn_step(_read_only(drawn.tokens), _read_only(drawn.surprisal))
@@ -297,16 +297,7 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        return self._of_each_text(self._plan.prepare(raw, self._builder.position))
-
-    def _of_each_text(self, logits: Array) -> Array:
-        """Return logits that have a row for each text, else raise."""
-        if len(logits) != len(self.samples):
-            raise ModelOutputError(
-                f"the model's logits must have {len(self.samples)} rows, one for each text, not "
-                f"{len(logits)}"
-            )
-        return logits
+        return self._plan.prepare(raw, self._builder.position, len(self.samples))
 
     def _drawn_tokens(self) -> Ids:
         if self._drawn is None:

@@ -241,26 +241,31 @@ class ModelLogits:
         """The ids that are never drawn."""
         return self._never
 
-    def __call__(self, logits: Array, step: int) -> Array:
+    def __call__(self, logits: Array, step: int, batch: int | None = None) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
 
         Args:
             logits: (batch, vocabulary), float32 or float64, of a session: the caller owns them, so
                 they may be overwritten here.
             step: the number of tokens drawn so far, for messages.
+            batch: the number of texts; None for any.
 
         Raises:
             ModelOutputError: a different shape or dtype, or a row that is not a distribution.
         """
-        logits = self.check(logits)
+        logits = self.check(logits, batch)
         # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
         # The pass that masks validates the rows too; the slower check only names the fault.
         if not mask_tokens(logits, self._never):
             check_logits(logits, f"the model's logits at step {step}")
         return logits
 
-    def check(self, logits: Array) -> Array:
+    def check(self, logits: Array, batch: int | None = None) -> Array:
         """Return the logits as an array to write into, unmasked.
+
+        Args:
+            logits: as for a call.
+            batch: the number of texts; None for any.
 
         Raises:
             ModelOutputError: a different shape or dtype.
@@ -276,5 +281,9 @@ class ModelLogits:
             raise ModelOutputError(
                 f"the model's logits must be (batch, {self._size}) in float32 or float64, "
                 f"not {shape} in {dtype}"
+            )
+        if batch is not None and shape[0] != batch:
+            raise ModelOutputError(
+                f"the model's logits must have {batch} rows, one for each text, not {shape[0]}"
             )
         return logits if logits.flags.writeable else logits.copy()

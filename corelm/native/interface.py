@@ -180,6 +180,21 @@ class Kernels(Protocol):
     def typical(self, logits: Floats, p: float, out: Floats, /) -> None:
         """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
 
+    def tail_free(self, logits: Floats, z: float, out: Floats, /) -> None:
+        """Keep the tokens before the curve of sorted probabilities flattens out."""
+
+    def peak_at(
+        self,
+        logits: Floats,
+        target: Doubles,
+        peak: float,
+        sharpness: float,
+        width: float,
+        out: Floats,
+        /,
+    ) -> None:
+        """Make logits that peak where the probability is nearest to each row's target."""
+
     def softmax(self, logits: Floats, out: Floats, /) -> None:
         """Write the probabilities of each row; nan where the row is not a distribution."""
 

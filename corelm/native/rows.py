@@ -134,6 +134,18 @@ def typical(rows: Rows, p: float) -> Rows:
     return out
 
 
+def tail_free(rows: Rows, z: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().tail_free(rows, z, out)
+    return out
+
+
+def peak_at(rows: Rows, target: Doubles, peak: float, sharpness: float, width: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().peak_at(rows, _ready(target, FLOAT64), peak, sharpness, width, out)
+    return out
+
+
 def softmax(rows: Rows) -> Rows:
     out = np.empty_like(rows)
     loaded().softmax(rows, out)

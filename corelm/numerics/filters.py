@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
-from corelm.numerics.arrays import array_namespace, running_count, wide_float
+from corelm.numerics.arrays import array_namespace, running_count, wide_float, widen
 from corelm.numerics.checks import is_number, is_one_number
 from corelm.numerics.distributions import (
     Array,
@@ -27,6 +27,10 @@ from corelm.numerics.distributions import (
 
 SLACK = 1e-12
 """The relative tolerance at which a sum of decimals still meets a decimal."""
+
+
+STRAIGHT = 1e-9
+"""Probabilities that bend by less than this share of the largest one are on a line."""
 
 
 # ---- checks of arguments, the same for kernels and definitions ----
@@ -45,6 +49,11 @@ def _check_positive_share(logits: Array, p: float) -> None:
 def _check_entropy_share(logits: Array, h: float) -> None:
     if not (is_one_number(h) and 0 <= h <= 1):
         raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
+
+
+def _check_curvature(logits: Array, z: float) -> None:
+    if not (is_one_number(z) and 0 <= z <= 1):
+        raise ParameterError(f"z must be at least 0 and at most 1, not {z!r}")
 
 
 def _check_count(logits: Array, k: int) -> None:
@@ -283,6 +292,44 @@ def top_h(logits: Array, h: float) -> Array:
     nats = xp.log1p(rest) - xp.cumulative_sum(moment, axis=-1, dtype=wide) / (1 + rest)
     limit = h * min_and_shannon_entropy(logits)[1][..., None]
     count = running_count(at_least(limit, nats) & (weights > 0))[..., -1:]
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
+
+
+@kernel(rows.tail_free, check=_check_curvature)
+def tail_free(logits: Array, z: float) -> Array:
+    """Keep the tokens before the tail, found by the curvature of the sorted probabilities.
+
+    The first token stays, and one more for each leading second difference of the probabilities
+    while the sum of these is at most z of the whole. Where nothing bends, all tokens stay.
+
+    Args:
+        logits: (batch, vocabulary).
+        z: at least 0 and at most 1.
+
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: z outside its range, or nan.
+
+    Source: Bricken 2019, Tail free sampling, https://www.trentonbricken.com/Tail-Free-Sampling/.
+
+    Example:
+        >>> tail_free(np.log(np.array([[0.5, 0.2, 0.16, 0.14]])), 0.95).round(4).tolist()
+        [[-0.6931, -1.6094, -inf, -inf]]
+    """
+    size = logits.shape[-1]
+    if z == 1 or size < 3:  # two tokens have no second difference
+        return logits
+    xp = array_namespace(logits)
+    falling = falling_logits(logits)
+    weights = xp.exp(subtract_max(widen(falling)))
+    slopes = weights[..., 1:] - weights[..., :-1]
+    share = xp.cumulative_sum(xp.abs(slopes[..., 1:] - slopes[..., :-1]), axis=-1)
+    total = share[..., -1:]
+    before = xp.astype(at_least(z * total, share), xp.int32)
+    # Without a bend, rounding alone would decide where the tail begins.
+    count = xp.where(total > STRAIGHT, 1 + xp.sum(before, axis=-1, keepdims=True), size)
     return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 

@@ -174,3 +174,30 @@ def reweight_distribution(original_distribution: ArrayLike, temperature: float =
         raise ParameterError("a distribution needs at least one number above 0 in each row")
     with np.errstate(divide="ignore"):
         return softmax(apply_temperature(np.log(p), float(temperature)))
+
+
+@kernel(rows.peak_at)
+def peak_at(logits: Array, target: Array, peak: float, sharpness: float, width: float) -> Array:
+    """Return logits that peak where a token's probability is nearest to a target.
+
+    A token of probability p gets the logit `peak - sharpness d^2 / (1 + d)` with
+    d = |p - target| / width: quadratic near the target, linear far from it. A token that was
+    removed has a distance too; it stays impossible.
+
+    Args:
+        logits: (batch, vocabulary).
+        target: (batch,) probabilities.
+        peak: the logit at the target.
+        sharpness: how steeply logits fall.
+        width: the scale of the distances, above 0.
+
+    Source: MrJackSpade and ddh0 2025, llama.cpp pull request 17927.
+
+    Example:
+        >>> peak_at(np.log([[0.6, 0.3, 0.1]]), np.array([0.3]), 5, 10, 0.3).round(4).tolist()
+        [[0.0, 5.0, 2.3333]]
+    """
+    xp = array_namespace(logits)
+    distance = xp.abs(softmax(logits) - xp.astype(target, logits.dtype)[:, None]) / width
+    near = peak - sharpness * distance**2 / (1 + distance)
+    return mask_logits(near, logits > -np.inf)

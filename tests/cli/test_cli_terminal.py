@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from corelm import CorelmError
 from corelm.cli.output import messages, terminal
-from corelm.cli.output.product import Output, product
-from corelm.errors import CorelmError
+from corelm.commands import Output, product
 from corelm.printable import strip_controls
 
 

@@ -77,6 +77,8 @@ class RandomCall:
             "top_k": [rows, int(self.rng.integers(1, vocabulary + 1)), out],
             "softmax": [rows, out],
             "quadratic": [rows, self.number(), self.number(), out],
+            "peak_at": [rows, self.rng.random(batch), self.number(), self.number(), self.number(),
+                        out],
             "xtc": [rows, self.number(), self.number(), self.ids(2), out],
             "logit_std": [rows, column],
             "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
@@ -93,7 +95,7 @@ class RandomCall:
         made = [
             ("greedy",), ("apply_temperature", self.number()), ("within_nats", self.number()),
             ("top_k", int(self.rng.integers(1, self.vocabulary + 1))), ("top_p", self.number()),
-            ("top_h", self.number()), ("typical", self.number()),
+            ("top_h", self.number()), ("typical", self.number()), ("tail_free", self.number()),
             ("quadratic", self.number(), self.number()),
             ("xtc", self.number(), self.number(), self.ids(2)),
             ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",

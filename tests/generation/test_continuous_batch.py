@@ -11,11 +11,9 @@ from small_models import SMALL, small_model
 import corelm
 from corelm.abilities import can
 from corelm.errors import SamplerError, UsageError
-from corelm.generation.continuous_batch import PIECE, ContinuousBatch
-from corelm.generation.endings import Endings
-from corelm.generation.generate import Texts
+from corelm.generation.continuous_batch import PIECE
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.registry.strategies import Strategy
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 GPT2 = small_model(SMALL["gpt2"], end=True)

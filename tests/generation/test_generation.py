@@ -9,9 +9,10 @@ import pytest
 
 import corelm
 from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, UsageError
-from corelm.generation.generate import batches, steps
+from corelm.generation.generate import batches
 from corelm.generation.open_texts import Text
 from corelm.registry.registry import registry
+from corelm.runs import steps
 from corelm.testing import ToyModel
 
 MODEL = ToyModel()

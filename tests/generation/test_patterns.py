@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
+from corelm import TextPatterns
 from corelm.errors import UsageError
 from corelm.generation import patterns as patterns_module
-from corelm.generation.patterns import TextPatterns
 
 
 @pytest.mark.parametrize(

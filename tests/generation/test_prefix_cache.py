@@ -6,12 +6,9 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm.generation import prefix_cache
-from corelm.generation.continuous_batch import ContinuousBatch
-from corelm.generation.endings import Endings
-from corelm.generation.generate import Texts
-from corelm.generation.prefix_cache import LEAST, PrefixCache
+from corelm.generation.prefix_cache import LEAST
 from corelm.models.numpy_model import NumpySession
-from corelm.registry.strategies import Strategy
+from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
 
 MODEL = ToyModel(end=False)

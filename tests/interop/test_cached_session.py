@@ -7,8 +7,9 @@ import pytest
 from small_models import numbered_words
 
 import corelm
+from corelm import CorelmError
 from corelm.abilities import can
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import UsageError
 from corelm.interop import CachedSession, check_session
 from corelm.interop.session_trial import session_faults
 from corelm.language_model import window_start

@@ -19,11 +19,9 @@ import pytest
 from small_models import TINY, WORDS, some_weights, write
 
 import corelm
+from corelm.bundles import Architecture, Bundle, WordVocabulary
 from corelm.errors import ModelFileError
-from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
 from corelm.models.weights import shapes
-from corelm.models.word_vocabulary import WordVocabulary
 
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "manifest.json")
 

@@ -7,11 +7,9 @@ import pytest
 from corelm_train.material import opening_rows, packed_rows, padded_rows
 from corelm_train.vocabulary_learning import learn_vocabulary
 
+from corelm.bundles import Corpus, WordVocabulary, read_texts, read_vocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.models import corpus as corpus_module
-from corelm.models.corpus import Corpus, read_texts
-from corelm.models.vocabularies import read_vocabulary
-from corelm.models.word_vocabulary import WordVocabulary
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from corelm.bundles import WordVocabulary
 from corelm.models.detokenize import join
-from corelm.models.word_vocabulary import STYLES, WordVocabulary
+from corelm.models.word_vocabulary import STYLES
 
 split = STYLES["words+punctuation"].split
 

@@ -12,10 +12,10 @@ from small_models import TINY, write
 
 import corelm
 from corelm import models, native
+from corelm.bundles import Bundle
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
 from corelm.models import atomic_files
-from corelm.models.bundle import Bundle
 from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
 

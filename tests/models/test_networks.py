@@ -10,10 +10,9 @@ from corelm_train.network_weights import set_weights
 from corelm_train.settings import PRESETS
 from small_models import SMALL, random_weights
 
-from corelm import native
+from corelm import log_softmax, native
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
-from corelm.numerics.distributions import log_softmax
 
 pytest.importorskip("keras", reason="pip install keras")
 

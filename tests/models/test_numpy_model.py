@@ -18,8 +18,8 @@ from small_models import SMALL, numbered_words, random_weights, small_model, wri
 import corelm
 from corelm import native
 from corelm.abilities import can
+from corelm.bundles import Architecture
 from corelm.errors import ModelFileError, UsageError
-from corelm.models.networks import Architecture
 from corelm.models.numpy_model import NumpyModel
 
 # Large enough for several blocks of columns, and for BLAS to think about threads.

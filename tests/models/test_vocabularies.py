@@ -11,17 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corelm.bundles import BytePairVocabulary, read_vocabulary
 from corelm.errors import ModelFileError
 from corelm.generation.open_texts import Text
 from corelm.models import vocabularies
-from corelm.models.vocabularies import (
-    ALPHABET,
-    FIRST_BYTE,
-    FIRST_MERGE,
-    TOKENS,
-    BytePairVocabulary,
-    read_vocabulary,
-)
+from corelm.models.vocabularies import ALPHABET, FIRST_BYTE, FIRST_MERGE, TOKENS
 
 MERGES = [
     *(("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "m"), ("o", "v"), ("i", "e"), ("Ġm", "ov")),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from corelm.bundles import Architecture
 from corelm.errors import ModelFileError
-from corelm.models.networks import Architecture
 from corelm.models.weights import check_shapes, parse_weights, shapes
 
 TINY = Architecture("rnn", vocabulary_size=4, width=2, dense=2)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from corelm.bundles import WordVocabulary
 from corelm.errors import ModelFileError
-from corelm.models.word_vocabulary import END, STYLES, WordVocabulary
+from corelm.models.word_vocabulary import END, STYLES
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "aclImdb_v1.tar.xz"
 REVIEWS = 300

@@ -11,19 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from native_helpers import by_definition, random_rows
 
-from corelm import native
+from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm.filters import min_and_shannon_entropy, top_k, top_p, typical
 from corelm.numerics.distributions import (
-    apply_temperature,
-    draw,
     draw_checked,
     mask_tokens,
-    min_and_shannon_entropy,
     rows_are_valid,
-    softmax,
-    surprisals,
     surprisals_and_entropy,
 )
-from corelm.numerics.filters import top_k, top_p, typical
 from corelm.numerics.masks import apply_mask
 
 INF = np.float32("inf")

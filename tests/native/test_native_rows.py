@@ -9,7 +9,7 @@ import pytest
 from benchmark_scripts import script
 
 from corelm import native
-from corelm.numerics.filters import top_h, top_k, top_p, typical
+from corelm.filters import tail_free, top_h, top_k, top_p, typical
 
 ROWS = script("any_row").rows(20_000)
 FILTERS = {
@@ -23,6 +23,8 @@ FILTERS = {
     "top_h(0.9)": lambda row: top_h(row, 0.9),
     "typical(0.2)": lambda row: typical(row, 0.2),
     "typical(0.9)": lambda row: typical(row, 0.9),
+    "tail_free(0.5)": lambda row: tail_free(row, 0.5),
+    "tail_free(0.95)": lambda row: tail_free(row, 0.95),
 }
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from native_helpers import planned_run, random_rows, zeros
 
-from corelm import native
+from corelm import draw, native
+from corelm.filters import top_p
 from corelm.native.cpu import cpu_limit
-from corelm.numerics.distributions import draw
-from corelm.numerics.filters import top_p
 
 TASKS = Path("/proc/self/task")
 WIDTH, TOKENS, LAYERS = 1024, 64, 40

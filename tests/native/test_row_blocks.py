@@ -30,7 +30,9 @@ CALLS = {
     "within_nats": (filters.within_nats, 5 * UNIFORMS),
     "typical": (filters.typical, 0.9),
     "top_h": (filters.top_h, 0.4),
+    "tail_free": (filters.tail_free, 0.9),
     "logit_std": (filters.logit_std,),
+    "peak_at": (reshaping.peak_at, UNIFORMS, 5.0, 10.0, 0.3),
     "quadratic": (reshaping.quadratic, 0.3, 1.5),
     "xtc with as many protected tokens as rows": (reshaping.xtc, 0.5, 0.01, tuple(range(BATCH))),
 }

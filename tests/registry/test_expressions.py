@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Chain, Sampler, hookimpl, param
-from corelm.errors import CorelmError, ExpressionError, ParameterError, UnknownNameError
+from corelm import Chain, CorelmError, ParameterError, Sampler, hookimpl, param
+from corelm.errors import ExpressionError, UnknownNameError
 from corelm.registry.expressions import MOST_CHARACTERS, built_in, is_name
 from corelm.registry.registry import registry
 

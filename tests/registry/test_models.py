@@ -8,6 +8,7 @@ import pytest
 from small_models import write
 
 import corelm
+from corelm import load
 from corelm.errors import (
     AmbiguousNameError,
     ModelFileError,
@@ -16,7 +17,7 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.models.numpy_model import NumpyModel
-from corelm.registry.models import list_models, load, plugin_of
+from corelm.registry.models import list_models, plugin_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 

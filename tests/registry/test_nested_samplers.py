@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, Sampler, Switch, hookimpl, param, sampler
-from corelm.errors import ExpressionError, ParameterError, UnknownNameError
-from corelm.linting import lint
+from corelm import Context, ParameterError, Sampler, Switch, hookimpl, lint, param, sampler
+from corelm.errors import ExpressionError, UnknownNameError
 from corelm.numerics.portability import is_portable
 from corelm.registry.expressions import DEEPEST
 from corelm.registry.registry import registry

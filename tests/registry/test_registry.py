@@ -15,10 +15,9 @@ import corelm_samplers
 import pytest
 
 import corelm
-from corelm import hookimpl
+from corelm import hookimpl, renamed
 from corelm.cli.plugin_checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.params import renamed
 from corelm.registry.entry_points import EntryPoint
 from corelm.registry.expressions import built_in
 from corelm.registry.offers import (

@@ -7,17 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from corelm import Ancestral, Decoder, Sampler, hookimpl, param
-from corelm.errors import (
-    AmbiguousNameError,
-    ExpressionError,
-    ParameterError,
-    UnknownNameError,
-)
+from corelm import Ancestral, Decoder, ParameterError, Sampler, hookimpl, param, sampler
+from corelm.errors import AmbiguousNameError, ExpressionError, UnknownNameError
 from corelm.registry import expressions, strategies
-from corelm.registry.expressions import sampler
 from corelm.registry.registry import Registry
-from corelm.registry.strategies import Strategy
+from corelm.runs import Strategy
 
 
 class Search(Decoder):

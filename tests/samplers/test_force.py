@@ -7,8 +7,8 @@ import pytest
 from corelm_samplers.force import Force
 from corelm_samplers.phase import Phase
 
-from corelm import Context, generate, sampler, sampling_distribution
-from corelm.errors import ParameterError, UsageError
+from corelm import Context, ParameterError, generate, sampler, sampling_distribution
+from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
 EXAMPLE = "force(words=('w2',))"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import corelm
-from corelm.errors import ParameterError
+from corelm import ParameterError
 
 INF = math.inf
 NAN = math.nan

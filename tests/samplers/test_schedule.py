@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from corelm_samplers.schedule import Mixture, Schedule
 
-from corelm import Context, explain, generate, sampler, sampling_distribution, softmax
-from corelm.errors import ParameterError
+from corelm import (
+    Context,
+    ParameterError,
+    explain,
+    generate,
+    sampler,
+    sampling_distribution,
+    softmax,
+)
 from corelm.numerics.portability import is_portable
 from corelm.testing import ToyModel, obeys_the_laws
 

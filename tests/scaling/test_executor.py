@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from corelm.errors import CorelmError, MissingDependencyError
+from corelm import CorelmError
+from corelm.errors import MissingDependencyError
 from corelm.scaling.executor import ExecutorChoice
 
 

@@ -14,7 +14,7 @@ from units import CountWords, Double, OddError, Raise
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
-from corelm.registry.strategies import Strategy
+from corelm.runs import Strategy
 from corelm.scaling.job import Job, _loaded, differences, do, hash_of_variable, packed
 from corelm.testing import ToyModel
 

@@ -12,7 +12,7 @@ keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 from corelm_keras_hub import KerasHubModel  # noqa: E402
 from corelm_keras_hub.cache import CachedPasses, FullPasses  # noqa: E402
 
-from corelm.errors import CorelmError  # noqa: E402
+from corelm import CorelmError  # noqa: E402
 from corelm.testing import MODEL_LAWS  # noqa: E402
 
 SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}

@@ -15,8 +15,8 @@ import corelm_keras_hub
 from corelm_keras_hub import sampler
 
 import corelm
+from corelm.bundles import Bundle
 from corelm.interop.testing import tiny_gpt2
-from corelm.models.bundle import Bundle
 from corelm.models.export import export
 
 README = Path(__file__).parents[1] / "README.md"

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(folder):
-    from corelm.models.bundle import Bundle
+    from corelm.bundles import Bundle
     from corelm.models.export import export
 
     return export(Bundle.read(folder), "gguf", folder.with_name("tiny.gguf"))

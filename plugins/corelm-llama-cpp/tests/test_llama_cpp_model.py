@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import corelm
+from corelm import CorelmError
 from corelm.abilities import can
-from corelm.errors import CorelmError, ModelFileError, UsageError
+from corelm.errors import ModelFileError, UsageError
 from corelm.language_model import window_start
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 from corelm.testing import MODEL_LAWS

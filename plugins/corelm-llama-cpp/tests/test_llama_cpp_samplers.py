@@ -9,8 +9,8 @@ import pytest
 import corelm
 import corelm.interop.testing
 import corelm.testing
-from corelm import Sampler, mask_logits, param, softmax
-from corelm.errors import CorelmError, SamplerError, UsageError
+from corelm import CorelmError, Sampler, mask_logits, param, softmax
+from corelm.errors import SamplerError, UsageError
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 

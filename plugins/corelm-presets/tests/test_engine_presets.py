@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from corelm_presets.engine_presets import ENGINES
 
-from corelm import preset, presets, sampler, sampling_distribution
+from corelm import lint, preset, presets, sampler, sampling_distribution
 from corelm.errors import UnknownNameError
-from corelm.linting import lint
 
 INF = float("inf")
 

@@ -6,10 +6,10 @@ from corelm_replay import Receipt, TokenLog, record, verify
 from corelm_replay.recording import FIGURES
 
 import corelm
+from corelm.bundles import Bundle
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
 from corelm.interop.testing import tiny_gpt2
-from corelm.models.bundle import Bundle
 from corelm.models.export import export
 from corelm.testing import ToyModel
 

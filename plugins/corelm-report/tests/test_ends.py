@@ -7,8 +7,9 @@ import pytest
 from corelm_report.measure.on_contexts import COLDEST, GRID, at_temperatures, curve
 
 import corelm
-from corelm.numerics.distributions import softmax
-from corelm.numerics.divergences import DIVERGENCES, ModelRows
+from corelm import softmax
+from corelm.numerics.divergences import DIVERGENCES
+from corelm.runs import ModelRows
 from corelm.testing import ToyModel
 
 END, WORDS, INF = 2, 8, float("inf")

@@ -11,7 +11,8 @@ from corelm_report.render.html.page import text_groups
 from documents import typed
 
 import corelm
-from corelm.errors import ParameterError, ReportError
+from corelm import ParameterError
+from corelm.errors import ReportError
 from corelm.testing import ToyModel
 
 CHAIN = "top_k(k=3) | temperature(t=0.5) | temperature(t=0.9)"

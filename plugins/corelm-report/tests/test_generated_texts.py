@@ -16,11 +16,10 @@ from documents import texts
 
 import corelm
 from corelm import Sampler
+from corelm.bundles import WordVocabulary
 from corelm.errors import SamplerError
-from corelm.generation.endings import Endings
-from corelm.generation.generate import BATCH, Texts
-from corelm.models.word_vocabulary import WordVocabulary
-from corelm.registry.strategies import Strategy
+from corelm.generation.generate import BATCH
+from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)

@@ -10,8 +10,7 @@ from corelm_report.human_baseline import Scores, human_figures
 from corelm_report.metrics import LENGTH, TEXTS
 
 import corelm
-from corelm.models.bundle import Bundle
-from corelm.models.word_vocabulary import WordVocabulary
+from corelm.bundles import Bundle, WordVocabulary
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
 VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "a", "b"], "symbols")

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Context, native
-from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
+from corelm import Context, apply_temperature, native, softmax
+from corelm.filters import entropy_of_logits
 from corelm.testing import ToyModel
 
 LN2 = math.log(2)

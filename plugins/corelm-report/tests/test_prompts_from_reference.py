@@ -11,8 +11,8 @@ from corelm_report.plan.human_corpus import HumanCorpus, beginnings
 from documents import compare
 
 import corelm
+from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
-from corelm.models.word_vocabulary import WordVocabulary
 from corelm.testing import ToyModel
 
 TOPICS, WORDS, LENGTH = 16, 6, 12

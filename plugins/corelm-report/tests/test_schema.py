@@ -54,10 +54,23 @@ def shortened(value: Any) -> Any:
     return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
 
 
+WHOLE = jsonschema.Draft202012Validator(schema())
+
+
+def is_valid(document: Any, path: tuple[Any, ...]) -> bool:
+    """True if a document is valid that was valid before the value at a path was changed."""
+    if len(path) < 2:
+        return WHOLE.is_valid(document)
+    key, index, *inner = path
+    part, of_part = document[key], WHOLE.schema["properties"][key]
+    if key == "samplers" and inner:
+        part, of_part = part[index], of_part["items"]
+    return WHOLE.evolve(schema=of_part).is_valid(part)
+
+
 @pytest.mark.parametrize("step", [16, pytest.param(1, marks=pytest.mark.slow)])
 def test_it_agrees_with_jsonschema(made, step):
     """For reports with any one value replaced or removed, at every place or at some."""
-    validator = jsonschema.Draft202012Validator(schema())
     document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
     document["samplers"] += shortened(made["samplers"][:1])
     [text] = document["samplers"][1]["texts"]
@@ -67,8 +80,9 @@ def test_it_agrees_with_jsonschema(made, step):
     for number, path in islice(enumerate(paths(document)), 0, None, step):
         for value in VALUES[number % 3 :: 3] if path else ():  # two of the six at each place
             other = changed(document, path, value)
-            assert validator.is_valid(other) == (fault(other) == ""), (path, value)
-            faults += fault(other) != ""
+            found = fault(other)
+            assert is_valid(other, path) == (found == ""), (path, value)
+            faults += found != ""
     assert faults > 500 // step
 
 

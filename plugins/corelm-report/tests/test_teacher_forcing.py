@@ -10,11 +10,10 @@ from corelm_report.measure.contexts import Contexts, Reader, groups, nan_if_impo
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import Sampler
+from corelm import Sampler, surprisals
 from corelm.errors import ModelOutputError
 from corelm.generation.teacher_forcing import LOGITS_BYTES
 from corelm.language_model import never_drawn
-from corelm.numerics.distributions import surprisals
 from corelm.testing import ToyModel
 
 INF = float("inf")

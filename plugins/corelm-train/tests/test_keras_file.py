@@ -13,10 +13,10 @@ from corelm_train.keras_file import write_keras
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
+from corelm import log_softmax
+from corelm.bundles import Bundle
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
-from corelm.models.bundle import Bundle
 from corelm.models.numpy_model import NumpyModel
-from corelm.numerics.distributions import log_softmax
 
 keras = pytest.importorskip("keras", reason="pip install keras")
 

@@ -14,7 +14,7 @@ from corelm_train.keras_layers import (  # noqa: E402
 )
 from corelm_train.settings import PRESETS  # noqa: E402
 
-from corelm.models.networks import Architecture  # noqa: E402
+from corelm.bundles import Architecture  # noqa: E402
 
 SMALL = {
     "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),

@@ -10,9 +10,9 @@ from corelm_train.network_weights import set_weights
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
+from corelm import log_softmax
 from corelm.abilities import can
 from corelm.errors import UsageError
-from corelm.numerics.distributions import log_softmax
 from corelm.testing import obeys_the_model_laws
 
 WORDS = numbered_words(6)

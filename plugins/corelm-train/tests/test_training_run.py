@@ -28,6 +28,7 @@ from corelm_train.run import Run, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
+from corelm import CorelmError  # noqa: E402
 from corelm.bundles import (  # noqa: E402
     Architecture,
     Bundle,
@@ -35,7 +36,7 @@ from corelm.bundles import (  # noqa: E402
     Corpus,
     WordVocabulary,
 )
-from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
+from corelm.errors import MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.runs import identity  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -8,6 +8,7 @@
 #include "mass_filters.inl"
 #include "entropy_filter.inl"
 #include "reshape.inl"
+#include "curvature.inl"
 #include "sample.inl"
 
 const struct kernels KERNELS = {

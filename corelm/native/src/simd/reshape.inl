@@ -28,6 +28,28 @@ TARGET static enum status softmax_row(const void *work, size_t i, struct scratch
 
 KERNEL_OF_ROWS(softmax)
 
+/* ---- a peak at a probability ---- */
+
+TARGET static enum status peak_at_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct peak_at_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    const float target = (float)args->target[i], peak = (float)args->peak;
+    const float sharpness = (float)args->sharpness, width = (float)args->width;
+    float *out = args->out + i * vocabulary;
+    struct softmax_args softmax = {{row, 1, vocabulary}, out};
+    softmax_row(&softmax, 0, scratch);
+    for (size_t token = 0; token < vocabulary; token++) {
+        float distance = fabsf(out[token] - target) / width;
+        float near = peak - sharpness * (distance * distance) / (1 + distance);
+        out[token] = row[token] > -INFINITY ? near : -INFINITY;
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(peak_at)
+
 /* ---- quadratic: a parabola in place of the logits ---- */
 
 /* In double precision, where the factor as a float would be 0 or infinite. */

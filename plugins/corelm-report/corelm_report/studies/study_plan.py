@@ -96,10 +96,10 @@ def advice(
     if best is None:
         yield f"{aim}, no number of texts is enough."
     elif pilots[0].about_prompts:
+        each = best.texts if clustered else _texts(best, seeds)
         yield (
-            f"{aim}, the cheapest design is {best.prompts:,} {places} x "
-            f"{best.texts if clustered else _texts(best, seeds):,} texts of each: {best.cost:,} "
-            "texts of each sampler."
+            f"{aim}, the cheapest design is {best.prompts:,} {places} x {each:,} "
+            f"{'text' if each == 1 else 'texts'} of each: {best.cost:,} texts of each sampler."
         )
         if here is None:
             yield (

@@ -38,6 +38,8 @@ logger = logging.getLogger("corelm")
 class UnitCache:
     """The stored results, as JSON, by key; without a file it stores nothing.
 
+    `hits` and `misses` count each result once: a study that grows reads its own results again.
+
     Args:
         path: the file, which is created if necessary.
         most: the most bytes of results; beyond it, the oldest are deleted.
@@ -54,6 +56,7 @@ class UnitCache:
     def __init__(self, path: Path | None = None, most: int = MOST) -> None:
         self.path, self._most = path or paths.home() / FOLDER / NAME, most
         self.hits = self.misses = 0
+        self._counted: set[str] = set()
         self._database: sqlite3.Connection | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +74,9 @@ class UnitCache:
     def get(self, key: str) -> str | None:
         """Return the result of a key, or None if there is none."""
         found = self._stored(key)
-        self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
+        if key not in self._counted:
+            self._counted.add(key)
+            self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
         return found
 
     def _stored(self, key: str) -> str | None:

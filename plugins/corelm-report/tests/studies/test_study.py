@@ -21,7 +21,7 @@ from corelm_report.studies.study_output import (
 from corelm_report.studies.unit_cache import _of_strategy
 
 import corelm
-from corelm.cli.output.product import Output
+from corelm.commands import Output
 from corelm.errors import ExecutorError, ReportError, UsageError
 from corelm.registry.registry import registry
 from corelm.scaling.code_digests import digests

@@ -14,6 +14,8 @@ def test_a_result_survives_and_is_counted(tmp_path):
     with UnitCache(file) as cache:
         assert cache.get("a") is None
         cache.put("a", '"é"')
+        assert cache.get("a") == '"é"'  # the run's own result, not one of an earlier run
+        assert (cache.hits, cache.misses) == (0, 1)
     with UnitCache(file) as cache:
         assert cache.get("a") == '"é"'
         assert (cache.hits, cache.misses) == (1, 0)
