@@ -204,9 +204,10 @@ class Draw:
     def _reason_of_set(self, rows: NDArray[Any], logits: NDArray[Any]) -> str:
         """Return why the recorded set or log-probability isn't that of any copy.
 
-        The kept mass is compared with the sets of the recorded size, each under every copy. The
-        log-probability is compared after adding the logarithm of the kept mass: the sum hardly
-        depends on the tokens at the edge of a set, which rounding lets in or out.
+        The kept mass is compared with the mass of each set under each copy: the engine may have had
+        the set of one and the logits of another. The log-probability is compared after adding the
+        logarithm of the kept mass: the sum hardly depends on the tokens at the edge of a set, which
+        rounding lets in or out.
         """
         kept, recorded = logits > -np.inf, self.recorded
         sizes, size = kept.sum(axis=1), recorded.size or int((self.logits > -np.inf).sum())
@@ -214,8 +215,7 @@ class Draw:
             return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
         p = corelm.softmax(rows)
         masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy (columns)
-        alike = sizes == size
-        if not _in_range(recorded.mass, masses[alike] if alike.any() else masses, SINGLE):
+        if not _in_range(recorded.mass, masses, SINGLE):
             return f"the kept mass is {masses[0, 0]:.4f}, not {recorded.mass:.4f}"
         logprobs = token_logprobs(logits, self._tokens(len(rows)))
         sums = (logprobs + _log(masses.diagonal()))[kept[:, self.token]]
