@@ -9,9 +9,9 @@ import typing
 if typing.TYPE_CHECKING:
     from corelm.cli.exit_codes import ExitCode as ExitCode
     from corelm.cli.options import choices as options
-    from corelm.cli.options import completion as completion
     from corelm.cli.options import parameters as parameters
     from corelm.cli.options import text_input as prompt_input
+    from corelm.cli.options.completion import offered_names as offered_names
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.output import blocks as blocks
@@ -33,8 +33,8 @@ __all__ = [
     "TextGroup",
     "application",
     "blocks",
-    "completion",
     "messages",
+    "offered_names",
     "options",
     "parameters",
     "product",
@@ -52,8 +52,8 @@ _HOMES = {
     "TextGroup": "corelm.cli.text_values:TextGroup",
     "application": "corelm.cli.text_values:application",
     "blocks": "corelm.cli.output.blocks",
-    "completion": "corelm.cli.options.completion",
     "messages": "corelm.cli.output.messages",
+    "offered_names": "corelm.cli.options.completion:offered_names",
     "options": "corelm.cli.options.choices",
     "parameters": "corelm.cli.options.parameters",
     "product": "corelm.cli.output.product:product",

@@ -17,8 +17,12 @@ SAME_BITS = ("platform", "kernels", "vector_width")
 """The facts that decide the last bits of a result."""
 
 
-def facts() -> dict[str, Any]:
-    """Return the hardware, the versions and the build, all of which can decide the last bits.
+def facts(same_bits: bool = False) -> dict[str, Any]:
+    """Return the hardware, the versions and the build.
+
+    Args:
+        same_bits: only the facts that decide the last bits of a result: `platform`, `kernels` and
+            `vector_width`.
 
     Keys:
         processor: its name.
@@ -28,7 +32,7 @@ def facts() -> dict[str, Any]:
         kernels: True if the compiled kernels are in use.
         vector_width: the floats in one of their vectors, 8 or 16; None without kernels.
     """
-    return {
+    found = {
         "processor": _processor(),
         "cores": cpu_limit(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -37,6 +41,7 @@ def facts() -> dict[str, Any]:
         "kernels": native.kernels is not None,
         "vector_width": native.vector_width(),
     }
+    return {name: found[name] for name in SAME_BITS} if same_bits else found
 
 
 def _processor() -> str:

@@ -270,12 +270,13 @@ class ModelLogits:
         Raises:
             ModelOutputError: a different shape or dtype.
         """
-        if is_masked(logits):
-            raise ModelOutputError(
-                "the model's logits must be a plain array, not a MaskedArray; "
-                "set tokens that are never drawn to minus infinity"
-            )
-        logits = np.asarray(logits)
+        if type(logits) is not np.ndarray:
+            if is_masked(logits):
+                raise ModelOutputError(
+                    "the model's logits must be a plain array, not a MaskedArray; "
+                    "set tokens that are never drawn to minus infinity"
+                )
+            logits = np.asarray(logits)
         shape, dtype = logits.shape, logits.dtype
         if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:
             raise ModelOutputError(

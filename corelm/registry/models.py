@@ -167,8 +167,24 @@ def label(name: str) -> str:
     return name.removeprefix(f"{OWN}:")
 
 
-def plugin_of(name: str) -> Source | None:
-    """Return the plugin that loads the model of a name; None for paths and corelm's home."""
+def plugin_of(model: object) -> Source | None:
+    """Return the plugin that loads a model; None for a file's, or one that the program made.
+
+    Args:
+        model: the model, or its name.
+
+    Raises:
+        UnknownNameError: no model has this name.
+    """
+    if isinstance(model, str):
+        return _plugin_of_name(model)
+    name = loaded_name(model)
+    with suppress(UnknownNameError):  # the path was relative, and the current folder has changed
+        return None if name is None else _plugin_of_name(name)
+    return None
+
+
+def _plugin_of_name(name: str) -> Source | None:
     scheme = _scheme(name)
     if scheme is None and (is_path(name) or _places(name)):
         return None

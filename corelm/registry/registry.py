@@ -223,7 +223,7 @@ class Registry:
         return offers[0]
 
     def _own_first(self, name: str, offers: list[Offer]) -> list[Offer]:
-        """Return only corelm's own offer if there is one: no other package breaks a script."""
+        """Prefer corelm's own offer, so that no other package can break a script."""
         own = [offer for offer in offers if offer.source.distribution == OWN]
         others = [offer.full_name for offer in offers if offer.source.distribution != OWN]
         if len(own) != 1:

@@ -4,9 +4,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from corelm.machine import SAME_BITS as SAME_BITS
     from corelm.scaling.code_digests import code_of as code_of
-    from corelm.scaling.code_digests import loader_of as loader_of
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
     from corelm.scaling.job import Job as Job
     from corelm.scaling.job import differences as differences
@@ -15,7 +13,6 @@ if typing.TYPE_CHECKING:
     from corelm.scaling.units import Unit as Unit
 
 __all__ = [
-    "SAME_BITS",
     "Executor",
     "ExecutorChoice",
     "Job",
@@ -23,11 +20,9 @@ __all__ = [
     "code_of",
     "differences",
     "hashes_of_secrets",
-    "loader_of",
 ]
 
 _HOMES = {
-    "SAME_BITS": "corelm.machine",
     "Executor": "corelm.scaling.units",
     "ExecutorChoice": "corelm.scaling.executor",
     "Job": "corelm.scaling.job",
@@ -35,7 +30,6 @@ _HOMES = {
     "code_of": "corelm.scaling.code_digests",
     "differences": "corelm.scaling.job",
     "hashes_of_secrets": "corelm.scaling.job",
-    "loader_of": "corelm.scaling.code_digests",
 }
 """The module of each name, imported on first use: a report that is only read needs none."""
 

@@ -6,19 +6,14 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
-from corelm.errors import UnknownNameError
-from corelm.language_model import LanguageModel
 from corelm.registry import loading
-from corelm.registry.models import loaded_name, plugin_of
-from corelm.registry.offers import Source
+from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
@@ -49,14 +44,6 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
     return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
 
-def loader_of(model: object) -> Source | None:
-    """Return the plugin that loaded a model; None for a file's or one that the program made."""
-    name = loaded_name(cast(LanguageModel, model))
-    with suppress(UnknownNameError):  # the path was relative, and the current folder has changed
-        return None if name is None else plugin_of(name)
-    return None
-
-
 def digests(packages: Iterable[str]) -> dict[str, str]:
     """Return the digest of each package in this environment, sorted by name."""
     return {name: _digest(name) for name in sorted(packages)}
@@ -70,7 +57,7 @@ def _packages(thing: object) -> Iterator[str]:
         package = (each.__module__ or "").partition(".")[0]
         if package and package not in sys.stdlib_module_names:
             yield package
-    if loader := loader_of(thing):
+    if loader := plugin_of(thing):
         yield _package(loader.value)
 
 

@@ -143,9 +143,9 @@ def _compare(name: str, expected: str, found: str) -> None:
 
 def _versions(names: Iterable[str]) -> Mapping[str, str]:
     """Return the versions of these packages, and the facts that decide the last bits."""
-    here = machine.facts()
-    packages = {name: _version(name) for name in names if name not in machine.SAME_BITS}
-    return packages | {name: str(here[name]) for name in machine.SAME_BITS}
+    here = machine.facts(same_bits=True)
+    packages = {name: _version(name) for name in names if name not in here}
+    return packages | {name: str(fact) for name, fact in here.items()}
 
 
 def _version(package: str) -> str:

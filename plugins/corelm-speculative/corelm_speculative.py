@@ -62,14 +62,14 @@ class Speculative(Decoder):
             tally.report()
 
     def _guesser(self, task, model):
-        """Return a function from the decoding state of one sample to the tokens guessed."""
+        """Return a function that guesses one sample's next tokens from its decoding state."""
         if model is None:
             return lambda decoding: _look_up(decoding.context.tokens[0], self.ngram, self.guesses)
         return Draft(replace(task, model=model), self.guesses)
 
 
 def _draft_model(name, model):
-    """Load the draft model of a name.
+    """Load the draft model by its name.
 
     Raises:
         ParameterError: its vocabulary differs from the model's.

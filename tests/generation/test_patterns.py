@@ -123,3 +123,4 @@ def test_many_usual_searches_stay_within_the_bound():
     patterns = TextPatterns(patterns=r"d\w+g")
     for length in range(20_000):
         patterns.search("x" * (length % 100))
+    assert patterns.search("a dog") == (2, 2)

@@ -243,7 +243,7 @@ def _removable(name: str) -> Path:
 
 
 def _find(name: str) -> ListedModel:
-    """Return the model of a name, a full name or a path.
+    """Find a model by its name, its full name or its path.
 
     Raises:
         UsageError: none or several models; the message lists them.

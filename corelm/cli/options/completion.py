@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["model_names", "offered_names"]
-
 
 def offered_names(hook: str) -> Callable[[], list[str]]:
-    """Return a completion of the names that plugins offer through a hook."""
+    """Return a completion of the names that plugins offer through a hook.
+
+    Of `corelm_models` also the names of the models in corelm's home, and those of schemes.
+    """
 
     def names() -> list[str]:
         from corelm.cli.output.product import product
-        from corelm.registry.registry import registry
 
         with product():
+            if hook == "corelm_models":
+                from corelm.registry.models import list_models
+
+                return [model.name for model in list_models()]
+            from corelm.registry.registry import registry
+
             return [offer.name for offer in registry().offers(hook)]
 
     return names
@@ -22,15 +28,7 @@ def offered_names(hook: str) -> Callable[[], list[str]]:
 
 sampler_names = offered_names("corelm_samplers")
 decoder_names = offered_names("corelm_decoders")
-
-
-def model_names() -> list[str]:
-    """Return the names of the models."""
-    from corelm.cli.output.product import product
-    from corelm.registry.models import list_models
-
-    with product():
-        return [model.name for model in list_models()]
+model_names = offered_names("corelm_models")
 
 
 def preset_names() -> list[str]:

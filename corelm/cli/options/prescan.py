@@ -188,7 +188,7 @@ def _own_stage(
 
 
 def _stage(cls: type[Parameterized], values: Sequence[str | None]) -> str:
-    """Return the expression of a class and the texts of its first parameters."""
+    """Write a class and the texts of its first parameters as an expression."""
     texts = []
     for parameter, value in zip(cls.parameters(), values, strict=False):
         # A value that it cannot have is named when the expression is read.

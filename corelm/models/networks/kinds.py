@@ -181,6 +181,8 @@ class Book(Transformer):
 
     def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
         """Return a mask of the padding; None if there is none."""
+        if np.count_nonzero(window) == window.size:  # as at most steps
+            return None
         is_token = window != 0
         if times is not None:  # nothing attends to the ids after the end of a row
             is_token |= np.arange(window.shape[1]) >= times[:, None]

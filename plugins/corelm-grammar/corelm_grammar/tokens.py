@@ -114,7 +114,7 @@ class WordReader:
         return Reading(texts, drawn.encode(), columns)
 
     def _look_up(self, written):
-        """Return the tokens of llguidance, and the index of each of these texts among them."""
+        """Return llguidance's tokens, and the index of each text among them."""
         # The vocabulary returns the same object in the same state, so its id finds the columns.
         known, forms, columns = self._columns.get(id(written), (None, None, None))
         if known is not written or forms is not self._forms:

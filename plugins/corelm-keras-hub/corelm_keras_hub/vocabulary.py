@@ -213,7 +213,7 @@ def _bytes_of_piece(piece: str) -> bytes:
 
 
 def _bytes_of_pair(token: str) -> bytes:
-    """Return the bytes of a token in the alphabet of GPT-2, which has a character for each byte."""
+    """Decode a token from GPT-2's alphabet, in which each character stands for a byte."""
     return b"".join(bytes([BYTES[c]]) if c in BYTES else c.encode() for c in token)
 
 

@@ -117,7 +117,7 @@ class LlamaCppCache:
         self._fill(self._sequences)
 
     def _fill(self, rows):
-        """Process the tokens of rows, those of one length together."""
+        """Process the tokens of rows, rows of one length in one pass."""
         for length in {len(self._texts[row]) for row in rows} - {0}:
             alike = [row for row in rows if len(self._texts[row]) == length]
             tokens = np.stack([self._texts[row] for row in alike])

@@ -93,7 +93,7 @@ class State:
         return [np.array(self._tokens)]
 
     def _logits(self, records):
-        """Return (1, vocabulary) logits; tokens that are no candidates have minus infinity."""
+        """Return (1, vocabulary) logits; tokens that aren't candidates have minus infinity."""
         # Contiguous copies: NumPy compares them several times as fast.
         ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
         if np.array_equal(ids, _numbers(len(ids))):

@@ -240,7 +240,7 @@ class CorelmLM(LM):
         things = [thing for thing in way or () if thing is not None]
         names = (part.name for thing in things for part in plugins.parts(thing))
         sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
-        if named_models.loaded_name(self.model) and (source := named_models.plugin_of(self.name)):
+        if source := named_models.plugin_of(self.model):
             sources.append(source)
         return {source.distribution: source.version for source in sources}
 

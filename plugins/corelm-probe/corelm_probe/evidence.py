@@ -164,7 +164,7 @@ class Evidence:
         texts: Texts,
         steps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
     ) -> Iterator[Position]:
-        """Yield the positions under a chain that reads the history, surprisals included."""
+        """Yield each position as drawn by a chain that reads the history, surprisals included."""
         length = len(texts.prompt)
         shape = (len(texts.tokens), length + texts.tokens.shape[1])
         surprisal, model_surprisal = np.full(shape, np.nan), np.full(shape, np.nan)

@@ -221,7 +221,7 @@ def _window(name: str, stage: Any, changed: Any) -> str:
 
 
 def _penalties_alike(stages: Sequence[Sampler], indices: Sequence[int]) -> Iterator[Hypothesis]:
-    """Yield the chains in which all penalties have one other window."""
+    """Yield the chains in which all penalties share another window."""
     for skip_prompt, last in product((False, True), WINDOWS):
         changed: list[Any] = [*stages]
         for i in indices:

@@ -326,3 +326,25 @@ def test_the_summary_of_a_whole_report(made):
     assert [entry.label for entry in typed(made).entries] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ends", "says"),
+    [
+        (
+            "underconfident",
+            [0.9906, 0.9965],
+            "0.99 to 0.9965): the model is underconfident (at 99 %",
+        ),
+        (
+            None,
+            [0.9906, 0.9996],
+            "0.99 to 0.9996); at 99 % it cannot be told from the model's own, 1",
+        ),
+        (None, [0.98, 1.01], "0.98 to 1.01), which includes the model's own, 1"),
+    ],
+)
+def test_a_verdict_on_the_model_is_at_the_level_of_all_statements(rows, verdict, ends, says):
+    fit = {"surprisal": 4.0, "ci95": None, "t": 0.99, "t_ci95": ends, "estimated": False}
+    human = {**HUMAN, "temperature": fit | ({"verdict": verdict} if verdict else {})}
+    assert says in summary(typed(rows(human, a=figures(surprisal=1.0))))

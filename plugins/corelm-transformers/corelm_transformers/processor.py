@@ -148,7 +148,7 @@ class SamplerProcessor(LogitsProcessor):
         )
 
     def _texts(self, input_ids):
-        """Return the ids of each row without the padding before them."""
+        """Strip the left padding from each row of ids."""
         rows = input_ids.cpu().numpy()
         if self._lengths is not None:
             starts = self._lengths

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from corelm_presets.engine_settings.engine import NoCounterpartError
+from corelm_presets.engine_settings.setting import NoCounterpartError
 
 
 def finite(biases: Any) -> dict[str, dict[int, float]] | None:

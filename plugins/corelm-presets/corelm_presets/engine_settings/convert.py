@@ -22,8 +22,9 @@ from corelm_presets.engine_settings import (
     transformers,
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Values, own
+from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.reorder import equal_chains
+from corelm_presets.engine_settings.setting import NoCounterpartError, Values, own
 from corelm_presets.engine_settings.written_stages import (
     chain_of,
     cold,

@@ -16,8 +16,8 @@ from typing import Any
 from corelm import Sampler
 from corelm_presets.engine_settings import biases, llama_cpp
 from corelm_presets.engine_settings import text_generation_webui as webui
-from corelm_presets.engine_settings.engine import (
-    ListingEngine,
+from corelm_presets.engine_settings.engine import ListingEngine
+from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,

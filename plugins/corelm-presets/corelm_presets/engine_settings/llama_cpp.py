@@ -14,9 +14,8 @@ from typing import Any
 from corelm import Sampler
 from corelm.errors import SettingsError
 from corelm_presets.engine_settings import biases
-from corelm_presets.engine_settings.engine import (
-    Engine,
-    ListingEngine,
+from corelm_presets.engine_settings.engine import Engine, ListingEngine
+from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,

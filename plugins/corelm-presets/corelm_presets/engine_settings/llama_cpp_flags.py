@@ -14,7 +14,7 @@ from typing import Any
 from corelm.errors import SettingsError
 from corelm.runs import printable
 from corelm_presets.engine_settings import llama_cpp
-from corelm_presets.engine_settings.engine import Values
+from corelm_presets.engine_settings.setting import Values
 
 FLAGS = {
     "--temp": "temperature",

@@ -13,8 +13,9 @@ from typing import Any
 
 from corelm.errors import SettingsError
 from corelm_presets.engine_settings import llama_cpp
-from corelm_presets.engine_settings.engine import Engine, Setting, Values, plain
+from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.llama_cpp_flags import number
+from corelm_presets.engine_settings.setting import Setting, Values, plain
 
 OPTIONS = "options"
 COMMANDS = (

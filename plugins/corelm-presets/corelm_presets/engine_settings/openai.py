@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm_presets.engine_settings import biases
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, plain
+from corelm_presets.engine_settings.engine import Engine
+from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, plain
 
 LARGEST_BIAS = 100
 

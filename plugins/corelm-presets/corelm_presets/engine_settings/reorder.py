@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from corelm import Sampler
-from corelm_presets.engine_settings.engine import own
+from corelm_presets.engine_settings.setting import own
 from corelm_presets.engine_settings.written_stages import is_own
 
 MOST = 100

@@ -19,8 +19,8 @@ from typing import Any
 from corelm.errors import SettingsError
 from corelm.runs import printable
 from corelm_presets.engine_settings import biases
-from corelm_presets.engine_settings.engine import (
-    ListingEngine,
+from corelm_presets.engine_settings.engine import ListingEngine
+from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,

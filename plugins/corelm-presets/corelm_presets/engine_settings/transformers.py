@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm_presets.engine_settings import biases
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, plain
+from corelm_presets.engine_settings.engine import Engine
+from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, plain
 
 
 def _read_biases(biased: Any) -> Values | None:

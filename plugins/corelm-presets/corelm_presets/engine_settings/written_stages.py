@@ -8,7 +8,8 @@ from typing import Any
 from corelm import Chain, Sampler
 from corelm.errors import SettingsError
 from corelm.runs import printable
-from corelm_presets.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
+from corelm_presets.engine_settings.engine import Engine
+from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, own
 
 
 def until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:

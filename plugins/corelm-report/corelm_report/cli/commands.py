@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl, load
-from corelm.commands import application, completion, options, parameters, product, prompt_input
+from corelm.commands import application, offered_names, options, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import named_models
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
@@ -60,8 +60,8 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
 def _option(name: str, setting: Setting) -> inspect.Parameter:
     words = (setting.short,) if setting.short else ()
     names = {
-        "metric": completion.offered_names("corelm_metrics"),
-        "scorer": completion.model_names,
+        "metric": offered_names("corelm_metrics"),
+        "scorer": offered_names("corelm_models"),
     }
     option = typer.Option(
         *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
@@ -97,7 +97,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="SAMPLER",
-            autocompletion=completion.offered_names("corelm_samplers"),
+            autocompletion=offered_names("corelm_samplers"),
             help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
             "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
             "five temperatures, uniform and top_p.",

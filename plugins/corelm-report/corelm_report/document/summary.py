@@ -134,12 +134,18 @@ def _calibration(document: Document) -> str:
     temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
     between = ""
     if fit.t_ci95:
-        low, high = map(number, fit.t_ci95)
+        low, high = map(_temperature, fit.t_ci95)
         between = f" (95 % interval {low} to {high})"
     sentence = f"The {temperature}{number(fit.t)}{between}"
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
     return f"{sentence}{_verdict(fit)}."
+
+
+def _temperature(t: float) -> str:
+    """Format a temperature with enough digits to be told from 1, the model's own."""
+    short = number(t)
+    return short if t == 1 or short != number(1) else f"{t:.4f}"
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:

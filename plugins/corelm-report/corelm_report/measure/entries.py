@@ -222,7 +222,7 @@ def from_human(
 def _from_people(
     own: TextSet, mine: lookup.Estimate, other: lookup.Estimate, people: TextSet | None
 ) -> Difference:
-    """Return the difference of a figure of texts from human texts."""
+    """Return how far a figure of the sampler's texts is from human texts', with its interval."""
     value, name = mine.value - other.value, mine.figure
     if name == LOOPS:
         return own.difference_of_loops(KnownByInterval(other.value, other.interval))

@@ -187,7 +187,7 @@ def _around(
 
 
 def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
-    """Return True if the aim is between the means of two values, or is one of them."""
+    """Return True if the means of the two values enclose the aim."""
     return (mean(a) - aim) * (mean(b) - aim) <= 0
 
 
@@ -211,7 +211,7 @@ def _spread(contexts: Contexts, positions: int) -> Contexts:
 
 @dataclass(frozen=True, eq=False)
 class _Positions:
-    """Means of figures on contexts, which the model reads once if the logits fit in memory."""
+    """The mean of a figure over the contexts, whose logits are kept if they fit in memory."""
 
     model: LanguageModel
     contexts: Contexts

@@ -236,7 +236,7 @@ def ratios(
 
 
 def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
-    """Return the sums for the mean of a value per text or token, over the texts that have it."""
+    """Sum a value over the texts that have it, for its mean per text or token."""
     values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
     known = [value is not None for value in values]
     return (

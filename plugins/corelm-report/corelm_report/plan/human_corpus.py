@@ -12,11 +12,10 @@ from typing import Any
 from corelm import LanguageModel
 from corelm.bundles import Corpus, read_texts
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import identity, params, paths, printable
+from corelm.runs import identity, paths, printable
 from corelm_report.metrics.inference import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
-PROMPT_LENGTH = params.Parameter("prompts_from_reference", int, None, params.ParamRule(ge=1))
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
 
 
 def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the digest of the texts, and that of the part of them that a training uses."""
+    """Yield the digest of the texts, and the digest of the part that a training learns from."""
     if not isinstance(given, (str, Path)):
         yield identity.digest_of_texts(tuple(given))
         return

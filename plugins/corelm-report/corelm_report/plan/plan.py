@@ -15,6 +15,7 @@ from corelm.runs import (
     Strategy,
     expressions,
     identity,
+    named_models,
     params,
     plugins,
     printable,
@@ -33,7 +34,6 @@ from corelm_report.plan.candidates import (
 )
 from corelm_report.plan.human_corpus import (
     HOW_TO_GIVE,
-    PROMPT_LENGTH,
     HumanCorpus,
     beginnings,
     known_texts,
@@ -46,7 +46,8 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
 NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
+           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
+            ("prompts_from_reference", 1))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Plan:
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""
-        loaders = [loader for model in self.models if (loader := scaling.loader_of(model))]
+        loaders = [loader for model in self.models if (loader := named_models.plugin_of(model))]
         of_metrics = [offer.source for offer in self.metrics]
         sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
         return {each.distribution: each.version for each in sources if each.version}
@@ -254,7 +255,8 @@ def plan(
     elif prompts is not None:
         raise UsageError("give prompts, or prompts from the reference, but not both")
     else:
-        prompt_length = PROMPT_LENGTH.convert(given["prompts_from_reference"])
+        name = "prompts_from_reference"
+        prompt_length = NUMBERS[name].convert(given[name])
         human = read_corpus(reference, model, numbers["contexts"])
         found = beginnings(model, human, prompt_length)
         starts, human, notes_on_texts = found.prompts, found.human, found.notes

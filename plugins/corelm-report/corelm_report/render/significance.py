@@ -204,7 +204,7 @@ def p_values(document: Document) -> Iterator[tuple[Place, float]]:
 
 
 def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
-    """Return the difference of a cell, if it has one."""
+    """Return the difference that a table's cell shows, or None."""
     if entry.error or not column.compared:
         return None
     return declared_difference(entry, column.looked_up, column.view)

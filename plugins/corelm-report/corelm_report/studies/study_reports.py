@@ -102,11 +102,10 @@ class PlannedReport:
 
 def here() -> Json:
     """Return the versions and the machine's facts that decide the bits of a result."""
-    facts = machine.facts()
     return {
         "corelm": version("corelm"),
         "numpy": version("numpy"),
-        **{name: facts[name] for name in scaling.SAME_BITS},
+        **machine.facts(same_bits=True),
     }
 
 

@@ -13,7 +13,7 @@ import typer
 from corelm import hookimpl
 from corelm import sampler as read_sampler
 from corelm.bundles import TOKENS, Bundle
-from corelm.commands import application, completion, messages, parameters, product, prompt_input
+from corelm.commands import application, messages, offered_names, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import params, paths
 from corelm_train.keras_import import needs_keras
@@ -99,7 +99,7 @@ def _train(
         typer.Option(
             "--from",
             metavar="NAME|FOLDER",
-            autocompletion=completion.model_names,
+            autocompletion=offered_names("corelm_models"),
             help="Train this model further, with its network, vocabulary and weights.",
         ),
     ] = None,

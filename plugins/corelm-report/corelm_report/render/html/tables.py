@@ -168,7 +168,7 @@ def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
 
 
 def _aligned(shown: Sequence[Line]) -> list[Line]:
-    """Set the room for margins in each cell to the widest in its column."""
+    """Give all cells of a column as much room for margins as the widest one needs."""
     # Letters in a fixed room align without a script, and in print too.
     rooms: Counter[str] = Counter()
     for line in shown:
