@@ -19,9 +19,8 @@ if typing.TYPE_CHECKING:
     from corelm.cli.output import progress as progress
     from corelm.cli.output.product import Output as Output
     from corelm.cli.output.product import product as product
-    from corelm.cli.text_values import TextCommand as TextCommand
-    from corelm.cli.text_values import TextGroup as TextGroup
     from corelm.cli.text_values import application as application
+    from corelm.cli.text_values import group as group
     from corelm.registry.leftovers import Leftovers as Leftovers
 
 __all__ = [
@@ -29,10 +28,9 @@ __all__ = [
     "Inputs",
     "Leftovers",
     "Output",
-    "TextCommand",
-    "TextGroup",
     "application",
     "blocks",
+    "group",
     "messages",
     "offered_names",
     "options",
@@ -48,10 +46,9 @@ _HOMES = {
     "Inputs": "corelm.cli.options.inputs:Inputs",
     "Leftovers": "corelm.registry.leftovers:Leftovers",
     "Output": "corelm.cli.output.product:Output",
-    "TextCommand": "corelm.cli.text_values:TextCommand",
-    "TextGroup": "corelm.cli.text_values:TextGroup",
     "application": "corelm.cli.text_values:application",
     "blocks": "corelm.cli.output.blocks",
+    "group": "corelm.cli.text_values:group",
     "messages": "corelm.cli.output.messages",
     "offered_names": "corelm.cli.options.completion:offered_names",
     "options": "corelm.cli.options.choices",

@@ -24,7 +24,7 @@ from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, firs
 if TYPE_CHECKING:
     from corelm.sampling import Mask, Sampler, Switch
 
-__all__ = ["StageResult", "apply", "invalid_result", "run_stages"]
+__all__ = ["StageResult", "apply", "invalid_result", "restored_token", "run_stages"]
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
 """The packages of corelm's own distribution, whose samplers share memory with the core."""
@@ -309,3 +309,29 @@ def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
     stage = (sampler.active_stages or sampler.stages)[-1]
     fault = fault_of_rows(logits)
     return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
+
+
+def restored_token(sampler: Sampler, token: int, step: int, row: int | None = None) -> SamplerError:
+    """Return the error for a sampler that made a token possible which the model rules out."""
+    where = f"step {step}" if row is None else f"step {step}, row {row}"
+    return SamplerError(f"{sampler} restored token {token}, which is never drawn, at {where}")
+
+
+def check_drawn(
+    sampler: Sampler, tokens: NDArray[np.int64], model_logits: Array, steps: Iterable[int]
+) -> None:
+    """Raise if a drawn token is one that the model rules out, such as padding.
+
+    Args:
+        sampler: the sampler that the tokens were drawn with.
+        tokens: (batch,) ids.
+        model_logits: (batch, vocabulary), with tokens that are never drawn at minus infinity.
+        steps: the number of tokens before, of each row.
+
+    Raises:
+        SamplerError: such a token was drawn.
+    """
+    # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
+    for row, (token, step) in enumerate(zip(tokens.tolist(), steps, strict=False)):
+        if model_logits[row, token] == -np.inf:
+            raise restored_token(sampler, token, step, row)

@@ -108,9 +108,9 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
     """
     _prepare(debug)
     try:
-        return _quiet_on_closed_pipe(work) or ExitCode.DONE
+        return int(_quiet_on_closed_pipe(work) or ExitCode.DONE)
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+        return int(ExitCode.INTERRUPTED)
     except SystemExit:
         raise
     except BaseException as error:  # a plugin's may be no subclass of Exception
@@ -120,7 +120,7 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
 
             messages.trace(traceback.format_exc())
         messages.error(message)
-        return code
+        return int(code)
 
 
 def _explain(error: BaseException, help: str) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
@@ -68,6 +68,34 @@ def application(
     cls = type("WordCommand", (TextCommand,), {"word": word})
     settings = {"allow_extra_args": word is not None}
     app.command(cls=cls, short_help=short_help, context_settings=settings)(command)
+    return app
+
+
+def group(
+    callback: Callable[..., Any],
+    short_help: str,
+    commands: Mapping[str, tuple[Any, str]],
+    *,
+    cls: type[TextGroup] = TextGroup,
+    no_args_is_help: bool = False,
+    invoke_without_command: bool = False,
+) -> typer.Typer:
+    """Return an application of several commands, as the hook for commands offers it.
+
+    Args:
+        callback: the function of the group, whose docstring is the group's help.
+        short_help: its line in the list of commands.
+        commands: the functions of the commands, each with its line in the list, by name.
+        cls: the class of the group.
+        no_args_is_help: write the help if no command is given.
+        invoke_without_command: call the function of the group if no command is given.
+    """
+    app = typer.Typer(
+        rich_markup_mode=None, cls=cls, short_help=short_help, no_args_is_help=no_args_is_help
+    )
+    app.callback(invoke_without_command=invoke_without_command)(callback)
+    for name, (command, line) in commands.items():
+        app.command(name, cls=TextCommand, short_help=line)(command)
     return app
 
 

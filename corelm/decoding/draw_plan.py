@@ -8,6 +8,7 @@ sampler or a penalty that reads the text, run before it, one at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,12 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.context import Context
 from corelm.decoding.step import ModelLogits
-from corelm.errors import SamplerError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.sampling import Chain, Sampler
-from corelm.stages import StageResult, apply, invalid_result, is_built_in, run_stages
+from corelm.stages import StageResult, apply, check_drawn, invalid_result, is_built_in, run_stages
 
 MOST_STAGES = 8
 """The most stages of one call: `MOST_STAGES` of `corelm/native/src/kernels.h`."""
@@ -118,15 +118,8 @@ class DrawPlan:
         return self._checked(Drawn(model_logits, result, tokens, surprisal), position)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
-        """Raise if a drawn token is one that the model rules out, such as padding."""
         if drawn.logits is not drawn.model_logits:
-            # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
-            for row, token in enumerate(drawn.tokens.tolist()):
-                if drawn.model_logits[row, token] == -np.inf:
-                    raise SamplerError(
-                        f"{self._sampler} restored token {token}, which is never drawn, at step "
-                        f"{position}, row {row}"
-                    )
+            check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(position))
         return drawn
 
     def _in_one_call(

@@ -22,7 +22,7 @@ from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
 from corelm.numerics.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampling import Sampler
-from corelm.stages import apply
+from corelm.stages import apply, check_drawn, restored_token
 from corelm.validation import check_logits
 
 
@@ -135,7 +135,8 @@ class EngineSampler:
 
         Raises:
             ModelOutputError: logits with NaN, +infinity or an empty row.
-            SamplerError: the sampler raised, or its result is not a distribution.
+            SamplerError: the sampler raised, its result is not a distribution, or a token is
+                possible in it that is never drawn.
             UsageError: arrays of other shapes, or a word that the vocabulary lacks.
         """
         if not self._draws:
@@ -162,6 +163,7 @@ class EngineSampler:
         """
         scores, result = self._step(logits, tokens, samples, prompt_lengths, tracked=True)
         drawn = draw(result, self._uniforms())[0]
+        check_drawn(self.sampler, drawn, scores, (row.position for row in self._engine_rows.rows))
         if self._record is not None:
             self._record(self._drawn(drawn, scores, result))
         return drawn
@@ -222,10 +224,12 @@ class EngineSampler:
         if not self.is_native(logits):
             return None
         width = logits.shape[-1]
-        if len(never := self._never_drawn(width)):
-            possible = np.isin(np.arange(width), never, invert=True)
-            logits = mask_logits(logits, in_library_of(logits, possible))
-        return self.sampler(logits, _empty_context(logits.shape[0]))
+        never, context = self._never_drawn(width), _empty_context(logits.shape[0])
+        if not len(never):
+            return self.sampler(logits, context)
+        possible = in_library_of(logits, np.isin(np.arange(width), never, invert=True))
+        # Masked again: to look for tokens that the sampler restored would wait for the device.
+        return mask_logits(self.sampler(mask_logits(logits, possible), context), possible)
 
     def is_native(self, array: Any) -> bool:
         """Return True if `native` works for arrays of this library; each library is tested once."""
@@ -258,11 +262,20 @@ class EngineSampler:
             texts, lengths = self._without_start(tokens, prompt_lengths)
             self._engine_rows.advance(texts, samples, lengths)
         result = self._apply(scores)
+        self._refuse_restored(result)
         if self.reads & {"surprisal", "model_surprisal"}:
             kept = scores.copy()  # the engine may overwrite its memory before the next step
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(kept, kept if shared else result)
         return scores, result
+
+    def _refuse_restored(self, result: Array) -> None:
+        """Raise if a token is possible that is never drawn: the engine might draw it."""
+        never = self._never_drawn(result.shape[1])
+        if len(never) and (possible := result[:, never] > -np.inf).any():
+            row, place = np.argwhere(possible)[0].tolist()
+            step = self._engine_rows.rows[row].position if self._engine_rows.rows else 0
+            raise restored_token(self.sampler, int(never[place]), step, row)
 
     def _drawn(self, tokens: NDArray[np.int64], model_logits: Array, logits: Array) -> EngineDraw:
         rows = self._engine_rows.rows

@@ -23,7 +23,6 @@ __all__ = [
     "check_free",
     "decode_text",
     "dump_json",
-    "error_reason",
     "parse_json",
     "read_file",
     "remove_leftovers",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import ModelOutputError, UsageError
+from corelm.errors import ModelOutputError, SamplerError, UsageError
+from corelm.filters import array_namespace
 from corelm.interop import EngineSampler
 from corelm.testing import ToyModel
 
@@ -80,12 +81,38 @@ def test_ids_without_a_token_are_never_drawn():
         assert np.flatnonzero(np.isneginf(result[0])).tolist() == never
 
 
+class Restores(corelm.Sampler):
+    """Give every token the same chance again."""
+
+    reads = frozenset()
+
+    def __call__(self, logits, context):
+        return array_namespace(logits).zeros_like(logits)
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_sampler_that_restores_what_is_never_drawn_is_refused(seed):
+    engine = EngineSampler(Restores(), seed=seed, vocabulary=MODEL.vocabulary)
+    with pytest.raises(SamplerError, match=r"^restores restored token 0, .* at step 0, row 0$"):
+        engine(np.stack([prepared([3])] * 2), [[3], [3]])
+
+
+def test_a_drawn_token_that_the_engine_rules_out_is_refused():
+    logits = np.full((1, 9), -np.inf, np.float32)
+    logits[0, 8] = 0
+    engine = EngineSampler(Restores(), seed=1)
+    with pytest.raises(SamplerError, match=r"restored token [0-7], .* at step 0, row 0$"):
+        engine.draw(logits, [[3]])
+
+
 def test_native_arrays_are_masked_in_their_library():
     strict = pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
     engine = EngineSampler("top_k(k=2)", vocabulary=MODEL.vocabulary)
     logits = strict.asarray(np.array([[9.0, 8.0, 1.0, 3.0, 2.0]], np.float32))
     found = np.asarray(engine.native(logits))
     np.testing.assert_array_equal(found, [[-np.inf, -np.inf, -np.inf, 3.0, 2.0]])
+    restored = EngineSampler(Restores(), vocabulary=MODEL.vocabulary).native(logits)
+    np.testing.assert_array_equal(np.asarray(restored), [[-np.inf, -np.inf, 0.0, 0.0, 0.0]])
 
 
 def test_a_row_with_nothing_else_is_refused():

@@ -14,7 +14,7 @@ import typer
 from corelm.cli.options.completion import model_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, confirmed, product
-from corelm.cli.text_values import TextCommand, TextGroup
+from corelm.cli.text_values import TextGroup, group
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.models.export import FORMATS as ENGINE_FORMATS
@@ -54,17 +54,14 @@ def _each_format() -> str:
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
     short_help = "List, show, export or remove models."
-    group = typer.Typer(rich_markup_mode=None, cls=ModelsGroup, short_help=short_help)
-    group.callback(invoke_without_command=True)(models)
-    group.command(cls=TextCommand, short_help="Show a model.")(show)
-    group.command(cls=TextCommand, short_help="Write a model in the format of another engine.")(
-        export
-    )
-    group.command(cls=TextCommand, short_help="Write a sampler as a folder for transformers.")(
-        export_generate
-    )
-    group.command(cls=TextCommand, short_help="Delete a model from corelm's home.")(remove)
-    return {"models": group}
+    commands = {
+        "show": (show, "Show a model."),
+        "export": (export, "Write a model in the format of another engine."),
+        "export-generate": (export_generate, "Write a sampler as a folder for transformers."),
+        "remove": (remove, "Delete a model from corelm's home."),
+    }
+    found = group(models, short_help, commands, cls=ModelsGroup, invoke_without_command=True)
+    return {"models": found}
 
 
 def models(context: typer.Context, json: Json = False) -> None:

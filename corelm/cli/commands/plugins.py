@@ -18,7 +18,7 @@ from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
 from corelm.cli.plugin_checks import failing, misnamed, shadowing_parameters
 from corelm.cli.plugin_commands import CommandRegistry
-from corelm.cli.text_values import TextCommand, TextGroup
+from corelm.cli.text_values import group
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
 from corelm.registry.offers import Source
@@ -35,11 +35,11 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    group = typer.Typer(rich_markup_mode=None, cls=TextGroup, short_help=SHORT_HELP)
-    group.callback(invoke_without_command=True)(plugins)
-    group.command("list", cls=TextCommand, short_help="List the plugins.")(list_plugins)
-    group.command("new", cls=TextCommand, short_help="Create a package to start from.")(new)
-    return {"plugins": group}
+    commands = {
+        "list": (list_plugins, "List the plugins."),
+        "new": (new, "Create a package to start from."),
+    }
+    return {"plugins": group(plugins, SHORT_HELP, commands, invoke_without_command=True)}
 
 
 def plugins(context: typer.Context, check: Check = False, json: Json = False) -> int | None:

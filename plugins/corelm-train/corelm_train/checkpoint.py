@@ -121,7 +121,7 @@ class Checkpoint:
                 way_out = "the earlier one is unchanged: make room, then continue with --resume"
             raise TrainingError(
                 f"the checkpoint {str(self.path)!r} could not be written: "
-                f"{atomic_files.error_reason(error)}; {way_out}"
+                f"{error.strerror or error}; {way_out}"
             ) from error
 
     def check_room(self, size: int) -> None:
@@ -270,7 +270,7 @@ def only_run(out: Path) -> Iterator[None]:
             out.parent.mkdir(parents=True, exist_ok=True)
             alone = stack.enter_context(atomic_files.try_lock(lock_path(out)))
         except OSError as error:
-            reason = atomic_files.error_reason(error)
+            reason = error.strerror or error
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
         if not alone:
             raise TrainingError(

@@ -86,7 +86,7 @@ def write_keras(model: Bundle, target: str | os.PathLike[str], *, overwrite: boo
         os.replace(partial, path)
     except OSError as error:
         raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+            f"the model could not be written to {str(path)!r}: {error.strerror or error}"
         ) from error
     finally:
         with suppress(OSError):

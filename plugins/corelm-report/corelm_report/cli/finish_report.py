@@ -132,9 +132,7 @@ def _try(folder: Path, target: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ReportError(
-            f"cannot write to {str(target)!r}: {atomic_files.error_reason(error)}"
-        ) from error
+        raise ReportError(f"cannot write to {str(target)!r}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
-from corelm.errors import SamplerError, UsageError
+from corelm.errors import UsageError
 from corelm.runs import (
     Compared,
     ContinuousBatch,
@@ -298,10 +298,7 @@ class Reader:
         if found is None:
             raise chain_stages.invalid_result(self._sampler, logits, position.step)
         if found.restored is not None:
-            raise SamplerError(
-                f"{self._sampler} restored token {found.restored}, which is never drawn, "
-                f"at step {position.step}"
-            )
+            raise chain_stages.restored_token(self._sampler, found.restored, position.step)
         return found
 
     def _context(self, position: Position) -> Context:

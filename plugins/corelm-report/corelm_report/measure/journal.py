@@ -73,7 +73,7 @@ class Journal:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            reason = atomic_files.error_reason(error)
+            reason = error.strerror or error
             logger.warning("finished work can no longer be saved: %s", reason)
             self._file = None
 
@@ -151,7 +151,7 @@ def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> 
 
 
 def _warn_not_saved(path: Path, error: OSError) -> None:
-    reason = atomic_files.error_reason(error)
+    reason = error.strerror or error
     logger.warning("the report cannot be resumed if interrupted: %s: %s", path.parent, reason)
 
 

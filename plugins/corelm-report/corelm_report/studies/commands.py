@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import TextCommand, TextGroup, options, product, prompt_input
+from corelm.commands import group, options, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import params
 from corelm_report.extra import check_extra
@@ -30,18 +30,16 @@ FIGURE = "surprisal"
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
     short_help = "Run a study from a file, and compare results."
-    group = typer.Typer(
-        rich_markup_mode=None, cls=TextGroup, short_help=short_help, no_args_is_help=True
-    )
-    group.callback()(study)
-    group.command(cls=TextCommand, short_help="Measure and write a study.")(run)
-    group.command(cls=TextCommand, short_help="Show the results of a study.")(show)
-    group.command(cls=TextCommand, short_help="Compare two results.")(diff)
-    group.command(cls=TextCommand, short_help="Find the cheapest design of a study.")(plan)
-    group.command(cls=TextCommand, short_help="Register a study before it is run.")(freeze)
-    group.command(cls=TextCommand, short_help="Let people or a model judge the texts.")(judge)
-    group.command(cls=TextCommand, short_help="Compare logs of other programs.")(read)
-    return {"study": group}
+    commands = {
+        "run": (run, "Measure and write a study."),
+        "show": (show, "Show the results of a study."),
+        "diff": (diff, "Compare two results."),
+        "plan": (plan, "Find the cheapest design of a study."),
+        "freeze": (freeze, "Register a study before it is run."),
+        "judge": (judge, "Let people or a model judge the texts."),
+        "read": (read, "Compare logs of other programs."),
+    }
+    return {"study": group(study, short_help, commands, no_args_is_help=True)}
 
 
 def study() -> None:

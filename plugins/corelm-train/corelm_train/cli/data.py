@@ -9,20 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import TextCommand, TextGroup, messages, product, progress
+from corelm.commands import group, messages, product, progress
 from corelm.errors import UsageError
-from corelm.runs import printable
+from corelm.runs import params, printable
+
+SHARE = params.Parameter("held-out", float, 0.05, params.ParamRule(gt=0, lt=1))
 
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    group = typer.Typer(
-        rich_markup_mode=None, cls=TextGroup, short_help="Download texts to train on."
-    )
-    group.callback()(data)
-    group.command("imdb", cls=TextCommand, short_help="Download the IMDB movie reviews.")(imdb)
-    group.command("held-out", short_help="Write the texts that training holds out.")(held_out)
-    return {"data": group}
+    commands = {
+        "imdb": (imdb, "Download the IMDB movie reviews."),
+        "held-out": (held_out, "Write the texts that training holds out."),
+    }
+    return {"data": group(data, "Download texts to train on.", commands)}
 
 
 def data() -> None:
@@ -34,12 +34,14 @@ def held_out(
         str, typer.Argument(metavar="DATA", help="The texts, as for `corelm train --data`.")
     ],
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A new folder, which gets one file a text.")
+        str, typer.Argument(metavar="FOLDER", help="A new folder, which gets one file a text.")
     ],
     share: Annotated[
-        float,
-        typer.Option("--held-out", min=0, max=1, help="The share, as of the training."),
-    ] = 0.05,
+        str,
+        typer.Option(
+            "--held-out", metavar="NUMBER", help=f"The share, as of the training ({SHARE.rule})."
+        ),
+    ] = str(SHARE.default),
 ) -> None:
     """Write the texts that `corelm train` holds out, to compare a model with.
 
@@ -49,16 +51,15 @@ def held_out(
     """
     from corelm.bundles import Corpus
 
-    if not 0 < share < 1:
-        raise UsageError(f"--held-out must be above 0 and below 1, not {share}")
-    if folder.exists():
-        raise UsageError(f"{folder} already exists")
     with product() as out:
-        found = Corpus.of(texts, share).held_out
-        folder.mkdir(parents=True)
+        part, place = SHARE.convert(share), Path(folder)
+        if place.exists():
+            raise UsageError(f"{folder} already exists")
+        found = Corpus.of(texts, part).held_out
+        place.mkdir(parents=True)
         width = len(str(len(found)))
         for i, text in enumerate(found):
-            (folder / f"{i:0{width}}.txt").write_text(text, "utf-8", newline="")
+            (place / f"{i:0{width}}.txt").write_text(text, "utf-8", newline="")
         messages.note(f"{printable.counted(len(found), 'text')} that training doesn't learn from")
         out.text(f"{folder}\n")
 
