@@ -140,7 +140,7 @@ class Evidence:
                 float(_divergences(a.probabilities, b.probabilities).sum()) for a, b in pairs
             )
         else:
-            times = sum(self.transitions.values()).sum(axis=1)
+            times = np.sum([*self.transitions.values()], axis=(0, 2))
             total = float(times @ _divergences(self._rows(chain), self._rows(other)))
         return max(total / max(self.draws, 1), 0.0)
 
@@ -231,7 +231,7 @@ def _divergences(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.f
 
 def _steps(texts: Texts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the contexts, (rows, time), and the tokens drawn after them, of each position."""
-    prompt = np.broadcast_to(np.int64(texts.prompt), (len(texts.tokens), len(texts.prompt)))
+    prompt = np.tile(np.array(texts.prompt, np.int64), (len(texts.tokens), 1))
     whole = np.concatenate([prompt, texts.tokens], axis=1)
     for now in range(len(texts.prompt), whole.shape[1]):
         open_rows = whole[whole[:, now] >= 0]

@@ -62,11 +62,11 @@ class ProbeModel:
     @property
     def is_constant(self) -> bool:
         """True if every step has the same logits."""
-        return not self.gamma.any()
+        return not bool(self.gamma.any())
 
     def logits(self, tokens: NDArray[np.int64] | list[list[int]]) -> NDArray[np.float64]:
         """Return the logits of the next token, (batch, tokens), after ids of (batch, time)."""
-        return self._after[np.asarray(tokens)[:, -1]]
+        return np.asarray(self._after[np.asarray(tokens)[:, -1]])
 
     @cached_property
     def _after(self) -> NDArray[np.float64]:
@@ -113,13 +113,13 @@ def _ties() -> NDArray[np.float64]:
     The groups have 1, 3, 6, 10, 30 and 44 tokens: most cuts go through one.
     """
     sizes, values = (1, 3, 6, 10, 30, 44), (2.5, 1.75, 1.0, 0.5, -0.5, -1.5)
-    row = np.repeat(values, sizes)
+    row = np.repeat(np.array(values, np.float64), sizes)
     return np.asarray(np.random.default_rng(38).permutation(row))
 
 
 def _peaked() -> NDArray[np.float64]:
     """Return logits that give one token a probability of 0.9, and fall steeply for the others."""
-    logits = 2.0 - 0.1 * np.arange(len(CHARACTERS))
+    logits = 2.0 - 0.1 * np.arange(len(CHARACTERS), dtype=np.float64)
     others = np.exp(logits).sum() - np.exp(logits[7])
     logits[7] = np.log(9 * others)
     return logits
@@ -142,7 +142,8 @@ def _last() -> ProbeModel:
     gamma, beta = np.zeros(WIDTH), np.zeros(WIDTH)
     gamma[2:5], beta[0] = 1.5, 1
     about = "the logits depend on the last token"
-    return ProbeModel("last", about, *(np.float32(a) for a in (embeddings, gamma, beta)))
+    single = (a.astype(np.float32) for a in (embeddings, gamma, beta))
+    return ProbeModel("last", about, *single)
 
 
 MODELS: Mapping[str, ProbeModel] = {

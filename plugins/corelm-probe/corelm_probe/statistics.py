@@ -108,7 +108,7 @@ def g_test(
     p = p / p.sum(axis=1, keepdims=True)
     n = counts.sum(axis=1)
     expected = n[:, None] * p
-    g = _statistic(counts, expected)
+    g = float(_statistic(counts, expected))
     if expected[p > 0].min() >= ENOUGH:
         from scipy.stats import chi2
 
@@ -141,13 +141,11 @@ def _simulated(
     return (as_extreme + 1) / (done + 1)
 
 
-def _statistic(
-    counts: NDArray[np.int64], expected: NDArray[np.float64]
-) -> NDArray[np.float64] | float:
+def _statistic(counts: NDArray[np.int64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 2 sum c ln(c / expected) over the last two axes."""
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = np.where(counts > 0, counts * np.log(counts / expected), 0.0)
-    return 2 * parts.sum(axis=(-2, -1))
+    return np.asarray(2 * parts.sum(axis=(-2, -1)))
 
 
 def _worst(
@@ -158,6 +156,6 @@ def _worst(
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.abs(counts - expected) / np.sqrt(expected * (1 - p))
     z = np.where(expected > 0, np.nan_to_num(z), np.where(counts > 0, 1e6 + counts, 0.0))
-    row, token = np.unravel_index(int(np.argmax(z)), z.shape)
+    row, token = divmod(int(np.argmax(z)), z.shape[1])
     count, mean = int(counts[row, token]), expected[row, token]
     return f"{words[token]!r} {count:,} times, expected {mean:,.1f} ({cells[row].label})"

@@ -198,8 +198,8 @@ def _explained(
     """
     found = hypotheses(chain, evidence)
     result: dict[str, Any] = {}
-    for more in ([], pairs_of_deviations(chain, evidence)):
-        found += more
+    for more in ((), pairs_of_deviations(chain, evidence)):
+        found.extend(more)
         best = _likeliest(found, chain, evidence)
         fit = fitted(evidence, best.sampler, seed)
         result = {"nearest": best, "explained": fit, "tried": len(found)}

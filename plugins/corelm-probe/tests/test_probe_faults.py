@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from corelm_probe import MODELS, CallableEngine, probe, statistics
+from corelm_probe import engine as engines
 from corelm_probe.checks import NEIGHBOURS, SEED, run_checks
 from corelm_probe.engine import collect, requests_for
 from corelm_probe.variants import TopKTies
@@ -19,9 +20,13 @@ SLOPE, TIES = MODELS["slope"], MODELS["ties"]
 
 
 @pytest.fixture(autouse=True)
-def few_simulations(monkeypatch):
-    """Simulate p-values down to 1 in 2,000 only: these faults are large."""
+def little_work(monkeypatch):
+    """Simulate p-values down to 1 in 2,000 only: these faults are large. Draw shorter texts.
+
+    A hypothesis that reads the history follows texts one token at a time, however many there are.
+    """
     monkeypatch.setattr(statistics, "SIMULATIONS", 1_999)
+    monkeypatch.setattr(engines, "LENGTH", 25)
 
 
 def probed(engine, chain, model=SLOPE, **options):
@@ -111,7 +116,7 @@ def test_two_deviations_are_named():
         return [corelm.sampler("repetition_penalty(penalty=1.2, last=64)"), *stages[::-1]]
 
     engine = engine_of(SLOPE, change=both)
-    about, _ = explanation(engine, "top_p(p=0.8) | temperature(t=0.7)", draws=3000)
+    about, _ = explanation(engine, "top_p(p=0.8) | temperature(t=0.7)", draws=2000)
     assert about.startswith(
         "the order is temperature | top_p; a hidden repetition_penalty(penalty=1.2, last=64)"
     )
@@ -158,7 +163,7 @@ def test_copies_in_one_request_are_named():
         return np.repeat(drawn(corelm.sampler("stochastic"), SLOPE, prompt, 1, seed, length), n, 0)
 
     verdict = probed(CallableEngine(copies), "temperature(t=1)", draws=2000)
-    assert (verdict.consistent, verdict.equal_texts) == (False, 17)
+    assert (verdict.consistent, verdict.equal_texts) == (False, 71)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +208,9 @@ CHAINS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("chain", "name"), CHAINS)
-def test_false_alarms_are_at_most_the_level(chain, name):
+def test_false_alarms_are_at_most_the_level(monkeypatch, chain, name):
     """Of 100 correct engines at most as many fail at the level 0.05 as chance allows."""
+    monkeypatch.setattr(statistics, "SIMULATIONS", 199)  # p-values of 0.005 and more
     model, sampler = MODELS[name], corelm.sampler(chain)
     requests, engine = requests_for(sampler, model, 600), engine_of(model, sampler)
     p_values = [

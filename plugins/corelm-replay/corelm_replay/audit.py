@@ -1,12 +1,15 @@
 """Explain the differences between a trainer's and a rollout's log-probabilities, by cause."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import corelm
-from corelm import Chain
-from corelm_replay.layout import Layout, as_numpy
+from corelm import Chain, Sampler
+from corelm_replay.layout import Array, Layout, as_numpy
 from corelm_replay.logprobs import chain_logprobs
 
 CAUSES = {
@@ -39,20 +42,20 @@ class Audit:
 
     chain: str
     tokens: int
-    differences: dict[str, np.ndarray]
-    outside_set: np.ndarray
+    differences: dict[str, NDArray[np.float64]]
+    outside_set: NDArray[np.bool_]
 
     @property
-    def plain_ratios(self):
+    def plain_ratios(self) -> NDArray[np.float64]:
         """(tokens,) the importance ratios without replay."""
-        return np.exp(-sum(self.differences.values()))
+        return np.asarray(np.exp(-np.sum([*self.differences.values()], axis=0)))
 
     @property
-    def replayed_ratios(self):
+    def replayed_ratios(self) -> NDArray[np.float64]:
         """(tokens,) the importance ratios with replay; 0 outside the kept set."""
         return np.where(self.outside_set, 0.0, np.exp(-self.differences["rounding"]))
 
-    def figures(self):
+    def figures(self) -> dict[str, float]:
         """Return the figures of the table by name, for `--fail-if`."""
         inside = ~self.outside_set
         named = {
@@ -66,7 +69,7 @@ class Audit:
             named[cause.replace(" ", "_")] = mean
         return named
 
-    def table(self):
+    def table(self) -> list[str]:
         """Return the lines of the table."""
         figures, inside = self.figures(), ~self.outside_set
         lines = [
@@ -85,9 +88,10 @@ class Audit:
 
 
 def audit(
-    chain, logits, tokens, recorded, *, prompt_length, mask=None, surprisal=None,
-    model_surprisal=None, vocabulary=None,
-):  # fmt: skip
+    chain: Sampler | str, logits: Array, tokens: Array, recorded: Array, *, prompt_length: Array,
+    mask: Array = None, surprisal: Array = None, model_surprisal: Array = None,
+    vocabulary: Any = None,
+) -> Audit:  # fmt: skip
     """Split the difference between recorded and plain log-probabilities into its causes.
 
     Stages are added one after the other; each adds the nats by which it changes the log-probability
@@ -118,7 +122,7 @@ def audit(
     return split(sampler, np.array(paths, np.float64), as_numpy(recorded)[valid])
 
 
-def split(sampler, paths, recorded):
+def split(sampler: Sampler, paths: NDArray[np.float64], recorded: NDArray[np.float64]) -> Audit:
     """Return the `Audit` of log-probabilities after each stage.
 
     Args:
@@ -131,7 +135,7 @@ def split(sampler, paths, recorded):
     whole = recorded - paths[0]
     # No change by any stage, if the chain gives probability 0.
     paths[:, outside] = recorded[outside]
-    differences = {}
+    differences: dict[str, NDArray[np.float64]] = {}
     for stage, change in zip(sampler.active_stages, np.diff(paths, axis=0), strict=True):
         cause = CAUSES[stage.kind]
         differences[cause] = differences.get(cause, 0) + change
@@ -140,7 +144,7 @@ def split(sampler, paths, recorded):
     return Audit(str(sampler), len(recorded), differences, outside)
 
 
-def outside_share(ratios):
+def outside_share(ratios: NDArray[np.float64]) -> float:
     """Return the share of importance ratios outside `NEAR`.
 
     Example:
@@ -150,7 +154,7 @@ def outside_share(ratios):
     return float(((ratios < NEAR[0]) | (ratios > NEAR[1])).mean()) if len(ratios) else 0.0
 
 
-def picture(found, path):
+def picture(found: Audit, path: str | Path) -> None:
     """Save a picture of an audit: the ratios without and with replay, and the causes.
 
     Args:

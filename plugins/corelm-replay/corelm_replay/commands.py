@@ -1,8 +1,9 @@
 """`corelm replay`, `corelm receipt` and `corelm verify`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -175,23 +176,24 @@ def verify_receipt(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def condition(text):
+def condition(text: str) -> tuple[str, str, float]:
     """Return a condition of --fail-if with its figure and limit."""
     match = CONDITION.fullmatch(text.strip())
     try:
-        return text, match["name"], float(match["limit"])
-    except (TypeError, ValueError):
+        name, limit = match.groups() if match else ("", "")
+        return text, name, float(limit)
+    except ValueError:
         raise UsageError(f"--fail-if takes 'figure > number', not {text!r}") from None
 
 
-def figure(figures, name):
+def figure(figures: Mapping[str, float], name: str) -> float:
     """Return a figure by its name."""
     if name not in figures:
         raise UsageError(f"no figure {name!r} in this audit; it has {', '.join(figures)}")
     return figures[name]
 
 
-def read(file):
+def read(file: str) -> str:
     """Return the text of a file."""
     try:
         return Path(file).read_text("utf-8")
@@ -200,7 +202,7 @@ def read(file):
         raise UsageError(f"cannot read {file}: {reason}") from None
 
 
-def write(file, text):
+def write(file: str, text: str) -> None:
     """Write a text into a file, whole or not at all."""
     from corelm.runs import atomic_files
 
@@ -208,7 +210,7 @@ def write(file, text):
 
 
 @corelm.hookimpl
-def corelm_commands():
+def corelm_commands() -> Mapping[str, Any]:
     app = typer.Typer(help="Record rollouts for a trainer, and audit its log-probabilities.")
     app.command("record")(record_rollouts)
     app.command("audit")(audit_rollouts)

@@ -1,10 +1,14 @@
 """The exact entropy of rollouts over training, which shows a collapse before the reward does."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from corelm_replay.recording import Rollouts
 
 FALL = 0.5
 """A run has collapsed when its entropy is below this share of the initial entropy."""
@@ -50,11 +54,11 @@ class EntropyLog:
         1.0
     """
 
-    def __init__(self, path=None):
+    def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
-        self.steps = []
+        self.steps: list[TrainingStep] = []
 
-    def add(self, step, rollouts, reward=None):
+    def add(self, step: int, rollouts: Rollouts, reward: float | None = None) -> TrainingStep:
         """Measure the rollouts of a step, log and return the `TrainingStep`.
 
         Args:
@@ -82,14 +86,14 @@ class EntropyLog:
         return entry
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> EntropyLog:
         """Return the log of a file."""
         log = cls()
         lines = Path(path).read_text("utf-8").splitlines()
         log.steps = [TrainingStep(**json.loads(line)) for line in lines if line.strip()]
         return log
 
-    def collapse(self):
+    def collapse(self) -> int | None:
         """Return the first step at which the model's entropy is half of the beginning's, or None.
 
         The beginning is the mean of the first tenth of the steps.
@@ -101,7 +105,7 @@ class EntropyLog:
         below = np.flatnonzero(nats < FALL * start)
         return self.steps[below[0]].step if len(below) else None
 
-    def table(self, lines=12):
+    def table(self, lines: int = 12) -> list[str]:
         """Return the lines of a report: about `lines` steps, and whether the entropy collapsed."""
         every = max(len(self.steps) // lines, 1)
         rows = [f"{'step':>6}{'entropy':>9}{'model':>8}{'kept mass':>11}{'surprisal':>11}"

@@ -5,12 +5,16 @@ derivative is then exact wherever the set does not change, and the set can come 
 kernels or NumPy, which have no gradients.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from corelm import Chain, Mask, Sampler, Switch, mask_logits, surprisals
+from corelm import Chain, Context, Mask, Sampler, Switch, mask_logits, surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of, widen
-from corelm_replay.layout import as_numpy
+from corelm_replay.layout import Array, Ids, as_numpy
 
 
 class FixedSet(Sampler):
@@ -20,14 +24,18 @@ class FixedSet(Sampler):
     stages that only remove tokens do nothing.
     """
 
+    if TYPE_CHECKING:  # `around` sets stage, owner and kept: they are no parameters
+
+        def __getattr__(self, name: str) -> Any: ...
+
     @classmethod
-    def around(cls, stage, owner):
+    def around(cls, stage: Sampler, owner: FixedSets) -> FixedSet:
         """Return a stage for the chain of an owner, a `FixedSets`."""
         made = cls()
         vars(made).update(stage=stage, owner=owner, kept=None, reads=stage.reads)
         return made
 
-    def __call__(self, logits, context):
+    def __call__(self, logits: Array, context: Context) -> Array:
         if self.owner.deciding:
             return self._decide(logits, context)
         if self.kept is not None:
@@ -40,7 +48,7 @@ class FixedSet(Sampler):
             )
         return result
 
-    def _decide(self, logits, context):
+    def _decide(self, logits: Array, context: Context) -> Array:
         result = call(self.stage, logits, context)
         if result is None:
             result = in_library_of(logits, self.stage(as_numpy(logits), context))
@@ -57,7 +65,7 @@ class FixedSet(Sampler):
         return mask_logits(logits, self.kept)
 
 
-def call(stage, logits, context):
+def call(stage: Sampler, logits: Array, context: Context) -> Array:
     """Return a stage's result on an array of any library; None if it cannot run there."""
     if isinstance(logits, np.ndarray):
         return stage(logits, context)
@@ -70,12 +78,12 @@ def call(stage, logits, context):
     return result if hasattr(result, "shape") and type(result) is not np.ndarray else None
 
 
-def only_removes(logits, result):
+def only_removes(logits: Array, result: Array) -> bool:
     """Return True if every logit stayed as it was or became minus infinity."""
     return bool(((result == logits) | (result == -np.inf)).all())
 
 
-def on_processor(logits):
+def on_processor(logits: Array) -> bool:
     """Return True for logits in the CPU's memory that need no gradient."""
     if isinstance(logits, np.ndarray):
         return True
@@ -89,8 +97,9 @@ class FixedSets:
         chain: the sampler.
     """
 
-    def __init__(self, chain):
-        self.deciding, self.applied, self.recorded = False, False, None
+    def __init__(self, chain: Sampler) -> None:
+        self.deciding, self.applied = False, False
+        self.recorded: Array = None
         self.differentiated = True
         stages = [
             stage if isinstance(stage, (Mask, Switch)) else FixedSet.around(stage, self)
@@ -99,7 +108,9 @@ class FixedSets:
         self._chain = Chain(tuple(stages)) if stages else None
         self._sampler = chain
 
-    def decide(self, logits, context, recorded=None, differentiated=True):
+    def decide(
+        self, logits: Array, context: Context, recorded: Array = None, differentiated: bool = True
+    ) -> Array:
         """Return the chain's logits for a block without gradients; store the sets.
 
         Args:
@@ -114,19 +125,19 @@ class FixedSets:
             return self._sampler(logits, context)
         return self._run(logits, context)
 
-    def apply(self, logits, context):
+    def apply(self, logits: Array, context: Context) -> Array:
         """Return the chain's logits with the sets of `decide`; gradients flow through it."""
         self.deciding = False
         return self._run(logits, context)
 
-    def _run(self, logits, context):
+    def _run(self, logits: Array, context: Context) -> Array:
         result = logits if self._chain is None else self._chain(logits, context)
         if self.recorded is not None and not self.applied:
             result = mask_logits(result, self.recorded)
         return result
 
 
-def token_logprobs(logits, tokens):
+def token_logprobs(logits: Array, tokens: Ids) -> Array:
     """Return ln p of one token of each row, in float64 where the library has it: (n,).
 
     Args:

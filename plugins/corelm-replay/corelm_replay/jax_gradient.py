@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from corelm_replay.layout import Array
+from corelm_replay.logprobs import Replay
 
-def replayed(logits, work):
+
+def replayed(logits: Array, work: Replay) -> Array:
     """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
     function = jax.custom_vjp(partial(_values, work=work))
     function.defvjp(
@@ -17,7 +20,7 @@ def replayed(logits, work):
     return function(logits)
 
 
-def _values(logits, work):
+def _values(logits: Array, work: Replay) -> Array:
     if not isinstance(logits, jax.core.Tracer):
         return jnp.asarray(work.values(logits))
     result = jnp.zeros(logits.shape[:2], jnp.promote_types(logits.dtype, np.float32))
@@ -27,7 +30,7 @@ def _values(logits, work):
     return result
 
 
-def _gradient(logits, gradient, work):
+def _gradient(logits: Array, gradient: Array, work: Replay) -> Array:
     result = jnp.zeros_like(logits)
     for block in work.blocks():
         rows, value = work.rows(logits, block), work.traced
@@ -41,6 +44,6 @@ def _gradient(logits, gradient, work):
 
 
 @partial(jax.jit, donate_argnums=0)
-def _put(result, rows, columns, values):
+def _put(result: Array, rows: Array, columns: Array, values: Array) -> Array:
     """Write into the gradient in place: its memory is donated instead of copied for each block."""
     return result.at[rows, columns].set(values.astype(result.dtype))

@@ -1,11 +1,19 @@
 """The tokens that could be drawn at each position, and the formats in which engines send them."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.errors import UsageError
+
+if TYPE_CHECKING:
+    from corelm_replay.layout import Block, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +33,11 @@ class KeptSets:
         ([1, 2], [[[1, 2], [3]]])
     """
 
-    token_ids: np.ndarray
-    offsets: np.ndarray
+    token_ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sets):
+    def of(cls, sets: Sequence[Sequence[Any]]) -> KeptSets:
         """Return the sets of texts: for each text, a list of ids at each of its positions.
 
         Texts may differ in length; positions after the last one of a text have no set.
@@ -45,7 +53,7 @@ class KeptSets:
         return cls(np.array(flat, np.int32), offsets)
 
     @classmethod
-    def from_vllm(cls, outputs):
+    def from_vllm(cls, outputs: Iterable[Any]) -> KeptSets:
         """Return the sets of vLLM's completions.
 
         Args:
@@ -57,7 +65,7 @@ class KeptSets:
         return cls.of([_vllm_sets(output) for output in outputs])
 
     @classmethod
-    def from_sglang(cls, outputs):
+    def from_sglang(cls, outputs: Iterable[Any]) -> KeptSets:
         """Return the sets of SGLang's outputs, or of their `meta_info`.
 
         Source: SGLang pull requests 27408 and 33593: `output_token_sampling_mask`.
@@ -70,11 +78,11 @@ class KeptSets:
             found.append(meta["output_token_sampling_mask"] or [])
         return cls.of(found)
 
-    def to_vllm(self):
+    def to_vllm(self) -> list[dict[str, list[list[int]]]]:
         """Return each text's `sampling_mask` in the form of vLLM's HTTP answers: lists of ids."""
         return [{"sampling_mask": text} for text in self.lists()]
 
-    def to_sglang(self, logprobs):
+    def to_sglang(self, logprobs: Any) -> list[dict[str, Any]]:
         """Return each text's fields of SGLang's `meta_info`.
 
         Args:
@@ -89,7 +97,7 @@ class KeptSets:
             for text, row in zip(self.lists(), logprobs, strict=True)
         ]
 
-    def lists(self):
+    def lists(self) -> list[list[list[int]]]:
         """Return the sets as lists, without the positions after the last set of a text."""
         found = []
         for row in range(len(self.offsets)):
@@ -100,20 +108,20 @@ class KeptSets:
         return found
 
     @property
-    def time(self):
+    def time(self) -> int:
         """The number of positions."""
-        return self.offsets.shape[1] - 1
+        return int(self.offsets.shape[1]) - 1
 
     @property
-    def sizes(self):
+    def sizes(self) -> NDArray[np.int64]:
         """(batch, time) the number of tokens in each set."""
         return np.diff(self.offsets, axis=1)
 
-    def ids(self, row, at):
+    def ids(self, row: int, at: int) -> NDArray[np.int32]:
         """Return the ids of one set."""
         return self.token_ids[self.offsets[row, at] : self.offsets[row, at + 1]]
 
-    def check(self, layout):
+    def check(self, layout: Layout) -> None:
         """Raise if the sets do not fit the drawn tokens of a batch.
 
         Raises:
@@ -135,7 +143,7 @@ class KeptSets:
                 if ids.size and not (ids == token).any():
                     raise UsageError(f"token {token} of row {row}, position {at} isn't in its set")
 
-    def allowed(self, block, size):
+    def allowed(self, block: Block, size: int) -> NDArray[np.bool_]:
         """Return the sets of a block's positions as a mask: (n, vocabulary)."""
         places = block.places
         first = self.offsets[block.rows, places]
@@ -148,7 +156,7 @@ class KeptSets:
         return allowed
 
 
-def _vllm_sets(output):
+def _vllm_sets(output: Any) -> Any:
     mask = output.get("sampling_mask", output) if isinstance(output, dict) else output
     mask = getattr(mask, "sampling_mask", mask)
     if mask is None:
@@ -159,5 +167,5 @@ def _vllm_sets(output):
     return [list(ids[a:b]) for a, b in itertools.pairwise(offsets)]
 
 
-def _field(mask, name):
+def _field(mask: Any, name: str) -> Any:
     return mask.get(name) if isinstance(mask, dict) else getattr(mask, name, None)

@@ -1,11 +1,18 @@
 """The places of the drawn tokens of a padded batch, and the context of each."""
 
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import Context
 from corelm.errors import UsageError
+
+Array: TypeAlias = Any
+"""An array of NumPy, torch or JAX."""
+Ids: TypeAlias = NDArray[np.int64]
 
 BLOCK = 2**21
 """The number of logits in a block: 8 MiB in float32, little compared with a trainer's logits."""
@@ -22,10 +29,10 @@ class Block:
         context: the context of the positions, n rows.
     """
 
-    rows: np.ndarray
-    columns: np.ndarray
-    tokens: np.ndarray
-    places: np.ndarray
+    rows: Ids
+    columns: Ids
+    tokens: Ids
+    places: Ids
     context: Context
 
 
@@ -44,7 +51,10 @@ class Layout:
         UsageError: shapes that do not fit, or an id outside the vocabulary.
     """
 
-    def __init__(self, shape, tokens, prompt_length, mask=None, vocabulary=None):
+    def __init__(
+        self, shape: Sequence[int], tokens: Array, prompt_length: Array, mask: Array = None,
+        vocabulary: Any = None,
+    ) -> None:  # fmt: skip
         self.tokens = as_numpy(tokens)
         self.mask = np.ones(self.tokens.shape, bool) if mask is None else as_numpy(mask) != 0
         self._check(shape)
@@ -67,7 +77,7 @@ class Layout:
             raise UsageError(f"a drawn token is outside the vocabulary of {shape[2]} logits")
         self._pack()
 
-    def _check(self, shape):
+    def _check(self, shape: Sequence[int]) -> None:
         if len(shape) != 3 or self.tokens.ndim != 2:
             raise UsageError("logits must be (batch, time, vocabulary) and tokens (batch, length)")
         if self.tokens.shape[0] != shape[0] or self.tokens.shape[1] < shape[1]:
@@ -77,7 +87,7 @@ class Layout:
         if self.mask.shape != self.tokens.shape:
             raise UsageError(f"mask must be {self.tokens.shape}, not {self.mask.shape}")
 
-    def _pack(self):
+    def _pack(self) -> None:
         """Move the tokens of each row to the left, so that no padding is between them."""
         order = np.argsort(~self.mask, axis=1, kind="stable")
         self.packed = np.take_along_axis(self.tokens, order, axis=1).astype(np.int64)
@@ -87,7 +97,7 @@ class Layout:
         self.surprisal = np.full(self.packed.shape, np.nan)
         self.model_surprisal = np.full(self.packed.shape, np.nan)
 
-    def blocks(self, reads, size=BLOCK):
+    def blocks(self, reads: Set[str], size: int = BLOCK) -> Iterator[Block]:
         """Yield the blocks of all drawn tokens; each row in the order of its text.
 
         Args:
@@ -110,7 +120,7 @@ class Layout:
                 for first in range(0, len(alive), limit):
                     yield self._step(alive[first : first + limit], length, int(prompt))
 
-    def _step(self, rows, length, prompt):
+    def _step(self, rows: Ids, length: int, prompt: int) -> Block:
         context = self._context(
             self.packed[rows, :length],
             surprisal=self.surprisal[rows, :length],
@@ -119,21 +129,21 @@ class Layout:
         )
         return self._block(rows, self._columns[rows, length], context)
 
-    def _context(self, past, **fields):
+    def _context(self, past: Ids, **fields: Any) -> Context:
         return Context.of(
             past, vocabulary=self._vocabulary, vocabulary_size=self.shape[2], **fields
         )
 
-    def _block(self, rows, columns, context):
+    def _block(self, rows: Ids, columns: Ids, context: Context) -> Block:
         tokens, places = self.tokens[rows, columns + self.first], self._places[rows, columns]
         return Block(rows, columns, tokens, places, context)
 
-    def remember(self, block, surprisal, model_surprisal):
+    def remember(self, block: Block, surprisal: Array, model_surprisal: Array) -> None:
         """Store the surprisals of a block's tokens for later contexts: (n,) nats each."""
         at = block.rows, block.context.tokens.shape[1]
         self.surprisal[at], self.model_surprisal[at] = surprisal, model_surprisal
 
-    def set_history(self, surprisal, model_surprisal):
+    def set_history(self, surprisal: Array, model_surprisal: Array) -> None:
         """Use recorded surprisals in the contexts: (batch, time) nats each, or None."""
         for name, values in (("surprisal", surprisal), ("model_surprisal", model_surprisal)):
             if values is not None:
@@ -141,14 +151,14 @@ class Layout:
                 mine = as_numpy(values).astype(np.float64)[rows, self._columns[rows, at]]
                 getattr(self, name)[rows, at] = mine
 
-    def _drawn_packed(self):
+    def _drawn_packed(self) -> NDArray[np.bool_]:
         places = np.arange(self.packed.shape[1])
-        return (places >= self.prompts[:, None]) & (places < self.lengths[:, None])
+        return np.asarray((places >= self.prompts[:, None]) & (places < self.lengths[:, None]))
 
 
-def as_numpy(array):
+def as_numpy(array: Array) -> NDArray[Any]:
     """Convert numbers, or an array of any library and device, to a NumPy array."""
     if hasattr(array, "detach"):  # torch
         array = array.detach().cpu()
-        return (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()
+        array = (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()
     return np.asarray(array)

@@ -1,23 +1,28 @@
 """The log-probability of each drawn token under a chain, for trainers."""
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import corelm
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of
 from corelm_replay.fixed_sets import FixedSets, token_logprobs
-from corelm_replay.layout import BLOCK, Layout, as_numpy
+from corelm_replay.kept_sets import KeptSets
+from corelm_replay.layout import BLOCK, Array, Block, Layout, as_numpy
 
 HISTORY = frozenset({"surprisal", "model_surprisal"})
 """The parts of a context that depend on earlier draws, and are computed on the way."""
 
 
 def chain_logprobs(
-    chain, logits, tokens, *, prompt_length, mask=None, kept=None, surprisal=None,
-    model_surprisal=None, vocabulary=None, block=BLOCK,
-):  # fmt: skip
+    chain: corelm.Sampler | str, logits: Array, tokens: Array, *, prompt_length: Array,
+    mask: Array = None, kept: KeptSets | None = None, surprisal: Array = None,
+    model_surprisal: Array = None, vocabulary: Any = None, block: int = BLOCK,
+) -> Array:  # fmt: skip
     """Return the log-probability of each drawn token under a chain.
 
     Gradients flow through temperatures, penalties and mixtures; the sets that filters and masks
@@ -80,7 +85,10 @@ class Replay:
         block: the largest number of logits in a block.
     """
 
-    def __init__(self, chain, layout, kept=None, recorded=frozenset(), block=BLOCK):
+    def __init__(
+        self, chain: corelm.Sampler, layout: Layout, kept: KeptSets | None = None,
+        recorded: frozenset[str] = frozenset(), block: int = BLOCK,
+    ) -> None:  # fmt: skip
         self.chain, self.layout = chain, layout
         self._kept, self._size = kept, block
         self._sets = FixedSets(chain)
@@ -89,20 +97,20 @@ class Replay:
             kept.check(layout)
 
     @property
-    def reads_history(self):
+    def reads_history(self) -> bool:
         """True if contexts need surprisals that only earlier blocks can give."""
         return bool(self._missing)
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         """Yield the blocks so that each comes after the blocks it depends on."""
         return self.layout.blocks(self.chain.reads, self._size)
 
-    def rows(self, logits, block):
+    def rows(self, logits: Array, block: Block) -> Array:
         """Return the logits of a block, (n, vocabulary) in float32 or float64."""
         rows, columns = (in_library_of(logits, each) for each in (block.rows, block.columns))
         return as_wide(logits[rows, columns])
 
-    def decide(self, rows, block, differentiated=True):
+    def decide(self, rows: Array, block: Block, differentiated: bool = True) -> Array:
         """Return the chain's logits for a block; store the kept sets for `apply`."""
         recorded = None
         if self._kept is not None:
@@ -114,16 +122,16 @@ class Replay:
             self.layout.remember(block, np.where(drawn > -np.inf, -drawn, np.inf), -model)
         return out
 
-    def apply(self, rows, block):
+    def apply(self, rows: Array, block: Block) -> Array:
         """Return the chain's logits for a block, with the sets of `decide` as constants."""
         return self._sets.apply(rows, block.context)
 
-    def logprobs(self, rows, block):
+    def logprobs(self, rows: Array, block: Block) -> Array:
         """Return ln p of a block's tokens, (n,), with the sets of `decide` as constants."""
         out = self.apply(rows, block)
         return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
 
-    def traced(self, rows, block):
+    def traced(self, rows: Array, block: Block) -> Array:
         """Return ln p of a block's tokens under a compiler's tracer, without concrete values."""
         if self.reads_history or self._kept is not None:
             raise UsageError(
@@ -133,7 +141,7 @@ class Replay:
         out = self.chain(rows, block.context)
         return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
 
-    def values(self, logits):
+    def values(self, logits: Array) -> NDArray[Any]:
         """Return (batch, time) log-probabilities of logits that need no gradient."""
         result = None
         for block in self.blocks():
@@ -146,7 +154,7 @@ class Replay:
         return np.zeros(self.layout.shape[:2], np.float32) if result is None else result
 
 
-def as_wide(rows):
+def as_wide(rows: Array) -> Array:
     """Widen narrower rows to float32; return float32 and float64 unchanged."""
     xp = array_namespace(rows)
     return rows if rows.dtype in (xp.float32, xp.float64) else xp.astype(rows, xp.float32)

@@ -1,10 +1,13 @@
 """Importance ratios of a model's own rollouts under many chains, without and with replay."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.runs import teacher_forcing
-from corelm_replay.audit import audit
-from corelm_replay.recording import record
+from corelm_replay.audit import Audit, audit
+from corelm_replay.recording import Rollouts, record
 
 CHAINS = (
     "stochastic",
@@ -31,7 +34,9 @@ CHAINS = (
 """The chains of the table in the documentation."""
 
 
-def own_audit(model, chain, *, prompt, texts, length, seed, scorer=None):
+def own_audit(
+    model: Any, chain: str, *, prompt: str, texts: int, length: int, seed: int, scorer: Any = None
+) -> Audit:
     """Draw texts from a model, and audit them with its own logits, computed as by a trainer.
 
     Args:
@@ -48,7 +53,7 @@ def own_audit(model, chain, *, prompt, texts, length, seed, scorer=None):
     )  # fmt: skip
 
 
-def trainer_logits(model, rollouts):
+def trainer_logits(model: Any, rollouts: Rollouts) -> NDArray[np.float32]:
     """Return a corelm model's logits of the drawn tokens: (batch, time, vocabulary), float32."""
     pairs = [rollouts.ids(row) for row in range(len(rollouts.tokens))]
     shape = (*rollouts.logprobs.shape, len(model.vocabulary))

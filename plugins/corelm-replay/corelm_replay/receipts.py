@@ -1,12 +1,16 @@
 """Receipts: what anyone needs to recompute each draw of a text."""
 
+from __future__ import annotations
+
 import json
+import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import corelm
 from corelm.errors import UsageError
 from corelm.runs import identity
-from corelm_replay.recording import record
+from corelm_replay.recording import Rollouts, record
 
 FORMAT = "corelm.receipt/1"
 
@@ -20,8 +24,9 @@ class Receipt:
         chain: the sampler, as an expression.
         seed, sample, prompt_index: these decide the uniform numbers.
         prompt, tokens: ids.
-        logprobs: of each token under the chain; `kept_mass` and `kept_size` of its set. The size
-            is 0 where nothing was removed: engines differ in the number of impossible tokens.
+        logprobs, model_logprobs: of each token under the chain, and under the model.
+        kept_mass, kept_size: of each token's set. The size is 0 where nothing was removed: engines
+            differ in the number of impossible tokens.
     """
 
     model: str
@@ -33,27 +38,32 @@ class Receipt:
     prompt: list[int]
     tokens: list[int]
     logprobs: list[float]
+    model_logprobs: list[float]
     kept_mass: list[float]
     kept_size: list[int]
 
     @classmethod
-    def of(cls, rollouts, row, *, model, model_sha256, seed, sample, prompt_index=0):
+    def of(
+        cls, rollouts: Rollouts, row: int, *, model: str, model_sha256: str, seed: int, sample: int,
+        prompt_index: int = 0,
+    ) -> Receipt:  # fmt: skip
         """Return the receipt of a row of `Rollouts`, with the fields that they don't have."""
         before, drawn = rollouts.ids(row)
-        logprobs = rollouts.logprobs[row, : len(drawn)].tolist()
-        mass = rollouts.kept_mass[row, : len(drawn)].tolist()
-        size = rollouts.kept.sizes[row, : len(drawn)].tolist()
-        return cls(
-            model, model_sha256, rollouts.chain, seed, sample, prompt_index, before, drawn,
-            logprobs, mass, size,
+        figures = (
+            each[row, : len(drawn)].tolist()
+            for each in (rollouts.logprobs, rollouts.model_logprobs, rollouts.kept_mass,
+                         rollouts.kept.sizes)
         )  # fmt: skip
+        return cls(
+            model, model_sha256, rollouts.chain, seed, sample, prompt_index, before, drawn, *figures
+        )
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Return the receipt as one JSON document."""
         return json.dumps({"format": FORMAT} | asdict(self), allow_nan=False, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Receipt:
         """Read a receipt from a JSON document.
 
         Raises:
@@ -69,16 +79,25 @@ class Receipt:
         receipt._check()
         return receipt
 
-    def _check(self):
+    def _check(self) -> None:
         numbers = (self.seed, self.sample, self.prompt_index, *self.prompt, *self.tokens)
         whole = all(type(n) is int and n >= 0 for n in (*numbers, *self.kept_size))
-        floats = all(type(x) in (int, float) for x in (*self.logprobs, *self.kept_mass))
-        lists = self.logprobs, self.kept_mass, self.kept_size
-        if not (whole and floats and all(len(each) == len(self.tokens) for each in lists)):
+        nats = all(_is_number(x, -math.inf, 0) for x in (*self.logprobs, *self.model_logprobs))
+        shares = all(_is_number(x, 0, 1) for x in self.kept_mass)
+        lists = self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
+        lengths = all(len(each) == len(self.tokens) for each in lists)
+        if not (whole and nats and shares and lengths):
             raise UsageError("not a receipt: its ids, figures or lengths are impossible")
 
 
-def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and least <= value <= most
+
+
+def receipts(
+    model: Any, prompt: Any, *, sampler: corelm.Sampler | str, length: int = 50, n: int = 1,
+    seed: int | None = None,
+) -> list[tuple[str, Receipt]]:  # fmt: skip
     """Draw texts, and return a receipt of each with its text.
 
     Args:
@@ -90,9 +109,10 @@ def receipts(model, prompt, *, sampler, length=50, n=1, seed=None):
     """
     named = isinstance(model, str)
     loaded = corelm.load(model) if named else model
+    seed = corelm.RandomStream.fresh_seed() if seed is None else seed
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    origin = {"model": model if named else "", "model_sha256": identity.identity_of(loaded, "")}
+    name, digest = model if named else "", identity.identity_of(loaded, "")
     return [
-        (text, Receipt.of(rollouts, row, **origin, seed=rollouts.seed, sample=row))
+        (text, Receipt.of(rollouts, row, model=name, model_sha256=digest, seed=seed, sample=row))
         for row, text in enumerate(rollouts.texts)
     ]

@@ -1,9 +1,14 @@
 """Rollouts with the figures of each drawn token, drawn by corelm or by other engines."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import corelm
 from corelm import RandomStream
@@ -11,7 +16,7 @@ from corelm.errors import UsageError
 from corelm.runs import prompting, steps
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
-from corelm_replay.layout import Layout, as_numpy
+from corelm_replay.layout import Array, Layout, as_numpy
 from corelm_replay.logprobs import Replay
 
 FORMAT = "corelm.rollouts/1"
@@ -39,31 +44,31 @@ class Rollouts:
     """
 
     chain: str
-    tokens: np.ndarray
-    mask: np.ndarray
+    tokens: NDArray[np.int64]
+    mask: NDArray[np.int64]
     prompt_length: int
-    logprobs: np.ndarray
-    model_logprobs: np.ndarray
-    kept_mass: np.ndarray
-    kept_size: np.ndarray
-    entropy: np.ndarray
-    model_entropy: np.ndarray
+    logprobs: NDArray[np.float64]
+    model_logprobs: NDArray[np.float64]
+    kept_mass: NDArray[np.float64]
+    kept_size: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+    model_entropy: NDArray[np.float64]
     kept: KeptSets
     texts: list[str] = field(default_factory=list)
     seed: int | None = None
 
     @property
-    def drawn(self):
+    def drawn(self) -> NDArray[np.bool_]:
         """(batch, time) True where a token was drawn."""
-        return self.mask[:, self.prompt_length :] != 0
+        return np.asarray(self.mask[:, self.prompt_length :] != 0)
 
-    def ids(self, row):
+    def ids(self, row: int) -> tuple[list[int], list[int]]:
         """Return the ids of a prompt, and the ids drawn after it."""
         before, after = self.tokens[row], self.mask[row] != 0
         p = self.prompt_length
         return before[:p][after[:p]].tolist(), before[p:][after[p:]].tolist()
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Return the rollouts as one JSON document."""
         rows = []
         for row, sets in enumerate(self._sets()):
@@ -75,12 +80,12 @@ class Rollouts:
         whole = {"format": FORMAT, "chain": self.chain, "seed": self.seed, "rollouts": rows}
         return json.dumps(whole, allow_nan=False)
 
-    def _sets(self):
+    def _sets(self) -> list[list[list[int]]]:
         return [[self.kept.ids(row, at).tolist() for at in range(int(self.drawn[row].sum()))]
                 for row in range(len(self.tokens))]  # fmt: skip
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> Rollouts:
         """Return the rollouts of a document of `to_json`.
 
         Raises:
@@ -99,7 +104,10 @@ class Rollouts:
             raise UsageError(f"not rollouts of corelm replay: {error!r}") from None
 
     @classmethod
-    def of(cls, chain, texts, columns, kept, **more):
+    def of(
+        cls, chain: str, texts: Sequence[tuple[Sequence[int], Sequence[int]]],
+        columns: Mapping[str, Sequence[Sequence[float | None]]], kept: KeptSets, **more: Any,
+    ) -> Rollouts:  # fmt: skip
         """Return rollouts of lists: prompts move to the right of their columns, texts to the left.
 
         Args:
@@ -116,14 +124,17 @@ class Rollouts:
         for row, (prompt, drawn) in enumerate(texts):
             span = slice(first - len(prompt), first + len(drawn))
             tokens[row, span], mask[row, span] = [*prompt, *drawn], 1
-        padded = {name: np.zeros((len(texts), time)) for name in columns}
+        padded: dict[str, Any] = {name: np.zeros((len(texts), time)) for name in columns}
         for name, rows in columns.items():
             for row, numbers in enumerate(rows):
                 padded[name][row, : len(numbers)] = [-np.inf if x is None else x for x in numbers]
         return cls(chain, tokens, mask, first, **padded, kept=kept, **more)
 
 
-def record(model, prompts, *, sampler, length=50, n=1, seed=None):
+def record(
+    model: Any, prompts: Sequence[Any], *, sampler: corelm.Sampler | str, length: int = 50,
+    n: int = 1, seed: int | None = None,
+) -> Rollouts:  # fmt: skip
     """Draw texts, and record each token's log-probabilities and the set that it was drawn from.
 
     Args:
@@ -145,9 +156,10 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
     """
     model = corelm.load(model) if isinstance(model, str) else model
     seed, sampler = RandomStream.fresh_seed() if seed is None else seed, corelm.sampler(sampler)
-    texts, rows = [], []
+    texts: list[Any] = []
+    rows: list[Any] = []
     for index, prompt in enumerate(prompts):
-        found = [[] for _ in range(n)]
+        found: list[Any] = [[] for _ in range(n)]
         walk = steps(model, prompt, sampler=sampler, length=length, samples=range(n), seed=seed,
                      prompt_index=index)  # fmt: skip
         for step in walk:
@@ -165,7 +177,10 @@ def record(model, prompts, *, sampler, length=50, n=1, seed=None):
     return replace(rollouts, texts=[decode(drawn) for _, drawn in texts])
 
 
-def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary=None):
+def record_logits(
+    chain: corelm.Sampler | str, logits: Array, tokens: Array, *, prompt_length: Array,
+    mask: Array = None, vocabulary: Any = None,
+) -> Rollouts:  # fmt: skip
     """Record tokens that another engine drew under a chain, from its raw logits.
 
     With transformers, `generate(..., output_logits=True, return_dict_in_generate=True)` returns
@@ -183,10 +198,11 @@ def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary
     layout = Layout(logits.shape, tokens, prompt_length, mask, vocabulary)
     work = Replay(corelm.sampler(chain), layout)
     batch = logits.shape[0]
-    found = [{} for _ in range(batch)]
+    found: list[dict[int, Any]] = [{} for _ in range(batch)]
     for block in work.blocks():
         rows = work.rows(logits, block)
-        figures = figures_of(*map(as_numpy, (rows, work.decide(rows, block))), block.tokens)
+        decided = work.decide(rows, block)
+        figures = figures_of(as_numpy(rows), as_numpy(decided), block.tokens)
         for at, (row, place) in enumerate(zip(block.rows, block.places, strict=True)):
             found[row][int(place)] = [each[at] for each in figures]
     ordered = [[one[place] for place in sorted(one)] for one in found]
@@ -200,7 +216,9 @@ def record_logits(chain, logits, tokens, *, prompt_length, mask=None, vocabulary
     return Rollouts.of(str(work.chain), texts, columns, kept)
 
 
-def figures_of(model_logits, logits, tokens):
+def figures_of(
+    model_logits: NDArray[Any], logits: NDArray[Any], tokens: NDArray[np.int64]
+) -> tuple[Any, ...]:
     """Return the figures of `FIGURES` for one token of each row, and the ids kept there.
 
     Args:
@@ -229,22 +247,9 @@ def figures_of(model_logits, logits, tokens):
     )
 
 
-def draw_figures(model_logits, logits, tokens):
-    """Return the figures of a receipt for one token of each row.
-
-    Args:
-        model_logits, logits, tokens: as for `figures_of`.
-
-    Returns:
-        Three arrays (n,): the log-probability of the token under the chain, the kept mass, and the
-        size of the kept set.
-    """
-    kept, most = logits > -np.inf, (model_logits > -np.inf).sum(axis=1)
-    mass, sizes = _kept(kept, most, corelm.softmax(model_logits))
-    return token_logprobs(logits, tokens), mass, sizes
-
-
-def _kept(kept, most, model):
+def _kept(
+    kept: NDArray[np.bool_], most: NDArray[Any], model: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the mass and the size of kept sets: two arrays (n,).
 
     Args:

@@ -1,10 +1,15 @@
 """Records of tokens that corelm draws in another engine, where no one sees a whole text."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from corelm.errors import UsageError
+from corelm.interop import EngineDraw
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.recording import FIGURES, Rollouts, figures_of
 
@@ -32,15 +37,19 @@ class TokenLog:
         [[0.8]]
     """
 
-    def __init__(self, file=None, name="", *, keep=True):
+    def __init__(
+        self, file: str | Path | None = None, name: str = "", *, keep: bool = True
+    ) -> None:
         self._file, self._name, self._keeps = None if file is None else Path(file), name, keep
-        self._texts = {}  # for each name, sample and prompt the records by position
+        self._texts: dict[
+            Any, dict[int, Any]
+        ] = {}  # for each name, sample and prompt the records by position
 
-    def __call__(self, draw):
+    def __call__(self, draw: EngineDraw) -> None:
         """Record the draws of a step, a `corelm.interop.EngineDraw`."""
         self.add(draw, [self._name] * len(draw.tokens))
 
-    def add(self, draw, names):
+    def add(self, draw: EngineDraw, names: Sequence[str]) -> None:
         """Record the draws of a step, whose rows belong to texts of these names."""
         records = list(_records(draw, names))
         for record in records if self._keeps else ():
@@ -50,7 +59,7 @@ class TokenLog:
                 lines.writelines(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
     @classmethod
-    def read(cls, file):
+    def read(cls, file: str | Path) -> TokenLog:
         """Return the log in a file.
 
         Raises:
@@ -66,7 +75,7 @@ class TokenLog:
             raise UsageError(f"{file} is no log of tokens: {error!r}") from None
         return log
 
-    def rollouts(self, name=None):
+    def rollouts(self, name: str | None = None) -> Rollouts:
         """Return the `Rollouts` of the texts, or of those with a name, in the order of samples.
 
         The start token of a tokenizer is no part of a prompt.
@@ -84,9 +93,9 @@ class TokenLog:
         columns = {figure: [[one[figure] for one in row] for row in rows] for figure in FIGURES}
         kept = KeptSets.of([[one["sampling_mask"] for one in row] for row in rows])
         pairs = [(row[0]["prompt"], [one["token"] for one in row]) for row in rows]
-        return Rollouts.of(*chains, pairs, columns, kept)
+        return Rollouts.of(chains.pop(), pairs, columns, kept)
 
-    def _keep(self, record):
+    def _keep(self, record: dict[str, Any]) -> None:
         if record["format"] != FORMAT:
             raise ValueError(f"expected the format {FORMAT}, not {record['format']!r}")
         text = record["name"], record["sample"], tuple(record["prompt"])
@@ -96,7 +105,7 @@ class TokenLog:
         self._texts.setdefault(text, {})[record["place"]] = record
 
 
-def _records(draw, names):
+def _records(draw: EngineDraw, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the record of each row of a step, an object of JSON."""
     *columns, sets = figures_of(draw.model_logits, draw.logits, draw.tokens)
     ends = set() if draw.vocabulary is None else set(draw.vocabulary.ends)

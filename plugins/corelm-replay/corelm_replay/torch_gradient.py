@@ -1,21 +1,26 @@
 """Replay on torch: one gradient for all blocks, each recomputed in the backward pass."""
 
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
 
+from corelm_replay.layout import Array
+from corelm_replay.logprobs import Replay
 
-class Replayed(torch.autograd.Function):
+
+class Replayed(torch.autograd.Function):  # type: ignore[misc]
     """The log-probabilities of a `Replay`, as a differentiable function."""
 
     @staticmethod
-    def forward(ctx, logits, work):
+    def forward(ctx: Any, logits: Array, work: Replay) -> Array:
         ctx.work = work
         ctx.save_for_backward(logits)
         return torch.from_numpy(work.values(logits.detach())).to(logits.device)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Array) -> tuple[Array, None]:
         (logits,), work = ctx.saved_tensors, ctx.work
         result = torch.zeros_like(logits, memory_format=torch.contiguous_format)
         for block in work.blocks():
@@ -31,13 +36,13 @@ class Replayed(torch.autograd.Function):
         return result, None
 
 
-def _of_log_softmax(logits, tokens, gradient):
+def _of_log_softmax(logits: Array, tokens: Array, gradient: Array) -> Array:
     """Return the gradient of ln p of one token of each row: (n, vocabulary)."""
     gradient = gradient.to(logits.dtype)[:, None]
     result = logits.softmax(-1).mul_(-gradient)
     return result.scatter_add_(1, torch.from_numpy(tokens).to(logits.device)[:, None], gradient)
 
 
-def replayed(logits, work):
+def replayed(logits: Array, work: Replay) -> Array:
     """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
     return Replayed.apply(logits, work)

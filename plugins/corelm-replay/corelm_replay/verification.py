@@ -2,20 +2,26 @@
 
 Engines compute the same logits with other roundings: in single precision they differ by some 1e-6
 nats, and llama.cpp, which looks GELU up in a table of half precision, by some 1e-3. No constant
-serves both. The recorded log-probabilities show how far the two engines are apart, and disturbed
-copies of the logits show what that distance does to each figure of each token.
+serves both. A recorded log-probability under the model shows how far rounding moved the token; the
+other tokens of the text show whether that is far for these two engines. Given this move and the
+kept mass, little freedom is left: disturbed copies of the logits show how much.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import corelm
 from corelm.errors import UsageError
 from corelm.runs import identity, named_models, teacher_forcing
 from corelm_replay.fixed_sets import token_logprobs
-from corelm_replay.recording import draw_figures
+from corelm_replay.receipts import Receipt
 
 TOLERANCE = 2e-3
 """Nats: the largest distance of two engines' logits that is taken for rounding."""
@@ -25,8 +31,10 @@ COPIES = 16
 """The disturbed copies of a row of logits."""
 WIDER = 5
 """How much more the copies are disturbed: the distances of single tokens are far from equal."""
-PROBE = 1e-3
-"""Nats: a disturbance that is small enough to act in proportion, and large enough to see."""
+DEVIATIONS = 10
+"""How many standard deviations rounding may move a token; honest ones were moved by up to 6."""
+CERTAIN = -1e-6
+"""Nats: a larger log-probability is that of a certain token, which shows no rounding."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +46,21 @@ class Finding:
     reason: str
 
 
-def verify(receipt, model=None, *, tolerance=TOLERANCE):
+def verify(receipt: Receipt, model: Any = None, *, tolerance: float = TOLERANCE) -> list[Finding]:
     """Replay a receipt on the model; return the tokens that were not drawn as it states.
 
     A token was drawn as stated if its uniform number falls into the token's part of the cumulative
-    distribution, and if the recorded log-probability, kept mass and size of the set are those of
-    the replay. Where they are not, each may still lie in the range that rounding gives it:
-    `logit_distance` of the engines, as far as `tolerance`.
+    distribution, and if the recorded log-probabilities, kept mass and size of the set are those of
+    the replay. Where they are not, they may still be what rounding makes of them: see
+    `engine_distances` and `Draw.reason`.
 
     Args:
         receipt: a `Receipt`.
         model: the model or its name, also in another engine; by default the one that the receipt
             names, whose checksum must be the same.
         tolerance: nats, the largest standard deviation of the difference of logits that is taken
-            for rounding. For engines in single precision 1e-4 is ample.
+            for rounding. For engines in single precision 1e-4 is ample. A log-probability that
+            was changed by less than 10 times as much may pass.
 
     Returns:
         `Finding`s in the order of the text; none if all was drawn as stated.
@@ -63,19 +72,23 @@ def verify(receipt, model=None, *, tolerance=TOLERANCE):
     size = len(loaded.vocabulary)
     if any(token >= size for token in (*receipt.prompt, *receipt.tokens)):
         raise UsageError(f"an id of the receipt is outside the vocabulary of {size} tokens")
-    exact = [draw.reason() for draw in replayed(receipt, loaded)]
+    exact, moves = [], []
+    for draw in replayed(receipt, loaded):
+        exact.append(draw.reason())
+        moves.append(draw.move)
     if not any(exact):
         return []
-    distance = min(logit_distance(receipt, loaded), tolerance)
     reasons = (
         reason and draw.reason(distance)
-        for draw, reason in zip(replayed(receipt, loaded), exact, strict=True)
+        for draw, reason, distance in zip(
+            replayed(receipt, loaded), exact, engine_distances(moves, tolerance), strict=True
+        )
     )
     found = zip(receipt.tokens, reasons, strict=True)
     return [Finding(at, token, why) for at, (token, why) in enumerate(found) if why]
 
 
-def model_of(receipt):
+def model_of(receipt: Receipt) -> Any:
     """Return the model that a receipt names.
 
     Raises:
@@ -88,42 +101,51 @@ def model_of(receipt):
     return loaded
 
 
-def logit_distance(receipt, model):
-    """Estimate how far the logits of a receipt's engine are from a model's, in nats.
+def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.float64]:
+    """Estimate for each token how far the logits of two engines are apart, from the other tokens.
 
-    The difference between a recorded log-probability and the replayed one is compared with the
-    change that a disturbance of `PROBE` nats makes to it. Three quarters of the tokens are below
-    the result, so a few changed tokens don't raise it; short texts get a supplement.
+    A token's own move is left out, so that a changed token can't excuse itself. Texts are short: a
+    further move as large as the tolerance keeps chance from making the estimate too small.
+
+    Args:
+        moves: nats, how far rounding moved each token of a text.
+        tolerance: nats, the largest estimate.
 
     Returns:
-        The standard deviation of the difference of a logit; at least `SINGLE`.
+        (tokens,) standard deviations of the difference of a logit.
     """
-    draws = replayed(receipt, named_models.as_model(model))
-    ratios = [each for draw in draws if (each := draw.ratio()) is not None]
-    if not ratios:
-        return SINGLE
-    # Three quarters of the absolute values of a normal number are below 1.15 deviations.
-    typical = float(np.quantile(ratios, 0.75, method="lower")) / 1.15
-    return max(typical * PROBE * (1 + 8 / len(ratios)), SINGLE)
+    squares = np.square(np.clip(moves, -DEVIATIONS * tolerance, DEVIATIONS * tolerance))
+    others = squares.sum() - squares + tolerance**2
+    return np.asarray(np.minimum(np.sqrt(others / len(moves)), tolerance))
 
 
-def replayed(receipt, model):
+def replayed(receipt: Receipt, model: Any) -> Iterator[Draw]:
     """Yield the draws of a receipt, with the model's logits."""
     sampler = corelm.sampler(receipt.chain)
     whole, first = [*receipt.prompt, *receipt.tokens], len(receipt.prompt)
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, len(whole)), np.nan)
-    nats[0, first:] = np.negative(receipt.logprobs)
+    nats[:, first:] = np.negative((receipt.logprobs, receipt.model_logprobs))
     for forced in teacher_forcing.teacher_forced(model, [whole], [first]):
         place, at = forced.place, first + forced.place
-        recorded = receipt.logprobs[place], receipt.kept_mass[place], receipt.kept_size[place]
+        recorded = Recorded(receipt.logprobs[place], receipt.model_logprobs[place],
+                            receipt.kept_mass[place], receipt.kept_size[place])  # fmt: skip
         uniform = float(stream.at(place)[0])
         context = {
             "tokens": whole[:at], "surprisal": nats[0, :at], "model_surprisal": nats[1, :at],
             "prompt_length": first, "vocabulary": model.vocabulary,
         }  # fmt: skip
         yield Draw(sampler, forced.logits, context, receipt.tokens[place], recorded, uniform)
-        nats[1, at] = -token_logprobs(forced.logits, forced.tokens)[0]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The figures of a token in a receipt."""
+
+    logprob: float
+    model_logprob: float
+    mass: float
+    size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,39 +157,76 @@ class Draw:
         logits: (1, vocabulary) of the model.
         context: fields of the `Context`, for one row.
         token: the id that was drawn.
-        recorded: its log-probability, and the mass and size of its set; 0 for all tokens.
+        recorded: its figures.
         uniform: its random number.
     """
 
     sampler: corelm.Sampler
-    logits: np.ndarray
-    context: dict
+    logits: NDArray[Any]
+    context: dict[str, Any]
     token: int
-    recorded: tuple
+    recorded: Recorded
     uniform: float
 
-    def reason(self, distance=0.0):
+    @functools.cached_property
+    def model_logprob(self) -> float:
+        """The token's log-probability under the model, of this engine."""
+        return float(token_logprobs(self.logits, self._tokens(1))[0])
+
+    @property
+    def move(self) -> float:
+        """Nats by which the recording engine has the token's logit above this one's.
+
+        Relative to the other tokens' logits, since that is what a log-probability shows.
+        """
+        return float(_log_odds(self.recorded.model_logprob) - _log_odds(self.model_logprob))
+
+    def reason(self, distance: float = 0.0) -> str:
         """Return why the token can't have been drawn as stated; empty if it can.
+
+        The token's logit is moved to where the record has it. What the other logits do to the
+        figures is seen in disturbed copies.
 
         Args:
             distance: nats, the standard deviation of the difference of logits; 0 compares with the
                 figures of the replay themselves.
         """
-        copies = [self._disturbed(WIDER * distance)] if distance else []
-        rows = np.vstack([self.logits, *copies])
+        if abs(self.move) > DEVIATIONS * distance + SINGLE:
+            return (f"its log-probability under the model is {self.model_logprob:.4f}, "
+                    f"not {self.recorded.model_logprob:.4f}")  # fmt: skip
+        rows = self._copies(distance) if distance else self.logits
         logits = self._sampled(rows)
         having = logits[:, self.token] > -np.inf
         if not having.any():
             return "it is outside the set that it was drawn from"
-        logprobs, masses, sizes = draw_figures(rows, logits, self._tokens(len(rows)))
-        logprob, mass, size = self.recorded
-        if not _in_range(size or (self.logits > -np.inf).sum(), sizes):
+        return self._reason_of_set(rows, logits) or self._reason_of_number(logits[having])
+
+    def _reason_of_set(self, rows: NDArray[Any], logits: NDArray[Any]) -> str:
+        """Return why the recorded set or log-probability isn't that of any copy.
+
+        The kept mass is compared with the mass of each set under each copy: the engine may have had
+        the set of one and the logits of another. The log-probability is compared after adding the
+        logarithm of the kept mass: the sum hardly depends on the tokens at the edge of a set, which
+        rounding lets in or out.
+        """
+        kept, recorded = logits > -np.inf, self.recorded
+        sizes, size = kept.sum(axis=1), recorded.size or int((self.logits > -np.inf).sum())
+        if not _in_range(size, sizes):
             return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
-        if not _in_range(logprob, logprobs[having], SINGLE):
-            return f"its log-probability is {logprobs[having][0]:.4f}, not {logprob:.4f}"
-        if not _in_range(mass, masses, SINGLE):
-            return f"the kept mass is {masses[0]:.4f}, not {mass:.4f}"
-        p = corelm.softmax(logits[having].astype(np.float64))
+        p = corelm.softmax(rows)
+        masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy (columns)
+        if not _in_range(recorded.mass, masses, SINGLE):
+            return f"the kept mass is {masses[0, 0]:.4f}, not {recorded.mass:.4f}"
+        logprobs = token_logprobs(logits, self._tokens(len(rows)))
+        sums = (logprobs + _log(masses.diagonal()))[kept[:, self.token]]
+        lost = float(_log(recorded.mass))
+        if not _in_range(recorded.logprob + lost, sums, SINGLE):
+            return f"its log-probability is {sums[0] - lost:.4f}, not {recorded.logprob:.4f}"
+        return ""
+
+    def _reason_of_number(self, logits: NDArray[Any]) -> str:
+        """Return why the random number can't draw the token from copies of the chain's logits."""
+        p = corelm.softmax(logits.astype(np.float64))
         below = p[:, : self.token].sum(axis=-1)
         above = below + p[:, self.token]
         if _range(below, SINGLE)[0] <= self.uniform <= _range(above, SINGLE)[1]:
@@ -175,23 +234,17 @@ class Draw:
         drawn, _ = corelm.draw(logits[:1], np.array([self.uniform]))
         return f"the random number draws token {drawn[0]}"
 
-    def ratio(self):
-        """Return the difference of a recorded figure by what `PROBE` changes; None if it is 0.
+    def _copies(self, distance: float) -> NDArray[Any]:
+        """Return (1 + COPIES, vocabulary) logits, in which the token is as likely as recorded."""
+        rows = np.vstack([self.logits, self._disturbed(WIDER * distance)])
+        if self.recorded.model_logprob < CERTAIN:
+            moves = _log_odds(self.recorded.model_logprob) - _log_odds(
+                token_logprobs(rows, self._tokens(len(rows)))
+            )
+            rows[:, self.token] += moves
+        return rows
 
-        The figure is the log-probability; the kept mass where that is certain, as in greedy text.
-        """
-        rows = np.vstack([self.logits, self._disturbed(PROBE)])
-        logits = self._sampled(rows)
-        if not (logits[:, self.token] > -np.inf).all():
-            return None
-        logprobs, masses, _ = draw_figures(rows, logits, self._tokens(len(rows)))
-        for found, recorded in zip((logprobs, masses), self.recorded, strict=False):
-            change = float(np.sqrt(np.mean((found[1:] - found[0]) ** 2)))
-            if change > PROBE * SINGLE:
-                return abs(found[0] - recorded) / change
-        return None
-
-    def _disturbed(self, nats):
+    def _disturbed(self, nats: float) -> NDArray[Any]:
         """Return (COPIES, vocabulary) copies of the logits, disturbed by a deviation of `nats`.
 
         Most differences are independent. Four copies have the ones that move sums the most: they
@@ -208,23 +261,33 @@ class Draw:
         rounded = [nats * np.floor(row / nats + offset) for offset in (0, 0.5)]
         return np.vstack([*rounded, differing]).astype(self.logits.dtype)
 
-    def _sampled(self, rows):
+    def _sampled(self, rows: NDArray[Any]) -> NDArray[Any]:
         one = self.context
         repeated = {name: np.tile(one[name], (len(rows), 1))
                     for name in ("tokens", "surprisal", "model_surprisal")}  # fmt: skip
         return self.sampler(rows, corelm.Context.of(**one | repeated))
 
-    def _tokens(self, count):
+    def _tokens(self, count: int) -> NDArray[np.int64]:
         return np.full(count, self.token)
 
 
+def _log_odds(logprob: Any) -> NDArray[np.float64]:
+    """Return ln p - ln(1 - p): the logit of a token, up to a function of the other logits."""
+    logprob = np.minimum(logprob, CERTAIN)
+    return np.asarray(logprob - np.log(-np.expm1(logprob)))
+
+
+def _log(mass: Any) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(mass, np.finfo(np.float64).tiny)))
+
+
 @functools.lru_cache(maxsize=1)
-def _noise(size):
+def _noise(size: int) -> NDArray[np.float64]:
     """Return (COPIES - 6, size) normal numbers, kept since drawing them takes the most time."""
     return np.random.default_rng(0).standard_normal((COPIES - 6, size))
 
 
-def _range(values, slack=0.0):
+def _range(values: NDArray[Any], slack: float = 0.0) -> tuple[float, float]:
     """Return the range of a figure over the copies of a row, widened by its width and a slack.
 
     The mass of a set jumps by the share of a token, so an honest one may lie outside the range of a
@@ -235,6 +298,6 @@ def _range(values, slack=0.0):
     return least - width - slack, most + width + slack
 
 
-def _in_range(value, values, slack=0.0):
+def _in_range(value: float, values: NDArray[Any], slack: float = 0.0) -> bool:
     least, most = _range(values, slack)
     return least <= value <= most

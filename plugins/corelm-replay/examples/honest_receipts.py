@@ -5,7 +5,7 @@
     python honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
 
 Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
-that the engine verifies. In every tenth text one token, one log-probability or the seed is changed,
+that the engine verifies. In every tenth text a token, one of its figures or the seed is changed,
 too. `vllm:tiny-gpt2` draws in vLLM, in an environment that has it.
 """
 
@@ -36,6 +36,8 @@ CHAINS = (
 PROMPTS = "This movie", "I have never seen a film that", "The", "An actor"
 BATCH = 50
 """Texts that are drawn together."""
+KINDS = "tokens", "seed", "logprobs", "model_logprobs", "kept_mass"
+CHANGE = 0.1
 
 
 class InVllm:
@@ -51,6 +53,7 @@ class InVllm:
             dtype="float32",
             enforce_eager=True,
             max_model_len=64,
+            gpu_memory_utilization=0.2,  # of the computer's memory, without a GPU
             additional_config={"corelm_records": str(self.file)},
         )
 
@@ -80,18 +83,19 @@ class InCorelm:
 
 
 def planted(receipt, rng):
-    """Return the receipt with one change."""
-    place, kind = int(rng.integers(len(receipt.tokens))), int(rng.integers(3))
-    if kind == 0:
-        tokens = [*receipt.tokens]
-        others = np.setdiff1d(np.arange(4, 4000), tokens[place : place + 1])
-        tokens[place] = int(rng.choice(others))
-        return dataclasses.replace(receipt, tokens=tokens)
-    if kind == 1:
-        logprobs = [*receipt.logprobs]
-        logprobs[place] += 0.1
-        return dataclasses.replace(receipt, logprobs=logprobs)
-    return dataclasses.replace(receipt, seed=receipt.seed + 1)
+    """Return the kind of a change, and the receipt with it: a logarithm moves by `CHANGE` nats."""
+    place, kind = int(rng.integers(len(receipt.tokens))), str(rng.choice(KINDS))
+    if kind == "seed":
+        return kind, dataclasses.replace(receipt, seed=receipt.seed + 1)
+    values = [*getattr(receipt, kind)]
+    if kind == "tokens":
+        others = np.setdiff1d(np.arange(4, 4000), values[place])
+        values[place] = int(rng.choice(others))
+    elif kind == "kept_mass":
+        values[place] *= np.exp(CHANGE if values[place] < np.exp(-CHANGE) else -CHANGE)
+    else:
+        values[place] += CHANGE if values[place] < -CHANGE else -CHANGE
+    return kind, dataclasses.replace(receipt, **{kind: values})
 
 
 def count(writer, verifier, texts, length):
@@ -106,11 +110,11 @@ def count(writer, verifier, texts, length):
                 if findings:
                     print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
                 if i % 10 == 0:
-                    changed = planted(receipt, rng)
+                    kind, changed = planted(receipt, rng)
                     found = bool(verify(changed, verifier))
                     counts += Counter(changes=1, found=found)
                     if not found:
-                        print(f"{chain}, seed {seed}: not found in {changed}", flush=True)
+                        print(f"{chain}, seed {seed}: {kind} not found in {changed}", flush=True)
         print(f"{counts['texts']} of {texts} texts", file=sys.stderr, flush=True)
     return counts
 

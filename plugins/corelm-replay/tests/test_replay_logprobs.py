@@ -40,6 +40,10 @@ def test_torch_has_the_values_of_numpy_and_the_gradient_of_finite_differences(ch
     check_gradient(chain, (logits, tokens, mask), weights, array.grad.numpy())
 
 
+NEED_VALUES = "mirostat", "ban", "gumbel_max"
+"""The chains that jax.jit can't compile, since they read the values of the logits."""
+
+
 @pytest.mark.slow
 @pytest.mark.engines("jax")
 @pytest.mark.parametrize("chain", KINDS)
@@ -52,8 +56,7 @@ def test_jax_has_the_values_of_numpy_and_the_gradient_of_finite_differences(chai
         def work(array):
             return replay(chain, array, tokens, mask, block=10**6)
 
-        # Else each operation is compiled again for each number of tokens that a penalty changes.
-        compiled = jax.jit(work) if "penalty" in chain else work
+        compiled = work if chain.startswith(NEED_VALUES) else jax.jit(work)
         found, gradient_of = jax.vjp(compiled, jax.numpy.asarray(logits))
         np.testing.assert_allclose(found, drawn_with, atol=WIDE)
         weights = np.random.default_rng(2).normal(size=drawn_with.shape)
@@ -166,22 +169,13 @@ def test_half_precision_is_computed_in_single():
     assert narrow.grad.dtype == torch.bfloat16
 
 
-@pytest.mark.slow
 @pytest.mark.engines("jax")
-def test_it_compiles_where_no_value_is_needed():
+def test_a_chain_that_needs_values_is_refused_by_a_compiler():
     import jax
 
-    chain = "top_p(p=0.8) | temperature(t=0.7)"
-    logits, tokens, mask, _ = drawn_batch(chain)
-    array = jax.numpy.asarray(logits, dtype="float32")
-
-    def loss(array):
-        return replay(chain, array, tokens, mask, block=10**6).sum()
-
-    eager = jax.grad(loss)(array)
-    np.testing.assert_allclose(jax.jit(jax.grad(loss))(array), eager, atol=1e-6)
+    logits, tokens, mask, _ = drawn_batch("mirostat(tau=2)")
     with pytest.raises(UsageError, match="recorded surprisals"):
-        jax.jit(lambda array: replay("mirostat(tau=2)", array, tokens, mask))(array)
+        jax.jit(lambda array: replay("mirostat(tau=2)", array, tokens, mask))(logits)
 
 
 class Doubled(corelm.Sampler):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from corelm_replay import EntropyLog, Receipt, Rollouts, receipts, record, record_logits, verify
-from corelm_replay.verification import SINGLE, TOLERANCE, logit_distance
+from corelm_replay.verification import TOLERANCE, engine_distances
 from replay_cases import drawn_batch
 
 from corelm.errors import UsageError
@@ -33,10 +33,10 @@ def test_an_honest_receipt_is_accepted(chain):
         assert verify(Receipt.from_json(receipt.to_json()), ToyModel()) == []
 
 
-def rounding(nats):
-    """Return the toy model in an engine whose logits differ by a deviation of `nats`."""
-    size = len(ToyModel().vocabulary)
-    own = ToyModel().start(np.arange(size)[:, None]).next_logits()
+def rounding(nats, model=None):
+    """Return a toy model in an engine whose logits differ by a deviation of `nats`."""
+    model = model or ToyModel()
+    own = model.start(np.arange(len(model.vocabulary))[:, None]).next_logits()
     return ToyModel(logits=own + nats * np.random.default_rng(1).standard_normal(own.shape))
 
 
@@ -51,12 +51,12 @@ def test_it_is_accepted_by_an_engine_that_rounds(chain, nats):
         assert verify(receipt, rounding(nats)) == []
 
 
-def test_the_distance_of_two_engines_is_read_from_a_receipt():
-    receipt = drawn("top_p(p=0.9) | temperature(t=0.7)", n=8)[-1]
-    distances = [logit_distance(receipt, rounding(nats)) for nats in (0, 1e-4, COARSE)]
-    assert distances[0] == SINGLE
-    assert 0.5e-4 < distances[1] < 4e-4
-    assert 2.5e-4 < distances[2] < 2e-3
+def test_the_distance_of_two_engines_is_read_from_the_other_tokens():
+    moves = np.array([1e-4, -1e-4] * 200 + [0.1])
+    distances = engine_distances(moves, TOLERANCE)
+    assert distances[0] > 9e-4
+    assert 1e-4 < distances[-1] < 2e-4  # the changed token does not excuse itself
+    assert engine_distances([0.1], TOLERANCE) == [TOLERANCE]  # nothing is known of other tokens
 
 
 def forged(receipt, change):
@@ -69,17 +69,38 @@ def forged(receipt, change):
     return changed_figure(receipt, place, change, 0.1)
 
 
-@pytest.mark.parametrize("change", ["token", "logprobs", "kept_mass", "seed"])
+@pytest.mark.parametrize("change", ["token", "logprobs", "model_logprobs", "kept_mass", "seed"])
 def test_a_change_is_found_by_an_engine_that_rounds(change):
     for receipt in drawn("top_k(k=9) | temperature(t=0.8)", n=24, seed=5):
         assert verify(forged(receipt, change), rounding(COARSE)), receipt.sample
 
 
+RARE = ToyModel(logits=[0.0] * 12 + [-1.5])
+"""The logit of token 12 lies 3.5 deviations below the mean of all."""
+EDGE = ToyModel(logits=[-5.0] * 7 + [0.0] + [1.0] * 5)
+"""Token 7 is at the edge of `AT_EDGE`: rounding may drop it from a set of six."""
+AT_EDGE = "min_p(p=0.3678)"
+
+
+@pytest.mark.parametrize(
+    ("model", "chain", "more"), [(RARE, "temperature(t=0.7)", 0.05), (EDGE, AT_EDGE, 0.1)]
+)
+def test_a_change_is_found_where_rounding_moves_a_log_probability_as_far(model, chain, more):
+    token, other = 12, rounding(COARSE, model)
+    texts = receipts(model, [4], sampler=chain, n=40, length=8, seed=1)
+    having = [receipt for _, receipt in texts if token in receipt.tokens]
+    assert having
+    for receipt in having:
+        assert verify(receipt, other) == []
+        place = receipt.tokens.index(token)
+        found = verify(changed_figure(receipt, place, "logprobs", more), other)
+        assert [finding.place for finding in found] == [place]
+
+
 def test_a_distance_above_the_tolerance_is_no_rounding():
-    [receipt] = drawn("temperature(t=0.7)")
-    other = dataclasses.replace(receipt, chain="temperature(t=0.75)")
-    assert logit_distance(other, ToyModel()) > TOLERANCE
-    assert verify(other, ToyModel())
+    for receipt in drawn("temperature(t=0.7)", n=8):
+        assert verify(receipt, rounding(20 * TOLERANCE))
+        assert verify(receipt, rounding(COARSE), tolerance=COARSE / 20)
 
 
 def test_a_set_from_which_nothing_was_removed_has_no_size():
@@ -126,10 +147,10 @@ def test_another_origin_is_found(change):
     assert verify(dataclasses.replace(receipt, **change), ToyModel())
 
 
-@pytest.mark.parametrize(("name", "more"), [("logprobs", 0.05), ("kept_mass", 0.05)])
-def test_another_figure_is_found(name, more):
+@pytest.mark.parametrize("name", ["logprobs", "model_logprobs", "kept_mass"])
+def test_another_figure_is_found(name):
     [receipt] = drawn()
-    [finding] = verify(changed_figure(receipt, 3, name, more), ToyModel())
+    [finding] = verify(changed_figure(receipt, 3, name, 0.05), ToyModel())
     assert finding.place == 3
 
 

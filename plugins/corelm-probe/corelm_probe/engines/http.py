@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,6 +26,7 @@ from corelm_probe.models import CHARACTERS, MODELS
 CONNECTIONS, TIMEOUT = 8, 120.0
 LARGEST = 1 << 25
 """The largest answer, in bytes."""
+T = TypeVar("T")
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
 STRIDE = 100_003
@@ -204,11 +205,12 @@ class HttpEngine:
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
         """Return the ids of a text, and the log-probabilities that the server reports."""
-        if self._api.logprobs is None:
+        texts, logprobs = self._api.texts, self._api.logprobs
+        if logprobs is None:
             raise EngineError(f"{self.name} reports no log-probabilities")
         asked = {**settings, **(self._api.ask_logprobs or {})}
         answer = self._answer(prompt, asked, 1, seed, length)
-        return self._read(lambda a: (self._api.texts(a)[0], self._api.logprobs(a)), answer)  # type: ignore[misc]
+        return self._read(lambda a: (texts(a)[0], logprobs(a)), answer)
 
     def _texts(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -218,7 +220,7 @@ class HttpEngine:
         )
         return texts
 
-    def _read(self, read: Callable[[Any], Any], answer: Any) -> Any:
+    def _read(self, read: Callable[[Any], T], answer: Any) -> T:
         try:
             return read(answer)
         except (KeyError, IndexError, TypeError) as error:

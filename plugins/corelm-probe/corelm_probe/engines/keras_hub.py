@@ -29,11 +29,12 @@ class KerasHubEngine:
         self.name = f"KerasHub {keras_hub.__version__}"
         self._model: Any = keras_hub.models.GPT2CausalLM.from_preset(folder, dtype="float32")
         self._model.preprocessor = None  # ids in, ids out: no preprocessor
+        self._chain = ""
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> NDArray[np.int64]:
-        self._model.compile(sampler=sampler_of(corelm.sampler(settings["sampler"]), seed))
+        self._begin(settings["sampler"], seed)
         rows = [[*prompt]] * n
         parts = [self._generate(rows[i : i + BATCH], length) for i in range(0, n, BATCH)]
         return np.concatenate(parts)
@@ -41,13 +42,23 @@ class KerasHubEngine:
     def draw_batch(
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> NDArray[np.int64]:
-        self._model.compile(sampler=sampler_of(corelm.sampler(settings["sampler"]), seed))
+        self._begin(settings["sampler"], seed)
         return self._generate([[*prompt] for prompt in prompts], length)
 
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
         raise EngineError("KerasHub reports no log-probabilities")
+
+    def _begin(self, chain: str, seed: int) -> None:
+        """Let the sampler of a chain begin with a seed.
+
+        KerasHub would compile its loop once more for a new sampler, so the same one is kept.
+        """
+        if chain != self._chain:
+            self._model.compile(sampler=sampler_of(corelm.sampler(chain), seed))
+            self._chain = chain
+        self._model.sampler.seed_generator.state.assign(np.array([seed, 0], dtype="uint32"))
 
     def _generate(self, rows: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
         start = len(rows[0])
