@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
-from corelm.context import Context, ContextBuilder
+from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
@@ -22,7 +22,6 @@ from corelm.stages import StageResult, check_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
-T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Decoding:
             self.session = task.model.start(context.tokens.copy())
             self._builder = ContextBuilder.of(context)
         rows = task.random_stream.samples if samples is None else samples
-        self.samples: Ids = _read_only(np.array(rows, dtype=np.int64))
+        self.samples: Ids = read_only(np.array(rows, dtype=np.int64))
         self._plan = DrawPlan(task.sampler, self._vocabulary, task.unknown)
         # It costs a pass over the vocabulary for each token, so it is computed only if read.
         self._reads_model_surprisal = any(
@@ -186,7 +185,7 @@ class Decoding:
         raw = self.session.next_logits() if scores is None else np.array(scores)
         drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
         self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
-        return self._drawn_step(_read_only(drawn.tokens), _read_only(drawn.surprisal))
+        return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -277,7 +276,7 @@ class Decoding:
             return
         self.session.select(rows)
         self._builder.select(rows)
-        self.samples = _read_only(self.samples[rows])
+        self.samples = read_only(self.samples[rows])
         # Composing indices is cheap; copying the logits would not be, and few decoders need them.
         self._rows = rows if self._rows is None else self._rows[rows]
         if self._drawn is not None:
@@ -320,12 +319,6 @@ class Decoding:
 
     def _kept(self, logits: Array) -> Array:
         return logits if self._rows is None else logits[self._rows]
-
-
-def _read_only(array: NDArray[T]) -> NDArray[T]:
-    """Make a new array read-only; nothing else refers to it, so a step needs no view of it."""
-    array.flags.writeable = False
-    return array
 
 
 def _started(model: LanguageModel, prompt: Ids) -> Session:

@@ -129,6 +129,30 @@ class Step:
         return surprisals_and_entropy(self.model_logits, self.tokens)
 
 
+def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
+    """Return adjacent rows as a step of another position: views, with their entropy.
+
+    A server makes one for each text and token, so nothing is checked again.
+
+    Args:
+        step: the step.
+        rows: the rows.
+        position: their position.
+        samples: (rows,) the sample of each, read-only.
+    """
+    part, model_logits = object.__new__(Step), step.model_logits[rows]
+    vars(part).update(
+        position=position,
+        samples=samples,
+        tokens=step.tokens[rows],
+        model_logits=model_logits,
+        logits=model_logits if step.logits is step.model_logits else step.logits[rows],
+        surprisal=step.surprisal[rows],
+        entropy=step.entropy[rows],
+    )
+    return part
+
+
 class OwnStep(Step):
     """A step for code that might write around the read-only flags, as torch does.
 

@@ -18,7 +18,7 @@ import numpy as np
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
+from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prefix_cache import PrefixCache
@@ -29,6 +29,10 @@ from corelm.language_model import LanguageModel, Session
 PIECE = 512
 """The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
 waiting for their next token."""
+
+JOINING = 8
+"""The prompt tokens that count for a request whose prompt was read before: to join the others takes
+it as long as to read about so many."""
 
 AHEAD = 4 * BATCH
 """The most requests to add before the first of them has ended."""
@@ -91,6 +95,7 @@ class ContinuousBatch:
     ) -> None:
         self._model, self._rows, self._piece = model, rows, piece
         self._prefixes = prefixes or PrefixCache(0)
+        self._plans = DrawPlans(model.vocabulary)
         self._shared = SharedSession()
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
@@ -111,7 +116,7 @@ class ContinuousBatch:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         samples = range(texts.n) if samples is None else samples
-        request = BatchedTexts(self._model, texts, samples, measured)
+        request = BatchedTexts(self._model, texts, samples, measured, self._plans)
         self._waiting.append(request)
         return request
 
@@ -177,9 +182,8 @@ class ContinuousBatch:
         while self._waiting and left > 0 and self._has_room():
             request = self._waiting[0]
             if not request.is_finished:
-                before = request.unread
                 yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
-                left -= before - request.unread
+                left -= max(request.just_read, JOINING)
             if request.is_read or request.is_finished:
                 self._running.append(self._waiting.popleft())
 
@@ -216,11 +220,17 @@ class BatchedTexts:
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
+        just_read: the number of tokens that the last call of `read` read.
         rows: its rows, if their tokens can be drawn in one call with other requests.
     """
 
     def __init__(
-        self, model: LanguageModel, texts: Texts, samples: Sequence[int], measured: bool
+        self,
+        model: LanguageModel,
+        texts: Texts,
+        samples: Sequence[int],
+        measured: bool,
+        plans: DrawPlans,
     ) -> None:
         self.texts: Texts = texts
         self.open_texts: OpenTexts = texts.open(model, samples, measured)
@@ -229,9 +239,10 @@ class BatchedTexts:
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
-        self._model = model
+        self._model, self._plans = model, plans
         self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
         self.unread: int = len(self._ids)
+        self.just_read: int = 0
         self._view: SessionView | None = None
         self._session: Session | None = None  # while the prompt is read
         self._steps: Iterator[Step] = iter(())
@@ -257,6 +268,7 @@ class BatchedTexts:
         decoder = self.texts.strategy.decoder
         if decoder is not None and type(decoder) is not Ancestral:
             # With a session of its own, which may rewind.
+            self.just_read = self.unread
             self._begin(self.texts.steps(self._model, self.open_texts.samples))
             return
         try:
@@ -294,7 +306,8 @@ class BatchedTexts:
             self._session = self._model.start(piece[None].copy())
         elif len(piece):
             self._session.extend(piece[None].copy())
-        self.unread -= len(piece)
+        self.just_read = len(piece)
+        self.unread -= self.just_read
         if self.unread:
             self._session.next_logits()  # a session may read the tokens only now
         elif fits:
@@ -304,7 +317,7 @@ class BatchedTexts:
     def _shared_steps(self, view: SessionView) -> Iterator[Step]:
         texts, samples = self.texts, self.open_texts.samples
         if texts.length and treats_rows_alone(texts.strategy.sampler):
-            self.rows = DrawnRows(self._model, texts, samples, view)
+            self.rows = DrawnRows(self._plans, texts, samples, view)
             return self.rows.steps()
         return texts.steps(ViewedModel(self._model, view), samples)
 

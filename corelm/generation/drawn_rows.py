@@ -13,18 +13,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
+from corelm.context import Context, read_only
 from corelm.decoding.draw_plan import DrawPlan
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step
+from corelm.decoding.step import Step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
-from corelm.language_model import LanguageModel
+from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Mask, Sampler, Switch
 
 ALL = slice(None)
+MOST_PLANS = 64
+"""The number of plans that a batch keeps."""
 OWN = "corelm_samplers."
 """The package of corelm's own samplers, which treat a row alike in any batch."""
 
@@ -35,22 +37,43 @@ class Drawn:
 
     Attributes:
         step: the tokens and distributions, as one step of all rows.
-        entropy: (batch,) nats, of the distributions drawn from.
         grows: (batch,) True for tokens that don't end their text.
         all_grow: True if no token ends its text.
     """
 
     step: Step
-    entropy: NDArray[np.float64]
     grows: NDArray[np.bool_]
     all_grow: bool
+
+
+class DrawPlans:
+    """The plans of a batch's chains: making one takes as long as many tokens.
+
+    Args:
+        vocabulary: the model's vocabulary.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary: Vocabulary = vocabulary
+        self._plans: dict[str, DrawPlan] = {}
+
+    def of(self, sampler: Sampler, unknown: bool) -> tuple[str, DrawPlan]:
+        """Return the plan of a sampler, and a key that is equal for equal samplers."""
+        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
+        key = f"{sampler} {unknown}"
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            plan = self._plans[key] = DrawPlan(sampler, self.vocabulary, unknown)
+        return key, plan
 
 
 class DrawnRows:
     """The rows of a request whose chain treats each row by itself.
 
     Args:
-        model: the language model.
+        plans: the plans of the batch.
         texts: the request.
         samples: the samples to write.
         view: a session that has read the prompt, in one row.
@@ -61,19 +84,17 @@ class DrawnRows:
     """
 
     def __init__(
-        self, model: LanguageModel, texts: Texts, samples: Sequence[int], view: SessionView
+        self, plans: DrawPlans, texts: Texts, samples: Sequence[int], view: SessionView
     ) -> None:
-        self._texts, self._vocabulary = texts, model.vocabulary
-        self._plan = DrawPlan(texts.strategy.sampler, model.vocabulary, texts.unknown)
-        self._ends = list(model.vocabulary.ends)
-        self._samples: NDArray[np.int64] = np.array(samples, dtype=np.int64)
+        self._texts, self._vocabulary = texts, plans.vocabulary
+        self._ends = list(plans.vocabulary.ends)
+        self._samples: NDArray[np.int64] = read_only(np.array(samples, dtype=np.int64))
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
         self._step: Step | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
-        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
-        self.key: str = f"{texts.strategy.sampler} {texts.unknown}"
+        self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
 
     @property
     def is_drawn(self) -> bool:
@@ -110,7 +131,7 @@ class DrawnRows:
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
-        return Drawn(step, step.entropy, grows, bool(grows.all()))
+        return Drawn(step, grows, bool(grows.all()))
 
     def take(self, drawn: Drawn, rows: slice = ALL) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
@@ -120,12 +141,8 @@ class DrawnRows:
             rows: the rows of this request.
         """
         assert self.view is not None
-        step, tokens = drawn.step, drawn.step.tokens[rows]
-        self._step = Step(
-            self._position, self._samples, tokens, step.model_logits[rows], step.logits[rows],
-            step.surprisal[rows],
-        )  # fmt: skip
-        vars(self._step)["entropy"] = drawn.entropy[rows]  # where `Step.entropy` caches it
+        self._step = part_of(drawn.step, rows, self._position, self._samples)
+        tokens = self._step.tokens
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]
         if self._position == self._texts.length or (grows is not None and not grows.any()):
@@ -133,7 +150,7 @@ class DrawnRows:
             return
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
-            self._samples, tokens = self._samples[grows], tokens[grows]
+            self._samples, tokens = read_only(self._samples[grows]), tokens[grows]
         self.view.extend(tokens)
 
     def steps(self) -> Iterator[Step]:

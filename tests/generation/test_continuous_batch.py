@@ -13,7 +13,7 @@ from corelm.abilities import can
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
+from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
 
 GPT2 = small_model(SMALL["gpt2"], end=True)
@@ -188,6 +188,17 @@ def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others():
     assert changes == [[short], [short], [short, long], [short, long]]
     finished(batch)
     assert long.open_texts.generations() == alone(ToyModel(end=False), long.texts)
+
+
+def test_requests_with_a_prompt_that_was_read_before_begin_together():
+    model, prompt = LongToy(end=False), "the cat sat on " * 25
+    batch = ContinuousBatch(model, prefixes=PrefixCache(1000))
+    first = batch.add(request(prompt))
+    batch.step()
+    assert len(first.open_texts.tokens[0]) == 1
+    others = [batch.add(request(prompt)) for _ in range(63)]
+    batch.step()
+    assert all(len(each.open_texts.tokens[0]) == 1 for each in others)
 
 
 def test_a_prompt_beyond_the_context_is_read_at_once():

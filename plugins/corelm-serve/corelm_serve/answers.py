@@ -101,6 +101,11 @@ class Call:
         return any(job.tables is not None for job in self.jobs)
 
     @property
+    def has_notes(self) -> bool:
+        """True if the answer has more for each token than its entropies."""
+        return self.has_tables or any(job.record is not None for job in self.jobs)
+
+    @property
     def prompt_tokens(self) -> int:
         """The tokens of all prompts."""
         return sum(len(job.ids) for job in self.jobs)

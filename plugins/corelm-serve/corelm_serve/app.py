@@ -105,9 +105,7 @@ class Logged:
             note(status or GONE)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
-        metrics = request.app.state.service.metrics
-        metrics.requests.labels(self._route, str(status)).inc()
-        metrics.seconds.labels(self._route).observe(seconds)
+        request.app.state.service.metrics.note(self._route, status, seconds)
         length = getattr(request.state, "length", 0)
         logger.info(
             "%s %s %d, %d bytes, %.0f ms", request.method, self._route, status, length,

@@ -135,7 +135,8 @@ async def run(
             yield found
     finally:
         watch.cancel()
-        scheduler.cancel(call.jobs)
+        if open_jobs:
+            scheduler.cancel([*open_jobs])
 
 
 async def written(

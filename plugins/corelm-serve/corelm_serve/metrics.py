@@ -21,6 +21,7 @@ class Metrics:
 
     def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
         self._registry = CollectorRegistry()
+        self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "corelm_requests", "Requests by route and status.", ["route", "status"],
             registry=self._registry,
@@ -52,6 +53,17 @@ class Metrics:
             running.labels(name).set_function(partial(getattr, scheduler, "running"))
             for gauge, figure in ((hits, "hits"), (saved, "saved"), (kept, "tokens")):
                 gauge.labels(name).set_function(partial(getattr, scheduler.prefixes, figure))
+
+    def note(self, route: str, status: int, seconds: float) -> None:
+        """Count a request of a route, which took some seconds."""
+        key = route, status
+        if key not in self._routes:  # looking labels up takes longer than counting
+            self._routes[key] = (
+                self.requests.labels(route, str(status)), self.seconds.labels(route),
+            )  # fmt: skip
+        requests, times = self._routes[key]
+        requests.inc()
+        times.observe(seconds)
 
     def text(self) -> bytes:
         """Return the figures."""

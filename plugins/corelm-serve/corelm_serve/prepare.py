@@ -15,7 +15,7 @@ from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
-from corelm_serve.requests.sampling import strategy_of
+from corelm_serve.requests.strategy_cache import StrategyCache
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.settings import Limits
 
@@ -23,7 +23,11 @@ Tell = Callable[[Job, Event], None]
 
 
 def completion_call(
-    body: Any, models: Mapping[str, ServedModel], limits: Limits, tell: Tell
+    body: Any,
+    models: Mapping[str, ServedModel],
+    limits: Limits,
+    strategies: StrategyCache,
+    tell: Tell,
 ) -> Call:
     """Return the jobs of a body of `POST /v1/completions`.
 
@@ -33,7 +37,7 @@ def completion_call(
     request, rest = CompletionRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy, notes = strategy_of(request, rest)
+    strategy, notes = strategies.of(body, request, rest)
     strategy = with_format(strategy, request)
     prompts = request.prompts
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
@@ -66,7 +70,13 @@ def completion_call(
     )  # fmt: skip
 
 
-def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell: Tell) -> Call:
+def chat_call(
+    body: Any,
+    models: Mapping[str, ServedModel],
+    limits: Limits,
+    strategies: StrategyCache,
+    tell: Tell,
+) -> Call:
     """Return the job of a body of `POST /v1/chat/completions`.
 
     Raises:
@@ -75,7 +85,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     request, rest = ChatRequest.read_part(body)
     request.check()
     served = find(models, request.model)
-    strategy, notes = strategy_of(request, rest)
+    strategy, notes = strategies.of(body, request, rest)
     strategy, calls = with_tools(with_format(strategy, request), request, served)
     length = request.length(limits.length)
     check_at_most("max_tokens", length, limits.length, "tokens")

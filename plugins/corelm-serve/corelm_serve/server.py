@@ -10,10 +10,10 @@ import sys
 from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from corelm.errors import UsageError
 from corelm_serve.app import create_app
+from corelm_serve.connections import AFTER_GRACE, Connection
 from corelm_serve.security import Access
 from corelm_serve.service import Service
 
@@ -21,72 +21,9 @@ logger = logging.getLogger("corelm.serve")
 
 CONNECTIONS = 1_024
 BACKLOG = 512
-AFTER_GRACE = 2
-"""Seconds that the last events get to reach their clients."""
-SILENCE = 30.0
-"""Seconds without a request after which a connection is closed."""
 SWITCH = 5e-4
 """Seconds after which a thread that computes in Python lets another one run. By default it is ten
 times longer, and the event loop would wait for it many times in each request."""
-UNREAD = 20.0
-"""Seconds in which a client must read some of what waits for it."""
-
-
-class Connection(H11Protocol):
-    """A connection, which is closed if no request comes or no answer is read.
-
-    uvicorn waits for both forever: a client that opens as many connections as the server takes,
-    without a token, would keep out all others, and one that reads nothing would keep its answer in
-    memory. It takes headers of 64 KiB at most.
-    """
-
-    _answered: RequestResponseCycle | None = None
-    """The request that had been answered at the last look."""
-    _dropping: asyncio.TimerHandle | None = None
-    """Drops the client if it doesn't read."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to look for requests."""
-        super().connection_made(transport)
-        self.loop.call_later(SILENCE, self._look)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the request, whose client has gone."""
-        self._keep()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Wait for the client, which reads more slowly than its answer is written."""
-        super().pause_writing()
-        self._dropping = self.loop.call_later(UNREAD, self._drop)
-
-    def resume_writing(self) -> None:
-        """Write on: the client has read."""
-        self._keep()
-        super().resume_writing()
-
-    def shutdown(self) -> None:
-        """Let the request end, as long as the server waits for it."""
-        super().shutdown()
-        # Before uvicorn cancels its task, which would log a traceback.
-        seconds = (self.config.timeout_graceful_shutdown or 0) - AFTER_GRACE / 2
-        self.loop.call_later(max(seconds, 0), self.transport.abort)
-
-    def _keep(self) -> None:
-        if self._dropping is not None:
-            self._dropping.cancel()
-
-    def _drop(self) -> None:
-        logger.info("a client was dropped: it read nothing for %g seconds", UNREAD)
-        self.transport.abort()
-
-    def _look(self) -> None:
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and self.cycle is self._answered:
-            self.transport.abort()
-        elif not self.transport.is_closing():
-            self._answered = self.cycle if is_idle else None
-            self.loop.call_later(SILENCE, self._look)
 
 
 class Server(uvicorn.Server):
@@ -108,6 +45,15 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def connection_type() -> type[asyncio.Protocol]:
+    """Return the class of connections: the faster one, if httptools is installed."""
+    try:
+        from corelm_serve.fast_connection import FastConnection
+    except ImportError:
+        return Connection
+    return FastConnection
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
@@ -123,10 +69,14 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         found = socket.socket(family, kind, protocol)
-        if hasattr(signal, "SIGKILL"):  # on Windows it would let two servers share a port
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        found.listen(BACKLOG)
+        try:
+            if hasattr(signal, "SIGKILL"):  # on Windows it would let two servers share a port
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(BACKLOG)
+        except OSError:
+            found.close()
+            raise
     except OSError as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return found
@@ -140,7 +90,7 @@ def serve(service: Service, access: Access, socket_: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=Connection,
+        http=connection_type(),
         ws="none",
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=int(service.limits.grace) + AFTER_GRACE,

@@ -12,6 +12,7 @@ from corelm_serve.metrics import Metrics
 from corelm_serve.models import ServedModel
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
+from corelm_serve.requests.strategy_cache import StrategyCache
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.settings import Limits
 
@@ -49,6 +50,7 @@ class Service:
             for unknown in (False, True)
         }
         self.metrics = Metrics(self.schedulers)
+        self.strategies = StrategyCache()
 
     def scheduler_of(self, call: Call) -> Scheduler:
         """Return the scheduler of a request."""

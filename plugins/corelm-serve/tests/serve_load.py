@@ -9,6 +9,7 @@ read a stream, some go away in the middle of one.
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -62,9 +63,10 @@ def body(rng):
     }
 
 
-async def client(http, rng, end, tally):
+async def client(http, rng, end, requests, tally):
     """Ask again and again, with pauses."""
-    while time.monotonic() < end:
+    while requests > 0 and time.monotonic() < end:
+        requests -= 1
         await asyncio.sleep(rng.expovariate(20))
         asked, started = body(rng), time.monotonic()
         if asked["stream"]:
@@ -103,18 +105,18 @@ async def streamed(http, asked, rng, started, tally):
     return texts
 
 
-async def load(url, headers, clients, seconds, pid, tally):
-    """Run the clients."""
+async def load(url, headers, clients, seconds, requests, pid, tally):
+    """Run the clients for some seconds, or until each has sent some requests."""
     process, end = psutil.Process(pid), time.monotonic() + seconds
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, limits=limits) as http:
         running = [
-            asyncio.ensure_future(client(http, random.Random(i), end, tally))
+            asyncio.ensure_future(client(http, random.Random(i), end, requests, tally))
             for i in range(clients)
         ]
-        while time.monotonic() < end:
+        while not all(each.done() for each in running):
             tally.memory.append(process.memory_info().rss / 2**20)
-            await asyncio.sleep(min(1, seconds / 10))
+            await asyncio.wait(running, timeout=min(1, seconds / 10))
         await asyncio.gather(*running)
 
 
@@ -144,12 +146,13 @@ def percentile(values, share):
     return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def run(clients, seconds):
+def run(clients, seconds=math.inf, requests=math.inf):
     """Load a server; return what happened and its errors."""
     tally = Tally()
     with serving("--model", "imdb", errors=False) as server:
         started = time.monotonic()
-        asyncio.run(load(server.url, server.headers, clients, seconds, server.process.pid, tally))
+        pid = server.process.pid
+        asyncio.run(load(server.url, server.headers, clients, seconds, requests, pid, tally))
         elapsed = time.monotonic() - started
         metrics = httpx.get(f"{server.url}/metrics", headers=server.headers).text
     return tally, elapsed, metrics

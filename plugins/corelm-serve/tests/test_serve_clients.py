@@ -108,6 +108,14 @@ def test_litellm_answers_messages(address):
     assert [line for line in done.stdout.splitlines() if line.strip()] == [EXPECTED] * 3
 
 
+LLM = """
+import sys
+from llm.cli import cli
+for more in ([], ["--no-stream"]):
+    cli([*sys.argv[1:], *more], standalone_mode=False)
+"""
+
+
 @pytest.mark.slow
 def test_llm_answers_with_a_system_prompt(address, tmp_path):
     pytest.importorskip("llm", reason="pip install llm")
@@ -117,10 +125,9 @@ def test_llm_answers_with_a_system_prompt(address, tmp_path):
     )
     (tmp_path / "keys.json").write_text(json.dumps({"corelm": TOKEN}))
     words = ["-m", "served", "-s", "the", "-o", "seed", "1", "-o", "max_tokens", "8", "cat"]
-    for more in ([], ["--no-stream"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "llm", *words, *more],
-            env={**os.environ, "LLM_USER_PATH": str(tmp_path)},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert done.stdout.removesuffix("\n") == EXPECTED, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", LLM, *words],
+        env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [EXPECTED] * 2, done.stderr

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 import uvicorn
-from corelm_serve import server
-from corelm_serve.server import Connection, listen
+from corelm_serve import connections
+from corelm_serve.connections import Connection
+from corelm_serve.server import connection_type, listen
 from serve_client import ToyModel, served
 from serve_process import SOON
 
@@ -19,9 +20,9 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 class Running:
     """A server that answers each request when it is told to."""
 
-    def __init__(self):
+    def __init__(self, http):
         config = uvicorn.Config(
-            self.answer, http=Connection, ws="none", lifespan="off", interface="asgi3",
+            self.answer, http=http, ws="none", lifespan="off", interface="asgi3",
             timeout_keep_alive=3600, log_config=None,
         )  # fmt: skip
         self.server, self.asked = uvicorn.Server(config), threading.Event()
@@ -41,13 +42,22 @@ class Running:
         assert done.wait(SOON)
 
 
+@pytest.fixture(params=["h11", "httptools"])
+def http(request):
+    """Return the class of connections with a parser."""
+    if request.param == "h11":
+        return Connection
+    pytest.importorskip("httptools", reason="pip install httptools")
+    return connection_type()
+
+
 @pytest.fixture
-def opened():
+def opened(http):
     """Return a function that opens a connection to a server."""
     with contextlib.ExitStack() as stack:
 
         def connected():
-            running, listening = Running(), stack.enter_context(listen("127.0.0.1", 0))
+            running, listening = Running(http), stack.enter_context(listen("127.0.0.1", 0))
             thread = threading.Thread(target=running.server.run, args=([listening],))
             thread.start()
             stack.callback(thread.join)
@@ -69,7 +79,7 @@ def rest(connection):
 
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\nX"])
 def test_a_connection_without_a_request_is_closed(opened, monkeypatch, sent):
-    monkeypatch.setattr(server, "SILENCE", 0.05)
+    monkeypatch.setattr(connections, "SILENCE", 0.05)
     _, connection = opened()
     with contextlib.suppress(OSError):  # closed already
         connection.sendall(sent)
@@ -107,3 +117,37 @@ def test_a_connection_whose_next_request_never_ends_is_closed(opened, more):
     for _ in range(2):
         running.do(lambda found: found._look())
     assert rest(connection) == b""
+
+
+LONG = b"X" * 2**17
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + LONG,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + LONG,
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 2**15,
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: a\r\n\r\n0\r\n"
+        + b"X: y\r\n" * 2**15,
+    ],
+    ids=["path", "header", "headers", "trailers"],
+)
+def test_a_head_that_is_too_long_is_refused(opened, sent):
+    running, connection = opened()
+    running.told.set()
+    with contextlib.suppress(OSError):  # refused before the end
+        connection.sendall(sent)
+    rest(connection)  # ends, as the server closes the connection
+
+
+def test_a_long_body_is_no_long_head(opened):
+    running, connection = opened()
+    running.told.set()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(LONG)
+    for _ in range(2):
+        connection.sendall(head + LONG)
+        found = b""
+        while not found.endswith(b"\r\n0\r\n\r\n"):
+            found += (part := connection.recv(1000))
+            assert part

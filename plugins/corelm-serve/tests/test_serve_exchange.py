@@ -73,3 +73,29 @@ def test_the_first_end_of_a_job_is_its_last_event():
             return [str(event) async for batch in batches for _, event in batch]
 
     assert asyncio.run(main()) == ["the server is stopping"]
+
+
+@pytest.mark.parametrize(("ended", "cancelled"), [(2, []), (1, ["other"])])
+def test_the_jobs_that_have_ended_are_not_cancelled(ended, cancelled):
+    class Ends(TwoEnds):
+        """A scheduler that ends some jobs, and notes those that are cancelled."""
+
+        found: list = []
+
+        def submit(self, jobs):
+            for job in jobs[:ended]:
+                self.inbox.tell(job, ApiError("the end", 503))
+
+        def cancel(self, jobs):
+            self.found += jobs
+
+    async def main():
+        inbox, never = Inbox(Wakeups()), asyncio.Event()
+        scheduler, call = Ends(inbox), SimpleNamespace(jobs=["job", "other"])
+        scheduler.found = []
+        batches = run(call, scheduler, inbox, never.wait)
+        await anext(batches)
+        await batches.aclose()
+        return scheduler.found
+
+    assert asyncio.run(main()) == cancelled

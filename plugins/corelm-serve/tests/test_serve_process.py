@@ -14,6 +14,7 @@ from serve_client import complete, events_of, sample
 from serve_process import SOON, serving
 
 import corelm
+from corelm.cli import main
 
 httpx = pytest.importorskip("httpx2", reason="pip install httpx2")
 pytestmark = pytest.mark.slow
@@ -229,7 +230,7 @@ def test_llm_completes(server, tmp_path):
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "LLM_USER_PATH": str(tmp_path)},
+        env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
         stdin=subprocess.DEVNULL,
     )
     [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=10)
@@ -299,17 +300,24 @@ def run(*arguments, **environment):
         (["--model", "imdb="], "--model imdb= has an empty side"),
     ],
 )
-def test_a_command_that_cannot_serve(arguments, message):
-    found = run(*arguments)
-    assert found.returncode in (1, 2)
-    assert message in found.stderr
+def test_a_command_that_cannot_serve(arguments, message, capsys):
+    assert main(["serve", *arguments]) in (1, 2)
+    found = capsys.readouterr()
+    assert message in found.err
+    assert found.out == ""
+
+
+def test_a_process_that_cannot_serve_ends():
+    found = run("--grace", "inf")
+    assert found.returncode == 2
+    assert "--grace must be at most" in found.stderr
     assert found.stdout == ""
 
 
-def test_a_token_that_no_header_can_hold_is_refused():
-    found = run("--port", "0", CORELM_SERVE_TOKEN="se cret\u00e9")
-    assert found.returncode == 2
-    assert "visible ASCII characters" in found.stderr
+def test_a_token_that_no_header_can_hold_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("CORELM_SERVE_TOKEN", "se cret\u00e9")
+    assert main(["serve", "--port", "0"]) == 2
+    assert "visible ASCII characters" in capsys.readouterr().err
 
 
 def test_the_url_has_any_token_as_one_value():

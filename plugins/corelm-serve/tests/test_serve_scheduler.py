@@ -131,6 +131,25 @@ def test_jobs_advance_in_turn(scheduler):
     assert not one.ended.is_set()
 
 
+def test_a_short_text_begins_within_two_steps_of_sixty_three_long_ones(scheduler):
+    running, told = scheduler(), []
+
+    def note(job, event):
+        told.append((job, event))
+
+    long = [job(note, length=4000, seed=seed) for seed in range(63)]
+    running.submit(long)
+    for seed in range(100, 120):
+        listener, before = Listener(), len(told)
+        running.submit([job(lambda *each, mine=listener: (note(*each), mine(*each)), length=2,
+                            seed=seed)])  # fmt: skip
+        assert isinstance(listener.end, Written)
+        [first, *_] = [i for i, (each, _) in enumerate(told) if each.seed == seed]
+        steps = sum(each is long[0] for each, _ in told[before:first])
+        assert steps <= 2  # the one that was in progress, and its own
+    assert not any(isinstance(event, Written) and each in long for each, event in told)
+
+
 def test_a_long_prompt_is_scored_in_turn_with_shorter_ones(scheduler):
     long, short = Listener(), Listener()
     running = scheduler(Slow(0.0), total=2**18)

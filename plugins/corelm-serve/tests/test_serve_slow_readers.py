@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from corelm_serve import exchange, responses, server
+from corelm_serve import connections as protocol
+from corelm_serve import exchange, responses
 from corelm_serve.app import create_app
+from corelm_serve.connections import Connection
 from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups
 from corelm_serve.json_parts import SLICE, encode, slices
 from corelm_serve.responses import SlicedResponse
 from corelm_serve.scheduling.jobs import Piece
 from corelm_serve.security import Access
-from corelm_serve.server import Connection, listen
+from corelm_serve.server import listen
 from corelm_serve.service import Service
 from corelm_serve.settings import Limits
 from corelm_serve.turns import Turns
@@ -70,7 +72,7 @@ def ask(address, **body):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_reads_nothing_is_dropped_and_its_texts_with_it(running, monkeypatch, stream):
-    monkeypatch.setattr(server, "UNREAD", 0.2)
+    monkeypatch.setattr(protocol, "UNREAD", 0.2)
     service, address, connections = running
     with ask(address, stream=stream, max_tokens=4000 if stream else 30) as connection:
         wait_until(lambda: connections)

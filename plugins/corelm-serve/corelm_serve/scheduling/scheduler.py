@@ -72,8 +72,8 @@ class Scheduler:
                 raise ApiError(message, 429, code="busy", headers=headers)
             for job in jobs:
                 self._waiting[job.is_ancestral].append(job)
-        for lane in self._lanes.values():
-            lane.wake()
+        for kind in {job.is_ancestral for job in jobs}:
+            self._lanes[kind].wake()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Drop jobs whose client has gone: running jobs leave at their next step."""
