@@ -1,16 +1,16 @@
 """Replay on JAX with a custom gradient, so that no block stays in memory."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from corelm_replay.layout import Array
-from corelm_replay.logprobs import Replay
 
 
-def replayed(logits: Array, work: Replay) -> Array:
+def replayed(logits: Array, work: Any) -> Array:
     """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
     function = jax.custom_vjp(partial(_values, work=work))
     function.defvjp(
@@ -20,7 +20,7 @@ def replayed(logits: Array, work: Replay) -> Array:
     return function(logits)
 
 
-def _values(logits: Array, work: Replay) -> Array:
+def _values(logits: Array, work: Any) -> Array:
     if not isinstance(logits, jax.core.Tracer):
         return jnp.asarray(work.values(logits))
     result = jnp.zeros(logits.shape[:2], jnp.promote_types(logits.dtype, np.float32))
@@ -30,7 +30,7 @@ def _values(logits: Array, work: Replay) -> Array:
     return result
 
 
-def _gradient(logits: Array, gradient: Array, work: Replay) -> Array:
+def _gradient(logits: Array, gradient: Array, work: Any) -> Array:
     result = jnp.zeros_like(logits)
     for block in work.blocks():
         rows, value = work.rows(logits, block), work.traced

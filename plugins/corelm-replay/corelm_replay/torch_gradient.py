@@ -6,14 +6,13 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from corelm_replay.layout import Array
-from corelm_replay.logprobs import Replay
 
 
 class Replayed(torch.autograd.Function):  # type: ignore[misc]
     """The log-probabilities of a `Replay`, as a differentiable function."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Array, work: Replay) -> Array:
+    def forward(ctx: Any, logits: Array, work: Any) -> Array:
         ctx.work = work
         ctx.save_for_backward(logits)
         return torch.from_numpy(work.values(logits.detach())).to(logits.device)
@@ -43,6 +42,6 @@ def _of_log_softmax(logits: Array, tokens: Array, gradient: Array) -> Array:
     return result.scatter_add_(1, torch.from_numpy(tokens).to(logits.device)[:, None], gradient)
 
 
-def replayed(logits: Array, work: Replay) -> Array:
+def replayed(logits: Array, work: Any) -> Array:
     """Return the log-probabilities of a `Replay`, (batch, time), with their gradient."""
     return Replayed.apply(logits, work)
