@@ -8,6 +8,7 @@ from corelm_bench.commands import bench
 from corelm import Sampler, param
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
+from corelm.cli.options.inputs import Inputs
 from corelm.cli.options.parameters import RESERVED, Chosen, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.errors import UsageError
@@ -90,6 +91,6 @@ def test_an_unknown_option_is_refused_with_the_way_out() -> None:
 
 
 def test_the_reserved_names_are_those_of_the_commands_that_take_a_sampler() -> None:
-    commands = (sample, explain, bench)
+    commands = (sample, explain, bench, Inputs)
     own = {option for command in commands for option in own_options(command)}
-    assert own - {"--built", "-n"} | {"--help"} == RESERVED
+    assert own - {"--built", "--inputs", "-n"} | {"--help"} == RESERVED
