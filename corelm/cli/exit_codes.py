@@ -46,7 +46,6 @@ PACKAGES = {
     "mtld": "corelm-lexical",
     "p_less": "corelm-p-less",
     "power": "corelm-power",
-    "receipt": "corelm-replay",
     "regex": "corelm-grammar",
     "replay": "corelm-replay",
     "play": "corelm-serve",

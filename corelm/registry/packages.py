@@ -1,7 +1,8 @@
 """Look up objects of corelm's other packages by entry point, which the heart never imports.
 
-The groups are `corelm.names`, for names such as `corelm.compare`, and `corelm.formats`, for formats
-of models such as `.keras` files.
+The groups are `corelm.names`, for names such as `corelm.compare`, `corelm.formats`, for formats of
+models such as `.keras` files, and `corelm.records`, for files that `corelm sample` writes about a
+text.
 """
 
 from __future__ import annotations
@@ -12,26 +13,29 @@ from corelm.errors import MissingDependencyError
 from corelm.registry.entry_points import entry_points
 from corelm.registry.loading import OWN
 
-NAMES, FORMATS = "corelm.names", "corelm.formats"
+NAMES, FORMATS, RECORDS = "corelm.names", "corelm.formats", "corelm.records"
 
-DISTRIBUTIONS = {OWN, "corelm-bench", "corelm-presets", "corelm-report", "corelm-train"}
+DISTRIBUTIONS = {
+    *(OWN, "corelm-bench", "corelm-presets", "corelm-replay", "corelm-report", "corelm-train"),
+}
 """The distributions of corelm, alone or all in one wheel: no other can offer these names."""
 
-EXTRAS = {
-    "keras": "[train]",
-    "keras_hub": "[train]",
-    "Report": "[report]",
-    "compare": "[report]",
-    "plot": "[report]",
+REQUIREMENTS = {
+    "keras": "corelm[train]",
+    "keras_hub": "corelm[train]",
+    "Report": "corelm[report]",
+    "compare": "corelm[report]",
+    "plot": "corelm[report]",
+    "receipt": "corelm-replay",
 }
-"""The extra with the libraries that each object needs; other objects need none."""
+"""What to install for each object; corelm alone for others."""
 
 
 def package_object(group: str, name: str) -> Any:
     """Return an object that a package of corelm offers.
 
     Args:
-        group: `NAMES` or `FORMATS`.
+        group: `NAMES`, `FORMATS` or `RECORDS`.
         name: the name of the entry point.
 
     Raises:
@@ -46,6 +50,6 @@ def package_object(group: str, name: str) -> Any:
     if point is None:
         raise MissingDependencyError(
             f"{name} is in a package of corelm that is not installed; install it with: "
-            f'pip install "corelm{EXTRAS.get(name, "")}"'
+            f'pip install "{REQUIREMENTS.get(name, OWN)}"'
         )
     return point.load()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,15 +30,17 @@ from corelm.cli.options.prompt import note_prompts, prompt_for
 from corelm.cli.options.text_input import STDIN, read_prompt, read_text, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.output.texts import Request, writer
+from corelm.cli.output.texts import Record, Request, writer
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
+from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, ParamRule
 from corelm.registry.models import MODEL, label, load
+from corelm.registry.packages import RECORDS, package_object
 from corelm.registry.strategies import Strategy
 from corelm.text_lines import SUFFIXES, text_lines
 
@@ -137,6 +140,14 @@ def sample(
             "ends with .parquet.",
         ),
     ] = None,
+    receipt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write into this file what anyone needs to recompute each draw, for `corelm "
+            "verify`; needs corelm-replay.",
+        ),
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     resume: Annotated[
@@ -160,6 +171,8 @@ def sample(
     _refuse_unused(output, where, json or no_stream or color is not None or count > 0)
     with product() as out:
         prompts = _prompts(prompt, prompt_file)
+        if receipt is not None and (prompts or output is not None):
+            raise UsageError("--receipt is of one text: leave out --output and a file of prompts")
         given = None if prompts else read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         file = None if output is None else _destination(output, where)
@@ -192,6 +205,7 @@ def sample(
         request = Request(
             label(model), language_model, texts, prompts, is_colored(out, color),
             _alternatives(language_model, texts.prompt, prompts, count),
+            None if receipt is None else _receipt(receipt, model, language_model, texts),
         )  # fmt: skip
         if seed is None:
             messages.note(f"drawn with --seed {texts.seed}")
@@ -200,6 +214,8 @@ def sample(
             return
         write = writer(request, json=json, whole=no_stream)
         write(request, out)
+        if receipt is not None and request.record is not None:
+            request.record.write(receipt)
 
 
 def _prompts(prompt: str | None, file: str | None) -> list[str]:
@@ -225,6 +241,28 @@ def _alternatives(
     from corelm.cli.output.alternatives import Alternatives  # late: few texts need it
 
     return Alternatives(model.vocabulary, prompt, count)
+
+
+def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record:
+    """Return what records a text for a receipt.
+
+    Raises:
+        UsageError: not one text, or one whose tokens don't follow from the seed and the chain; or
+            a file that can't be written.
+        MissingDependencyError: corelm-replay is not installed.
+    """
+    if texts.n != 1:
+        raise UsageError("--receipt is of one text: leave out -n")
+    if texts.unknown or not (texts.strategy.decoder or Ancestral()).is_ancestral:
+        raise UsageError(
+            "--receipt is of tokens that the sampler draws one by one: leave out --decoder and "
+            "--unknown"
+        )
+    folder = Path(file).parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write to {file!r}: {folder} is not a folder")
+    make: Callable[..., Record] = package_object(RECORDS, "receipt")
+    return make(name, model, prompt=texts.prompt, sampler=texts.strategy.sampler, seed=texts.seed)
 
 
 def _as_message(model: LanguageModel, prompt: str) -> str:

@@ -23,7 +23,7 @@ RESERVED = frozenset(
     {
         "--after", "--alternatives", "--batch", "--chat", "--color", "--decoder", "--device",
         "--dtype", "--help", "--json", "--length", "--model", "--no-stream", "--output",
-        "--preset", "--prompt", "--prompt-file", "--resume", "--sampler",
+        "--preset", "--prompt", "--prompt-file", "--receipt", "--resume", "--sampler",
         "--scheduler", "--seconds", "--seed", "--step", "--stop", "--stop-loop", "--stop-regex",
         "--token", "--top", "--unknown", "--workers",
     }

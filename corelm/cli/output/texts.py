@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from corelm.cli.exit_codes import PartialError
 from corelm.cli.output import messages
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from corelm.cli.output.alternatives import Alternatives
 
 
+class Record(Protocol):
+    """What a package offers in the group `corelm.records`: a file about one text.
+
+    It is called with the arguments of `corelm.stream` that decide the text: `model_name`, `model`,
+    `prompt`, `sampler` and `seed`.
+    """
+
+    def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Yield the steps, and keep what the file is to hold."""
+
+    def write(self, file: str) -> None:
+        """Write the file, after the text."""
+
+
 class Request(NamedTuple):
     """The texts to draw, and the model that draws them.
 
@@ -31,6 +45,7 @@ class Request(NamedTuple):
         prompts: the prompts, if there are several; empty for one.
         is_colored: colour words by their surprisal.
         alternatives: records the likely words in place of each; None for texts alone.
+        record: records the steps of the text for a file; None without one.
     """
 
     model_name: str
@@ -39,6 +54,7 @@ class Request(NamedTuple):
     prompts: Sequence[str] = ()
     is_colored: bool = False
     alternatives: Alternatives | None = None
+    record: Record | None = None
 
     @property
     def total(self) -> int:
@@ -52,7 +68,9 @@ class Request(NamedTuple):
     def steps(self, samples: Sequence[int]) -> Iterator[Step]:
         """Yield the steps of some samples."""
         steps = self.texts.steps(self.model, samples)
-        return steps if self.alternatives is None else self.alternatives.watch(steps)
+        for watching in (self.alternatives, self.record):
+            steps = steps if watching is None else watching.watch(steps)
+        return steps
 
     @property
     def is_streamed(self) -> bool:

@@ -1,4 +1,4 @@
-"""`corelm replay`, `corelm receipt` and `corelm verify`."""
+"""`corelm replay` and `corelm verify`."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from corelm.errors import UsageError
 from corelm_replay.audit import audit, picture
 from corelm_replay.entropy import EntropyLog
 from corelm_replay.ratios import CHAINS, own_audit, trainer_logits
-from corelm_replay.receipts import Receipt, receipts
+from corelm_replay.receipts import Receipt
 from corelm_replay.recording import Rollouts, record
 from corelm_replay.verification import TOLERANCE, verify
 
@@ -122,27 +122,6 @@ def show_entropy(
         out.text("\n".join(log.table()) + "\n")
 
 
-def draw_with_receipt(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to continue.")],
-    output: Annotated[
-        str, typer.Option(metavar="FILE", help="Where the receipt is written.")
-    ] = "receipt.json",
-    sampler: Sampler = "temperature(t=1.0)",
-    model: Model = "imdb",
-    length: Length = 50,
-    seed: Seed = 1,
-) -> None:
-    """Write a text, and a receipt with which anyone can recompute each draw.
-
-    \b
-    corelm receipt "This movie" --sampler "top_p(p=0.9)" --output receipt.json
-    """
-    [(text, made)] = receipts(model, prompt, sampler=sampler, length=length, seed=seed)
-    write(output, made.to_json())
-    with product() as out:
-        out.text(text.strip() + "\n")
-
-
 def verify_receipt(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A receipt.")],
     model: Annotated[
@@ -216,8 +195,6 @@ def corelm_commands() -> Mapping[str, Any]:
     app.command("audit")(audit_rollouts)
     app.command("ratios")(show_ratios)
     app.command("entropy")(show_entropy)
-    receipt = typer.Typer(help="Write a text, and a receipt that anyone can replay.")
-    receipt.command("receipt")(draw_with_receipt)
     check = typer.Typer(help="Say whether a text was drawn as its receipt states.")
     check.command("verify")(verify_receipt)
-    return {"replay": app, "receipt": receipt, "verify": check}
+    return {"replay": app, "verify": check}

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import identity
-from corelm_replay.recording import Rollouts, record
+from corelm.runs import atomic_files, identity, prompting
+from corelm_replay.recording import Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
+DRAWN = ("tokens", "logprobs", "model_logprobs", "kept_mass", "kept_size")
+"""The fields of a receipt with an entry for each token."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,57 @@ class Receipt:
 
 def _is_number(value: Any, least: float, most: float) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and least <= value <= most
+
+
+class ReceiptLog:
+    """The receipt of a text while it is drawn: `corelm sample --receipt` writes it.
+
+    Args:
+        model_name: the name that the receipt holds.
+        model: the model.
+        prompt: a text or a list of ids.
+        sampler: the sampler.
+        seed: decides the random numbers, of sample 0.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> model, greedy = ToyModel(), corelm.sampler("greedy")
+        >>> how = {"prompt": "the", "sampler": greedy, "seed": 1}
+        >>> log = ReceiptLog("", model, **how)
+        >>> for step in log.watch(corelm.stream(model, length=2, **how)): print(step.text)
+         cat
+         sat
+        >>> log.receipt().tokens
+        [4, 5]
+    """
+
+    def __init__(
+        self, model_name: str, model: Any, *, prompt: Any, sampler: corelm.Sampler, seed: int
+    ) -> None:
+        self._known: dict[str, Any] = {
+            "model": model_name, "model_sha256": identity.identity_of(model, ""),
+            "chain": str(sampler), "seed": seed, "sample": 0, "prompt_index": 0,
+            "prompt": list(prompting.encoded(model.vocabulary, prompt)),
+        }  # fmt: skip
+        self._drawn: dict[str, list[Any]] = {name: [] for name in DRAWN}
+
+    def watch(self, steps: Iterable[corelm.Step]) -> Iterator[corelm.Step]:
+        """Yield the steps of the text, and keep the figures of their tokens."""
+        for step in steps:
+            figures = figures_of(step.model_logits, step.logits, step.tokens)
+            logprobs, model_logprobs, mass = (figure.tolist() for figure in figures[:3])
+            drawn = step.tokens.tolist(), logprobs, model_logprobs, mass, [len(figures[-1][0])]
+            for name, [value] in zip(DRAWN, drawn, strict=True):
+                self._drawn[name].append(value)
+            yield step
+
+    def receipt(self) -> Receipt:
+        """Return the receipt of the steps so far."""
+        return Receipt(**self._known | self._drawn)
+
+    def write(self, file: str) -> None:
+        """Write the receipt into a file."""
+        atomic_files.write_file(self.receipt().to_json().encode(), Path(file))
 
 
 def receipts(

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from corelm_replay import EntropyLog, commands, record
+from corelm_replay import EntropyLog, commands, receipts, record
+from corelm_replay.receipts import ReceiptLog
 from typer.testing import CliRunner
 
+import corelm
+from corelm.cli import main
 from corelm.testing import ToyModel
 
 
@@ -51,9 +54,9 @@ def test_the_ratios_of_chains_are_a_table(command):
     assert shown.output.splitlines()[1].startswith("top_k(k=3)")
 
 
-def test_a_receipt_is_written_and_verified(command):
-    made = command("receipt", "the", "--sampler", "top_p(p=0.8)", "--length", "6")
-    assert made.exit_code == 0, made.output
+def test_a_receipt_is_verified(command):
+    [(_, made)] = receipts(ToyModel(), "the", sampler="top_p(p=0.8)", length=6, seed=1)
+    Path("receipt.json").write_text(made.to_json(), "utf-8")
     good = command("verify", "receipt.json")
     assert good.output == "all 6 tokens were drawn as stated\n"
     document = json.loads(Path("receipt.json").read_text("utf-8")) | {"seed": 7}
@@ -61,6 +64,46 @@ def test_a_receipt_is_written_and_verified(command):
     bad = command("verify", "receipt.json", "--json")
     assert bad.exit_code == 1
     assert json.loads(bad.output)["findings"]
+
+
+@pytest.mark.parametrize("chain", ["top_p(p=0.8)", "stochastic", "repetition_penalty(penalty=1.5)"])
+def test_a_receipt_of_a_text_while_it_is_drawn_is_the_one_of_receipts(chain):
+    [(_, expected)] = receipts(ToyModel(), "the", sampler=chain, length=6, seed=1)
+    log = ReceiptLog("", ToyModel(), prompt="the", sampler=corelm.sampler(chain), seed=1)
+    steps = corelm.stream(ToyModel(), "the", sampler=chain, length=6, seed=1)
+    assert [step.tokens[0] for step in log.watch(steps)] == expected.tokens
+    assert log.receipt() == expected
+
+
+def test_corelm_sample_writes_the_receipt_of_its_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["This movie", "--sampler", "top_p", "--p", "0.9", "--length", "5", "--seed", "1"]
+    assert main(["sample", *line, "--receipt", "receipt.json"]) == 0
+    text = capsys.readouterr().out
+    assert main(["sample", *line]) == 0
+    assert capsys.readouterr().out == text
+    assert main(["verify", "receipt.json"]) == 0
+    assert capsys.readouterr().out == "all 5 tokens were drawn as stated\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-n", "2"], "leave out -n"),
+        (["--decoder", "beam"], "leave out --decoder"),
+        (["--unknown"], "leave out --decoder and --unknown"),
+        (["--output", "texts.jsonl"], "leave out --output"),
+    ],
+)
+def test_a_receipt_of_something_else_is_refused_before_a_text_is_drawn(
+    tmp_path, monkeypatch, capsys, options, reason
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", "This movie", "--receipt", "receipt.json", *options]) != 0
+    assert reason in capsys.readouterr().err
+    assert main(["sample", "This movie", "--receipt", "nowhere/receipt.json"]) != 0
+    assert "nowhere is not a folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_log_of_entropies_is_shown(command):
