@@ -29,9 +29,7 @@ if typing.TYPE_CHECKING:
         at_least,
         falling_logits,
         first_tokens,
-        likeliest_tokens,
         logit_std,
-        rank,
         tail_free,
         top_h,
         top_k,
@@ -39,6 +37,7 @@ if typing.TYPE_CHECKING:
         typical,
         within_nats,
     )
+    from corelm.numerics.ranking import likeliest_tokens, rank
     from corelm.numerics.reshaping import peak_at, quadratic, surprisal_of_probability, xtc
     from corelm.token_edits import (
         allow_all_but,
@@ -109,9 +108,7 @@ _HOMES = {
         "at_least",
         "falling_logits",
         "first_tokens",
-        "likeliest_tokens",
         "logit_std",
-        "rank",
         "tail_free",
         "top_h",
         "top_k",
@@ -119,6 +116,7 @@ _HOMES = {
         "typical",
         "within_nats",
     ),
+    "corelm.numerics.ranking": ("likeliest_tokens", "rank"),
     "corelm.numerics.reshaping": (
         "peak_at",
         "quadratic",
