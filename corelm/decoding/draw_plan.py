@@ -24,9 +24,6 @@ from corelm.numerics.distributions import Array, draw_checked
 from corelm.sampling import Chain, Sampler
 from corelm.stages import StageResult, apply, check_drawn, invalid_result, is_built_in, run_stages
 
-MOST_STAGES = 8
-"""The most stages of one call: `MOST_STAGES` of `corelm/native/src/kernels.h`."""
-
 CONSTANT = {"vocabulary"}
 """The parts of the context that are the same at every step."""
 
@@ -50,7 +47,7 @@ class Drawn(NamedTuple):
 
 
 class DrawPlan:
-    """How a sampler's tokens are drawn: with the same bits as stage by stage, in fewer calls.
+    """A sampler's stages and the draw in few calls, with the bits of one call for each stage.
 
     Args:
         sampler: the sampler or chain.
@@ -144,7 +141,7 @@ def _last_calls(
     first, calls = len(stages), tuple[rows.Call, ...]()
     for stage in reversed(stages):
         found = _calls_of(stage, vocabulary)
-        if found is None or len(found) + len(calls) > MOST_STAGES:
+        if found is None or len(found) + len(calls) > native.kernels.MOST_STAGES:
             break
         first, calls = first - 1, (*found, *calls)
     return first, calls

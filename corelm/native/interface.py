@@ -25,6 +25,8 @@ class Kernels(Protocol):
 
     PANEL: int
     """The number of columns of a matrix that are stored together."""
+    MOST_STAGES: int
+    """The most stages that `sample` takes."""
 
     # Layers: x is (..., width).
 

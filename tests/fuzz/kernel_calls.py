@@ -143,7 +143,8 @@ ROW_AND_LAYER_KERNELS = [
     name
     for name in dir(native.kernels)
     if not name.startswith("_")
-    and name not in ("PANEL", "plan", "run", "begin", "wait", "use_cores", "use_vector_width")
+    and name
+    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "use_cores", "use_vector_width")
 ]
 
 

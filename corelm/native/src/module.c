@@ -94,7 +94,9 @@ static int initialise(PyObject *module)
 #endif
     pool_prepare();
     use_vector_width(16);
-    return PyModule_AddIntConstant(module, "PANEL", PANEL);
+    if (PyModule_AddIntConstant(module, "PANEL", PANEL) < 0)
+        return -1;
+    return PyModule_AddIntConstant(module, "MOST_STAGES", MOST_STAGES);
 }
 
 static PyModuleDef_Slot slots[] = {
