@@ -13,7 +13,7 @@ OfVocabulary = Literal["writer", "token_bytes", "texts_after", "token_name", "re
 
 
 class SessionAbilities(Session, Protocol):
-    """What a session may be able to do beyond the three methods that it must have.
+    """The optional methods of a session, beyond the three that it must have.
 
     Each method is an ability by itself, but for `rewind` and `last_logits`, which belong together.
     A session needs none of them, and no base class.
@@ -54,7 +54,7 @@ class SessionAbilities(Session, Protocol):
 
 
 class VocabularyAbilities(Vocabulary, Protocol):
-    """What a vocabulary may be able to do beyond `len`, `encode` and `decode`.
+    """The optional methods of a vocabulary, beyond `len`, `encode` and `decode`.
 
     Each method is an ability by itself. A vocabulary needs none of them, and no base class.
     """

@@ -69,7 +69,7 @@ UNKNOWN = re.compile(
 
 
 class ExitCode(IntEnum):
-    """What a command ends with."""
+    """The exit codes of commands."""
 
     DONE = 0
     FAILED = 1

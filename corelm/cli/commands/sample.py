@@ -34,7 +34,6 @@ from corelm.cli.output.texts import Record, Request, writer
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
-from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
@@ -253,7 +252,8 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
     """
     if texts.n != 1:
         raise UsageError("--receipt is of one text: leave out -n")
-    if texts.unknown or not (texts.strategy.decoder or Ancestral()).is_ancestral:
+    decoder = texts.strategy.decoder
+    if texts.unknown or (decoder is not None and not decoder.is_ancestral):
         raise UsageError(
             "--receipt is of tokens that the sampler draws one by one: leave out --decoder and "
             "--unknown"

@@ -1,4 +1,4 @@
-"""What several commands begin from: a prompt, a sampler and a model."""
+"""The prompt, sampler and model that several commands begin from."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Record(Protocol):
-    """What a package offers in the group `corelm.records`: a file about one text.
+    """A file about one text, which a package offers in the group `corelm.records`.
 
     It is called with the arguments of `corelm.stream` that decide the text: `model_name`, `model`,
     `prompt`, `sampler` and `seed`.
