@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.caching import cached_property
-from corelm.context import protect
+from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.checks import is_masked
@@ -185,10 +185,7 @@ class OwnStep(Step):
 
 
 def _copied(array: NDArray[Any] | None) -> NDArray[Any] | None:
-    if array is not None:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
+    return None if array is None else read_only(array.copy())
 
 
 def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
