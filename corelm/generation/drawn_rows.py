@@ -107,6 +107,11 @@ class DrawnRows:
         return self.view is not None and self.view.own is None
 
     @property
+    def is_new(self) -> bool:
+        """True if its prompt was read, and no token drawn."""
+        return self.view is not None and self.view.is_read
+
+    @property
     def uniforms(self) -> NDArray[np.float64]:
         """The random numbers of the next tokens."""
         is_whole = len(self._samples) == len(self._stream)
@@ -183,7 +188,7 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
 
     Args:
         shared: the session of all views, whose logits are computed.
-        rows: requests whose views have joined it.
+        rows: requests whose views have all joined it, or whose own sessions are all read.
     """
     groups: dict[str, list[DrawnRows]] = {}
     for each in rows:
@@ -200,6 +205,8 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
     """Return the logits of the rows of these views, without a copy if the views are adjacent."""
-    if span := neighbours(views):
+    if views[0].own is None and (span := neighbours(views)):
         return shared.logits(*span)
+    if len(views) == 1:
+        return views[0].next_logits()
     return np.concatenate([view.next_logits() for view in views])
