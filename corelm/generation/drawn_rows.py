@@ -91,6 +91,7 @@ class DrawnRows:
         self._samples: NDArray[np.int64] = read_only(np.array(samples, dtype=np.int64))
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
+        self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
         self._step: Step | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
@@ -114,8 +115,11 @@ class DrawnRows:
     @property
     def uniforms(self) -> NDArray[np.float64]:
         """The random numbers of the next tokens."""
-        is_whole = len(self._samples) == len(self._stream)
-        return self._stream.at(self._position, None if is_whole else self._samples)
+        place = self._position - self._first
+        if place >= self._uniforms.shape[1]:
+            self._uniforms = self._stream.following(self._position, self._samples)
+            self._first, place = self._position, 0
+        return self._uniforms[:, place]
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
         """Draw tokens for the rows of this request and of others with an equal key.
@@ -156,6 +160,7 @@ class DrawnRows:
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
             self._samples, tokens = read_only(self._samples[grows]), tokens[grows]
+            self._uniforms = self._uniforms[grows]
         self.view.extend(tokens)
 
     def steps(self) -> Iterator[Step]:
