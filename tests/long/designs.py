@@ -36,7 +36,7 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.estimates import Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.sums import Sums
+from corelm_report.metrics.intervals import Sums
 
 import corelm
 from corelm import LanguageModel, Sampler

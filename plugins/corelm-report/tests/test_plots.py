@@ -19,7 +19,7 @@ import pytest
 from corelm_report.document.content import SamplerEntry
 from corelm_report.document.numbers import visible
 from corelm_report.document.schema import check
-from corelm_report.metrics.selection import front
+from corelm_report.metrics.conclusions import front
 from corelm_report.render.plots import canvas, panels
 from corelm_report.render.plots.charts import charts
 from corelm_report.render.plots.entries import labels, shortened

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.document.figure import TABLES
-from corelm_report.metrics.estimates import tails
-from corelm_report.metrics.statements import discoveries, holm
+from corelm_report.metrics.conclusions import discoveries, holm
+from corelm_report.metrics.quantiles import tails
 from corelm_report.render.html import tables
 from corelm_report.render.html.page import page
 from corelm_report.render.significance import (

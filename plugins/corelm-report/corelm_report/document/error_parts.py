@@ -10,9 +10,8 @@ from corelm_report.document.content import Difference, Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import listed
-from corelm_report.metrics.design import Design, Goal, Pilot, cheapest
-from corelm_report.metrics.estimates import LEVEL, student
-from corelm_report.metrics.inference import VarianceParts
+from corelm_report.metrics.conclusions import Design, Goal, Pilot, VarianceParts, cheapest
+from corelm_report.metrics.quantiles import LEVEL, student
 
 FIGURE = "surprisal"
 LARGEST = 1e100

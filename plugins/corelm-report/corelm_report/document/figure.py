@@ -8,7 +8,7 @@ from corelm_report.document.numbers import (
     Format,
     number,
 )
-from corelm_report.metrics.scales import LOGIT, Scale
+from corelm_report.metrics.estimates import LOGIT, Scale
 
 HUMAN = "human"
 HUMAN_HALVES = "human against human"

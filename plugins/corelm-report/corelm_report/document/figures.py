@@ -35,7 +35,7 @@ from corelm_report.document.numbers import (
     per_hundred,
     share,
 )
-from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, SYMMETRIC, Scale
+from corelm_report.metrics.estimates import IDENTITY, LOGIT, RECIPROCAL, SYMMETRIC, Scale
 
 _DISTINCT = [
     Figure(
@@ -211,7 +211,7 @@ FIGURES = (
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
         note="Without the positions of the ends of texts.",
-        source="corelm_report.metrics.sums:outside",
+        source="corelm_report.metrics.intervals:outside",
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,

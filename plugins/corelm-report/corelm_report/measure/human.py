@@ -31,7 +31,7 @@ from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.sums import Band
+from corelm_report.metrics.intervals import Band
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]

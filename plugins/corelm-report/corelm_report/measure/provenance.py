@@ -31,9 +31,9 @@ from corelm_report.document.lookup import estimates
 from corelm_report.document.numbers import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.metrics import intervals
+from corelm_report.metrics.conclusions import discoveries
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.statements import discoveries
 from corelm_report.plan.candidates import source_of
 from corelm_report.plan.targets import Target
 

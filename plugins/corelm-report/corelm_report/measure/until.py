@@ -21,7 +21,7 @@ from corelm_report.document.lookup import Estimate, difference, estimate
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
-from corelm_report.metrics.inference import MANY
+from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.plan import Plan
 
 FIRST = 16

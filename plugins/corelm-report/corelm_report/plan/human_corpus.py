@@ -13,7 +13,7 @@ from corelm import LanguageModel
 from corelm.bundles import Corpus, read_texts
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import identity, paths, printable
-from corelm_report.metrics.inference import MANY
+from corelm_report.metrics.estimates import MANY
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 

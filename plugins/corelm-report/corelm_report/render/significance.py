@@ -1,12 +1,12 @@
 """p-values of the differences of a report, corrected for their number.
 
 The page marks the differences that are more than chance, at the false discovery rate that
-`metrics/statements.py` gives to them; their p-values are of the same units as their intervals. Data
-frames and CSV have paired permutation tests too, from the texts that a report keeps. Two samplers
-share prompts, seeds and random numbers, so their units are pairs: prompts if there are 8 or more,
-else texts. If both had the same distribution, each pair could as well be the other way round: the
-p-value is the share of such exchanges in which the mean difference is at least as large as the one
-found.
+`metrics/conclusions.py` gives to them; their p-values are of the same units as their intervals.
+Data frames and CSV have paired permutation tests too, from the texts that a report keeps. Two
+samplers share prompts, seeds and random numbers, so their units are pairs: prompts if there are 8
+or more, else texts. If both had the same distribution, each pair could as well be the other way
+round: the p-value is the share of such exchanges in which the mean difference is at least as large
+as the one found.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against, declared_difference
 from corelm_report.document.parts import Json
+from corelm_report.metrics.conclusions import EACH, discoveries, holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
-from corelm_report.metrics.statements import EACH, discoveries, holm
 from corelm_report.render.overview import columns_of
 
 EXACT = 12

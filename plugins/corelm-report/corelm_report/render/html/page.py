@@ -28,7 +28,7 @@ from corelm_report.document.figure import HUMAN, TABLES, Figure
 from corelm_report.document.lookup import against
 from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
-from corelm_report.metrics.statements import EACH
+from corelm_report.metrics.conclusions import EACH
 from corelm_report.render.html import tables
 from corelm_report.render.overview import (
     failed_metrics,

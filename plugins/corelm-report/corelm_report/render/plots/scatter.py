@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.figure import GENERATED, TEACHER_FORCED
-from corelm_report.metrics.selection import front
+from corelm_report.metrics.conclusions import front
 from corelm_report.render.plots import canvas, labels
 from corelm_report.render.plots.canvas import DASHED, HUMAN, MARK, MUTED, TEAL, extent
 from corelm_report.render.plots.entries import (
