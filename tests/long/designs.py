@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from corelm_report.document.figures import LIMITS, scale_of
+from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import on_contexts
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.generated_texts import draw

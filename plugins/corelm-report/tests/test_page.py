@@ -14,8 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from corelm_report.document.figure import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY
-from corelm_report.document.numbers import visible
+from corelm_report.document.figure import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY, visible
 from corelm_report.document.schema import check, schema
 from corelm_report.document.summary import summary
 from corelm_report.render import overview

@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from corelm_report.document.content import SamplerEntry
-from corelm_report.document.numbers import visible
+from corelm_report.document.figure import visible
 from corelm_report.document.schema import check
 from corelm_report.metrics.conclusions import front
 from corelm_report.render.plots import canvas, panels

@@ -15,10 +15,8 @@ from corelm_report.document.content import (
     Simultaneous,
     TemperatureFit,
 )
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
-from corelm_report.document.lookup import Estimate, estimate
-from corelm_report.document.numbers import listed, number, share
-from corelm_report.document.setting_runs import runs, span
+from corelm_report.document.figure import GENERATED, TEACHER_FORCED, listed, number, share
+from corelm_report.document.lookup import Estimate, estimate, runs, span
 from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.metrics.estimates import FEWEST
 

@@ -28,8 +28,7 @@ from corelm_report.document.content import (
     TeacherForced,
 )
 from corelm_report.document.figure import GENERATED, HUMAN, MEAN, TEACHER_FORCED
-from corelm_report.document.figures import LIMITS, scale_of
-from corelm_report.document.lookup import estimate, estimates, value
+from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
 from corelm_report.metrics.conclusions import Point, front

@@ -19,9 +19,8 @@ from corelm_report.document.content import (
     HumanContexts,
     HumanEntry,
 )
-from corelm_report.document.figure import GENERATED
-from corelm_report.document.figures import OF_SETS, OF_TEXTS, of_view
-from corelm_report.document.numbers import share
+from corelm_report.document.figure import GENERATED, share
+from corelm_report.document.lookup import OF_SETS, OF_TEXTS, of_view
 from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts

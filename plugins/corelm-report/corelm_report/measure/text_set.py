@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel
 from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
-from corelm_report.document.figures import LIMITS, scale_of
+from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_report.document.content import Document
-from corelm_report.document.numbers import share, visible
+from corelm_report.document.figure import share, visible
 from corelm_report.extra import check_extra
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import FAINT, INK, MUTED, TEAL

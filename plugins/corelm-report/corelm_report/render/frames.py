@@ -12,8 +12,7 @@ from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
 from corelm_report.document.figure import GENERATED, VIEWS
-from corelm_report.document.figures import OF_SETS
-from corelm_report.document.lookup import Estimate, difference, estimates
+from corelm_report.document.lookup import OF_SETS, Estimate, difference, estimates
 from corelm_report.document.parts import Json
 from corelm_report.render.significance import permutation_tests
 

@@ -16,8 +16,7 @@ from corelm.errors import UsageError
 from corelm.runs import named_models, printable, scaling
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figure import HUMAN
-from corelm_report.document.figures import OF_SETS
-from corelm_report.document.lookup import against
+from corelm_report.document.lookup import OF_SETS, against
 from corelm_report.metrics.conclusions import (
     Design,
     Goal,

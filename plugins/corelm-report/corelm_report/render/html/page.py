@@ -24,9 +24,8 @@ from corelm.errors import ReportError
 from corelm.filters import entropy_of_logits
 from corelm.runs import markup
 from corelm_report.document.content import Document, TokenDetails
-from corelm_report.document.figure import HUMAN, TABLES, Figure
+from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
 from corelm_report.document.lookup import against
-from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
 from corelm_report.metrics.conclusions import EACH
 from corelm_report.render.html import tables

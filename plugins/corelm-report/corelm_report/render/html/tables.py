@@ -21,12 +21,16 @@ from corelm_report.document.figure import (
     ENTROPY,
     GENERATED,
     HUMAN,
+    MINUS,
     TEACHER_FORCED,
     VARIETY,
     Figure,
+    interval,
+    margins,
+    share,
+    signed,
 )
 from corelm_report.document.lookup import Estimate, difference, estimate, value
-from corelm_report.document.numbers import MINUS, interval, margins, share, signed
 from corelm_report.render.overview import TARGET, columns_of, spread_text, text_of
 from corelm_report.render.significance import Place, clear_differences
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm_report.document.numbers import MINUS
+from corelm_report.document.figure import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corelm_report.document.content import Document
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
+from corelm_report.document.figure import GENERATED, TEACHER_FORCED, number
 from corelm_report.document.lookup import estimate
-from corelm_report.document.numbers import number
 from corelm_report.render.frames import as_csv
 from corelm_report.render.overview import targets
 from corelm_report.render.plots.curves import (

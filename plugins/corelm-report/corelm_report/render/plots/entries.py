@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
-from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED, visible
 from corelm_report.document.lookup import estimate, value
-from corelm_report.document.numbers import visible
 
 Point = tuple[float, float]
 Labelled = tuple[str, SamplerEntry]
