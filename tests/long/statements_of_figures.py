@@ -32,7 +32,7 @@ from corelm_report.metrics.conclusions import (
 from corelm_report.metrics.estimates import MANY, Estimate
 from corelm_report.metrics.inference import HUMAN, Inference
 from corelm_report.metrics.intervals import Sums, along_texts
-from corelm_report.render.significance import DRAWS, EXACT, MORE, RARE, p_value
+from corelm_report.render.permutation_tests import DRAWS, EXACT, MORE, RARE, p_value
 
 OF_FIGURES = ("bold", "tests", "closest", "margin", "loops", "confident", "tail")
 EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8

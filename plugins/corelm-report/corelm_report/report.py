@@ -19,7 +19,6 @@ from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
 from corelm_report.extra import check_extra
 from corelm_report.plan.settings import Settings, with_settings
-from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ class Report(markup.Displayable):
 
     def to_csv(self, level: str = "figure") -> str:
         """Return a level of `to_pandas` as CSV; by default every figure with its difference."""
+        from corelm_report.render.frames import to_csv
+
         return to_csv(self._document, level)
 
     def to_markdown(self) -> str:
@@ -138,7 +139,7 @@ class Report(markup.Displayable):
 
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
-        from corelm_report.render.html.page import page
+        from corelm_report.render.page import page
 
         return page(self._document)
 
@@ -170,6 +171,8 @@ class Report(markup.Displayable):
             >>> frame[["top_k.k", "sample", "text", "entropy"]].round(3).values.tolist()[:2]
             [[2, 0, ' cat', 0.687], [2, 0, ' sat', 0.643]]
         """
+        from corelm_report.render.frames import columns
+
         try:
             import pandas
         except ImportError as error:

@@ -97,7 +97,7 @@ class ReportFiles:
 
 
 def _write_plots(document: Document, folder: Path) -> list[str]:
-    from corelm_report.render.plots.files import plots
+    from corelm_report.render.plots.charts import plots
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():

@@ -12,7 +12,7 @@ from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
 from corelm_report.document.lookup import declared, value
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
-from corelm_report.render.plots.entries import Sweep, ends_of, named, sweeps
+from corelm_report.render.plots.labels import Sweep, ends_of, named, sweeps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

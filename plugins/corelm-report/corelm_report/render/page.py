@@ -28,7 +28,7 @@ from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, nu
 from corelm_report.document.lookup import against
 from corelm_report.document.summary import summary
 from corelm_report.metrics.conclusions import EACH
-from corelm_report.render.html import tables
+from corelm_report.render import tables
 from corelm_report.render.overview import (
     failed_metrics,
     front_in_words,
@@ -36,17 +36,16 @@ from corelm_report.render.overview import (
     seeds,
     targets,
 )
-from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.files import drawings
-from corelm_report.render.significance import p_values
+from corelm_report.render.plots.charts import charts, drawings
+from corelm_report.render.tables import p_values
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
 
-TEMPLATE, PAGES = "corelm_report.render.html.template", "corelm.pages"
-"""The packages of this page's own files, and of the files that all pages of corelm share."""
+TEMPLATE, PAGES = ("corelm_report", "render/template"), ("corelm", "pages")
+"""The folders of this page's own files and of those that all pages share, each in its package."""
 FILES = {
     "css": ("shared.css", "page.css", "print.css"),
     "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
@@ -135,8 +134,8 @@ def _formula(text: str) -> Markup:
 
 
 def _file(name: str) -> str:
-    package = PAGES if name.startswith("shared.") else TEMPLATE
-    return resources.files(package).joinpath(name).read_text("utf-8").strip()
+    package, folder = PAGES if name.startswith("shared.") else TEMPLATE
+    return resources.files(package).joinpath(folder, name).read_text("utf-8").strip()
 
 
 def _checksum(text: str) -> str:
