@@ -213,6 +213,30 @@ def visible(text: str) -> str:
     return printable.strip_controls(text, mark="\ufffd")
 
 
+FORMULA = ("=", "+", "-", "@")
+"""The characters that a spreadsheet takes for the start of a formula."""
+
+
+def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(map(_harmless, header))
+    table.writerows(map(_cell, row) for row in rows)
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: numbers unchanged, texts made harmless."""
+    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
+
+
+def _harmless(name: str) -> str:
+    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
+    line = printable.one_line(name)
+    return f"'{line}" if line.startswith(FORMULA) else line
+
+
 HUMAN = "human"
 HUMAN_HALVES = "human against human"
 """The name of the entry that compares one half of the human texts with the other."""
@@ -301,27 +325,3 @@ class Figure:
     def axis(self) -> str:
         """The title of a plot's axis."""
         return f"{self.title} ({NATS})" if self.unit == NATS else self.title
-
-
-FORMULA = ("=", "+", "-", "@")
-"""The characters that a spreadsheet takes for the start of a formula."""
-
-
-def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
-    table.writerow(map(_harmless, header))
-    table.writerows(map(_cell, row) for row in rows)
-    return written.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value for a cell: numbers unchanged, texts made harmless."""
-    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
-
-
-def _harmless(name: str) -> str:
-    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
-    line = printable.one_line(name)
-    return f"'{line}" if line.startswith(FORMULA) else line

@@ -14,7 +14,6 @@ from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_report.document.content import Document
 from corelm_report.document.figure import share, visible
-from corelm_report.extra import check_extra
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import FAINT, INK, MUTED, TEAL
 from corelm_report.render.plots.charts import drawable
@@ -25,7 +24,7 @@ from corelm_report.render.plots.curves import (
     surprisal_against_diversity,
 )
 from corelm_report.render.plots.labels import shortened
-from corelm_report.report import document_of
+from corelm_report.report import check_extra, document_of
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

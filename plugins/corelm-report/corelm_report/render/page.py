@@ -37,7 +37,6 @@ from corelm_report.render.overview import (
     targets,
 )
 from corelm_report.render.plots.charts import charts, drawings
-from corelm_report.render.tables import p_values
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -78,7 +77,7 @@ def page(document: Document) -> str:
             summary=summary(document),
             failed=[entry for entry in document.samplers if entry.error],
             against=_against(document),
-            compared=len(dict(p_values(document))),
+            compared=len(dict(tables.p_values(document))),
             rate=EACH,
             tables=shown,
             charts=list(charts(document)),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages, progress
 from corelm.runs import scaling
-from corelm_report.cli.terminal import report_table, show_comparison
+from corelm_report.cli.comparison import show_comparison
+from corelm_report.cli.finish_report import report_table
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.figure import listed
