@@ -204,7 +204,7 @@ import corelm
 class Loud(corelm.Sampler):
     def __call__(self, logits, context):
         {call}
-        return corelm.filters.greedy(logits)
+        return corelm.apply_temperature(logits, 0)
 
 @corelm.hookimpl
 def corelm_samplers():
