@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corelm.abilities.texts import NO_TEMPLATE
+from corelm.abilities.optional import NO_TEMPLATE
 from corelm.errors import UsageError
 from corelm.interop.chat_template import ChatTemplate
 from corelm.language_model import Vocabulary

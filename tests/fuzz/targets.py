@@ -27,7 +27,7 @@ from kernel_calls import call_kernels
 
 import corelm
 from corelm.errors import CorelmError
-from corelm.generation.patterns import TextPatterns
+from corelm.generation.endings import TextPatterns
 from corelm.models import atomic_files, bundle
 from corelm.models.vocabularies import ALPHABET, SPECIAL, BytePairVocabulary
 from corelm.models.weights import parse_weights

@@ -19,7 +19,7 @@ import pytest
 from corelm_report.document.schema import schema
 from waiting import WAITS, lines
 
-from corelm.cli.options.completion import offered_names
+from corelm.cli.options.parameters import offered_names
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "-n", "12", "--length", "8")
