@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
-from corelm.stateless_model import lifted
+from corelm.registry.models import lifted
 from corelm.testing import ToyModel, obeys_the_model_laws
 
 TOY = ToyModel()

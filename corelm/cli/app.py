@@ -6,11 +6,15 @@ importing a plugin, and no other command imports a module that imports Typer aga
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
+import sys
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.main import get_command
@@ -28,6 +32,23 @@ DEBUG = "--debug"
 COMMANDS = ("sample", "samplers", "decoders")
 """The commands of the heart, each with a module of its name in `commands`; all others are offered
 by plugins, corelm's own among them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after `corelm`; by default the words of this process.
+    """
+    if arguments is None:
+        _separate_output()
+    try:
+        return run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # Ctrl-C before the command, or after it
+        return 130
+    finally:
+        if arguments is None:
+            _end_output()
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -228,3 +249,40 @@ def _add(app: typer.Typer, name: str, command: typer.Typer) -> None:
         app.registered_commands.append(renamed)
     else:
         app.add_typer(command, name=name)
+
+
+class _OfMainThread:
+    """A stream for the main thread; other threads write to standard error instead."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        is_main = threading.current_thread() is threading.main_thread()
+        return getattr(self._stream if is_main else sys.stderr, name)
+
+
+def _separate_output() -> None:
+    """Redirect descriptor 1 to standard error, and give `sys.stdout` a descriptor of its own.
+
+    So a thread that a plugin starts can't write into the product. A terminal stays as it is: there,
+    `input` edits lines only if `sys.stdout` is the terminal, and no document can be damaged.
+    """
+    if sys.stdout is None or sys.stderr is None or sys.stdout.isatty():
+        return
+    stdout = sys.stdout
+    with contextlib.suppress(OSError, ValueError):
+        own = open(os.dup(1), "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115
+        os.dup2(2, 1)
+        sys.stdout = cast("TextIO", _OfMainThread(own))
+
+
+def _end_output() -> None:
+    """Redirect `sys.stdout` to standard error: exit functions of plugins run later."""
+    if sys.stdout is None or sys.stderr is None:
+        return
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    with contextlib.suppress(OSError, ValueError):
+        stdout.flush()
+        if isinstance(stdout, _OfMainThread):
+            stdout.close()

@@ -17,7 +17,7 @@ from corelm.decoder import Decoder
 from corelm.errors import UsageError
 from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
 from corelm.explanation import explain as explain_token
-from corelm.generation.ancestral import Ancestral
+from corelm.generation.generate import Ancestral
 from corelm.hookspecs import hookimpl
 from corelm.params import Parameter, ParamRule
 from corelm.registry.models import label
