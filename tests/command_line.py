@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 TOY = '''
 import os

@@ -10,8 +10,13 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
+<<<<<<< HEAD
 from corelm.stateless_model import lifted
 from corelm.testing import ToyModel, obeys_the_laws
+=======
+from corelm.registry.models import lifted
+from corelm.testing import ToyModel, obeys_the_model_laws
+>>>>>>> origin/main
 
 TOY = ToyModel()
 SESSION_ABILITIES = ("rewind", "join", "fork", "hidden_states")

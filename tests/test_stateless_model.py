@@ -10,7 +10,7 @@ import pytest
 import corelm
 from corelm.errors import ModelOutputError, UsageError
 from corelm.generation.prompts import default_prompt
-from corelm.stateless_model import lifted
+from corelm.registry.models import lifted
 from corelm.testing import LAWS, ToyModel
 
 TOY = ToyModel(end=False)
