@@ -10,13 +10,8 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
-<<<<<<< HEAD
-from corelm.stateless_model import lifted
-from corelm.testing import ToyModel, obeys_the_laws
-=======
 from corelm.registry.models import lifted
-from corelm.testing import ToyModel, obeys_the_model_laws
->>>>>>> origin/main
+from corelm.testing import ToyModel, obeys_the_laws
 
 TOY = ToyModel()
 SESSION_ABILITIES = ("rewind", "join", "fork", "hidden_states")
