@@ -27,10 +27,10 @@ from dataclasses import dataclass
 import numpy as np
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import on_contexts
+from corelm_report.measure.comparisons import fit_on_human_text
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.on_contexts import temperatures
-from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.measure.text_records import TextRecord, without_details
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures

@@ -17,9 +17,8 @@ import chains
 import numpy as np
 from corelm_report.document.summary import LOOPING as NAMED
 from corelm_report.document.summary import MARGIN, TAIL
-from corelm_report.measure.comparisons import LIMITED, excess
+from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import EXPECTED, Measured
-from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.conclusions import (
     EACH,

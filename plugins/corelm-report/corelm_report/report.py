@@ -23,7 +23,7 @@ from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
     from corelm.runs import scaling
-    from corelm_report.measure.units import Progress
+    from corelm_report.measure.journal import Progress
     from corelm_report.plan.plan import NamedModel
 
 

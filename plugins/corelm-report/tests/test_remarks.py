@@ -15,7 +15,7 @@ from corelm_report.document.remarks import (
     table_of,
 )
 from corelm_report.measure.entries import Measured
-from corelm_report.measure.matched_error import _widened
+from corelm_report.measure.matching import _widened
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
 from scipy import stats

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -334,3 +335,28 @@ def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
         "scorer_surprisal": (nats, [each["tokens"] for each in scores]),
         "scorer_bits_per_byte": bits_per_byte(nats, [each["bytes"] for each in scores]),
     }
+
+
+@dataclass(frozen=True)
+class ScoreTexts:
+    """Score some texts under the model, which is the second scorer here.
+
+    Attributes:
+        stage: the stage of the report.
+        entry: the index of their entry.
+        first: the index of the first text.
+        texts: the prompt of each text, and the text.
+    """
+
+    stage: str
+    entry: int
+    first: int
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.entry} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> list[Score]:
+        return score(model, self.texts)

@@ -17,8 +17,8 @@ from corelm_report.document.content import Difference, GeneratedTexts, SeedSprea
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
+from corelm_report.measure.plugin_metrics import WholeSet
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
-from corelm_report.measure.whole_set import WholeSet
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.conclusions import VarianceParts
 from corelm_report.metrics.estimates import FEWEST, Estimate, Interval, of_difference
