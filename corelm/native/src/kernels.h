@@ -160,4 +160,8 @@ extern const struct kernels kernels_of_8, kernels_of_16;
 /* The kernels in use. */
 const struct kernels *active_kernels(void);
 
+/* Use vectors of at most this many floats, 8 or 16, from now on. Returns how many there are; 0, and
+ * nothing works, where the processor has too few instructions. */
+int use_kernels(long floats);
+
 #endif

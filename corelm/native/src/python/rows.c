@@ -134,7 +134,7 @@ enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
 /* How many arguments each kernel has: its logits and each ARG of its line. */
 #define ARG(kind, ...) +1
 #define ROW_KERNEL(name, result, arguments) enum { name##_ARGUMENTS = 1 arguments };
-#include "kernels.def"
+#include "../kernels.def"
 
 /* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
 #define READ_ROWS(x, element, flags)                                                              \
@@ -175,7 +175,7 @@ enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
  * the place for its result. */
 #define ARG(kind, ...) +1
 #define STAGE(name, arguments) enum { name##_PARAMETERS = 0 arguments };
-#include "kernels.def"
+#include "../kernels.def"
 #define ARG(kind, ...) && READ_##kind(__VA_ARGS__)
 #define STAGE(name, arguments)                                                                    \
     static int read_##name(struct call *call, PyObject **args, Py_ssize_t count,                  \
@@ -184,7 +184,7 @@ enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
         (void)call, (void)args, (void)job;                                                        \
         return expect_arguments(#name, count, name##_PARAMETERS) arguments;                       \
     }
-#include "kernels.def"
+#include "../kernels.def"
 
 static int get_stage(struct call *call, const char *name, PyObject **args, Py_ssize_t count,
                      struct stage *stage)
@@ -196,7 +196,7 @@ static int get_stage(struct call *call, const char *name, PyObject **args, Py_ss
         stage->kernel = STAGE_##name;                                                             \
         return read_##name(call, args, count - 1, &stage->name);                                  \
     }
-#include "kernels.def"
+#include "../kernels.def"
     PyErr_Format(PyExc_ValueError, "%s: expected the name of a stage, got %R", name, kernel);
     return 0;
 }
@@ -237,4 +237,4 @@ static int get_stages(struct call *call, PyObject *object, const char *name, str
         RUN_KERNEL(status, name, job);                                                            \
         return result(call, status);                                                             \
     }
-#include "kernels.def"
+#include "../kernels.def"
