@@ -39,8 +39,8 @@ class Answer(NamedTuple):
 
 def c_compiler() -> list[str] | None:
     """The command of a compiler that knows the vectors of GCC; None if there is none."""
-    named = os.environ.get("CC", "").split() or ["gcc"]
-    return named if shutil.which(named[0]) else shutil.which("clang") and ["clang"] or None
+    commands = [os.environ.get("CC", "").split(), ["gcc"], ["clang"]]
+    return next((each for each in commands if each and shutil.which(each[0])), None)
 
 
 def compiled(command: Sequence[str], program: Path, *options: str) -> Path:

@@ -1,6 +1,6 @@
 /* The kernels: a struct of arguments each, and the struct of kernels of each vector width.
  *
- * The py_*.c files check shapes and types and fill the structs; a kernel trusts what it gets.
+ * The files in python/ check shapes and types and fill the structs; a kernel trusts what it gets.
  * All arrays are C-contiguous and aligned unless a stride says otherwise.
  */
 #ifndef CORELM_KERNELS_H

@@ -26,7 +26,7 @@ static int take_number(const struct parameter *parameter, const char *name, doub
 static int take_count(const struct parameter *parameter, const char *name, size_t *count,
                       char *error)
 {
-    double number;
+    double number = 0;
     if (!take_number(parameter, name, &number, error))
         return 0;
     if (!(number >= 1 && number <= INT32_MAX && number == floor(number)))
