@@ -22,7 +22,7 @@ from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.sampling import Chain, Sampler
-from corelm.stages import StageResult, apply, check_drawn, invalid_result, is_built_in, run_stages
+from corelm.stages import StageResult, apply, check_drawn, invalid_result, run_stages
 
 CONSTANT = {"vocabulary"}
 """The parts of the context that are the same at every step."""
@@ -154,7 +154,7 @@ def calls_of(stage: Sampler, vocabulary: Vocabulary) -> tuple[rows.Call, ...] | 
         stage: a sampler that is no chain.
         vocabulary: the model's vocabulary.
     """
-    if not is_built_in(stage) or stage._acts_by != "call" or not stage.reads <= CONSTANT:
+    if not stage._is_built_in or stage._acts_by != "call" or not stage.reads <= CONSTANT:
         return None
     context = Context.of(np.empty((1, 0), dtype=np.int64), vocabulary=vocabulary)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +13,10 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
-from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, Generations, OpenTexts
 from corelm.generation.prompts import encoded
+from corelm.hookspecs import hookimpl
 from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
@@ -27,6 +27,33 @@ from corelm.sampling import Sampler
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
+
+
+class Ancestral(Decoder):
+    """Draw each token from the distribution that the sampler returns, given those before it."""
+
+    is_ancestral = True
+
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
+        if not task:
+            return
+        decoding = task.start()
+        for position in range(task.length):
+            step = decoding.draw()
+            unfinished = ~decoding.is_end(step.tokens)
+            finished = position + 1 == task.length or not np.count_nonzero(unfinished)
+            if not finished:
+                # Finished rows leave first, so the model doesn't read their last tokens.
+                decoding.select(unfinished)
+                decoding.advance()
+            yield step
+            if finished:
+                return
+
+
+@hookimpl
+def corelm_decoders() -> Mapping[str, type[Decoder]]:
+    return {"ancestral": Ancestral}
 
 
 def _check_count(name: str, value: int) -> None:

@@ -148,7 +148,7 @@ def memory() -> Iterator[str]:
 def _run(*words: str) -> tuple[float, float]:
     """Run a command line; return its peak memory in MiB, and its seconds."""
     code = (
-        "import resource, sys; from corelm.cli import main; code = main(sys.argv[1:]); "
+        "import resource, sys; from corelm.cli.app import main; code = main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     with tempfile.TemporaryDirectory() as folder:

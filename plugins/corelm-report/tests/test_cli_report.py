@@ -19,7 +19,7 @@ import pytest
 from corelm_report.document.schema import schema
 from waiting import WAITS, lines
 
-from corelm.cli.options.completion import offered_names
+from corelm.cli.options.parameters import offered_names
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "-n", "12", "--length", "8")
@@ -399,7 +399,7 @@ def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None
 def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     report("--json", "r.json")
     code = (
-        "import sys; from corelm.cli import main; code = main(['report', '--from', 'r.json']);"
+        "import sys; from corelm.cli.app import main; code = main(['report', '--from', 'r.json']);"
         "names = {'corelm.models.numpy_model', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'};"
         "print(code, sorted(names"
         " & set(sys.modules)), file=sys.stderr)"

@@ -10,9 +10,9 @@ from corelm_train.settings import PRESETS
 
 import corelm
 from corelm.generation.generate import steps
-from corelm.models.networks import Architecture
+from corelm.models.contents import shapes
+from corelm.models.networks.base import Architecture
 from corelm.models.numpy_model import NumpyModel
-from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer

@@ -1,19 +1,24 @@
-"""The weights of a network: their names, as in Keras, and their shapes; read from a file."""
+"""The contents of a model's files: its vocabulary, and its weights with their names and shapes.
+
+The names of the weights are those of Keras.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError
+from corelm.language_model import Vocabulary
 from corelm.models.atomic_files import JSON_LIMIT, parse_json
-from corelm.models.networks import Architecture
+from corelm.models.byte_pairs import BYTE_PAIRS, BYTE_PAIRS_HELP, BytePairVocabulary
+from corelm.models.networks.base import Architecture
 from corelm.models.networks.kinds import WEIGHT_SHAPES, Shapes
-from corelm.models.vocabularies import StoredVocabulary
+from corelm.models.word_vocabulary import STYLES, WordVocabulary
 from corelm.numerics.distributions import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
@@ -22,6 +27,38 @@ INFINITE = np.uint16(0x7C00)
 """The exponent of infinity and nan in half precision."""
 
 CHUNK = 2**16
+
+
+TOKENS = {name: style.help for name, style in STYLES.items()} | {BYTE_PAIRS: BYTE_PAIRS_HELP}
+"""The styles of tokens, with a description of each."""
+
+
+class StoredVocabulary(Vocabulary, Protocol):
+    """A vocabulary that is stored as a text in a model's folder."""
+
+    @property
+    def padding(self) -> int:
+        """The id that pads short rows: 0. The ids that are never drawn come first."""
+
+    @property
+    def style(self) -> str:
+        """The style of its tokens, a key of `TOKENS`."""
+
+    def dumps(self) -> str:
+        """Return the text that `read_vocabulary` reads."""
+
+
+def read_vocabulary(text: str, style: str) -> StoredVocabulary:
+    """Read the text of a vocabulary with tokens of this style.
+
+    Raises:
+        ModelFileError: an unknown style, or a text that is not such a vocabulary.
+    """
+    if style not in TOKENS:
+        raise ModelFileError(f"there are no tokens {style!r}; there are {', '.join(TOKENS)}")
+    if style == BYTE_PAIRS:
+        return BytePairVocabulary.loads(text)
+    return WordVocabulary.loads(text, style)
 
 
 def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:

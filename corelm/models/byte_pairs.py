@@ -1,4 +1,4 @@
-"""The vocabularies of corelm's own models: words and similar tokens, or byte pairs as in GPT-2.
+"""The vocabulary of byte pairs, as in GPT-2.
 
 Byte-level byte-pair encoding (Radford et al. 2019) splits a text into words, a word into its UTF-8
 bytes, and merges neighbouring tokens by the rank of their merge. Every text has tokens, so none is
@@ -11,11 +11,9 @@ import codecs
 from collections.abc import Iterable, Sequence
 from functools import cache
 from heapq import heapify, heappop, heappush
-from typing import Any, Protocol
+from typing import Any
 
 from corelm.errors import ModelFileError
-from corelm.language_model import Vocabulary
-from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 BYTE_PAIRS = "byte-pairs"
 BYTE_PAIRS_HELP = "pieces of words, learned from the texts as GPT-2's are; any text can be written"
@@ -205,35 +203,3 @@ def _word_pattern() -> Any:
     import regex  # only models with such a vocabulary need it
 
     return regex.compile(WORD)
-
-
-TOKENS = {name: style.help for name, style in STYLES.items()} | {BYTE_PAIRS: BYTE_PAIRS_HELP}
-"""The styles of tokens, with a description of each."""
-
-
-class StoredVocabulary(Vocabulary, Protocol):
-    """A vocabulary that is stored as a text in a model's folder."""
-
-    @property
-    def padding(self) -> int:
-        """The id that pads short rows: 0. The ids that are never drawn come first."""
-
-    @property
-    def style(self) -> str:
-        """The style of its tokens, a key of `TOKENS`."""
-
-    def dumps(self) -> str:
-        """Return the text that `read_vocabulary` reads."""
-
-
-def read_vocabulary(text: str, style: str) -> StoredVocabulary:
-    """Read the text of a vocabulary with tokens of this style.
-
-    Raises:
-        ModelFileError: an unknown style, or a text that is not such a vocabulary.
-    """
-    if style not in TOKENS:
-        raise ModelFileError(f"there are no tokens {style!r}; there are {', '.join(TOKENS)}")
-    if style == BYTE_PAIRS:
-        return BytePairVocabulary.loads(text)
-    return WordVocabulary.loads(text, style)

@@ -1,4 +1,7 @@
-"""Exit codes, and the one line on standard error that explains a failure."""
+"""Typer's applications as corelm makes and runs them.
+
+Options keep their values as text. An error becomes an exit code, and one line on standard error.
+"""
 
 from __future__ import annotations
 
@@ -8,60 +11,132 @@ import io
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
+from corelm.registry.packages import INSTALLABLE
 
-PACKAGES = {
-    "arithmetic": "corelm-arithmetic",
-    "backtrack": "corelm-backtrack",
-    "beam": "corelm-beam",
-    "best_of": "corelm-best-of",
-    "break_loop": "corelm-break-loop",
-    "choice": "corelm-grammar",
-    "contrastive": "corelm-contrastive",
-    "cot": "corelm-best-of",
-    "diverse_beam": "corelm-beam",
-    "gguf": "corelm-llama-cpp",
-    "green_list": "corelm-watermark",
-    "group_confidence": "corelm-best-of",
-    "gumbel_max": "corelm-watermark",
-    "guidance": "corelm-guidance",
-    "json_schema": "corelm-grammar",
-    "keras_hub": "corelm-keras-hub",
-    "lark": "corelm-grammar",
-    "mattr": "corelm-lexical",
-    "mauve": "corelm-mauve",
-    "mbr": "corelm-best-of",
-    "min_k": "corelm-min-k",
-    "mlx": "corelm-mlx",
-    "mtld": "corelm-lexical",
-    "p_less": "corelm-p-less",
-    "power": "corelm-power",
-    "regex": "corelm-grammar",
-    "replay": "corelm-replay",
-    "play": "corelm-serve",
-    "probe": "corelm-probe",
-    "self_certainty": "corelm-best-of",
-    "serve": "corelm-serve",
-    "speculative": "corelm-speculative",
-    "stochastic_beam": "corelm-beam",
-    "synthid": "corelm-watermark",
-    "tail_confidence": "corelm-best-of",
-    "transformers": "corelm-transformers",
-    "verify": "corelm-replay",
-    "vote": "corelm-best-of",
-    "watermark": "corelm-watermark",
-}
-"""The package of each sampler, decoder, scheme of models, metric and command."""
+PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
+"""The metavars of values that can't be blank."""
+
+
+class _AsText:
+    """A mixin for Typer's commands that keeps the values of options as text.
+
+    Typer converts each value with pydantic, whose import takes longer than the import of Typer.
+    corelm's parameters convert text themselves, so the conversion is skipped.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, each with its conversion switched off."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:  # Typer may ask twice for the same objects
+            if not isinstance(parameter.process_value, _Unconverted):
+                parameter.process_value = _Unconverted(parameter)
+        return parameters
+
+
+class TextCommand(_AsText, TyperCommand):
+    """A command whose options reach it as text.
+
+    Attributes:
+        word: the option that a word without an option is probably meant for; None if there is none.
+    """
+
+    word: str | None = None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; words are left over only if `word` names an option."""
+        if ctx.args:
+            text = ctx.args[0]
+            meant = f"{self.word} {shlex.quote(text)}"
+            raise UsageError(f"{text!r} has no option: did you mean {meant}?")
+        return super().invoke(ctx)
+
+
+class TextGroup(_AsText, TyperGroup):
+    """A group whose options reach it as text."""
+
+
+def application(
+    command: Callable[..., Any], short_help: str, word: str | None = None
+) -> typer.Typer:
+    """Return an application of one command, as the hook for commands offers it.
+
+    Args:
+        command: the function of the command.
+        short_help: its line in the list of commands.
+        word: the option that a word without an option is probably meant for.
+    """
+    app = typer.Typer()
+    cls = type("WordCommand", (TextCommand,), {"word": word})
+    settings = {"allow_extra_args": word is not None}
+    app.command(cls=cls, short_help=short_help, context_settings=settings)(command)
+    return app
+
+
+def group(
+    callback: Callable[..., Any],
+    short_help: str,
+    commands: Mapping[str, tuple[Any, str]],
+    *,
+    cls: type[TextGroup] = TextGroup,
+    no_args_is_help: bool = False,
+    invoke_without_command: bool = False,
+) -> typer.Typer:
+    """Return an application of several commands, as the hook for commands offers it.
+
+    Args:
+        callback: the function of the group, whose docstring is the group's help.
+        short_help: its line in the list of commands.
+        commands: the functions of the commands, each with its line in the list, by name.
+        cls: the class of the group.
+        no_args_is_help: write the help if no command is given.
+        invoke_without_command: call the function of the group if no command is given.
+    """
+    app = typer.Typer(
+        rich_markup_mode=None, cls=cls, short_help=short_help, no_args_is_help=no_args_is_help
+    )
+    app.callback(invoke_without_command=invoke_without_command)(callback)
+    for name, (command, line) in commands.items():
+        app.command(name, cls=TextCommand, short_help=line)(command)
+    return app
+
+
+class _Unconverted:
+    """A `process_value` without conversion; Typer's own reports a missing argument."""
+
+    def __init__(self, parameter: Any) -> None:
+        self._parameter = parameter
+        self._convert = parameter.process_value
+
+    def __call__(self, context: Any, value: Any) -> Any:
+        parameter = self._parameter
+        _check_place(parameter, value)
+        if isinstance(value, bool) or (value is None and parameter.required):
+            return self._convert(context, value)
+        callback = parameter.callback
+        return value if callback is None else callback(context, parameter, value)
+
+
+def _check_place(option: Any, value: Any) -> None:
+    """Raise if the value of an option that names a file, a folder or an address is blank."""
+    is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
+    if is_place and isinstance(value, str) and not value.strip():
+        article = "an" if option.metavar[0] == "A" else "a"
+        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
+
+
 UNKNOWN = re.compile(
     r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
     r" '([\w-]+)[':]"
@@ -204,7 +279,7 @@ def package_hint(message: str) -> str:
         '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
     """
     found = UNKNOWN.match(message)
-    package = found and PACKAGES.get(found[1])
+    package = found and INSTALLABLE.get(found[1])
     return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
 
 
