@@ -15,10 +15,9 @@ from corelm_report.document.lookup import estimate, value
 from corelm_report.measure.entries import EXPECTED, Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record
 from corelm_report.measure.text_set import LOOPS, SURPRISAL, TextSet
+from corelm_report.metrics.conclusions import best_of, closest_set, confidence, simultaneous
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.intervals import of_interval
-from corelm_report.metrics.selection import best_of
-from corelm_report.metrics.statements import closest_set, confidence, simultaneous
 
 SHARES = ("rep_4", LOOPS)
 """The shares of which the summary says that they are above a limit."""

@@ -19,9 +19,8 @@ from corelm_report.document.content import (
     HumanContexts,
     HumanEntry,
 )
-from corelm_report.document.figure import GENERATED
-from corelm_report.document.figures import OF_SETS, OF_TEXTS, of_view
-from corelm_report.document.numbers import share
+from corelm_report.document.figure import GENERATED, share
+from corelm_report.document.lookup import OF_SETS, OF_TEXTS, of_view
 from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts
@@ -31,7 +30,7 @@ from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.sums import Band
+from corelm_report.metrics.intervals import Band
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]

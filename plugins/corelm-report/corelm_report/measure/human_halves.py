@@ -18,7 +18,7 @@ from corelm_report.measure.text_records import Score, TextRecord
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.estimates import FEWEST
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.sums import Band
+from corelm_report.metrics.intervals import Band
 from corelm_report.plan.plan import Plan
 
 SEED = 0

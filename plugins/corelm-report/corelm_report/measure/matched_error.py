@@ -12,7 +12,7 @@ import numpy as np
 from corelm_report.document.content import Curve, Difference, SamplerEntry
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.text_set import SURPRISAL
-from corelm_report.metrics.sums import total
+from corelm_report.metrics.intervals import total
 
 ENTROPY = "entropy"
 

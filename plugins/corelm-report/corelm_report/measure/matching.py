@@ -22,7 +22,7 @@ from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
 from corelm.runs import ModelRows, expressions
 from corelm_report.document.figure import NATS
-from corelm_report.document.figures import MATCHED
+from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
     Contexts,
     Group,

@@ -16,9 +16,10 @@ import numpy as np
 from corelm import Decoder, LanguageModel, Sampler, explain
 from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
-from corelm_report.document.figure import MEAN
+from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
-from corelm_report.document.header import (
+from corelm_report.document.lookup import estimates
+from corelm_report.document.parts import (
     Citation,
     ContextsSummary,
     FailedPlugin,
@@ -27,13 +28,11 @@ from corelm_report.document.header import (
     MetricOfPlugin,
     ModelName,
 )
-from corelm_report.document.lookup import estimates
-from corelm_report.document.numbers import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.metrics import intervals
+from corelm_report.metrics.conclusions import discoveries
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.statements import discoveries
 from corelm_report.plan.candidates import source_of
 from corelm_report.plan.targets import Target
 

@@ -51,9 +51,9 @@ from corelm_report.measure.units import (
     parts_of,
 )
 from corelm_report.metrics.inference import Inference
-from corelm_report.plan.human_corpus import HOW_TO_GIVE
 from corelm_report.plan.plan import Plan
 from corelm_report.plan.targets import Target
+from corelm_report.plan.texts import HOW_TO_GIVE
 
 UNIT = 16
 """The number of texts in a unit of work on the contexts."""

@@ -16,9 +16,9 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate
 from corelm_report.measure.on_contexts import Record, curve_mean
+from corelm_report.metrics.conclusions import simultaneous
 from corelm_report.metrics.estimates import Estimate, Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.statements import simultaneous
 
 Floats = NDArray[np.float64]
 HALVINGS = 50

@@ -16,8 +16,8 @@ from corelm.filters import likeliest_tokens, rank
 from corelm.runs import ModelLogits, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
-from corelm_report.metrics.sums import Band, Sums, along_texts
-from corelm_report.plan import TEXTS
+from corelm_report.metrics.intervals import Band, Sums, along_texts
+from corelm_report.settings import TEXTS
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.

@@ -279,7 +279,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
         name, made = FILES[form]
         atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
     if study.plots:
-        from corelm_report.render.plots.files import plots
+        from corelm_report.render.plots.charts import plots
 
         for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:
