@@ -1,6 +1,6 @@
 /* Running networks: `run`, or `begin` and `wait`, for each step. */
 #include "plan.h"
-#include "pool.h"
+#include "../pool.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

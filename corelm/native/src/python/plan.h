@@ -3,7 +3,7 @@
 #define CORELM_PLAN_H
 
 #include "args.h"
-#include "graph.h"
+#include "../graph.h"
 
 #define PLAN_NAME "corelm.plan" /* of the capsule */
 

@@ -10,7 +10,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "kernels.h"
+#include "../kernels.h"
 
 enum { MAX_ARRAYS = 16 };
 
@@ -83,7 +83,7 @@ PyObject *return_bool(struct call *, enum status);
 #define ROW_KERNEL(name, result, arguments) PROTOTYPE(name)
 #define LAYER_KERNEL(name) PROTOTYPE(name)
 #define MODULE_FUNCTION(name) PROTOTYPE(name)
-#include "kernels.def"
+#include "../kernels.def"
 #undef PROTOTYPE
 
 #endif

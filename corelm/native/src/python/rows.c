@@ -1,5 +1,6 @@
 /* Row kernels as Python functions: (logits, parameters, ..., out). Made from kernels.def. */
 #include "args.h"
+#include "../stages.h"
 
 /* (batch, vocabulary); token numbers are 32 bits wide inside the kernels. */
 static int get_logits(struct call *call, PyObject *object, struct logits *logits)
@@ -73,9 +74,6 @@ static const double *get_numbers(struct call *call, PyObject *object, const char
                                  const struct logits *logits, double *number, size_t *each)
 {
     *each = !PyFloat_Check(object);
-    if (*each && !logits->values)
-        return (void)PyErr_Format(PyExc_TypeError, "%s: a stage needs a float, got %R", name, object),
-               NULL;
     if (*each)
         return get_column(call, object, name, FLOAT64, logits, READ);
     return get_double(object, name, number) ? number : NULL;
@@ -129,12 +127,10 @@ static int expect_argmax(const char *name, const double *stats, const struct log
     return 1;
 }
 
-enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
-
 /* How many arguments each kernel has: its logits and each ARG of its line. */
 #define ARG(kind, ...) +1
 #define ROW_KERNEL(name, result, arguments) enum { name##_ARGUMENTS = 1 arguments };
-#include "kernels.def"
+#include "../kernels.def"
 
 /* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
 #define READ_ROWS(x, element, flags)                                                              \
@@ -171,55 +167,50 @@ enum { MAX_PARAMETERS = 8 }; /* more than any stage has, with its name */
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
     (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
 
-/* The arguments of a stage of `sample`, after its name: those of the kernel, without the logits and
- * the place for its result. */
-#define ARG(kind, ...) +1
-#define STAGE(name, arguments) enum { name##_PARAMETERS = 0 arguments };
-#include "kernels.def"
-#define ARG(kind, ...) && READ_##kind(__VA_ARGS__)
-#define STAGE(name, arguments)                                                                    \
-    static int read_##name(struct call *call, PyObject **args, Py_ssize_t count,                  \
-                           struct name##_args *job)                                               \
-    {                                                                                             \
-        (void)call, (void)args, (void)job;                                                        \
-        return expect_arguments(#name, count, name##_PARAMETERS) arguments;                       \
-    }
-#include "kernels.def"
-
-static int get_stage(struct call *call, const char *name, PyObject **args, Py_ssize_t count,
-                     struct stage *stage)
+/* A number, or an int64 array. */
+static int get_parameter(struct call *call, PyObject *object, const char *name,
+                         struct parameter *parameter)
 {
-    PyObject *kernel = count ? *args++ : Py_None;
-    int is_text = PyUnicode_Check(kernel);
-#define STAGE(name, arguments)                                                                    \
-    if (is_text && PyUnicode_CompareWithASCIIString(kernel, #name) == 0) {                        \
-        stage->kernel = STAGE_##name;                                                             \
-        return read_##name(call, args, count - 1, &stage->name);                                  \
-    }
-#include "kernels.def"
-    PyErr_Format(PyExc_ValueError, "%s: expected the name of a stage, got %R", name, kernel);
-    return 0;
+    parameter->is_list = !PyFloat_Check(object) && !PyLong_Check(object);
+    if (!parameter->is_list)
+        return get_double(object, name, &parameter->number);
+    parameter->ids = get_list(call, object, name, INT64, &parameter->count);
+    return parameter->ids != NULL;
+}
+
+/* A tuple of a kernel's name and its parameters. */
+static int get_stage(struct call *call, PyObject *tuple, const char *name, struct stage *stage)
+{
+    struct parameter parameters[MAX_PARAMETERS];
+    char error[ERROR_ROOM];
+    Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) - 1 : -1;
+    PyObject *kernel = count < 0 || count > MAX_PARAMETERS ? NULL : PyTuple_GetItem(tuple, 0);
+    if (!kernel || !PyUnicode_Check(kernel))
+        return PyErr_Format(PyExc_ValueError, "%s: expected a stage, got %R", name, tuple), 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!get_parameter(call, PyTuple_GetItem(tuple, i + 1), name, parameters + i))
+            return 0;
+    const char *text = PyUnicode_AsUTF8AndSize(kernel, NULL);
+    if (!text)
+        return 0;
+    if (!read_stage(stage, text, parameters, (size_t)count, error))
+        return PyErr_Format(PyExc_ValueError, "%s: %s", name, error), 0;
+    return 1;
 }
 
 static int get_stages(struct call *call, PyObject *object, const char *name, struct stage *stages,
                       size_t *count)
 {
-    PyObject *items[MAX_PARAMETERS];
     Py_ssize_t length = PyTuple_Check(object) ? PyTuple_Size(object) : -1;
-    for (Py_ssize_t i = 0; i < length && i < MOST_STAGES; i++) {
-        PyObject *stage = PyTuple_GetItem(object, i);
-        Py_ssize_t parts = PyTuple_Check(stage) ? PyTuple_Size(stage) : 0;
-        for (Py_ssize_t k = 0; k < parts && k < MAX_PARAMETERS; k++)
-            items[k] = PyTuple_GetItem(stage, k);
-        parts = parts < MAX_PARAMETERS ? parts : MAX_PARAMETERS;
-        if (!get_stage(call, name, items, parts, stages + i))
-            return 0;
-    }
-    *count = length < 0 ? 0 : (size_t)length;
     if (length < 0 || length > MOST_STAGES)
-        PyErr_Format(PyExc_ValueError, "%s: expected a tuple of at most %d stages, got %R", name,
-                     (int)MOST_STAGES, object);
-    return length >= 0 && length <= MOST_STAGES;
+        return PyErr_Format(PyExc_ValueError, "%s: expected a tuple of at most %d stages, got %R",
+                            name, (int)MOST_STAGES, object),
+               0;
+    *count = (size_t)length;
+    for (Py_ssize_t i = 0; i < length; i++)
+        if (!get_stage(call, PyTuple_GetItem(object, i), name, stages + i))
+            return 0;
+    return 1;
 }
 
 /* The functions that Python calls: read all arguments, then run the kernel. */
@@ -237,4 +228,4 @@ static int get_stages(struct call *call, PyObject *object, const char *name, str
         RUN_KERNEL(status, name, job);                                                            \
         return result(call, status);                                                             \
     }
-#include "kernels.def"
+#include "../kernels.def"
