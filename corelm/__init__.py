@@ -26,10 +26,9 @@ if typing.TYPE_CHECKING:
     from corelm.errors import CorelmError, ParameterError
     from corelm.exact import sampling_distribution
     from corelm.explanation import Explanation, explain
-    from corelm.generation.ancestral import Ancestral
-    from corelm.generation.generate import generate, stream
+    from corelm.generation.endings import TextPatterns
+    from corelm.generation.generate import Ancestral, generate, stream
     from corelm.generation.open_texts import Generation, TokenRecord
-    from corelm.generation.patterns import TextPatterns
     from corelm.hookspecs import API_VERSION, hookimpl
     from corelm.language_model import (
         LanguageModel,
@@ -118,10 +117,9 @@ _HOMES = {
     "corelm.errors": ("CorelmError", "ParameterError"),
     "corelm.exact": ("sampling_distribution",),
     "corelm.explanation": ("Explanation", "explain"),
-    "corelm.generation.ancestral": ("Ancestral",),
-    "corelm.generation.generate": ("generate", "stream"),
+    "corelm.generation.generate": ("Ancestral", "generate", "stream"),
     "corelm.generation.open_texts": ("Generation", "TokenRecord"),
-    "corelm.generation.patterns": ("TextPatterns",),
+    "corelm.generation.endings": ("TextPatterns",),
     "corelm.hookspecs": ("API_VERSION", "hookimpl"),
     "corelm.language_model": (
         *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),

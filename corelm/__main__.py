@@ -2,7 +2,10 @@
 
 import sys
 
-from corelm.cli import main
+try:
+    from corelm.cli.app import main
+except KeyboardInterrupt:  # Ctrl-C during the imports
+    sys.exit(130)
 
 if __name__ == "__main__":
     code = main()

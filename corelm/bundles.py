@@ -1,15 +1,11 @@
 """Public names for trainers and exporters of corelm's own models: networks, tokens, files."""
 
 from corelm.models.bundle import Bundle
+from corelm.models.byte_pairs import BytePairVocabulary
+from corelm.models.contents import TOKENS, StoredVocabulary, read_vocabulary
 from corelm.models.corpus import Corpus, read_texts
-from corelm.models.networks import Architecture
+from corelm.models.networks.base import Architecture
 from corelm.models.sliding_window import SlidingWindow
-from corelm.models.vocabularies import (
-    TOKENS,
-    BytePairVocabulary,
-    StoredVocabulary,
-    read_vocabulary,
-)
 from corelm.models.word_vocabulary import WordVocabulary
 
 __all__ = [

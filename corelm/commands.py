@@ -7,20 +7,20 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from corelm.cli.exit_codes import ExitCode as ExitCode
+    from corelm.cli.applications import ExitCode as ExitCode
+    from corelm.cli.applications import application as application
+    from corelm.cli.applications import group as group
     from corelm.cli.options import choices as options
     from corelm.cli.options import parameters as parameters
-    from corelm.cli.options import text_input as prompt_input
-    from corelm.cli.options.completion import offered_names as offered_names
+    from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
+    from corelm.cli.options.parameters import offered_names as offered_names
     from corelm.cli.output import blocks as blocks
     from corelm.cli.output import messages as messages
     from corelm.cli.output import progress as progress
     from corelm.cli.output.product import Output as Output
     from corelm.cli.output.product import product as product
-    from corelm.cli.text_values import application as application
-    from corelm.cli.text_values import group as group
     from corelm.registry.leftovers import Leftovers as Leftovers
 
 __all__ = [
@@ -42,20 +42,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ExitCode": "corelm.cli.exit_codes:ExitCode",
+    "ExitCode": "corelm.cli.applications:ExitCode",
     "Inputs": "corelm.cli.options.inputs:Inputs",
     "Leftovers": "corelm.registry.leftovers:Leftovers",
     "Output": "corelm.cli.output.product:Output",
-    "application": "corelm.cli.text_values:application",
+    "application": "corelm.cli.applications:application",
     "blocks": "corelm.cli.output.blocks",
-    "group": "corelm.cli.text_values:group",
+    "group": "corelm.cli.applications:group",
     "messages": "corelm.cli.output.messages",
-    "offered_names": "corelm.cli.options.completion:offered_names",
+    "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",
     "parameters": "corelm.cli.options.parameters",
     "product": "corelm.cli.output.product:product",
     "progress": "corelm.cli.output.progress",
-    "prompt_input": "corelm.cli.options.text_input",
+    "prompt_input": "corelm.cli.options.prompt",
     "with_choices": "corelm.cli.options.inputs:with_choices",
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""

@@ -114,6 +114,20 @@ class Context:
         """(batch, position) ids: the tokens after the prompt."""
         return self.tokens[:, self.prompt_length :]
 
+    def past(self, last: int = 0, skip_prompt: bool = False) -> NDArray[np.int64]:
+        """Return the past tokens that count: (batch, window) ids.
+
+        Args:
+            last: how many of the last tokens count; 0 is all.
+            skip_prompt: count only tokens that were drawn.
+
+        Example:
+            >>> Context.of([[3, 4, 5]]).past(last=2).tolist()
+            [[4, 5]]
+        """
+        tokens = self.drawn if skip_prompt else self.tokens
+        return tokens[:, -last:] if last else tokens
+
 
 MOST_ROOM = 1024
 """The most tokens to allocate in advance; for a longer text the arrays double."""

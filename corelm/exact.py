@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from corelm.context import Context
 from corelm.errors import UsageError
-from corelm.numerics.checks import is_masked
+from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler

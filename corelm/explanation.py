@@ -16,7 +16,7 @@ from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
-from corelm.filters import entropy_of_logits, subtract_max, token_id
+from corelm.filters import TokenNames, entropy_of_logits, subtract_max
 from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
@@ -161,7 +161,7 @@ class Explanation(Displayable):
         Raises:
             UsageError: there is no such token, or the word is several tokens.
         """
-        i = token_id(token, self.vocabulary, len(self.vocabulary))
+        i = TokenNames(self.vocabulary, len(self.vocabulary)).id(token)
         removals = (at for at, stage in enumerate(self.stages) if i in stage.removed_tokens)
         return ExplainedToken(
             i,
@@ -307,7 +307,7 @@ def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int
     if isinstance(after, str):
         count = len(encoded(vocabulary, prompt))
         return encoded(vocabulary, prompt + after)[count:] if after else []
-    return [token_id(token, vocabulary, len(vocabulary)) for token in after]
+    return [*map(TokenNames(vocabulary, len(vocabulary)).id, after)]
 
 
 def _draw(decoding: Decoding) -> None:

@@ -4,7 +4,7 @@ Functions on logits take arrays of NumPy, torch, JAX or any other library that f
 standard, and return arrays of the same library. A sampler made of them and of operators is portable
 in the same way. Where it needs a function of the library, `array_namespace(logits)` has it.
 
-The functions that read single tokens, such as `past_tokens`, return NumPy arrays, as the context
+The functions that read single tokens, such as `token_counts`, return NumPy arrays, as the context
 is; `in_library_of` takes such an array to the library of the logits.
 """
 
@@ -15,12 +15,10 @@ if typing.TYPE_CHECKING:
     from corelm.numerics.arrays import (
         array_namespace,
         in_library_of,
-        positions,
         widen,
     )
     from corelm.numerics.distributions import (
         entropy_of_logits,
-        greedy,
         min_and_shannon_entropy,
         min_entropy,
         subtract_max,
@@ -40,19 +38,16 @@ if typing.TYPE_CHECKING:
     from corelm.numerics.ranking import likeliest_tokens, rank
     from corelm.numerics.reshaping import peak_at, quadratic, surprisal_of_probability, xtc
     from corelm.token_edits import (
+        TokenNames,
         allow_all_but,
         change_logits,
-        find_tokens,
-        known_tokens,
-        past_tokens,
         remove_tokens,
         token_counts,
-        token_id,
-        token_sequence,
     )
     from corelm.token_texts import find_in_turn
 
 __all__ = [
+    "TokenNames",
     "allow_all_but",
     "array_namespace",
     "at_least",
@@ -60,18 +55,13 @@ __all__ = [
     "entropy_of_logits",
     "falling_logits",
     "find_in_turn",
-    "find_tokens",
     "first_tokens",
-    "greedy",
     "in_library_of",
-    "known_tokens",
     "likeliest_tokens",
     "logit_std",
     "min_and_shannon_entropy",
     "min_entropy",
-    "past_tokens",
     "peak_at",
-    "positions",
     "quadratic",
     "rank",
     "remove_tokens",
@@ -79,8 +69,6 @@ __all__ = [
     "surprisal_of_probability",
     "tail_free",
     "token_counts",
-    "token_id",
-    "token_sequence",
     "top_h",
     "top_k",
     "top_p",
@@ -94,12 +82,10 @@ _HOMES = {
     "corelm.numerics.arrays": (
         "array_namespace",
         "in_library_of",
-        "positions",
         "widen",
     ),
     "corelm.numerics.distributions": (
         "entropy_of_logits",
-        "greedy",
         "min_and_shannon_entropy",
         "min_entropy",
         "subtract_max",
@@ -124,15 +110,11 @@ _HOMES = {
         "xtc",
     ),
     "corelm.token_edits": (
+        "TokenNames",
         "allow_all_but",
         "change_logits",
-        "find_tokens",
-        "known_tokens",
-        "past_tokens",
         "remove_tokens",
         "token_counts",
-        "token_id",
-        "token_sequence",
     ),
     "corelm.token_texts": ("find_in_turn",),
 }

@@ -25,6 +25,9 @@ from corelm.params import Parameterized
 from corelm.stages import apply, run_stages
 from corelm.validation import READABLE, check_attributes
 
+BUILT_IN = ("corelm.", "corelm_samplers.")
+"""The packages of corelm's own distribution, whose samplers share memory with the core."""
+
 
 class Sampler(Displayable, Parameterized, ABC):
     """A pure map from next-token logits to next-token logits.
@@ -73,9 +76,13 @@ class Sampler(Displayable, Parameterized, ABC):
     _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
     """The method of `corelm.stages.Run` that runs the stage."""
 
+    _is_built_in: ClassVar[bool] = False
+    """True for a sampler of corelm's own distribution, which never writes into its input."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_attributes(cls)
+        cls._is_built_in = cls.__module__.startswith(BUILT_IN)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StageResult", "apply", "invalid_result", "restored_token", "run_stages"]
 
-BUILT_IN = ("corelm.", "corelm_samplers.")
-"""The packages of corelm's own distribution, whose samplers share memory with the core."""
-
 Rows = NDArray[np.bool_]
 
 T = TypeVar("T")
@@ -205,7 +202,7 @@ class Run:
 
     def _context_of(self, stage: Sampler) -> Context:
         """Return the context; for a third-party stage, a copy that nothing else reads."""
-        if not self._checked or is_built_in(stage):
+        if not self._checked or stage._is_built_in:
             return self._context
         return self._context.copy()
 
@@ -223,11 +220,6 @@ class Run:
             raise SamplerError(
                 f"{stage} failed at step {self._context.position}: {reason}"
             ) from error
-
-
-def is_built_in(stage: Sampler) -> bool:
-    """Return True for a sampler of corelm's own distribution, which never writes into its input."""
-    return type(stage).__module__.startswith(BUILT_IN)
 
 
 def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:

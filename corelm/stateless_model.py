@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import (
-    LanguageModel,
     PlainVocabulary,
     StatelessModel,
     Vocabulary,
@@ -26,32 +25,6 @@ from corelm.printable import shown
 
 SPECIAL = ("padding", "unknown", "start")
 """The special tokens of a vocabulary; one that is not declared is None."""
-
-
-def lifted(model: StatelessModel) -> LanguageModel:
-    """Return a model with sessions and special tokens: itself if it has them.
-
-    Args:
-        model: has `vocabulary`, `context_length` and `next_token_distribution`.
-
-    Example:
-        >>> class Coin:
-        ...     '''Predict heads or tails.'''
-        ...     context_length = 10
-        ...     class vocabulary:
-        ...         encode = staticmethod(lambda text: ["HT".index(side) for side in text])
-        ...         decode = staticmethod(lambda ids: "".join("HT"[i] for i in ids))
-        ...         __len__ = lambda self: 2
-        ...     vocabulary = vocabulary()
-        ...     def next_token_distribution(self, tokens):
-        ...         return np.tile([0.75, 0.25], (len(tokens), 1))
-        >>> session = lifted(Coin()).start([[0, 1]])
-        >>> np.exp(session.next_logits()).tolist()
-        [[0.75, 0.25]]
-    """
-    if hasattr(model, "start") and hasattr(model.vocabulary, "ends"):
-        return model  # type: ignore[return-value]
-    return LiftedModel(model)
 
 
 class LiftedModel:

@@ -1,4 +1,4 @@
-"""Read and change single tokens: past tokens, tokens named by a word, and their logits.
+"""Read and change single tokens: tokens named by a word, counts of tokens, and logits.
 
 For samplers that read the context. The context is NumPy's; logits may be of any array library, and
 gradients flow through the functions that change them. The functions touch only the tokens
@@ -26,44 +26,21 @@ GLANCE = 128
 """The number of tokens at the start of a row to check first: usually one is still possible."""
 
 
-def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
-    """Return the past tokens that count: (batch, window) ids.
+def _in_vocabulary(rows: ArrayLike, ids: ArrayLike, size: int) -> tuple[Ids, Ids]:
+    """Return rows and ids as arrays, without the ids that a vocabulary lacks.
 
     Args:
-        context: the tokens so far.
-        last: how many of the last tokens count; 0 is all.
-        skip_prompt: count only tokens that were drawn.
-
-    Example:
-        >>> from corelm import Context
-        >>> past_tokens(Context.of([[3, 4, 5]]), last=2).tolist()
-        [[4, 5]]
-        >>> past_tokens(Context.of([[3, 4, 5]], prompt_length=1), skip_prompt=True).tolist()
-        [[4, 5]]
+        rows: of any shape that broadcasts with the ids.
+        ids: an engine's context may hold ids that have no logit.
+        size: the number of ids in the vocabulary.
     """
-    tokens = context.drawn if skip_prompt else context.tokens
-    return tokens[:, -last:] if last else tokens
-
-
-def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
-    """Return the rows and ids of the tokens that a vocabulary has, repeats included.
-
-    Args:
-        tokens: (batch, time) ids.
-        vocabulary: the number of ids.
-
-    Example:
-        >>> rows, ids = known_tokens([[5, 2], [9, 2]], vocabulary=9)
-        >>> rows.tolist(), ids.tolist()
-        ([0, 0, 1], [5, 2, 2])
-    """
-    tokens = np.asarray(tokens)
-    # The usual case, without a mask; an engine's context may have ids without a logit.
-    # Without a sign, an id below 0 is a large one: one pass finds both kinds.
-    if tokens.size and tokens.dtype == np.int64 and tokens.view(np.uint64).max() < vocabulary:
-        return np.arange(len(tokens)).repeat(tokens.shape[1]), tokens.ravel()
-    rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
-    return rows, tokens[rows, columns]
+    rows, ids = np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+    # Without a sign, an id below 0 is a large one: one pass finds both kinds. Usually all are fine.
+    if not ids.size or ids.view(np.uint64).max() < size:
+        return rows, ids
+    rows, ids = np.broadcast_arrays(rows, ids)
+    known = (ids >= 0) & (ids < size)
+    return rows[known], ids[known]
 
 
 def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
@@ -81,7 +58,8 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
         >>> rows.tolist(), ids.tolist(), counts.tolist()
         ([0, 0, 1], [2, 5, 2], [1, 2, 3])
     """
-    rows, ids = known_tokens(tokens, vocabulary)
+    tokens = np.asarray(tokens, dtype=np.int64)
+    rows, ids = _in_vocabulary(np.arange(len(tokens))[:, None], tokens, vocabulary)
     # One number for each pair of row and id, so that one sort counts all rows.
     keys, counts = np.unique(rows * vocabulary + ids, return_counts=True)
     return keys // vocabulary, keys % vocabulary, counts
@@ -98,7 +76,8 @@ def change_logits(
     Args:
         logits: (batch, vocabulary), of any array library.
         rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
-        ids: the id of each token, (tokens,). A repeated pair is changed once.
+        ids: the id of each token, (tokens,). A repeated pair is changed once, and ids outside the
+            vocabulary are left out.
         change: maps their logits, (tokens,) in float64 where the library has it, to the new ones.
             It must pass its own arrays through `in_library_of(logit, numbers)`.
 
@@ -106,7 +85,8 @@ def change_logits(
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
         [[1.0, 1.5]]
     """
-    at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
+    rows, ids = _in_vocabulary(rows, ids, logits.shape[1])
+    at = rows * logits.shape[1] + ids
     if array_namespace(logits) is not np:
         return _change_elsewhere(logits, at, change)
     result = np.array(logits, order="C")  # so that `reshape` below returns a view
@@ -202,102 +182,85 @@ def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[
         [[True, True, False], [False, True, True]]
     """
     allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
-    rows, ids = np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
-    # The context may hold ids outside the vocabulary, which have no logit.
-    known = (ids >= 0) & (ids < allowed.shape[1])
-    if not known.all():
-        rows, ids = np.broadcast_arrays(rows, ids)
-        rows, ids = rows[known], ids[known]
+    rows, ids = _in_vocabulary(rows, ids, allowed.shape[1])
     allowed[rows, ids] = False
     return allowed
 
 
-def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -> list[int]:
-    """Return the ids of a token, named by its id or by a word; a word may be several tokens.
+class TokenNames:
+    """The tokens of a vocabulary by name: an id, or a word, which may be several tokens.
+
+    A number written as text is a word.
 
     Args:
-        token: an id or a word; a number written as text is a word.
         vocabulary: maps words to ids, such as `context.vocabulary`.
         size: the number of ids.
 
-    Raises:
-        UsageError: a word without a vocabulary, or a word or an id outside it.
-
     Example:
         >>> from corelm.testing import ToyModel
-        >>> token_sequence("the cat", ToyModel().vocabulary, size=13), token_sequence(7, None, 13)
-        ([11, 4], [7])
+        >>> names = TokenNames(ToyModel().vocabulary, 13)
+        >>> names.id("cat"), names.ids("the cat"), names.ids(7)
+        (4, [11, 4], [7])
     """
-    ids = _encoded(token, vocabulary) if isinstance(token, str) else [token]
-    for i in ids:
-        if not 0 <= i < size:
-            raise UsageError(f"there is no token {i}; the ids go from 0 to {size - 1}")
-    return ids
 
+    def __init__(self, vocabulary: Vocabulary | None, size: int) -> None:
+        self._vocabulary, self._size = vocabulary, size
 
-def token_id(token: int | str, vocabulary: Vocabulary | None, size: int) -> int:
-    """Return the id of one token, named by its id or by a word.
+    def ids(self, token: int | str) -> list[int]:
+        """Return the ids of an id or a word.
 
-    Args:
-        token, vocabulary, size: as for `token_sequence`.
-
-    Raises:
-        UsageError: as `token_sequence`, and a word that is several tokens.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> token_id("cat", ToyModel().vocabulary, size=13)
-        4
-    """
-    ids = token_sequence(token, vocabulary, size)
-    if len(ids) != 1:
-        raise _several(token, ids)
-    return ids[0]
-
-
-def find_tokens(tokens: Iterable[int | str], vocabulary: Vocabulary | None) -> set[int]:
-    """Return the ids of tokens that are named by id or word, without words that are missing.
-
-    For lists whose words matter only if the model can write them, such as sequence breakers.
-
-    Args:
-        tokens: ids and words.
-        vocabulary: maps words to ids, such as `context.vocabulary`.
-
-    Raises:
-        UsageError: a word without a vocabulary, or one that is several tokens.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> sorted(find_tokens(["cat", "unheard-of", 7], ToyModel().vocabulary))
-        [4, 7]
-    """
-    found = set()
-    for token in tokens:
-        ids = _encoded(token, vocabulary, missing=[]) if isinstance(token, str) else [token]
-        if len(ids) > 1:
-            raise _several(token, ids)
-        found.update(ids)
-    return found
-
-
-def _several(token: int | str, ids: list[int]) -> UsageError:
-    return UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
-
-
-def _encoded(
-    word: str, vocabulary: Vocabulary | None, missing: list[int] | None = None
-) -> list[int]:
-    """Return the ids of a word; `missing`, or an error, if the vocabulary lacks it."""
-    if vocabulary is None:
-        raise UsageError(
-            f"the word {word!r} has no id where there is no vocabulary; "
-            "give the id itself, or sample from a model"
-        )
-    ids = vocabulary.encode(word)
-    # A vocabulary of words may fold case or strip marks, and leave nothing.
-    if ids and vocabulary.unknown not in ids:
+        Raises:
+            UsageError: a word without a vocabulary, or a word or an id outside it.
+        """
+        ids = self._encoded(token)
+        for i in ids:
+            if not 0 <= i < self._size:
+                raise UsageError(f"there is no token {i}; the ids go from 0 to {self._size - 1}")
         return ids
-    if missing is not None:
-        return missing
-    raise UsageError(f"the vocabulary of this model does not have {word!r}; leave it out")
+
+    def id(self, token: int | str) -> int:
+        """Return the id of one token.
+
+        Raises:
+            UsageError: as `ids`, and a word that is several tokens.
+        """
+        return self._alone(token, self.ids(token))
+
+    def existing(self, tokens: Iterable[int | str]) -> set[int]:
+        """Return the ids of several tokens, without words that the vocabulary lacks.
+
+        For lists whose words matter only if the model can write them, such as sequence breakers.
+
+        Raises:
+            UsageError: a word without a vocabulary, or one that is several tokens.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> sorted(TokenNames(ToyModel().vocabulary, 13).existing(["cat", "unheard-of", 7]))
+            [4, 7]
+        """
+        found = ((token, self._encoded(token, missing=[])) for token in tokens)
+        return {self._alone(token, ids) for token, ids in found if ids}
+
+    @staticmethod
+    def _alone(token: int | str, ids: list[int]) -> int:
+        if len(ids) != 1:
+            raise UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
+        return ids[0]
+
+    def _encoded(self, token: int | str, missing: list[int] | None = None) -> list[int]:
+        """Return the ids; `missing`, or an error, for a word that the vocabulary lacks."""
+        if not isinstance(token, str):
+            return [token]
+        if self._vocabulary is None:
+            raise UsageError(
+                f"the word {token!r} has no id where there is no vocabulary; "
+                "give the id itself, or sample from a model"
+            )
+        ids = self._vocabulary.encode(token)
+        # A vocabulary of words may fold case or strip marks, and leave nothing.
+        if ids and self._vocabulary.unknown not in ids:
+            return ids
+        if missing is not None:
+            return missing
+        raise UsageError(f"the vocabulary of this model does not have {token!r}; leave it out")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Context, Mask, Sampler, hookimpl, param
-from corelm.filters import allow_all_but, token_sequence
+from corelm.filters import TokenNames, allow_all_but
 
 
 class Ban(Mask):
@@ -34,8 +34,9 @@ class Ban(Mask):
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         rows: list[int] = []
         ids: list[int] = []
+        names = TokenNames(context.vocabulary, context.vocabulary_size)
         for word in self.words:
-            *before, last = token_sequence(word, context.vocabulary, context.vocabulary_size)
+            *before, last = names.ids(word)
             ending = _ending_with(context.tokens, before)
             # Only the last token of a word completes it; the others stay possible.
             rows.extend(ending)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, find_tokens, in_library_of, past_tokens, token_id
+from corelm.filters import TokenNames, change_logits, in_library_of
 
 Ids = NDArray[np.int64]
 FILTERED = 4
@@ -58,7 +58,7 @@ class Dry(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         breakers = self._breakers(context, logits.shape[-1])
-        texts = past_tokens(context, self.last, self.skip_prompt)
+        texts = context.past(self.last, self.skip_prompt)
         found: list[tuple[int, int, int]] = []
         for row, past in enumerate(texts):
             # Texts of one prompt begin alike.
@@ -72,8 +72,8 @@ class Dry(Sampler):
         return change_logits(logits, rows, ids, lambda logit: logit - in_library_of(logit, penalty))
 
     def _breakers(self, context: Context, size: int) -> set[int]:
-        breakers = find_tokens(self.sequence_breakers, context.vocabulary)
-        return {token_id(breaker, context.vocabulary, size) for breaker in breakers}
+        names = TokenNames(context.vocabulary, size)
+        return {names.id(breaker) for breaker in names.existing(self.sequence_breakers)}
 
     @np.errstate(over="ignore")  # an infinite penalty becomes the largest number
     def _penalty(self, lengths: Array) -> Array:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corelm import Context, Mask, Sampler, hookimpl, param
 from corelm.errors import ParameterError
-from corelm.filters import find_in_turn, token_sequence
+from corelm.filters import TokenNames, find_in_turn
 
 
 class Force(Mask):
@@ -52,8 +52,9 @@ class Force(Mask):
             raise ParameterError("unless needs since, the text to count from")
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
-        size, vocabulary = context.vocabulary_size, context.vocabulary
-        ids = [i for word in self.words for i in token_sequence(word, vocabulary, size)]
+        size = context.vocabulary_size
+        names = TokenNames(context.vocabulary, size)
+        ids = [i for word in self.words for i in names.ids(word)]
         turn = self._turn(context, len(ids))
         rows = np.flatnonzero((turn >= 0) & (turn < len(ids)))
         if not len(rows):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, in_library_of, past_tokens, token_counts
+from corelm.filters import change_logits, in_library_of, token_counts
 
 
 class FrequencyPenalty(Sampler):
@@ -44,7 +44,7 @@ class FrequencyPenalty(Sampler):
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        past = past_tokens(context, self.last, self.skip_prompt)
+        past = context.past(self.last, self.skip_prompt)
         rows, ids, counts = token_counts(past, logits.shape[-1])
         with np.errstate(over="ignore"):  # an infinite penalty becomes the largest number
             penalty = self.penalty * counts

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl
-from corelm.filters import greedy
+from corelm import Array, Context, Sampler, apply_temperature, hookimpl
 
 
 class Greedy(Sampler):
@@ -26,7 +25,7 @@ class Greedy(Sampler):
     is_argmax_invariant = True
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return greedy(logits)
+        return apply_temperature(logits, 0.0)
 
 
 @hookimpl

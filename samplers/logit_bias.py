@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm import Array, Context, ParameterError, Sampler, hookimpl, param
-from corelm.filters import change_logits, in_library_of, remove_tokens, token_id
+from corelm.filters import TokenNames, change_logits, in_library_of, remove_tokens
 
 
 class LogitBias(Sampler):
@@ -49,8 +49,9 @@ class LogitBias(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         # Summed by id: a word and an id may name the same token.
         biases: dict[int, float] = defaultdict(float)
+        names = TokenNames(context.vocabulary, logits.shape[-1])
         for token, bias in self.bias.items():
-            biases[token_id(token, context.vocabulary, logits.shape[-1])] += bias
+            biases[names.id(token)] += bias
         if not any(biases.values()):
             return logits
         rows = np.arange(logits.shape[0])[:, None]

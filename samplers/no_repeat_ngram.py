@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Context, Mask, Sampler, hookimpl, param
-from corelm.filters import allow_all_but, past_tokens
+from corelm.filters import allow_all_but
 
 
 class NoRepeatNgram(Mask):
@@ -40,7 +40,7 @@ class NoRepeatNgram(Mask):
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
-        tokens = past_tokens(context, self.last, self.skip_prompt)
+        tokens = context.past(self.last, self.skip_prompt)
         if not 0 < self.n <= tokens.shape[1]:  # off, or too few tokens for a run
             return None
         rows, starts = np.nonzero(_repeats(tokens, self.n - 1))

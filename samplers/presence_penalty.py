@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, known_tokens, past_tokens
+from corelm.filters import change_logits
 
 
 class PresencePenalty(Sampler):
@@ -42,9 +44,9 @@ class PresencePenalty(Sampler):
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        past = past_tokens(context, self.last, self.skip_prompt)
-        rows, ids = known_tokens(past, logits.shape[-1])
-        return change_logits(logits, rows, ids, lambda logit: logit - self.penalty)
+        past = context.past(self.last, self.skip_prompt)
+        rows = np.arange(len(past))[:, None]
+        return change_logits(logits, rows, past, lambda logit: logit - self.penalty)
 
 
 @hookimpl

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from corelm import Array, Context, Sampler, hookimpl, log_softmax, param
-from corelm.filters import array_namespace, change_logits, known_tokens, past_tokens
+from corelm.filters import array_namespace, change_logits
 
 
 class RepetitionPenalty(Sampler):
@@ -55,10 +57,10 @@ class RepetitionPenalty(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.normalised:
             logits = log_softmax(logits)
-        past = past_tokens(context, self.last, self.skip_prompt)
+        past = context.past(self.last, self.skip_prompt)
         # A repeated pair is changed once, so the ids need not be made unique.
-        rows, ids = known_tokens(past, logits.shape[-1])
-        return change_logits(logits, rows, ids, self._penalised)
+        rows = np.arange(len(past))[:, None]
+        return change_logits(logits, rows, past, self._penalised)
 
     def _penalised(self, logit: Array) -> Array:
         return array_namespace(logit).where(logit > 0, logit / self.penalty, logit * self.penalty)

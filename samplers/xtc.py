@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, Vocabulary, hookimpl, param
-from corelm.filters import find_tokens, xtc
+from corelm.filters import TokenNames, xtc
 
 
 class Xtc(Sampler):
@@ -45,11 +45,13 @@ class Xtc(Sampler):
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return xtc(logits, self.probability, self.threshold, self._protected(context.vocabulary))
+        protected = self._protected(context.vocabulary, logits.shape[-1])
+        return xtc(logits, self.probability, self.threshold, protected)
 
-    def _protected(self, vocabulary: Vocabulary | None) -> set[int]:
+    def _protected(self, vocabulary: Vocabulary | None, size: int) -> set[int]:
         named = {"end", "newline"}.intersection(self.special)
-        ids = find_tokens((token for token in self.special if token not in named), vocabulary)
+        names = TokenNames(vocabulary, size)
+        ids = names.existing(token for token in self.special if token not in named)
         if vocabulary is None:
             return ids
         ends = vocabulary.ends if "end" in named else ()

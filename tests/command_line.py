@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 TOY = '''
 import os
@@ -52,7 +52,7 @@ class Fails(corelm.Sampler):
         print("printed at a step")
         if context.position == self.at:
             raise ValueError("\\x1b[31mbroken\\x1b[0m\\nindeed")
-        return corelm.filters.greedy(logits)
+        return corelm.apply_temperature(logits, 0)
 
 
 class BreaksAlone(corelm.Sampler):
@@ -61,7 +61,7 @@ class BreaksAlone(corelm.Sampler):
     def __call__(self, logits, context):
         if len(logits) == context.position == 1:
             raise ValueError("alone")
-        return corelm.filters.greedy(logits)
+        return corelm.apply_temperature(logits, 0)
 
 
 class Ends(corelm.Sampler):
@@ -81,7 +81,7 @@ class Interrupts(corelm.Sampler):
             exec("os.kill(os.getpid(), signal.SIGINT)")
         elif context.position == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return corelm.filters.greedy(logits)
+        return corelm.apply_temperature(logits, 0)
 
 
 class Wide(corelm.Decoder):

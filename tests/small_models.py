@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
+from corelm.models.contents import shapes
+from corelm.models.networks.base import Architecture
 from corelm.models.numpy_model import NumpyModel
-from corelm.models.weights import shapes
 from corelm.models.word_vocabulary import WordVocabulary
 
 TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)

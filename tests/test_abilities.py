@@ -10,8 +10,8 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
-from corelm.stateless_model import lifted
-from corelm.testing import ToyModel, obeys_the_model_laws
+from corelm.registry.models import lifted
+from corelm.testing import ToyModel, obeys_the_laws
 
 TOY = ToyModel()
 SESSION_ABILITIES = ("rewind", "join", "fork", "hidden_states")
@@ -49,7 +49,7 @@ class Bare:
         self.select = session.select
 
 
-@obeys_the_model_laws(Wrapping(ToyModel()), tolerance=0)
+@obeys_the_laws(Wrapping(ToyModel()), tolerance=0)
 def test_a_wrapped_session_obeys_the_laws(model, law):
     law(model)
 

@@ -11,7 +11,7 @@ import pytest
 import corelm
 from corelm import filters
 from corelm.errors import UsageError
-from corelm.filters import array_namespace, positions, widen
+from corelm.filters import array_namespace, widen
 from corelm.numerics import arrays
 from corelm.numerics.arrays import first_true, last_true, running_count, wide_float
 
@@ -73,7 +73,10 @@ def test_the_first_and_the_last_true_value_of_each_row():
 
 
 def test_positions_are_the_ids_of_the_tokens():
-    assert positions(np.array([[0.5, -np.inf, 0.5], [0.0, 1.0, 2.0]])).tolist() == [[0, 1, 2]] * 2
+    assert (
+        arrays.positions(np.array([[0.5, -np.inf, 0.5], [0.0, 1.0, 2.0]])).tolist()
+        == [[0, 1, 2]] * 2
+    )
 
 
 @pytest.mark.parametrize("value", [[[0.0, 1.0]], None, "01", 2.5])

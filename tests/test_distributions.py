@@ -22,7 +22,7 @@ from corelm import (
     surprisals,
 )
 from corelm.errors import UsageError
-from corelm.filters import entropy_of_logits, greedy, min_and_shannon_entropy, min_entropy
+from corelm.filters import entropy_of_logits, min_and_shannon_entropy, min_entropy
 from corelm.numerics.distributions import (
     draw_checked,
     mask_tokens,
@@ -273,7 +273,7 @@ def test_keep(dtype):
     ],
 )
 def test_greedy_takes_the_lowest_id_on_ties(dtype, logits, only):
-    result = greedy(np.array([logits], dtype))
+    result = apply_temperature(np.array([logits], dtype), 0)
     assert result.tolist() == [only]
     assert result.dtype == dtype
 

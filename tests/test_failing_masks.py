@@ -9,7 +9,7 @@ import pytest
 
 import corelm
 from corelm import Context, Mask, Sampler, Switch, param
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.commands import ExitCode
 from corelm.errors import SamplerError
 from corelm.runs import Endings, Strategy, Texts

@@ -49,4 +49,4 @@ def test_corelm_offers_its_own_samplers_through_the_hooks_alone():
     values = {source.entry_point: source.value for source in mine}
     for name in ("greedy", "stochastic", "temperature", "uniform"):
         assert values[name] == f"corelm_samplers.{name}"
-    assert values["ancestral"] == "corelm.generation.ancestral"
+    assert values["ancestral"] == "corelm.generation.generate"

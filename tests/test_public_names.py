@@ -23,7 +23,7 @@ MODULES = (
 )
 """The modules whose names are public; the errors are what a program catches, used or not."""
 
-MOST = 249
+MOST = 239
 """Public names today. Take one away for a new one, or say in the commit why there is one more."""
 
 REPUBLISH = ("corelm.scaling", "corelm.registry.plugins")
@@ -33,7 +33,7 @@ FOR_TESTS = ("corelm.testing.", "corelm.interop.testing.")
 
 RECORDED = {
     "documented as part of a contract": {
-        "corelm.API_VERSION", "corelm.reweight_distribution", "corelm.testing.DECODER_LAWS",
+        "corelm.API_VERSION", "corelm.reweight_distribution",
     },
     "a protocol that declares optional methods": {"corelm.abilities.VocabularyAbilities"},
     "a published filter whose kernel is in the heart": {

@@ -15,7 +15,7 @@ from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
 
 from corelm.bundles import Bundle, WordVocabulary
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.registry.registry import registry
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})

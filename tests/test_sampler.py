@@ -291,5 +291,5 @@ def test_the_built_in_samplers_return_a_distribution_for_any_logits(logits, dtyp
 
 
 def test_chains_obey_the_laws():
-    for law in LAWS:
+    for law in LAWS["sampler"]:
         law(COLD | corelm.sampler("stochastic") | Add(amount=0.5))

@@ -10,7 +10,6 @@ from corelm_report.measure.on_contexts import at_temperatures
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.filters import (
-    greedy,
     logit_std,
     min_and_shannon_entropy,
     quadratic,
@@ -23,7 +22,7 @@ from corelm.filters import (
 )
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
-from corelm.numerics.distributions import mask_tokens, rows_are_valid
+from corelm.numerics.distributions import greedy, mask_tokens, rows_are_valid
 from corelm.numerics.masks import apply_mask
 from corelm.runs import ModelRows
 

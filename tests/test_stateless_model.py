@@ -10,8 +10,8 @@ import pytest
 import corelm
 from corelm.errors import ModelOutputError, UsageError
 from corelm.generation.prompts import default_prompt
-from corelm.stateless_model import lifted
-from corelm.testing import MODEL_LAWS, ToyModel
+from corelm.registry.models import lifted
+from corelm.testing import LAWS, ToyModel
 
 TOY = ToyModel(end=False)
 
@@ -72,7 +72,7 @@ def test_it_has_the_texts_of_the_same_model_with_sessions(sampler):
     assert texts == [g.text for g in corelm.generate(TOY, "the cat", **asked)]
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", LAWS["model"], ids=lambda law: law.__name__)
 def test_what_it_is_lifted_to_obeys_the_laws_of_models(law):
     law(HookOf(TOY))
 

@@ -9,12 +9,10 @@ from corelm import Context
 from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import (
+    TokenNames,
     change_logits,
-    past_tokens,
     remove_tokens,
     token_counts,
-    token_id,
-    token_sequence,
 )
 from corelm.testing import ToyModel
 
@@ -40,22 +38,22 @@ FLOATS = (np.float32, np.float64)
 )
 def test_the_tokens_that_count(last, skip_prompt, expected):
     context = Context.of([[1, 2, 3, 4, 5]], prompt_length=3)
-    assert past_tokens(context, last, skip_prompt).tolist() == expected
+    assert context.past(last, skip_prompt).tolist() == expected
 
 
 def test_the_whole_past_counts_unless_told_otherwise():
     context = Context.of([[1, 2, 3, 4, 5]], prompt_length=3)
-    assert past_tokens(context).tolist() == [[1, 2, 3, 4, 5]]
+    assert context.past().tolist() == [[1, 2, 3, 4, 5]]
 
 
 def test_an_empty_past_has_no_tokens():
     empty = Context.of(np.empty((2, 0), dtype=np.int64))
-    assert past_tokens(empty, last=3).shape == (2, 0)
-    assert [part.tolist() for part in token_counts(past_tokens(empty), 5)] == [[], [], []]
+    assert empty.past(last=3).shape == (2, 0)
+    assert [part.tolist() for part in token_counts(empty.past(), 5)] == [[], [], []]
 
 
 def test_the_past_cannot_be_written():
-    assert not past_tokens(Context.of([[1, 2]]), last=1).flags.writeable
+    assert not Context.of([[1, 2]]).past(last=1).flags.writeable
 
 
 def test_tokens_are_counted_row_by_row():
@@ -129,7 +127,7 @@ VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "the", "end", "3", ","], "wor
     [(0, [0]), (6, [6]), ("the", [3]), ("The", [3]), ("3", [5]), (",", [6]), ("the end", [3, 4])],
 )
 def test_an_id_or_a_word_is_found(token, ids):
-    assert token_sequence(token, VOCABULARY, 7) == ids
+    assert TokenNames(VOCABULARY, 7).ids(token) == ids
 
 
 @pytest.mark.parametrize(
@@ -143,15 +141,16 @@ def test_an_id_or_a_word_is_found(token, ids):
     ],
 )
 def test_an_invalid_token_is_refused(token, message):
-    for find in (token_sequence, token_id):
+    names = TokenNames(VOCABULARY, 7)
+    for find in (names.ids, names.id):
         with pytest.raises(UsageError) as caught:
-            find(token, VOCABULARY, 7)
+            find(token)
         assert str(caught.value) == message
 
 
 def test_a_word_needs_a_vocabulary():
     with pytest.raises(UsageError) as caught:
-        token_id("the", None, 7)
+        TokenNames(None, 7).id("the")
     assert str(caught.value) == (
         "the word 'the' has no id where there is no vocabulary; "
         "give the id itself, or sample from a model"
@@ -159,9 +158,9 @@ def test_a_word_needs_a_vocabulary():
 
 
 def test_one_token_is_not_several():
-    assert token_id("end", VOCABULARY, 7) == 4
+    assert TokenNames(VOCABULARY, 7).id("end") == 4
     with pytest.raises(UsageError) as caught:
-        token_id("the end", VOCABULARY, 7)
+        TokenNames(VOCABULARY, 7).id("the end")
     assert str(caught.value) == "'the end' is 2 tokens; give each of them by itself"
 
 
@@ -173,12 +172,12 @@ def test_a_vocabulary_without_a_word_for_the_unknown_is_believed():
         def encode(self, text):
             return list(text.encode())
 
-    assert token_sequence("no", Bytes(), 256) == [110, 111]
+    assert TokenNames(Bytes(), 256).ids("no") == [110, 111]
 
 
 def test_the_vocabulary_of_a_model_reaches_the_samplers():
     model = ToyModel()
-    assert token_id("cat", model.vocabulary, len(model.vocabulary)) == 4
+    assert TokenNames(model.vocabulary, len(model.vocabulary)).id("cat") == 4
 
 
 def test_a_change_may_be_one_number_for_all():

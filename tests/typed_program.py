@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm import Context, Decoder, DecodingTask, Sampler, Step, hookimpl, param
-from corelm.filters import greedy, top_k
+from corelm.filters import top_k
 from corelm.testing import ToyModel, obeys_the_laws
 
 Logits = NDArray[Any]
@@ -25,7 +25,9 @@ class Sharp(Sampler):
     reads = frozenset({"position"})
 
     def __call__(self, logits: Logits, context: Context) -> Logits:
-        return greedy(logits) if context.position == 0 else top_k(logits, self.k)
+        return (
+            corelm.apply_temperature(logits, 0) if context.position == 0 else top_k(logits, self.k)
+        )
 
 
 class Plain(Decoder):

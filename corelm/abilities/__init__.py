@@ -17,8 +17,15 @@ An ability is a method: an object that has the method has the ability, and needs
 | `render_chat` | `render_chat` says that the model has no chat template |
 """
 
-from corelm.abilities.optional import SessionAbilities, VocabularyAbilities, can
-from corelm.abilities.texts import render_chat, text_writer, texts_after, token_name
+from corelm.abilities.optional import (
+    SessionAbilities,
+    VocabularyAbilities,
+    can,
+    render_chat,
+    text_writer,
+    texts_after,
+    token_name,
+)
 from corelm.abilities.wrapper import SessionWrapper
 
 __all__ = [

@@ -1,21 +1,54 @@
-"""The application: its commands, and the options of all of them."""
+"""The application: its commands, plugins' own among them, and the options of all of them.
+
+Entry points of commands have a group of their own. So `corelm --help` can list them without
+importing a plugin, and no other command imports a module that imports Typer again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import copy
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Collection, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any, TextIO, cast
 
 import typer
+from typer.main import get_command
 
-from corelm.cli.exit_codes import exit_code
+from corelm.cli.applications import TextGroup, exit_code
 from corelm.cli.options.prescan import called, completed_words, with_optional_values
-from corelm.cli.text_values import TextGroup
+from corelm.errors import CorelmError, PluginError, UsageError
+from corelm.printable import one_line, shown
+from corelm.registry.loading import OWN
+from corelm.registry.offers import Offer, Source
+from corelm.registry.registry import COMMANDS as HOOK
+from corelm.registry.registry import Registry
 
 DEBUG = "--debug"
 COMMANDS = ("sample", "samplers", "decoders")
 """The commands of the heart, each with a module of its name in `commands`; all others are offered
 by plugins, corelm's own among them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after `corelm`; by default the words of this process.
+    """
+    if arguments is None:
+        _separate_output()
+    try:
+        return run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # Ctrl-C before the command, or after it
+        return 130
+    finally:
+        if arguments is None:
+            _end_output()
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -64,9 +97,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
         module = import_module(f"corelm.cli.commands.{name}")
         module.register(app)
     if command not in COMMANDS:
-        from corelm.cli.plugin_commands import add_commands
-
-        add_commands(app, command, COMMANDS)
+        _add_commands(app, command)
     return app
 
 
@@ -83,9 +114,7 @@ def _is_added(command: str) -> bool:
     """Return True if the command is a plugin's."""
     if not command or command in COMMANDS:
         return False  # nothing is imported and no folder is searched on the way to a text
-    from corelm.cli.plugin_commands import is_command
-
-    return is_command(command)
+    return _is_offered(command)
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -131,3 +160,129 @@ def _global_options(
     corelm report                                   compare samplers
     corelm bench                                    measure the speed on this machine
     """
+
+
+def check_command(offer: Offer) -> None:
+    """Raise if a command is not a Typer app, or Typer cannot build it."""
+    if not isinstance(offer.value, typer.Typer):
+        raise PluginError(f"not a command: {offer.name} is {shown(offer.value)}, not a typer.Typer")
+    get_command(offer.value)  # raises here, where the error concerns one plugin alone
+
+
+class CommandRegistry(Registry):
+    """The installed plugins that offer commands."""
+
+    group = "corelm.commands"
+    checks = {HOOK: check_command}  # noqa: RUF012 - declared as a ClassVar in the base class
+    hooks = (HOOK,)
+
+    def _admit(self, source: Source, plugin: Any) -> None:
+        try:
+            super()._admit(source, plugin)
+        except PluginError as error:
+            # A command whose options depend on the command line may find it wrong; that is no
+            # fault of the plugin.
+            if isinstance(error.__cause__, UsageError):
+                raise error.__cause__ from None
+            raise
+
+
+def _is_offered(name: str) -> bool:
+    """Return True if a plugin has a command of the name or the full name; nothing is imported."""
+    return any(name in (source.entry_point, str(source)) for source in CommandRegistry().sources())
+
+
+def _add_commands(app: typer.Typer, command: str) -> None:
+    """Add the called command; without one, list all and import no third-party module.
+
+    Args:
+        app: the application.
+        command: the command in the command line; empty when there is none.
+
+    Raises:
+        CorelmError: the called command cannot be used.
+    """
+    commands = CommandRegistry()
+    if command and _is_offered(command):
+        try:
+            _add(app, command, commands.find(HOOK, _full_name(command, commands)).value)
+        except CorelmError:
+            if completed_words() is None:  # a failure while the shell completes would be noise
+                raise
+        return
+    for name, source in _names(commands.sources()).items():
+        if source.distribution == OWN:
+            _add(app, name, commands.find(HOOK, str(source)).value)
+            continue
+        from corelm.cli.output.describe import origin  # for one line of --help
+
+        text = f"From the plugin {origin(source)}."
+        # A stand-in for the list: the plugin itself is imported only when it is called.
+        unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
+        app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
+
+
+def _full_name(name: str, commands: CommandRegistry) -> str:
+    """Return the full name of a command of corelm, whose short name no plugin can take."""
+    full_name = f"{OWN}:{name}"
+    return full_name if full_name in map(str, commands.sources()) else name
+
+
+def _names(sources: Collection[Source]) -> dict[str, Source]:
+    """Return the name to call each command by: the full name where the short one is taken."""
+    counts = Counter(source.entry_point for source in sources)
+    counts.update(COMMANDS)  # no plugin can replace a command of the heart
+    return {
+        source.entry_point
+        if counts[source.entry_point] == 1 or source.distribution == OWN
+        else str(source): source
+        for source in sources
+    }
+
+
+def _add(app: typer.Typer, name: str, command: typer.Typer) -> None:
+    """Add a Typer app as a group, or as one command if it consists of one."""
+    alone = not (command.registered_groups or command.registered_callback or command.info.callback)
+    if alone and len(command.registered_commands) == 1:
+        renamed = copy.copy(command.registered_commands[0])
+        renamed.name = name
+        app.registered_commands.append(renamed)
+    else:
+        app.add_typer(command, name=name)
+
+
+class _OfMainThread:
+    """A stream for the main thread; other threads write to standard error instead."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        is_main = threading.current_thread() is threading.main_thread()
+        return getattr(self._stream if is_main else sys.stderr, name)
+
+
+def _separate_output() -> None:
+    """Redirect descriptor 1 to standard error, and give `sys.stdout` a descriptor of its own.
+
+    So a thread that a plugin starts can't write into the product. A terminal stays as it is: there,
+    `input` edits lines only if `sys.stdout` is the terminal, and no document can be damaged.
+    """
+    if sys.stdout is None or sys.stderr is None or sys.stdout.isatty():
+        return
+    stdout = sys.stdout
+    with contextlib.suppress(OSError, ValueError):
+        own = open(os.dup(1), "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115
+        os.dup2(2, 1)
+        sys.stdout = cast("TextIO", _OfMainThread(own))
+
+
+def _end_output() -> None:
+    """Redirect `sys.stdout` to standard error: exit functions of plugins run later."""
+    if sys.stdout is None or sys.stderr is None:
+        return
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    with contextlib.suppress(OSError, ValueError):
+        stdout.flush()
+        if isinstance(stdout, _OfMainThread):
+            stdout.close()

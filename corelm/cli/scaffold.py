@@ -11,9 +11,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from corelm.cli.app import COMMANDS
+from corelm.cli.app import COMMANDS, CommandRegistry
 from corelm.cli.output import describe
-from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
 from corelm.registry.loading import OWN

@@ -14,7 +14,7 @@ from corelm.caching import cached_property
 from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
-from corelm.numerics.checks import is_masked
+from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import (
     Array,
     entropy_of_logits,

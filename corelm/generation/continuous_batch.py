@@ -17,9 +17,8 @@ import numpy as np
 
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
-from corelm.generation.ancestral import Ancestral
 from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
-from corelm.generation.generate import BATCH, Texts, batches
+from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prefix_cache import PrefixCache
 from corelm.generation.prompts import encoded

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
-from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, Generations, OpenTexts
 from corelm.generation.prompts import encoded
+from corelm.hookspecs import hookimpl
 from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
@@ -29,9 +30,43 @@ BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
 
 
+class Ancestral(Decoder):
+    """Draw each token from the distribution that the sampler returns, given those before it."""
+
+    is_ancestral = True
+
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
+        if not task:
+            return
+        decoding = task.start()
+        for position in range(task.length):
+            step = decoding.draw()
+            unfinished = ~decoding.is_end(step.tokens)
+            finished = position + 1 == task.length or not np.count_nonzero(unfinished)
+            if not finished:
+                # Finished rows leave first, so the model doesn't read their last tokens.
+                decoding.select(unfinished)
+                decoding.advance()
+            yield step
+            if finished:
+                return
+
+
+@hookimpl
+def corelm_decoders() -> Mapping[str, type[Decoder]]:
+    return {"ancestral": Ancestral}
+
+
 def _check_count(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise UsageError(f"{name} must be a whole number, at least 0, not {value!r}")
+
+
+def _check_decoder(decoder: Any) -> None:
+    if isinstance(decoder, type):
+        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
+    if not (decoder is None or callable(decoder)):
+        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
 
 
 def batches(n: int) -> Iterator[range]:
@@ -42,47 +77,6 @@ def batches(n: int) -> Iterator[range]:
         [range(0, 64), range(64, 128), range(128, 130)]
     """
     return (range(first, min(first + BATCH, n)) for first in range(0, n, BATCH))
-
-
-def steps(
-    model: LanguageModel,
-    prompt: str | list[int],
-    *,
-    sampler: Sampler | str,
-    length: int = 50,
-    samples: Sequence[int] = (0,),
-    seed: int,
-    decoder: Decoder | None = None,
-    unknown: bool = False,
-    prompt_index: int = 0,
-) -> Iterator[Step]:
-    """Yield the steps of some samples of a run, decoded together.
-
-    Args:
-        model: the language model.
-        prompt: the prompt, or a list of its ids.
-        sampler: a sampler, a registered name or an expression.
-        length: the largest number of tokens to draw, at least 0.
-        samples: the indices of the samples in the run.
-        seed: decides the random numbers, with the indices of the sample and of the prompt.
-        decoder: the decoder; by default `Ancestral()`.
-        unknown: allow [UNK] to be sampled.
-        prompt_index: the index of the prompt in a run of several prompts.
-    """
-    _check_count("length", length)
-    if isinstance(decoder, type):
-        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
-    if not (decoder is None or callable(decoder)):
-        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
-    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
-    stream = RandomStream(seed, samples, prompt_index)
-    task = DecodingTask(model, ids, read_sampler(sampler), stream, length, unknown)
-    plugins = registry()
-    observed = plugins.load_observers()
-    for step in (decoder or Ancestral())(task):
-        if observed:
-            plugins.observe(step)
-        yield step
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ class Texts:
     length: int
     n: int
     seed: int
-    endings: Endings
+    endings: Endings = field(default_factory=Endings)
     unknown: bool = False
     prompt_index: int = 0
     ids: list[int] | None = None
@@ -132,12 +126,30 @@ class Texts:
         )  # fmt: skip
 
     def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
-        """Yield the steps of some samples."""
-        return steps(
-            model, self.beginning, sampler=self.strategy.sampler, length=self.length,
-            samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
-            prompt_index=self.prompt_index,
-        )  # fmt: skip
+        """Yield the steps of some samples, which are decoded together.
+
+        Args:
+            model: the language model.
+            samples: their indices.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1)
+            >>> [int(step.tokens[0]) for step in texts.steps(ToyModel(), [0])]
+            [4, 9, 7]
+        """
+        _check_count("length", self.length)
+        sampler, decoder = self.strategy
+        _check_decoder(decoder)
+        ids = np.array(encoded(model.vocabulary, self.beginning), dtype=np.int64)
+        stream = RandomStream(self.seed, samples, self.prompt_index)
+        task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown)
+        plugins = registry()
+        observed = plugins.load_observers()
+        for step in (decoder or Ancestral())(task):
+            if observed:
+                plugins.observe(step)
+            yield step
 
     def batches(
         self, prompts: Sequence[str], independent: bool = False

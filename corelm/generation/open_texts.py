@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from corelm.abilities.texts import text_writer, text_writers
+from corelm.abilities.optional import text_writer, text_writers
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
-from corelm.generation.endings import Endings
-from corelm.generation.patterns import TextPatterns
+from corelm.generation.endings import Endings, TextPatterns
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.markup import Displayable, Passage, Word

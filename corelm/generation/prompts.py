@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.abilities.texts import END, token_name
+from corelm.abilities.optional import END, token_name
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary, never_drawn, window_start
 from corelm.printable import shown

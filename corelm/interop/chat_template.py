@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from corelm.abilities.texts import NO_TEMPLATE
+from corelm.abilities.optional import NO_TEMPLATE
 from corelm.bounded_calls import BoundedCalls
 from corelm.errors import UsageError
 from corelm.interop.requirements import requires

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from corelm.context import Context
 from corelm.exact import sampling_distribution
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
-from corelm.models.vocabularies import BytePairVocabulary
-from corelm.models.weights import shapes
+from corelm.models.byte_pairs import BytePairVocabulary
+from corelm.models.contents import shapes
+from corelm.models.networks.base import Architecture
 from corelm.numerics.distributions import softmax
 from corelm.registry.expressions import sampler
 from corelm.sampling import Sampler

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corelm.abilities.texts import NO_TEMPLATE
+from corelm.abilities.optional import NO_TEMPLATE
 from corelm.errors import UsageError
 from corelm.interop.chat_template import ChatTemplate
 from corelm.language_model import Vocabulary
-from corelm.models.vocabularies import byte_alphabet
+from corelm.models.byte_pairs import byte_alphabet
 
 SPACE = "▁"
 """The character that SentencePiece and tokenizers like it write for a space."""

@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 from corelm.errors import ModelFileError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
-from corelm.models.networks import Architecture
-from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
-from corelm.models.weights import check, parse_weights, shapes
+from corelm.models.contents import StoredVocabulary, check, parse_weights, read_vocabulary, shapes
+from corelm.models.networks.base import Architecture
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"

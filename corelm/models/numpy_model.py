@@ -16,13 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import native
 from corelm.errors import UsageError
 from corelm.language_model import Session
-from corelm.models.networks import Architecture
-from corelm.models.networks.base import BackgroundStep, Network
+from corelm.models.contents import StoredVocabulary, check_fit
+from corelm.models.networks.base import Architecture, BackgroundStep, Network
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
-from corelm.models.vocabularies import StoredVocabulary
-from corelm.models.weights import check_fit
 from corelm.numerics.distributions import Array, softmax
 from corelm.registry.models import DisplayableModel
 
@@ -47,7 +45,7 @@ class NumpyModel(DisplayableModel):
 
     Example:
         >>> from corelm.models.word_vocabulary import WordVocabulary
-        >>> from corelm.models.weights import shapes
+        >>> from corelm.models.contents import shapes
         >>> tiny = Architecture("rnn", vocabulary_size=4, width=2, dense=2)
         >>> zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes(tiny).items()}
         >>> model = NumpyModel(tiny, WordVocabulary(["", "[UNK]", "good", "bad"], "words"), zeros)

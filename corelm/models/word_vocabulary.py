@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from corelm.abilities.texts import END
+from corelm.abilities.optional import END
 from corelm.errors import ModelFileError
 from corelm.models import detokenize
 

@@ -19,17 +19,15 @@ from corelm.native.backend import kernel
 from corelm.numerics.arrays import (
     array_namespace,
     as_floats,
-    first_true,
-    running_count,
-    wide_float,
-    widen,
-)
-from corelm.numerics.checks import (
     check_ids,
     check_one_id_a_row,
     check_uniforms,
+    first_true,
     is_number,
+    running_count,
     uniform_numbers,
+    wide_float,
+    widen,
 )
 
 Array = NDArray[Any]

@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
-from corelm.numerics.arrays import array_namespace, running_count, wide_float, widen
-from corelm.numerics.checks import is_number, is_one_number
+from corelm.numerics.arrays import (
+    array_namespace,
+    is_number,
+    is_one_number,
+    running_count,
+    wide_float,
+    widen,
+)
 from corelm.numerics.distributions import (
     Array,
     is_likeliest,

@@ -14,8 +14,7 @@ from typing import Any
 from corelm import hookspecs
 from corelm.errors import CorelmError, PluginError
 from corelm.printable import message_of, one_line, reason_of, shown
-from corelm.registry.entry_points import EntryPoint
-from corelm.registry.offers import Source
+from corelm.registry.offers import EntryPoint, Source
 
 Undo = Callable[[], None]
 

@@ -28,7 +28,6 @@ from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
-from corelm.stateless_model import lifted
 
 __all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "plugin_of"]
 
@@ -155,6 +154,35 @@ def as_model(model: StatelessModel | str | os.PathLike[str]) -> LanguageModel:
     if not hasattr(model, "vocabulary"):
         raise UsageError(f"a model is a name, a path or a language model, not {shown(model)}")
     return lifted(model)
+
+
+def lifted(model: StatelessModel) -> LanguageModel:
+    """Return a model with sessions and special tokens: itself if it has them.
+
+    Args:
+        model: has `vocabulary`, `context_length` and `next_token_distribution`.
+
+    Example:
+        >>> import numpy as np
+        >>> class Coin:
+        ...     '''Predict heads or tails.'''
+        ...     context_length = 10
+        ...     class vocabulary:
+        ...         encode = staticmethod(lambda text: ["HT".index(side) for side in text])
+        ...         decode = staticmethod(lambda ids: "".join("HT"[i] for i in ids))
+        ...         __len__ = lambda self: 2
+        ...     vocabulary = vocabulary()
+        ...     def next_token_distribution(self, tokens):
+        ...         return np.tile([0.75, 0.25], (len(tokens), 1))
+        >>> session = lifted(Coin()).start([[0, 1]])
+        >>> np.exp(session.next_logits()).tolist()
+        [[0.75, 0.25]]
+    """
+    if hasattr(model, "start") and hasattr(model.vocabulary, "ends"):
+        return model  # type: ignore[return-value]
+    from corelm.stateless_model import LiftedModel  # few models need it
+
+    return LiftedModel(model)
 
 
 def label(name: str) -> str:

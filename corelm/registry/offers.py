@@ -1,10 +1,23 @@
-"""The things that plugins offer under a name, and the checks that each must pass."""
+"""What installed packages offer: their entry points, the names behind these, and their checks.
+
+Importing `importlib.metadata` takes 15 ms, and it then parses the whole metadata of every package.
+Here the files `entry_points.txt` in the folders of `sys.path` are read. Everything unusual, such as
+a zip file on the path or an object in another object's module, is left to `importlib.metadata`.
+
+An entry point of the group `corelm.folders` names a package whose modules are entry points of the
+group `corelm`, each of its own name: a package of many samplers has no list of them.
+"""
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeAlias
 
 from corelm.decoder import Decoder
@@ -14,6 +27,147 @@ from corelm.metric import KINDS, Metric
 from corelm.params import Parameterized
 from corelm.printable import shown
 from corelm.sampling import Sampler
+
+MODULE = re.compile(r"[\w.]+")
+
+
+class EntryPoint(NamedTuple):
+    """A named object of a distribution, such as a plugin; the object is usually a module."""
+
+    name: str
+    value: str
+    group: str
+    distribution: str = "unknown"
+    version: str = ""
+
+    def load(self) -> Any:
+        """Import the object."""
+        if MODULE.fullmatch(self.value):
+            return import_module(self.value)
+        from importlib import metadata
+
+        return metadata.EntryPoint(self.name, self.value, self.group).load()
+
+
+FOLDERS = ".folders"
+"""The suffix of groups whose entry points are packages; each module in them is an entry point."""
+
+
+def entry_points(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, and the modules of the packages in its folders.
+
+    Of several distributions with one name, the first on the path counts.
+    """
+    groups = group, group + FOLDERS
+    points = _by_files(groups) if _is_plain_path() else _by_importlib(groups)
+    return [each for point in points for each in _modules(point, group)]
+
+
+def _modules(point: EntryPoint, group: str) -> list[EntryPoint]:
+    """Return the modules of a package as entry points of a group; other points as they are.
+
+    Nothing is imported, not even the package.
+    """
+    if point.group == group:
+        return [point]
+    spec = find_spec(point.value)
+    folders = (spec and spec.submodule_search_locations) or ()
+    names = sorted(name for folder in folders for name in _names(folder) if name[0] != "_")
+    return [point._replace(name=n, value=f"{point.value}.{n}", group=group) for n in names]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [name[:-3] for name in os.listdir(folder) if name.endswith(".py")]
+    except OSError:  # in a zip file
+        from pkgutil import iter_modules
+
+        return [module.name for module in iter_modules([folder])]
+
+
+def _by_files(groups: Sequence[str]) -> list[EntryPoint]:
+    found, points = set(), []
+    for folder in sys.path:
+        for info in _infos(folder or "."):
+            # `A_b` and `a-b` are one distribution; the one found first hides the other.
+            name = re.sub("[-_.]+", "-", info.rpartition(".")[0].partition("-")[0]).lower()
+            if name not in found:
+                found.add(name)
+                points += _points(os.path.join(folder, info), groups)
+    return points
+
+
+def _is_plain_path() -> bool:
+    """Return True if all distributions lie in folders of the path."""
+    # Zip files and eggs hold distributions too, and importlib.metadata reads those.
+    files = any(os.path.isfile(place) or place.endswith(".egg") for place in sys.path)
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    return not files and all(map(_reads_folders, finders))
+
+
+def _reads_folders(finder: Any) -> bool:
+    # Dask imports the package importlib_metadata, whose finder takes the place of Python's own.
+    return finder is PathFinder or type(finder).__module__ == "importlib_metadata"
+
+
+def _by_importlib(groups: Sequence[str]) -> list[EntryPoint]:
+    from importlib import metadata
+
+    return [
+        EntryPoint(point.name, point.value, group, point.dist.name, point.dist.version)
+        if point.dist
+        else EntryPoint(point.name, point.value, group)
+        for group in groups
+        for point in metadata.entry_points(group=group)
+    ]
+
+
+def _infos(folder: str) -> list[str]:
+    """Return the names of the metadata folders in a folder of the path."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [name for name in names if name.lower().endswith((".dist-info", ".egg-info"))]
+
+
+def _points(info: str, groups: Sequence[str]) -> list[EntryPoint]:
+    rows = list(_rows(_lines(os.path.join(info, "entry_points.txt")), groups))
+    # Few distributions have the groups: only theirs have to be opened for the name and version.
+    if not rows:
+        return []
+    fields = _fields(info)
+    release = fields.get("name", "unknown"), fields.get("version", "")
+    return [EntryPoint(*row, *release) for row in rows]
+
+
+def _rows(lines: list[str], groups: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the names and values in some sections of a file, each with its section."""
+    section = ""
+    for line in map(str.strip, lines):
+        if line.startswith("[") and line.endswith("]"):
+            section = line.strip("[]")
+        elif section in groups and line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip(), section
+
+
+def _fields(info: str) -> dict[str, str]:
+    """Return the fields of a distribution's metadata that take one line, by name in lower case."""
+    lines = _lines(os.path.join(info, "METADATA")) or _lines(os.path.join(info, "PKG-INFO"))
+    # A long description follows the blank line.
+    end = lines.index("") if "" in lines else len(lines)
+    pairs = (line.partition(":") for line in reversed(lines[:end]))  # the first of a name counts
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            return opened.read().splitlines()
+    except OSError:
+        return []
+
 
 NAME = re.compile(r"[\w.\-]+")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from corelm.errors import MissingDependencyError
-from corelm.registry.entry_points import entry_points
 from corelm.registry.loading import OWN
+from corelm.registry.offers import entry_points
 
 NAMES, FORMATS, RECORDS = "corelm.names", "corelm.formats", "corelm.records"
 
@@ -29,6 +29,49 @@ REQUIREMENTS = {
     "receipt": "corelm-replay",
 }
 """What to install for each object; corelm alone for others."""
+
+INSTALLABLE = {
+    "arithmetic": "corelm-arithmetic",
+    "backtrack": "corelm-backtrack",
+    "beam": "corelm-beam",
+    "best_of": "corelm-best-of",
+    "break_loop": "corelm-break-loop",
+    "choice": "corelm-grammar",
+    "contrastive": "corelm-contrastive",
+    "cot": "corelm-best-of",
+    "diverse_beam": "corelm-beam",
+    "gguf": "corelm-llama-cpp",
+    "green_list": "corelm-watermark",
+    "group_confidence": "corelm-best-of",
+    "gumbel_max": "corelm-watermark",
+    "guidance": "corelm-guidance",
+    "json_schema": "corelm-grammar",
+    "keras_hub": "corelm-keras-hub",
+    "lark": "corelm-grammar",
+    "mattr": "corelm-lexical",
+    "mauve": "corelm-mauve",
+    "mbr": "corelm-best-of",
+    "min_k": "corelm-min-k",
+    "mlx": "corelm-mlx",
+    "mtld": "corelm-lexical",
+    "p_less": "corelm-p-less",
+    "power": "corelm-power",
+    "regex": "corelm-grammar",
+    "replay": "corelm-replay",
+    "play": "corelm-serve",
+    "probe": "corelm-probe",
+    "self_certainty": "corelm-best-of",
+    "serve": "corelm-serve",
+    "speculative": "corelm-speculative",
+    "stochastic_beam": "corelm-beam",
+    "synthid": "corelm-watermark",
+    "tail_confidence": "corelm-best-of",
+    "transformers": "corelm-transformers",
+    "verify": "corelm-replay",
+    "vote": "corelm-best-of",
+    "watermark": "corelm-watermark",
+}
+"""The package of each sampler, decoder, scheme of models, metric and command."""
 
 
 def package_object(group: str, name: str) -> Any:

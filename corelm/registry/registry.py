@@ -22,7 +22,6 @@ from corelm.decoding.step import OwnStep, Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import Parameterized, register_as
 from corelm.printable import did_you_mean, listed, shown
-from corelm.registry.entry_points import EntryPoint, entry_points
 from corelm.registry.loading import (
     OWN,
     check_version,
@@ -34,10 +33,12 @@ from corelm.registry.loading import (
 from corelm.registry.offers import (
     CHECKS,
     Check,
+    EntryPoint,
     Offer,
     Source,
     check_name,
     distinct,
+    entry_points,
     offers_by_name,
 )
 from corelm.sampling import Sampler

@@ -217,6 +217,7 @@ _ALWAYS = {"batch", "vocabulary_size"}
 
 _NEEDS = {
     "drawn": {"tokens"},
+    "past": {"tokens"},
     "prompt_length": {"tokens", "position", "surprisal", "model_surprisal"},
 }
 """The parts of a context that follow from other parts: to declare one of these is enough."""

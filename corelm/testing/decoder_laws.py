@@ -21,7 +21,6 @@ from corelm.decoder import Decoder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
-from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
@@ -31,7 +30,7 @@ from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.toy_model import ToyModel
 
 if TYPE_CHECKING:
-    import pytest
+    pass
 
 DRAWS = 800
 """The number of seeds in the law that counts texts."""
@@ -322,43 +321,4 @@ DECODER_LAWS: tuple[DecoderLaw, ...] = (
     matches_ancestral_sampling,
     ignores_the_seed_if_deterministic,
 )
-"""Every law of decoders, for use without pytest: `for law in DECODER_LAWS: law(decoder)`."""
-
-
-def obeys_the_decoder_laws(
-    *decoders: Decoder, model: LanguageModel | None = None
-) -> pytest.MarkDecorator:
-    """Make one pytest test for each decoder and law of a function that calls `law(decoder)`.
-
-    The tests are called `Beam(width=2)-repeats_its_texts` and so on. The laws ask for two samples.
-
-    Args:
-        *decoders: decoders with the parameters to try; the ends of their ranges are worth it.
-        model: the model that writes the texts, for decoders that need a special one; by default a
-            toy model of three words.
-
-    Raises:
-        UsageError: no decoder, or something other than one, such as the class itself.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import DECODER_LAWS, obeys_the_decoder_laws
-        >>> @obeys_the_decoder_laws(corelm.Ancestral())
-        ... def test_law(decoder, law):
-        ...     law(decoder)
-        >>> for law in DECODER_LAWS:  # the same without pytest
-        ...     law(corelm.Ancestral())
-    """
-    import pytest
-
-    if not decoders:
-        raise UsageError("obeys_the_decoder_laws needs at least one decoder, or it tests nothing")
-    for decoder in decoders:
-        if not isinstance(decoder, Decoder):
-            raise UsageError(
-                f"obeys_the_decoder_laws takes decoders, such as Beam(width=2), not {decoder!r}"
-            )
-    pairs = [(decoder, law) for decoder in decoders for law in DECODER_LAWS]
-    tests = [(d, law if model is None else partial(law, model=model)) for d, law in pairs]
-    ids = [f"{decoder!r}-{law.__name__}" for decoder, law in pairs]
-    return pytest.mark.parametrize(("decoder", "law"), tests, ids=ids)
+"""The laws of decoders."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from corelm.context import Context
-from corelm.errors import ParameterError, UsageError
+from corelm.errors import ParameterError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampling import Mask, Sampler
@@ -42,7 +42,7 @@ from corelm.testing.cases import (
 from corelm.validation import fault_of_mask
 
 if TYPE_CHECKING:
-    import pytest
+    pass
 
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
@@ -301,7 +301,7 @@ class _Likeliest(Sampler):
         return likeliest
 
 
-LAWS: tuple[Law, ...] = (
+SAMPLER_LAWS: tuple[Law, ...] = (
     is_a_distribution,
     leaves_its_input_alone,
     repeats_itself,
@@ -316,49 +316,10 @@ LAWS: tuple[Law, ...] = (
     reads_only_what_it_declares,
     is_never_broken,
 )
-"""Every law, for use without pytest: `for law in LAWS: law(sampler)`."""
+"""The laws of samplers."""
 
 
-def obeys_the_laws(
-    *samplers: Sampler, vocabulary: Vocabulary | None = None
-) -> pytest.MarkDecorator:
-    """Make one pytest test for each sampler and law of a function that calls `law(sampler)`.
-
-    The tests are called `Temperature(t=0.2)-repeats_itself` and so on. Where `is_a_distribution`
-    fails, the laws that stop at the same fault are skipped, so that one mistake is one failure.
-
-    Args:
-        *samplers: samplers with the parameters to try; the ends of their ranges are worth it.
-        vocabulary: the vocabulary of the contexts, for samplers that name words, such as
-            `ToyModel().vocabulary`.
-
-    Raises:
-        UsageError: no sampler, or something other than one, such as the class itself.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import LAWS, ToyModel, obeys_the_laws
-        >>> @obeys_the_laws(corelm.sampler("temperature", t=0.2))
-        ... def test_law(sampler, law):
-        ...     law(sampler)
-        >>> for law in LAWS:  # the same without pytest
-        ...     law(corelm.sampler("temperature", t=0.2))
-        ...     law(corelm.sampler("ban", words=["cat"]), vocabulary=ToyModel().vocabulary)
-    """
-    import pytest
-
-    if not samplers:
-        raise UsageError("obeys_the_laws needs at least one sampler, or nothing would be tested")
-    for sampler in samplers:
-        if not isinstance(sampler, Sampler):
-            raise UsageError(f"obeys_the_laws takes samplers, such as TopP(p=0.9), not {sampler!r}")
-    pairs = [(sampler, law) for sampler in samplers for law in LAWS]
-    tests = [(s, partial(_examine, law, vocabulary=vocabulary)) for s, law in pairs]
-    ids = [f"{sampler!r}-{law.__name__}" for sampler, law in pairs]
-    return pytest.mark.parametrize(("sampler", "law"), tests, ids=ids)
-
-
-def _examine(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None) -> None:
+def unless_reported(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
     """Call a law; skip the test for an invalid result that `is_a_distribution` already reports."""
     try:
         law(sampler, vocabulary=vocabulary)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from corelm.abilities import SessionAbilities, can
 from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.distributions import Array
-from corelm.stateless_model import lifted
+from corelm.registry.models import lifted
 
 TOLERANCE = 1e-5
 """The largest difference of two logits that count as equal."""

@@ -7,18 +7,16 @@ the engine can show that its logits are right.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corelm.abilities import can
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session
+from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
 from corelm.testing.model_examination import (
     LONG_CONTEXT,
-    TOLERANCE,
     Complaints,
     Examination,
     Ids,
@@ -28,7 +26,7 @@ from corelm.testing.model_examination import (
 from corelm.validation import fault_of_rows
 
 if TYPE_CHECKING:
-    import pytest
+    pass
 from collections.abc import Sequence
 
 from corelm.testing.toy_model import ToyModel
@@ -320,36 +318,3 @@ MODEL_LAWS: tuple[ModelLaw, ...] = (
     reads_back_its_texts,
 )
 """The laws of models, the simplest first."""
-
-
-def obeys_the_model_laws(
-    *models: LanguageModel, tolerance: float = TOLERANCE
-) -> pytest.MarkDecorator:
-    """Make one pytest test for each model and law of a function that calls `law(model)`.
-
-    The tests are called `ToyModel-selects_rows` and so on. For a model that a fixture makes,
-    parametrise with `MODEL_LAWS` itself.
-
-    Args:
-        *models: the models.
-        tolerance: the largest difference of two logits that count as equal.
-
-    Raises:
-        UsageError: no model.
-
-    Example:
-        >>> from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws
-        >>> @obeys_the_model_laws(ToyModel(), tolerance=0)
-        ... def test_law(model, law):
-        ...     law(model)
-        >>> for law in MODEL_LAWS:  # the same without pytest
-        ...     law(ToyModel(), tolerance=0)
-    """
-    import pytest
-
-    if not models:
-        raise UsageError("obeys_the_model_laws needs at least one model, or nothing is tested")
-    pairs = [(model, law) for model in models for law in MODEL_LAWS]
-    tests = [(model, partial(law, tolerance=tolerance)) for model, law in pairs]
-    ids = [f"{type(model).__name__}-{law.__name__}" for model, law in pairs]
-    return pytest.mark.parametrize(("model", "law"), tests, ids=ids)

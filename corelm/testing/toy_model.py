@@ -8,7 +8,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities.texts import END
+from corelm.abilities.optional import END
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array, softmax

@@ -10,12 +10,12 @@ from corelm_arithmetic import Arithmetic
 
 import corelm
 from corelm import RandomStream
-from corelm.testing import ToyModel, g_test, obeys_the_decoder_laws, text_probabilities
+from corelm.testing import ToyModel, g_test, obeys_the_laws, text_probabilities
 
 A, B = 2, 3
 
 
-@obeys_the_decoder_laws(Arithmetic())
+@obeys_the_laws(Arithmetic())
 def test_law(decoder, law):
     law(decoder)
 

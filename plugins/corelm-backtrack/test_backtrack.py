@@ -13,13 +13,7 @@ from corelm_backtrack import Backtrack
 
 import corelm
 from corelm.abilities import can
-from corelm.testing import (
-    DECODER_LAWS,
-    ToyModel,
-    g_test,
-    obeys_the_decoder_laws,
-    text_probabilities,
-)
+from corelm.testing import LAWS, ToyModel, g_test, obeys_the_laws, text_probabilities
 
 WORDS = ["a", "b", "c"]
 
@@ -279,7 +273,7 @@ def test_a_step_is_yielded_when_it_can_no_longer_be_taken_back():
     class Sees(corelm.Sampler):
         def __call__(self, logits, context):
             drawn.append(len(yielded))
-            return corelm.filters.greedy(logits)
+            return corelm.apply_temperature(logits, 0)
 
     decoder = Backtrack(banned=("sat on a",))
     for step in corelm.stream(ToyModel(), "the", sampler=Sees(), length=6, decoder=decoder, seed=1):
@@ -307,13 +301,13 @@ def test_a_step_is_held_back_while_a_return_behind_it_could_change_what_follows(
     assert "".join(yielded) == " a a a a a a a a a"
 
 
-@obeys_the_decoder_laws(Backtrack(), Backtrack(banned=("zebra",)))
+@obeys_the_laws(Backtrack(), Backtrack(banned=("zebra",)))
 def test_law(decoder, law):
     law(decoder)
 
 
 @pytest.mark.parametrize(
-    "law", [law for law in DECODER_LAWS if law.__name__ != "reports_what_it_drew_from"]
+    "law", [law for law in LAWS["decoder"] if law.__name__ != "reports_what_it_drew_from"]
 )
 def test_law_with_banned_texts(law):
     """A step has the model's own logits, but the sampler's without the tokens taken out."""

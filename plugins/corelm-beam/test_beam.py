@@ -10,7 +10,7 @@ from corelm_beam import Beam
 
 import corelm
 from corelm import DecodingTask, ParameterError, RandomStream, Sampler
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
 PADDING, UNKNOWN, END, A, B, C = range(6)
@@ -192,7 +192,7 @@ def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
     assert nats[0] >= nats[1] >= nats[2]
 
 
-@obeys_the_decoder_laws(Beam(width=2), Beam(width=5, length_penalty=0))
+@obeys_the_laws(Beam(width=2), Beam(width=5, length_penalty=0))
 def test_law(decoder, law):
     law(decoder)
 

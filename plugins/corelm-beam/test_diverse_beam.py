@@ -11,13 +11,13 @@ from corelm_diverse_beam import DiverseBeam
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 END, A, B, C = range(2, 6)
 SAMPLER = corelm.sampler("frequency_penalty(penalty=0.4)")  # few texts have equal costs under it
 
 
-@obeys_the_decoder_laws(DiverseBeam(), DiverseBeam(groups=1, width=2), DiverseBeam(diversity=9))
+@obeys_the_laws(DiverseBeam(), DiverseBeam(groups=1, width=2), DiverseBeam(diversity=9))
 def test_law(decoder, law):
     law(decoder)
 

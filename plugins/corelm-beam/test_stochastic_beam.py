@@ -11,13 +11,13 @@ from corelm_stochastic_beam import StochasticBeam, perturbed
 
 import corelm
 from corelm import ParameterError, RandomStream
-from corelm.testing import ToyModel, g_test, obeys_the_decoder_laws, text_probabilities
+from corelm.testing import ToyModel, g_test, obeys_the_laws, text_probabilities
 
 A = 3
 RUNS = 1000
 
 
-@obeys_the_decoder_laws(StochasticBeam(width=2), StochasticBeam(width=50))
+@obeys_the_laws(StochasticBeam(width=2), StochasticBeam(width=50))
 def test_law(decoder, law):
     law(decoder)
 

@@ -10,7 +10,7 @@ from corelm_best_of import BestOf, likelihood, total_likelihood
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 
 def texts(n=1, decoder=None, sampler="stochastic", length=6):
@@ -110,7 +110,7 @@ def test_nothing_asked_for(length, n):
     assert [text.tokens for text in texts(n, BestOf(), length=length)] == [[]] * n
 
 
-@obeys_the_decoder_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))
+@obeys_the_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))
 def test_law(decoder, law):
     law(decoder)
 

@@ -18,7 +18,7 @@ from corelm_confidence import (
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
 CONFIDENCES = ["mean_confidence", "tail_confidence", "group_confidence", "lowest_group_confidence"]
@@ -122,7 +122,7 @@ def test_a_window_below_one_is_refused():
         BestOf(window=0)
 
 
-@obeys_the_decoder_laws(BestOf(scorer="group_confidence", window=2))
+@obeys_the_laws(BestOf(scorer="group_confidence", window=2))
 def test_law(decoder, law):
     law(decoder)
 

@@ -10,7 +10,7 @@ from corelm_cot import CoT, Path, margins_of, paths
 import corelm
 from corelm import DecodingTask, ParameterError, RandomStream
 from corelm.errors import UsageError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 MODEL = ToyModel()
 ANIMAL = "cat|dog|mat"
@@ -20,7 +20,7 @@ def test_its_examples_run():
     assert doctest.testmod(corelm_cot).failed == 0
 
 
-@obeys_the_decoder_laws(CoT(), CoT(k=8, pattern=ANIMAL, aggregate=True))
+@obeys_the_laws(CoT(), CoT(k=8, pattern=ANIMAL, aggregate=True))
 def test_law(decoder, law):
     law(decoder)
 

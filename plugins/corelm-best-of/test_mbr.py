@@ -12,10 +12,10 @@ from corelm_mbr import Mbr, ngram_f
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 
-@obeys_the_decoder_laws(Mbr(), Mbr(candidates=1))
+@obeys_the_laws(Mbr(), Mbr(candidates=1))
 def test_law(decoder, law):
     law(decoder)
 

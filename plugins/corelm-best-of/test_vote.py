@@ -14,7 +14,7 @@ from corelm_vote import Vote
 import corelm
 from corelm import CorelmError, ParameterError
 from corelm.errors import UsageError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 ANSWERS = ["a", "b", "b", None, "c", "a", "b"]
 SCORES = np.array([9.0, 1.0, 2.0, 99.0, 3.0, 8.0, 2.5])
@@ -25,7 +25,7 @@ def test_its_examples_run(module):
     assert doctest.testmod(module).failed == 0
 
 
-@obeys_the_decoder_laws(Vote(), Vote(candidates=3, pattern="cat|dog", votes="rank", keep=0.5))
+@obeys_the_laws(Vote(), Vote(candidates=3, pattern="cat|dog", votes="rank", keep=0.5))
 def test_law(decoder, law):
     law(decoder)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from corelm import Mask, hookimpl, param
-from corelm.filters import token_sequence
+from corelm.filters import TokenNames
 from corelm.runs import Endings
 
 
@@ -33,8 +33,9 @@ class BreakLoop(Mask):
     times: int = param(3, "how often the last phrase must have come", ge=2)
 
     def allowed(self, context):
-        size, vocabulary = context.vocabulary_size, context.vocabulary
-        ids = [i for word in self.words for i in token_sequence(word, vocabulary, size)]
+        size = context.vocabulary_size
+        names = TokenNames(context.vocabulary, size)
+        ids = [i for word in self.words for i in names.ids(word)]
         turns = [turn_of(row, ids, self.times) for row in context.drawn.tolist()]
         rows = [row for row, turn in enumerate(turns) if turn is not None]
         if not rows:

@@ -9,7 +9,7 @@ from corelm_contrastive import Contrastive
 
 import corelm
 from corelm import DecodingTask, ParameterError, RandomStream
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 END, A, B, C = range(2, 6)
 
@@ -162,7 +162,7 @@ def test_a_model_that_hides_its_states():
         tokens(Hides(), "the")
 
 
-@obeys_the_decoder_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))
+@obeys_the_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))
 def test_law(decoder, law):
     law(decoder)
 

@@ -9,7 +9,7 @@ from corelm_guidance import Guidance, GuidedModel, Reading, contrastive, experts
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 SAMPLERS = ["stochastic", "temperature(t=0.5)", "repetition_penalty(penalty=1.3)", "top_k(k=2)"]
 MODELS = {
@@ -27,7 +27,7 @@ def models(monkeypatch):
     monkeypatch.setattr(corelm_guidance, "load", lambda name: MODELS.get(name) or corelm.load(name))
 
 
-@obeys_the_decoder_laws(Guidance(), CLASSIFIER_FREE, CONTRASTIVE, EXPERTS)
+@obeys_the_laws(Guidance(), CLASSIFIER_FREE, CONTRASTIVE, EXPERTS)
 def test_law(decoder, law):
     law(decoder)
 

@@ -7,7 +7,6 @@ from corelm.filters import (
     array_namespace,
     falling_logits,
     first_tokens,
-    positions,
     widen,
 )
 
@@ -41,11 +40,10 @@ class MinK(Sampler):
     def __call__(self, logits, context):
         xp, vocabulary = array_namespace(logits), logits.shape[-1]
         falling = falling_logits(logits)
-        place = positions(falling) + 1
         lowest = xp.min(xp.where(logits > -np.inf, logits, np.inf), axis=-1, keepdims=True)
         down_to = widen(xp.where(falling > -np.inf, falling, lowest))
         span = down_to[:, :1] - down_to[:, -1:]
-        place = xp.astype(place, down_to.dtype)
+        place = xp.cumulative_sum(xp.ones_like(down_to), axis=-1)
         falls = down_to - xp.concat([down_to[:, 1:], down_to[:, -1:]], axis=-1)
         steepest = xp.argmax(falls / place, axis=-1, keepdims=True) + 1
         steepest = xp.astype(steepest, down_to.dtype)

@@ -13,12 +13,12 @@ from corelm_power import Power
 
 import corelm
 from corelm import ParameterError, RandomStream
-from corelm.testing import ToyModel, g_test, obeys_the_decoder_laws, text_probabilities
+from corelm.testing import ToyModel, g_test, obeys_the_laws, text_probabilities
 
 A, B, C, D = 3, 4, 5, 6
 
 
-@obeys_the_decoder_laws(Power(), Power(alpha=0.5, block=1, moves=3), Power(moves=0))
+@obeys_the_laws(Power(), Power(alpha=0.5, block=1, moves=3), Power(moves=0))
 def test_law(decoder, law):
     law(decoder)
 

@@ -12,7 +12,7 @@ from corelm_speculative import Speculative
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel, obeys_the_decoder_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 SAMPLERS = [
     "greedy",
@@ -209,7 +209,7 @@ def test_a_model_that_cannot_go_back():
         texts(Forward(), Speculative())
 
 
-@obeys_the_decoder_laws(Speculative(), Speculative(guesses=1, ngram=1))
+@obeys_the_laws(Speculative(), Speculative(guesses=1, ngram=1))
 def test_law(decoder, law):
     law(decoder)
 

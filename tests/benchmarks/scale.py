@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.generated_texts import DrawTexts, draw
 from corelm_report.measure.text_records import without_details
 from corelm_report.measure.text_set import TextSet
-from corelm_report.measure.units import DrawTexts
 
 import corelm
 from corelm import machine
@@ -148,7 +147,7 @@ def memory() -> Iterator[str]:
 def _run(*words: str) -> tuple[float, float]:
     """Run a command line; return its peak memory in MiB, and its seconds."""
     code = (
-        "import resource, sys; from corelm.cli import main; code = main(sys.argv[1:]); "
+        "import resource, sys; from corelm.cli.app import main; code = main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     with tempfile.TemporaryDirectory() as folder:

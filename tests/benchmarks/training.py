@@ -41,7 +41,7 @@ from corelm_train.settings import PRESETS, TrainingSettings, choose_precision
 
 from corelm import machine
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
+from corelm.models.networks.base import Architecture
 from corelm.models.word_vocabulary import WordVocabulary
 
 WORDS = 101

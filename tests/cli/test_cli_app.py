@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.cli import main
 from corelm.cli.app import COMMANDS as OF_THE_HEART
+from corelm.cli.app import main
 
 COMMANDS = (
     *OF_THE_HEART,

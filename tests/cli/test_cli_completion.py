@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli.options import completion, prescan
+from corelm.cli.options import parameters, prescan
 
 Run = Callable[..., Any]
 
@@ -67,11 +67,11 @@ def test_other_shells_pass_the_line_up_to_the_word(shell: Run, line: str, words:
 @pytest.mark.parametrize(
     ("names", "some"),
     [
-        (completion.sampler_names, {"temperature", "top_p", "everything"}),
-        (completion.decoder_names, {"ancestral", "wide", "breaks"}),
-        (completion.model_names, {"gpt2", "imdb", "toy"}),
-        (completion.preset_names, {"llama.cpp", "vllm"}),
-        (completion.one_of(("a", 2)), {"a", "2"}),
+        (parameters.sampler_names, {"temperature", "top_p", "everything"}),
+        (parameters.decoder_names, {"ancestral", "wide", "breaks"}),
+        (parameters.model_names, {"gpt2", "imdb", "toy"}),
+        (parameters.preset_names, {"llama.cpp", "vllm"}),
+        (parameters.one_of(("a", 2)), {"a", "2"}),
     ],
 )
 def test_names_to_complete_include_those_of_plugins(

@@ -8,8 +8,9 @@ import tomllib
 import pytest
 from tiers import PROJECTS
 
-from corelm.cli.exit_codes import PACKAGES, exit_code
+from corelm.cli.applications import exit_code
 from corelm.errors import UnknownNameError
+from corelm.registry.packages import INSTALLABLE
 
 
 @pytest.mark.parametrize(
@@ -99,4 +100,4 @@ def test_every_name_that_a_package_of_the_repository_offers_is_known() -> None:
         for group in ("corelm", "corelm.commands"):
             offered |= dict.fromkeys(points.get(group, {}), project["name"])
     offered.pop("corelm_next_token")  # an observer: nothing to choose
-    assert offered == PACKAGES
+    assert offered == INSTALLABLE

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_models import SMALL, numbered_words, random_weights, write
 
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.interop.testing import tiny_gpt2
 
 Run = Callable[..., Any]

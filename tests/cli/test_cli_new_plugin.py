@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.cli.scaffold import named
 from corelm.errors import UsageError
 
@@ -211,7 +211,7 @@ EVERY = {
 
 DRIVER = """
 import logging, sys
-from corelm.cli import main
+from corelm.cli.app import main
 
 logging.basicConfig(level=logging.INFO, format="logged: %(message)s", stream=sys.stderr)
 for words in {commands}:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 Run = Callable[..., Any]
 Install = Callable[..., Path]
@@ -232,8 +232,8 @@ def test_other_commands_import_neither_the_module_nor_the_list_of_commands(
 ) -> None:
     install(HELLO)
     code = (
-        "import sys; from corelm.cli import main; main(sys.argv[1:]);"
-        "names = {'corelm_hello', 'corelm.cli.plugin_commands'} & set(sys.modules);"
+        "import sys; from corelm.cli.app import main; main(sys.argv[1:]);"
+        "names = {'corelm_hello', 'corelm.cli.app'} & set(sys.modules);"
         "print(*names, 'is all', file=sys.stderr)"
     )
     words = ["sample", "--length", "1", "--seed", "1"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 Run = Callable[..., Any]
 Install = Callable[..., Path]

@@ -204,7 +204,7 @@ import corelm
 class Loud(corelm.Sampler):
     def __call__(self, logits, context):
         {call}
-        return corelm.filters.greedy(logits)
+        return corelm.apply_temperature(logits, 0)
 
 @corelm.hookimpl
 def corelm_samplers():
@@ -263,7 +263,7 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
         ["sample", "--help"],
     ]
     code = (
-        "import sys; from corelm.cli import main;"
+        "import sys; from corelm.cli.app import main;"
         f"print([main(words) for words in {commands!a}], file=sys.stderr)"
     )
     environment = {**os.environ, **locale}
@@ -300,7 +300,7 @@ LIGHT = [
 def test_nothing_heavy_is_imported(toy: None) -> None:
     code = f"""
 import sys
-from corelm.cli import main
+from corelm.cli.app import main
 for words in {LIGHT}:
     assert main(words) == 0
     assert not set({HEAVY}) & set(sys.modules), (words, set({HEAVY}) & set(sys.modules))
@@ -312,7 +312,7 @@ for words in {LIGHT}:
 @pytest.mark.slow
 def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
     code = (
-        "import sys; from corelm.cli import main; main(['--help']);"
+        "import sys; from corelm.cli.app import main; main(['--help']);"
         "names = {'rich', 'pydantic', 'corelm_toy', 'corelm_samplers.greedy'} & set(sys.modules);"
         "print(*sorted(names), 'is all', file=sys.stderr)"
     )
@@ -323,7 +323,8 @@ def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
 @pytest.mark.slow
 def test_sample_imports_nothing_slow_that_it_does_not_use() -> None:
     code = (
-        "import sys; before = set(sys.modules); from corelm.cli import main; main(sys.argv[1:]);"
+        "import sys; before = set(sys.modules);"
+        "from corelm.cli.app import main; main(sys.argv[1:]);"
         "names = {'email', 'importlib.metadata', 'platformdirs', 'rich', 'safetensors'};"
         "print(*sorted(names & set(sys.modules) - before), 'is all', file=sys.stderr)"
     )
@@ -339,7 +340,7 @@ class Hidden:
         if name.partition(".")[0] in ("keras", "tensorflow"):
             raise ModuleNotFoundError(f"No module named {name!r}")
 sys.meta_path.insert(0, Hidden())
-from corelm.cli import main
+from corelm.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -479,7 +480,7 @@ def test_late_output_of_a_plugin_stays_behind_no_document(
 
 BETWEEN = """
 import os, sys, threading
-import corelm.cli, corelm.cli.app
+import corelm.cli.app
 
 def write():
     print("printed")
@@ -494,7 +495,7 @@ def run(words):  # at its start no plugin runs in the main thread
     return 0
 
 corelm.cli.app.run = run
-corelm.cli.main()
+corelm.cli.app.main()
 """
 
 

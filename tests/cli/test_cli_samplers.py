@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.cli.output import describe
 from corelm.registry.offers import Offer
 from corelm.registry.registry import registry

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from corelm import CorelmError
-from corelm.cli.output import messages, terminal
+from corelm.cli.output import messages
+from corelm.cli.output.messages import is_plain
 from corelm.commands import Output, product
 from corelm.printable import strip_controls
 
@@ -65,8 +66,8 @@ def test_the_streams_that_get_colours(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv(name, value)
-    assert terminal.is_plain(FakeTerminal()) is plain
-    assert terminal.is_plain(io.StringIO())
+    assert is_plain(FakeTerminal()) is plain
+    assert is_plain(io.StringIO())
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ from kernel_calls import call_kernels
 
 import corelm
 from corelm.errors import CorelmError
-from corelm.generation.patterns import TextPatterns
+from corelm.generation.endings import TextPatterns
 from corelm.models import atomic_files, bundle
-from corelm.models.vocabularies import ALPHABET, SPECIAL, BytePairVocabulary
-from corelm.models.weights import parse_weights
+from corelm.models.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
+from corelm.models.contents import parse_weights
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}

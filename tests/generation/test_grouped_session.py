@@ -9,7 +9,7 @@ import corelm
 from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.runs import start_rows
-from corelm.testing import ToyModel, obeys_the_model_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 TOY = ToyModel()
 
@@ -55,7 +55,7 @@ class SumModel:
         return corelm.softmax(self.start(tokens).next_logits())
 
 
-@obeys_the_model_laws(SumModel(), SumModel(RewindingSession), tolerance=0)
+@obeys_the_laws(SumModel(), SumModel(RewindingSession), tolerance=0)
 def test_any_session_of_equal_rows_gets_rows_of_different_lengths(model, law):
     law(model)
 

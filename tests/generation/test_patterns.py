@@ -10,7 +10,7 @@ import pytest
 
 from corelm import TextPatterns
 from corelm.errors import UsageError
-from corelm.generation import patterns as patterns_module
+from corelm.generation import endings as patterns_module
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_empty_string_is_refused():
 
 
 def test_a_pattern_that_takes_exponential_time_is_stopped(monkeypatch):
-    monkeypatch.setattr("corelm.generation.patterns.TIMEOUT", 0.1)
+    monkeypatch.setattr("corelm.generation.endings.TIMEOUT", 0.1)
     with pytest.raises(UsageError, match="takes too long on a text of 41 characters"):
         TextPatterns(patterns="(a|aa)+$").search("a" * 40 + "b")
 

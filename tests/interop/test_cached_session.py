@@ -13,7 +13,7 @@ from corelm.errors import UsageError
 from corelm.interop import CachedSession, check_session
 from corelm.interop.session_trial import session_faults
 from corelm.language_model import window_start
-from corelm.testing import MODEL_LAWS
+from corelm.testing import LAWS
 
 SIZE, CONTEXT, WIDTH = 30, 8, 4
 rng = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def assert_same(session, texts, vocabulary, count=1):
     np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_a_model_with_such_sessions_obeys_the_laws(vocabulary, engine, law):
     law(Model(vocabulary, engine.rewinds))
 

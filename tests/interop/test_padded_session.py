@@ -8,7 +8,7 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 from corelm.interop import PaddedSession, row_faults
-from corelm.testing import ToyModel, obeys_the_model_laws
+from corelm.testing import ToyModel, obeys_the_laws
 
 TOY = ToyModel()
 SIZE = len(TOY.vocabulary)
@@ -82,7 +82,7 @@ class Model:
         return corelm.softmax(self.start(tokens).next_logits())
 
 
-@obeys_the_model_laws(Model(), Model(crops=False), Model(context_length=3), tolerance=0)
+@obeys_the_laws(Model(), Model(crops=False), Model(context_length=3), tolerance=0)
 def test_rows_have_the_logits_of_each_alone(model, law):
     law(model)
 

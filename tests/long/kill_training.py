@@ -106,7 +106,7 @@ def child(pipe: int, digest: Path, words: Sequence[str]) -> int:
     os.write(pipe, b"s")
     from corelm_train.keras_import import import_keras
 
-    from corelm.cli import main
+    from corelm.cli.app import main
 
     import_keras("training")
     mark_moments(pipe, digest)

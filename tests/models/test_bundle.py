@@ -21,7 +21,7 @@ from small_models import TINY, WORDS, some_weights, write
 import corelm
 from corelm.bundles import Architecture, Bundle, WordVocabulary
 from corelm.errors import ModelFileError
-from corelm.models.weights import shapes
+from corelm.models.contents import shapes
 
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "manifest.json")
 

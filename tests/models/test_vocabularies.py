@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from corelm.bundles import BytePairVocabulary, read_vocabulary
 from corelm.errors import ModelFileError
 from corelm.generation.open_texts import Text
-from corelm.models import vocabularies
-from corelm.models.vocabularies import ALPHABET, FIRST_BYTE, FIRST_MERGE, TOKENS
+from corelm.models import byte_pairs
+from corelm.models.byte_pairs import ALPHABET, FIRST_BYTE, FIRST_MERGE
+from corelm.models.contents import TOKENS
 
 MERGES = [
     *(("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "m"), ("o", "v"), ("i", "e"), ("Ġm", "ov")),
@@ -139,7 +140,7 @@ def test_half_a_surrogate_pair_becomes_a_question_mark():
 
 
 def test_the_cache_of_words_is_bounded(monkeypatch):
-    monkeypatch.setattr(vocabularies, "CACHED_WORDS", 10)
+    monkeypatch.setattr(byte_pairs, "CACHED_WORDS", 10)
     vocabulary = BytePairVocabulary(MERGES)
     text = " ".join(f"x{'y' * i}" for i in range(200))
     assert vocabulary.encode(text) == vocabulary.encode(text) == VOCABULARY.encode(text)

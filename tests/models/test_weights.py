@@ -10,7 +10,7 @@ from corelm_train.settings import PRESETS
 from small_models import SMALL, random_weights
 
 from corelm.models import bundle
-from corelm.models.weights import shapes
+from corelm.models.contents import shapes
 
 pytest.importorskip("keras", reason="pip install keras")
 

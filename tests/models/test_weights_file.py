@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from corelm.bundles import Architecture
 from corelm.errors import ModelFileError
-from corelm.models.weights import check_shapes, parse_weights, shapes
+from corelm.models.contents import check_shapes, parse_weights, shapes
 
 TINY = Architecture("rnn", vocabulary_size=4, width=2, dense=2)
 

@@ -12,7 +12,7 @@ from pkgutil import iter_modules  # noqa: F401 (before a test replaces the path)
 import corelm_samplers
 import pytest
 
-from corelm.registry.entry_points import EntryPoint, entry_points
+from corelm.registry.offers import EntryPoint, entry_points
 
 POINTS = "# ours\n[other]\na = one\n[corelm]\n# a comment\n b = two.three \nc=four:five [six]\n\n"
 HEADER = "Metadata-Version: 2.1\nName: Some-Name\nVersion: 1.2\nName: second\n\nName: third\n"

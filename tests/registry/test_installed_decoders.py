@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 COMMANDS = {
     "corelm_arithmetic": "arithmetic -n 2",

@@ -18,9 +18,9 @@ import corelm
 from corelm import hookimpl, renamed
 from corelm.cli.plugin_checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.registry.entry_points import EntryPoint
 from corelm.registry.expressions import built_in
 from corelm.registry.offers import (
+    EntryPoint,
     Offer,
     Source,
     distinct,

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import UsageError
 from corelm.interop.testing import tiny_gpt2
-from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws
+from corelm.testing import LAWS, ToyModel, obeys_the_laws
 
 
-@obeys_the_model_laws(ToyModel(), ToyModel(end=False), corelm.load("imdb"), tolerance=0)
+@obeys_the_laws(ToyModel(), ToyModel(end=False), corelm.load("imdb"), tolerance=0)
 def test_corelms_models_obey_the_laws_bit_for_bit(model, law):
     law(model)
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_a_network_with_byte_pairs_obeys_the_laws_bit_for_bit(law, tmp_path):
     law(corelm.load(tiny_gpt2(tmp_path / "tiny")), tolerance=0)
 
@@ -172,7 +171,7 @@ class EqualRows(SESSION):
     ],
 )
 def test_a_broken_session_is_found_out(session, law, complaint):
-    by_name = {law.__name__: law for law in MODEL_LAWS}
+    by_name = {law.__name__: law for law in LAWS["model"]}
     with pytest.raises(AssertionError, match=f"^Model .*{complaint}"):
         by_name[law](Model(session), tolerance=1e-5)
 
@@ -213,8 +212,3 @@ def test_a_vocabulary_that_changes_its_texts_is_found_out():
     model.vocabulary.__class__ = Shouts
     with pytest.raises(AssertionError, match="encoded it, and decoded"):
         corelm.testing.model_laws.reads_back_its_texts(model)
-
-
-def test_without_a_model_nothing_would_be_tested():
-    with pytest.raises(UsageError, match="at least one model"):
-        obeys_the_model_laws()

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm.cli.applications import application
 from corelm.cli.options.choices import Device, Dtype, Model
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import style_of
-from corelm.cli.text_values import application
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
 from corelm.hookspecs import hookimpl

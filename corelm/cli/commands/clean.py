@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm.cli.applications import application
 from corelm.cli.output.product import confirmed, product
-from corelm.cli.text_values import application
 from corelm.hookspecs import hookimpl
 from corelm.models.atomic_files import ABANDONED, name_when_whole, try_lock
 from corelm.params import Parameter, ParamRule

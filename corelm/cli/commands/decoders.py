@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from corelm.cli.options.completion import decoder_names
-from corelm.cli.options.parameters import RESERVED, Chosen
+from corelm.cli.applications import TextCommand
+from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names
 from corelm.cli.output import describe
 from corelm.cli.output.product import product
-from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
 from corelm.registry.registry import registry
 

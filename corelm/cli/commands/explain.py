@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm.cli.applications import application
 from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
 from corelm.cli.options.inputs import Inputs, with_choices
-from corelm.cli.options.text_input import text_argument
+from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.text_values import application
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
 from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
 from corelm.explanation import explain as explain_token
-from corelm.generation.ancestral import Ancestral
+from corelm.generation.generate import Ancestral
 from corelm.hookspecs import hookimpl
 from corelm.params import Parameter, ParamRule
 from corelm.registry.models import label

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli.options.completion import model_names
+from corelm.cli.applications import TextGroup, group
+from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, confirmed, product
-from corelm.cli.text_values import TextGroup, group
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.models.export import FORMATS as ENGINE_FORMATS

@@ -12,13 +12,12 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from corelm.cli import scaffold
-from corelm.cli.exit_codes import ExitCode
+from corelm.cli.app import CommandRegistry
+from corelm.cli.applications import ExitCode, group
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
 from corelm.cli.plugin_checks import failing, misnamed, shadowing_parameters
-from corelm.cli.plugin_commands import CommandRegistry
-from corelm.cli.text_values import group
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
 from corelm.registry.offers import Source

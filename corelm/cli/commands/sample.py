@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm.abilities import render_chat
+from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     DECODER,
     Color,
@@ -26,12 +27,17 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.prompt import note_prompts, prompt_for
-from corelm.cli.options.text_input import STDIN, read_prompt, read_text, text_argument
+from corelm.cli.options.prompt import (
+    STDIN,
+    note_prompts,
+    prompt_for,
+    read_prompt,
+    read_text,
+    text_argument,
+)
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Record, Request, writer
-from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings

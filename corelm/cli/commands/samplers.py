@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corelm.cli.options.completion import sampler_names
+from corelm.cli.applications import TextCommand
+from corelm.cli.options.parameters import sampler_names
 from corelm.cli.output import describe
 from corelm.cli.output.product import Output, product
-from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
-from corelm.cli.options.text_input import STDIN, read_prompt, read_text
+from corelm.cli.options.prompt import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.words import WordTable, style_of
-from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.generation.prompts import unknown_words
 from corelm.hookspecs import hookimpl

@@ -15,8 +15,7 @@ def main() -> int:
         # Imports make many objects and no garbage: looking for it, now and at the exit, would take
         # a tenth of a short command.
         gc.disable()
-        from corelm.cli import app  # noqa: F401 - its imports, too
-        from corelm.cli import main as command_line
+        from corelm.cli.app import main as command_line
 
         gc.freeze()
         gc.enable()

@@ -8,13 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.completion import (
+from corelm.cli.options.parameters import (
+    COLOR,
+    RESERVED,
+    Chosen,
     decoder_names,
+    extended,
+    flag,
     model_names,
     preset_names,
     sampler_names,
 )
-from corelm.cli.options.parameters import COLOR, RESERVED, Chosen, extended, flag
 from corelm.cli.options.prescan import (
     arguments_of,
     completed_words,

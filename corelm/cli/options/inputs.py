@@ -19,8 +19,7 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.prompt import prompt_for
-from corelm.cli.options.text_input import read_prompt
+from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.language_model import LanguageModel
 from corelm.registry.models import MODEL, load
 from corelm.sampling import Sampler

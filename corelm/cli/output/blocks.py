@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.cli.output.terminal import ENDLESS
+from corelm.cli.output.messages import ENDLESS
 from corelm.printable import one_line, strip_controls
 
 __all__ = ["entry", "figures", "line", "page", "section"]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from corelm.cli.exit_codes import PartialError
+from corelm.cli.applications import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.words import WordTable, share, style_of

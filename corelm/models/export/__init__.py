@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.models import atomic_files
-from corelm.models.vocabularies import BytePairVocabulary
+from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.registry import packages
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from corelm.errors import MissingDependencyError
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
-from corelm.models.vocabularies import SPECIAL, BytePairVocabulary
+from corelm.models.byte_pairs import SPECIAL, BytePairVocabulary
+from corelm.models.networks.base import Architecture
 
 LAYERS = {
     "attention_norm": "attn_norm",

@@ -14,8 +14,8 @@ from safetensors import numpy as safetensors
 
 from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
-from corelm.models.vocabularies import END, PADDING, SPECIAL, BytePairVocabulary
+from corelm.models.byte_pairs import END, PADDING, SPECIAL, BytePairVocabulary
+from corelm.models.networks.base import Architecture
 from corelm.registry.strategies import parts
 from corelm.sampling import Sampler
 

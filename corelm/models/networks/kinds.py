@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.models.networks import Architecture
-from corelm.models.networks.base import INPUT, Graph, Ids, Network, Transformer
+from corelm.models.networks.base import INPUT, Architecture, Graph, Ids, Network, Transformer
 from corelm.models.networks.layers import Attend, Embed, Linear, Norm, Weights, sigmoid, single
 from corelm.numerics.distributions import Array
 

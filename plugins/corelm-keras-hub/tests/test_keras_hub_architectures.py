@@ -13,7 +13,7 @@ from corelm_keras_hub import KerasHubModel  # noqa: E402
 from corelm_keras_hub.cache import CachedPasses, FullPasses  # noqa: E402
 
 from corelm import CorelmError  # noqa: E402
-from corelm.testing import MODEL_LAWS  # noqa: E402
+from corelm.testing import LAWS  # noqa: E402
 
 SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
 GROUPED = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
@@ -46,7 +46,7 @@ def test_a_notebook_shows_its_sizes():
     assert "KerasHubModel" in shown["text/plain"]
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_a_model_obeys_the_laws(law):
     law(model_of("Bloom"))
 

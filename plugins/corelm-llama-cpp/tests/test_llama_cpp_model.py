@@ -15,7 +15,7 @@ from corelm.abilities import can
 from corelm.errors import ModelFileError, UsageError
 from corelm.language_model import window_start
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
-from corelm.testing import MODEL_LAWS
+from corelm.testing import LAWS
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
@@ -65,7 +65,7 @@ def test_a_notebook_shows_its_sizes(model):
     assert "LlamaCppModel" in shown["text/plain"]
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_it_obeys_the_laws_of_models(any_model, law):
     law(any_model)
 

@@ -29,7 +29,7 @@ from corelm import CorelmError, ParameterError
 from corelm.abilities import can
 from corelm.generation.grouped_session import GroupedSession
 from corelm.language_model import window_start
-from corelm.testing import MODEL_LAWS
+from corelm.testing import LAWS
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 SIZE = ENGINE.args.vocab_size
@@ -68,7 +68,7 @@ def test_a_notebook_shows_its_sizes():
 
 
 @pytest.mark.parametrize("window", [None, 8], ids=["gpt2", "rotating"])
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_it_obeys_the_laws_of_models(window, law):
     law(MODEL if window is None else MlxModel(tiny_llama(SIZE, window=window), TOKENIZER))
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, mask_logits, param, softmax
-from corelm.filters import change_logits, known_tokens, past_tokens
+from corelm.filters import change_logits
 
 
 class TopKTies(Sampler):
@@ -86,9 +86,9 @@ class AlwaysDivide(Sampler):
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        past = past_tokens(context, self.last, self.skip_prompt)
-        rows, ids = known_tokens(past, logits.shape[-1])
-        return change_logits(logits, rows, ids, lambda logit: logit / self.penalty)
+        past = context.past(self.last, self.skip_prompt)
+        rows = np.arange(len(past))[:, None]
+        return change_logits(logits, rows, past, lambda logit: logit / self.penalty)
 
 
 def _falling(logits: Array, first: tuple[int, ...]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pytest
 from corelm_probe.engines import http
 
 import corelm
-from corelm.cli import main
+from corelm.cli.app import main
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from corelm_replay.receipts import ReceiptLog
 from typer.testing import CliRunner
 
 import corelm
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.testing import ToyModel
 
 

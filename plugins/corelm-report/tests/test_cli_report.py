@@ -19,7 +19,7 @@ import pytest
 from corelm_report.document.schema import schema
 from waiting import WAITS, lines
 
-from corelm.cli.options.completion import offered_names
+from corelm.cli.options.parameters import offered_names
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "-n", "12", "--length", "8")
@@ -399,7 +399,7 @@ def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None
 def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     report("--json", "r.json")
     code = (
-        "import sys; from corelm.cli import main; code = main(['report', '--from', 'r.json']);"
+        "import sys; from corelm.cli.app import main; code = main(['report', '--from', 'r.json']);"
         "names = {'corelm.models.numpy_model', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'};"
         "print(code, sorted(names"
         " & set(sys.modules)), file=sys.stderr)"
@@ -552,7 +552,7 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
 def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
     report: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from corelm_report.render.html import page
+    from corelm_report.render import page
 
     def interrupt(document: object) -> str:
         raise KeyboardInterrupt

@@ -194,7 +194,7 @@ def test_the_columns_of_a_text_fit_together(document, column, values, message):
 def test_sampling_does_not_import_the_validator():
     """It takes 0.2 s to import, which only a report is worth."""
     code = (
-        "import sys; from corelm.cli import main\n"
+        "import sys; from corelm.cli.app import main\n"
         "main(['sample', 'This movie', '--length', '1', '--seed', '1'])\n"
         "sys.exit('jsonschema' in sys.modules)"
     )

@@ -9,7 +9,7 @@ import pytest
 from pages import settled, until
 
 import corelm
-from corelm.cli import main
+from corelm.cli.app import main
 
 pytestmark = pytest.mark.slow
 

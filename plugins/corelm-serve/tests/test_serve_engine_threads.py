@@ -13,7 +13,7 @@ from serve_client import ToyModel, next_word, sample
 import corelm
 from corelm.abilities import can
 from corelm.runs import plugins
-from corelm.testing import obeys_the_model_laws
+from corelm.testing import obeys_the_laws
 
 CALLS = ("start", "next_token_distribution")
 SESSION_CALLS = ("next_logits", "extend", "select", "last_logits", "rewind", "join", "fork")
@@ -141,6 +141,6 @@ def _interrupt():
     raise KeyboardInterrupt
 
 
-@obeys_the_model_laws(OneThreadModel(ToyModel(), EngineThread()))
+@obeys_the_laws(OneThreadModel(ToyModel(), EngineThread()))
 def test_law(model, law):
     law(model)

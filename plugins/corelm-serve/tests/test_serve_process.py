@@ -14,7 +14,7 @@ from serve_client import complete, events_of, sample
 from serve_process import SOON, serving
 
 import corelm
-from corelm.cli import main
+from corelm.cli.app import main
 
 httpx = pytest.importorskip("httpx2", reason="pip install httpx2")
 pytestmark = pytest.mark.slow

@@ -27,7 +27,7 @@ class Recipe:
         optimizer: `rmsprop` (the chapter's) or `muon`.
         learning_rate: constant for rmsprop, the peak of a warm-up and cosine for muon.
         batch: rows per step.
-        tokens: the style of tokens, a key of `corelm.models.vocabularies.TOKENS`.
+        tokens: the style of tokens, a key of `corelm.models.contents.TOKENS`.
         packed: True to train on every token of every text in full rows, False for one text a
             row, cut or padded.
     """

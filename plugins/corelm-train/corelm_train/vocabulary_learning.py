@@ -71,7 +71,7 @@ def learn_vocabulary(
 
     Args:
         texts: the texts to learn from.
-        style: a key of `corelm.models.vocabularies.TOKENS`.
+        style: a key of `corelm.models.contents.TOKENS`.
         size: the largest number of tokens.
         end: add an end token to a vocabulary of words; byte pairs always have one.
 

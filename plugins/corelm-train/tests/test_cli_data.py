@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corelm.bundles import Corpus, read_texts
-from corelm.cli import main
+from corelm.cli.app import main
 
 FOLDERS = ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from corelm_train.checkpoint import only_run
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 SMALL = (
     "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",

@@ -13,7 +13,7 @@ import corelm
 from corelm import log_softmax
 from corelm.abilities import can
 from corelm.errors import UsageError
-from corelm.testing import obeys_the_model_laws
+from corelm.testing import obeys_the_laws
 
 WORDS = numbered_words(6)
 
@@ -37,7 +37,7 @@ COUNTING = np.arange(36).reshape(6, 6)
 CERTAIN = np.eye(6)[[1, 2, 3, 4, 5, 0]]  # after token t comes t + 1, surely
 
 
-@obeys_the_model_laws(KerasLanguageModel(LastToken(COUNTING), WORDS, 10), tolerance=0)
+@obeys_the_laws(KerasLanguageModel(LastToken(COUNTING), WORDS, 10), tolerance=0)
 def test_it_obeys_the_laws_of_models(model, law):
     law(model)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from long_programs import long_program
 
-from corelm.cli import main
+from corelm.cli.app import main
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 import corelm
 from corelm import CorelmError
 from corelm.abilities import can
-from corelm.testing import MODEL_LAWS
+from corelm.testing import LAWS
 
 SIZE = len(TOKENIZER)
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": SIZE}
@@ -92,7 +92,7 @@ def test_a_notebook_shows_its_sizes():
     assert "TransformersModel" in shown["text/plain"]
 
 
-@pytest.mark.parametrize("law", MODEL_LAWS)
+@pytest.mark.parametrize("law", LAWS["model"])
 def test_it_obeys_the_laws_of_models(model, law):
     law(model, tolerance=tolerance(model))
 

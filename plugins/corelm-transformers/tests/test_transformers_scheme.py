@@ -14,7 +14,7 @@ from tiny_transformers import ENGINE, TOKENIZER
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.cli import main
+from corelm.cli.app import main
 from corelm.interop.testing import tiny_gpt2
 
 

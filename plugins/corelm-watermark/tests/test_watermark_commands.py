@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import corelm
-from corelm.cli import main
+from corelm.cli.app import main
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from corelm_train.settings import PRESETS
 from corelm_train.vocabulary_learning import text_vectorization
 
 import corelm
-from corelm.models.networks import Architecture
+from corelm.models.networks.base import Architecture
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer
 

@@ -10,9 +10,9 @@ import itertools
 import numpy as np
 
 from corelm.models.bundle import Bundle
-from corelm.models.networks import Architecture
-from corelm.models.vocabularies import ALPHABET, BytePairVocabulary
-from corelm.models.weights import shapes
+from corelm.models.byte_pairs import ALPHABET, BytePairVocabulary
+from corelm.models.contents import shapes
+from corelm.models.networks.base import Architecture
 
 SHAPE = Architecture("gpt2", dense=2048, heads=4)
 """One block, 256 wide, a vocabulary of 15,000, a context of 100."""

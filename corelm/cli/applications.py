@@ -1,0 +1,316 @@
+"""Typer's applications as corelm makes and runs them.
+
+Options keep their values as text. An error becomes an exit code, and one line on standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from corelm.cli.output import messages
+from corelm.errors import CorelmError, UnknownNameError, UsageError
+from corelm.printable import message_of
+from corelm.registry.packages import INSTALLABLE
+
+PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
+"""The metavars of values that can't be blank."""
+
+
+class _AsText:
+    """A mixin for Typer's commands that keeps the values of options as text.
+
+    Typer converts each value with pydantic, whose import takes longer than the import of Typer.
+    corelm's parameters convert text themselves, so the conversion is skipped.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, each with its conversion switched off."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:  # Typer may ask twice for the same objects
+            if not isinstance(parameter.process_value, _Unconverted):
+                parameter.process_value = _Unconverted(parameter)
+        return parameters
+
+
+class TextCommand(_AsText, TyperCommand):
+    """A command whose options reach it as text.
+
+    Attributes:
+        word: the option that a word without an option is probably meant for; None if there is none.
+    """
+
+    word: str | None = None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; words are left over only if `word` names an option."""
+        if ctx.args:
+            text = ctx.args[0]
+            meant = f"{self.word} {shlex.quote(text)}"
+            raise UsageError(f"{text!r} has no option: did you mean {meant}?")
+        return super().invoke(ctx)
+
+
+class TextGroup(_AsText, TyperGroup):
+    """A group whose options reach it as text."""
+
+
+def application(
+    command: Callable[..., Any], short_help: str, word: str | None = None
+) -> typer.Typer:
+    """Return an application of one command, as the hook for commands offers it.
+
+    Args:
+        command: the function of the command.
+        short_help: its line in the list of commands.
+        word: the option that a word without an option is probably meant for.
+    """
+    app = typer.Typer()
+    cls = type("WordCommand", (TextCommand,), {"word": word})
+    settings = {"allow_extra_args": word is not None}
+    app.command(cls=cls, short_help=short_help, context_settings=settings)(command)
+    return app
+
+
+def group(
+    callback: Callable[..., Any],
+    short_help: str,
+    commands: Mapping[str, tuple[Any, str]],
+    *,
+    cls: type[TextGroup] = TextGroup,
+    no_args_is_help: bool = False,
+    invoke_without_command: bool = False,
+) -> typer.Typer:
+    """Return an application of several commands, as the hook for commands offers it.
+
+    Args:
+        callback: the function of the group, whose docstring is the group's help.
+        short_help: its line in the list of commands.
+        commands: the functions of the commands, each with its line in the list, by name.
+        cls: the class of the group.
+        no_args_is_help: write the help if no command is given.
+        invoke_without_command: call the function of the group if no command is given.
+    """
+    app = typer.Typer(
+        rich_markup_mode=None, cls=cls, short_help=short_help, no_args_is_help=no_args_is_help
+    )
+    app.callback(invoke_without_command=invoke_without_command)(callback)
+    for name, (command, line) in commands.items():
+        app.command(name, cls=TextCommand, short_help=line)(command)
+    return app
+
+
+class _Unconverted:
+    """A `process_value` without conversion; Typer's own reports a missing argument."""
+
+    def __init__(self, parameter: Any) -> None:
+        self._parameter = parameter
+        self._convert = parameter.process_value
+
+    def __call__(self, context: Any, value: Any) -> Any:
+        parameter = self._parameter
+        _check_place(parameter, value)
+        if isinstance(value, bool) or (value is None and parameter.required):
+            return self._convert(context, value)
+        callback = parameter.callback
+        return value if callback is None else callback(context, parameter, value)
+
+
+def _check_place(option: Any, value: Any) -> None:
+    """Raise if the value of an option that names a file, a folder or an address is blank."""
+    is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
+    if is_place and isinstance(value, str) and not value.strip():
+        article = "an" if option.metavar[0] == "A" else "a"
+        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
+
+
+UNKNOWN = re.compile(
+    r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
+    r" '([\w-]+)[':]"
+)
+
+
+class ExitCode(IntEnum):
+    """The exit codes of commands."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    PARTLY_FAILED = 3
+    INTERRUPTED = 130
+
+
+OPTION = re.compile(r"No such option: --([\w-]+)")
+EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$")
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+class PartialError(Exception):
+    """Some of the work is finished and kept; an error ended the rest.
+
+    Args:
+        error: the error.
+        kept: a description of the finished work.
+    """
+
+    def __init__(self, error: Exception, kept: str) -> None:
+        super().__init__(f"{error}; {kept}")
+        self.error, self.kept = error, kept
+
+
+def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) -> int:
+    """Do the work and return the exit code.
+
+    Args:
+        work: returns an exit code, or None on success.
+        help: the command to point to after wrong usage.
+        debug: show the traceback of a failure.
+    """
+    _prepare(debug)
+    try:
+        return int(_quiet_on_closed_pipe(work) or ExitCode.DONE)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except SystemExit:
+        raise
+    except BaseException as error:  # a plugin's may be no subclass of Exception
+        message, code = _explain(error, help)
+        if debug:
+            import traceback
+
+            messages.trace(traceback.format_exc())
+        messages.error(message)
+        return int(code)
+
+
+def _explain(error: BaseException, help: str) -> tuple[str, int]:
+    """Return one line for the user, and the exit code."""
+    match error:
+        case PartialError():
+            return f"{_explain(error.error, help)[0]}; {error.kept}", ExitCode.PARTLY_FAILED
+        case typer.TyperException():
+            message = error.format_message().rstrip(".")
+            hint = package_hint(message) + sampler_hint(message) + model_hint(error)
+            return f"{message}{hint}; see `{help}`", error.exit_code
+        case typer.Abort():
+            return "aborted", ExitCode.FAILED
+        case UnknownNameError():
+            return str(error) + package_hint(str(error)), ExitCode.WRONG_USAGE
+        case UsageError():
+            return str(error), ExitCode.WRONG_USAGE
+        case CorelmError():
+            return str(error), ExitCode.FAILED
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            way_out = "; make room, and try again" if error.errno in NO_ROOM else ""
+            return f"{where}{error.strerror or error}{way_out}", ExitCode.FAILED
+        case MemoryError():
+            return "out of memory", ExitCode.FAILED
+    return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", ExitCode.FAILED
+
+
+def _quiet_on_closed_pipe(work: Callable[[], int | None]) -> int | None:
+    """Do the work; end quietly when the reader of standard output has closed it."""
+    try:
+        code = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _discard_stdout()
+    except SystemExit as error:  # Typer's answer to a closed pipe, and to the shell's completion
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _discard_stdout()
+    except OSError:
+        _discard_stdout()
+        raise
+    return ExitCode.DONE
+
+
+def _discard_stdout() -> None:
+    """Send unwritten output nowhere; Python would otherwise try to write it again at exit."""
+    with contextlib.suppress(OSError):  # a stream without a file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare(debug: bool) -> None:
+    """Make every character writable, and show each log record on one line."""
+    # A terminal in ASCII must not end a run of hours with a UnicodeEncodeError.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
+    logger = logging.getLogger("corelm")
+    logger.handlers = [_OneLine()]
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning of Python on one line, without the control characters that it may have."""
+    messages.warn(f"{category.__name__}: {message}")
+
+
+class _OneLine(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say = messages.warn if record.levelno >= logging.WARNING else messages.note
+        say(record.getMessage())
+
+
+def package_hint(message: str) -> str:
+    """Return the package that offers an unknown name; empty if there is none.
+
+    Example:
+        >>> package_hint("there is no decoder 'beam' (there are: ancestral)")
+        '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
+    """
+    found = UNKNOWN.match(message)
+    package = found and INSTALLABLE.get(found[1])
+    return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
+
+
+def model_hint(error: typer.TyperException) -> str:
+    """Return how to name a model to a command that takes no words; empty in other errors."""
+    found = EXTRA.match(error.format_message())
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    if (
+        not found
+        or not command
+        or any(each.param_type_name == "argument" for each in command.params)
+    ):
+        return ""
+    options = [name for each in command.params for name in each.opts]
+    return f"; a model is named with --model {found[1]}" if "--model" in options else ""
+
+
+def sampler_hint(message: str) -> str:
+    """Return how to write the sampler that an unknown option names; empty if it names none.
+
+    Example:
+        >>> sampler_hint("No such option: --top-k")
+        '; top_k is a sampler, written as top_k(k=2)'
+    """
+    found = OPTION.match(message)
+    if not found:
+        return ""
+    from corelm.cli.output.describe import example_expression  # loads what most errors don't need
+    from corelm.registry.registry import registry
+
+    name = found[1].replace("-", "_")
+    offers = [offer for offer in registry().samplers() if offer.name == name]
+    calls = [example_expression(offer.value, name) for offer in offers]
+    return f"; {name} is a sampler, written as {calls[0]}" if calls else ""

@@ -1,0 +1,104 @@
+"""The laws of samplers, decoders and models, and the tests that apply them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from corelm.decoder import Decoder
+from corelm.errors import UsageError
+from corelm.language_model import LanguageModel, Vocabulary
+from corelm.sampling import Sampler
+from corelm.testing.decoder_laws import DECODER_LAWS
+from corelm.testing.laws import SAMPLER_LAWS, unless_reported
+from corelm.testing.model_laws import MODEL_LAWS
+
+if TYPE_CHECKING:
+    import pytest
+
+LAWS: Mapping[str, tuple[Any, ...]] = {
+    "sampler": SAMPLER_LAWS,
+    "decoder": DECODER_LAWS,
+    "model": MODEL_LAWS,
+}
+"""The laws of each kind, for use without pytest: `for law in LAWS["sampler"]: law(sampler)`."""
+
+OPTIONS = {"sampler": "vocabulary", "decoder": "model", "model": "tolerance"}
+"""The option that the laws of each kind take."""
+
+
+def obeys_the_laws(
+    *things: Sampler | Decoder | LanguageModel,
+    vocabulary: Vocabulary | None = None,
+    model: LanguageModel | None = None,
+    tolerance: float | None = None,
+) -> pytest.MarkDecorator:
+    """Make one pytest test for each sampler, decoder or model and each law of its kind.
+
+    The function that is decorated calls `law(sampler)`, `law(decoder)` or `law(model)`. The tests
+    are called `Temperature(t=0.2)-repeats_itself`, `ToyModel-selects_rows` and so on. Where
+    `is_a_distribution` fails, the laws of samplers that stop at the same fault are skipped, so that
+    one mistake is one failure. For a model that a fixture makes, parametrise with `LAWS["model"]`.
+
+    Args:
+        *things: samplers, or decoders, or models, with the parameters to try; the ends of their
+            ranges are worth it.
+        vocabulary: of samplers: the vocabulary of the contexts, for those that name words, such as
+            `ToyModel().vocabulary`.
+        model: of decoders: the model that writes the texts, for those that need a special one; by
+            default a toy model of three words.
+        tolerance: of models: the largest difference of two logits that count as equal; by default
+            1e-5.
+
+    Raises:
+        UsageError: nothing to examine, several kinds, something else, such as the class itself, or
+            an option of another kind.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import LAWS, ToyModel, obeys_the_laws
+        >>> @obeys_the_laws(corelm.sampler("temperature", t=0.2))
+        ... def test_law(sampler, law):
+        ...     law(sampler)
+        >>> @obeys_the_laws(ToyModel(), tolerance=0)
+        ... def test_law(model, law):
+        ...     law(model)
+        >>> for law in LAWS["sampler"]:  # the same without pytest
+        ...     law(corelm.sampler("temperature", t=0.2))
+        ...     law(corelm.sampler("ban", words=["cat"]), vocabulary=ToyModel().vocabulary)
+    """
+    import pytest
+
+    kinds = {_kind(thing) for thing in things}
+    if len(kinds) != 1:
+        raise UsageError(
+            "obeys_the_laws needs at least one sampler, decoder or model, all of one kind"
+        )
+    kind = kinds.pop()
+    options = {"vocabulary": vocabulary, "model": model, "tolerance": tolerance}
+    given = {name: value for name, value in options.items() if value is not None}
+    if foreign := given.keys() - {OPTIONS[kind]}:
+        raise UsageError(f"the laws of a {kind} take no {min(foreign)}")
+    pairs = [(thing, law) for thing in things for law in LAWS[kind]]
+    tests = [(thing, partial(_guarded(law, kind), **given)) for thing, law in pairs]
+    names = [type(x).__name__ if kind == "model" else repr(x) for x, _ in pairs]
+    ids = [f"{name}-{law.__name__}" for name, (_, law) in zip(names, pairs, strict=True)]
+    return pytest.mark.parametrize((kind, "law"), tests, ids=ids)
+
+
+def _guarded(law: Any, kind: str) -> Any:
+    return partial(unless_reported, law) if kind == "sampler" else law
+
+
+def _kind(thing: object) -> str:
+    if isinstance(thing, Sampler):
+        return "sampler"
+    if isinstance(thing, Decoder):
+        return "decoder"
+    if isinstance(thing, type) or not hasattr(thing, "next_token_distribution"):
+        raise UsageError(
+            "obeys_the_laws takes samplers and decoders, such as TopP(p=0.9) and Beam(width=2), "
+            f"and models, not {thing!r}"
+        )
+    return "model"
