@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError
 from corelm.runs import machine
 from corelm_llama_cpp.library import free, llama, logged
 from corelm_llama_cpp.threads import ThreadChoice
@@ -16,8 +16,6 @@ NO_FLASH_ATTENTION = 0
 NO_POOLING = 0
 PASS = 512
 """The most tokens in a pass of the network, unless it has one token of each text."""
-MOST_TEXTS = 256
-"""The largest number of sequences in a context of llama.cpp."""
 
 
 class Context:
@@ -34,13 +32,10 @@ class Context:
         positions: the largest number of tokens in a sequence.
 
     Raises:
-        UsageError: too many texts for llama.cpp.
         CorelmError: too little memory.
     """
 
     def __init__(self, pointer, vocabulary, width, texts, positions):
-        if texts > MOST_TEXTS:
-            raise UsageError(f"llama.cpp decodes at most {MOST_TEXTS} texts at a time, not {texts}")
         self.texts, self.positions = texts, positions
         self.at_once = max(PASS, texts)
         self.widths = len(vocabulary), width

@@ -5,8 +5,10 @@ import weakref
 
 import numpy as np
 
-from corelm_llama_cpp.context import MOST_TEXTS
+from corelm.errors import UsageError
 
+MOST_TEXTS = 256
+"""The largest number of sequences in a context of llama.cpp."""
 LEAST = 256
 """The smallest number of positions for a text; llama.cpp rounds up to it."""
 
@@ -41,6 +43,10 @@ class Sequences:
     Args:
         create: takes numbers of texts and positions and returns a `Context`.
         context_length: the largest number of tokens that the model attends to.
+
+    Raises:
+        UsageError: more rows than llama.cpp takes.
+        CorelmError: too little memory, or llama.cpp failed.
     """
 
     def __init__(self, create, context_length):
@@ -111,6 +117,8 @@ class Sequences:
 
     def _reserve(self, texts, length):
         """Create a larger context if this many texts of this length don't fit."""
+        if texts > MOST_TEXTS:
+            raise UsageError(f"llama.cpp decodes at most {MOST_TEXTS} texts at a time, not {texts}")
         old = self._context
         if old is not None and texts <= old.texts and length <= old.positions:
             return
@@ -125,7 +133,13 @@ class Sequences:
             # With room for more: rows often come one after the other.
             room = texts if texts <= old.texts else min(2 * old.texts, MOST_TEXTS)
             texts = max(texts, old.texts, room)
-        self._context = self._create(texts, positions)
+        try:
+            self._context = self._create(texts, positions)
+        except BaseException:  # such as too little memory: the next may be smaller
+            for owner in filter(None, map(self._owner, range(len(self._owners)))):
+                owner.sequence = None
+            self._owners = []
+            raise
         self._owners += [None] * (texts - len(self._owners))
         self._held = np.zeros((texts, positions), dtype=np.int64)
         self._counts = np.zeros(texts, dtype=np.int64)
