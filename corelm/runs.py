@@ -29,8 +29,8 @@ if typing.TYPE_CHECKING:
     from corelm.generation.open_texts import OpenTexts as OpenTexts
     from corelm.generation.prefix_cache import PrefixCache as PrefixCache
     from corelm.linting import temperature_of as temperature_of
-    from corelm.models import atomic_files as atomic_files
     from corelm.models import identity as identity
+    from corelm.models.atomic_files import SafeFile as SafeFile
     from corelm.models.human import human_surprisal as human_surprisal
     from corelm.numerics.divergences import Compared as Compared
     from corelm.numerics.divergences import ModelRows as ModelRows
@@ -50,9 +50,9 @@ __all__ = [
     "ModelRows",
     "OpenTexts",
     "PrefixCache",
+    "SafeFile",
     "Strategy",
     "Texts",
-    "atomic_files",
     "chain_stages",
     "expressions",
     "human_surprisal",
@@ -83,9 +83,9 @@ _HOMES = {
     "ModelRows": "corelm.numerics.divergences:ModelRows",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
+    "SafeFile": "corelm.models.atomic_files:SafeFile",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",
-    "atomic_files": "corelm.models.atomic_files",
     "chain_stages": "corelm.stages",
     "expressions": "corelm.registry.expressions",
     "human_surprisal": "corelm.models.human:human_surprisal",

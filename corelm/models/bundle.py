@@ -105,7 +105,7 @@ class Bundle:
         """
         folder = _folder(path)
         with _naming(folder / MANIFEST) as file:
-            manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
+            manifest = _checked_manifest(atomic_files.SafeFile(file).read(JSON_LIMIT))
         with _naming(folder / CONFIG) as file:
             config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
             _refuse_format(config)

@@ -6,12 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, identity, prompting
+from corelm.runs import SafeFile, identity, prompting
 from corelm_replay.recording import Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
@@ -146,7 +145,7 @@ class ReceiptLog:
 
     def write(self, file: str) -> None:
         """Write the receipt into a file."""
-        atomic_files.write_file(self.receipt().to_json().encode(), Path(file))
+        SafeFile(file).write(self.receipt().to_json().encode())
 
 
 def receipts(

@@ -7,13 +7,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import atomic_files, markup, named_models, printable, scaling
+from corelm.runs import SafeFile, markup, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -82,7 +81,7 @@ class Report(markup.Displayable):
             ReportError: the file is missing, damaged or something else; the message says which.
         """
         try:
-            content = atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST))
+            content = SafeFile(path).json(LARGEST)
             check(content)
         except (ModelFileError, ReportError) as error:
             raise ReportError(f"{str(path)!r} is not a report: {error}") from error
@@ -312,7 +311,7 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
     samplers = document["samplers"]
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
-    whole = atomic_files.dump_json({**document, "samplers": entries}).decode()
+    whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corelm.bundles import Architecture, Bundle
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import atomic_files, identity, machine
+from corelm.runs import SafeFile, identity, machine
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed
@@ -80,7 +80,7 @@ def _clear_target(out: Path) -> None:
     """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
     Bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
-        atomic_files.remove_leftovers(path)
+        SafeFile(path).remove_leftovers()
 
 
 @contextmanager

@@ -457,10 +457,10 @@ def test_metadata_of_wrong_types_is_named(tmp_path, state):
 
 
 def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
-    def full(content, target):
+    def full(file, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.atomic_files, "write_file", full)
+    monkeypatch.setattr(checkpoint.SafeFile, "write", full)
     message = "some' could not be written: No space left on device; "
     with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)

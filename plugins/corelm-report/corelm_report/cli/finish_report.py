@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from corelm.commands import ExitCode, Output, messages, progress
 from corelm.errors import ReportError, UsageError
-from corelm.runs import atomic_files
+from corelm.runs import SafeFile
 from corelm_report.cli.terminal import comparison_as_markdown, report_table, show_comparison
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
@@ -92,7 +93,7 @@ class ReportFiles:
             if path == STDOUT:
                 out.document(content)
             else:
-                atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
+                SafeFile(path).write(content.encode("utf-8", "replace"))
         return [path for path in self.files.values() if path != STDOUT]
 
 
@@ -101,7 +102,7 @@ def _write_plots(document: Document, folder: Path) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():
-        atomic_files.write_file(content, folder / name)
+        SafeFile(folder / name).write(content)
     return [str(folder)]
 
 
@@ -262,4 +263,4 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
 
 
 def _comparison_as_json(compared: Json) -> str:
-    return atomic_files.dump_json(compared).decode()
+    return json.dumps(compared, indent=2, allow_nan=False) + "\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, named_models, printable
+from corelm.runs import SafeFile, named_models, printable
 from corelm_report.plan import SEED
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
@@ -86,7 +86,7 @@ def read_study(path: Path) -> Study:
         ('small', ('imdb',), ('greedy', 'top_p(p=0.5,0.9)'))
     """
     try:
-        text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
+        text = SafeFile(path).text(LARGEST)
         content = tomllib.loads(text)
     except (ModelFileError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the study {str(path)!r}: {error}") from error
@@ -182,7 +182,7 @@ def _prompts(value: Any, place: _Place) -> Prompts:
         return _texts(value, place)
     file = place.path.parent / _text(value, place)
     try:
-        text = atomic_files.decode_text(atomic_files.read_file(file, LARGEST))
+        text = SafeFile(file).text(LARGEST)
         found = parse_prompts(text, file.name)
     except (ModelFileError, UsageError) as error:
         raise ValueError(f"a list of texts or a file ({error})") from None

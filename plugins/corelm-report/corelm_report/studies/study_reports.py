@@ -19,7 +19,7 @@ from typing import Any
 
 from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
-from corelm.runs import atomic_files, machine, named_models, printable, scaling
+from corelm.runs import SafeFile, machine, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
@@ -168,7 +168,7 @@ class StudyResult:
         """
         file = place / LOCK if place.is_dir() else place
         try:
-            lock = atomic_files.parse_json(atomic_files.read_file(file, LARGEST))
+            lock = SafeFile(file).json(LARGEST)
         except ModelFileError as error:
             raise ReportError(f"{str(place)!r} has no results of a study: {error}") from error
         if lock.get("schema") != SCHEMA:
@@ -244,7 +244,7 @@ def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
     made["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     path = study.folder / REGISTRATION
     study.folder.mkdir(parents=True, exist_ok=True)
-    atomic_files.write_file(atomic_files.dump_json(made), path)
+    SafeFile(path).write_json(made)
     return path
 
 
@@ -254,7 +254,7 @@ def _registered(study: Study, lock: Json) -> Json | None:
     if not path.exists():
         return None
     try:
-        before = atomic_files.parse_json(atomic_files.read_file(path, LARGEST))
+        before = SafeFile(path).json(LARGEST)
         changes = scaling.differences(_flat(before), _flat(lock))
     except (ModelFileError, KeyError, TypeError, AttributeError) as error:
         raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
@@ -277,13 +277,13 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for form in dict.fromkeys(("json", *study.forms)):  # results are read back from the JSON
         name, made = FILES[form]
-        atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
+        SafeFile(folder / name).write(made(report).encode("utf-8", "replace"))
     if study.plots:
         from corelm_report.render.plots.files import plots
 
         for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:
-                atomic_files.write_file(picture, folder / name)
+                SafeFile(folder / name).write(picture)
     return folder
 
 
@@ -316,9 +316,9 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
         entry["folder"] = folder_of(planned.name)
         entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
     lock["registered"] = _registered(study, lock)
-    atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
-    atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
-    atomic_files.write_file(_repeat(study, lock).encode(), study.folder / REPEAT)
+    SafeFile(study.folder / LOCK).write_json(lock)
+    SafeFile(study.folder / "study.toml").write(study.file.read_bytes())
+    SafeFile(study.folder / REPEAT).write(_repeat(study, lock).encode())
     return StudyResult(study.folder, lock)
 
 
