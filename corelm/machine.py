@@ -11,7 +11,7 @@ import numpy as np
 from corelm import native
 from corelm.native.cpu import cpu_limit
 
-__all__ = ["cpu_limit", "facts"]
+__all__ = ["facts"]
 
 SAME_BITS = ("platform", "kernels", "vector_width")
 """The facts that decide the last bits of a result."""

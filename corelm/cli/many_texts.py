@@ -29,7 +29,6 @@ from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
-from corelm.registry.strategies import parts
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import Job, differences
@@ -83,7 +82,7 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            "code": code_of([model, *(part for thing in things for part in parts(thing))]),
+            "code": code_of([model, *(part for thing in things for part in thing.parts())]),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)

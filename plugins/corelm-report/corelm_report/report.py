@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
-from corelm import Decoder, Sampler, StatelessModel, load
+from corelm import Decoder, Sampler, StatelessModel
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import SafeFile, markup, named_models, printable, scaling
+from corelm.runs import NamedModel, SafeFile, markup, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -23,7 +23,6 @@ from corelm_report.render.overview import failures
 
 if TYPE_CHECKING:
     from corelm_report.measure.units import Progress
-    from corelm_report.plan.plan import NamedModel
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
@@ -277,9 +276,9 @@ def compare(
     from corelm_report.plan.plan import plan
 
     check_extra("a report")
-    own, given = _named(model), dict[str, Any](settings)
+    own, given = NamedModel.of(model), dict[str, Any](settings)
     scorer = given.pop("scorer", None)
-    second = None if scorer is None else _named(scorer)
+    second = None if scorer is None else NamedModel.of(scorer)
     condition = None if until is None else Until.read(until)
     asked = plan(own.model, own.name, samplers, second, **given)
 
@@ -313,17 +312,6 @@ def _as_json(document: Mapping[str, Any]) -> str:
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
     whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
-
-
-def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
-    from corelm_report.plan.plan import NamedModel
-
-    if isinstance(model, str | os.PathLike):
-        return NamedModel(load(model), named_models.label(os.fspath(model)))
-    return NamedModel(
-        named_models.as_model(model),
-        named_models.label(named_models.loaded_name(model) or type(model).__name__),
-    )
 
 
 def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import Bundle, StoredVocabulary, read_vocabulary
+from corelm.bundles import Bundle, StoredVocabulary
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import SafeFile
 from corelm_train.keras_import import import_keras
@@ -130,7 +130,7 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | N
         raise ModelFileError(f"its {TEXT} must have tokens and context_length")
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
-    return read_vocabulary(_text(archive, VOCABULARY), tokens), context_length, prompt
+    return Bundle.read_vocabulary(_text(archive, VOCABULARY), tokens), context_length, prompt
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +17,16 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import UsageError
 from corelm.runs import (
-    Compared,
     ContinuousBatch,
     Endings,
+    Expression,
+    ForcedTokens,
     ModelLogits,
     ModelRows,
     Strategy,
     Texts,
     chain_stages,
-    expressions,
     prompting,
-    teacher_forcing,
 )
 
 TextIds = tuple[int, ...]
@@ -131,7 +131,7 @@ def model_contexts(
         ((2, 2), [(11, 4), (11, 4)])
     """
     prompt_ids = [tuple(prompting.encoded(model.vocabulary, prompt)) for prompt in prompts]
-    drawn = Texts("", Strategy(expressions.built_in("stochastic")), length, n, seed, Endings())
+    drawn = Texts("", Strategy(Expression.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
     texts: list[TextIds] = []
     for ended in ContinuousBatch.in_order(model, parts):
@@ -227,15 +227,12 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     Raises:
         ModelOutputError: the model returned logits that no sampler can use.
     """
-    prepare = ModelLogits(model.vocabulary)
     lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
     texts = [ids[:length] for ids, length in lengths]
-    for step, reached, raw in teacher_forcing.read_logits(
-        model, texts, [group.prompt_length] * len(texts)
-    ):
+    for some in ForcedTokens.in_step(model, texts, [group.prompt_length] * len(texts)):
+        step, logits = some.place, some.logits
         time = group.prompt_length + step
-        rows = slice(None) if len(reached) == len(texts) else reached
-        logits = prepare(raw, step)
+        rows = slice(None) if len(some.texts) == len(texts) else some.texts
         # Contiguous: otherwise the kernels would copy this column for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = nan_if_impossible(
@@ -281,7 +278,7 @@ class Reader:
         """
         return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: ModelRows) -> Compared:
+    def compare(self, position: Position, model: ModelRows) -> Any:
         """Return the figures of the sampler's distributions at a position.
 
         Args:
@@ -292,14 +289,8 @@ class Reader:
             SamplerError: the sampler raised, did not return distributions, or restored a token.
             UsageError: the sampler does not fit this model.
         """
-        # The comparison validates the last stage's output in the same pass.
-        logits = chain_stages.run_stages(self._sampler, position.logits, self._context(position))
-        found = model.compare(logits, position.tokens)
-        if found is None:
-            raise chain_stages.invalid_result(self._sampler, logits, position.step)
-        if found.restored is not None:
-            raise chain_stages.restored_token(self._sampler, found.restored, position.step)
-        return found
+        context = self._context(position)
+        return chain_stages.compare(self._sampler, model, position.tokens, context)
 
     def _context(self, position: Position) -> Context:
         return Context(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Generation, LanguageModel, Sampler, Session, Step, Vocabulary
 from corelm.abilities import SessionWrapper
 from corelm.errors import SamplerError
-from corelm.runs import ContinuousBatch, OpenTexts, Texts, prompting, teacher_forcing
+from corelm.runs import ContinuousBatch, ForcedTokens, OpenTexts, Texts, prompting
 from corelm_report.document.content import TokenDetails
 from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details
 
@@ -101,9 +101,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
     return record
 
 
-def logits_of(
-    model: LanguageModel, records: Sequence[TextRecord]
-) -> Iterator[teacher_forcing.ForcedTokens]:
+def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
     """Yield the model's logits before each token of texts, without the prompt and the end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
@@ -120,9 +118,7 @@ def logits_of(
     prompts = [prompting.encoded(vocabulary, record["prompt"]) for record in records]
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
-    yield from teacher_forcing.teacher_forced(
-        model, texts, [max(len(prompt), least) for prompt in prompts]
-    )
+    yield from ForcedTokens.of(model, texts, [max(len(prompt), least) for prompt in prompts])
 
 
 class _DrawnTexts:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, explain
-from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
+from corelm.runs import (
+    Endings,
+    Expression,
+    NamedModel,
+    Strategy,
+    machine,
+    params,
+    plugins,
+    temperature_of,
+)
 from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
 from corelm_report.document.figure import MEAN
 from corelm_report.document.figures import FIGURES
@@ -34,11 +43,10 @@ from corelm_report.metrics import intervals
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.statements import discoveries
-from corelm_report.plan.candidates import source_of
 from corelm_report.plan.targets import Target
 
 if TYPE_CHECKING:
-    from corelm_report.plan.plan import NamedModel, Plan
+    from corelm_report.plan.plan import Plan
 
 FEW = 30
 """With fewer positions than this, a report warns that its figures are uncertain."""
@@ -283,7 +291,7 @@ def _temperature(sampler: Sampler) -> float | None:
 
 
 def _stage(sampler: Sampler | Decoder) -> Stage:
-    source = source_of(sampler)
+    source = plugins.registry().source_of(type(sampler))
     return Stage(
         name=sampler.name,
         kind="decoder" if isinstance(sampler, Decoder) else sampler.kind,
@@ -299,7 +307,7 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
     """Return the sources in the docstrings of a strategy and of its nested samplers."""
-    sources = [plugins.source_of(type(part)) for part in plugins.parts(thing)]
+    sources = [plugins.source_of(type(part)) for part in thing.parts()]
     return list(dict.fromkeys(filter(None, sources)))
 
 
@@ -334,14 +342,14 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
         >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
         ([' cat', ' dog'], 11)
     """
-    explanation = explain(model, prompt, expressions.built_in("stochastic"))
+    explanation = explain(model, prompt, Expression.built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     # Shifted so that the first is 0, as a common offset would cost float32 digits.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [
-        prompting.END if token in ends else explanation.text_of(token)
+        Endings.END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")

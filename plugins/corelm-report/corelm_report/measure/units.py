@@ -176,7 +176,7 @@ class DrawTexts:
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
-        guarded = plugins.plugin_errors if has_decoder else nullcontext
+        guarded = plugins.registry().guarded if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
             with guarded():

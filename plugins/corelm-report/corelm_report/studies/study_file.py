@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import SafeFile, named_models, printable
+from corelm.runs import NamedModel, SafeFile, printable
 from corelm_report.plan import SEED
 from corelm_report.plan.prompt_file import Prompts, parse_prompts
 from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
@@ -47,7 +47,7 @@ class Study:
 
     file: Path
     title: str
-    models: tuple[str, ...] = (named_models.label(named_models.MODEL),)
+    models: tuple[str, ...] = (NamedModel.label(NamedModel.DEFAULT),)
     samplers: tuple[str, ...] = ()
     scorer: tuple[str, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)

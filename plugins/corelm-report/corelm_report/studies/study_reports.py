@@ -19,14 +19,14 @@ from typing import Any
 
 from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
-from corelm.runs import SafeFile, machine, named_models, printable, scaling
+from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.units import Progress
 from corelm_report.measure.until import Until, measured_until
-from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
+from corelm_report.plan.plan import OWN, Plan, plan
 from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
@@ -51,9 +51,9 @@ class PlannedReport:
     @property
     def name(self) -> str:
         """The name of the report: the model's, with the scorer's if the study has several."""
-        own = named_models.label(self.model)
+        own = NamedModel.label(self.model)
         several = len(self.study.scorer) > 1 and self.scorer is not None
-        return f"{own} scored by {named_models.label(self.scorer or '')}" if several else own
+        return f"{own} scored by {NamedModel.label(self.scorer or '')}" if several else own
 
     def document(
         self, cache: UnitCache, executor: scaling.ExecutorChoice, progress: Progress
@@ -123,11 +123,11 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         UnknownNameError, AmbiguousNameError: no such model, sampler or metric, or several.
         DataError: the reference cannot be read.
     """
-    scorers = {name: NamedModel(load(name), named_models.label(name)) for name in study.scorer}
+    scorers = {name: NamedModel.of(name) for name in study.scorer}
     for name, scorer in product(study.models, study.scorer or (None,)):
         model = load(name, device=study.device, dtype=study.dtype)
         second = scorers.get(scorer or "")
-        asked = plan(model, named_models.label(name), study.samplers, second, **study.report)
+        asked = plan(model, NamedModel.label(name), study.samplers, second, **study.report)
         yield PlannedReport(study, name, asked, scorer)
 
 
@@ -268,7 +268,7 @@ def folder_of(model: str) -> str:
         >>> folder_of("corelm:imdb"), folder_of("transformers:Qwen/Qwen3-0.6B")
         ('imdb', 'transformers-Qwen-Qwen3-0.6B')
     """
-    return re.sub(r"[^\w.]+", "-", named_models.label(model)).strip("-.") or "model"
+    return re.sub(r"[^\w.]+", "-", NamedModel.label(model)).strip("-.") or "model"
 
 
 def write_report(study: Study, model: str, report: Report) -> Path:

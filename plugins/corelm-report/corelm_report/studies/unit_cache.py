@@ -22,7 +22,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
-from corelm.runs import Endings, Strategy, paths, plugins, scaling
+from corelm.runs import Endings, Strategy, paths, scaling
 from corelm_report.measure.units import Match, MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
 from corelm_report.plan.plan import OWN
@@ -273,7 +273,7 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
+    code = scaling.code_of((part for thing in things for part in thing.parts()), OWN)
     return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
 
 
