@@ -140,15 +140,20 @@ def _last_calls(
         return 0, None
     first, calls = len(stages), tuple[rows.Call, ...]()
     for stage in reversed(stages):
-        found = _calls_of(stage, vocabulary)
+        found = calls_of(stage, vocabulary)
         if found is None or len(found) + len(calls) > native.kernels.MOST_STAGES:
             break
         first, calls = first - 1, (*found, *calls)
     return first, calls
 
 
-def _calls_of(stage: Sampler, vocabulary: Vocabulary) -> tuple[rows.Call, ...] | None:
-    """Return the kernels that a stage consists of; None if it does anything else."""
+def calls_of(stage: Sampler, vocabulary: Vocabulary) -> tuple[rows.Call, ...] | None:
+    """Return the kernels that a stage consists of; None if it does anything else.
+
+    Args:
+        stage: a sampler that is no chain.
+        vocabulary: the model's vocabulary.
+    """
     if not stage._is_built_in or stage._acts_by != "call" or not stage.reads <= CONSTANT:
         return None
     context = Context.of(np.empty((1, 0), dtype=np.int64), vocabulary=vocabulary)

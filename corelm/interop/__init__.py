@@ -6,6 +6,7 @@ engine that works (`requirements`), and imports TensorFlow without its messages.
 
 from corelm.interop import requirements
 from corelm.interop.cached_session import CachedSession
+from corelm.interop.chain_text import chain_text
 from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineDraw, EngineSampler
 from corelm.interop.padded_session import PaddedSession
@@ -21,6 +22,7 @@ __all__ = [
     "EngineDraw",
     "EngineSampler",
     "PaddedSession",
+    "chain_text",
     "check_session",
     "quiet_tensorflow",
     "requirements",

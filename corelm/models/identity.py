@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel, StatelessModel
-from corelm.models.atomic_files import sha256
 from corelm.registry.models import (
     MODEL,
     ListedModel,
@@ -114,10 +111,14 @@ class NamedModel:
     @property
     def default_prompt(self) -> str:
         """The prompt to use when none is given."""
+        from corelm.generation.prompts import default_prompt
+
         return default_prompt(self.model)
 
     def notes(self, prompts: Sequence[str]) -> list[str]:
         """Return notes on what the model can't read of prompts: unknown words, a long beginning."""
+        from corelm.generation.prompts import prompt_notes
+
         return [*prompt_notes(self.model, prompts)]
 
 
@@ -148,9 +149,11 @@ def identity_of(model: LanguageModel, text: str) -> str:
     checksum = checksum_of(model)
     if checksum is not None:
         return checksum
+    import numpy as np  # late, as the command line looks for names alone
+
     ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
     distribution = np.asarray(model.next_token_distribution(ids))
-    return sha256(distribution.tobytes())
+    return hashlib.sha256(distribution.tobytes()).hexdigest()
 
 
 def human_surprisal(model: object) -> dict[str, float] | None:

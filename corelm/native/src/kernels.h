@@ -1,6 +1,6 @@
 /* The kernels: a struct of arguments each, and the struct of kernels of each vector width.
  *
- * The py_*.c files check shapes and types and fill the structs; a kernel trusts what it gets.
+ * The files in python/ check shapes and types and fill the structs; a kernel trusts what it gets.
  * All arrays are C-contiguous and aligned unless a stride says otherwise.
  */
 #ifndef CORELM_KERNELS_H
@@ -159,5 +159,9 @@ extern const struct kernels kernels_of_8, kernels_of_16;
 
 /* The kernels in use. */
 const struct kernels *active_kernels(void);
+
+/* Use vectors of at most this many floats, 8 or 16, from now on. Returns how many there are; 0, and
+ * nothing works, where the processor has too few instructions. */
+int use_kernels(long floats);
 
 #endif

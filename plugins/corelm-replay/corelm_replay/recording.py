@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import corelm
 from corelm import RandomStream
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, Texts, prompting
+from corelm.runs import Strategy, Texts, prompting
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Array, Layout, as_numpy
@@ -161,10 +161,8 @@ def record(
     for index, prompt in enumerate(prompts):
         found: list[Any] = [[] for _ in range(n)]
         ids = list(prompting.encoded(model.vocabulary, prompt))
-        asked = Texts(
-            "", Strategy(sampler), length, n, seed, Endings(), prompt_index=index, ids=ids
-        )
-        for step in asked.steps(model, range(n)):
+        written = Texts("", Strategy(sampler), length, n, seed, prompt_index=index, ids=ids)
+        for step in written.steps(model, range(n)):
             figures = figures_of(step.model_logits, step.logits, step.tokens)
             for at, sample in enumerate(step.samples.tolist()):
                 found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))

@@ -48,7 +48,7 @@ static uint32_t *sort_rising(uint32_t *numbers, uint32_t *spare, size_t count)
 INLINE double weight_at(const uint32_t *sorted, size_t count, size_t k, double largest)
 {
     double below = k < count ? (double)float_of(sorted[k]) - largest : -INFINITY;
-    return below > NO_WEIGHT ? exp(below) : 0;
+    return below > NO_WEIGHT ? e_to(below) : 0;
 }
 
 /* The sum of the leading bends, all `bends` of them or up to the first that exceeds a limit;

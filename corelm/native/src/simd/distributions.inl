@@ -251,7 +251,7 @@ TARGET static enum status draw_row(const void *work, size_t i, struct scratch *s
     exp_block(row + start, count, largest, weights);
     size_t token = start + find_target(weights, count, before, target);
     args->tokens[i] = (int64_t)token;
-    args->surprisals[i] = surprisal_of(row[token], largest, log(total));
+    args->surprisals[i] = surprisal_of(row[token], largest, ln(total));
     return OK;
 }
 
@@ -264,7 +264,7 @@ TARGET static enum status surprisals_row(const void *work, size_t i, struct scra
     const float *row = args->logits.values + i * vocabulary;
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double total = exp_row(row, vocabulary, largest, scratch, 0);
-    args->out[i] = surprisal_of(row[args->tokens[i]], largest, log(total));
+    args->out[i] = surprisal_of(row[args->tokens[i]], largest, ln(total));
     return OK;
 }
 

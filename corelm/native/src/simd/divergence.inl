@@ -91,8 +91,8 @@ struct distances { double variation, jensen_shannon; };
 /* The distances of a filter that keeps this mass: what it keeps grows by the same factor. */
 INLINE struct distances distances_of_filter(double mass)
 {
-    double grown = log(2 / (1 + mass)), kept = mass > 0 ? mass * log(2 * mass / (1 + mass)) : 0;
-    double nats = (grown + kept + (1 - mass) * log(2)) / 2;
+    double grown = ln(2 / (1 + mass)), kept = mass > 0 ? mass * ln(2 * mass / (1 + mass)) : 0;
+    double nats = (grown + kept + (1 - mass) * ln(2)) / 2;
     return (struct distances){1 - mass, nats > 0 ? nats : 0};
 }
 
@@ -157,7 +157,7 @@ INLINE struct distances distances_of_rows(const float *row, const float *model, 
         jensen_shannon += fold_to_doubles(nats);
     }
     double tv = sum_of_doubles(variation) / 2, js = sum_of_doubles(jensen_shannon) / 2;
-    return (struct distances){tv < 1 ? tv : 1, js < log(2) ? js : log(2)};
+    return (struct distances){tv < 1 ? tv : 1, js < ln(2) ? js : ln(2)};
 }
 
 /* INVALID: the row isn't a distribution, or a token is possible in it that isn't in the model's
@@ -176,7 +176,7 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
     struct divergence_sums sums = {0};
     add_row(&sums, row, model, vocabulary, likeliest, model_largest, scratch->block_max);
 
-    double rest = sum_of_doubles(sums.weight), min_entropy = log1p(rest);
+    double rest = sum_of_doubles(sums.weight), min_entropy = ln_1p(rest);
     float shifted = model[likeliest] - model_largest;
     float of_model = shifted > LOWEST ? shifted : LOWEST;
     double possible = 1 + (double)sums.possible, mass = 1;
@@ -184,7 +184,7 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
     if (possible != stats[MODEL_SUPPORT]) { /* a filter: the weights it keeps are the model's */
         double kept = unchanged ? 1 + rest : model_mass(row, model, vocabulary, model_argmax,
                                                         scratch->block_max);
-        mass = kept / exp(stats[MODEL_MIN_ENTROPY]);
+        mass = kept / e_to(stats[MODEL_MIN_ENTROPY]);
     }
     double below = sum_of_doubles(sums.below) / (1 + rest), entropy = min_entropy - below;
     double varentropy = sum_of_doubles(sums.squared) / (1 + rest) - below * below;
@@ -193,7 +193,7 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
         is_filter ? distances_of_filter(mass < 1 ? mass : 1)
                   : distances_of_rows(row, model, vocabulary, largest, model_largest,
                                       (float)(1 / (1 + rest)),
-                                      (float)exp(-stats[MODEL_MIN_ENTROPY]));
+                                      (float)e_to(-stats[MODEL_MIN_ENTROPY]));
     double expected = stats[MODEL_MIN_ENTROPY] -
                       (sum_of_doubles(sums.model) + (double)of_model) / (1 + rest);
     float logit = row[args->tokens[i]];

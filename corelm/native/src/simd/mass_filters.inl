@@ -7,7 +7,7 @@
 INLINE float sufficient_depth(double p, double total, size_t vocabulary)
 {
     double floor = (1 - p) * total / (double)vocabulary;
-    float depth = floor > 0 ? (float)(1e-3 - log(floor)) : MAX_DEPTH;
+    float depth = floor > 0 ? (float)(1e-3 - ln(floor)) : MAX_DEPTH;
     return depth < MAX_DEPTH ? depth : MAX_DEPTH;
 }
 
@@ -206,7 +206,7 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double min_entropy, entropy;
     entropy_row(row, vocabulary, largest, scratch, 1, &min_entropy, &entropy);
-    double total = exp(min_entropy), centre = min_entropy - entropy;
+    double total = e_to(min_entropy), centre = min_entropy - entropy;
     double enough = args->p * total * (1 - TOLERANCE);
     float depth = sufficient_depth(args->p, total, vocabulary);
     depth = narrow_by_blocks(scratch, vocabulary, depth, enough);

@@ -149,8 +149,8 @@ TARGET static double ln_weight_of_rest(const struct xtc_args *args, const struct
     double weight = 0;
     for (size_t token = 0; token < args->logits.vocabulary; token++)
         if (row[token] > -INFINITY && !is_dropped(args, choices, row, token))
-            weight += exp((double)row[token] - (double)top);
-    return log(weight);
+            weight += e_to((double)row[token] - (double)top);
+    return ln(weight);
 }
 
 INLINE struct rest find_rest(const struct xtc_args *args, const struct choices *choices,
@@ -174,15 +174,15 @@ INLINE struct rest find_rest(const struct xtc_args *args, const struct choices *
         rest.top = top > rest.top ? top : rest.top;
     }
     double depth = (double)largest - (double)rest.top;
-    rest.ln_weight = depth < SHALLOW ? log(weight) + depth
+    rest.ln_weight = depth < SHALLOW ? ln(weight) + depth
                                      : ln_weight_of_rest(args, choices, row, rest.top);
     return rest;
 }
 
-static double log_add(double a, double b)
+INLINE double log_add(double a, double b)
 {
     double larger = fmax(a, b);
-    return larger == -INFINITY ? larger : larger + log1p(exp(fmin(a, b) - larger));
+    return larger == -INFINITY ? larger : larger + ln_1p(e_to(fmin(a, b) - larger));
 }
 
 TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *scratch)
@@ -197,7 +197,7 @@ TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *sc
         return OK;
     double min_entropy;
     entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, NULL);
-    double nats = -log(args->threshold) - min_entropy;
+    double nats = -ln(args->threshold) - min_entropy;
     if (nats < -TOLERANCE) /* at most the likeliest is good */
         return OK;
     float bar = round_up((double)largest - nats - TOLERANCE);
@@ -206,7 +206,7 @@ TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *sc
         return OK;
     struct rest rest = find_rest(args, &choices, row, largest, scratch);
     double ln_mass = rest.ln_weight - ((double)largest - (double)rest.top) - min_entropy;
-    double cut = log(args->probability), uncut = log1p(-args->probability);
+    double cut = ln(args->probability), uncut = ln_1p(-args->probability);
     float stays = (float)(log_add(cut, uncut + ln_mass) - rest.ln_weight);
     float drops = (float)(uncut - min_entropy);
     for (size_t token = 0; token < vocabulary; token++)

@@ -8,6 +8,7 @@
 
 #include "../kernels.h"
 #include "../pool.h"
+#include "elementary.h"
 #include "vec.h"
 
 #include <string.h>
@@ -224,7 +225,7 @@ INLINE void entropy_row(const float *row, size_t vocabulary, float largest,
         moments += fold_to_doubles(moment);
     }
     double rest = sum_of_doubles(sums);
-    *min_entropy = log1p(rest);
+    *min_entropy = ln_1p(rest);
     if (entropy)
         *entropy = *min_entropy - sum_of_doubles(moments) / (1 + rest);
     if (keep_weights)
@@ -305,7 +306,7 @@ INLINE size_t narrow_candidates(float largest, float depth, const struct scratch
 enum { DEPTHS = 8 }; /* parts of a depth that are tried */
 
 /* The least part of a depth whose candidates surely weigh enough, by the sums of the blocks alone:
- * of a block's weight, at most BLOCK * exp(-depth) is deeper. Found by bisection. */
+ * of a block's weight, at most BLOCK * e_to(-depth) is deeper. Found by bisection. */
 INLINE float narrow_by_blocks(const struct scratch *scratch, size_t vocabulary, float depth,
                               double enough)
 {
@@ -314,7 +315,7 @@ INLINE float narrow_by_blocks(const struct scratch *scratch, size_t vocabulary, 
     for (size_t i = 0; i < FOUR; i++)
         scratch->block_sums[blocks + i] = 0;
     for (int half = DEPTHS / 2; half; half /= 2) {
-        double deeper = BLOCK * expf(-depth * (float)(part - half) / DEPTHS);
+        double deeper = BLOCK * (float)e_to(-depth * (float)(part - half) / DEPTHS);
         doubles mass = {0};
         for (size_t block = 0; block < blocks; block += FOUR) {
             doubles rest = load_doubles(scratch->block_sums + block) - deeper;
@@ -340,7 +341,7 @@ INLINE float narrow_by_candidates(const struct scratch *scratch, size_t count, f
 {
     floats masses[DEPTHS] = {{0}}, bars[DEPTHS];
     UNROLLED for (int part = 1; part < DEPTHS; part++)
-        bars[part] = splat(expf(-depth * (float)part / DEPTHS) * 1.00001f);
+        bars[part] = splat((float)e_to(-depth * (float)part / DEPTHS) * 1.00001f);
     for (size_t k = 0; k < count; k += LANES) {
         floats w = load(scratch->weights + k);
         UNROLLED for (int part = 1; part < DEPTHS; part++)

@@ -126,7 +126,7 @@ INLINE int reaches(struct prefix prefix, const struct goal *goal)
 {
     if (!goal->is_entropy)
         return prefix.weight >= goal->enough;
-    double entropy = log1p(prefix.weight) - prefix.moment / (1 + prefix.weight);
+    double entropy = ln_1p(prefix.weight) - prefix.moment / (1 + prefix.weight);
     return entropy * (1 - TOLERANCE) > goal->enough;
 }
 

@@ -2,7 +2,7 @@
  *
  * This folder is compiled twice: with LANES 8, which is AVX2 on x86-64 and NEON on arm64, and with
  * LANES 16, which is AVX-512. Functions marked TARGET need a processor with those instructions;
- * module.c looks for it. Both builds return the same bits: every sum has SIXTEEN lanes, which
+ * kernels.c looks for it. Both builds return the same bits: every sum has SIXTEEN lanes, which
  * eight lanes at a time compute in two PARTS (README.md, "Sixteen lanes").
  */
 #ifndef CORELM_VEC_H

@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Endings, NamedModel, Strategy, Texts, chain_stages, markup
+from corelm.runs import NamedModel, Strategy, Texts, chain_stages, markup
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -219,10 +219,9 @@ def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
         return
     try:
         texts = Texts(
-            "", strategy, request.length, 1, request.seed, Endings(), request.unknown,
-            ids=list(place.ids),
-        )  # fmt: skip
-        for step in texts.steps(place.model, (0,)):
+            "", strategy, request.length, 1, request.seed, unknown=request.unknown, ids=[*place.ids]
+        )
+        for step in texts.steps(place.model, [0]):
             place.move_on(int(step.tokens[0]))
             if place.ended:
                 return

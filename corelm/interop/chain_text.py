@@ -1,0 +1,77 @@
+"""Write a chain for the C library, which draws without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from corelm import native
+from corelm.decoding.draw_plan import calls_of
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary, never_drawn
+from corelm.native.rows import Call
+from corelm.registry.expressions import sampler as read_sampler
+from corelm.sampling import Sampler
+
+
+def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool = False) -> str:
+    """Return a chain in the form that `corelm_chain_read` of the C library reads.
+
+    The form names kernels with their parameters, and tokens by id. `corelm/native/README.md`
+    tells how to build the library, and `corelm/native/src/chain_text.c` explains the form.
+
+    Args:
+        sampler: a sampler, a registered name or an expression; all of it kernels.
+        vocabulary: the model's, for the words of a sampler and the tokens that are never drawn.
+        unknown: allow [UNK] to be drawn.
+
+    Raises:
+        UsageError: a stage that does more than the kernels do, such as read the text; too many
+            stages; or no kernels here.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> print(chain_text("top_k(k=2) | temperature(t=0.5)", ToyModel().vocabulary))
+        corelm chain 1
+        # top_k(k=2) | temperature(t=0.5)
+        vocabulary 13
+        never 0 1
+        stage top_k 2
+        stage apply_temperature 0x1.0000000000000p-1
+        end
+        <BLANKLINE>
+    """
+    sampler = read_sampler(sampler)
+    if native.kernels is None:
+        raise UsageError("a chain for C is made of kernels, which are not compiled here")
+    calls = [call for stage in sampler.active_stages for call in _calls(stage, vocabulary)]
+    if len(calls) > native.kernels.MOST_STAGES:
+        most = native.kernels.MOST_STAGES
+        raise UsageError(f"a chain for C has at most {most} stages, not {len(calls)}")
+    return "\n".join(_lines(sampler, vocabulary, calls, unknown))
+
+
+def _calls(stage: Sampler, vocabulary: Vocabulary) -> tuple[Call, ...]:
+    calls = calls_of(stage, vocabulary)
+    if calls is None:
+        raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
+    return calls
+
+
+def _lines(
+    sampler: Sampler, vocabulary: Vocabulary, calls: list[Call], unknown: bool
+) -> Iterator[str]:
+    yield "corelm chain 1"
+    yield f"# {sampler}".translate(dict.fromkeys(range(32), " "))
+    yield f"vocabulary {len(vocabulary)}"
+    yield " ".join(["never", *map(str, never_drawn(vocabulary, unknown).tolist())])
+    for name, *parameters in calls:
+        yield " ".join(["stage", name, *map(_written, parameters)])
+    yield "end\n"
+
+
+def _written(parameter: object) -> str:
+    if isinstance(parameter, np.ndarray):
+        return " ".join(["ids", *map(str, parameter.tolist())])
+    return parameter.hex() if isinstance(parameter, float) else str(parameter)

@@ -1,0 +1,244 @@
+"""The texts that a report is given: human texts to compare with, and prompts.
+
+Prompts are the beginnings of the human texts, or come from a file, in which JSON lines may name the
+cluster of each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corelm import LanguageModel
+from corelm.bundles import Corpus
+from corelm.errors import CorelmError, UsageError
+from corelm.runs import NamedModel, paths, printable, text_lines
+from corelm_report.json_lines import SUFFIXES
+from corelm_report.metrics.estimates import MANY
+from corelm_report.settings import Prompts
+
+HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
+
+
+@dataclass(frozen=True)
+class HumanCorpus:
+    """Human texts: the source of the human entry and the contexts of all samplers.
+
+    Attributes:
+        texts: the texts.
+        description: their source, in words.
+        prompt_length: the number of tokens at the beginning of each text that are the prompt of
+            the samplers; 0 if their prompts are not from these texts.
+    """
+
+    texts: tuple[str, ...]
+    description: str
+    prompt_length: int = 0
+
+
+def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
+    """Return the given texts; by default, downloaded reviews that the model has not seen.
+
+    Args:
+        given: texts, the path of texts, or None.
+        model: the model.
+        count: the largest number of texts.
+
+    Raises:
+        UsageError: neither texts nor a path.
+        DataError: the path cannot be read.
+    """
+    if given is None:
+        path = paths.home() / "data" / "aclImdb" / "test"
+        corpus = NamedModel(model).manifest.get("training")
+        if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
+            return None
+        return HumanCorpus(
+            tuple(Corpus.texts_in(path, count)), "IMDB reviews that the model has not seen"
+        )
+    if isinstance(given, (str, Path)):
+        path = Path(given)
+        return HumanCorpus(tuple(Corpus.texts_in(path, count)), f"texts of {path.name}")
+    texts = tuple(given)
+    if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
+        raise UsageError("the reference must be a path of texts, or a list of texts")
+    return HumanCorpus(texts[:count], f"{printable.counted(len(texts[:count]), 'text')} given")
+
+
+def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
+    """Return a note if the model was trained on these texts; else nothing.
+
+    Args:
+        given: texts, the path of texts, or None.
+        model: the model, whose manifest has the digest of its texts.
+    """
+    training = NamedModel(model).manifest.get("training")
+    if given is None or not isinstance(training, Mapping):
+        return ()
+    note = "the model was trained on texts of the reference, so it knows them better than others; "
+    note += "give held-out texts, such as those that `corelm data held-out` writes"
+    digest = training.get("texts_digest")  # older models' manifests have none
+    return (note,) if digest and digest in _digests(given, training) else ()
+
+
+def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the digest of the texts, and the digest of the part that a training learns from."""
+    if not isinstance(given, (str, Path)):
+        yield Corpus.digest(tuple(given))
+        return
+    path = Path(given)
+    # Reading a folder takes a while, so only a folder with the name of the training corpus is read.
+    if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
+        return
+    yield Corpus.digest(Corpus.texts_in(path))
+    with suppress(CorelmError):  # too little text for a held-out part
+        yield Corpus.digest(Corpus.of(path, training.get("held_out", 0.05)).train)
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Prompts that are the beginnings of human texts.
+
+    Attributes:
+        prompts: the prompts, each once.
+        human: the texts, one for each prompt.
+        notes: a note on texts that were left out; empty if none was.
+    """
+
+    prompts: tuple[str, ...]
+    human: HumanCorpus
+    notes: tuple[str, ...]
+
+
+def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
+    """Divide human texts into prompts and their continuations.
+
+    A text is left out if it ends with its first `length` tokens, if these change by decoding and
+    encoding, as unknown words do, or if an earlier text begins with the same tokens.
+
+    Args:
+        model: the model whose vocabulary encodes the texts.
+        human: the texts, or None if there are none.
+        length: the number of tokens of a prompt.
+
+    Raises:
+        UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> words = ToyModel().vocabulary.words[3:]
+        >>> texts = tuple(f"the {word} sat" for word in words)
+        >>> found = beginnings(ToyModel(), HumanCorpus((*texts, "the"), "fables"), 2)
+        >>> found.prompts[:2], found.notes[0][:47]
+        (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
+    """
+    if human is None:
+        raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
+    kept, reasons = dict[str, str](), Counter[str]()
+    for text in human.texts:
+        ids = list(model.vocabulary.encode(text))[: model.context_length]
+        prompt = model.vocabulary.decode(ids[:length])
+        if len(ids) <= length:
+            reasons["too short"] += 1
+        elif list(model.vocabulary.encode(prompt)) != ids[:length]:
+            reasons["with unknown or divided words in it"] += 1
+        elif prompt in kept:
+            reasons["with the beginning of an earlier one"] += 1
+        else:
+            kept[prompt] = text
+    if reasons["too short"] == len(human.texts):
+        raise UsageError(
+            f"no human text has more than {printable.counted(length, 'token')} within the model's "
+            f"context of {model.context_length}: take shorter prompts from the reference, or "
+            "longer texts"
+        )
+    _require_enough(len(kept), len(human.texts), reasons, length)
+    first = "token" if length == 1 else printable.counted(length, "token")
+    description = f"{human.description}, after their first {first}"
+    return Beginnings(
+        prompts=tuple(kept),
+        human=HumanCorpus(tuple(kept.values()), description, length),
+        notes=(_left_out(len(human.texts), reasons, length),) if reasons else (),
+    )
+
+
+def _require_enough(kept: int, texts: int, reasons: Mapping[str, int], length: int) -> None:
+    if kept < MANY:
+        why = f"; {_left_out(texts, reasons, length)}" if reasons else ""
+        raise UsageError(
+            f"paired intervals need at least {MANY} prompts, and the human texts give {kept}{why}; "
+            f"give at least {MANY} such texts as the reference, and as many contexts"
+        )
+
+
+def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
+    """Return a note that counts the texts that were left out, with the reasons."""
+    n = sum(reasons.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
+        f"{printable.counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
+    )
+
+
+def parse_prompts(text: str, name: str) -> Prompts:
+    """Return the prompts in a file; in one of JSON lines each may name its cluster.
+
+    Prompts of one cluster, such as the paragraphs of a document, have something in common, so the
+    clusters are the independent units.
+
+    Args:
+        text: the content of the file.
+        name: its name, whose suffix decides the format.
+
+    Raises:
+        UsageError: there is no prompt, or an invalid line; the message has its number.
+
+    Example:
+        >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
+        ({'a': 'one'}, ['a'])
+    """
+    if name.endswith(SUFFIXES):
+        return _clustered(text_lines(text, name, "prompt", "cluster"), name)
+    prompts = [line for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UsageError(f"there is no prompt in {name}")
+    return prompts
+
+
+def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prompts:
+    """Return the prompts, as a mapping to their clusters if they have clusters.
+
+    Raises:
+        UsageError: only some have a cluster, or a prompt has two.
+    """
+    found: dict[str, str | None] = {}
+    for prompt, given in pairs:
+        cluster = None if given is None else str(given)
+        if found.setdefault(prompt, cluster) != cluster:
+            raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
+    clusters = {prompt: each for prompt, each in found.items() if each is not None}
+    if clusters and len(clusters) < len(found):
+        missing = next(prompt for prompt in found if prompt not in clusters)
+        raise UsageError(
+            f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
+        )
+    return clusters or list(found)
+
+
+def clusters_of(prompts: Any) -> tuple[str, ...]:
+    """Return the cluster of each prompt; none if they are not given as a mapping.
+
+    Raises:
+        UsageError: a cluster that isn't a string.
+    """
+    if not isinstance(prompts, Mapping):
+        return ()
+    for each in prompts.values():
+        if not isinstance(each, str):
+            raise UsageError(f"the cluster of a prompt is a text, not {printable.shown(each)}")
+    return tuple(prompts.values())

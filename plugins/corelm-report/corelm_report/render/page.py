@@ -1,0 +1,370 @@
+"""The page of a report: one HTML file that loads nothing and runs one small script of its own.
+
+Below the tables it has the playground, and the generated texts word by word, side by side.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corelm import softmax
+from corelm.errors import ReportError
+from corelm.filters import entropy_of_logits
+from corelm.runs import markup
+from corelm_report.document.content import Document, TokenDetails
+from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
+from corelm_report.document.lookup import against
+from corelm_report.document.summary import summary
+from corelm_report.metrics.conclusions import EACH
+from corelm_report.render import tables
+from corelm_report.render.overview import (
+    failed_metrics,
+    front_in_words,
+    remarks,
+    seeds,
+    targets,
+)
+from corelm_report.render.plots.charts import charts, drawings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+TEMPLATE, PAGES = ("corelm_report", "render/template"), ("corelm", "pages")
+"""The folders of this page's own files and of those that all pages share, each in its package."""
+FILES = {
+    "css": ("shared.css", "page.css", "print.css"),
+    "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
+}
+"""The files of the page's one style sheet and its one script, in their order."""
+
+
+def page(document: Document) -> str:
+    """Render the whole page of a report.
+
+    Every string of the document is escaped. The page's policy allows one script, its own, by its
+    checksum, and nothing can be loaded from anywhere.
+
+    Args:
+        document: the content of a report.
+
+    Raises:
+        ReportError: the logits to try samplers on cannot be read.
+    """
+    from markupsafe import Markup  # late: other forms of a report need no templates
+
+    files = {kind: "\n\n".join(map(_file, names)) for kind, names in FILES.items()}
+    shown = {name: tables.table(document, name) for name in TABLES}
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            document=document,
+            header=document.header,
+            summary=summary(document),
+            failed=[entry for entry in document.samplers if entry.error],
+            against=_against(document),
+            compared=len(dict(tables.p_values(document))),
+            rate=EACH,
+            tables=shown,
+            charts=list(charts(document)),
+            # Markup is written unescaped: only corelm's own files, and drawings whose texts
+            # matplotlib has escaped.
+            plots={name: Markup(svg) for name, svg in drawings(document).items()},
+            groups=text_groups(document),
+            legend=list(surprisal_levels()),
+            failed_metrics=failed_metrics(document),
+            matched=targets(document),
+            remarks=remarks(document),
+            fronts=[front_in_words(document, front) for front in document.fronts],
+            seeds=seeds(document.header),
+            playground=playground(document),
+            plugins=list(_plugins(document)),
+            definitions=_definitions(filter(None, shown.values())),
+            hashes={name: _checksum(text) for name, text in files.items()},
+            **{name: Markup(text) for name, text in files.items()},
+        )
+    )
+
+
+def _definitions(shown: Iterable[tables.Table]) -> dict[str, Figure]:
+    """Return the figures of all columns by the terms that define them, such as rep-n for rep-2."""
+    columns = [column for table in shown for column in table.columns]
+    return {column.term or column.title: column for column in columns}
+
+
+def _against(document: Document) -> str:
+    """Return the entry that the differences are relative to; "" without differences."""
+    if not any(entry.differences for entry in document.samplers):
+        return ""
+    name = against(document)
+    return "human text" if name == HUMAN else name
+
+
+def _plugins(document: Document) -> Iterator[tuple[str, str, str]]:
+    """Yield each sampler with its package and its entry point."""
+    for entry in document.samplers:
+        for stage in entry.parts:
+            if plugin := stage.plugin:
+                package = f"{plugin.distribution} {plugin.version}"
+                yield stage.name, package, plugin.entry_point
+
+
+def _formula(text: str) -> Markup:
+    """Mark single letters of a formula as variables, and hyphens as minus signs."""
+    from markupsafe import Markup, escape
+
+    # Only between signs: the hyphen of a name such as rep-n is no minus.
+    signs = re.sub(r"(?<![A-Za-z])-", MINUS, str(escape(text)))
+    return Markup(re.sub(r"(?<![A-Za-z&;-])[A-Za-z](?![A-Za-z-])", r"<var>\g<0></var>", signs))
+
+
+def _file(name: str) -> str:
+    package, folder = PAGES if name.startswith("shared.") else TEMPLATE
+    return resources.files(package).joinpath(folder, name).read_text("utf-8").strip()
+
+
+def _checksum(text: str) -> str:
+    """Return the checksum by which a Content-Security-Policy allows a script or a style sheet."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(_file),
+        autoescape=True,
+        undefined=StrictUndefined,  # a misspelt name raises instead of leaving a gap
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Every string of the document, but not Markup, which is a subclass of str.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.filters |= {"number": number, "share": share, "bits": bits, "formula": _formula}
+    return environment
+
+
+BARS = 20
+"""The number of likeliest tokens that have a bar."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One token: its text, its probability, its bar's length in percent of the longest."""
+
+    word: str
+    p: str
+    length: float
+
+
+@dataclass(frozen=True)
+class Playground:
+    """The playground's distribution before the script changes it.
+
+    Attributes:
+        prompt: the text that the next token follows.
+        logits: the logits of all tokens that can be drawn, in falling order, as float32 in base64.
+        size: the number of tokens that can be drawn.
+        bars: the likeliest tokens.
+        entropy: in nats.
+    """
+
+    prompt: str
+    logits: str
+    size: int
+    bars: Sequence[Bar]
+    entropy: float
+
+    @property
+    def greatest(self) -> float:
+        """The largest possible entropy: all tokens are equally likely."""
+        return math.log(self.size)
+
+    def place(self, entropy: float) -> float:
+        """Return the position of an entropy between 0 and the largest one, in percent."""
+        return round(min(100 * entropy / self.greatest, 100), 1) if self.size > 1 else 0.0
+
+
+def playground(document: Document) -> Playground | None:
+    """Return the distribution to try samplers on, or None if the report has none.
+
+    Raises:
+        ReportError: its logits cannot be read.
+    """
+    content = document.try_it
+    if content is None:
+        return None
+    logits = _logits(content.logits)
+    p = softmax(logits.astype(np.float64))
+    words = content.words[: min(BARS, len(logits))]
+    # Relative to the likeliest token, as the bars compare tokens; the text has the shares.
+    bars = [
+        Bar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
+        for i, word in enumerate(words)
+    ]
+    entropy = float(entropy_of_logits(logits))
+    return Playground(content.prompt, content.logits, len(logits), bars, entropy)
+
+
+def _logits(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Decode the logits, which must be finite and must not rise."""
+    try:
+        logits = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
+    except (binascii.Error, ValueError) as error:
+        raise ReportError(
+            f"try_it.logits of the report: expected float32 in base64: {error}"
+        ) from error
+    if not len(logits) or not np.isfinite(logits).all() or (np.diff(logits) > 0).any():
+        raise ReportError(
+            "try_it.logits of the report: expected finite numbers in falling order, at least one"
+        )
+    return logits
+
+
+EXPLAINED = 40
+"""The number of texts on a page, at most, whose words have their figures.
+
+They take 14 kB a text of 50 tokens: a page with all texts of 20 samplers would have almost 2 MB.
+"""
+
+SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
+
+
+@dataclass(frozen=True)
+class Word:
+    """One token of a text.
+
+    Attributes:
+        space: the white space before it.
+        text: the token itself; white space is shown as a sign.
+        level: how surprising it was, from 0 to the number of `markup.SURPRISAL_LEVELS`.
+        about: its figures in two lines.
+        likely: the likeliest tokens in its place, one a line, with a tab before the share.
+    """
+
+    space: str
+    text: str
+    level: int
+    about: str
+    likely: str
+
+
+@dataclass(frozen=True)
+class ShownText:
+    """One text of one sampler; it has no words if the sampler failed."""
+
+    sampler: str
+    words: Sequence[Word]
+    error: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The texts that all samplers wrote after one prompt with the same random numbers.
+
+    Attributes:
+        prompt: the prompt.
+        sample: the index of the texts.
+        texts: one text of each sampler.
+        explained: True if the words of these texts have their figures.
+    """
+
+    prompt: str
+    sample: int
+    texts: Sequence[ShownText]
+    explained: bool
+
+
+def text_groups(document: Document) -> list[Group]:
+    """Return the texts by prompt and sample, the samplers in the order of the report.
+
+    The first samples of each prompt have word figures: as many as fit, at least one.
+    """
+    found: dict[tuple[str, int], dict[int, ShownText]] = {}
+    for place, entry in enumerate(document.samplers):
+        for text in entry.texts:
+            if not text.tokens:
+                continue  # one of the texts that the report keeps without details
+            written = ShownText(entry.sampler, _words(text.tokens))
+            found.setdefault((text.prompt, text.sample), {})[place] = written
+    failed = {
+        place: ShownText(entry.sampler, (), error=True)
+        for place, entry in enumerate(document.samplers)
+        if entry.error
+    }
+    prompts = {prompt for prompt, _ in found}
+    most = max(1, EXPLAINED // max(1, len(prompts) * len(document.samplers)))
+    earlier: Counter[str] = Counter()
+    made = []
+    for (prompt, sample), texts in found.items():
+        # Failed samplers too, so that a sampler has the same place in every group.
+        every = [text for _, text in sorted((failed | texts).items())]
+        made.append(Group(prompt, sample, every, explained=earlier[prompt] < most))
+        earlier[prompt] += 1
+    return made
+
+
+def _words(tokens: Sequence[TokenDetails]) -> list[Word]:
+    """Return the words of a text, without the white space before the first one."""
+    first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
+    return [*(replace(each, space="") for each in first), *rest]
+
+
+def word(token: TokenDetails) -> Word:
+    """Turn a token of the document into a word of the page.
+
+    Example:
+        >>> film = {"token": " film", "rank": 2, "p": 0.25, "q": 0.5, "entropy": 1.0}
+        >>> word(film | {"alternatives": [[" movie", 0.5], [" film", 0.25]]})
+        Word(space=' ', text='film', level=0, about='surprisal 1.39, rank 2\\np 25.0%, q 50.0%, \
+entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
+    """
+    whole = visible(token["token"])
+    text = whole.lstrip()
+    surprisal = -math.log(token["p"]) if token["p"] > 0 else math.inf
+    rank = token["rank"] or "unknown"
+    about = (
+        f"surprisal {number(surprisal)}, rank {rank}\n"
+        f"p {share(token['p'])}, q {share(token['q'])}, entropy {number(token['entropy'])}"
+    )
+    likely = "\n".join(f"{shown_token(word)}\t{share(p)}" for word, p in token["alternatives"])
+    level = markup.surprisal_level(surprisal)
+    return Word(whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely)
+
+
+def shown_token(token: str) -> str:
+    """Write a token on one line, without its leading space unless it is all spaces.
+
+    Example:
+        >>> shown_token(" film"), shown_token(" "), shown_token("a\\nb")
+        ('film', '␣', 'a⏎b')
+    """
+    token = visible(token)
+    return (token.strip(" ") or token).translate(SPACES)
+
+
+def surprisal_levels() -> Iterator[tuple[int, str]]:
+    """Yield each level of surprisal with its range.
+
+    Example:
+        >>> list(surprisal_levels())[1]
+        (1, '2 to 4')
+    """
+    yield 0, f"below {markup.SURPRISAL_LEVELS[0]}"
+    for level, (low, high) in enumerate(pairwise(markup.SURPRISAL_LEVELS), 1):
+        yield level, f"{low} to {high}"
+    yield len(markup.SURPRISAL_LEVELS), f"{markup.SURPRISAL_LEVELS[-1]} or more"

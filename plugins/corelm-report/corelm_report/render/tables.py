@@ -1,0 +1,371 @@
+"""The tables of the page: each cell has a figure with its interval, and a difference.
+
+Differences that are more than chance are marked, at the false discovery rate that
+`metrics/conclusions.py` gives to them; their p-values are of the same units as their intervals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
+
+from corelm.runs import printable
+from corelm_report.document import content
+from corelm_report.document.content import (
+    Document,
+    Entry,
+    GeneratedTexts,
+    HumanContexts,
+    HumanEntry,
+    SamplerEntry,
+    TeacherForced,
+)
+from corelm_report.document.figure import (
+    DIVERGENCE,
+    ENTROPY,
+    GENERATED,
+    HUMAN,
+    MINUS,
+    TABLES,
+    TEACHER_FORCED,
+    VARIETY,
+    Figure,
+    interval,
+    margins,
+    share,
+    signed,
+)
+from corelm_report.document.lookup import (
+    Estimate,
+    declared_difference,
+    difference,
+    estimate,
+    value,
+)
+from corelm_report.metrics.conclusions import discoveries
+from corelm_report.render.overview import TARGET, columns_of, spread_text, text_of
+
+WIDEST = 14
+"""The longest margin that the style sheet has room for, in letters."""
+FOLDED = 3
+"""A sweep of at least this many settings gets its own heading, which folds them."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number as the page shows it, on one line.
+
+    Attributes:
+        text: the number.
+        margins: the distances of the ends of its interval: one text, or two if they differ.
+        unit: the unit behind both.
+    """
+
+    text: str
+    margins: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of an entry, and its difference.
+
+    Attributes:
+        title: the heading of its column.
+        figure: the figure; None if the entry has none.
+        note: a remark on this figure, or its spread over the seeds.
+        difference: the difference from the entry that the report compares with.
+        clear: True if the difference is significant among all differences of the page.
+        room: the width of the widest margin of its column, in letters.
+        first: True for the figure that a folded card shows.
+    """
+
+    title: str
+    figure: Amount | None = None
+    note: str = ""
+    difference: Amount | None = None
+    clear: bool = False
+    room: int = 0
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class RangeStrip:
+    """An entropy drawn on a scale from 0 to the largest one.
+
+    Attributes:
+        at: the mean, in percent of the scale.
+        low, high: the 5th and the 95th percentile.
+    """
+
+    at: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: a sampler or human text, with its cells."""
+
+    name: str
+    note: str = ""
+    human: bool = False
+    n: str = ""
+    strip: RangeStrip | None = None
+    cells: Sequence[Cell] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A group of lines: the settings of a sweep, or other lines without a title."""
+
+    lines: Sequence[Line]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the page.
+
+    Attributes:
+        columns: the figures that it shows.
+        blocks: its lines.
+        n: the number of texts or positions of most samplers.
+        mixed: True if a row has another number.
+        absent: the entries that have none of its figures.
+    """
+
+    columns: Sequence[Figure]
+    blocks: Sequence[Block]
+    n: str
+    mixed: bool
+    absent: Sequence[str]
+
+
+def table(document: Document, name: str) -> Table | None:
+    """Return a table of the page, or None if no sampler has any of its figures."""
+    if not shown_columns(document, name):
+        return None
+    shown = list(lines(document, name))
+    filled = [line for line in shown if any(cell.figure for cell in line.cells)]
+    counts = Counter(line.n for line in filled if line.n and not line.human)
+    # Said once above the table; only lines with another number get a note.
+    usual = max(counts, key=lambda n: counts[n], default="")
+    return Table(
+        shown_columns(document, name),
+        _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
+        usual,
+        any(line.n not in ("", usual) for line in filled),
+        [line.name for line in shown if line not in filled],
+    )
+
+
+def _with_n(line: Line, usual: str) -> Line:
+    """Add the number of texts to the note of a line, if it isn't the usual one."""
+    if not line.n or line.n == usual:
+        return line
+    return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
+
+
+def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
+    """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
+
+    The sweep of a few settings needs no title.
+    """
+    sweeps = {entry.sampler: entry.sweep for entry in document.samplers}
+    count = Counter(sweeps[line.name] or "" for line in shown if not line.human)
+
+    def title(line: Line) -> str:
+        sweep = "" if line.human else sweeps[line.name] or ""
+        return sweep if count[sweep] >= FOLDED else ""
+
+    return [Block(list(some), sweep) for sweep, some in groupby(shown, title)]
+
+
+def _aligned(shown: Sequence[Line]) -> list[Line]:
+    """Give all cells of a column as much room for margins as the widest one needs."""
+    # Letters in a fixed room align without a script, and in print too.
+    rooms: Counter[str] = Counter()
+    for line in shown:
+        for cell in line.cells:
+            rooms[cell.title] = min(max([rooms[cell.title], *map(len, _margins(cell))]), WIDEST)
+    return [
+        replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
+        for line in shown
+    ]
+
+
+def _margins(cell: Cell) -> tuple[str, ...]:
+    return cell.figure.margins if cell.figure else ()
+
+
+def lines(document: Document, name: str) -> Iterator[Line]:
+    """Yield the lines of a table, the human one first, but no failed sampler."""
+    columns = shown_columns(document, name)
+    clear = clear_differences(document)
+    if document.human:
+        yield _line("human text", document.human, document, name, columns, clear)
+    if document.human_halves:
+        yield _line(
+            document.human_halves.label, document.human_halves, document, name, columns, clear
+        )
+    for entry in document.samplers:
+        if not entry.error:
+            yield _line(entry.sampler, entry, document, name, columns, clear)
+
+
+def shown_columns(document: Document, name: str) -> list[Figure]:
+    """Return the columns of a table, without figures that no sampler has.
+
+    For example, only samplers with a mask have a constraint cost.
+    """
+    return [column for column in columns_of(name, document) if _says_something(document, column)]
+
+
+def _says_something(document: Document, column: Figure) -> bool:
+    """Return True if a sampler has the figure; a target that all share doesn't count."""
+    cells = [_cell(column, entry) for entry in document.samplers if not entry.error]
+    return (
+        len({cell.figure for cell in cells}) > 1
+        if column.name == TARGET.name
+        else any(cell.figure for cell in cells)
+    )
+
+
+def _line(
+    name: str,
+    entry: Entry,
+    document: Document,
+    table: str,
+    columns: Sequence[Figure],
+    clear: Collection[Place],
+) -> Line:
+    human = document.human
+    part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
+    elsewhere = document.header.contexts.source != HUMAN
+    return Line(
+        name,
+        note="measured on other texts" if entry is human and elsewhere else "",
+        human=isinstance(entry, HumanEntry),
+        n=f"{_count(part)}{_in_sets(part) if table == VARIETY else ''}",
+        strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
+        cells=_cells(columns, entry, clear),
+    )
+
+
+def _cells(columns: Sequence[Figure], entry: Entry, clear: Collection[Place]) -> list[Cell]:
+    first = next((column for column in columns if column.compared), None) or columns[0]
+    return [replace(_cell(each, entry, clear), first=each is first) for each in columns]
+
+
+def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
+    """Return the number of texts or positions, and of independent units if they are fewer."""
+    if part is None or part.n is None:
+        return ""
+    units = part.units if isinstance(part, GeneratedTexts) else None
+    return f"{part.n:,}" if units in (None, part.n) else f"{part.n:,} ({units:,} independent)"
+
+
+def _in_sets(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
+    """Name the size of the sets behind figures of a set, if there are several sets."""
+    size = part.set_size if isinstance(part, GeneratedTexts) else None
+    several = part is not None and part.n is not None and size is not None and size < part.n
+    return f" in sets of {size:,}" if several else ""
+
+
+def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
+    written = text_of(column, entry)
+    if written is not None:
+        return Cell(column.title, Amount(written) if written else None)
+    is_human = isinstance(entry, HumanEntry)
+    # The human counterpart of a figure may have another name.
+    name = (is_human and column.human) or column.looked_up
+    found = estimate(entry, name, column.view)
+    if found is None:
+        return Cell(column.title)
+    note = "of the words written" if is_human and column.human else spread_text(column, entry)
+    part = entry.part(column.view)
+    if part is not None and found.n is not None and part.n is not None and found.n < part.n:
+        note = ", ".join(filter(None, (f"of {printable.counted(found.n, 'text')}", note)))
+    other = difference(entry, column.looked_up, column.view) if column.compared else None
+    return Cell(
+        column.title,
+        _figure(column, found, entry),
+        note,
+        None if other is None else _difference(column, other),
+        Place(entry.label, column.view, column.looked_up) in clear,
+    )
+
+
+def _figure(column: Figure, found: Estimate, entry: Entry) -> Amount:
+    """Return a figure with its 95 % interval, or with the range that its column shows instead."""
+    text = column.form(found.value).replace("-", MINUS)
+    if column.between is not None:
+        low, high = (value(entry, end, column.view) for end in column.between)
+        ends = "" if low is None or high is None else interval(column.form, low, high)
+        return Amount(text, (ends,) if ends else ())
+    sides = _sides(column, found)
+    # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
+    return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
+
+
+def _difference(column: Figure, found: Estimate) -> Amount:
+    text, _, unit = signed(column.form, found.value).partition(" ")
+    return Amount(text, _sides(column, found), unit)
+
+
+def _sides(column: Figure, found: Estimate) -> tuple[str, ...]:
+    if found.low is None or found.high is None:
+        return ()
+    return margins(column.form, found.value, found.low, found.high)
+
+
+def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
+    """Return the strip of an entry; None for a decoder or human text, which have no entropy."""
+    mean, *ends = (
+        value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")
+    )
+    if mean is None:
+        return None
+    low, high = (_place(mean if end is None else end, greatest) for end in ends)
+    return RangeStrip(_place(mean, greatest), low, high)
+
+
+def _place(entropy: float, greatest: float) -> float:
+    """Return the position of an entropy between 0 and the largest one, in percent."""
+    return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
+
+
+class Place(NamedTuple):
+    """The place of a difference: the name of its entry, its view, its figure."""
+
+    entry: str
+    view: str
+    figure: str
+
+
+def clear_differences(document: Document) -> set[Place]:
+    """Return the significant differences among all in the page's tables."""
+    found = dict(p_values(document))
+    largest = discoveries(found.values())
+    return {place for place, p in found.items() if p <= largest}
+
+
+def p_values(document: Document) -> Iterator[tuple[Place, float]]:
+    """Yield every difference on the page that has an interval, with its p-value."""
+    columns = [column for table in TABLES for column in columns_of(table, document)]
+    for entry in document.samplers:
+        for column in columns:
+            found = _compared(entry, column)
+            if found is not None and found.p is not None:
+                yield Place(entry.label, column.view, column.looked_up), found.p
+
+
+def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
+    """Return the difference that a table's cell shows, or None."""
+    if entry.error or not column.compared:
+        return None
+    return declared_difference(entry, column.looked_up, column.view)
