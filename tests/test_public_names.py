@@ -23,7 +23,7 @@ MODULES = (
 )
 """The modules whose names are public; the errors are what a program catches, used or not."""
 
-MOST = 193
+MOST = 194
 """Public names today. Take one away for a new one, or say in the commit why there is one more."""
 
 REPUBLISH = ("corelm.scaling", "corelm.registry.plugins")
@@ -50,7 +50,7 @@ RECORDED = {
         "corelm.runs.temperature_of",
     },
     "the report's figures on compiled kernels, which are the heart's": {
-        "corelm.runs.ModelRows", "corelm.runs.chain_stages.compare",
+        "corelm.runs.chain_stages.compare",
     },
 }  # fmt: skip
 """Public names with fewer users, by the reason."""
