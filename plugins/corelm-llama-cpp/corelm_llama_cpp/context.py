@@ -42,7 +42,7 @@ class Context:
         p = llama.llama_context_default_params()
         p.n_ctx, p.n_seq_max = positions * texts, texts
         p.n_batch = p.n_ubatch = max(PASS, texts)
-        p.n_threads = p.n_threads_batch = machine.cpu_limit()
+        p.n_threads = p.n_threads_batch = machine.facts()["cores"]
         p.type_k = p.type_v = F32
         p.flash_attn_type, p.pooling_type = NO_FLASH_ATTENTION, NO_POOLING
         p.kv_unified, p.no_perf = False, True  # each text has its own part of the cache

@@ -13,12 +13,12 @@ from corelm import Generation, LanguageModel, Sampler, Step, Vocabulary
 from corelm.errors import SamplerError
 from corelm.runs import (
     ContinuousBatch,
+    ForcedTokens,
     OpenTexts,
     PrefixCache,
     Texts,
     plugins,
     prompting,
-    teacher_forcing,
 )
 from corelm_report.document.content import TokenDetails
 from corelm_report.measure.counted import CountedModel
@@ -72,7 +72,7 @@ class Share:
         """Return the records of its texts, drawn alone, or the error that stopped them."""
         # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
-        guarded = plugins.plugin_errors if has_decoder else nullcontext
+        guarded = plugins.registry().guarded if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
             with guarded():
@@ -267,9 +267,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
     return record
 
 
-def logits_of(
-    model: LanguageModel, records: Sequence[TextRecord]
-) -> Iterator[teacher_forcing.ForcedTokens]:
+def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
     """Yield the model's logits before each token of texts, without the prompt and the end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
@@ -286,9 +284,7 @@ def logits_of(
     prompts = [prompting.encoded(vocabulary, record["prompt"]) for record in records]
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
-    yield from teacher_forcing.teacher_forced(
-        model, texts, [max(len(prompt), least) for prompt in prompts]
-    )
+    yield from ForcedTokens.of(model, texts, [max(len(prompt), least) for prompt in prompts])
 
 
 class _DrawnTexts:

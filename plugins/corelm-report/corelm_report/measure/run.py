@@ -9,7 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.runs import ContinuousBatch, Strategy, Texts, prompting, scaling
+from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts, scaling
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
@@ -134,7 +134,7 @@ class ReportRun:
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
-        drawable = len(vocabulary) - len(prompting.never_drawn(vocabulary))
+        drawable = len(vocabulary) - len(ModelLogits(vocabulary).never)
         near = closest(measured, human, self._people)
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),

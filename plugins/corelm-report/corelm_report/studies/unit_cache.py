@@ -22,7 +22,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from corelm.runs import Endings, Strategy, paths, plugins, scaling
+from corelm.runs import Endings, Strategy, paths, scaling
 from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
@@ -276,7 +276,7 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
+    code = scaling.code_of((part for thing in things for part in thing.parts()), OWN)
     return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
 
 
