@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
-from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.runs import atomic_files, markup, named_models, printable
 from corelm_report.document.content import Document
@@ -22,6 +21,7 @@ from corelm_report.render.overview import failures
 from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
+    from corelm import Decoder, Sampler, StatelessModel
     from corelm.runs import scaling
     from corelm_report.measure.journal import Progress
     from corelm_report.plan.plan import NamedModel
@@ -352,6 +352,7 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
 
 def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
+    from corelm import load
     from corelm_report.plan.plan import NamedModel
 
     if isinstance(model, str | os.PathLike):
