@@ -54,7 +54,7 @@ class Context:
                 "ask for fewer or shorter ones"
             )
         self._memory = llama.llama_get_memory(self._pointer)
-        self._threads, self._number = ThreadChoice(machine.cpu_limit()), None
+        self._threads, self._number = ThreadChoice(machine.facts()["cores"]), None
         self._batch, self._hidden = _Batch(self.at_once), False
         self.free = weakref.finalize(self, free, llama.llama_free, self._pointer)
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 import corelm
 from corelm import Array, LanguageModel, Session
 from corelm.abilities import SessionAbilities, SessionWrapper
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 
 OWN = "corelm"
 """The distribution of corelm's own models, whose kernels have one pool for all threads."""
@@ -30,7 +30,7 @@ OWN = "corelm"
 
 def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
     """Load a model; another engine's model gets a thread of its own."""
-    source = named_models.plugin_of(name)
+    source = NamedModel.plugin_of(name)
     if source is None or source.distribution == OWN:
         return corelm.load(name, device=device, dtype=dtype)
     thread = EngineThread()
