@@ -22,11 +22,10 @@ from corelm_serve import endpoints
 from corelm_serve.endpoints import Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
 from corelm_serve.exchange import ClientGoneError, Wakeups
-from corelm_serve.responses import GONE, error_response
+from corelm_serve.responses import GONE, Turns, error_response
 from corelm_serve.routes import ROUTES
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
-from corelm_serve.turns import Turns
 
 logger = logging.getLogger("corelm.serve")
 
