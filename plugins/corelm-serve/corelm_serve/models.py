@@ -1,4 +1,4 @@
-"""The models that a server was started with."""
+"""The models that a server was started with, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses: JSON, errors, and streams of events."""
+"""Responses: JSON in slices, errors, and streams of events, written in turns."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ SLICE = 2**13
 
 MANY = dict, list, Iterator
 """The types of values that may be large."""
+END = b"data: [DONE]\n\n"
+ECHOED = 64
+"""Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""
+JSON = "application/json"
+EVENTS = "text/event-stream; charset=utf-8"
+GONE = 499
+"""The status in the log of a request whose client has gone."""
 
 
 def _list(value: Any) -> list[Any]:
@@ -124,12 +131,6 @@ class Turns:
         if slow:
             return await run_sync(next, slices, None, limiter=self._one)
         return next(slices, None)
-
-
-END = b"data: [DONE]\n\n"
-
-ECHOED = 64
-"""Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""
 
 
 class Stream:
@@ -249,12 +250,6 @@ def constraint_cost(records: Sequence[TokenRecord]) -> float:
     """Return the sum of -ln of the allowed masses of tokens, in nats; infinite for a mass of 0."""
     masses = [record.allowed_mass for record in records]
     return sum((-math.log(mass) if mass else math.inf for mass in masses), 0.0)
-
-
-JSON = "application/json"
-EVENTS = "text/event-stream; charset=utf-8"
-GONE = 499
-"""The status in the log of a request whose client has gone."""
 
 
 def json_response(

@@ -12,13 +12,12 @@ import pytest
 import uvicorn
 from corelm_serve import exchange, responses
 from corelm_serve import server as protocol
-from corelm_serve.app import create_app
 from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups
 from corelm_serve.models import Limits
 from corelm_serve.responses import SLICE, SlicedResponse, Turns, encode, slices
 from corelm_serve.scheduling.jobs import Piece
 from corelm_serve.security import Access
-from corelm_serve.server import listen, slow_connection_type
+from corelm_serve.server import create_app, listen, slow_connection_type
 from corelm_serve.service import Service
 from serve_client import ToyModel
 from serve_process import SOON

@@ -1,4 +1,4 @@
-"""The lanes of a model, the queue before them, and the end of both."""
+"""The lanes of a model: threads that advance its jobs; the queue before them, and the end of both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from corelm import LanguageModel, Sampler
 from corelm.runs import ContinuousBatch, PrefixCache
 from corelm_serve.errors import ApiError, ended_by, line_of
 from corelm_serve.models import Limits
-from corelm_serve.scheduling.jobs import Event, Job
-from corelm_serve.scheduling.writing import Writing, together
+from corelm_serve.scheduling.jobs import Event, Job, Writing, together
 
 logger = logging.getLogger("corelm.serve")
 
@@ -28,6 +27,10 @@ token."""
 
 Part = tuple[Writing | None, Callable[[], object]]
 """A part of a round: the writing that it belongs to (None for all of them), and the work."""
+RETRY_AFTER = 2
+"""Seconds after which a refused client may ask again."""
+LOOK = 0.25
+"""Seconds between checks for steps that take too long."""
 
 
 @dataclass(eq=False)
@@ -221,12 +224,6 @@ def _culprit(thread: int) -> str:
             return f"the sampler {found.name}"
         frame = frame.f_back
     return "the model or the decoder"
-
-
-RETRY_AFTER = 2
-"""Seconds after which a refused client may ask again."""
-LOOK = 0.25
-"""Seconds between checks for steps that take too long."""
 
 
 class Scheduler:
