@@ -24,8 +24,8 @@ TRIED = 8
 class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it on the `cores` of `corelm.runs.machine.facts()`, or on one if that is faster. All
-    sessions share one context, which is freed with the model.
+    llama.cpp runs it on the `cores` of `corelm.runs.machine.facts()`, or on one if that is faster.
+    All sessions share one context, which is freed with the model.
 
     Args:
         path: a GGUF file.
