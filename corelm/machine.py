@@ -26,8 +26,8 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
 
     Keys:
         processor: its name.
-        cores: the threads that corelm may use: CORELM_THREADS, or the processors that the system and
-            the quota of a container leave to this process, which `os.cpu_count()` ignores.
+        cores: the threads that corelm may use: CORELM_THREADS, or the processors that the system
+            and the quota of a container leave to this process, which `os.cpu_count()` ignores.
         platform: the system and the instruction set, such as `Linux x86_64`.
         python, numpy: versions.
         kernels: True if the compiled kernels are in use.
