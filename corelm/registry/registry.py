@@ -13,13 +13,11 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 
 from corelm import hookspecs
-from corelm.decoder import Decoder
-from corelm.decoding.step import OwnStep, Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import Parameterized, register_as
 from corelm.printable import did_you_mean, listed, shown
@@ -42,7 +40,11 @@ from corelm.registry.offers import (
     entry_points,
     offers_by_name,
 )
-from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.decoder import Decoder
+    from corelm.decoding.step import Step
+    from corelm.sampling import Sampler
 
 OBSERVER = "corelm_next_token"
 COMMANDS = "corelm_commands"
@@ -164,6 +166,8 @@ class Registry:
 
     def observe(self, step: Step) -> None:
         """Pass a step to every observer; an observer that raises is not called again."""
+        from corelm.decoding.step import OwnStep  # late: many commands decode nothing
+
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self._silenced:
                 continue

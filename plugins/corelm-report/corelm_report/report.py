@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
-from corelm import Decoder, Sampler, StatelessModel
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.runs import NamedModel, SafeFile, markup, printable
 from corelm_report.document.content import Document
@@ -21,6 +20,7 @@ from corelm_report.render.overview import failures
 from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
+    from corelm import Decoder, Sampler, StatelessModel
     from corelm.runs import scaling
     from corelm_report.measure.journal import Progress
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm import hookimpl, load
-from corelm.commands import Output, application, offered_names, options, prompt_input
+from corelm import hookimpl
+from corelm.commands import Output, application, offered_names, options
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, Setting
@@ -192,6 +192,7 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        from corelm import load
         from corelm.runs import scaling
         from corelm_report.measure.until import Until
         from corelm_report.plan.plan import plan
@@ -216,6 +217,7 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
+    from corelm.commands import prompt_input
     from corelm_report.plan.texts import parse_prompts
 
     return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.console import RenderableType
 
-from corelm.commands import ExitCode, Output, blocks, messages, progress
+from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import ReportError, UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
@@ -197,6 +197,7 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
+        from corelm.commands import progress
         from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
