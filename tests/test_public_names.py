@@ -23,7 +23,7 @@ MODULES = (
 )
 """The modules whose names are public; the errors are what a program catches, used or not."""
 
-MOST = 186
+MOST = 181
 """Public names today. Take one away for a new one, or say in the commit why there is one more."""
 
 REPUBLISH = ("corelm.scaling", "corelm.registry.plugins")
@@ -35,7 +35,6 @@ RECORDED = {
     "documented as part of a contract": {
         "corelm.API_VERSION", "corelm.reweight_distribution",
     },
-    "a protocol that declares optional methods": {"corelm.abilities.VocabularyAbilities"},
     "a published filter whose kernel is in the heart": {
         "corelm.filters.logit_std", "corelm.filters.peak_at", "corelm.filters.quadratic",
         "corelm.filters.tail_free", "corelm.filters.top_h",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     DECODER,
@@ -271,7 +271,7 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
 
 
 def _as_message(model: LanguageModel, prompt: str) -> str:
-    return render_chat(model.vocabulary, [{"role": "user", "content": prompt}])
+    return FullVocabulary(model.vocabulary).render_chat([{"role": "user", "content": prompt}])
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm import Array, LanguageModel, Session
-from corelm.abilities import SessionAbilities, SessionWrapper
+from corelm.abilities import SessionWrapper
 from corelm.runs import NamedModel
 
 OWN = "corelm"
@@ -127,7 +127,7 @@ class OneThreadSession(SessionWrapper):
         """Add the rows of another session."""
         self._thread.call(super().join, other)
 
-    def fork(self) -> SessionAbilities:
+    def fork(self) -> OneThreadSession:
         """Return a copy."""
         other = copy(self)
         other.wrapped = self._thread.call(self.wrapped.fork)
