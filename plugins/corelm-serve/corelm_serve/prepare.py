@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.runs import Strategy
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
@@ -93,7 +93,7 @@ def chat_call(
     described = [tool.document for tool in request.tools if request.tool_choice != "none"]
     try:
         messages = [message.document for message in request.messages]
-        prompt = render_chat(served.model.vocabulary, messages, described)
+        prompt = FullVocabulary(served.model.vocabulary).render_chat(messages, described)
     except CorelmError as error:
         raise as_api_error(error, "tools" if described else "messages") from error
     seed, is_masked = request.seed_or_fresh, has_masks(strategy)
