@@ -60,7 +60,7 @@ class DrawTexts:
         [(texts, samples)] = self.parts
         if self.counted:
             [sample] = samples
-            return [draw_counted(model, texts, sample)]
+            return [_draw_counted(model, texts, sample)]
         return draw(model, texts, samples)
 
 
@@ -153,14 +153,14 @@ def draw_together(
     return [record for request in requests for record in drawn[request].records()]
 
 
-def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
+def _draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
     """Draw one sample alone, as `draw` does, and count the calls of the model.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> from corelm.runs import Endings, Strategy
         >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
-        >>> record = draw_counted(ToyModel(), texts, 0)
+        >>> record = _draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
