@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -244,6 +245,19 @@ class Registry:
         for source in self._named.get(value.name, ()):
             self.load(source)
         return self._by_class.get(value)
+
+    def source_of(self, value: type[Parameterized]) -> Source:
+        """Return the plugin of a class; "this process" if no plugin offers it."""
+        offer = self.offer_of(value)
+        return offer.source if offer else Source("this process", "", value.__qualname__)
+
+    @staticmethod
+    def guarded() -> AbstractContextManager[None]:
+        """Turn every exception of plugins' code into a `PluginError` of one line.
+
+        Meanwhile what the code prints goes to standard error. Only KeyboardInterrupt passes.
+        """
+        return plugin_errors()
 
     def is_contested(self, offer: Offer) -> bool:
         """Return True if other entry points make the bare name mean another offer, or none."""

@@ -14,7 +14,7 @@ import typer
 from corelm import hookimpl
 from corelm.commands import application, offered_names, options, parameters, product
 from corelm.errors import UsageError
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, Setting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
@@ -120,7 +120,7 @@ def report(
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
-    model: options.Model = named_models.MODEL,
+    model: options.Model = NamedModel.DEFAULT,
     device: options.Device = None,
     dtype: options.Dtype = None,
     fail_if: Annotated[
@@ -195,7 +195,7 @@ def report(
         from corelm import load
         from corelm.runs import scaling
         from corelm_report.measure.until import Until
-        from corelm_report.plan.plan import NamedModel, plan
+        from corelm_report.plan.plan import plan
 
         stop = None if until is None else Until.read(*_typed([until]))
         if stop and resume:
@@ -204,9 +204,9 @@ def report(
         scorer = settings["scorer"]
         report_plan = plan(
             load(model, device=device, dtype=dtype),
-            named_models.label(model),
+            NamedModel.label(model),
             _typed(samplers) or None,
-            scorer and NamedModel(load(scorer), named_models.label(scorer)),
+            scorer and NamedModel.of(scorer),
             **asked,
         )
         opened = chosen.opened(

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import ReportError, UsageError
-from corelm.runs import atomic_files, printable
+from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, plugin_metrics
@@ -105,7 +105,7 @@ class ReportFiles:
             if path == STDOUT:
                 out.document(content)
             else:
-                atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
+                SafeFile(path).write(content.encode("utf-8", "replace"))
         return [path for path in self.files.values() if path != STDOUT]
 
 
@@ -114,7 +114,7 @@ def _write_plots(document: Document, folder: Path) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():
-        atomic_files.write_file(content, folder / name)
+        SafeFile(folder / name).write(content)
     return [str(folder)]
 
 
