@@ -11,7 +11,6 @@ if typing.TYPE_CHECKING:
     from corelm.cli.applications import application as application
     from corelm.cli.applications import group as group
     from corelm.cli.options import choices as options
-    from corelm.cli.options import parameters as parameters
     from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
@@ -20,7 +19,6 @@ if typing.TYPE_CHECKING:
     from corelm.cli.output import messages as messages
     from corelm.cli.output import progress as progress
     from corelm.cli.output.product import Output as Output
-    from corelm.cli.output.product import product as product
     from corelm.registry.leftovers import Leftovers as Leftovers
 
 __all__ = [
@@ -34,8 +32,6 @@ __all__ = [
     "messages",
     "offered_names",
     "options",
-    "parameters",
-    "product",
     "progress",
     "prompt_input",
     "with_choices",
@@ -52,8 +48,6 @@ _HOMES = {
     "messages": "corelm.cli.output.messages",
     "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",
-    "parameters": "corelm.cli.options.parameters",
-    "product": "corelm.cli.output.product:product",
     "progress": "corelm.cli.output.progress",
     "prompt_input": "corelm.cli.options.prompt",
     "with_choices": "corelm.cli.options.inputs:with_choices",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corelm.abilities import text_writer
+from corelm.abilities import FullVocabulary
 from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
 from corelm.generation.endings import Endings
@@ -170,7 +170,7 @@ def score(
     ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
     found: list[list[ScoredToken]] = []
     for (prompt, _), whole in zip(texts, ids, strict=True):
-        write, first = text_writer(vocabulary), len(encoded(vocabulary, prompt))
+        write, first = FullVocabulary(vocabulary).writer(), len(encoded(vocabulary, prompt))
         added = [write(token) for token in whole]
         found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
     skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]

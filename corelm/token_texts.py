@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import can, text_writer
+from corelm.abilities import FullVocabulary, can
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 
@@ -119,7 +119,7 @@ def _pieces(vocabulary: Vocabulary | None) -> tuple[Callable[[int], Any], Any]:
         return lambda token: "", ""
     if can(vocabulary, "token_bytes"):
         return vocabulary.token_bytes, b""
-    return text_writer(vocabulary), ""
+    return FullVocabulary(vocabulary).writer(), ""
 
 
 _remembered: OrderedDict[tuple[Any, ...], tuple[_Search, tuple[int, ...]]] = OrderedDict()

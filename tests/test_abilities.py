@@ -9,7 +9,8 @@ import pytest
 
 import corelm
 from corelm import abilities
-from corelm.abilities import SessionWrapper, can, text_writer, texts_after, token_name
+from corelm.abilities import FullVocabulary, SessionWrapper, can
+from corelm.abilities.optional import SessionAbilities
 from corelm.registry.models import lifted
 from corelm.testing import ToyModel, obeys_the_laws
 
@@ -108,7 +109,7 @@ def test_wrapped_sessions_join_wrapped_ones_and_others():
 
 def test_an_ability_is_no_class():
     with pytest.raises(TypeError):
-        isinstance(TOY.start([[3]]), abilities.SessionAbilities)
+        isinstance(TOY.start([[3]]), SessionAbilities)
 
 
 class Letters:
@@ -141,22 +142,22 @@ def test_a_lifted_vocabulary_keeps_its_abilities():
     vocabulary = lifted(Uniform()).vocabulary
     assert can(vocabulary, "token_bytes")
     assert not can(vocabulary, "texts_after")
-    assert token_name(vocabulary, 65) == "<65>"
+    assert FullVocabulary(vocabulary).token_name(65) == "<65>"
     assert len(copy.copy(vocabulary)) == 256
     with pytest.raises(AttributeError):
         vocabulary.writer  # noqa: B018
 
 
 def test_a_writer_holds_back_a_part_of_a_character():
-    write = text_writer(lifted(Uniform()).vocabulary)
+    write = FullVocabulary(lifted(Uniform()).vocabulary).writer()
     assert [write(byte) for byte in "aé".encode()] == ["a", "", "é"]
 
 
 @pytest.mark.parametrize("skipped", range(11))
 def test_a_writer_of_bytes_continues_any_prompt(skipped):
     vocabulary, text = lifted(Uniform()).vocabulary, list("aé€😀b".encode())
-    whole = "".join(map(text_writer(vocabulary), text))
-    write = text_writer(vocabulary, text[:skipped])
+    whole = "".join(map(FullVocabulary(vocabulary).writer(), text))
+    write = FullVocabulary(vocabulary).writer(text[:skipped])
     written = "".join(map(write, text[skipped:]))
     assert whole == "aé€😀b"
     assert whole.endswith(written)
@@ -174,11 +175,12 @@ def test_defaults_stand_in_for_what_a_vocabulary_lacks():
         decode = staticmethod(TOY.vocabulary.decode)
 
     ids = TOY.vocabulary.encode("the cat sat")
-    write = text_writer(Plain())
+    write = FullVocabulary(Plain()).writer()
     assert [write(i) for i in ids] == ["the", " cat", " sat"]
-    assert [*map(text_writer(Plain(), ids[:1]), ids[1:])] == [" cat", " sat"]
-    assert [texts_after(ids[:1], Plain())(i) for i in (ids[1], 2)] == [" cat", "[end]"]
-    assert token_name(Plain(), ids[1]) == "cat"
-    assert token_name(Plain(), None) is None
+    assert [*map(FullVocabulary(Plain()).writer(ids[:1]), ids[1:])] == [" cat", " sat"]
+    text_of = FullVocabulary(Plain()).text_after(ids[:1])
+    assert [text_of(i) for i in (ids[1], 2)] == [" cat", "[end]"]
+    assert FullVocabulary(Plain()).token_name(ids[1]) == "cat"
+    assert FullVocabulary(Plain()).token_name(None) is None
     with pytest.raises(corelm.errors.UsageError, match="this model has no chat template"):
-        abilities.render_chat(Plain(), [{"role": "user", "content": "the"}])
+        abilities.FullVocabulary(Plain()).render_chat([{"role": "user", "content": "the"}])

@@ -1,7 +1,7 @@
 """Optional abilities of sessions and vocabularies, and the defaults for those without them.
 
 An ability is a method: an object that has the method has the ability, and needs no base class. Only
-`can` looks for the method. Functions such as `text_writer` call it, or do its work without it.
+`can` looks for the method. `FullVocabulary` calls it, or does its work without it.
 
 | the method | without it |
 |---|---|
@@ -11,30 +11,13 @@ An ability is a method: an object that has the method has the ability, and needs
 | `fork` | a prompt is read again each time that it comes |
 | `hidden_states` | decoders and metrics that compare them refuse the model |
 | of a vocabulary | |
-| `writer`, `token_bytes` | `text_writer` decodes the whole text for each token of a stream |
-| `texts_after` | `texts_after` decodes the last tokens with the next one |
-| `token_name` | `token_name` returns the text of the token |
-| `render_chat` | `render_chat` says that the model has no chat template |
+| `writer`, `token_bytes` | `FullVocabulary.writer` decodes the whole text for each token |
+| `texts_after` | `FullVocabulary.text_after` decodes the last tokens with the next one |
+| `token_name` | `FullVocabulary.token_name` returns the text of the token |
+| `render_chat` | `FullVocabulary.render_chat` says that the model has no chat template |
 """
 
-from corelm.abilities.optional import (
-    SessionAbilities,
-    VocabularyAbilities,
-    can,
-    render_chat,
-    text_writer,
-    texts_after,
-    token_name,
-)
+from corelm.abilities.optional import FullVocabulary, can
 from corelm.abilities.wrapper import SessionWrapper
 
-__all__ = [
-    "SessionAbilities",
-    "SessionWrapper",
-    "VocabularyAbilities",
-    "can",
-    "render_chat",
-    "text_writer",
-    "texts_after",
-    "token_name",
-]
+__all__ = ["FullVocabulary", "SessionWrapper", "can"]

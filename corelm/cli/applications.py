@@ -126,7 +126,33 @@ class _Unconverted:
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
         callback = parameter.callback
+        if not PLACES.search(parameter.metavar or ""):  # the name of a file may be any bytes
+            value = _text(value)
         return value if callback is None else callback(context, parameter, value)
+
+
+def _text(value: Any) -> Any:
+    """Return a text from the command line, which is UTF-8 even if the locale is not.
+
+    Raises:
+        UsageError: bytes that are not UTF-8.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(_text, value))
+    if not isinstance(value, str):
+        return value
+    try:
+        value.encode()
+        return value
+    except UnicodeEncodeError:  # bytes that the locale could not decode
+        data = os.fsencode(value)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"the text on the command line is not UTF-8: byte {data[error.start]:#04x} at "
+            f"position {error.start}"
+        ) from None
 
 
 def _check_place(option: Any, value: Any) -> None:
@@ -193,7 +219,7 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
             import traceback
 
             messages.trace(traceback.format_exc())
-        messages.error(message)
+        messages.tell(message, "error")
         return int(code)
 
 
@@ -262,13 +288,13 @@ def _prepare(debug: bool) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show a warning of Python on one line, without the control characters that it may have."""
-    messages.warn(f"{category.__name__}: {message}")
+    messages.tell(f"{category.__name__}: {message}", "warning")
 
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say = messages.warn if record.levelno >= logging.WARNING else messages.note
-        say(record.getMessage())
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        messages.tell(record.getMessage(), kind)
 
 
 def package_hint(message: str) -> str:

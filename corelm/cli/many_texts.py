@@ -97,15 +97,15 @@ class Destination:
         settings = {**origin, **settings_of(texts, prompts)}
         with opened(self.path, settings, self.resume) as file:
             if file.written:
-                messages.note(f"continuing after {counted(file.written, 'text')}")
+                messages.tell(f"continuing after {counted(file.written, 'text')}", "note")
             with executor as workers, stages("units") as progress:
                 progress("texts", file.written, request.total)
                 for lines in in_order(workers, units_of(texts, file.written, prompts)):
                     file.add(json.loads(lines))
                     progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
-        messages.note(f"finish reasons: {counts}")
-        messages.note(f"written to {self.path}")
+        messages.tell(f"finish reasons: {counts}", "note")
+        messages.tell(f"written to {self.path}", "note")
 
 
 SUFFIX = ".parquet"

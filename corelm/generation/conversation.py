@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
@@ -48,7 +48,9 @@ class Conversation:
         self.messages: list[dict[str, str]] = []
         if system:
             self.messages.append({"role": "system", "content": system})
-        render_chat(model.vocabulary, [*self.messages, {"role": "user", "content": "?"}])
+        FullVocabulary(model.vocabulary).render_chat(
+            [*self.messages, {"role": "user", "content": "?"}]
+        )
 
     @property
     def answers(self) -> int:
@@ -61,7 +63,7 @@ class Conversation:
         If the steps are not read to the end, the part that was read is kept.
         """
         asked = {"role": "user", "content": text}
-        prompt = render_chat(self._model.vocabulary, [*self.messages, asked])
+        prompt = FullVocabulary(self._model.vocabulary).render_chat([*self.messages, asked])
         written: list[str] = []
         sample = self.answers
         try:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from corelm.abilities.optional import text_writer, text_writers
+from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
@@ -25,7 +25,7 @@ class Text:
         prompt: the ids of the prompt.
         stop: strings that end the text, which excludes them.
         patterns: regular expressions that end it in the same way.
-        write: returns the text of each token after the prompt; by default a new `text_writer`.
+        write: returns the text of each token after the prompt; by default a new writer.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -45,7 +45,7 @@ class Text:
     ) -> None:
         self._stop, self._patterns = stop, patterns
         self._is_searched = bool(stop or patterns)  # in most runs, nothing is searched for
-        self._decode = write or text_writer(vocabulary, prompt)
+        self._decode = write or FullVocabulary(vocabulary).writer(prompt)
         self.value: str = ""
         """The text after the prompt."""
         self._settled = 0  # the number of characters that no stop string can still include
@@ -223,7 +223,7 @@ class OpenTexts:
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._endings = endings or Endings()
         stops = self._endings.stop, self._endings.stop_regex
-        writers = text_writers(model.vocabulary, ids, len(self.samples))
+        writers = FullVocabulary(model.vocabulary).writers(ids, len(self.samples))
         self.texts: list[Text] = [Text(model.vocabulary, ids, *stops, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import SessionAbilities, can
+from corelm.abilities import can
+from corelm.abilities.optional import SessionAbilities
 from corelm.language_model import Session
 
 LEAST = 16

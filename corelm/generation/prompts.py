@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.abilities.optional import token_name
+from corelm.abilities.optional import FullVocabulary
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.printable import shown
@@ -77,7 +77,7 @@ def encoded(vocabulary: Vocabulary, prompt: str | Sequence[int]) -> list[int]:
 
 def _without_start(vocabulary: Vocabulary, text: str) -> str:
     """Return a text without the name of the start token, where the vocabulary doesn't read it."""
-    name = token_name(vocabulary, vocabulary.start)
+    name = FullVocabulary(vocabulary).token_name(vocabulary.start)
     # An engine's tokenizer recognises the name itself, and may treat the text after it specially.
     if not name or not text.startswith(name) or vocabulary.encode(name) == [vocabulary.start]:
         return text

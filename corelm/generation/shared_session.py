@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities import SessionAbilities, can
+from corelm.abilities import can
+from corelm.abilities.optional import SessionAbilities
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import SessionAbilities, can
+from corelm.abilities import can
+from corelm.abilities.optional import SessionAbilities
 from corelm.errors import CorelmError
 from corelm.language_model import Session
 from corelm.numerics.distributions import Array

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities import SessionAbilities, can
+from corelm.abilities import can
+from corelm.abilities.optional import SessionAbilities
 from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.distributions import Array
 from corelm.registry.models import lifted

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from corelm import Ancestral, CorelmError, Decoder, Step, TextPatterns, draw, hookimpl, param
-from corelm.abilities import text_writer
+from corelm.abilities import FullVocabulary
 
 logger = logging.getLogger("corelm.backtrack")
 
@@ -231,8 +231,8 @@ class _Text:
 
     def _writer(self):
         """Return a function from each next token to its text."""
-        return text_writer(
-            self._task.model.vocabulary, [*self._task.prompt.tolist(), *self._tokens]
+        return FullVocabulary(self._task.model.vocabulary).writer(
+            [*self._task.prompt.tolist(), *self._tokens]
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from corelm_answers import NUMBER, check_pattern, find_answer
 
 from corelm import Decoder, ParameterError, hookimpl, log_softmax, param, softmax
-from corelm.abilities import text_writer
+from corelm.abilities import FullVocabulary
 from corelm.filters import likeliest_tokens
 
 
@@ -139,7 +139,7 @@ def margins_of(logits):
 
 
 def _path(task, pattern, tokens, margins):
-    write = text_writer(task.model.vocabulary, task.prompt.tolist())
+    write = FullVocabulary(task.model.vocabulary).writer(task.prompt.tolist())
     pieces = [write(token) for token in tokens]
     found = find_answer(pattern, "".join(pieces))
     if found is None:

@@ -25,7 +25,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 import corelm
 from corelm import Generation, RandomStream, from_settings
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
@@ -164,8 +164,8 @@ def _prompt(vocabulary: corelm.Vocabulary, messages: list[ChatMessage]) -> str:
     """Render messages with the chat template; without one, return a single message unchanged."""
     if getattr(vocabulary, "chat_template", None) is None and len(messages) == 1:
         return messages[0].text
-    return render_chat(
-        vocabulary, [{"role": message.role, "content": message.text} for message in messages]
+    return FullVocabulary(vocabulary).render_chat(
+        [{"role": message.role, "content": message.text} for message in messages]
     )
 
 

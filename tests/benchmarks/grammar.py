@@ -22,7 +22,7 @@ import numpy as np
 
 import corelm
 from corelm import machine
-from corelm.abilities import VocabularyAbilities
+from corelm.abilities.optional import VocabularyAbilities
 
 SIZES, STEPS, LENGTH, PROMPT = (4_096, 128_000), 300, 200, "A film: "
 FILM: dict[str, Any] = {

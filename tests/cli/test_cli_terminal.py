@@ -10,7 +10,7 @@ import pytest
 from corelm import CorelmError
 from corelm.cli.output import messages
 from corelm.cli.output.messages import is_plain
-from corelm.commands import Output, product
+from corelm.commands import Output
 from corelm.printable import strip_controls
 
 
@@ -37,7 +37,7 @@ def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    messages.error("a\nb\x1b[31m\tc")
+    messages.tell("a\nb\x1b[31m\tc", "error")
     assert capsys.readouterr().err == "error: a b[31m c\n"
 
 
@@ -94,7 +94,7 @@ def test_lines_break_between_words(
 
 
 def test_prints_of_plugins_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with product() as out:
+    with Output.open() as out:
         print("by a plugin")
         out.text("the product")
     print("afterwards")
@@ -102,5 +102,5 @@ def test_prints_of_plugins_go_to_standard_error(capsys: pytest.CaptureFixture[st
 
 
 def test_a_plugin_cannot_end_the_program() -> None:
-    with pytest.raises(CorelmError, match="asked to end the program"), product():
+    with pytest.raises(CorelmError, match="asked to end the program"), Output.open():
         sys.exit(0)

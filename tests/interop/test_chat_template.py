@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.interop import ChatTemplate, vocabulary_of
 
@@ -92,9 +92,9 @@ def test_a_tokenizers_template_is_rendered_as_transformers_does() -> None:
     tokenizer = tiny_tokenizer()
     vocabulary = vocabulary_of(tokenizer)
     with pytest.raises(UsageError, match="this model has no chat template"):
-        render_chat(vocabulary, MESSAGES)
+        FullVocabulary(vocabulary).render_chat(MESSAGES)
     tokenizer.chat_template = "{{ bos_token }}" + CHATML
     assert hasattr(vocabulary, "render_chat")
-    assert render_chat(vocabulary, MESSAGES) == tokenizer.apply_chat_template(
+    assert FullVocabulary(vocabulary).render_chat(MESSAGES) == tokenizer.apply_chat_template(
         MESSAGES, tokenize=False, add_generation_prompt=True
     )

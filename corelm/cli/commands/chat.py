@@ -12,7 +12,7 @@ import typer
 from corelm.cli.applications import application
 from corelm.cli.options.choices import Device, Dtype, Model
 from corelm.cli.output import messages
-from corelm.cli.output.product import Output, product
+from corelm.cli.output.product import Output
 from corelm.cli.output.words import style_of
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
@@ -71,7 +71,7 @@ def chat(
     corelm chat --model transformers:Qwen/Qwen3-0.6B
     corelm chat --model gguf:model.gguf --sampler "top_p(p=0.9)" --seed 1
     """
-    with product() as out:
+    with Output.open() as out:
         talk = Conversation(
             load(model, device=device, dtype=dtype),
             Strategy.of(sampler),
@@ -79,7 +79,7 @@ def chat(
             length=LENGTH.convert(length),
             system=system,
         )
-        messages.note(f"seed {talk.seed}; /help lists the commands")
+        messages.tell(f"seed {talk.seed}; /help lists the commands", "note")
         while (line := _line()) is not None:
             if not line:
                 continue
@@ -100,7 +100,7 @@ def _line() -> str | None:
             return line.decode().strip() if (line := piped.readline()) else None
         return input("> " if interactive else "").strip()
     except UnicodeDecodeError:
-        messages.error("the message is not UTF-8, so it was left out")
+        messages.tell("the message is not UTF-8, so it was left out", "error")
         return ""
     except (EOFError, RuntimeError):  # the latter where standard input is closed
         return None
@@ -116,7 +116,7 @@ def _did(talk: Conversation, line: str, out: Output) -> bool:
         else:
             _answer(talk, line, out)
     except CorelmError as error:  # the conversation continues
-        messages.error(str(error))
+        messages.tell(str(error), "error")
     return True
 
 
@@ -138,17 +138,17 @@ def _command(talk: Conversation, line: str, out: Output) -> None:
 def _sampler(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.strategy = Strategy.of(value)
-    messages.note(f"sampler {talk.strategy}")
+    messages.tell(f"sampler {talk.strategy}", "note")
 
 
 def _seed(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.seed = SEED.convert(value)
-    messages.note(f"seed {talk.seed}")
+    messages.tell(f"seed {talk.seed}", "note")
 
 
 def _undo(talk: Conversation, value: str, out: Output) -> None:
-    messages.note(f"forgotten: {talk.undo()}")
+    messages.tell(f"forgotten: {talk.undo()}", "note")
 
 
 def _again(talk: Conversation, value: str, out: Output) -> None:
@@ -167,5 +167,5 @@ def _answer(talk: Conversation, text: str, out: Output) -> None:
             for step in steps:
                 out.text(step.text, **style_of(float(step.model_surprisal[0])))
     except KeyboardInterrupt:
-        messages.note("the answer was cut off")
+        messages.tell("the answer was cut off", "note")
     out.text("\n")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import application
-from corelm.cli.output.product import confirmed, product
+from corelm.cli.output.product import Output, confirmed
 from corelm.hookspecs import hookimpl
 from corelm.models.atomic_files import ABANDONED, SafeFile, name_when_whole
 from corelm.params import Parameter, ParamRule
@@ -46,7 +46,7 @@ def clean(
     `train --resume` continues, the measurements with which `study run` continues, and parts of
     downloads and files. What a running command uses stays.
     """
-    with product() as out:
+    with Output.open() as out:
         found = list(leftovers(home(), DAYS.convert(days)))
         if not found:
             logger.info("nothing to remove in %s", home())

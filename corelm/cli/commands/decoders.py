@@ -9,7 +9,7 @@ import typer
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names
 from corelm.cli.output import describe
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output
 from corelm.docstrings import source_of
 from corelm.registry.registry import registry
 
@@ -41,7 +41,7 @@ def decoders(
     corelm decoders
     corelm sample --decoder ancestral
     """
-    with product() as out:
+    with Output.open() as out:
         if name is None:
             describe.write_list(out, "decoder", registry().decoders(), json)
             return

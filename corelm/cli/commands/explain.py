@@ -10,9 +10,8 @@ import typer
 from corelm.cli.applications import application
 from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
 from corelm.cli.options.inputs import Inputs, with_choices
-from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
 from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
@@ -83,7 +82,7 @@ def explain(
     corelm explain "This movie" --sampler mirostat --step 20 --seed 1
     corelm explain "This movie" --sampler stochastic --decoder beam --width 4
     """
-    with product() as out:
+    with Output.open() as out:
         count, around = TOP.convert(top), inputs.built["decoder"]
         if isinstance(around, Ancestral):  # it adds nothing to the stages that could be explained
             around = None
@@ -91,16 +90,15 @@ def explain(
         model, chosen, text = inputs.read()
         explanation = explain_token(model, text, chosen, decoder=around, unknown=unknown, **drawn)
         if drawn["step"] and seed is None:
-            messages.note(f"drawn with --seed {explanation.seed}")
-        trace = None if token is None else explanation.trace(text_argument(token))
+            messages.tell(f"drawn with --seed {explanation.seed}", "note")
+        trace = None if token is None else explanation.trace(token)
         if json:
             out.json(_document(label(inputs.model), explanation, trace, count))
             return
-        from corelm.cli.output import blocks
         from corelm.cli.output.explanation import ExplanationPage
 
         page = ExplanationPage(explanation, out.width)
-        out.show(*blocks.page(page.blocks(trace, count)))
+        out.page(page.blocks(trace, count))
 
 
 def _drawn(
@@ -122,7 +120,7 @@ def _drawn(
             "depend on more than the text so far"
         )
     return {
-        "after": text_argument(after or ""),
+        "after": after or "",
         "step": count,
         "seed": None if seed is None else SEED.convert(seed),
     }

@@ -14,7 +14,7 @@ import typer
 from corelm.cli.applications import TextGroup, group
 from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
-from corelm.cli.output.product import Output, confirmed, product
+from corelm.cli.output.product import Output, confirmed
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.models.export import FORMATS as ENGINE_FORMATS
@@ -75,7 +75,7 @@ def models(context: typer.Context, json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    with product() as out:
+    with Output.open() as out:
         described = [(model, _described(model)) for model in list_models()]
         if json:
             out.json([_as_json(model, about) for model, about in described])
@@ -86,7 +86,7 @@ def models(context: typer.Context, json: Json = False) -> None:
 
 def show(name: Name, json: Json = False) -> None:
     """Show a model's network, its training and its measured figures."""
-    with product() as out:
+    with Output.open() as out:
         model = _find(name)
         about = _description(model)
         if json:
@@ -122,7 +122,7 @@ def export(
     corelm models export gpt2 --to gguf gpt2.gguf
     """
     write = _exporter(name, to, path)
-    with product() as out:
+    with Output.open() as out:
         model = _find(name)
         if not model.path:
             raise UsageError(f"{name} is not a model in a folder; only those can be exported")
@@ -147,14 +147,15 @@ def export_generate(
     from corelm.models.export import write_files
     from corelm.models.export.transformers import generate_files, local_parameters
 
-    with product() as out:
+    with Output.open() as out:
         chain = read_sampler(sampler)
         files = generate_files(chain)
         out.text(f"{write_files(lambda: files, folder, overwrite=overwrite)}\n")
         if local := local_parameters(chain):
-            messages.note(
+            messages.tell(
                 f"{', '.join(local)}: whoever gets the folder can read it, and needs the file, "
-                "model or variable that it names"
+                "model or variable that it names",
+                "note",
             )
 
 
@@ -210,7 +211,7 @@ def remove(
 
     Models that a plugin offers, and folders elsewhere, are never deleted.
     """
-    with product() as out:
+    with Output.open() as out:
         folder = _removable(name)
         if not yes and not confirmed(f"Delete the model {folder.name} in {folder}?"):
             raise CorelmError(
@@ -327,7 +328,7 @@ def _show(out: Output, model: ListedModel, about: Description | None) -> None:
     parts = {"network": network, "training": training, "figures": about.manifest["figures"]}
     out.show(blocks.line(""))
     sections = [blocks.section(title, blocks.pairs(_flat(p))) for title, p in parts.items()]
-    out.show(*blocks.page(chain.from_iterable(sections)))
+    out.page(chain.from_iterable(sections))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

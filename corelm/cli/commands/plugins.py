@@ -16,7 +16,7 @@ from corelm.cli.app import CommandRegistry
 from corelm.cli.applications import ExitCode, group
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output
 from corelm.cli.plugin_checks import failing, misnamed, shadowing_parameters
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
@@ -55,7 +55,7 @@ def plugins(context: typer.Context, check: Check = False, json: Json = False) ->
 
 def list_plugins(check: Check = False, json: Json = False) -> int | None:
     """List the installed plugins, what each offers, and the ones that failed to load."""
-    with product() as out:
+    with Output.open() as out:
         registry, commands = _loaded(Registry), _loaded(CommandRegistry)
         offers = _offers(registry, commands)
         failures = registry.failures | commands.failures
@@ -74,13 +74,14 @@ def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
     """Warn of mistakes in plugins that load; return True if there are any."""
     for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
         for offer, name in shadowing_parameters(offers, RESERVED):
-            messages.warn(
+            messages.tell(
                 f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
-                f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier"
+                f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier",
+                "warning",
             )
     faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
     for fault in faults:
-        messages.warn(fault)
+        messages.tell(fault, "warning")
     return bool(faults)
 
 
@@ -177,11 +178,11 @@ def new(
         raise UsageError(f"{names}, not both: a package to start from offers one thing")
     kind = chosen[0] if chosen else scaffold.SAMPLER
     words = scaffold.named(name, kind)
-    with product() as out:
+    with Output.open() as out:
         for text in scaffold.namesakes(words["entry"], kind):
-            messages.warn(text)
+            messages.tell(text, "warning")
         folder = Path(into or "") / words["package"]
         scaffold.write(folder, words, kind)
         out.text(f"{folder}\n")
     attempt = Template(kind.attempt).substitute(words)
-    messages.note(f"try it: pip install -e {folder}; pytest {folder}; {attempt}")
+    messages.tell(f"try it: pip install -e {folder}; pytest {folder}; {attempt}", "note")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     DECODER,
@@ -33,10 +33,9 @@ from corelm.cli.options.prompt import (
     prompt_for,
     read_prompt,
     read_text,
-    text_argument,
 )
 from corelm.cli.output import messages
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output
 from corelm.cli.output.texts import Record, Request, writer
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
@@ -174,7 +173,7 @@ def sample(
     where = (workers, scheduler, resume)
     count = ALTERNATIVES.convert(alternatives)
     _refuse_unused(output, where, json or no_stream or color is not None or count > 0)
-    with product() as out:
+    with Output.open() as out:
         prompts = _prompts(prompt, prompt_file)
         if receipt is not None and (prompts or output is not None):
             raise UsageError("--receipt is of one text: leave out --output and a file of prompts")
@@ -190,8 +189,8 @@ def sample(
             "n": N.convert(n),
             "seed": RandomStream.fresh_seed() if seed is None else SEED.convert(seed),
             "endings": Endings.of(
-                [text_argument(text) for text in stop or []],
-                [text_argument(pattern) for pattern in stop_regex or []],
+                stop or [],
+                stop_regex or [],
                 None if stop_loop is None else LOOP.convert(stop_loop),
             ),
         }
@@ -213,7 +212,7 @@ def sample(
             None if receipt is None else _receipt(receipt, model, language_model, texts),
         )  # fmt: skip
         if seed is None:
-            messages.note(f"drawn with --seed {texts.seed}")
+            messages.tell(f"drawn with --seed {texts.seed}", "note")
         if file is not None:
             file.write(request, model, device, dtype)
             return
@@ -272,7 +271,7 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
 
 
 def _as_message(model: LanguageModel, prompt: str) -> str:
-    return render_chat(model.vocabulary, [{"role": "user", "content": prompt}])
+    return FullVocabulary(model.vocabulary).render_chat([{"role": "user", "content": prompt}])
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:

@@ -14,7 +14,7 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
 from corelm.cli.options.prompt import STDIN, read_prompt, read_text
 from corelm.cli.output import messages
-from corelm.cli.output.product import Output, product
+from corelm.cli.output.product import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.generation.prompts import unknown_words
@@ -73,7 +73,7 @@ def score_file(
     corelm score texts.jsonl --brief --model gpt2
     echo "This movie was great" | corelm score -
     """
-    with product() as out:
+    with Output.open() as out:
         texts = read_texts(file)
         language_model = load(model, device=device, dtype=dtype)
         scored = score(language_model, texts, unknown)

@@ -27,7 +27,7 @@ from corelm.cli.options.prescan import (
     scan,
 )
 from corelm.cli.output import messages
-from corelm.cli.output.product import Output, product
+from corelm.cli.output.product import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
@@ -166,7 +166,7 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     # Twice: the first pass finds the sampler, whose options the second pass can then read.
     if completed_words() is not None:
         return extended(command, _chosen_while_typing(given, own))
-    with product():
+    with Output.open():
         chosen = _chosen(given, own)
     known = own | {name: value for choice in chosen for name, value in choice.options.items()}
     given, words = scan(arguments, known)
@@ -210,7 +210,7 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
 def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
     """Call `_chosen` for the shell's completion; return nothing while a name is incomplete."""
     try:
-        with product():
+        with Output.open():
             return _chosen(given, own)
     except CorelmError:
         return []

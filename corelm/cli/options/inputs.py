@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -19,8 +19,10 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
+from corelm.cli.options.parameters import with_parameters
 from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.language_model import LanguageModel
+from corelm.params import Parameter
 from corelm.registry.models import MODEL, load
 from corelm.sampling import Sampler
 
@@ -57,16 +59,22 @@ class Inputs:
         return model, chosen, prompt_for(model, given)
 
 
-def with_choices(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_choices(
+    command: Callable[..., Any], parameters: Sequence[Parameter] = ()
+) -> Callable[..., Any]:
     """Return a command with the options of the sampler and the decoder that it is called with.
 
     Args:
         command: a function of the command's name, whose argument `inputs` is an `Inputs`. Further
             arguments are its own options; `decoder` is the name of one.
+        parameters: the options instead, for a command without a sampler: it gets their values in
+            its argument `built`, by "settings" and by name.
 
     Raises:
         UsageError: an unknown sampler, decoder or option.
     """
+    if parameters:
+        return with_parameters(command, parameters)
     own = inspect.signature(command, eval_str=True).parameters.values()
     named = inspect.signature(Inputs, eval_str=True).parameters.values()
     listed = [*named, *(parameter for parameter in own if parameter.name != "inputs")]

@@ -9,12 +9,10 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output.product import product
+from corelm.cli.output.product import Output
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
-
-__all__ = ["own_flag", "with_parameters"]
 
 RESERVED = frozenset(
     {
@@ -220,7 +218,7 @@ def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callabl
 
     def called(**values: Any) -> Any:
         fixed = {name: values.pop(name) for name in own}
-        with product():
+        with Output.open():
             built = {choice.kind: choice.build(values) for choice in options}
         return command(**fixed, built=built)
 
@@ -283,7 +281,7 @@ def offered_names(hook: str) -> Callable[[], list[str]]:
     """
 
     def names() -> list[str]:
-        with product():
+        with Output.open():
             if hook == "corelm_models":
                 from corelm.registry.models import list_models
 

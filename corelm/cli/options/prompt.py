@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,7 +13,7 @@ from corelm.paths import open_input
 if TYPE_CHECKING:
     from corelm.language_model import LanguageModel
 
-__all__ = ["read_text", "text_argument"]
+__all__ = ["read_text"]
 
 STDIN = "-"
 LARGEST = 2**25
@@ -37,7 +36,7 @@ def read_prompt(argument: str | None, file: str | None) -> str | None:
         return read_text(file, "the prompt file")
     if argument == STDIN:
         return _decoded(_stdin_bytes(), "standard input")
-    return None if argument is None else text_argument(argument)
+    return argument
 
 
 def read_text(file: str, what: str) -> str:
@@ -51,19 +50,6 @@ def read_text(file: str, what: str) -> str:
         UsageError: a file that cannot be read, or is not UTF-8.
     """
     return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
-
-
-def text_argument(text: str) -> str:
-    """Return a text from the command line, which is UTF-8 even if the locale is not.
-
-    Raises:
-        UsageError: bytes that are not UTF-8.
-    """
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:  # bytes that the locale could not decode
-        return _decoded(os.fsencode(text), "the text on the command line")
 
 
 def _file_bytes(file: str, source: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corelm.abilities import texts_after
+from corelm.abilities import FullVocabulary
 from corelm.cli.output.words import share, visible
 from corelm.decoding.step import Step
 from corelm.filters import likeliest_tokens
@@ -75,7 +75,7 @@ class Alternatives:
         self, step: Step, row: int, tokens: Sequence[int], past: Sequence[int]
     ) -> list[Alternative]:
         p = softmax(step.model_logits[row].astype(np.float64))
-        text_of, logits = texts_after(past, self._vocabulary), step.logits[row]
+        text_of, logits = FullVocabulary(self._vocabulary).text_after(past), step.logits[row]
         return [
             Alternative(token, text_of(token), float(p[token]), bool(logits[token] > -np.inf))
             for token in tokens

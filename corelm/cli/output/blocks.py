@@ -13,7 +13,7 @@ from rich.text import Text
 from corelm.cli.output.messages import ENDLESS
 from corelm.printable import one_line, strip_controls
 
-__all__ = ["entry", "figures", "line", "page", "section"]
+__all__ = ["entry", "figures", "line", "section"]
 
 INDENT = (0, 0, 0, 2)
 
@@ -40,14 +40,6 @@ def section(title: str, *content: RenderableType) -> Iterable[RenderableType]:
     yield heading(title)
     yield Padding(several(content), INDENT)
     yield Text("")
-
-
-def page(content: Iterable[RenderableType]) -> list[RenderableType]:
-    """Return content without the empty lines at its end."""
-    found = [*content]
-    while found and isinstance(found[-1], Text) and not found[-1].plain:
-        found.pop()
-    return found
 
 
 def pairs(items: Iterable[tuple[str, str]]) -> Table:

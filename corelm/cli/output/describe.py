@@ -125,7 +125,7 @@ def write_list(out: Output, kind: str, offers: list[Offer], json: bool) -> None:
     for name, offer in named.items():
         facts = (signature(offer.value), origin(offer.source))
         out.show(*blocks.entry(name, facts, offer.value.description()))
-    messages.note(f"`corelm {kind}s NAME` shows one of them")
+    messages.tell(f"`corelm {kind}s NAME` shows one of them", "note")
 
 
 def page(

@@ -17,27 +17,28 @@ from corelm.printable import one_line, strip_controls
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["error", "note", "picture", "tell", "warn"]
+__all__ = ["picture", "tell"]
 
 
-def note(text: str) -> None:
-    """Write one dim line."""
-    _say(text, dim=True)
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "": ("", {}),
+    "note": ("", {"dim": True}),
+    "warning": ("warning: ", {"fg": "yellow"}),
+    "error": ("error: ", {"fg": "red"}),
+}
+"""The beginning and the style of the lines of each kind."""
 
 
-def tell(text: str) -> None:
-    """Write one line."""
-    _say(text)
+def tell(text: str, kind: str = "") -> None:
+    """Write one line.
 
-
-def warn(text: str) -> None:
-    """Write one warning."""
-    _say(f"warning: {text}", fg="yellow")
-
-
-def error(text: str) -> None:
-    """Write the line that explains why a command failed."""
-    _say(f"error: {text}", fg="red")
+    Args:
+        text: the line.
+        kind: `note` is dim, `warning` and `error` begin with the word; an error explains why a
+            command failed.
+    """
+    beginning, style = KINDS[kind]
+    _say(f"{beginning}{text}", **style)
 
 
 def picture(lines: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -31,6 +31,30 @@ class Output:
         self.terminal = stream.isatty()
         self._plain = is_plain(stream)
         self._breaker = LineBreaker(shutil.get_terminal_size().columns)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls) -> Iterator[Output]:
+        """Yield the output of a command; everything that plugins write goes to standard error.
+
+        Raises:
+            CorelmError: standard output is closed, or a plugin asked to end the program.
+        """
+        stream = sys.stdout
+        if stream is None:
+            raise CorelmError("standard output is closed: there is nowhere to write to")
+        # Plugins write to `sys.stdout` or to descriptor 1; the product has a descriptor of its own.
+        with (
+            stdout_to_stderr() as descriptor,
+            _undisturbed(stream, descriptor) as undisturbed,
+            contextlib.redirect_stdout(unclosable(sys.stderr)),
+        ):
+            try:
+                yield cls(undisturbed)
+            except SystemExit as error:
+                raise CorelmError(
+                    f"a plugin asked to end the program (SystemExit: {error})"
+                ) from error
 
     def text(self, text: str, **style: Any) -> None:
         """Write text at once; on a terminal, lines break between words."""
@@ -87,6 +111,13 @@ class Output:
         for block in blocks:
             self._write(self._console, block)
 
+    def page(self, content: Iterable[RenderableType]) -> None:
+        """Write paragraphs and tables without the empty lines at their end."""
+        blocks = [*content]
+        while blocks and getattr(blocks[-1], "plain", None) == "":
+            blocks.pop()
+        self.show(*blocks)
+
     def _write(self, console: Console, block: RenderableType) -> None:
         with console.capture() as capture:
             console.print(block)
@@ -117,28 +148,6 @@ def strict(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [strict(item) for item in value]
     return value
-
-
-@contextlib.contextmanager
-def product() -> Iterator[Output]:
-    """Yield the output of a command; everything that plugins write goes to standard error.
-
-    Raises:
-        CorelmError: standard output is closed, or a plugin asked to end the program.
-    """
-    stream = sys.stdout
-    if stream is None:
-        raise CorelmError("standard output is closed: there is nowhere to write to")
-    # Plugins write to `sys.stdout` or to descriptor 1; the product has a descriptor of its own.
-    with (
-        stdout_to_stderr() as descriptor,
-        _undisturbed(stream, descriptor) as undisturbed,
-        contextlib.redirect_stdout(unclosable(sys.stderr)),
-    ):
-        try:
-            yield Output(undisturbed)
-        except SystemExit as error:
-            raise CorelmError(f"a plugin asked to end the program (SystemExit: {error})") from error
 
 
 @contextlib.contextmanager

@@ -73,4 +73,4 @@ class _StageLines:
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         if stage != self._stage:  # a log needs no line for each percent
             self._stage = stage
-            messages.note(f"{stage} ...")
+            messages.tell(f"{stage} ...", "note")

@@ -160,16 +160,18 @@ def _note_masks(texts: Sequence[Generation]) -> None:
     cut_off = sum(text.is_cut_off for text in texts)
     if cut_off:
         subject = "the text is" if len(texts) == 1 else f"{cut_off} of {len(texts)} texts are"
-        messages.note(
+        messages.tell(
             f"note: {subject} cut off where the sampler allows no end; "
-            "draw more tokens with --length"
+            "draw more tokens with --length",
+            "note",
         )
     fallbacks = sum(text.fallbacks for text in texts)
     if fallbacks:
         tokens = "one token" if fallbacks == 1 else f"{fallbacks} tokens"
-        messages.note(
+        messages.tell(
             f"note: at {tokens}, the stages before a mask kept nothing that it allows, so the "
-            "likeliest of these was drawn; put the mask first"
+            "likeliest of these was drawn; put the mask first",
+            "note",
         )
 
 

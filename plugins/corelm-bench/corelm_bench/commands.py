@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Inputs, Output, application, product, progress, with_choices
+from corelm.commands import Inputs, Output, application, progress, with_choices
 from corelm.runs import NamedModel, machine, params
 from corelm_bench import Speed, measure
 
@@ -56,7 +56,7 @@ def bench(
     corelm bench
     corelm bench --sampler "top_p(p=0.9) | temperature(t=0.7)" --batch 1
     """
-    with product() as out:
+    with Output.open() as out:
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
         model, chosen, text = inputs.read()

@@ -3,7 +3,7 @@
 import pytest
 
 import corelm
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 
 pytest.importorskip("gguf", reason="pip install gguf")
@@ -18,7 +18,7 @@ MESSAGES = [{"role": "user", "content": "This movie"}]
 def test_a_file_brings_its_chat_template(tmp_path):
     model = corelm.load(f"gguf:{tiny_gguf.write(tmp_path / 'chat.gguf', template=TEMPLATE)}")
     assert hasattr(model.vocabulary, "render_chat")
-    text = render_chat(model.vocabulary, MESSAGES)
+    text = FullVocabulary(model.vocabulary).render_chat(MESSAGES)
     assert text == "<|endoftext|>This movie<|im_end|>"
     ids = model.vocabulary.encode(text)
     names = tiny_gguf.words()
@@ -28,7 +28,7 @@ def test_a_file_brings_its_chat_template(tmp_path):
 def test_the_model_puts_the_start_token_before_a_rendered_text(tmp_path):
     path = tiny_gguf.write(tmp_path / "chat.gguf", template=TEMPLATE, start=True)
     vocabulary = corelm.load(f"gguf:{path}").vocabulary
-    text = render_chat(vocabulary, MESSAGES)
+    text = FullVocabulary(vocabulary).render_chat(MESSAGES)
     assert text.startswith("<|endoftext|>")
     assert vocabulary.encode(text) == vocabulary.encode(text.removeprefix("<|endoftext|>"))
     # Alone it is a word, such as one to ban.
@@ -37,4 +37,4 @@ def test_the_model_puts_the_start_token_before_a_rendered_text(tmp_path):
 
 def test_a_file_without_one_says_so(gguf_file):
     with pytest.raises(UsageError, match="this model has no chat template"):
-        render_chat(corelm.load(f"gguf:{gguf_file}").vocabulary, MESSAGES)
+        FullVocabulary(corelm.load(f"gguf:{gguf_file}").vocabulary).render_chat(MESSAGES)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import corelm
 from corelm import LanguageModel
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, Expression, NamedModel, Strategy, Texts, plugins, prompting
 from corelm_lm_eval.metrics import Evaluated
@@ -118,7 +118,7 @@ class CorelmLM(LM):
         if not add_generation_prompt:
             raise UsageError("corelm's chat templates end where the answer begins; leave out "
                              "gen_prefix")  # fmt: skip
-        return render_chat(self.model.vocabulary, chat_history)
+        return FullVocabulary(self.model.vocabulary).render_chat(chat_history)
 
     def get_model_info(self) -> dict[str, Any]:
         """Return the model, the sampler, the seed and the versions, for the results."""

@@ -11,7 +11,7 @@ import typer
 
 from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
-from corelm.commands import ExitCode, Output, application, messages, product
+from corelm.commands import ExitCode, Output, application, messages
 from corelm.errors import SettingsError, UsageError
 from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 
@@ -128,7 +128,7 @@ def presets(
     _check(name, source, format, sampler, to)
     if partial and to is None:
         raise UsageError("--partial is for --to, which names the engine to write the chain for")
-    with product() as out:
+    with Output.open() as out:
         complete = True
         settings = None if source is None else _read(source, format)
         if settings is not None:
@@ -202,8 +202,8 @@ def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> b
     try:
         values = to_settings(chain, to)
         if (equal := rewritten(chain, to)) is not None:
-            messages.note(
-                f"written as {equal}, which draws from the same distribution in its order"
+            messages.tell(
+                f"written as {equal}, which draws from the same distribution in its order", "note"
             )
     except SettingsError as error:
         if not partial:
@@ -211,7 +211,7 @@ def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> b
         values, lost = to_settings_in_part(chain, to)
     for stage, reason in lost.items():
         named = reason.startswith(stage)
-        messages.warn(f"left out: {reason if named else f'{stage}: {reason}'}")
+        messages.tell(f"left out: {reason if named else f'{stage}: {reason}'}", "warning")
     if json:
         out.json(values)
     else:
@@ -227,7 +227,7 @@ def _show(out: Output, name: str | None, json: bool) -> None:
     elif name is None:
         _list(out)
     else:
-        messages.note(ENGINES[name].about)
+        messages.tell(ENGINES[name].about, "note")
         out.text(f"{ENGINES[name].expression}\n")
 
 
@@ -242,25 +242,27 @@ def _list(out: Output) -> None:
         blocks.section(name, blocks.line(engine.about), blocks.line(engine.expression))
         for name, engine in ENGINES.items()
     ]
-    out.show(*blocks.page(chain.from_iterable(sections)))
+    out.page(chain.from_iterable(sections))
 
 
 def _comment(settings: EngineSettings) -> None:
     """Write the engine of the settings and the keys outside the chain to standard error."""
-    messages.note(f"the settings of {settings.engine}; keys that are left out have its defaults")
+    messages.tell(
+        f"the settings of {settings.engine}; keys that are left out have its defaults", "note"
+    )
     if settings.unsupported:
         reasons = [f"{k} ({why})" if why else k for k, why in settings.unsupported.items()]
-        messages.warn(f"no counterpart in corelm: {_listed(reasons)}")
+        messages.tell(f"no counterpart in corelm: {_listed(reasons)}", "warning")
     if settings.inexact:
         reasons = [f"{key} ({why})" for key, why in settings.inexact.items()]
-        messages.warn(f"not the same in {settings.engine}: {_listed(reasons)}")
+        messages.tell(f"not the same in {settings.engine}: {_listed(reasons)}", "warning")
     if settings.idle:
-        messages.note(f"without effect in {settings.engine} here: {_listed(settings.idle)}")
+        messages.tell(f"without effect in {settings.engine} here: {_listed(settings.idle)}", "note")
     if settings.other:
         keys = [f"{key} ({OPTIONS[key]})" if key in OPTIONS else key for key in settings.other]
-        messages.note(f"not samplers, left out: {_listed(keys)}")
+        messages.tell(f"not samplers, left out: {_listed(keys)}", "note")
     if settings.unknown:
-        messages.warn(f"unknown to corelm, left out: {_listed(settings.unknown)}")
+        messages.tell(f"unknown to corelm, left out: {_listed(settings.unknown)}", "warning")
 
 
 def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import corelm
-from corelm.commands import ExitCode, product
+from corelm.commands import ExitCode, Output
 from corelm.errors import UsageError
 from corelm_replay.audit import audit, picture
 from corelm_replay.entropy import EntropyLog
@@ -42,7 +42,7 @@ def record_rollouts(
     """
     found = record(corelm.load(model), prompts, sampler=sampler, length=length, n=n, seed=seed)
     write(output, found.to_json())
-    with product() as out:
+    with Output.open() as out:
         out.text(f"{int(found.drawn.sum())} tokens of {len(found.texts)} texts\n")
 
 
@@ -71,7 +71,7 @@ def audit_rollouts(
     )  # fmt: skip
     figures = found.figures()
     failed = [text for text, name, limit in conditions if not figure(figures, name) <= limit]
-    with product() as out:
+    with Output.open() as out:
         out.json(figures) if json else out.text("\n".join(found.table()) + "\n")
     if draw is not None:
         picture(found, draw)
@@ -97,7 +97,7 @@ def show_ratios(
     """Show how many importance ratios lie outside 0.9 to 1.1, without and with replay."""
     loaded = corelm.load(model)
     trainer = loaded if scorer is None else corelm.load(scorer)
-    with product() as out:
+    with Output.open() as out:
         out.text(f"{'chain':<52}{'tokens':>8}{'without':>9}{'with':>8}{'largest':>10}\n")
         for chain in sampler or CHAINS:
             found = own_audit(loaded, chain, prompt=prompt, texts=n, length=length, seed=seed,
@@ -118,7 +118,7 @@ def show_entropy(
         log = EntropyLog.read(file)
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"cannot read {file} as a log of entropies: {error}") from None
-    with product() as out:
+    with Output.open() as out:
         out.text("\n".join(log.table()) + "\n")
 
 
@@ -144,7 +144,7 @@ def verify_receipt(
     receipt = Receipt.from_json(read(file))
     loaded = None if model is None else corelm.load(model)
     found = verify(receipt, loaded, tolerance=tolerance)
-    with product() as out:
+    with Output.open() as out:
         if json:
             out.json({"tokens": len(receipt.tokens), "findings": [vars(each) for each in found]})
         elif not found:

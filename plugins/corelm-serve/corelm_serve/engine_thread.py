@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm import Array, LanguageModel, Session
-from corelm.abilities import SessionAbilities, SessionWrapper
+from corelm.abilities import SessionWrapper
 from corelm.runs import NamedModel
 
 OWN = "corelm"
@@ -140,7 +140,7 @@ class OneThreadSession(SessionWrapper):
         """Add the rows of another session."""
         self._call(super().join, other)
 
-    def fork(self) -> SessionAbilities:
+    def fork(self) -> OneThreadSession:
         """Return a copy."""
         other = copy(self)
         other.wrapped, other._extended, other._logits = self._call(self.wrapped.fork), [], None

@@ -11,7 +11,7 @@ from typing import Any
 
 import corelm
 from corelm import CorelmError, Mask, Sampler
-from corelm.abilities import render_chat
+from corelm.abilities import FullVocabulary
 from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError, as_api_error
@@ -113,7 +113,7 @@ def _rendered(request: ChatRequest, served: ServedModel) -> str:
     described = [tool.document for tool in request.tools if request.tool_choice != "none"]
     try:
         messages = [message.document for message in request.messages]
-        return render_chat(served.model.vocabulary, messages, described)
+        return FullVocabulary(served.model.vocabulary).render_chat(messages, described)
     except CorelmError as error:
         raise as_api_error(error, "tools" if described else "messages") from error
 

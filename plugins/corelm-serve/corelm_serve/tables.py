@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import Array, TokenRecord, Vocabulary
-from corelm.abilities import can, text_writer
+from corelm.abilities import FullVocabulary, can
 from corelm_serve.scheduling.jobs import TokenTable
 from corelm_serve.scoring import Scores
 
@@ -65,7 +65,7 @@ class Column:
             text: the prompt as the answer echoes it, to which the offsets refer.
         """
         self._before = 0
-        pieces = [*map(text_writer(self._vocabulary), self._ids)]
+        pieces = [*map(FullVocabulary(self._vocabulary).writer(), self._ids)]
         rows = zip(
             pieces, _offsets(text, pieces), scores.tokens, scores.ids, scores.top, strict=True
         )

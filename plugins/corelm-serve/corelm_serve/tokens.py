@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corelm import Vocabulary
-from corelm.abilities import can, text_writer, token_name
+from corelm.abilities import FullVocabulary, can
 from corelm.runs import prompting
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
@@ -37,7 +37,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
         "tokens": ids,
     }
     if request.return_token_strs:
-        write = text_writer(vocabulary)
+        write = FullVocabulary(vocabulary).writer()
         answer["token_strs"] = [write(token) for token in ids]
     return answer
 
@@ -58,14 +58,14 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
         "model": served.name,
         "vocab_size": len(vocabulary),
         "max_model_len": served.context_length,
-        "bos_token": token_name(vocabulary, vocabulary.start),
+        "bos_token": FullVocabulary(vocabulary).token_name(vocabulary.start),
         "bos_token_id": vocabulary.start,
-        "eos_token": token_name(vocabulary, end),
+        "eos_token": FullVocabulary(vocabulary).token_name(end),
         "eos_token_id": end,
         "eos_token_ids": sorted(vocabulary.ends),
-        "pad_token": token_name(vocabulary, vocabulary.padding),
+        "pad_token": FullVocabulary(vocabulary).token_name(vocabulary.padding),
         "pad_token_id": vocabulary.padding,
-        "unk_token": token_name(vocabulary, vocabulary.unknown),
+        "unk_token": FullVocabulary(vocabulary).token_name(vocabulary.unknown),
         "unk_token_id": vocabulary.unknown,
         "chat_template": getattr(vocabulary, "chat_template", None),
         "tokenizer_class": type(vocabulary).__name__,
@@ -79,9 +79,9 @@ def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     A text that is only the end token's name gives its id, which lm-evaluation-harness needs.
     """
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
-    name = token_name(vocabulary, start)
+    name = FullVocabulary(vocabulary).token_name(start)
     if start is not None and name and text.startswith(name):
         return [start, *prompting.encoded(vocabulary, text)]
-    if end is not None and text == token_name(vocabulary, end):
+    if end is not None and text == FullVocabulary(vocabulary).token_name(end):
         return [end]
     return vocabulary.encode(text)

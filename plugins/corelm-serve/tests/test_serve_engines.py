@@ -11,7 +11,7 @@ pytest.importorskip("corelm_transformers", reason="pip install ./plugins/corelm-
 
 from corelm_transformers.model import TransformersModel  # noqa: E402
 
-from corelm.abilities import render_chat  # noqa: E402
+from corelm.abilities import FullVocabulary  # noqa: E402
 from corelm.interop.testing import tiny_tokenizer  # noqa: E402
 
 TEMPLATE = (
@@ -58,7 +58,7 @@ def test_an_answer_by_the_tokenizers_template(open_client, model):
     client = open_client({"tiny": model})
     body = {"model": "tiny", "messages": MESSAGES, "seed": 1, "max_tokens": 8}
     answer = client.post("/v1/chat/completions", json=body).json()
-    prompt = render_chat(model.vocabulary, MESSAGES)
+    prompt = FullVocabulary(model.vocabulary).render_chat(MESSAGES)
     assert prompt == "<|endoftext|>user: see the cat\nassistant:"
     [text] = sample(model, prompt, sampler="stochastic", seed=1, length=8)
     assert answer["choices"][0]["message"]["content"] == text

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import application, offered_names, options, parameters, product
+from corelm.commands import Output, application, offered_names, options
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, Setting
@@ -79,8 +79,7 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     readers: dict[str, Callable[[Any], Any]] = {
         "path": Path,
         "prompts": _prompts_in,
-        "text": lambda text: _typed([text])[0],
-        "texts": _typed,
+        "texts": list,
     }
     found = {}
     for name, value in given.items():
@@ -175,7 +174,7 @@ def report(
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput
     from corelm_report.report import check_extra
 
-    with product() as out:
+    with Output.open() as out:
         check_extra("a report")
         files = {
             "json": json, "csv": csv, "markdown": markdown, "html": html, "latex": latex,
@@ -188,7 +187,8 @@ def report(
             from corelm_report.cli.comparison import compare_files
 
             return compare_files(diff, places, out)
-        output = ReportOutput(ReportFiles(places, plots), _typed(fail_if), out)
+        conditions = fail_if or []
+        output = ReportOutput(ReportFiles(places, plots), conditions, out)
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
@@ -197,7 +197,7 @@ def report(
         from corelm_report.measure.until import Until
         from corelm_report.plan.plan import plan
 
-        stop = None if until is None else Until.read(*_typed([until]))
+        stop = None if until is None else Until.read(until)
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
         chosen, asked = scaling.ExecutorChoice.of(workers, scheduler), _read(settings)
@@ -205,7 +205,7 @@ def report(
         report_plan = plan(
             load(model, device=device, dtype=dtype),
             NamedModel.label(model),
-            _typed(samplers) or None,
+            samplers or None,
             scorer and NamedModel.of(scorer),
             **asked,
         )
@@ -214,15 +214,6 @@ def report(
         )
         command = shlex.join(["corelm", *context.obj])
         return output.measure(report_plan, opened, resume, command, stop)
-
-
-def _typed(texts: Iterable[str] | None) -> list[str]:
-    """Return the texts of arguments, which must be in UTF-8."""
-    if not texts:
-        return []
-    from corelm.commands import prompt_input  # late: `--from` reads no text
-
-    return [prompt_input.text_argument(text) for text in texts]
 
 
 def _prompts_in(file: str) -> Prompts:
@@ -235,16 +226,21 @@ def _prompts_in(file: str) -> Prompts:
 def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Raise if the command line has options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
-        what = "a sampler" if name == "samplers" else parameters.own_flag(name)
+        what = "a sampler" if name == "samplers" else _flag_of(context, name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
+
+
+def _flag_of(context: typer.Context, name: str) -> str:
+    """Return the option of an argument of the command, as it is typed."""
+    found: str = next(each.opts[0] for each in context.command.params if each.name == name)
+    return found
 
 
 def _refuse_forms(context: typer.Context) -> None:
     """Raise if the command line has options for one report only."""
     for name in _given(context, ONE_REPORT):
         raise UsageError(
-            "--diff writes a table, --markdown and --json: leave out "
-            f"{parameters.own_flag(name.strip('_'))}"
+            f"--diff writes a table, --markdown and --json: leave out {_flag_of(context, name)}"
         )
 
 

@@ -34,7 +34,7 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
     compared = comparison(before, after)
     forms = {"json": _comparison_as_json, "markdown": comparison_as_markdown}
     for path in places.write_forms(lambda form: forms[form](compared), out):
-        messages.note(f"written to {path}")
+        messages.tell(f"written to {path}", "note")
     if places.on_stdout is None:
         show_comparison(compared, out)
     return ExitCode.DONE if same(compared) else ExitCode.FAILED

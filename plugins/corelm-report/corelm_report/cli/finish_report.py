@@ -211,7 +211,7 @@ class ReportOutput:
         if until is not None:
             with executor as workers, progress.stages("units") as bar:
                 document = measured_until(plan, until, workers, bar)
-            messages.note(document.header.until or "")
+            messages.tell(document.header.until or "", "note")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
@@ -219,7 +219,7 @@ class ReportOutput:
                     document = ReportRun(plan, workers, journal, bar).document()
                 return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
-                messages.note("the finished parts are kept; --resume continues the report")
+                messages.tell("the finished parts are kept; --resume continues the report", "note")
                 raise
 
     def _measured(
@@ -227,7 +227,7 @@ class ReportOutput:
     ) -> int:
         document.header.command = command
         for text in document.warnings[len(plan.warnings) :]:
-            messages.warn(text)
+            messages.tell(text, "warning")
         return self._finish(Report.of_document(document), document, conditions)
 
     def _conditions(
@@ -246,12 +246,12 @@ class ReportOutput:
             self.out.show(*report_table(document, self.out.width, self.out.unicode))
         else:
             for name, reason in report.failed.items():
-                messages.warn(f"{name} failed: {reason}")
+                messages.tell(f"{name} failed: {reason}", "warning")
         for path in written:
-            messages.note(f"written to {path}")
+            messages.tell(f"written to {path}", "note")
         reasons = [reason for each in conditions if (reason := each.tripped(document))]
         for reason in reasons:
-            messages.error(reason)
+            messages.tell(reason, "error")
         if reasons:
             return ExitCode.FAILED
         return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE

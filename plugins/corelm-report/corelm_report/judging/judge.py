@@ -45,7 +45,7 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
         )
     content = pairs_as_page(pairs) if file.suffix in PAGES else pairs_as_csv(pairs)
     SafeFile(file).write(content.encode("utf-8", "replace"))
-    messages.note(f"{printable.counted(len(pairs), 'pair')} written to {file}")
+    messages.tell(f"{printable.counted(len(pairs), 'pair')} written to {file}", "note")
     return ExitCode.DONE
 
 

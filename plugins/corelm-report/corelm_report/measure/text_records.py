@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
-from corelm.abilities import can, texts_after
+from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens, rank
 from corelm.runs import Endings, ForcedTokens, ModelLogits
 from corelm_report.document.content import KeptText, TokenDetails
@@ -124,7 +124,7 @@ def details(
         vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
-    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
+    p, text_of = softmax(logits.astype(np.float64)), FullVocabulary(vocabulary).text_after(past)
     return {
         "token": Endings.END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, group, options, product, prompt_input
+from corelm.commands import Output, group, options
 from corelm.errors import UsageError
 from corelm.runs import params
 
@@ -61,7 +61,7 @@ def _study_product() -> Iterator[Output]:
     """Open the output of a command that needs the extra `report`."""
     from corelm_report.report import check_extra
 
-    with product() as out:
+    with Output.open() as out:
         check_extra("a study")
         yield out
 
@@ -201,7 +201,7 @@ def read(
     from corelm_report.logs.show import show_logs
 
     with _study_product() as out:
-        names = [prompt_input.text_argument(name) for name in metric or []]
+        names = metric or []
         return show_logs([Path(log) for log in logs], names, cluster, out)
 
 

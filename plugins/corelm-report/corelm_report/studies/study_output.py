@@ -44,16 +44,20 @@ def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> in
                 made.append((each, report))
                 show_report(each.name, report, out)
                 if document.header.until:
-                    messages.note(document.header.until)
-                messages.note(f"written to {folder}")
+                    messages.tell(document.header.until, "note")
+                messages.tell(f"written to {folder}", "note")
         except KeyboardInterrupt:
-            messages.note("the finished parts are kept; the same command continues the study")
+            messages.tell(
+                "the finished parts are kept; the same command continues the study", "note"
+            )
             raise
-        messages.note(f"{cache.misses} parts measured, {cache.hits} taken from earlier runs")
+        messages.tell(
+            f"{cache.misses} parts measured, {cache.hits} taken from earlier runs", "note"
+        )
     show_scorers([report for _, report in made], out)
     result = write_lock(study, made)
     if result.registration:
-        messages.note(result.registration)
+        messages.tell(result.registration, "note")
     return _exit_code(study.fail_if, [report for _, report in made])
 
 
@@ -86,7 +90,7 @@ def freeze_study(study: Study, out: Output) -> int:
 def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
     reasons = [reason for report in reports for reason in _tripped(fail_if, report)]
     for reason in reasons:
-        messages.error(reason)
+        messages.tell(reason, "error")
     if reasons:
         return ExitCode.FAILED
     return ExitCode.PARTLY_FAILED if any(report.failed for report in reports) else ExitCode.DONE
@@ -144,9 +148,10 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
     lock = result.lock
     edits = result.edits(study) if study else ""
     if edits:
-        messages.note(
+        messages.tell(
             f"these results are older than {study.file if study else ''} ({edits}); "
-            "run the study again"
+            "run the study again",
+            "note",
         )
     out.show(blocks.line(lock["title"], "bold"), blocks.line(""))
     reports = dict(result.reports())

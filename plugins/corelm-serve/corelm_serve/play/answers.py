@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
-from corelm.abilities import texts_after
+from corelm.abilities import FullVocabulary
 from corelm.runs import NamedModel, Strategy, Texts, chain_stages, markup
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import Limits, ServedModel, find
@@ -100,7 +100,7 @@ def next_word(
     columns = Columns(place.column(), valid_results(trace))
     tokens = columns.likeliest(request.count)
     drawn = None if fault or place.ended else place.drawn(columns.last)
-    text_of = texts_after(place.ids, place.vocabulary)
+    text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
     counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
     at = request.stage
@@ -168,7 +168,7 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     if fault:
         return {"words": [], "error": fault}
     column = Column(found[0][0], place.vocabulary.ends)
-    text_of = texts_after(place.ids, place.vocabulary)
+    text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
     return {
         "words": [
             {"id": token, "probability": column.probability(token)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from corelm import Array, RandomStream, Sampler, Vocabulary, draw
-from corelm.abilities import text_writer
+from corelm.abilities import FullVocabulary
 from corelm.runs import ContextBuilder, chain_stages
 from corelm_serve.models import ServedModel
 from corelm_serve.play.columns import Column
@@ -82,7 +82,7 @@ class Place:
 
     def words(self) -> list[dict[str, Any]]:
         """Return the drawn tokens: id, text, and surprisal under the model in nats."""
-        write = text_writer(self.vocabulary, self.prompt)
+        write = FullVocabulary(self.vocabulary).writer(self.prompt)
         nats = self._rows.surprisals(self.ids, len(self.prompt))
         return [
             {

@@ -1,4 +1,4 @@
-"""The lanes of a model: threads that advance its jobs; the queue before them, and the end of both."""
+"""The lanes of a model, threads that advance its jobs; the queue before them; the end of both."""
 
 from __future__ import annotations
 

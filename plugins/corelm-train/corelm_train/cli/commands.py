@@ -13,7 +13,7 @@ import typer
 from corelm import hookimpl
 from corelm import sampler as read_sampler
 from corelm.bundles import Bundle
-from corelm.commands import application, messages, offered_names, parameters, product, prompt_input
+from corelm.commands import Output, application, messages, offered_names, with_choices
 from corelm.errors import UsageError
 from corelm.runs import params, paths
 from corelm_train.keras_import import needs_keras
@@ -123,8 +123,6 @@ def _train(
     if values.get("preset") is None:
         values["preset"] = _preset_for(source, from_)
     folder = _folder(out or f"{_stem(source)}-{values['preset']}")
-    if "prompt" in values:
-        values["prompt"] = prompt_input.text_argument(values["prompt"])
     start = None if from_ is None else _model_folder(from_)
     settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
     settings.resolve()
@@ -132,7 +130,7 @@ def _train(
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
     _check_target(settings.out)
-    with product() as stdout:
+    with Output.open() as stdout:
         stdout.text(f"{_run(settings, resume, context.obj)}\n")
 
 
@@ -167,7 +165,7 @@ def _resuming(words: Sequence[str]) -> str:
 
 def command() -> Callable[..., Any]:
     """Return the command with its settings as options."""
-    called = parameters.with_parameters(_train, SETTINGS)
+    called = with_choices(_train, SETTINGS)
     called.__name__ = "train"
     return called
 

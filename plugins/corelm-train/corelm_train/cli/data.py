@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import group, messages, product, progress
+from corelm.commands import Output, group, messages, progress
 from corelm.errors import UsageError
 from corelm.runs import params, printable
 
@@ -51,7 +51,7 @@ def held_out(
     """
     from corelm.bundles import Corpus
 
-    with product() as out:
+    with Output.open() as out:
         part, place = SHARE.convert(share), Path(folder)
         if place.exists():
             raise UsageError(f"{folder} already exists")
@@ -60,7 +60,9 @@ def held_out(
         width = len(str(len(found)))
         for i, text in enumerate(found):
             (place / f"{i:0{width}}.txt").write_text(text, "utf-8", newline="")
-        messages.note(f"{printable.counted(len(found), 'text')} that training doesn't learn from")
+        messages.tell(
+            f"{printable.counted(len(found), 'text')} that training doesn't learn from", "note"
+        )
         out.text(f"{folder}\n")
 
 
@@ -83,7 +85,7 @@ def imdb(
 
     if source is not None and not Path(source).exists():
         raise UsageError(f"there is no file {source}")
-    with product() as out:
+    with Output.open() as out:
         with progress.stages() as bar:
             folder = fetch_imdb(None if source is None else Path(source), bar)
         out.text(f"{folder}\n")

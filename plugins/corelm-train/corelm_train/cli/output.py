@@ -91,10 +91,10 @@ class TrainingLines(Reporter):
 
     def note(self, text: str) -> None:
         self._interrupt.check()
-        messages.note(f"{text} ...")
+        messages.tell(f"{text} ...", "note")
 
     def warn(self, text: str) -> None:
-        messages.warn(text)
+        messages.tell(text, "warning")
 
     def started(self, plan: TrainingPlan) -> None:
         begin = f", {plan.steps_done:,} of them done" if plan.steps_done else ""
@@ -116,16 +116,16 @@ class TrainingLines(Reporter):
             seconds = (time.monotonic() - began) / (done - first) * (total - done)
             left = f"{duration(seconds)} left"
         if done - first == WARM_UP and total > done + LINES:
-            messages.note(f"about {left}")
+            messages.tell(f"about {left}", "note")
         self._show_step(done, total, loss, left)
 
     def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
         if done % -(-total // LINES) == 0:
             text = f"step {done} of {total}, loss {loss:.3f}"
-            messages.note(f"{text}, {left}" if left else text)
+            messages.tell(f"{text}, {left}" if left else text, "note")
 
     def measured(self, epoch: int, perplexity: float) -> None:
-        messages.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
+        messages.tell(f"epoch {epoch}: held-out perplexity {perplexity:.1f}", "note")
 
     def finished(self, losses: LossHistory, patience: int) -> None:
         if losses.epochs > 1:
