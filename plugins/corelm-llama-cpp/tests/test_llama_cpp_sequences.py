@@ -119,6 +119,14 @@ def test_a_fork_reads_only_what_is_new(gguf_file, passes):
     )
 
 
+def test_a_session_without_rows(gguf_file):
+    session = LlamaCppModel(gguf_file).start(np.zeros((0, 3), dtype=int))
+    assert session.next_logits().shape[0] == 0
+    other = LlamaCppModel(gguf_file).start([[5, 6]])
+    other.select([])
+    assert other.next_logits().shape[0] == 0
+
+
 def test_sessions_lend_their_sequences_to_others(gguf_file):
     model = LlamaCppModel(gguf_file)
     many = model.start(np.full((MOST_TEXTS, 1), 5))
