@@ -4,8 +4,9 @@ A sampling strategy is a pure map from one next-token distribution to another. T
 what is likely, the sampler says which distribution to draw from, the core draws once.
 """
 
-import importlib
 import typing
+
+from corelm.lazy import OnFirstUse
 
 if typing.TYPE_CHECKING:
     from corelm_presets.engine_presets import preset as preset
@@ -108,43 +109,47 @@ __all__ = [
 ]
 
 
-_HOMES = {
-    "corelm.context": ("Context",),
-    "corelm.decoder": ("Decoder",),
-    "corelm.decoding.random_stream": ("RandomStream",),
-    "corelm.decoding.state": ("Decoding", "DecodingTask"),
-    "corelm.decoding.step": ("NextLogits", "Step"),
-    "corelm.errors": ("CorelmError", "ParameterError"),
-    "corelm.exact": ("sampling_distribution",),
-    "corelm.explanation": ("Explanation", "explain"),
-    "corelm.generation.generate": ("Ancestral", "generate", "stream"),
-    "corelm.generation.open_texts": ("Generation", "TokenRecord"),
-    "corelm.generation.endings": ("TextPatterns",),
-    "corelm.hookspecs": ("API_VERSION", "hookimpl"),
-    "corelm.language_model": (
-        *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),
-        "same_vocabulary",
-    ),
-    "corelm.linting": ("lint",),
-    "corelm.metric": ("HumanMetric", "SetMetric", "TextMetric", "TokenMetric"),
-    "corelm.numerics.distributions": (
-        *("Array", "apply_temperature", "draw", "entropy", "log_softmax", "mask_logits"),
-        *("softmax", "surprisals"),
-    ),
-    "corelm.numerics.reshaping": ("reweight_distribution",),
-    "corelm.params": ("param", "renamed"),
-    # The samplers too: a parameter that is a sampler reads expressions once this is imported.
-    "corelm.registry.expressions": ("Chain", "Sampler", "sampler"),
-    "corelm.registry.models": ("load",),
-    "corelm.sampling": ("Mask", "Switch"),
-}
-"""Modules that are imported when one of their names is first used: no program needs all."""
-
 _ROOMS = {
     *("abilities", "bundles", "commands", "errors", "filters", "interop", "native", "runs"),
     "testing",
 }
 """Public modules, which `import corelm` is enough for."""
+
+_on_first_use = OnFirstUse(
+    __name__,
+    {
+        "corelm.context": ("Context",),
+        "corelm.decoder": ("Decoder",),
+        "corelm.decoding.random_stream": ("RandomStream",),
+        "corelm.decoding.state": ("Decoding", "DecodingTask"),
+        "corelm.decoding.step": ("NextLogits", "Step"),
+        "corelm.errors": ("CorelmError", "ParameterError"),
+        "corelm.exact": ("sampling_distribution",),
+        "corelm.explanation": ("Explanation", "explain"),
+        "corelm.generation.generate": ("Ancestral", "generate", "stream"),
+        "corelm.generation.open_texts": ("Generation", "TokenRecord"),
+        "corelm.generation.endings": ("TextPatterns",),
+        "corelm.hookspecs": ("API_VERSION", "hookimpl"),
+        "corelm.language_model": (
+            *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),
+            "same_vocabulary",
+        ),
+        "corelm.linting": ("lint",),
+        "corelm.metric": ("HumanMetric", "SetMetric", "TextMetric", "TokenMetric"),
+        "corelm.numerics.distributions": (
+            *("Array", "apply_temperature", "draw", "entropy", "log_softmax", "mask_logits"),
+            *("softmax", "surprisals"),
+        ),
+        "corelm.numerics.reshaping": ("reweight_distribution",),
+        "corelm.params": ("param", "renamed"),
+        # The samplers too: a parameter that is a sampler reads expressions once this is imported.
+        "corelm.registry.expressions": ("Chain", "Sampler", "sampler"),
+        "corelm.registry.models": ("load",),
+        "corelm.sampling": ("Mask", "Switch"),
+    },
+    {name: f"corelm.{name}" for name in _ROOMS},
+)
+"""Modules that are imported when one of their names is first used: no program needs all."""
 
 _IN_PACKAGES = {
     *("EngineSettings", "from_settings", "preset", "presets", "to_settings"),
@@ -161,10 +166,4 @@ def __getattr__(name: str) -> typing.Any:
         from corelm.registry.packages import NAMES, package_object
 
         return package_object(NAMES, name)
-    if name in _ROOMS:
-        return importlib.import_module(f"corelm.{name}")
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value
+    return _on_first_use(name)

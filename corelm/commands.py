@@ -3,8 +3,9 @@
 Some are modules, such as `options` and `blocks`; each lists its public names.
 """
 
-import importlib
 import typing
+
+from corelm.lazy import OnFirstUse
 
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
@@ -37,27 +38,28 @@ __all__ = [
     "with_choices",
 ]
 
-_HOMES = {
-    "ExitCode": "corelm.cli.applications:ExitCode",
-    "Inputs": "corelm.cli.options.inputs:Inputs",
-    "Leftovers": "corelm.registry.leftovers:Leftovers",
-    "Output": "corelm.cli.output.product:Output",
-    "application": "corelm.cli.applications:application",
-    "blocks": "corelm.cli.output.blocks",
-    "group": "corelm.cli.applications:group",
-    "messages": "corelm.cli.output.messages",
-    "offered_names": "corelm.cli.options.parameters:offered_names",
-    "options": "corelm.cli.options.choices",
-    "progress": "corelm.cli.output.progress",
-    "prompt_input": "corelm.cli.options.prompt",
-    "with_choices": "corelm.cli.options.inputs:with_choices",
-}
+__getattr__ = OnFirstUse(
+    __name__,
+    {
+        "corelm.cli.applications": (
+            "ExitCode",
+            "application",
+            "group",
+        ),
+        "corelm.cli.options.inputs": (
+            "Inputs",
+            "with_choices",
+        ),
+        "corelm.cli.options.parameters": ("offered_names",),
+        "corelm.cli.output.product": ("Output",),
+        "corelm.registry.leftovers": ("Leftovers",),
+    },
+    {
+        "blocks": "corelm.cli.output.blocks",
+        "messages": "corelm.cli.output.messages",
+        "options": "corelm.cli.options.choices",
+        "progress": "corelm.cli.output.progress",
+        "prompt_input": "corelm.cli.options.prompt",
+    },
+)
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""
-
-
-def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    module = importlib.import_module(home)
-    return getattr(module, attribute) if attribute else module

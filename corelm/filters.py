@@ -8,8 +8,9 @@ The functions that read single tokens, such as `token_counts`, return NumPy arra
 is; `in_library_of` takes such an array to the library of the logits.
 """
 
-import importlib
 import typing
+
+from corelm.lazy import OnFirstUse
 
 if typing.TYPE_CHECKING:
     from corelm.numerics.arrays import (
@@ -78,52 +79,47 @@ __all__ = [
     "xtc",
 ]
 
-_HOMES = {
-    "corelm.numerics.arrays": (
-        "array_namespace",
-        "in_library_of",
-        "widen",
-    ),
-    "corelm.numerics.distributions": (
-        "entropy_of_logits",
-        "min_and_shannon_entropy",
-        "min_entropy",
-        "subtract_max",
-    ),
-    "corelm.numerics.filters": (
-        "at_least",
-        "falling_logits",
-        "first_tokens",
-        "logit_std",
-        "tail_free",
-        "top_h",
-        "top_k",
-        "top_p",
-        "typical",
-        "within_nats",
-    ),
-    "corelm.numerics.ranking": ("likeliest_tokens", "rank"),
-    "corelm.numerics.reshaping": (
-        "peak_at",
-        "quadratic",
-        "surprisal_of_probability",
-        "xtc",
-    ),
-    "corelm.token_edits": (
-        "TokenNames",
-        "allow_all_but",
-        "change_logits",
-        "remove_tokens",
-        "token_counts",
-    ),
-    "corelm.token_texts": ("find_in_turn",),
-}
+__getattr__ = OnFirstUse(
+    __name__,
+    {
+        "corelm.numerics.arrays": (
+            "array_namespace",
+            "in_library_of",
+            "widen",
+        ),
+        "corelm.numerics.distributions": (
+            "entropy_of_logits",
+            "min_and_shannon_entropy",
+            "min_entropy",
+            "subtract_max",
+        ),
+        "corelm.numerics.filters": (
+            "at_least",
+            "falling_logits",
+            "first_tokens",
+            "logit_std",
+            "tail_free",
+            "top_h",
+            "top_k",
+            "top_p",
+            "typical",
+            "within_nats",
+        ),
+        "corelm.numerics.ranking": ("likeliest_tokens", "rank"),
+        "corelm.numerics.reshaping": (
+            "peak_at",
+            "quadratic",
+            "surprisal_of_probability",
+            "xtc",
+        ),
+        "corelm.token_edits": (
+            "TokenNames",
+            "allow_all_but",
+            "change_logits",
+            "remove_tokens",
+            "token_counts",
+        ),
+        "corelm.token_texts": ("find_in_turn",),
+    },
+)
 """The module of each name, imported on first use: a sampler needs few of them."""
-
-
-def __getattr__(name: str) -> typing.Any:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value

@@ -1,7 +1,8 @@
 """Run work in several processes or on several machines, and record what its results depend on."""
 
-import importlib
 import typing
+
+from corelm.lazy import OnFirstUse
 
 if typing.TYPE_CHECKING:
     from corelm.scaling.code_digests import code_of as code_of
@@ -22,19 +23,20 @@ __all__ = [
     "hashes_of_secrets",
 ]
 
-_HOMES = {
-    "Executor": "corelm.scaling.units",
-    "ExecutorChoice": "corelm.scaling.executor",
-    "Job": "corelm.scaling.job",
-    "Unit": "corelm.scaling.units",
-    "code_of": "corelm.scaling.code_digests",
-    "differences": "corelm.scaling.job",
-    "hashes_of_secrets": "corelm.scaling.job",
-}
+__getattr__ = OnFirstUse(
+    __name__,
+    {
+        "corelm.scaling.code_digests": ("code_of",),
+        "corelm.scaling.executor": ("ExecutorChoice",),
+        "corelm.scaling.job": (
+            "Job",
+            "differences",
+            "hashes_of_secrets",
+        ),
+        "corelm.scaling.units": (
+            "Executor",
+            "Unit",
+        ),
+    },
+)
 """The module of each name, imported on first use: a report that is only read needs none."""
-
-
-def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
