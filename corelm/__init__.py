@@ -36,7 +36,6 @@ if typing.TYPE_CHECKING:
         Session,
         StatelessModel,
         Vocabulary,
-        same_vocabulary,
     )
     from corelm.linting import lint
     from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
@@ -99,7 +98,6 @@ __all__ = [
     "param",
     "renamed",
     "reweight_distribution",
-    "same_vocabulary",
     "sampler",
     "sampling_distribution",
     "softmax",
@@ -123,7 +121,6 @@ _HOMES = {
     "corelm.hookspecs": ("API_VERSION", "hookimpl"),
     "corelm.language_model": (
         *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),
-        "same_vocabulary",
     ),
     "corelm.linting": ("lint",),
     "corelm.metric": ("HumanMetric", "SetMetric", "TextMetric", "TokenMetric"),

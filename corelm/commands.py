@@ -9,7 +9,6 @@ import typing
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
-    from corelm.cli.applications import group as group
     from corelm.cli.options import choices as options
     from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
@@ -28,7 +27,6 @@ __all__ = [
     "Output",
     "application",
     "blocks",
-    "group",
     "messages",
     "offered_names",
     "options",
@@ -44,7 +42,6 @@ _HOMES = {
     "Output": "corelm.cli.output.product:Output",
     "application": "corelm.cli.applications:application",
     "blocks": "corelm.cli.output.blocks",
-    "group": "corelm.cli.applications:group",
     "messages": "corelm.cli.output.messages",
     "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",

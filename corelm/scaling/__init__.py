@@ -4,32 +4,29 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from corelm.scaling.code_digests import code_of as code_of
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
+    from corelm.scaling.job import Dependencies as Dependencies
     from corelm.scaling.job import Job as Job
     from corelm.scaling.job import differences as differences
-    from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
     from corelm.scaling.units import Executor as Executor
     from corelm.scaling.units import Unit as Unit
 
 __all__ = [
+    "Dependencies",
     "Executor",
     "ExecutorChoice",
     "Job",
     "Unit",
-    "code_of",
     "differences",
-    "hashes_of_secrets",
 ]
 
 _HOMES = {
+    "Dependencies": "corelm.scaling.job",
     "Executor": "corelm.scaling.units",
     "ExecutorChoice": "corelm.scaling.executor",
     "Job": "corelm.scaling.job",
     "Unit": "corelm.scaling.units",
-    "code_of": "corelm.scaling.code_digests",
     "differences": "corelm.scaling.job",
-    "hashes_of_secrets": "corelm.scaling.job",
 }
 """The module of each name, imported on first use: a report that is only read needs none."""
 
