@@ -7,7 +7,7 @@ writes, independent of the other texts in the batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -176,20 +176,44 @@ class ContinuousBatch:
         self._running = _growing(changed)
 
     def _begin(self) -> Iterator[Turn]:
-        """Read prompts, up to `piece` tokens."""
+        """Read prompts, up to `piece` tokens, in order of arrival."""
         left = self._piece
-        while self._waiting and left > 0 and self._has_room():
-            request = self._waiting[0]
-            if not request.is_finished:
-                yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
-                left -= max(request.just_read, JOINING)
-            if request.is_read or request.is_finished:
-                self._running.append(self._waiting.popleft())
+        while self._waiting and left > 0 and self._has_room(self._waiting[0]):
+            first = self._waiting[0]
+            if first.unread > left:
+                left = yield from self._overtake(left)
+            left -= yield from self._read(first, left)
 
-    def _has_room(self) -> bool:
-        """Return True if the next request fits; one too large for any batch is written alone."""
+    def _overtake(self, left: int) -> Generator[Turn, None, int]:
+        """Read shorter prompts behind a long one, which gets half of each piece at least.
+
+        Otherwise their first tokens would wait until the long prompt is read.
+
+        Returns:
+            The number of tokens that are left of the piece.
+        """
+        behind = sorted(islice(self._waiting, 1, None), key=lambda request: request.unread)
+        for request in behind:
+            if request.unread > left - self._piece // 2 or not self._has_room(request):
+                break
+            left -= yield from self._read(request, left)
+        return left
+
+    def _read(self, request: BatchedTexts, left: int) -> Generator[Turn, None, int]:
+        """Read tokens of a prompt; return the number of them that count."""
+        read = 0
+        if not request.is_finished:
+            yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
+            read = max(request.just_read, JOINING)
+        if request.is_read or request.is_finished:
+            self._waiting.remove(request)
+            self._running.append(request)
+        return read
+
+    def _has_room(self, request: BatchedTexts) -> bool:
+        """Return True if a request fits; one too large for any batch is written alone."""
         rows = sum(len(request.open_texts.samples) for request in self._running)
-        return rows == 0 or rows + len(self._waiting[0].open_texts.samples) <= self._rows
+        return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""

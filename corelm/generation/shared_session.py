@@ -45,13 +45,14 @@ class SharedSession:
             self._session = None
         elif neighbours(inside) != (0, self._size):  # a row was dropped
             self._session.select(np.concatenate([view.rows for view in inside]))
+        # They join before their tokens, which are then read in one step with the others'.
+        new = [view for view in views if view.own is not None and can(view.own, "join")]
+        if new:
+            self._join(joined([view.own for view in new]))
         for view in views:
-            # It joins before its token, so that this token is read in one step with the others.
-            if view.own is not None and can(view.own, "join"):
-                self._join(view.own)
-                inside.append(view)
-            elif view.own is not None:
+            if view.own is not None and view not in new:
                 view.own.extend(view.take_tokens())
+        inside += new
         if self._session is not None:
             self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
         first = 0
@@ -65,6 +66,19 @@ class SharedSession:
             self._session = session
         else:
             self._session.join(session)
+
+
+def joined(sessions: Sequence[Any]) -> Any:
+    """Join sessions, neighbours first, so that no row is copied once for each session.
+
+    Args:
+        sessions: at least one; all but the first are empty afterwards.
+    """
+    while len(sessions) > 1:
+        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
+            one.join(other)
+        sessions = sessions[::2]
+    return sessions[0]
 
 
 class SessionView:

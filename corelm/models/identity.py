@@ -7,9 +7,8 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from corelm.language_model import LanguageModel, StatelessModel
 from corelm.registry.models import (
     MODEL,
     ListedModel,
@@ -21,6 +20,9 @@ from corelm.registry.models import (
     plugin_of,
 )
 from corelm.registry.offers import Source
+
+if TYPE_CHECKING:
+    from corelm.language_model import LanguageModel, StatelessModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import corelm
 from corelm.abilities import can
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE
-from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.generation.drawn_rows import DrawnRows
+from corelm.generation.shared_session import SessionView, SharedSession, joined
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
 
@@ -199,6 +200,72 @@ def test_requests_with_a_prompt_that_was_read_before_begin_together():
     others = [batch.add(request(prompt)) for _ in range(63)]
     batch.step()
     assert all(len(each.open_texts.tokens[0]) == 1 for each in others)
+
+
+def steps_to_first(batch, requests):
+    """Return the number of steps until each request has its first token."""
+    found, step = {}, 0
+    while len(found) < len(requests):
+        step += 1
+        batch.step()
+        found |= {
+            i: step
+            for i, each in enumerate(requests)
+            if i not in found and each.open_texts.tokens[0]
+        }
+    return [found[i] for i in range(len(requests))]
+
+
+def test_short_prompts_do_not_wait_for_a_long_one_before_them():
+    piece = 32
+    batch = ContinuousBatch(LongToy(), piece=piece)
+    prompts = ["the cat " * 100, "the cat " * 50, "the cat", "the cat sat", "the " * 8]
+    added = [batch.add(request(prompt, length=3)) for prompt in prompts]
+    assert steps_to_first(batch, added)[2:] == [1, 1, 2]
+    finished(batch)
+    for prompt, each in zip(prompts, added, strict=True):
+        assert each.open_texts.tokens == [
+            text.tokens for text in alone(LongToy(), request(prompt, length=3))
+        ]
+
+
+def test_a_long_prompt_is_read_at_half_speed_at_least_while_short_ones_come():
+    piece = 32
+    batch = ContinuousBatch(LongToy(), piece=piece)
+    long = batch.add(request("the " * (10 * piece), length=3))
+    steps = 0
+    while not long.open_texts.tokens[0]:
+        batch.add(request("the cat sat", length=1))
+        batch.add(request("the cat", length=1))
+        batch.step()
+        steps += 1
+    assert steps <= 21
+
+
+def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monkeypatch):
+    calls, draw = [], DrawnRows.draw
+    note = lambda self, logits, uniforms: calls.append(len(logits)) or draw(self, logits, uniforms)  # noqa: E731
+    monkeypatch.setattr(DrawnRows, "draw", note)
+    batch = ContinuousBatch(ToyModel())
+    added = [batch.add(request(prompt, length=3)) for prompt in ("the", "the cat", "the cat sat")]
+    batch.step()
+    assert calls == [3]
+    batch.add(request("cat", length=3, n=2))
+    batch.step()
+    assert sorted(calls) == [2, 3, 3]
+    assert [len(each.open_texts.tokens[0]) for each in added] == [2] * 3
+
+
+def test_newcomers_join_in_pairs():
+    copied = []
+
+    class Rows(list):
+        def join(self, other):
+            self += other
+            copied.append(len(other))
+
+    assert joined([Rows([i]) for i in range(11)]) == [*range(11)]
+    assert sum(copied) <= 11 * 4
 
 
 def test_a_prompt_beyond_the_context_is_read_at_once():

@@ -24,8 +24,8 @@ TRIED = 8
 class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.runs.machine.cpu_limit` allows, or with one
-    where that is faster. All sessions share one context, which is freed with the model.
+    llama.cpp runs it on the `cores` of `corelm.runs.machine.facts()`, or on one if that is faster.
+    All sessions share one context, which is freed with the model.
 
     Args:
         path: a GGUF file.
@@ -35,6 +35,7 @@ class LlamaCppModel(DisplayableModel):
         vocabulary: its tokenizer, a `LlamaCppVocabulary`.
         context_length: the largest number of tokens that it attends to.
         sequences: the sequences of its sessions' rows.
+        pointer: the `llama_model`, for the functions of llama-cpp-python.
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
@@ -43,7 +44,7 @@ class LlamaCppModel(DisplayableModel):
     """
 
     def __init__(self, path, *, device=None):
-        pointer = load(path, device)
+        self.pointer = pointer = load(path, device)
         self.vocabulary = LlamaCppVocabulary(pointer)
         # Not freed with this object: the vocabulary, which reads from the model, may outlive it.
         weakref.finalize(self.vocabulary, free, llama.llama_model_free, pointer)

@@ -1,4 +1,4 @@
-"""A report and its forms: one document, read back as it was written."""
+"""A report and its forms: one document, read back as it was written; the extra that it needs."""
 
 from __future__ import annotations
 
@@ -167,3 +167,29 @@ def test_failures_are_reported(report):
     assert list(report.failed) == ["breaks(at=5)"]
     assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
     assert repr(report).startswith("<corelm report of 4 samplers: greedy and temperature(t=0.5) ")
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without two of the libraries."""
+    found = {"jinja2": None, "matplotlib": None}
+    monkeypatch.setattr("corelm_report.report.find_spec", lambda name: found.get(name, name))
+
+
+@pytest.mark.usefixtures("without")
+def test_a_report_without_its_libraries_names_the_extra():
+    with pytest.raises(MissingDependencyError) as caught:
+        corelm.compare(ToyModel(), ["greedy"], n=1, length=2)
+    assert str(caught.value) == (
+        "a report needs jinja2 and matplotlib; "
+        'install what is missing with: pip install "corelm[report]"'
+    )
+
+
+@pytest.mark.usefixtures("without")
+@pytest.mark.parametrize("words", [("report", "greedy"), ("study", "run", "study.toml")])
+def test_commands_say_so_before_anything_is_measured(run, words):
+    result = run(*words)
+    assert result.code == 1
+    assert result.out == ""
+    assert 'pip install "corelm[report]"' in result.err

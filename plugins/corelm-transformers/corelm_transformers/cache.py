@@ -1,6 +1,7 @@
 """The key/value cache of a transformers model, for a session of corelm."""
 
 import inspect
+from copy import copy, deepcopy
 
 import numpy as np
 import torch
@@ -14,20 +15,27 @@ ARGUMENTS = ("cache", "past_key_values", "cache_params")
 """The argument of `forward` for the cache: the newest name first, Mamba's last."""
 
 
-class TransformersSession(CachedSession):
-    """A `CachedSession` that also returns hidden states."""
+class _Forked:
+    """The part of a session of transformers that corelm's base classes lack."""
 
     def hidden_states(self, count):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
         return self.last_outputs(count)[1]
 
+    def fork(self):
+        """Return a copy of the session; a change to one of the two leaves the other as it is."""
+        self.last_outputs(1)  # before the fork, so that they are computed once
+        other = copy(self)
+        other._window, other._cache = self._window.fork(), self._cache.fork()
+        return other
 
-class PaddedTransformersSession(PaddedSession):
-    """A `PaddedSession` that also returns hidden states."""
 
-    def hidden_states(self, count):
-        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
-        return self.last_outputs(count)[1]
+class TransformersSession(_Forked, CachedSession):
+    """A `CachedSession` that can be forked, and also returns hidden states."""
+
+
+class PaddedTransformersSession(_Forked, PaddedSession):
+    """A `PaddedSession` that can be forked, and also returns hidden states."""
 
 
 class TransformersCache:
@@ -57,6 +65,12 @@ class TransformersCache:
     def empty(self):
         """Return an empty cache of the same model."""
         return TransformersCache(self._model, self._crops)
+
+    def fork(self):
+        """Return a copy."""
+        other = copy(self)
+        other._cache = deepcopy(self._cache)
+        return other
 
     def process(self, tokens, count, lengths=None):
         """Append tokens; return the logits and the hidden states at the last `count` of them.

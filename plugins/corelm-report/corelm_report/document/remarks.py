@@ -183,14 +183,14 @@ class Conclusion:
     @property
     def flips(self) -> bool:
         """True if two scorers give differences of opposite signs."""
-        return {-1, 1} <= {sign(each) for each in self.differences.values()}
+        return {-1, 1} <= {_sign(each) for each in self.differences.values()}
 
 
-def sign(found: Difference) -> int:
+def _sign(found: Difference) -> int:
     """Return the sign of a difference, 1 or -1, if its interval excludes 0; else 0.
 
     Example:
-        >>> sign(Difference(value=1.0, ci95=[0.5, 1.5])), sign(Difference(value=1.0, ci95=None))
+        >>> _sign(Difference(value=1.0, ci95=[0.5, 1.5])), _sign(Difference(value=1.0, ci95=None))
         (1, 0)
     """
     if found.ci95 is None:

@@ -84,7 +84,7 @@ class Share:
         if not self.counted:
             return [record for texts, some in self.parts for record in draw(model, texts, some)]
         [(texts, [sample])] = self.parts
-        return [draw_counted(model, texts, sample)]
+        return [_draw_counted(model, texts, sample)]
 
 
 @dataclass(frozen=True)
@@ -250,14 +250,14 @@ def _add(texts: _DrawnTexts, step: Step | None, error: Exception | None) -> None
         texts.add(step)
 
 
-def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
+def _draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
     """Draw one sample alone, as `draw` does, and count the calls of the model.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> from corelm.runs import Endings, Strategy
         >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
-        >>> record = draw_counted(ToyModel(), texts, 0)
+        >>> record = _draw_counted(ToyModel(), texts, 0)
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
