@@ -5,7 +5,6 @@ what belongs to one matter is used with its name, as in `scaling.Job` and `print
 lists its public names.
 """
 
-import importlib
 import typing
 
 if typing.TYPE_CHECKING:
@@ -97,8 +96,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    module = importlib.import_module(home)
-    return getattr(module, attribute) if attribute else module
+    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
+
+    return find(__name__, _HOMES, name)

@@ -1,6 +1,5 @@
 """Run work in several processes or on several machines, and record what its results depend on."""
 
-import importlib
 import typing
 
 if typing.TYPE_CHECKING:
@@ -21,17 +20,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Dependencies": "corelm.scaling.job",
-    "Executor": "corelm.scaling.units",
-    "ExecutorChoice": "corelm.scaling.executor",
-    "Job": "corelm.scaling.job",
-    "Unit": "corelm.scaling.units",
-    "differences": "corelm.scaling.job",
+    "Dependencies": "corelm.scaling.job:Dependencies",
+    "Executor": "corelm.scaling.units:Executor",
+    "ExecutorChoice": "corelm.scaling.executor:ExecutorChoice",
+    "Job": "corelm.scaling.job:Job",
+    "Unit": "corelm.scaling.units:Unit",
+    "differences": "corelm.scaling.job:differences",
 }
 """The module of each name, imported on first use: a report that is only read needs none."""
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
+
+    return find(__name__, _HOMES, name)
