@@ -5,12 +5,11 @@ Some are modules, such as `options` and `blocks`; each lists its public names.
 
 import typing
 
-from corelm.lazy import OnFirstUse
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
-    from corelm.cli.applications import group as group
     from corelm.cli.options import choices as options
     from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
@@ -29,7 +28,6 @@ __all__ = [
     "Output",
     "application",
     "blocks",
-    "group",
     "messages",
     "offered_names",
     "options",
@@ -38,28 +36,20 @@ __all__ = [
     "with_choices",
 ]
 
-__getattr__ = OnFirstUse(
-    __name__,
-    {
-        "corelm.cli.applications": (
-            "ExitCode",
-            "application",
-            "group",
-        ),
-        "corelm.cli.options.inputs": (
-            "Inputs",
-            "with_choices",
-        ),
-        "corelm.cli.options.parameters": ("offered_names",),
-        "corelm.cli.output.product": ("Output",),
-        "corelm.registry.leftovers": ("Leftovers",),
-    },
-    {
-        "blocks": "corelm.cli.output.blocks",
-        "messages": "corelm.cli.output.messages",
-        "options": "corelm.cli.options.choices",
-        "progress": "corelm.cli.output.progress",
-        "prompt_input": "corelm.cli.options.prompt",
-    },
-)
+_HOMES = {
+    "ExitCode": "corelm.cli.applications:ExitCode",
+    "Inputs": "corelm.cli.options.inputs:Inputs",
+    "Leftovers": "corelm.registry.leftovers:Leftovers",
+    "Output": "corelm.cli.output.product:Output",
+    "application": "corelm.cli.applications:application",
+    "blocks": "corelm.cli.output.blocks",
+    "messages": "corelm.cli.output.messages",
+    "offered_names": "corelm.cli.options.parameters:offered_names",
+    "options": "corelm.cli.options.choices",
+    "progress": "corelm.cli.output.progress",
+    "prompt_input": "corelm.cli.options.prompt",
+    "with_choices": "corelm.cli.options.inputs:with_choices",
+}
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""
+
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -7,7 +7,7 @@ lists its public names.
 
 import typing
 
-from corelm.lazy import OnFirstUse
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm import machine as machine
@@ -66,37 +66,34 @@ __all__ = [
     "text_lines",
 ]
 
-__getattr__ = OnFirstUse(
-    __name__,
-    {
-        "corelm.bounded_calls": ("BoundedCalls",),
-        "corelm.context": ("ContextBuilder",),
-        "corelm.decoding.step": ("ModelLogits",),
-        "corelm.generation.continuous_batch": ("ContinuousBatch",),
-        "corelm.generation.endings": ("Endings",),
-        "corelm.generation.generate": ("Texts",),
-        "corelm.generation.grouped_session": ("start_rows",),
-        "corelm.generation.open_texts": ("OpenTexts",),
-        "corelm.generation.prefix_cache": ("PrefixCache",),
-        "corelm.generation.teacher_forcing": ("ForcedTokens",),
-        "corelm.linting": ("temperature_of",),
-        "corelm.models.atomic_files": ("SafeFile",),
-        "corelm.models.identity": ("NamedModel",),
-        "corelm.numerics.divergences": ("ModelRows",),
-        "corelm.registry.expressions": ("Expression",),
-        "corelm.registry.strategies": ("Strategy",),
-        "corelm.text_lines": ("text_lines",),
-    },
-    {
-        "chain_stages": "corelm.stages",
-        "machine": "corelm.machine",
-        "markup": "corelm.markup",
-        "params": "corelm.params",
-        "paths": "corelm.paths",
-        "plugins": "corelm.registry.plugins",
-        "printable": "corelm.printable",
-        "prompting": "corelm.generation.prompts",
-        "scaling": "corelm.scaling",
-    },
-)
+_HOMES = {
+    "BoundedCalls": "corelm.bounded_calls:BoundedCalls",
+    "ContextBuilder": "corelm.context:ContextBuilder",
+    "ContinuousBatch": "corelm.generation.continuous_batch:ContinuousBatch",
+    "Endings": "corelm.generation.endings:Endings",
+    "Expression": "corelm.registry.expressions:Expression",
+    "ForcedTokens": "corelm.generation.teacher_forcing:ForcedTokens",
+    "ModelLogits": "corelm.decoding.step:ModelLogits",
+    "ModelRows": "corelm.numerics.divergences:ModelRows",
+    "NamedModel": "corelm.models.identity:NamedModel",
+    "OpenTexts": "corelm.generation.open_texts:OpenTexts",
+    "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
+    "SafeFile": "corelm.models.atomic_files:SafeFile",
+    "Strategy": "corelm.registry.strategies:Strategy",
+    "Texts": "corelm.generation.generate:Texts",
+    "chain_stages": "corelm.stages",
+    "machine": "corelm.machine",
+    "markup": "corelm.markup",
+    "params": "corelm.params",
+    "paths": "corelm.paths",
+    "plugins": "corelm.registry.plugins",
+    "printable": "corelm.printable",
+    "prompting": "corelm.generation.prompts",
+    "scaling": "corelm.scaling",
+    "start_rows": "corelm.generation.grouped_session:start_rows",
+    "temperature_of": "corelm.linting:temperature_of",
+    "text_lines": "corelm.text_lines:text_lines",
+}
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""
+
+__getattr__ = on_first_use(__name__, _HOMES)

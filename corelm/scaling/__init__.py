@@ -2,41 +2,33 @@
 
 import typing
 
-from corelm.lazy import OnFirstUse
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
-    from corelm.scaling.code_digests import code_of as code_of
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
+    from corelm.scaling.job import Dependencies as Dependencies
     from corelm.scaling.job import Job as Job
     from corelm.scaling.job import differences as differences
-    from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
     from corelm.scaling.units import Executor as Executor
     from corelm.scaling.units import Unit as Unit
 
 __all__ = [
+    "Dependencies",
     "Executor",
     "ExecutorChoice",
     "Job",
     "Unit",
-    "code_of",
     "differences",
-    "hashes_of_secrets",
 ]
 
-__getattr__ = OnFirstUse(
-    __name__,
-    {
-        "corelm.scaling.code_digests": ("code_of",),
-        "corelm.scaling.executor": ("ExecutorChoice",),
-        "corelm.scaling.job": (
-            "Job",
-            "differences",
-            "hashes_of_secrets",
-        ),
-        "corelm.scaling.units": (
-            "Executor",
-            "Unit",
-        ),
-    },
-)
+_HOMES = {
+    "Dependencies": "corelm.scaling.job:Dependencies",
+    "Executor": "corelm.scaling.units:Executor",
+    "ExecutorChoice": "corelm.scaling.executor:ExecutorChoice",
+    "Job": "corelm.scaling.job:Job",
+    "Unit": "corelm.scaling.units:Unit",
+    "differences": "corelm.scaling.job:differences",
+}
 """The module of each name, imported on first use: a report that is only read needs none."""
+
+__getattr__ = on_first_use(__name__, _HOMES)
