@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from corelm import native
-from corelm.decoding.draw_plan import calls_of
+from corelm.decoding.draw_plan import CONSTANT, calls_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.native.rows import Call
@@ -53,7 +53,7 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
 
 
 def _calls(stage: Sampler, vocabulary: Vocabulary) -> tuple[Call, ...]:
-    calls = calls_of(stage, vocabulary)
+    calls = calls_of(stage, vocabulary) if stage.reads <= CONSTANT else None
     if calls is None:
         raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
     return calls

@@ -69,7 +69,7 @@ static size_t list_parameters(const struct recipe *recipe, struct parameter *par
     for (size_t i = 0; i < count; i++)
         parameters[i] = (struct parameter){.number = recipe->numbers[i]};
     if (recipe->ids)
-        parameters[count++] = (struct parameter){1, 0, recipe->ids, recipe->id_count};
+        parameters[count++] = (struct parameter){.ids = recipe->ids, .count = recipe->id_count};
     return count;
 }
 
@@ -89,7 +89,8 @@ int corelm_chain_add(corelm_chain *chain, const char *kernel, const double *numb
     if (ids && !(recipe->ids = copy_of(ids, id_count)))
         return fail(chain, "memory ran out");
     size_t count = list_parameters(recipe, parameters);
-    if (read_stage(args->stages + args->stage_count, kernel, parameters, count, chain->error)) {
+    if (read_stage(args->stages + args->stage_count, kernel, parameters, count, &args->logits,
+                   chain->error)) {
         args->stage_count++;
         return 1;
     }
