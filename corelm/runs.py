@@ -24,7 +24,6 @@ if typing.TYPE_CHECKING:
     from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import Texts as Texts
-    from corelm.generation.generate import steps as steps
     from corelm.generation.grouped_session import start_rows as start_rows
     from corelm.generation.open_texts import OpenTexts as OpenTexts
     from corelm.generation.prefix_cache import PrefixCache as PrefixCache
@@ -67,7 +66,6 @@ __all__ = [
     "prompting",
     "scaling",
     "start_rows",
-    "steps",
     "teacher_forcing",
     "temperature_of",
     "text_lines",
@@ -100,7 +98,6 @@ _HOMES = {
     "prompting": "corelm.generation.prompts",
     "scaling": "corelm.scaling",
     "start_rows": "corelm.generation.grouped_session:start_rows",
-    "steps": "corelm.generation.generate:steps",
     "teacher_forcing": "corelm.generation.teacher_forcing",
     "temperature_of": "corelm.linting:temperature_of",
     "text_lines": "corelm.text_lines:text_lines",

@@ -231,10 +231,10 @@ LEAVES = {"json_lines"}
 ROOMS_OF_A_REPORT: dict[str, set[str]] = {
     "metrics": set(),
     "document": {"metrics"},
-    "plan": {"document", "metrics"},
-    "measure": {"document", "metrics", "plan"},
+    "plan": {"document", "metrics", "settings"},
+    "measure": {"document", "metrics", "plan", "settings"},
     "render": {"document", "metrics"},
-    "plot": {"document", "extra", "render", "report"},
+    "plot": {"document", "render", "report"},
     "logs": {"metrics"},
     "judging": {"document", "metrics", "report"},
 }

@@ -74,3 +74,22 @@ def test_a_source_distribution_has_every_file_that_the_kernels_are_compiled_from
     folder = ROOT / "corelm" / "native" / "src"
     found = [str(file.relative_to(ROOT).as_posix()) for file in folder.rglob("*.*")]
     assert sorted(found) == sorted([*kernels["sources"], *kernels["depends"]])
+
+
+@pytest.mark.packages
+def test_the_areas_of_mutants_name_files_that_are_there() -> None:
+    """A file that moved would be left out without a word."""
+    areas = tomllib.loads((ROOT / ".ci" / "mutants.toml").read_text("utf-8"))
+    missing = [
+        pattern
+        for area in areas.values()
+        for key in ("mutate", "tests", "again")
+        for pattern in area.get(key, ())
+        if not pattern.startswith("--") and not _found(pattern)
+    ]
+    assert not missing
+
+
+def _found(pattern: str) -> bool:
+    pattern = pattern.replace("corelm_samplers/", "samplers/")  # as `.ci/mutants` lays them
+    return any(ROOT.glob(pattern)) or any(ROOT.glob(f"plugins/*/{pattern}"))

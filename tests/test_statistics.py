@@ -18,7 +18,7 @@ from small_models import numbered_words
 import corelm
 from corelm import Context, Sampler, native
 from corelm.registry.registry import registry
-from corelm.runs import steps
+from corelm.runs import Strategy, Texts
 from corelm.stages import apply
 from corelm.testing import ToyModel
 
@@ -104,7 +104,8 @@ def test_a_text_is_the_same_alone_and_in_a_batch(name):
 
     def tokens(samples: tuple[int, ...]) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {i: [] for i in samples}
-        for step in steps(model, "w1 w2", sampler=sampler, length=8, samples=samples, seed=5):
+        texts = Texts("w1 w2", Strategy(sampler), length=8, n=4, seed=5)
+        for step in texts.steps(model, samples):
             for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
                 found[sample].append(token)
         return found

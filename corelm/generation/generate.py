@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,13 @@ def _check_count(name: str, value: int) -> None:
         raise UsageError(f"{name} must be a whole number, at least 0, not {value!r}")
 
 
+def _check_decoder(decoder: Any) -> None:
+    if isinstance(decoder, type):
+        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
+    if not (decoder is None or callable(decoder)):
+        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
+
+
 def batches(n: int) -> Iterator[range]:
     """Yield the indices of n samples in batches that are decoded together.
 
@@ -69,47 +77,6 @@ def batches(n: int) -> Iterator[range]:
         [range(0, 64), range(64, 128), range(128, 130)]
     """
     return (range(first, min(first + BATCH, n)) for first in range(0, n, BATCH))
-
-
-def steps(
-    model: LanguageModel,
-    prompt: str | list[int],
-    *,
-    sampler: Sampler | str,
-    length: int = 50,
-    samples: Sequence[int] = (0,),
-    seed: int,
-    decoder: Decoder | None = None,
-    unknown: bool = False,
-    prompt_index: int = 0,
-) -> Iterator[Step]:
-    """Yield the steps of some samples of a run, decoded together.
-
-    Args:
-        model: the language model.
-        prompt: the prompt, or a list of its ids.
-        sampler: a sampler, a registered name or an expression.
-        length: the largest number of tokens to draw, at least 0.
-        samples: the indices of the samples in the run.
-        seed: decides the random numbers, with the indices of the sample and of the prompt.
-        decoder: the decoder; by default `Ancestral()`.
-        unknown: allow [UNK] to be sampled.
-        prompt_index: the index of the prompt in a run of several prompts.
-    """
-    _check_count("length", length)
-    if isinstance(decoder, type):
-        raise UsageError(f"a decoder is an object: write {decoder.__name__}(), with brackets")
-    if not (decoder is None or callable(decoder)):
-        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
-    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
-    stream = RandomStream(seed, samples, prompt_index)
-    task = DecodingTask(model, ids, read_sampler(sampler), stream, length, unknown)
-    plugins = registry()
-    observed = plugins.load_observers()
-    for step in (decoder or Ancestral())(task):
-        if observed:
-            plugins.observe(step)
-        yield step
 
 
 @dataclass(frozen=True)
@@ -133,7 +100,7 @@ class Texts:
     length: int
     n: int
     seed: int
-    endings: Endings
+    endings: Endings = field(default_factory=Endings)
     unknown: bool = False
     prompt_index: int = 0
     ids: list[int] | None = None
@@ -159,12 +126,30 @@ class Texts:
         )  # fmt: skip
 
     def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
-        """Yield the steps of some samples."""
-        return steps(
-            model, self.beginning, sampler=self.strategy.sampler, length=self.length,
-            samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
-            prompt_index=self.prompt_index,
-        )  # fmt: skip
+        """Yield the steps of some samples, which are decoded together.
+
+        Args:
+            model: the language model.
+            samples: their indices.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1)
+            >>> [int(step.tokens[0]) for step in texts.steps(ToyModel(), [0])]
+            [4, 9, 7]
+        """
+        _check_count("length", self.length)
+        sampler, decoder = self.strategy
+        _check_decoder(decoder)
+        ids = np.array(encoded(model.vocabulary, self.beginning), dtype=np.int64)
+        stream = RandomStream(self.seed, samples, self.prompt_index)
+        task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown)
+        plugins = registry()
+        observed = plugins.load_observers()
+        for step in (decoder or Ancestral())(task):
+            if observed:
+                plugins.observe(step)
+            yield step
 
     def batches(
         self, prompts: Sequence[str], independent: bool = False

@@ -14,7 +14,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from corelm_report.document.figure import VIEWS, Figure
-from corelm_report.document.figures import of_view
+from corelm_report.document.lookup import of_view
 from corelm_report.document.schema import schema
 
 from corelm.docstrings import source_of

@@ -18,7 +18,7 @@ from corelm_backtrack import Backtrack
 
 import corelm
 from corelm import Ancestral, Decoder, LanguageModel, machine
-from corelm.generation.generate import steps
+from corelm.runs import Strategy, Texts
 
 ABSENT = tuple(f"{first}qx{last}" for first in "abcdefghij" for last in "abcdefghij")
 """A hundred strings that no text has, of which every other token may begin one."""
@@ -33,10 +33,8 @@ DECODERS = {
 def seconds(model: LanguageModel, decoder: Decoder, length: int, n: int, seed: int) -> float:
     """Return the seconds that n texts take."""
     start = time.perf_counter()
-    drawn = steps(
-        model, "This movie", sampler="temperature(t=0.7)", length=length, samples=range(n),
-        seed=seed, decoder=decoder,
-    )  # fmt: skip
+    strategy = Strategy(corelm.sampler("temperature(t=0.7)"), decoder)
+    drawn = Texts("This movie", strategy, length, n, seed).steps(model, range(n))
     count = sum(len(step.tokens) for step in drawn)
     assert count > 0
     return time.perf_counter() - start

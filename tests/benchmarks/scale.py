@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from corelm_report.measure.generated_texts import draw
+from corelm_report.measure.generated_texts import DrawTexts, draw
 from corelm_report.measure.text_records import without_details
 from corelm_report.measure.text_set import TextSet
-from corelm_report.measure.units import DrawTexts
 
 import corelm
 from corelm import machine

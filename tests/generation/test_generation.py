@@ -12,11 +12,12 @@ from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, Usag
 from corelm.generation.generate import batches
 from corelm.generation.open_texts import Text
 from corelm.registry.registry import registry
-from corelm.runs import steps
+from corelm.runs import Strategy, Texts
 from corelm.testing import ToyModel
 
 MODEL = ToyModel()
 ENDLESS = ToyModel(end=False)
+STOCHASTIC = Strategy.of("stochastic")
 
 
 def generate(prompt="the", model=MODEL, sampler="stochastic", **options):
@@ -96,15 +97,15 @@ def test_the_text_of_a_sample_does_not_depend_on_how_many_there_are():
 def test_the_text_of_a_sample_is_the_same_alone_in_a_batch_and_streamed():
     together = generate(n=64, length=20)
     for i in (0, 1, 7, 63):
-        alone = steps(MODEL, "the", sampler="stochastic", length=20, samples=(i,), seed=1)
+        alone = Texts("the", STOCHASTIC, length=20, n=1, seed=1).steps(MODEL, (i,))
         assert [int(step.tokens[0]) for step in alone] == together[i].tokens
         shown = "".join(step.text for step in streamed(length=20, sample=i))
         assert shown == together[i].text
 
 
 def test_samples_may_come_in_any_order():
-    forwards = list(steps(ENDLESS, "the", sampler="stochastic", samples=(3, 5), length=9, seed=1))
-    backwards = list(steps(ENDLESS, "the", sampler="stochastic", samples=(5, 3), length=9, seed=1))
+    texts = Texts("the", STOCHASTIC, length=9, n=2, seed=1)
+    forwards, backwards = texts.steps(ENDLESS, (3, 5)), texts.steps(ENDLESS, (5, 3))
     for one, other in zip(forwards, backwards, strict=True):
         assert one.tokens.tolist() == other.tokens[::-1].tolist()
 

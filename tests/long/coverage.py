@@ -25,10 +25,10 @@ from corelm_report.measure import on_contexts
 from corelm_report.measure.contexts import model_contexts
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.conclusions import best_of
 from corelm_report.metrics.estimates import Estimate, Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.selection import best_of
-from corelm_report.metrics.sums import total
+from corelm_report.metrics.intervals import total
 
 import corelm
 from corelm import Sampler

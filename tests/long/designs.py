@@ -25,18 +25,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from corelm_report.document.figures import LIMITS, scale_of
+from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import on_contexts
+from corelm_report.measure.comparisons import fit_on_human_text
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.on_contexts import temperatures
-from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.measure.text_records import TextRecord, without_details
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.estimates import Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.sums import Sums
+from corelm_report.metrics.intervals import Sums
 
 import corelm
 from corelm import LanguageModel, Sampler

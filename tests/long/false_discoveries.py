@@ -23,10 +23,10 @@ from corelm_report.measure.entries import Measured, from_human
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_records import TextRecord
 from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.conclusions import closest_set
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.statements import closest_set
-from corelm_report.render.significance import clear_differences, p_values
+from corelm_report.render.tables import clear_differences, p_values
 from numpy.typing import NDArray
 
 import corelm

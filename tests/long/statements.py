@@ -21,8 +21,10 @@ from corelm_report.measure.comparisons import closest, shares
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import TextRecord, kept_texts
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.inference import HUMAN, MANY, Inference
-from corelm_report.render.significance import clear_differences, permutation_tests
+from corelm_report.metrics.estimates import MANY
+from corelm_report.metrics.inference import HUMAN, Inference
+from corelm_report.render.permutation_tests import permutation_tests
+from corelm_report.render.tables import clear_differences
 
 import corelm
 from corelm.testing import ToyModel

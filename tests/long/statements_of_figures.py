@@ -1,6 +1,6 @@
 """Count false statements from figures alone: a hundred times as fast as from whole reports.
 
-The statements of `statements.py` follow from means over tokens and texts: `bold` and `p-values` of
+The statements of `conclusions.py` follow from means over tokens and texts: `bold` and `p-values` of
 19 rows that write like a twentieth, `closest`, `margin` and `loops`. Two more are about contexts:
 
 - `confident`: people write like the model, and it is called over- or underconfident;
@@ -17,13 +17,10 @@ import chains
 import numpy as np
 from corelm_report.document.summary import LOOPING as NAMED
 from corelm_report.document.summary import MARGIN, TAIL
-from corelm_report.measure.comparisons import LIMITED, excess
+from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import EXPECTED, Measured
-from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.metrics import text_figures
-from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.inference import HUMAN, MANY, Inference
-from corelm_report.metrics.statements import (
+from corelm_report.metrics.conclusions import (
     EACH,
     closest_set,
     confidence,
@@ -31,8 +28,10 @@ from corelm_report.metrics.statements import (
     holm,
     simultaneous,
 )
-from corelm_report.metrics.sums import Sums, along_texts
-from corelm_report.render.significance import DRAWS, EXACT, MORE, RARE, p_value
+from corelm_report.metrics.estimates import MANY, Estimate
+from corelm_report.metrics.inference import HUMAN, Inference
+from corelm_report.metrics.intervals import Sums, along_texts
+from corelm_report.render.permutation_tests import DRAWS, EXACT, MORE, RARE, p_value
 
 OF_FIGURES = ("bold", "tests", "closest", "margin", "loops", "confident", "tail")
 EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8

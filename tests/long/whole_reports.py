@@ -23,10 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import chains
 import numpy as np
-from corelm_report.document.figures import LIMITS, OF_SETS, scale_of
+from corelm_report.document.lookup import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.sums import ratio
+from corelm_report.metrics.intervals import ratio
 from statements import STATEMENTS, false_statements
 from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
 

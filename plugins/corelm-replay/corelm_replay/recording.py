@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import corelm
 from corelm import RandomStream
 from corelm.errors import UsageError
-from corelm.runs import prompting, steps
+from corelm.runs import Strategy, Texts, prompting
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Array, Layout, as_numpy
@@ -160,13 +160,12 @@ def record(
     rows: list[Any] = []
     for index, prompt in enumerate(prompts):
         found: list[Any] = [[] for _ in range(n)]
-        walk = steps(model, prompt, sampler=sampler, length=length, samples=range(n), seed=seed,
-                     prompt_index=index)  # fmt: skip
-        for step in walk:
+        ids = list(prompting.encoded(model.vocabulary, prompt))
+        written = Texts("", Strategy(sampler), length, n, seed, prompt_index=index, ids=ids)
+        for step in written.steps(model, range(n)):
             figures = figures_of(step.model_logits, step.logits, step.tokens)
             for at, sample in enumerate(step.samples.tolist()):
                 found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
-        ids = list(prompting.encoded(model.vocabulary, prompt))
         texts += [(ids, [token for token, *_ in one]) for one in found]
         rows += found
     columns = {name: [[entry[1 + i] for entry in one] for one in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from corelm.bundles import StoredVocabulary
 from corelm_report.metrics import LENGTH, TEXTS
-from corelm_report.metrics.intervals import mean_interval
-from corelm_report.metrics.sets import figures_of_sets
-from corelm_report.metrics.sums import Sums, along_texts, ratio
+from corelm_report.metrics.estimates import Interval
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import Sums, along_texts, mean_interval, ratio
+from corelm_report.metrics.ngrams import Texts
+from corelm_report.metrics.text_figures import loops, text_figures
 
 PERCENTILES = (5, 50, 95)
 DIGITS = 5
@@ -140,3 +142,66 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return round(value, DIGITS) if isinstance(value, float) else value
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """The figures of sets of texts of equal size.
+
+    Attributes:
+        sets: the number of sets.
+        texts: the number of texts in each.
+        length: the number of tokens after which a text was cut.
+        figures: the figures of `text_figures`, each the mean over the sets.
+        ci95: the interval of each figure.
+    """
+
+    sets: int
+    texts: int
+    length: int
+    figures: dict[str, float | None]
+    ci95: dict[str, Interval | None]
+
+
+def figures_of_sets(
+    texts: Texts, decode: Callable[[Sequence[int]], str], size: int, length: int
+) -> SetFigures:
+    """Divide texts into disjoint sets, and return the mean of each figure over the sets.
+
+    A set consists of texts that are far apart in the given order, because neighbours are often
+    about the same thing. Too few texts for a set make one smaller set.
+
+    Args:
+        texts: token ids of the texts, without tokens that a model never draws.
+        decode: the function from ids to text.
+        size: the number of texts in a set.
+        length: the number of tokens of a text that count, from its beginning.
+
+    Example:
+        >>> measured = figures_of_sets([[3, 4], [3, 5], [6, 6], [7, 8]], str, size=2, length=2)
+        >>> measured.sets, measured.figures["distinct_1"]
+        (2, 0.875)
+    """
+    cut = [text[:length] for text in texts]
+    count = max(len(cut) // size, 1)
+    sets = [cut[first::count][:size] for first in range(count)]
+    measured = [text_figures(some, [decode(text) for text in some]) for some in sets]
+    columns = {name: [figures[name] for figures in measured] for name in measured[0]}
+    means = {name: _mean(values) for name, values in columns.items()}
+    ci95 = {name: _interval(values) for name, values in columns.items()}
+    looping = loops([text for some in sets for text in some])
+    of_texts = Inference.of_names(range(len(looping)))
+    ci95["loops"] = of_texts.share((looping.tolist(), [1.0] * len(looping))).ends
+    return SetFigures(count, len(sets[0]), length, means, ci95)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _interval(values: Sequence[float | None]) -> Interval | None:
+    """Return the interval of the mean, with the sets as units."""
+    known = [value for value in values if value is not None]
+    found = Inference.of_names(range(len(known))).estimate((known, [1.0] * len(known)))
+    return None if found is None else found.interval()

@@ -7,25 +7,28 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
 from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import atomic_files, markup, named_models, printable, scaling
+from corelm.runs import atomic_files, markup, named_models, printable
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
-from corelm_report.extra import check_extra
-from corelm_report.plan.settings import Settings, with_settings
-from corelm_report.render.frames import columns, to_csv
 from corelm_report.render.overview import failures
+from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
-    from corelm_report.measure.units import Progress
+    from corelm.runs import scaling
+    from corelm_report.measure.journal import Progress
     from corelm_report.plan.plan import NamedModel
 
+
+LIBRARIES = ("jinja2", "jsonschema", "matplotlib")
+"""The libraries of the extra `report`."""
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
@@ -118,6 +121,8 @@ class Report(markup.Displayable):
 
     def to_csv(self, level: str = "figure") -> str:
         """Return a level of `to_pandas` as CSV; by default every figure with its difference."""
+        from corelm_report.render.frames import to_csv
+
         return to_csv(self._document, level)
 
     def to_markdown(self) -> str:
@@ -138,7 +143,7 @@ class Report(markup.Displayable):
 
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
-        from corelm_report.render.html.page import page
+        from corelm_report.render.page import page
 
         return page(self._document)
 
@@ -170,6 +175,8 @@ class Report(markup.Displayable):
             >>> frame[["top_k.k", "sample", "text", "entropy"]].round(3).values.tolist()[:2]
             [[2, 0, ' cat', 0.687], [2, 0, ' sat', 0.643]]
         """
+        from corelm_report.render.frames import columns
+
         try:
             import pandas
         except ImportError as error:
@@ -272,6 +279,7 @@ def compare(
         ['greedy', 'temperature(t=0.5)']
     """
     # Late, as most of corelm_report measures: a report that is read needs none of it.
+    from corelm.runs import scaling
     from corelm_report.measure.journal import Journal
     from corelm_report.measure.run import ReportRun
     from corelm_report.measure.until import Until, measured_until
@@ -297,6 +305,33 @@ def compare(
 def document_of(report: Report) -> Document:
     """Return the document of a report, for other modules of this package to read."""
     return report._document
+
+
+def check_extra(purpose: str) -> None:
+    """Raise if a library of the extra is missing; nothing is imported.
+
+    Args:
+        purpose: the subject of the message, such as "a report".
+
+    Raises:
+        MissingDependencyError: the message has the names and the command that installs them.
+
+    Example:
+        >>> check_extra("a report")
+    """
+    missing = [name for name in LIBRARIES if not _is_installed(name)]
+    if missing:
+        raise MissingDependencyError(
+            f"{purpose} needs {' and '.join(missing)}; "
+            'install what is missing with: pip install "corelm[report]"'
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # an object without a spec is in `sys.modules` instead
+        return False
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from corelm_report.document.content import Document
 from corelm_report.measure.until import Until, growing
-from corelm_report.metrics import anytime
 from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.quantiles import anytime_share_interval
 from corelm_report.plan.plan import plan
 
 import corelm
@@ -42,15 +42,15 @@ def test_shares_hold_at_all_looks(share):
     rng, wrong = np.random.default_rng(2), []
     for _ in range(150):
         hits = (rng.random(LAST) < share).astype(float)
-        ends = [anytime.share_interval(hits[:n].tolist()) for n in range(1, LAST, 7)]
+        ends = [anytime_share_interval(hits[:n].tolist()) for n in range(1, LAST, 7)]
         wrong.append(any(not low <= share <= high for low, high in ends))
     assert np.mean(wrong) <= 0.06
 
 
 def test_shares_of_texts_of_a_prompt_need_not_be_0_or_1():
-    low, high = anytime.share_interval([0.5] * 40)
+    low, high = anytime_share_interval([0.5] * 40)
     assert low < 0.5 < high
-    assert anytime.share_interval([]) == [0.0, 1.0]
+    assert anytime_share_interval([]) == [0.0, 1.0]
 
 
 def stops(values, always):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import TELEPHONE, chromium, overflow
-from corelm_report.document.numbers import share, visible
-from corelm_report.render.html.page import page
+from corelm_report.document.figure import share, visible
+from corelm_report.render.page import page
 from documents import BACKWARDS, EVIL, hostile, playground, typed
 
 import corelm

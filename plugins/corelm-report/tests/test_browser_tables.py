@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import TELEPHONE, overflow
-from corelm_report.render.html.page import page
+from corelm_report.render.page import page
 from documents import typed
 
 import corelm

@@ -15,8 +15,8 @@ import pytest
 from corelm_report.document.content import Document
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import difference
+from corelm_report.measure.comparisons import fit_on_human_text
 from corelm_report.measure.on_contexts import GRID
-from corelm_report.measure.temperature_fit import fit_on_human_text
 from corelm_report.render.plots.charts import charts
 
 import corelm

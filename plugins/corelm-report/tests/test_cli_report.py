@@ -552,7 +552,7 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
 def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
     report: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from corelm_report.render.html import page
+    from corelm_report.render import page
 
     def interrupt(document: object) -> str:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from corelm_report.document.lookup import value
 from corelm_report.render.plots import curves
 from corelm_report.render.plots.canvas import HUMAN
 from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.scatter import surprisal_against_diversity
+from corelm_report.render.plots.curves import surprisal_against_diversity
 from documents import typed
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from corelm_report.cli.terminal import comparison_as_markdown, comparison_notes
+from corelm_report.cli.comparison import comparison_as_markdown, comparison_notes
 from corelm_report.document.comparison import beyond, comparison, same
 from documents import typed
 

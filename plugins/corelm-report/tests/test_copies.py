@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corelm_report.document.figure import VARIETY
 from corelm_report.metrics.intervals import share_interval
-from corelm_report.render.html import tables
+from corelm_report.render import tables
 from documents import TEXTS, compare, typed
 
 

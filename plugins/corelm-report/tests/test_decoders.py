@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_report.document.gate import condition
 from corelm_report.document.schema import check
-from corelm_report.measure.generated_texts import CountedModel
+from corelm_report.measure.counted import CountedModel
 from corelm_report.render.overview import method, overview_columns
 from documents import typed
 

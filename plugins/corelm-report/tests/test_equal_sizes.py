@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.sets import subsets
+from corelm_report.metrics.inference import subsets
 from corelm_report.metrics.text_figures import distinct
 
 import corelm

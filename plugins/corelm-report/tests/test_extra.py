@@ -13,7 +13,7 @@ from corelm.testing import ToyModel
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without two of the libraries."""
     found = {"jinja2": None, "matplotlib": None}
-    monkeypatch.setattr("corelm_report.extra.find_spec", lambda name: found.get(name, name))
+    monkeypatch.setattr("corelm_report.report.find_spec", lambda name: found.get(name, name))
 
 
 @pytest.mark.usefixtures("without")

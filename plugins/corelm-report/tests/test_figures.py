@@ -8,7 +8,8 @@ from pkgutil import resolve_name
 import pytest
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import TABLES, VIEWS
-from corelm_report.document.figures import FIGURES, declared, names, of_view
+from corelm_report.document.figures import FIGURES
+from corelm_report.document.lookup import declared, names, of_view
 from corelm_report.document.schema import schema
 from documents import TEXTS, compare, typed
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 from corelm_report.render.frames import columns
-from corelm_report.render.html.page import text_groups
+from corelm_report.render.page import text_groups
 from documents import typed
 
 import corelm

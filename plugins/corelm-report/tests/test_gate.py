@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.document.figures import names
 from corelm_report.document.gate import condition
-from corelm_report.document.lookup import estimate
+from corelm_report.document.lookup import estimate, names
 from documents import typed
 
 from corelm.errors import UsageError

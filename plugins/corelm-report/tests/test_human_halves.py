@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from corelm_report.measure.generated_texts import draw
-from corelm_report.measure.human_halves import halves, human_against_human
+from corelm_report.measure.human import halves, human_against_human
 from corelm_report.plan.plan import plan
 
 import corelm

@@ -14,16 +14,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from corelm_report.document.figure import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY
-from corelm_report.document.numbers import visible
+from corelm_report.document.figure import DIVERGENCE, ENTROPY, LIKELIHOOD, TABLES, VARIETY, visible
 from corelm_report.document.schema import check, schema
 from corelm_report.document.summary import summary
-from corelm_report.render import overview
+from corelm_report.render import overview, tables
+from corelm_report.render import page as page_module
 from corelm_report.render.bibtex import to_bibtex
-from corelm_report.render.html import page as page_module
-from corelm_report.render.html import tables
-from corelm_report.render.html.page import FILES, page
 from corelm_report.render.markdown import to_markdown
+from corelm_report.render.page import FILES, PAGES, TEMPLATE, page
 from documents import EVIL, every_number, full, hostile, typed
 
 from corelm.errors import ReportError
@@ -419,7 +417,7 @@ def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
 
 
 def test_the_page_s_files_are_in_the_package():
-    packages = "corelm_report.render.html.template", "corelm.pages"
-    names = {file.name for each in packages for file in resources.files(each).iterdir()}
+    folders = [resources.files(package).joinpath(folder) for package, folder in (TEMPLATE, PAGES)]
+    names = {file.name for folder in folders for file in folder.iterdir()}
     parts = [name for kind in FILES.values() for name in kind]
     assert {"page.html.jinja", "definitions.html.jinja", *parts} <= names

@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import pytest
 from corelm_report.document.content import Document
 from corelm_report.render.plots import canvas
-from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.files import drawable, image
+from corelm_report.render.plots.canvas import image
+from corelm_report.render.plots.charts import charts, drawable
 
 import corelm
 from corelm.errors import UsageError

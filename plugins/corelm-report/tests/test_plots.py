@@ -17,14 +17,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from corelm_report.document.content import SamplerEntry
-from corelm_report.document.numbers import visible
+from corelm_report.document.figure import visible
 from corelm_report.document.schema import check
-from corelm_report.metrics.selection import front
+from corelm_report.metrics.conclusions import front
 from corelm_report.render.plots import canvas, panels
-from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.entries import labels, shortened
-from corelm_report.render.plots.files import drawings, plots, shrink
-from corelm_report.render.plots.labels import leaders
+from corelm_report.render.plots.canvas import shrink
+from corelm_report.render.plots.charts import charts, drawings, plots
+from corelm_report.render.plots.labels import labels, leaders, shortened
 from corelm_report.render.plots.placement import Box, pieces, shared
 from documents import EVIL, NOTHING, every_number, hostile, typed
 

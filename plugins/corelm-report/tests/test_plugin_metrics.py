@@ -13,8 +13,7 @@ from corelm_report.document.gate import condition
 from corelm_report.measure import plugin_metrics
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.plan import plan
-from corelm_report.render import overview
-from corelm_report.render.html import tables
+from corelm_report.render import overview, tables
 from documents import typed
 
 import corelm

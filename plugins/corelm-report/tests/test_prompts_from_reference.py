@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from corelm_report.metrics.conclusions import closest_set
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.intervals import KnownByInterval
-from corelm_report.metrics.statements import closest_set
-from corelm_report.plan.human_corpus import HumanCorpus, beginnings
+from corelm_report.plan.texts import HumanCorpus, beginnings
 from documents import compare
 
 import corelm

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from corelm_report.cli.terminal import report_table
+from corelm_report.cli.finish_report import report_table
 from corelm_report.document import gate
 from corelm_report.document.schema import fault
 from documents import typed

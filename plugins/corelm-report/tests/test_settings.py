@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from corelm_report import settings
 from corelm_report.cli import commands
 from corelm_report.plan import plan as plans
-from corelm_report.plan import settings
-from corelm_report.plan.settings import SETTINGS, Setting
+from corelm_report.settings import SETTINGS, Setting
 from corelm_report.studies.study_file import KEYS, TABLES
 
 import corelm

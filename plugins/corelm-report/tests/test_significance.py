@@ -5,17 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.document.figure import TABLES
-from corelm_report.metrics.estimates import tails
-from corelm_report.metrics.statements import discoveries, holm
-from corelm_report.render.html import tables
-from corelm_report.render.html.page import page
-from corelm_report.render.significance import (
-    Place,
-    clear_differences,
-    p_value,
-    p_values,
-    permutation_tests,
-)
+from corelm_report.metrics.conclusions import discoveries, holm
+from corelm_report.metrics.quantiles import tails
+from corelm_report.render import tables
+from corelm_report.render.page import page
+from corelm_report.render.permutation_tests import p_value, permutation_tests
+from corelm_report.render.tables import Place, clear_differences, p_values
 from documents import TEXTS, compare, typed
 from long_programs import long_program
 from scipy import stats

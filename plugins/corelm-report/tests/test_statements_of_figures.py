@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.render.significance import p_value
+from corelm_report.render.permutation_tests import p_value
 from long_programs import long_program
 
 

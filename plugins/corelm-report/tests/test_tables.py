@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from corelm_report.document.numbers import number, share
+from corelm_report.document.figure import number, share
 from corelm_report.render.frames import to_csv
 from corelm_report.render.markdown import to_markdown
 from corelm_report.render.overview import method, overview_columns

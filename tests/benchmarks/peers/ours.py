@@ -9,11 +9,11 @@ from corelm_bench import Products, measure
 from corelm_train.settings import PRESETS
 
 import corelm
-from corelm.generation.generate import steps
 from corelm.models.contents import shapes
 from corelm.models.networks.base import Architecture
 from corelm.models.numpy_model import NumpyModel
 from corelm.models.word_vocabulary import WordVocabulary
+from corelm.runs import Strategy, Texts
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 
@@ -36,9 +36,8 @@ class Ours(Peer):
         return session.next_logits()[0]
 
     def write(self, way: str, batch: int, length: int) -> None:
-        drawn = steps(
-            self._model, PROMPT, sampler=self._sampler, length=length, samples=range(batch), seed=0
-        )
+        texts = Texts(PROMPT, Strategy(self._sampler), length, batch, seed=0)
+        drawn = texts.steps(self._model, range(batch))
         assert sum(len(step.tokens) for step in drawn) == batch * length
 
     def shares(self, batch: int, length: int) -> dict[str, float]:

@@ -15,8 +15,7 @@ from corelm import hookimpl, load
 from corelm.commands import application, offered_names, options, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import named_models
-from corelm_report.plan.prompt_file import Prompts, parse_prompts
-from corelm_report.plan.settings import SETTINGS, Setting
+from corelm_report.settings import SETTINGS, Prompts, Setting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
@@ -66,8 +65,9 @@ def _option(name: str, setting: Setting) -> inspect.Parameter:
     option = typer.Option(
         *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
     )
-    default = None if setting.is_repeated or setting.default is None else str(setting.default)
-    kind: Any = list[str] | None if setting.is_repeated else str if default else str | None
+    repeated = setting.kind == "texts"
+    default = None if repeated or setting.default is None else str(setting.default)
+    kind: Any = list[str] | None if repeated else str if default else str | None
     annotation = Annotated[kind, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -172,8 +172,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm_report.cli.finish_report import ReportFiles, ReportOutput, compare_files
-    from corelm_report.extra import check_extra
+    from corelm_report.cli.finish_report import ReportFiles, ReportOutput
+    from corelm_report.report import check_extra
 
     with product() as out:
         check_extra("a report")
@@ -185,6 +185,8 @@ def report(
         if diff is not None:
             _refuse_measuring(context, "--diff")
             _refuse_forms(context)
+            from corelm_report.cli.comparison import compare_files
+
             return compare_files(diff, places, out)
         conditions = [prompt_input.text_argument(text) for text in fail_if or []]
         output = ReportOutput(ReportFiles(places, plots), conditions, out)
@@ -215,6 +217,8 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
+    from corelm_report.plan.texts import parse_prompts
+
     return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)
 
 

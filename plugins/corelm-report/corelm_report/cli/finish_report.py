@@ -1,30 +1,43 @@
-"""Measure, read or compare reports, write their files, and check conditions."""
+"""Measure or read reports, show them in the terminal, write their files, and check conditions."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corelm.commands import ExitCode, Output, messages, progress
+from rich.cells import cell_len
+from rich.console import RenderableType
+
+from corelm.commands import ExitCode, Output, blocks, messages, progress
 from corelm.errors import ReportError, UsageError
-from corelm.runs import atomic_files
-from corelm_report.cli.terminal import comparison_as_markdown, report_table, show_comparison
-from corelm_report.document.comparison import comparison, same
-from corelm_report.document.content import Document
-from corelm_report.document.gate import Condition, condition
-from corelm_report.document.lookup import plugin_metrics
-from corelm_report.document.parts import Json
+from corelm.runs import atomic_files, printable
+from corelm_report.document.content import Document, Entry
+from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.lookup import estimate, plugin_metrics
+from corelm_report.document.summary import summary
+from corelm_report.render.overview import (
+    BARS,
+    NOTHING,
+    OverviewColumn,
+    failures,
+    legend,
+    method,
+    overview,
+    overview_columns,
+)
 from corelm_report.report import Report, document_of
 
 if TYPE_CHECKING:
     from corelm.runs import scaling
+    from corelm_report.document.gate import Condition
     from corelm_report.measure.until import Until
     from corelm_report.plan.plan import Plan
+
 
 STDOUT = "-"
 FORMS: Mapping[str, Callable[[Report], str]] = {
@@ -97,7 +110,7 @@ class ReportFiles:
 
 
 def _write_plots(document: Document, folder: Path) -> list[str]:
-    from corelm_report.render.plots.files import plots
+    from corelm_report.render.plots.charts import plots
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():
@@ -219,6 +232,10 @@ class ReportOutput:
     def _conditions(
         self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]
     ) -> list[Condition]:
+        if not self.fail_if:
+            return []
+        from corelm_report.document.gate import condition
+
         return [condition(text, samplers, offered) for text in self.fail_if]
 
     def _finish(self, report: Report, document: Document, conditions: Sequence[Condition]) -> int:
@@ -239,27 +256,115 @@ class ReportOutput:
         return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE
 
 
-def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output) -> int:
-    """Compare two JSON reports, write the comparison, and return the exit code.
+NARROW = 60
+"""Columns below which the figures of a sampler are written under it instead of in a table."""
+NAME, BAR, GAP = 26, 10, 2
+"""The largest width of a name, the width of a full bar, and of the gap between columns."""
+
+
+def report_table(document: Document, width: int, unicode: bool = True) -> Iterator[RenderableType]:
+    """Yield the table, the failures, the settings and the summary.
 
     Args:
-        paths: the two reports.
-        files: the path of each form, of `json` and `markdown`; `-` is standard output.
-        out: standard output.
-
-    Raises:
-        ReportError: a file holds no report, or one cannot be written.
+        document: the report.
+        width: the number of characters in a line.
+        unicode: draw with block characters.
     """
-    places = ReportFiles(files)
-    before, after = (document_of(Report.read(path)) for path in paths)
-    compared = comparison(before, after)
-    forms = {"json": _comparison_as_json, "markdown": comparison_as_markdown}
-    for path in places.write_forms(lambda form: forms[form](compared), out):
-        messages.note(f"written to {path}")
-    if places.on_stdout is None:
-        show_comparison(compared, out)
-    return ExitCode.DONE if same(compared) else ExitCode.FAILED
+    entries = document.entries
+    shown = overview_columns(document)
+    if entries and width < NARROW:
+        yield from _stacked(document)
+        yield blocks.line("")
+    elif entries:
+        chosen = _chosen(document, entries, width, unicode)
+        shown = [column.of for column in chosen if column.of]
+        yield _table(entries, chosen, width)
+        yield blocks.line("")
+    for name, reason in failures(document):
+        yield blocks.line(f"{name} failed: {reason}", "red")
+    yield blocks.line(method(document, shown), "dim")
+    yield blocks.line(legend(shown), "dim")
+    yield blocks.line("")
+    yield blocks.line(summary(document), "bold")
 
 
-def _comparison_as_json(compared: Json) -> str:
-    return atomic_files.dump_json(compared).decode()
+@dataclass(frozen=True)
+class _Column:
+    """A column of the terminal's table: its priority, its cells with the title first.
+
+    `of` is the overview's column that it shows; None for the bars.
+    """
+
+    priority: int
+    cells: list[str]
+    of: OverviewColumn | None = None
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, self.cells))
+
+
+def _table(entries: Sequence[Entry], chosen: Sequence[_Column], width: int) -> RenderableType:
+    names = [printable.one_line(entry.label) for entry in entries]
+    titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
+    return blocks.figures(titles, lines, widest=_longest(names, width))
+
+
+def _longest(names: Sequence[str], width: int) -> int:
+    return min(max(map(cell_len, names)), max(NAME, width // 3))
+
+
+def _chosen(
+    document: Document, entries: Sequence[Entry], width: int, unicode: bool
+) -> list[_Column]:
+    """Return the columns that fit: all with intervals if possible, else the most important."""
+    room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
+    with_intervals = _columns(document, entries, unicode, intervals=True)
+    if len(_that_fit(with_intervals, room)) == len(with_intervals):
+        return with_intervals
+    return _that_fit(_columns(document, entries, unicode, intervals=False), room)
+
+
+def _columns(
+    document: Document, entries: Sequence[Entry], unicode: bool, intervals: bool
+) -> list[_Column]:
+    """Return all columns, with the bars after the entropies."""
+    most = document.bounds.max
+    bars = [f"0 to {most:.2f}", *(_bar(entry, most, unicode) for entry in entries)]
+    cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
+    columns = [
+        _Column(column.priority, [column.title, *texts], column)
+        for column, texts in zip(overview_columns(document), cells, strict=True)
+    ]
+    first = (at for at, column in enumerate(columns) if column.priority < BARS)
+    before = 1 + max(first, default=-1)
+    return [*columns[:before], _Column(BARS, bars), *columns[before:]]
+
+
+def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
+    """Return the most important columns that fit, in the order of the table."""
+    chosen = []
+    for column in sorted(columns, key=lambda column: column.priority):
+        room -= GAP + column.width
+        if room < 0:
+            break
+        chosen.append(column)
+    return [column for column in columns if column in chosen]
+
+
+def _bar(entry: Entry, most: float, unicode: bool) -> str:
+    """Draw the entropy as a bar that is full at the upper bound; a decoder has none."""
+    found = estimate(entry, "entropy", TEACHER_FORCED)
+    if found is None:
+        return ""
+    share = found.value / most if most > 0 else 0.0
+    full = round(min(max(share, 0.0), 1.0) * BAR)
+    return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
+
+
+def _stacked(document: Document) -> Iterator[RenderableType]:
+    """Yield every sampler with its figures below its name."""
+    for name, cells in overview(document):
+        named = zip(overview_columns(document), cells, strict=True)
+        facts = [f"{column.title} {cell}" for column, cell in named if cell != NOTHING]
+        yield from blocks.entry(name, (), ", ".join(facts))

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.header import Header
-from corelm_report.document.parts import IF_GIVEN, OTHERS, Part
+from corelm_report.document.parts import IF_GIVEN, OTHERS, Header, Part
 
 SCHEMA = "corelm.report/4"
 Interval = list[float]

@@ -1,14 +1,241 @@
-"""The declaration of one figure of a report, and the words that declarations use."""
+"""The declaration of one figure of a report, the words and number formats that it uses."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from corelm_report.document.numbers import (
-    Format,
-    number,
-)
-from corelm_report.metrics.scales import LOGIT, Scale
+from corelm.runs import printable
+from corelm_report.metrics.estimates import LOGIT, Scale
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+Format = Callable[[float], str]
+"""A function that formats a number, such as `number` and `share`."""
+
+
+def share(p: float) -> str:
+    """Format a share in at most six characters; only exactly 0 and 1 become 0 and 100%.
+
+    Example:
+        >>> [share(p) for p in (0, 0.00001, 0.005, 0.123, 0.99999, 1)]
+        ['0', '<0.01%', '0.50%', '12.3%', '99.9%', '100%']
+        >>> share(-0.123), share(-1)
+        ('-12.3%', '-100%')
+    """
+    size, sign = abs(p), "-" if p < 0 else ""
+    if size in (0, 1):
+        return f"{sign}100%" if size else "0"
+    if size < 0.0001:
+        return "<0.01%"
+    return f"{sign}{size:.2%}" if size < 0.01 else f"{sign}{min(size, 0.999):.1%}"
+
+
+def number(value: float) -> str:
+    """Format a number with two decimals, and without decimals from 1,000 on.
+
+    Example:
+        >>> [number(x) for x in (-0.001, 4.286, 1234.5, 1e300)]
+        ['0.00', '4.29', '1,234', '1e+300']
+    """
+    if abs(value) >= 1e6:
+        return f"{value:.0e}"
+    text = f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
+        ('a, b and c', 'a', '')
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def bits(nats: float) -> float:
+    """Convert nats to bits."""
+    return nats / math.log(2)
+
+
+def in_bits(nats: float) -> str:
+    """Format nats as bits."""
+    return number(bits(nats))
+
+
+def choices(nats: float) -> str:
+    """Format an entropy as the number of equally likely tokens with that entropy."""
+    return count(_choices(nats))
+
+
+def _choices(nats: float) -> float:
+    return math.exp(min(nats, 700))  # math.exp overflows beyond 709
+
+
+def per_hundred(value: float) -> str:
+    """Format a growth per token as growth per hundred tokens."""
+    return number(100 * value)
+
+
+def count(value: float) -> str:
+    """Format a count, or a mean of counts.
+
+    Example:
+        >>> [count(x) for x in (3.0, 3.25, 1234.5, 1e7)]
+        ['3', '3.2', '1,234', '1e+07']
+    """
+    if value >= 1e6:
+        return number(value)
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
+
+
+def interval(form: Format, low: float, high: float) -> str:
+    """Format an interval; return "" if it is narrower than the digits shown.
+
+    Example:
+        >>> interval(number, 1.0, 1.001), interval(number, -1.0, 1.0).replace(MINUS, "-")
+        ('', '-1.00 to 1.00')
+        >>> interval(share, 0.25, 0.5).split(DASH)
+        ['25.0', '50.0%']
+    """
+    first, last = form(low), form(high)
+    if first == last:
+        return ""
+    if last.endswith("%"):
+        first = first.removesuffix("%")
+    if low < 0:  # a dash next to a minus sign is hard to read
+        return f"{first} to {last}".replace("-", MINUS)
+    return f"{first}{DASH}{last}"
+
+
+def interval_of_difference(form: Format, low: float, high: float) -> str:
+    """Format the interval of a difference in the unit of `signed`.
+
+    Example:
+        >>> interval_of_difference(share, -0.25, -0.125).replace(MINUS, "-")
+        '-25.0 to -12.5 pp'
+    """
+    return interval(form, low, high).replace("%", " pp")
+
+
+EXACT = "±0"
+"""The mark of an interval narrower than the digits shown; a figure without an interval has none."""
+ALIKE = 0.2
+"""Up to this relative difference, both sides of an interval are written as one number."""
+
+
+def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
+    """Format an interval as its distances from the value, with the value's digits.
+
+    Returns:
+        Both sides, or only the longer one if they are about equally long; `EXACT` if both are
+        narrower than the digits shown; the interval itself if the value is outside it.
+
+    Example:
+        >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
+        (('±0.08',), ('±0',))
+        >>> margins(share, 0.0, 0.0, 0.057)
+        ('+5.7',)
+    """
+    magnitude = _MAGNITUDES.get(form, float)
+    middle = magnitude(value)
+    up, down = magnitude(high) - middle, middle - magnitude(low)
+    text = form(value)
+    if min(up, down) < 0 or "e" in text:
+        ends = interval(form, low, high)
+        return (ends,) if ends else ()
+    places = _places(form, text, max(up, down))
+    above, below = (f"{side:,.{places}f}" for side in (up, down))
+    if _is_zero(above) and _is_zero(below):
+        return (EXACT,)
+    if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10**-places):
+        return (f"±{max((up, above), (down, below))[1]}",)
+    sides = ("+", above), (MINUS, below)
+    return tuple(sign + text for sign, text in sides if not _is_zero(text))
+
+
+def _is_zero(text: str) -> bool:
+    """Return True if all digits of a formatted number are 0."""
+    return not any(digit in text for digit in "123456789")
+
+
+_MAGNITUDES: dict[Format, Callable[[float], float]] = {
+    share: lambda value: 100 * value,
+    per_hundred: lambda value: 100 * value,
+    in_bits: bits,
+    choices: _choices,
+}
+"""The number that a format displays, if that isn't the value itself."""
+
+
+def _places(form: Format, text: str, side: float) -> int:
+    """Return the number of decimals for a side of an interval, as many as its value has.
+
+    From 1 % on, a side of a share has one decimal, like the share.
+    """
+    _, dot, decimals = text.removesuffix("%").partition(".")
+    if form is share:
+        return 2 if side < 1 and (not dot or len(decimals) > 1) else 1
+    if dot:
+        return len(decimals)
+    return 1 if form in (count, choices) and abs(float(text.replace(",", ""))) < 100 else 0
+
+
+def signed(form: Format, value: float, minus: str = MINUS) -> str:
+    """Format a difference with its sign; for shares, in percentage points (pp).
+
+    Example:
+        >>> signed(number, 0.5), signed(share, 0.25), signed(number, 0.0)
+        ('+0.50', '+25.0 pp', '0.00')
+        >>> signed(share, -0.00001)
+        '<0.01 pp'
+    """
+    text = form(abs(value))
+    if _is_zero(text):
+        return text
+    if text.startswith("<"):
+        return f"{text.removesuffix('%')} pp"
+    sign = minus if value < 0 else "+"
+    return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
+
+
+def visible(text: str) -> str:
+    """Replace control characters by visible marks.
+
+    Example:
+        >>> visible("a\\x1b]0;b")
+        'a\ufffd]0;b'
+    """
+    return printable.strip_controls(text, mark="\ufffd")
+
+
+FORMULA = ("=", "+", "-", "@")
+"""The characters that a spreadsheet takes for the start of a formula."""
+
+
+def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(map(_harmless, header))
+    table.writerows(map(_cell, row) for row in rows)
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: numbers unchanged, texts made harmless."""
+    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
+
+
+def _harmless(name: str) -> str:
+    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
+    line = printable.one_line(name)
+    return f"'{line}" if line.startswith(FORMULA) else line
+
 
 HUMAN = "human"
 HUMAN_HALVES = "human against human"

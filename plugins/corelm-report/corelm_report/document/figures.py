@@ -20,22 +20,18 @@ from corelm_report.document.figure import (
     NATS,
     SET_SIZE,
     SHARE,
-    SHARES,
     TEACHER_FORCED,
     TEXT_LENGTH,
     TOKENS,
     VARIETY,
-    VIEWS,
     Figure,
-)
-from corelm_report.document.numbers import (
     choices,
     count,
     in_bits,
     per_hundred,
     share,
 )
-from corelm_report.metrics.scales import IDENTITY, LOGIT, RECIPROCAL, SYMMETRIC, Scale
+from corelm_report.metrics.estimates import LOGIT, RECIPROCAL, SYMMETRIC
 
 _DISTINCT = [
     Figure(
@@ -211,7 +207,7 @@ FIGURES = (
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
         note="Without the positions of the ends of texts.",
-        source="corelm_report.metrics.sums:outside",
+        source="corelm_report.metrics.intervals:outside",
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,
@@ -306,45 +302,3 @@ FIGURES = (
         "those of their ends.",
     ),
 )  # fmt: skip
-
-MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
-"""The figures that open parameters can be matched to."""
-OF_SETS = tuple(figure.name for figure in FIGURES if figure.depends_on == SET_SIZE)
-"""The figures that depend on the number of texts and their length."""
-OF_TEXTS = tuple(figure.name for figure in FIGURES if figure.depends_on == TEXT_LENGTH)
-"""The figures that depend on the length of the texts."""
-LIMITS = {figure.name: figure.limits for figure in FIGURES if figure.limits}
-"""The least and the largest value of each share, where its interval ends."""
-SCALES = {figure.name: figure.scale for figure in FIGURES if figure.scale}
-
-
-def scale_of(name: str, limits: tuple[float, float] | None = None) -> Scale:
-    """Return the scale of a figure's interval: by default the log odds for a share.
-
-    Args:
-        name: the figure.
-        limits: its least and its largest value, if it is a metric of a plugin.
-    """
-    if name in SCALES:
-        return SCALES[name]
-    return LOGIT if (limits or LIMITS.get(name)) == SHARES else IDENTITY
-
-
-SUMMARY = ("mean", "median", "p05", "p95")
-"""The parts of the entropy that are figures, `entropy.mean` to `entropy.p95`."""
-
-
-def of_view(view: str) -> list[Figure]:
-    """Return the figures that have a key in a view."""
-    return [figure for figure in FIGURES if figure.view == view and not figure.derived]
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all figures of reports, as `lookup.estimate` takes them."""
-    keys = dict.fromkeys(figure.name for view in VIEWS for figure in of_view(view))
-    return (*keys, *(f"entropy.{part}" for part in SUMMARY))
-
-
-def declared(name: str, view: str) -> Figure:
-    """Return the declaration of a figure."""
-    return next(figure for figure in FIGURES if (figure.name, figure.view) == (name, view))

@@ -15,8 +15,7 @@ from corelm.errors import CorelmError, UsageError
 from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figure import HUMAN, VIEWS
-from corelm_report.document.figures import names
-from corelm_report.document.lookup import Estimate, difference, estimate, short_names
+from corelm_report.document.lookup import Estimate, difference, estimate, names, short_names
 
 PARTS = ("", "low", "high", "difference", "difference.low", "difference.high")
 """The parts that a condition may name: the figure, an end of its interval, its difference."""

@@ -1,9 +1,9 @@
-"""Convert dataclasses to and from JSON objects, for the parts of a document."""
+"""The parts of a document as dataclasses that JSON objects turn into, and the header's parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -111,3 +111,93 @@ def _of_list(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _of_dict(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda values: {name: convert(value) for name, value in values.items()}
+
+
+@dataclass(kw_only=True)
+class ModelName(Part):
+    """The name of a model, and the checksum of its manifest if it has one."""
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(kw_only=True)
+class ContextsSummary(Part):
+    """The contexts of the teacher-forced view; the source is "human" or "model"."""
+
+    source: str
+    description: str
+    texts: int
+    positions: int
+
+
+@dataclass(kw_only=True)
+class FailedPlugin(Part):
+    """A plugin that was needed and could not be loaded."""
+
+    plugin: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class MetricOfPlugin(Part):
+    """A plugin's metric, whose figures are in `generated_texts` under its full name."""
+
+    name: str
+    version: str
+    meaning: str
+    source: str = ""
+
+
+@dataclass(kw_only=True)
+class MatchTarget(Part):
+    """A figure that open parameters were matched to: the target as written, and as a number."""
+
+    figure: str
+    asked: str
+    target: float
+
+
+@dataclass(kw_only=True)
+class Citation(Part):
+    """A paper, and the figures or intervals that it defines."""
+
+    of: list[str]
+    source: str
+
+
+@dataclass(kw_only=True)
+class Header(Part):
+    """The facts about a report besides its figures."""
+
+    corelm: str
+    python: str | None = field(default=None, metadata=IF_GIVEN)
+    numpy: str | None = field(default=None, metadata=IF_GIVEN)
+    platform: str | None = field(default=None, metadata=IF_GIVEN)
+    processor: str | None = field(default=None, metadata=IF_GIVEN)
+    kernels: bool | None = field(default=None, metadata=IF_GIVEN)
+    vector_width: int | None = None
+    created: str
+    command: str | None
+    model: ModelName
+    scorer: str | None = field(default=None, metadata=IF_GIVEN)
+    second_scorer: ModelName | None = None
+    prompts: list[str]
+    clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
+    n: int
+    length: int
+    seed: int
+    seeds: list[int] = field(default_factory=list)
+    contexts: ContextsSummary
+    failed_plugins: list[FailedPlugin]
+    settings_tried: dict[str, int] = field(default_factory=dict)
+    metrics: list[MetricOfPlugin] = field(default_factory=list)
+    matched: list[MatchTarget] = field(default_factory=list)
+    until: str | None = field(default=None, metadata=IF_GIVEN)
+    ci: str | None = field(default=None, metadata=IF_GIVEN)
+    sources: list[Citation] = field(default_factory=list)
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}

@@ -12,7 +12,7 @@ from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_report.document.content import SCHEMA
 from corelm_report.document.figure import SHARE, VIEWS, Figure
-from corelm_report.document.figures import of_view
+from corelm_report.document.lookup import of_view
 from corelm_report.document.parts import Json
 
 if TYPE_CHECKING:

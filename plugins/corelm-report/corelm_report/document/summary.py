@@ -15,12 +15,10 @@ from corelm_report.document.content import (
     Simultaneous,
     TemperatureFit,
 )
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
-from corelm_report.document.lookup import Estimate, estimate
-from corelm_report.document.numbers import listed, number, share
-from corelm_report.document.setting_runs import runs, span
+from corelm_report.document.figure import GENERATED, TEACHER_FORCED, listed, number, share
+from corelm_report.document.lookup import Estimate, estimate, runs, span
+from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.metrics.estimates import FEWEST
-from corelm_report.metrics.statements import CONFIDENCE
 
 LOOPING = 0.01
 """A sampler's share of looping texts is reported if its interval exceeds this; human text has

@@ -14,7 +14,7 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import atomic_files, printable
-from corelm_report.document.numbers import visible
+from corelm_report.document.figure import visible
 from corelm_report.json_lines import SUFFIXES, json_object, placed_lines
 from corelm_report.judging.pairs import Pair
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import atomic_files, printable
-from corelm_report.document.numbers import share
+from corelm_report.document.figure import share
 from corelm_report.judging.files import (
     matched,
     pairs_as_csv,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from corelm_report.judging.files import Verdict
 from corelm_report.judging.pairs import Pair
+from corelm_report.metrics.conclusions import holm
 from corelm_report.metrics.estimates import FEWEST, Interval, within
 from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import KnownByInterval
-from corelm_report.metrics.statements import holm
 
 Judged = Sequence[tuple[Pair, Verdict]]
 EVEN = KnownByInterval(0.5, [0.5, 0.5])

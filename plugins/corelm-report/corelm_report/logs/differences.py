@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from corelm.errors import UsageError
 from corelm_report.logs.answers import Answer
+from corelm_report.metrics.conclusions import holm
 from corelm_report.metrics.estimates import Estimate, Interval
 from corelm_report.metrics.inference import Inference, Sample
-from corelm_report.metrics.statements import holm
 
 
 @dataclass(frozen=True)

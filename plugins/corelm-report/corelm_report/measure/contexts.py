@@ -1,19 +1,22 @@
 """The texts on whose positions samplers are compared, and the model's pass over them.
 
 The texts are read in batches. The model computes each position once for all samplers, and many
-positions in one pass if its sessions return the logits of several tokens.
+positions in one pass if its sessions return the logits of several tokens. A page has one more
+context, after which its readers try samplers.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
+from corelm import Array, Context, LanguageModel, Sampler, Vocabulary, explain
 from corelm.errors import UsageError
 from corelm.runs import (
     Compared,
@@ -28,6 +31,7 @@ from corelm.runs import (
     prompting,
     teacher_forcing,
 )
+from corelm_report.document.content import TryIt
 
 TextIds = tuple[int, ...]
 Ids = NDArray[np.int64]
@@ -143,6 +147,23 @@ def model_contexts(
         raise UsageError("contexts need at least one prompt, one text and one token")
     prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
     return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
+
+
+@dataclass(frozen=True)
+class DrawContexts:
+    """Draw texts from the model, to compare samplers at their positions."""
+
+    prompts: tuple[str, ...]
+    each: int
+    length: int
+    seed: int
+    name: str = "contexts"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        prompts, each = len(self.prompts), self.each
+        by_prompt = model_contexts(model, self.prompts, each, self.length, self.seed)
+        # The first sample of every prompt, then the second, so that no prompt is left out.
+        return asdict(by_prompt.some([p * each + i for i in range(each) for p in range(prompts)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,3 +340,32 @@ class Reader:
                 drawn.
         """
         self._surprisal[position.rows, position.time] = surprisal
+
+
+WORDS = 40
+"""The number of likeliest tokens whose text is kept."""
+LEAST = -1e30
+"""A logit of weight 0, used in place of minus infinity: 0 * -inf would be nan in sums."""
+
+
+def try_it(model: LanguageModel, prompt: str) -> TryIt:
+    """Return the model's distribution after a prompt, on which a reader tries samplers.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> found = try_it(ToyModel(), "the")
+        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
+        ([' cat', ' dog'], 11)
+    """
+    explanation = explain(model, prompt, expressions.built_in("stochastic"))
+    stage = explanation.stages[0]
+    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
+    # Shifted so that the first is 0, as a common offset would cost float32 digits.
+    below = np.maximum(logits - logits[0], LEAST)
+    ends = model.vocabulary.ends
+    words = [
+        prompting.END if token in ends else explanation.text_of(token)
+        for token in stage.ranked_tokens[:WORDS].tolist()
+    ]
+    logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")
+    return TryIt(prompt=prompt, logits=logits_in_base64, words=words)

@@ -28,15 +28,20 @@ from corelm_report.document.content import (
     TeacherForced,
 )
 from corelm_report.document.figure import GENERATED, HUMAN, MEAN, TEACHER_FORCED
-from corelm_report.document.figures import LIMITS, scale_of
-from corelm_report.document.lookup import estimate, estimates, value
+from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
+from corelm_report.metrics.conclusions import Point, front
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import KnownByInterval, of_exponential, of_interval
-from corelm_report.metrics.selection import Point, front
-from corelm_report.metrics.sums import Sums, by_position, total
+from corelm_report.metrics.intervals import (
+    KnownByInterval,
+    Sums,
+    by_position,
+    of_exponential,
+    of_interval,
+    total,
+)
 
 EXPECTED = "expected_surprisal"
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)

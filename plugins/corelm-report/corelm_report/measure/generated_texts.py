@@ -1,19 +1,88 @@
-"""Draw the texts of each sampler, with measurements of each token and the cost."""
+"""Units of work that draw the texts of samplers, with measurements of each token and the cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Generation, LanguageModel, Sampler, Session, Step, Vocabulary
-from corelm.abilities import SessionWrapper
+from corelm import Generation, LanguageModel, Sampler, Step, Vocabulary
 from corelm.errors import SamplerError
-from corelm.runs import ContinuousBatch, OpenTexts, Texts, prompting, teacher_forcing
+from corelm.runs import ContinuousBatch, OpenTexts, Texts, plugins, prompting, teacher_forcing
 from corelm_report.document.content import TokenDetails
+from corelm_report.measure.counted import CountedModel
+from corelm_report.measure.journal import attempted
 from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details
+
+Part = tuple[tuple[Texts, Sequence[int]], ...]
+"""Texts that are drawn together: the texts of each prompt, and the samples to draw of these."""
+
+
+@dataclass(frozen=True)
+class DrawTexts:
+    """Draw some of the texts of one sampler or decoder.
+
+    Attributes:
+        entry: the index of the sampler.
+        number: the index of the unit among the sampler's units.
+        parts: the texts to draw.
+        counted: True to count the calls of the model for the single text.
+    """
+
+    entry: int
+    number: int
+    parts: Part
+    counted: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"generated texts {self.entry} {self.number}"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
+        has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
+        guarded = plugins.plugin_errors if has_decoder else nullcontext
+
+        def work() -> list[TextRecord]:
+            with guarded():
+                return self._draw(model)
+
+        return attempted(work)
+
+    def _draw(self, model: LanguageModel) -> list[TextRecord]:
+        if len(self.parts) > 1:
+            return draw_together(model, self.parts)
+        [(texts, samples)] = self.parts
+        if self.counted:
+            [sample] = samples
+            return [draw_counted(model, texts, sample)]
+        return draw(model, texts, samples)
+
+
+def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Part]:
+    """Divide the texts of several prompts into parts that are drawn together.
+
+    Args:
+        texts: the texts of any prompt.
+        prompts: the prompts.
+        counted: True to decode each prompt by itself, and its first text alone, so that the model's
+            calls for that text can be counted.
+    """
+    if not counted:
+        yield from map(tuple, texts.batches(prompts, independent=True))
+        return
+    for index, prompt in enumerate(prompts):
+        of_prompt = replace(texts, prompt=prompt, prompt_index=index)
+        others = (
+            range(some.start + 1, some.stop + 1) for some in ContinuousBatch.batches(texts.n - 1)
+        )
+        for samples in chain([range(1)], others):
+            yield ((of_prompt, samples),)
 
 
 def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
@@ -189,70 +258,3 @@ def _record(
         tokens_read=None,
         details=tokens,
     )
-
-
-class CountedModel:
-    """A language model that counts its calls and the tokens that it reads.
-
-    Args:
-        model: the model.
-        prompt_length: the number of tokens of the prompt, which together count as one token.
-
-    Attributes:
-        calls: the number of the model's calls, which doesn't depend on the batch.
-        tokens_read: the tokens that it read, of all texts together.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> model = CountedModel(ToyModel(), prompt_length=2)
-        >>> session = model.start([[11, 4]])
-        >>> session.select([0, 0])
-        >>> session.extend(np.array([9, 7]))
-        >>> model.calls, model.tokens_read
-        (2, 3)
-    """
-
-    def __init__(self, model: LanguageModel, prompt_length: int) -> None:
-        self._model = model
-        self.vocabulary: Vocabulary = model.vocabulary
-        self.context_length: int = model.context_length
-        self._prompt_length = prompt_length
-        self.calls = self.tokens_read = 0
-
-    def __getattr__(self, name: str) -> Any:
-        # A model may have optional methods, which decoders look for; they are not counted.
-        return getattr(self._model, name)
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Return the distribution of the model."""
-        self._count_texts(np.asarray(tokens))
-        return self._model.next_token_distribution(tokens)
-
-    def start(self, tokens: ArrayLike) -> Session:
-        """Start a session of the model that counts too."""
-        self._count_texts(np.asarray(tokens))
-        return CountedSession(self._model.start(tokens), self)
-
-    def _count_texts(self, tokens: NDArray[Any]) -> None:
-        texts, time = tokens.shape
-        self.calls += 1
-        self.tokens_read += texts * max(time - self._prompt_length, 1)
-
-
-class CountedSession(SessionWrapper):
-    """A session whose steps a model counts.
-
-    Args:
-        session: the model's own session.
-        counts: the model that counts.
-    """
-
-    def __init__(self, session: Session, counts: CountedModel) -> None:
-        super().__init__(session)
-        self._counts = counts
-
-    def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens, and count them."""
-        self._counts.calls += 1
-        self._counts.tokens_read += tokens.size
-        super().extend(tokens)

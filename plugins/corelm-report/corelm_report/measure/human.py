@@ -3,6 +3,9 @@
 The maximum-likelihood temperature makes human words likeliest: at it, words drawn from the model
 have on average the same surprisal as human words. The likelihood is concave in 1/t, so there is
 only one such temperature. As human words never end a text, the likelihood is conditional on no end.
+
+Two samples of human text differ too. So no sampler can be expected to be closer to human text than
+one half of the human texts is to the other, which has an entry as well.
 """
 
 from __future__ import annotations
@@ -11,27 +14,30 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from corelm import LanguageModel
+import numpy as np
+
+from corelm import HumanMetric, LanguageModel
 from corelm.runs import identity, printable
 from corelm_report.document.content import (
+    Differences,
     EntropySummary,
     GeneratedTexts,
     HumanContexts,
     HumanEntry,
 )
-from corelm_report.document.figure import GENERATED
-from corelm_report.document.figures import OF_SETS, OF_TEXTS, of_view
-from corelm_report.document.numbers import share
+from corelm_report.document.figure import GENERATED, HUMAN_HALVES, share
+from corelm_report.document.lookup import OF_SETS, OF_TEXTS, of_view
 from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts
-from corelm_report.measure.human_halves import human_against_human
 from corelm_report.measure.on_contexts import Record
+from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics.estimates import FEWEST
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.sums import Band
+from corelm_report.metrics.intervals import Band
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
@@ -261,3 +267,68 @@ def _number(value: Any, *keys: str) -> float | None:
 def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
     found = _at(value, *keys)
     return tuple(found) if isinstance(found, list) and len(found) == 2 else (None, None)
+
+
+SEED = 0
+"""The random seed of the halves."""
+
+
+def halves(texts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]] | None:
+    """Return the indices of two random halves, with all copies of a text in one of them.
+
+    None if a half would have fewer than 8 different texts.
+
+    Example:
+        >>> first, second = halves([[i] for i in range(16)])
+        >>> len(first), len(second), len({*first, *second})
+        (8, 8, 16)
+    """
+    units = Inference.of_texts(map(tuple, texts))
+    half = len(units) // 2
+    if half < FEWEST:
+        return None
+    # The halves are random, because neighbouring texts are often about the same thing.
+    chosen = set(np.random.default_rng(SEED).permutation(len(units))[:half].tolist())
+    first = [i for i, unit in enumerate(units.of) if unit in chosen]
+    second = [i for i, unit in enumerate(units.of) if unit not in chosen]
+    return first, second
+
+
+def human_against_human(
+    plan: Plan, records: Sequence[TextRecord], scores: Sequence[Score], band: Band | None
+) -> HumanEntry | None:
+    """Return the entry of one half of the human texts, compared with the other half.
+
+    Args:
+        plan: the plan of the report.
+        records: the human texts.
+        scores: their scores under the second scorer, if there is one.
+        band: the human entropy band.
+
+    Returns:
+        None if there are too few texts.
+    """
+    found = halves([record["tokens"] for record in records])
+    if found is None:
+        return None
+    size = min(plan.set_size, *map(len, found))
+    scorer = plan.scorer.model if plan.scorer else plan.model
+    first, second = (
+        TextSet(
+            [records[i] for i in mine], band, plan.metrics, [scores[i] for i in mine if scores],
+            HumanTexts([records[i]["text"] for i in others], scorer), size, plan.model, HUMAN,
+        )
+        for mine, others in (found, found[::-1])
+    )  # fmt: skip
+    summary = first.summary()
+    summary.by_position = []
+    # Metrics that compare with human text are already distances, so they have no difference.
+    distances = {each.full_name for each in plan.metrics if isinstance(each.value, HumanMetric)}
+    apart = {n: each for n, each in first.differences(second).items() if n not in distances}
+    return HumanEntry(
+        name=HUMAN_HALVES,
+        description="a random half of the human texts, compared with the other half",
+        generated_texts=summary,
+        failed_metrics=first.failures,
+        differences=Differences(against=HUMAN, generated_texts=apart),
+    )

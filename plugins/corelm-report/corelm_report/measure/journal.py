@@ -1,8 +1,8 @@
-"""A journal of a report's finished units, from which an interrupted report resumes.
+"""Run the units of work of a report, and keep finished ones in a journal, to resume from.
 
-A report consists of units of work that depend only on the settings. Each finished unit is a line of
-the journal: a checksum, then JSON. The checksum covers the settings too, so that a line of another
-report is rejected.
+A report consists of units of work that depend only on the settings; an executor runs them on any
+number of workers. Each finished unit is a line of the journal: a checksum, then JSON. The checksum
+covers the settings too, so that a line of another report is rejected.
 
 Studies store their units in a `UnitCache` instead, by content. Here it would keep every report's
 units until it is full, and measure silently again where a journal says what differs or is damaged.
@@ -14,12 +14,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from corelm.errors import UsageError
+from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.runs import atomic_files, paths, scaling
 
 FOLDER = "reports"
@@ -28,6 +29,86 @@ DIGITS = 16
 logger = logging.getLogger("corelm")
 
 Settings = Mapping[str, Any]
+Result = dict[str, Any]
+"""The result of a unit of work, as the journal stores it."""
+Progress = Callable[[str, int, int], None]
+"""A function that is called with a stage, its finished units and its total of units."""
+AnyUnit = TypeVar("AnyUnit", bound=scaling.Unit)
+
+
+class Stages:
+    """Run the unfinished units of a report, stage by stage.
+
+    Args:
+        executor: does the units of work.
+        journal: the units that are finished.
+        progress: called at every unit.
+    """
+
+    def __init__(self, executor: scaling.Executor, journal: Journal, progress: Progress) -> None:
+        self._executor, self._journal, self.progress = executor, journal, progress
+
+    def results(
+        self,
+        stage: str,
+        units: Iterable[AnyUnit],
+        total: int,
+        model: int = 0,
+    ) -> Iterator[tuple[AnyUnit, Any]]:
+        """Yield units with their results, in order; run only units that aren't in the journal.
+
+        Units are taken one by one, so the caller may skip units because of earlier results.
+
+        Args:
+            stage: the name of the stage.
+            units: the units.
+            total: the number of units.
+            model: the index of their model in the executor's models.
+        """
+        # Results arrive in any order, but are yielded in the order of the units, so that a report
+        # is the same on any number of workers.
+        order: deque[AnyUnit] = deque()
+        results: dict[str, Any] = {}
+        journal, done = self._journal, 0
+
+        def missing() -> Iterator[AnyUnit]:
+            nonlocal done
+            for unit in units:
+                order.append(unit)
+                if unit.name not in journal:
+                    yield unit
+                else:
+                    done += 1
+
+        def in_order() -> Iterator[tuple[AnyUnit, Any]]:
+            while order and ((name := order[0].name) in results or name in journal):
+                yield order.popleft(), results.pop(name) if name in results else journal.take(name)
+
+        self.progress(stage, 0, total)
+        for unit, result in self._executor.run(missing(), model):
+            results[unit.name] = journal.keep(unit.name, result)
+            done += 1
+            self.progress(stage, done, total)
+            yield from in_order()
+        self.progress(stage, total, total)
+        yield from in_order()
+
+    def result(self, unit: scaling.Unit) -> Any:
+        """Return the result of a unit that is a stage of its own."""
+        return next(self.results(unit.name, [unit], 1))[1]
+
+
+def failure(error: Exception) -> Result:
+    """Return the record of a sampler that failed; only its figures are missing from the report."""
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def attempted(work: Callable[[], Any]) -> dict[str, Any]:
+    """Return the value of one sampler's work, or the error that stopped it."""
+    try:
+        return {"value": work()}
+    except (SamplerError, PluginError, UsageError) as error:
+        return failure(error)
 
 
 class Journal:

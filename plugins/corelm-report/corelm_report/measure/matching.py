@@ -4,6 +4,10 @@ Samplers then compare at equal entropy, or at equal recall of human words. The f
 match is the mean over all positions, but the search runs on a part of them, which is cheaper. The
 error of the value found, measured on all positions, shifts the target of the next search, until
 all positions agree.
+
+Matched on a sample of contexts, samplers differ a little in entropy on others, which accounts for a
+part of the difference between their texts. Its size is the paired difference of the entropies times
+the change of surprisal with entropy along the temperature curve.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +26,9 @@ from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
 from corelm.runs import ModelRows, expressions
+from corelm_report.document.content import Curve, Difference, SamplerEntry
 from corelm_report.document.figure import NATS
-from corelm_report.document.figures import MATCHED
+from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
     Contexts,
     Group,
@@ -32,6 +38,10 @@ from corelm_report.measure.contexts import (
     nan_if_impossible,
     read,
 )
+from corelm_report.measure.entries import Measured
+from corelm_report.measure.journal import attempted
+from corelm_report.measure.text_set import SURPRISAL
+from corelm_report.metrics.intervals import total
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 
 PART, PART_OF_WORDS = 400, 4000
@@ -270,3 +280,112 @@ def _values(
 def _can_be_drawn(group: Group, position: Position) -> NDArray[np.bool_]:
     """Return True for texts whose next word the model can draw: (rows,)."""
     return ~np.isnan(group.model_surprisal[position.rows, position.time])
+
+
+class Matchers:
+    """A matcher for contexts, created once for all units that share this object.
+
+    A pickled copy creates its own.
+
+    Args:
+        contexts: all positions of the report.
+    """
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._made: Matcher | None = None
+
+    def matcher(self, model: LanguageModel) -> Matcher:
+        """Return the matcher on a model, the same one at every call."""
+        self._made = self._made or Matcher(model, self._contexts)
+        return self._made
+
+    # The matcher may hold the model's logits at every position, which are too large to send, so
+    # each worker creates its own.
+    def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
+        return Matchers, (self._contexts,)
+
+
+@dataclass(frozen=True)
+class ModelEntropy:
+    """Measure the mean entropy of the model's own distributions on the contexts."""
+
+    matchers: Matchers
+    name: str = "entropy of the model"
+
+    def __call__(self, model: LanguageModel) -> dict[str, float]:
+        return {"mean": self.matchers.matcher(model).model_entropy()}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Match the parameter that an expression leaves open; the result is a complete expression."""
+
+    expression: str
+    figure: str
+    target: float
+    matchers: Matchers
+    of_words: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"match {self.expression} {self.figure} {self.target!r}"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        matcher = self.matchers.matcher(model)
+        asked = self.expression, self.figure, self.target, self.of_words
+        return attempted(lambda: str(matcher.match(*asked)))
+
+
+ENTROPY = "entropy"
+
+
+def surprisal_per_nat(curve: Curve, entropy: float) -> float | None:
+    """Return the slope of expected surprisal against entropy, at an entropy of the curve.
+
+    None if the curve does not reach this entropy.
+
+    Example:
+        >>> curve = Curve(t=[1, 2], entropy=[1.0, 3.0], slope=[2, 2], surprisal=[1.0, 2.0])
+        >>> surprisal_per_nat(curve, 2.0)
+        0.5
+    """
+    at, nats = np.array(curve.entropy), np.array(curve.surprisal)
+    i = int(np.searchsorted(at, entropy))
+    if not 0 < i < len(at) or at[i] <= at[i - 1]:
+        return None
+    return float((nats[i] - nats[i - 1]) / (at[i] - at[i - 1]))
+
+
+def with_match_error(
+    entries: list[SamplerEntry], measured: dict[str, Measured], curve: Curve
+) -> None:
+    """Widen the intervals of surprisal differences between samplers matched to one entropy."""
+    named = {entry.sampler: entry for entry in entries}
+    for entry in entries:
+        against = entry.differences and named.get(entry.differences.against)
+        first, second = entry.matched, against.matched if against else None
+        if not entry.differences or not against or first is None or second is None:
+            continue
+        found = entry.differences.generated_texts.get(SURPRISAL)
+        alike = first.figure == second.figure == ENTROPY and first.target == second.target
+        if alike and found is not None and found.ci95 is not None:
+            own, other = measured[entry.sampler], measured[against.sampler]
+            entry.differences.generated_texts[SURPRISAL] = _widened(
+                found, own, other, surprisal_per_nat(curve, first.target)
+            )
+
+
+def _widened(found: Difference, own: Measured, other: Measured, slope: float | None) -> Difference:
+    mine, theirs = (each.inference.estimate(total(each.record[ENTROPY])) for each in (own, other))
+    texts, others = own.texts.estimate(SURPRISAL), other.texts.estimate(SURPRISAL)
+    if slope is None or not (mine and theirs and texts and others):
+        return found
+    # The contexts and the texts have random numbers of their own, so their errors are independent.
+    noise = slope**2 * (mine - theirs).variance
+    apart = (texts - others).with_noise(0.0 if np.isnan(noise) else noise)
+    return Difference(
+        value=found.value, ci95=apart.interval(), p=apart.p_value(), units=found.units,
+        between=found.between, within=found.within, other=found.other,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ before figures are computed, so these don't depend on how the work was divided.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +16,14 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.runs import ModelRows, temperature_of
+from corelm.runs import ModelRows, Strategy, temperature_of
 from corelm_report.document.content import Curve
-from corelm_report.measure.contexts import Contexts, Group, Position, Reader, groups, read
+from corelm_report.measure.contexts import LEAST, Contexts, Group, Position, Reader, groups, read
+from corelm_report.measure.journal import failure
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
 
-LEAST = -1e30
-"""A logit of weight 0, used in place of minus infinity: 0 * -inf would be nan in the sums."""
 TOKEN_SURPRISAL = "token_surprisal"
 """The key of the surprisal of each position's next token under the sampler, in nats."""
 
@@ -92,9 +92,33 @@ def numbered_from(first: int, unit: Record) -> Record:
     return unit
 
 
-def failure(error: Exception) -> Record:
-    """Return the record of a sampler that failed; only its figures are missing from the report."""
-    return {"error": {"type": type(error).__name__, "message": str(error)}}
+@dataclass(frozen=True)
+class MeasureOnContexts:
+    """Measure all samplers on some of the contexts.
+
+    Attributes:
+        stage: the stage of the report.
+        first: the index of the first text among all contexts.
+        contexts: the contexts of this unit alone.
+        samplers: the samplers.
+        temperatures: the temperatures of the curve.
+    """
+
+    stage: str
+    first: int
+    contexts: Contexts
+    samplers: tuple[Strategy, ...]
+    temperatures: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> Record:
+        samplers = [each.sampler for each in self.samplers]
+        found = measure(model, self.contexts, samplers, self.temperatures)
+        return numbered_from(self.first, found)
 
 
 def _merged(records: Sequence[Record]) -> Record:

@@ -1,24 +1,31 @@
-"""The parts of a report other than figures: versions, plugins, papers, warnings, playground."""
+"""The parts of a report other than figures: versions, plugins, papers, warnings, parameters."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from corelm import Decoder, LanguageModel, Sampler, explain
-from corelm.runs import Strategy, expressions, machine, params, plugins, prompting, temperature_of
-from corelm_report.document.content import Entry, Parameters, Plugin, SamplerEntry, Stage, TryIt
-from corelm_report.document.figure import MEAN
+from corelm import Decoder, LanguageModel, Sampler
+from corelm.runs import Strategy, machine, params, plugins, temperature_of
+from corelm_report.document.content import (
+    Entry,
+    Failure,
+    MatchedTo,
+    Parameters,
+    Plugin,
+    SamplerEntry,
+    Stage,
+)
+from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
-from corelm_report.document.header import (
+from corelm_report.document.lookup import estimates
+from corelm_report.document.parts import (
     Citation,
     ContextsSummary,
     FailedPlugin,
@@ -27,18 +34,18 @@ from corelm_report.document.header import (
     MetricOfPlugin,
     ModelName,
 )
-from corelm_report.document.lookup import estimates
-from corelm_report.document.numbers import listed
 from corelm_report.measure.contexts import Contexts
+from corelm_report.measure.journal import Result
 from corelm_report.metrics import intervals
+from corelm_report.metrics.conclusions import discoveries
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.statements import discoveries
-from corelm_report.plan.candidates import source_of
+from corelm_report.plan.candidates import Candidate, source_of
 from corelm_report.plan.targets import Target
 
 if TYPE_CHECKING:
     from corelm_report.plan.plan import NamedModel, Plan
+
 
 FEW = 30
 """With fewer positions than this, a report warns that its figures are uncertain."""
@@ -256,6 +263,53 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
     return [each for each in found if each.of and each.source and measured]
 
 
+@dataclass
+class OpenEntry:
+    """A sampler's entry during the run."""
+
+    candidate: Candidate
+    sampler: Sampler
+    target: float | None = None
+    error: Failure | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder around it."""
+        return Strategy(self.sampler, self.candidate.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name that the entry has in the report."""
+        return str(self.strategy)
+
+    @property
+    def writes_one_text(self) -> bool:
+        """True for a deterministic decoder, which writes one text per prompt."""
+        decoder = self.candidate.decoder
+        return decoder is not None and decoder.is_deterministic
+
+    def described(self) -> SamplerEntry:
+        """Return its entry without figures; an open parameter is shown as the user wrote it."""
+        candidate, found = self.candidate, described(self.strategy)
+        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
+        if candidate.open is not None and self.sampler is candidate.sampler:
+            return replace(found, sampler=candidate.name, params={}, temperature=None)
+        return found
+
+    def _match(self) -> MatchedTo | None:
+        """Return the target that its open parameter was matched to, or None."""
+        open_, asked = self.candidate.open, self.candidate.target
+        if open_ is None or asked is None or self.target is None:
+            return None
+        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
+
+    def take(self, result: Result) -> Result | None:
+        """Return the unit's result, or None if the sampler failed; keep the first error."""
+        if self.error is None and "error" in result:
+            self.error = Failure(**result["error"])
+        return None if self.error else result
+
+
 def described(strategy: Strategy) -> SamplerEntry:
     """Return a strategy's entry without figures; a chain has the parameters of each stage."""
     stages = [_stage(stage) for stage in strategy.stages]
@@ -317,32 +371,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
-
-
-WORDS = 40
-"""The number of likeliest tokens whose text is kept."""
-LEAST = -1e30
-"""A logit with probability 0 that float32 can still hold."""
-
-
-def try_it(model: LanguageModel, prompt: str) -> TryIt:
-    """Return the model's distribution after a prompt, on which a reader tries samplers.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> found = try_it(ToyModel(), "the")
-        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
-        ([' cat', ' dog'], 11)
-    """
-    explanation = explain(model, prompt, expressions.built_in("stochastic"))
-    stage = explanation.stages[0]
-    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
-    # Shifted so that the first is 0, as a common offset would cost float32 digits.
-    below = np.maximum(logits - logits[0], LEAST)
-    ends = model.vocabulary.ends
-    words = [
-        prompting.END if token in ends else explanation.text_of(token)
-        for token in stage.ranked_tokens[:WORDS].tolist()
-    ]
-    logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")
-    return TryIt(prompt=prompt, logits=logits_in_base64, words=words)

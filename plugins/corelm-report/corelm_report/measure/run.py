@@ -13,47 +13,37 @@ from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, sc
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
-from corelm_report.measure.comparisons import best_settings, closest, excess, shares
-from corelm_report.measure.contexts import Contexts, human_contexts
-from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
-from corelm_report.measure.human import band, from_manifest, from_texts, written
-from corelm_report.measure.journal import Journal
-from corelm_report.measure.matched_error import with_match_error
-from corelm_report.measure.on_contexts import Record, curve, temperatures
-from corelm_report.measure.plugin_metrics import HumanTexts
-from corelm_report.measure.provenance import header, name_of, try_it, warnings
-from corelm_report.measure.temperature_fit import (
+from corelm_report.measure.comparisons import (
+    best_settings,
+    closest,
+    excess,
     fit_on_human_text,
     fit_on_other_text,
+    shares,
     surprisal_per_entropy,
 )
+from corelm_report.measure.contexts import Contexts, DrawContexts, human_contexts, try_it
+from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
+from corelm_report.measure.generated_texts import DrawTexts, Part, parts_of
+from corelm_report.measure.human import band, from_manifest, from_texts, written
+from corelm_report.measure.journal import Journal, Progress, Result, Stages
+from corelm_report.measure.matching import Match, Matchers, ModelEntropy, with_match_error
+from corelm_report.measure.on_contexts import MeasureOnContexts, Record, curve, temperatures
+from corelm_report.measure.plugin_metrics import HumanTexts
+from corelm_report.measure.provenance import OpenEntry, header, name_of, warnings
 from corelm_report.measure.text_records import (
     Score,
+    ScoreTexts,
     TextRecord,
     is_kept,
     kept_texts,
     without_details,
 )
 from corelm_report.measure.text_set import TextSet
-from corelm_report.measure.units import (
-    DrawContexts,
-    DrawTexts,
-    Match,
-    Matchers,
-    MeasureOnContexts,
-    ModelEntropy,
-    OpenEntry,
-    Part,
-    Progress,
-    Result,
-    ScoreTexts,
-    Stages,
-    parts_of,
-)
 from corelm_report.metrics.inference import Inference
-from corelm_report.plan.human_corpus import HOW_TO_GIVE
 from corelm_report.plan.plan import Plan
 from corelm_report.plan.targets import Target
+from corelm_report.plan.texts import HOW_TO_GIVE
 
 UNIT = 16
 """The number of texts in a unit of work on the contexts."""
@@ -104,9 +94,8 @@ class ReportRun:
                 "with one of the samplers"
             )
         # Matching comes before all measurements: it decides which samplers there are.
-        matchers = Matchers(contexts)
-        self._targets = self._target_values(human, matchers)
-        self._match(matchers)
+        if plan.match:
+            self._match(contexts, human)
         at = temperatures(e.sampler for e in self._entries if e.candidate.decoder is None)
         found = self._on_contexts(contexts, at)
         if human is not None:
@@ -126,7 +115,8 @@ class ReportRun:
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
         of_temperature = curve(found["curve"], at)
-        with_match_error(entries, measured, of_temperature)
+        if plan.match:
+            with_match_error(entries, measured, of_temperature)
         return self._assembled(contexts, human, measured, entries, of_temperature, words)
 
     def _assembled(
@@ -219,8 +209,10 @@ class ReportRun:
             )
         return float(ratio * self._stages.result(ModelEntropy(matchers))["mean"])
 
-    def _match(self, matchers: Matchers) -> None:
+    def _match(self, contexts: Contexts, human: HumanEntry | None) -> None:
         """Find the parameters that candidates leave open."""
+        matchers = Matchers(contexts)
+        self._targets = self._target_values(human, matchers)
         entries, units = [], []
         for entry in self._entries:
             open_, target = entry.candidate.open, entry.candidate.target

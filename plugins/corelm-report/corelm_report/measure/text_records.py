@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -16,8 +17,8 @@ from corelm.filters import likeliest_tokens, rank
 from corelm.runs import ModelLogits, prompting, teacher_forcing
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
-from corelm_report.metrics.sums import Band, Sums, along_texts
-from corelm_report.plan import TEXTS
+from corelm_report.metrics.intervals import Band, Sums, along_texts
+from corelm_report.settings import TEXTS
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.
@@ -334,3 +335,28 @@ def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
         "scorer_surprisal": (nats, [each["tokens"] for each in scores]),
         "scorer_bits_per_byte": bits_per_byte(nats, [each["bytes"] for each in scores]),
     }
+
+
+@dataclass(frozen=True)
+class ScoreTexts:
+    """Score some texts under the model, which is the second scorer here.
+
+    Attributes:
+        stage: the stage of the report.
+        entry: the index of their entry.
+        first: the index of the first text.
+        texts: the prompt of each text, and the text.
+    """
+
+    stage: str
+    entry: int
+    first: int
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.entry} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> list[Score]:
+        return score(model, self.texts)

@@ -14,18 +14,32 @@ from numpy.typing import NDArray
 from corelm import LanguageModel
 from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
-from corelm_report.document.figures import LIMITS, scale_of
+from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
+from corelm_report.measure.plugin_metrics import WholeSet
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
-from corelm_report.measure.whole_set import WholeSet
 from corelm_report.metrics import text_figures as metrics
-from corelm_report.metrics.estimates import FEWEST, LEVEL, Estimate, Interval
-from corelm_report.metrics.inference import GENERATED, HUMAN, Inference, VarianceParts
-from corelm_report.metrics.intervals import KnownByInterval, of_exponential, perplexity
-from corelm_report.metrics.scales import of_difference
-from corelm_report.metrics.sets import of_sets, of_subsets, subsets
-from corelm_report.metrics.sums import Band, Sums, by_position, ratio
+from corelm_report.metrics.conclusions import VarianceParts
+from corelm_report.metrics.estimates import FEWEST, Estimate, Interval, of_difference
+from corelm_report.metrics.inference import (
+    GENERATED,
+    HUMAN,
+    Inference,
+    of_sets,
+    of_subsets,
+    subsets,
+)
+from corelm_report.metrics.intervals import (
+    Band,
+    KnownByInterval,
+    Sums,
+    by_position,
+    of_exponential,
+    perplexity,
+    ratio,
+)
+from corelm_report.metrics.quantiles import LEVEL
 
 SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "perplexity"
 

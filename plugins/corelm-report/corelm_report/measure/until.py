@@ -16,12 +16,10 @@ from corelm.errors import UsageError
 from corelm.runs import printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.figure import GENERATED
-from corelm_report.document.figures import names
-from corelm_report.document.lookup import Estimate, difference, estimate
-from corelm_report.measure.journal import Journal
+from corelm_report.document.lookup import Estimate, difference, estimate, names
+from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
-from corelm_report.measure.units import Progress
-from corelm_report.metrics.inference import MANY
+from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.plan import Plan
 
 FIRST = 16

@@ -6,6 +6,8 @@ the prompts are the units, as texts of one prompt have that prompt in common. Wi
 which say little about others, it is about these prompts: the units are the texts, each with the
 texts of the other prompts that have its seed and sample. Prompts may belong to clusters, as the
 paragraphs of a document do: then the clusters are the units in the place of the prompts.
+
+Figures of whole sets of texts follow: of several sets, and of random subsets of a larger one.
 """
 
 from __future__ import annotations
@@ -19,13 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_report.metrics import anytime
-from corelm_report.metrics.estimates import LEVEL, Estimate
-from corelm_report.metrics.intervals import KnownByInterval, effective_number, share_interval
-from corelm_report.metrics.sums import Sums, ratio
+from corelm_report.metrics.conclusions import VarianceParts
+from corelm_report.metrics.estimates import MANY, Estimate
+from corelm_report.metrics.intervals import (
+    KnownByInterval,
+    Sums,
+    effective_number,
+    ratio,
+    share_interval,
+)
+from corelm_report.metrics.quantiles import LEVEL, anytime_share_interval
 
-MANY = 8
-"""With at least this number of prompts, or clusters, an interval is about other prompts too."""
 GROUPS = 64
 """The most parts of a set that are left out in turn."""
 
@@ -153,7 +159,7 @@ class Inference:
         if self.anytime:
             pairs = zip(*self.by_unit(sums), strict=True)
             known = [top / bottom for top, bottom in pairs if bottom]
-            ends = anytime.share_interval(known, level)
+            ends = anytime_share_interval(known, level)
             return KnownByInterval(ratio(sums), ends, len(self))
         # With few prompts the texts are independent, as the interval is about these prompts.
         n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
@@ -205,30 +211,101 @@ class Inference:
         return VarianceParts(max((of_means - within) / each, 0.0), within)
 
 
-@dataclass(frozen=True)
-class VarianceParts:
-    """The variance of a figure of a text, in two parts.
-
-    Attributes:
-        between: the variance between prompts; None if there is one prompt.
-        within: the variance between texts of one prompt.
-    """
-
-    between: float | None
-    within: float
-
-    def of_design(self, prompts: int, texts: int) -> float:
-        """Return the variance of the mean over `prompts` prompts with `texts` texts each.
-
-        Example:
-            >>> VarianceParts(4.0, 16.0).of_design(8, 4)
-            1.0
-        """
-        return (self.between or 0.0) / prompts + self.within / (prompts * texts)
-
-
 def _numbered(names: Iterable[Hashable]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
     """Return the index of each name among the distinct names, and the distinct names."""
     numbers: dict[Hashable, int] = {}
     of = tuple(numbers.setdefault(name, len(numbers)) for name in names)
     return of, tuple(numbers)
+
+
+SETS, MOST = 16, 16_384
+"""The most random subsets that represent a larger set, and the most texts in all of them."""
+FEWEST = 4
+"""The fewest random subsets, however large they are."""
+
+
+def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
+    """Return the indices of random subsets of texts, cut from random permutations.
+
+    Figures that depend on the number of texts compare only between sets of the same size, so a
+    larger set is measured by the mean over subsets of that size.
+
+    Example:
+        >>> [sorted(each.tolist()) for each in subsets(2, 2)[:2]]
+        [[0, 1], [0, 1]]
+        >>> len(subsets(96, 8)), len(subsets(96, 8)[0])
+        (24, 8)
+    """
+    rng, found = np.random.default_rng(0), list[NDArray[np.intp]]()
+    while len(found) < max(min(SETS, MOST // size), FEWEST):
+        order = rng.permutation(texts)
+        found += [order[first : first + size] for first in range(0, texts - size + 1, size)]
+    return found
+
+
+def of_subsets(
+    values: Sequence[float | None], left_out: Sequence[Sequence[float | None]], texts: float
+) -> Estimate | None:
+    """Return a figure's mean over random subsets of a set of texts, with its error.
+
+    Its variance has two parts. The texts are a sample: a subset has the jackknife variance of its
+    few texts, which the mean over subsets reduces by the share of all texts in a subset (Hoeffding
+    1948, A class of statistics with asymptotically normal distribution). And the subsets are a
+    sample of all subsets: the variance between them, divided by their number.
+
+    Args:
+        values: the figure of each subset.
+        left_out: for each subset, the figure without each of its parts.
+        texts: the number of all texts divided by the size of a subset.
+    """
+    known = [value for value in values if value is not None]
+    parts = [Inference.of_names(range(len(each))).of_left_out(0.0, each) for each in left_out]
+    variances = [each.variance for each in parts]
+    if not len(known) == len(values) > 1 or any(map(math.isnan, variances)):
+        return None
+    variance = float(np.mean(variances)) / texts + float(np.var(known, ddof=1)) / len(known)
+    return Estimate(float(np.mean(known)), noise=variance)
+
+
+MANY_SETS = 20
+"""With at least this number of sets, their spread is more accurate than a jackknife over texts."""
+
+
+def of_sets(
+    whole: Inference,
+    parts: Sequence[Inference],
+    values: Sequence[float | None],
+    left_out: Sequence[Sequence[float | None]],
+) -> Estimate | None:
+    """Return a figure's mean over the sets of several seeds, with the influence of each unit.
+
+    Args:
+        whole: the units of the texts of all sets.
+        parts: the units of each set.
+        values: the figure of each set.
+        left_out: for each set, the figure without each group of its texts.
+    """
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    triples = zip(parts, known, left_out, strict=True)
+    found = [own.of_left_out(value, without) for own, value, without in triples]
+    moved = [next(iter(each.influence.values())) for each in found]
+    if whole.about_prompts:
+        # The prompts are the same in every set.
+        [(sample, _)] = found[0].influence.items()
+        return Estimate(mean, {sample: np.mean(moved, axis=0)})
+    # Sets of different seeds are independent, so many sets need no approximation. With few sets,
+    # the texts determine the error better, unless a set is one text.
+    if len(values) > 1 and (
+        len(values) >= MANY_SETS or any(np.isnan(each).any() for each in moved)
+    ):
+        return Inference.of_names(("seed", i) for i in range(len(values))).estimate(
+            (known, [1.0] * len(known))
+        )
+    n = sum(map(len, moved))
+    # Each set has its own variance, with the degrees of freedom of its units.
+    sizes = [math.sqrt(len(m) / max(len(m) - 1, 1) * max(n - 1, 1) / n) for m in moved]
+    joined = np.concatenate([size * each for size, each in zip(sizes, moved, strict=True)])
+    return Estimate(mean, {(whole.units, n): joined / len(known)})

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from corelm import Decoder, Sampler
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Strategy, expressions, plugins, printable
-from corelm_report.plan import DEFAULT, MATCHED
 from corelm_report.plan.targets import FreeParameter, Target
+from corelm_report.settings import DEFAULT, MATCHED
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from corelm.runs import (
     scaling,
 )
 from corelm_report.document.figure import HUMAN
-from corelm_report.plan import SEED, TEXTS
 from corelm_report.plan.candidates import (
     Candidate,
     _candidates,
@@ -32,16 +31,16 @@ from corelm_report.plan.candidates import (
     releases_of,
     source_of,
 )
-from corelm_report.plan.human_corpus import (
+from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
+from corelm_report.plan.texts import (
     HOW_TO_GIVE,
     HumanCorpus,
     beginnings,
+    clusters_of,
     known_texts,
     read_corpus,
 )
-from corelm_report.plan.prompt_file import Prompts, clusters_of
-from corelm_report.plan.settings import DEFAULTS, SETTINGS
-from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
+from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""

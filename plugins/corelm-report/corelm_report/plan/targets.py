@@ -11,7 +11,7 @@ from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.runs import expressions, params, plugins, printable
 from corelm_report.document.figure import HUMAN, SHARE
-from corelm_report.document.figures import MATCHED
+from corelm_report.document.lookup import MATCHED
 
 SHORT = {"surprisal": "expected_surprisal"}
 """Short names of figures, as in the tables."""

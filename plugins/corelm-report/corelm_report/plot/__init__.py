@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_report.document.content import Document
-from corelm_report.document.numbers import share, visible
-from corelm_report.extra import check_extra
+from corelm_report.document.figure import share, visible
 from corelm_report.render.plots import canvas
 from corelm_report.render.plots.canvas import FAINT, INK, MUTED, TEAL
-from corelm_report.render.plots.curves import entropy_by_position, has_positions
-from corelm_report.render.plots.entries import shortened
-from corelm_report.render.plots.files import drawable
-from corelm_report.render.plots.scatter import has_texts, surprisal_against_diversity
-from corelm_report.report import document_of
+from corelm_report.render.plots.charts import drawable
+from corelm_report.render.plots.curves import (
+    entropy_by_position,
+    has_positions,
+    has_texts,
+    surprisal_against_diversity,
+)
+from corelm_report.render.plots.labels import shortened
+from corelm_report.report import check_extra, document_of
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
-from corelm_report.document.figure import GENERATED, VIEWS
-from corelm_report.document.figures import OF_SETS
-from corelm_report.document.lookup import Estimate, difference, estimates
+from corelm_report.document.figure import GENERATED, VIEWS, as_csv
+from corelm_report.document.lookup import OF_SETS, Estimate, difference, estimates
 from corelm_report.document.parts import Json
-from corelm_report.render.significance import permutation_tests
+from corelm_report.render.permutation_tests import permutation_tests
 
 Columns = dict[str, list[Any]]
 Block = tuple[Mapping[str, Any], Mapping[str, list[Any]]]
@@ -208,31 +204,9 @@ HEADER = (
     "difference", "difference_low", "difference_high",
 )  # fmt: skip
 """The columns of the level "figure". A line with a seed is the figure of its texts alone."""
-FORMULA = ("=", "+", "-", "@")
-"""The characters that a spreadsheet takes for the start of a formula."""
 
 
 def to_csv(document: Document, level: str = "figure") -> str:
     """Render a level of a report as CSV: by default every figure with its interval and its n."""
     named = columns(document, level)
     return as_csv(named, zip(*named.values(), strict=True))
-
-
-def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
-    table.writerow(map(_harmless, header))
-    table.writerows(map(_cell, row) for row in rows)
-    return written.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value for a cell: numbers unchanged, texts made harmless."""
-    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
-
-
-def _harmless(name: str) -> str:
-    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
-    line = printable.one_line(name)
-    return f"'{line}" if line.startswith(FORMULA) else line

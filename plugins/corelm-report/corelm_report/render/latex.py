@@ -11,7 +11,7 @@ from textwrap import wrap
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.summary import summary
-from corelm_report.metrics.statements import CONFIDENCE
+from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.render.overview import (
     OverviewColumn,
     failures,

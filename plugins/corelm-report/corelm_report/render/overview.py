@@ -7,32 +7,17 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
-from corelm_report.document.equal_randomness import randomness_sentences
-from corelm_report.document.error_parts import error_sentences
 from corelm_report.document.figure import (
     ENTROPY,
+    EXACT,
     GENERATED,
     HUMAN,
+    MINUS,
     NATS,
     SHARE,
     TEACHER_FORCED,
     VARIETY,
     Figure,
-)
-from corelm_report.document.figures import FIGURES, MATCHED
-from corelm_report.document.header import Header
-from corelm_report.document.lookup import (
-    Estimate,
-    against,
-    difference,
-    estimate,
-    plugin_metrics,
-    spread,
-    value,
-)
-from corelm_report.document.numbers import (
-    EXACT,
-    MINUS,
     interval,
     interval_of_difference,
     listed,
@@ -40,8 +25,20 @@ from corelm_report.document.numbers import (
     share,
     signed,
 )
-from corelm_report.document.scorers import flip_sentences
-from corelm_report.document.setting_runs import runs
+from corelm_report.document.figures import FIGURES
+from corelm_report.document.lookup import (
+    MATCHED,
+    Estimate,
+    against,
+    difference,
+    estimate,
+    plugin_metrics,
+    runs,
+    spread,
+    value,
+)
+from corelm_report.document.parts import Header
+from corelm_report.document.remarks import error_sentences, flip_sentences, randomness_sentences
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corelm import hookimpl
-from corelm.commands import group, options, product, prompt_input
+from corelm.commands import Output, group, options, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import params
-from corelm_report.extra import check_extra
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="The study, as TOML.")]
 Place = Annotated[
@@ -56,6 +56,16 @@ def study() -> None:
     """
 
 
+@contextmanager
+def _study_product() -> Iterator[Output]:
+    """Open the output of a command that needs the extra `report`."""
+    from corelm_report.report import check_extra
+
+    with product() as out:
+        check_extra("a study")
+        yield out
+
+
 def run(file: File, *, workers: options.Workers = None, scheduler: options.Scheduler = None) -> int:
     """Measure a study, and write its reports, tables, pictures and how to repeat it.
 
@@ -70,8 +80,7 @@ def run(file: File, *, workers: options.Workers = None, scheduler: options.Sched
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_output import run_study
 
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         return run_study(read_study(Path(file)), scaling.ExecutorChoice.of(workers, scheduler), out)
 
 
@@ -81,8 +90,7 @@ def show(place: Place) -> int:
     from corelm_report.studies.study_output import result_at, show_result
 
     path = Path(place)
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         study = read_study(path) if path.suffix == ".toml" else None
         return show_result(result_at(path), out, study)
 
@@ -94,8 +102,7 @@ def diff(before: Place, after: Place) -> int:
     """
     from corelm_report.studies.study_output import diff_results, result_at
 
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         return diff_results(result_at(Path(before)), result_at(Path(after)), out)
 
 
@@ -109,8 +116,7 @@ def freeze(file: File) -> int:
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_output import freeze_study
 
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         return freeze_study(read_study(Path(file)), out)
 
 
@@ -152,8 +158,7 @@ def judge(
 
     if (write is None) == (people is None and by_model is None):
         raise UsageError("give either --write, or --people and --by-model")
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         reports = result_at(Path(place)).reports()
         if write is not None:
             return write_pairs(reports, Path(write), PAIRS.convert(pairs))
@@ -195,8 +200,7 @@ def read(
     """
     from corelm_report.logs.show import show_logs
 
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         names = [prompt_input.text_argument(name) for name in metric or []]
         return show_logs([Path(log) for log in logs], names, cluster, out)
 
@@ -238,7 +242,7 @@ def plan(
     corelm study plan study.toml --width 0.2
     """
     from corelm.runs import scaling
-    from corelm_report.metrics.design import Goal
+    from corelm_report.metrics.conclusions import Goal
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_plan import pilot_of, plan_study
 
@@ -248,7 +252,6 @@ def plan(
         goal = Goal(DIFFERENCE.convert(difference), POWER.convert(power))
     else:
         goal = Goal(WIDTH.convert(width) / 2, None)
-    with product() as out:
-        check_extra("a study")
+    with _study_product() as out:
         study = pilot_of(read_study(Path(file)), PILOT.convert(pilot))
         return plan_study(study, figure, goal, scaling.ExecutorChoice.of(workers, scheduler), out)

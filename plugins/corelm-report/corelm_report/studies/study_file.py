@@ -12,9 +12,8 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import atomic_files, named_models, printable
-from corelm_report.plan import SEED
-from corelm_report.plan.prompt_file import Prompts, parse_prompts
-from corelm_report.plan.settings import DEFAULTS, SETTINGS, Setting
+from corelm_report.plan.texts import parse_prompts
+from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, Setting
 
 LARGEST = 2**20
 """The largest study file, in bytes."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages, progress
 from corelm.runs import scaling
-from corelm_report.cli.terminal import report_table, show_comparison
+from corelm_report.cli.comparison import show_comparison
+from corelm_report.cli.finish_report import report_table
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
+from corelm_report.document.figure import listed
 from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics, short_names
-from corelm_report.document.numbers import listed
-from corelm_report.document.scorers import conclusions, table_of
+from corelm_report.document.remarks import conclusions, table_of
 from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (

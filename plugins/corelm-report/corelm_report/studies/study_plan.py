@@ -16,10 +16,16 @@ from corelm.errors import UsageError
 from corelm.runs import named_models, printable, scaling
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figure import HUMAN
-from corelm_report.document.figures import OF_SETS
-from corelm_report.document.lookup import against
-from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
-from corelm_report.metrics.inference import MANY, VarianceParts
+from corelm_report.document.lookup import OF_SETS, against
+from corelm_report.metrics.conclusions import (
+    Design,
+    Goal,
+    Pilot,
+    VarianceParts,
+    cheapest,
+    texts_needed,
+)
+from corelm_report.metrics.estimates import MANY
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.study_reports import planned
 from corelm_report.studies.unit_cache import UnitCache

@@ -22,9 +22,8 @@ from corelm.errors import ModelFileError, ReportError
 from corelm.runs import atomic_files, machine, named_models, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
-from corelm_report.measure.journal import Journal
+from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
-from corelm_report.measure.units import Progress
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
 from corelm_report.report import Report, document_of
@@ -279,7 +278,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
         name, made = FILES[form]
         atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
     if study.plots:
-        from corelm_report.render.plots.files import plots
+        from corelm_report.render.plots.charts import plots
 
         for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:

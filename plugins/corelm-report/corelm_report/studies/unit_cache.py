@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from corelm.runs import Endings, Strategy, paths, plugins, scaling
-from corelm_report.measure.units import Match, MeasureOnContexts
+from corelm_report.measure.matching import Match
+from corelm_report.measure.on_contexts import MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
 from corelm_report.plan.plan import OWN
 

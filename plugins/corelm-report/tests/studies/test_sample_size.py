@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.document.content import Document
-from corelm_report.metrics.design import Design, Goal, Pilot, cheapest, texts_needed
-from corelm_report.metrics.inference import Inference, VarianceParts
+from corelm_report.metrics.conclusions import (
+    Design,
+    Goal,
+    Pilot,
+    VarianceParts,
+    cheapest,
+    texts_needed,
+)
+from corelm_report.metrics.inference import Inference
 from corelm_report.studies.study_file import read_study
 from corelm_report.studies.study_plan import advice, pilot_of, pilots_of
 

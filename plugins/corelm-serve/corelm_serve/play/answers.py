@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, chain_stages, human_surprisal, markup, steps
+from corelm.runs import Strategy, Texts, chain_stages, human_surprisal, markup
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -218,10 +218,10 @@ def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
     if place.ended:
         return
     try:
-        for step in steps(
-            place.model, list(place.ids), sampler=strategy.sampler, decoder=strategy.decoder,
-            length=request.length, seed=request.seed, unknown=request.unknown,
-        ):  # fmt: skip
+        texts = Texts(
+            "", strategy, request.length, 1, request.seed, unknown=request.unknown, ids=[*place.ids]
+        )
+        for step in texts.steps(place.model, [0]):
             place.move_on(int(step.tokens[0]))
             if place.ended:
                 return

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm_report.document.numbers import MINUS
+from corelm_report.document.figure import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
+
 
 WIDTH, HEIGHT = 440.0, 330.0
 """The size of a plot in points: half a page, and readable on a telephone."""
@@ -28,6 +32,8 @@ LEFT, BOTTOM, TOP, RIGHT = 54.0, 46.0, 12.0, 16.0
 GAP = 20.0
 """The room between two axes of one picture, in points."""
 BACKEND = "MPLBACKEND"
+DOTS_PER_INCH = 120
+"""The resolution of a picture in a notebook."""
 SMALL = 11.0
 LINE = 14.0
 """The height of one line of small letters."""
@@ -149,9 +155,24 @@ def narrow(axes: Axes, by: float) -> None:
 
 def empty(height: float, wide: float | None = None) -> Figure:
     """Return an empty picture of this size in points."""
-    from corelm_report.render.plots.picture import Picture
+    return _picture_class()(figsize=((wide or width()) / 72, height / 72), dpi=72)
 
-    return Picture(figsize=((wide or width()) / 72, height / 72), dpi=72)
+
+@cache
+def _picture_class() -> type[Figure]:
+    """Return a class of figures that a notebook shows, whether or not pyplot was imported.
+
+    Made late, as matplotlib is imported only to draw.
+    """
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        """A figure without a window, which a notebook displays as an image."""
+
+        def _repr_png_(self) -> bytes:
+            return image(self, "png", dpi=DOTS_PER_INCH)
+
+    return Picture
 
 
 def panels(
@@ -272,3 +293,65 @@ def tick(value: float) -> str:
         ('\N{MINUS SIGN}0.5', '0.3', '1500')
     """
     return f"{value:.6g}".replace("-", MINUS)
+
+
+def image(figure: Figure, form: str, **how: Any) -> bytes:
+    """Render a figure as a file in one of matplotlib's formats."""
+    written = io.BytesIO()
+    figure.savefig(written, format=form, **how)
+    return written.getvalue()
+
+
+def shrink(figure: Figure, share: float) -> None:
+    """Scale down a finished picture with its letters, lines, marks and distances."""
+    parts: list[Any] = [*figure.texts, *figure.lines, *figure.artists]
+    for axes in figure.axes:
+        parts += [*axes.texts, *axes.lines, *axes.spines.values()]
+        for axis in (axes.xaxis, axes.yaxis):
+            parts.append(axis.label)
+            axis.labelpad *= share
+            # matplotlib makes new ticks for the new size.
+            axis.set_tick_params(**{name: share * points for name, points in TICKS.items()})
+    for part in parts:
+        for name in ("fontsize", "markersize", "markeredgewidth", "linewidth"):
+            if hasattr(part, f"set_{name}"):
+                getattr(part, f"set_{name}")(share * getattr(part, f"get_{name}")())
+        if hasattr(part, "xyann"):
+            part.xyann = tuple(share * points for points in part.xyann)
+    wide, high = figure.get_size_inches()
+    figure.set_size_inches(wide * share, high * share)
+
+
+def element(name: str, svg: str) -> str:
+    """Turn a drawing of matplotlib into an element of a page.
+
+    Invisible parts are removed. Colours become variables of the page, which dark mode changes;
+    letters use the page's font; ids get the plot's name, so that they are unique.
+
+    Example:
+        >>> element("a", '<svg viewBox="0 0 9 9">\\n<g id="g1" fill="#00796b"/></svg>')
+        '<svg viewBox="0 0 9 9" aria-hidden="true"><g fill="var(--teal)"/></svg>'
+    """
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    # Hundredths of a point are fine enough to see, at half the bytes.
+    svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    opening, inside = svg[svg.index("<svg") :].split(">", 1)
+    size = re.search(r'viewBox="[^"]*"', opening)
+    used = set(REFERENCE.findall(inside))
+    inside = re.sub("<[^>]*>", lambda tag: _tag(tag[0], name, used), inside)
+    inside = re.sub(r">\s*\n\s*<", "><", inside).strip()
+    return f'<svg {size and size[0]} aria-hidden="true">{inside}'
+
+
+REFERENCE = re.compile(r'(?:href="|url\()#([\w-]+)')
+COLOUR = re.compile("#[0-9a-f]{6}")
+
+
+def _tag(tag: str, name: str, used: set[str]) -> str:
+    """Rewrite one tag of a drawing for the page."""
+    tag = COLOUR.sub(lambda colour: f"var(--{COLOURS[colour[0]]})", tag)
+    tag = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", tag)
+    tag = REFERENCE.sub(lambda at: at[0].replace("#", f"#{name}-"), tag)
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
+    return re.sub(r"\s*\n\s*", " ", re.sub("(?<=[:;]) ", "", tag)).replace(' "', '"')

@@ -1,39 +1,40 @@
-"""The charts of a report, in the order of its page, and the numbers behind each as CSV."""
+"""The charts of a report, the numbers behind each as CSV, its files and drawings inside a page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from corelm_report.document.content import Document
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
+from corelm_report.document.figure import GENERATED, TEACHER_FORCED, as_csv, number
 from corelm_report.document.lookup import estimate
-from corelm_report.document.numbers import number
-from corelm_report.render.frames import as_csv
+from corelm_report.document.parts import Json
 from corelm_report.render.overview import targets
+from corelm_report.render.plots.canvas import (
+    COLUMN,
+    HEIGHT,
+    SHRUNK,
+    WIDTH,
+    element,
+    image,
+    shrink,
+    style,
+)
 from corelm_report.render.plots.curves import (
     entropy_by_position,
     has_cuts,
     has_positions,
-    mass_kept_by_position,
-    surprisal_against_temperature,
-)
-from corelm_report.render.plots.entries import sweeps
-from corelm_report.render.plots.panels import (
-    COMPARED,
-    SWEPT,
-    figures_of_sweeps,
-    has_figures,
-    matched_samplers,
-)
-from corelm_report.render.plots.scatter import (
     has_recall,
     has_texts,
+    mass_kept_by_position,
     positions,
     recall_against_mass_kept,
     surprisal_against_diversity,
+    surprisal_against_temperature,
 )
+from corelm_report.render.plots.labels import sweeps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,7 @@ class Chart:
 
 def charts(document: Document) -> Iterator[Chart]:
     """Yield the charts of a report; matched and swept samplers come first."""
-    first = [_matched(document)] if document.header.matched and has_figures(document) else []
-    first += [_sweep(document)] if sweeps(document) else []
+    first = [*_matched(document), *_sweep(document)]
     yield from first
     # The page shows the first two above its tables.
     surprisal = [_surprisal(document)] if has_texts(document) else []
@@ -79,8 +79,15 @@ def charts(document: Document) -> Iterator[Chart]:
         yield _MASS
 
 
-def _matched(document: Document) -> Chart:
-    return Chart(
+def _matched(document: Document) -> Iterator[Chart]:
+    if not document.header.matched:
+        return
+    # Late, as here and in `_sweep`: few reports have panels.
+    from corelm_report.render.plots.panels import COMPARED, has_figures, matched_samplers
+
+    if not has_figures(document):
+        return
+    yield Chart(
         "matched-samplers",
         "Matched samplers",
         "Matched",
@@ -93,8 +100,12 @@ def _matched(document: Document) -> Chart:
     )
 
 
-def _sweep(document: Document) -> Chart:
-    return Chart(
+def _sweep(document: Document) -> Iterator[Chart]:
+    if not sweeps(document):
+        return
+    from corelm_report.render.plots.panels import SWEPT, figures_of_sweeps
+
+    yield Chart(
         "figures-of-sweeps",
         "Along the sweep",
         "Sweep",
@@ -268,3 +279,76 @@ def csv_by_position(document: Document, figure: str) -> str:
 def _short(value: Any) -> Any:
     """Round a number; a value that was not measured stays None."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+DOTS_PER_INCH = 216
+LARGEST = 1e9
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+NO_METADATA_OF_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
+"""The PDF metadata to leave out, so that the same report gives the same bytes on any day."""
+
+
+def plots(document: Document) -> dict[str, bytes]:
+    """Draw the plots of a report as files: as PNG, as SVG, and as PDF for a paper's column.
+
+    The bytes depend only on the report and on the version of matplotlib.
+
+    Args:
+        document: the content of a report.
+
+    Returns:
+        The content of each file by its name.
+    """
+    files: dict[str, bytes] = {}
+    for name, figure in _drawn(document, letters="path"):
+        files[f"{name}.png"] = image(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        files[f"{name}.svg"] = image(figure, "svg", metadata=NO_METADATA)
+    for name, figure in _drawn(document, letters="path", width=COLUMN / SHRUNK):
+        shrink(figure, SHRUNK)
+        files[f"{name}.pdf"] = image(figure, "pdf", metadata=NO_METADATA_OF_PDF)
+    return files
+
+
+def drawings(document: Document) -> dict[str, str]:
+    """Draw the plots of a report as SVG elements that take their colours from the page.
+
+    Args:
+        document: the content of a report.
+
+    Returns:
+        The element of each plot by its name.
+    """
+    return {
+        name: element(name, image(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
+        for name, figure in _drawn(document, letters="none")
+    }
+
+
+def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[tuple[str, Figure]]:
+    """Yield one plot at a time; save each before taking the next one."""
+    how = {"svg.fonttype": letters, "pdf.fonttype": 42, "figure.figsize": (width / 72, HEIGHT / 72)}
+    with warnings.catch_warnings(), style(**how):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figures = drawable(document)
+        for chart in charts(figures):
+            yield chart.name, chart.draw(figures)
+
+
+def drawable(document: Document) -> Document:
+    """Return a report without its texts, and with numbers that matplotlib can draw."""
+    return Document.from_dict(_bounded(_without_texts(document)))
+
+
+def _without_texts(document: Document) -> Json:
+    """Return the document without its largest parts, which no plot shows."""
+    entries = [replace(entry, texts=[]) for entry in document.samplers]
+    return replace(document, samplers=entries, try_it=None).to_dict()
+
+
+def _bounded(part: Any) -> Any:
+    """Copy a part of a document, with all numbers clipped to the range that matplotlib can draw."""
+    if isinstance(part, Mapping):
+        return {name: _bounded(inner) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [_bounded(inner) for inner in part]
+    return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part

@@ -1,33 +1,27 @@
-"""p-values of the differences of a report, corrected for their number.
+"""Paired permutation tests of the figures of texts, corrected for their number.
 
-The page marks the differences that are more than chance, at the false discovery rate that
-`metrics/statements.py` gives to them; their p-values are of the same units as their intervals. Data
-frames and CSV have paired permutation tests too, from the texts that a report keeps. Two samplers
-share prompts, seeds and random numbers, so their units are pairs: prompts if there are 8 or more,
-else texts. If both had the same distribution, each pair could as well be the other way round: the
-p-value is the share of such exchanges in which the mean difference is at least as large as the one
-found.
+Data frames and CSV have them, from the texts that a report keeps. Two samplers share prompts, seeds
+and random numbers, so their units are pairs: prompts if there are 8 or more, else texts. If both
+had the same distribution, each pair could as well be the other way round: the p-value is the share
+of such exchanges in which the mean difference is at least as large as the one found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ReportError
-from corelm_report.document import content
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import HUMAN, TABLES, Figure
-from corelm_report.document.lookup import against, declared_difference
+from corelm_report.document.figure import HUMAN
+from corelm_report.document.lookup import against
 from corelm_report.document.parts import Json
+from corelm_report.metrics.conclusions import EACH, holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
-from corelm_report.metrics.statements import EACH, discoveries, holm
-from corelm_report.render.overview import columns_of
 
 EXACT = 12
 """The most pairs for which all exchanges are tried."""
@@ -176,35 +170,3 @@ def _reached(
         reached += int(np.sum(np.abs(signs @ differences) >= least))
         draws -= rows
     return reached
-
-
-class Place(NamedTuple):
-    """The place of a difference: the name of its entry, its view, its figure."""
-
-    entry: str
-    view: str
-    figure: str
-
-
-def clear_differences(document: Document) -> set[Place]:
-    """Return the significant differences among all in the page's tables."""
-    found = dict(p_values(document))
-    largest = discoveries(found.values())
-    return {place for place, p in found.items() if p <= largest}
-
-
-def p_values(document: Document) -> Iterator[tuple[Place, float]]:
-    """Yield every difference on the page that has an interval, with its p-value."""
-    columns = [column for table in TABLES for column in columns_of(table, document)]
-    for entry in document.samplers:
-        for column in columns:
-            found = _compared(entry, column)
-            if found is not None and found.p is not None:
-                yield Place(entry.label, column.view, column.looked_up), found.p
-
-
-def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
-    """Return the difference that a table's cell shows, or None."""
-    if entry.error or not column.compared:
-        return None
-    return declared_difference(entry, column.looked_up, column.view)

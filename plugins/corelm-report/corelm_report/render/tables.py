@@ -1,4 +1,8 @@
-"""The tables of the page: each cell has a figure with its interval, and a difference."""
+"""The tables of the page: each cell has a figure with its interval, and a difference.
+
+Differences that are more than chance are marked, at the false discovery rate that
+`metrics/conclusions.py` gives to them; their p-values are of the same units as their intervals.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple
 
 from corelm.runs import printable
+from corelm_report.document import content
 from corelm_report.document.content import (
     Document,
     Entry,
     GeneratedTexts,
     HumanContexts,
     HumanEntry,
+    SamplerEntry,
     TeacherForced,
 )
 from corelm_report.document.figure import (
@@ -21,14 +28,25 @@ from corelm_report.document.figure import (
     ENTROPY,
     GENERATED,
     HUMAN,
+    MINUS,
+    TABLES,
     TEACHER_FORCED,
     VARIETY,
     Figure,
+    interval,
+    margins,
+    share,
+    signed,
 )
-from corelm_report.document.lookup import Estimate, difference, estimate, value
-from corelm_report.document.numbers import MINUS, interval, margins, share, signed
+from corelm_report.document.lookup import (
+    Estimate,
+    declared_difference,
+    difference,
+    estimate,
+    value,
+)
+from corelm_report.metrics.conclusions import discoveries
 from corelm_report.render.overview import TARGET, columns_of, spread_text, text_of
-from corelm_report.render.significance import Place, clear_differences
 
 WIDEST = 14
 """The longest margin that the style sheet has room for, in letters."""
@@ -319,3 +337,35 @@ def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
 def _place(entropy: float, greatest: float) -> float:
     """Return the position of an entropy between 0 and the largest one, in percent."""
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
+
+
+class Place(NamedTuple):
+    """The place of a difference: the name of its entry, its view, its figure."""
+
+    entry: str
+    view: str
+    figure: str
+
+
+def clear_differences(document: Document) -> set[Place]:
+    """Return the significant differences among all in the page's tables."""
+    found = dict(p_values(document))
+    largest = discoveries(found.values())
+    return {place for place, p in found.items() if p <= largest}
+
+
+def p_values(document: Document) -> Iterator[tuple[Place, float]]:
+    """Yield every difference on the page that has an interval, with its p-value."""
+    columns = [column for table in TABLES for column in columns_of(table, document)]
+    for entry in document.samplers:
+        for column in columns:
+            found = _compared(entry, column)
+            if found is not None and found.p is not None:
+                yield Place(entry.label, column.view, column.looked_up), found.p
+
+
+def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
+    """Return the difference that a table's cell shows, or None."""
+    if entry.error or not column.compared:
+        return None
+    return declared_difference(entry, column.looked_up, column.view)

@@ -24,12 +24,11 @@ from corelm.errors import ReportError
 from corelm.filters import entropy_of_logits
 from corelm.runs import markup
 from corelm_report.document.content import Document, TokenDetails
-from corelm_report.document.figure import HUMAN, TABLES, Figure
+from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
 from corelm_report.document.lookup import against
-from corelm_report.document.numbers import MINUS, bits, number, share, visible
 from corelm_report.document.summary import summary
-from corelm_report.metrics.statements import EACH
-from corelm_report.render.html import tables
+from corelm_report.metrics.conclusions import EACH
+from corelm_report.render import tables
 from corelm_report.render.overview import (
     failed_metrics,
     front_in_words,
@@ -37,17 +36,15 @@ from corelm_report.render.overview import (
     seeds,
     targets,
 )
-from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.files import drawings
-from corelm_report.render.significance import p_values
+from corelm_report.render.plots.charts import charts, drawings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
 
-TEMPLATE, PAGES = "corelm_report.render.html.template", "corelm.pages"
-"""The packages of this page's own files, and of the files that all pages of corelm share."""
+TEMPLATE, PAGES = ("corelm_report", "render/template"), ("corelm", "pages")
+"""The folders of this page's own files and of those that all pages share, each in its package."""
 FILES = {
     "css": ("shared.css", "page.css", "print.css"),
     "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
@@ -80,7 +77,7 @@ def page(document: Document) -> str:
             summary=summary(document),
             failed=[entry for entry in document.samplers if entry.error],
             against=_against(document),
-            compared=len(dict(p_values(document))),
+            compared=len(dict(tables.p_values(document))),
             rate=EACH,
             tables=shown,
             charts=list(charts(document)),
@@ -136,8 +133,8 @@ def _formula(text: str) -> Markup:
 
 
 def _file(name: str) -> str:
-    package = PAGES if name.startswith("shared.") else TEMPLATE
-    return resources.files(package).joinpath(name).read_text("utf-8").strip()
+    package, folder = PAGES if name.startswith("shared.") else TEMPLATE
+    return resources.files(package).joinpath(folder, name).read_text("utf-8").strip()
 
 
 def _checksum(text: str) -> str:

@@ -16,8 +16,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from corelm import Decoder, Sampler, StatelessModel
-from corelm_report.plan import CONTEXTS, LENGTH, SEED, TEXTS, N
-from corelm_report.plan.prompt_file import Prompts
+from corelm_report import metrics
+
+N, LENGTH, SEED = metrics.TEXTS, metrics.LENGTH, 1
+"""The texts of each sampler for each prompt, the tokens of a text, the random seed."""
+TEXTS = 5
+"""The number of each prompt's first texts that a report keeps."""
+CONTEXTS = 32
+"""The most texts on whose positions the samplers are compared."""
+DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
+           "top_p(p=0.9)")  # fmt: skip
+MATCHED = ("temperature", "top_p", "min_p", "typical")
+"""The default samplers to compare or match, corelm's own."""
+
+Prompts = Sequence[str] | Mapping[str, str]
+"""The prompts, or a mapping from each prompt to its cluster."""
 
 Kind = Literal["count", "seed", "seeds", "kept", "text", "texts", "path", "prompts", "model"]
 
@@ -43,11 +56,6 @@ class Setting:
     option: str = ""
     short: str = ""
     is_plain: bool = False
-
-    @property
-    def is_repeated(self) -> bool:
-        """True if its option may be given several times."""
-        return self.kind == "texts"
 
 
 class Settings(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""Confidence sequences: intervals that stay valid however often one looks at them.
+"""Quantiles and tail probabilities: of Student's t, and of intervals that hold at every look.
 
 An interval for a fixed number of units is not valid if one looks after each batch and stops when
 the result pleases: sooner or later it excludes the true value. In 95 of 100 studies, all intervals
@@ -9,10 +9,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
-from corelm_report.metrics.student import student
+
+def student(share: float, freedom: float) -> float:
+    """Return a quantile of Student's t from the normal quantile.
+
+    Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
+    distributions.
+
+    Example:
+        >>> round(student(0.975, 10), 2), round(student(0.975, math.inf), 2)
+        (2.23, 1.96)
+    """
+    z = NormalDist().inv_cdf(share)
+    if math.isinf(freedom):
+        return z
+    z *= (8 * freedom + 3) / (8 * freedom + 1)
+    return math.copysign(math.sqrt(freedom * math.expm1(min(z * z / freedom, 700.0))), z)
+
+
+def tails(t: float, freedom: float) -> float:
+    """Return the chance of a value of Student's t at least as far from 0, on either side.
+
+    Example:
+        >>> round(tails(student(0.975, 7), 7), 6), tails(0.0, 7)
+        (0.05, 1.0)
+    """
+    size = abs(t)
+    if not math.isinf(freedom):
+        ratio = (8 * freedom + 1) / (8 * freedom + 3)
+        size = math.sqrt(freedom * math.log1p(t * t / freedom)) * ratio
+    return math.erfc(size / math.sqrt(2))
+
 
 LEVEL = 0.05
+"""The probability that an interval misses the truth."""
 BEST_AT = 100
 """The number of units for which the intervals of means are tuned to be narrowest."""
 RHO = (-2 * math.log(LEVEL) + math.log(-2 * math.log(LEVEL)) + 1) / BEST_AT
@@ -20,7 +52,7 @@ HALVINGS = 60
 """The steps of the bisection for an interval's end, enough for the last bit of a float64."""
 
 
-def reach(units: int, level: float, freedom: float) -> float:
+def anytime_reach(units: int, level: float, freedom: float) -> float:
     """Return the half-width of a mean's interval, in standard errors.
 
     Asymptotic, like the interval for a fixed number of units; Student's quantile replaces
@@ -35,15 +67,15 @@ def reach(units: int, level: float, freedom: float) -> float:
     and asymptotic confidence sequences, doi 10.1214/24-AOS2408.
 
     Example:
-        >>> round(reach(100, 0.95, math.inf), 2), round(reach(10_000, 0.95, math.inf), 2)
-        (3.04, 3.58)
+        >>> [round(anytime_reach(units, 0.95, math.inf), 2) for units in (100, 10_000)]
+        [3.04, 3.58]
     """
     grown = units * RHO
     normal = math.sqrt(2 * (grown + 1) / grown * math.log(math.sqrt(grown + 1) / (1 - level)))
     return normal * _widened(freedom)
 
 
-def p_value(z: float, units: int, freedom: float) -> float:
+def anytime_p_value(z: float, units: int, freedom: float) -> float:
     """Return a p-value that stays valid at every look: the level whose interval just excludes 0.
 
     Args:
@@ -52,8 +84,8 @@ def p_value(z: float, units: int, freedom: float) -> float:
         freedom: the degrees of freedom of the standard error.
 
     Example:
-        >>> round(p_value(reach(50, 0.95, 20), 50, 20), 6), p_value(0.0, 50, 20)
-        (0.05, 1.0)
+        >>> [round(anytime_p_value(z, 50, 20), 6) for z in (anytime_reach(50, 0.95, 20), 0.0)]
+        [0.05, 1.0]
     """
     grown = units * RHO
     size = (z / _widened(freedom)) ** 2 * grown / (2 * (grown + 1))
@@ -64,7 +96,7 @@ def _widened(freedom: float) -> float:
     return student(0.975, freedom) / student(0.975, math.inf)
 
 
-def share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[float]:
+def anytime_share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[float]:
     """Return the interval of the mean of values between 0 and 1, for any number of them.
 
     Not asymptotic: it is valid for every distribution of the values. It mixes Bernoulli likelihoods
@@ -78,7 +110,7 @@ def share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[fl
     confidence sequences, doi 10.1214/20-AOS1991 (the beta-binomial mixture).
 
     Example:
-        >>> [round(end, 3) for end in share_interval([0.0] * 64)]
+        >>> [round(end, 3) for end in anytime_share_interval([0.0] * 64)]
         [0.0, 0.106]
     """
     n, hits = len(values), math.fsum(values)
