@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,13 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
     tells how to build the library, and `corelm/native/src/chain_text.c` explains the form.
 
     Args:
-        sampler: a sampler, a registered name or an expression; all of it kernels.
+        sampler: a sampler, a registered name or an expression; all of it kernels and penalties.
         vocabulary: the model's, for the words of a sampler and the tokens that are never drawn.
         unknown: allow [UNK] to be drawn.
 
     Raises:
-        UsageError: a stage that does more than the kernels do, such as read the text; too many
-            stages; or no kernels here.
+        UsageError: a stage that does more, such as read the text; too many stages; or no kernels
+            here.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -52,11 +53,29 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
     return "\n".join(_lines(sampler, vocabulary, calls, unknown))
 
 
-def _calls(stage: Sampler, vocabulary: Vocabulary) -> tuple[Call, ...]:
+def _calls(stage: Sampler, vocabulary: Vocabulary) -> Sequence[Call]:
+    """Return the lines of a stage, each a word and its parameters."""
+    penalty = _penalty(stage) if stage._is_built_in else None
+    if penalty is not None:
+        return [penalty]
     calls = calls_of(stage, vocabulary) if stage.reads <= CONSTANT else None
     if calls is None:
         raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
-    return calls
+    return [("stage", *call) for call in calls]
+
+
+def _penalty(stage: Any) -> Call | None:
+    """Return the line of a penalty; the C library keeps the text that it reads."""
+    # What logits are divided by, what is subtracted once, and what each time.
+    if stage.name == "repetition_penalty" and not stage.normalised:
+        changes = (stage.penalty, 0, 0)
+    elif stage.name == "presence_penalty":
+        changes = (1, stage.penalty, 0)
+    elif stage.name == "frequency_penalty":
+        changes = (1, 0, stage.penalty)
+    else:
+        return None
+    return ("penalty", *changes, stage.last, int(stage.skip_prompt))
 
 
 def _lines(
@@ -66,8 +85,11 @@ def _lines(
     yield f"# {sampler}".translate(dict.fromkeys(range(32), " "))
     yield f"vocabulary {len(vocabulary)}"
     yield " ".join(["never", *map(str, never_drawn(vocabulary, unknown).tolist())])
-    for name, *parameters in calls:
-        yield " ".join(["stage", name, *map(_written, parameters)])
+    start = getattr(vocabulary, "start", None)
+    if start is not None:
+        yield f"start {start}"
+    for word, *parameters in calls:
+        yield " ".join([word, *map(_written, parameters)])
     yield "end\n"
 
 

@@ -1,4 +1,5 @@
 #include "corelm_chain.h"
+#include "history.h"
 #include "stages.h"
 
 #include <math.h>
@@ -11,12 +12,15 @@ struct recipe {
     double numbers[MAX_PARAMETERS];
     size_t number_count, id_count;
     int64_t *ids; /* NULL: no list */
+    int is_penalty;
+    struct penalty penalty;
 };
 
 struct corelm_chain {
     struct sample_args args; /* the stages, and the tokens that are never drawn */
     struct recipe recipes[MOST_STAGES];
     int64_t *never;
+    struct history history;
     float *model, *out; /* a row without these tokens, and one that nobody wants */
     char error[ERROR_ROOM];
 };
@@ -37,6 +41,7 @@ corelm_chain *corelm_chain_new(size_t vocabulary)
     if (!chain)
         return NULL;
     chain->args.logits.vocabulary = vocabulary, chain->args.logits.batch = 1;
+    chain->history.start = -1;
     chain->model = malloc(vocabulary * sizeof *chain->model);
     chain->out = malloc(vocabulary * sizeof *chain->out);
     if (chain->model && chain->out)
@@ -49,9 +54,11 @@ void corelm_chain_free(corelm_chain *chain)
 {
     if (!chain)
         return;
-    for (size_t i = 0; i < MOST_STAGES; i++)
+    for (size_t i = 0; i < MOST_STAGES; i++) {
         free(chain->recipes[i].ids);
-    free(chain->never), free(chain->model), free(chain->out), free(chain);
+        free(chain->recipes[i].penalty.less), free(chain->recipes[i].penalty.counts);
+    }
+    free(chain->history.tokens), free(chain->never), free(chain->model), free(chain->out), free(chain);
 }
 
 static int64_t *copy_of(const int64_t *ids, size_t count)
@@ -99,6 +106,20 @@ int corelm_chain_add(corelm_chain *chain, const char *kernel, const double *numb
     return 0;
 }
 
+int corelm_chain_penalty(corelm_chain *chain, double divide, double once, double each,
+                         size_t last, int skip_prompt)
+{
+    struct sample_args *args = &chain->args;
+    if (args->stage_count == MOST_STAGES)
+        return fail(chain, "the chain has as many stages as fit in one");
+    if (!(divide > 0 && isfinite(divide) && isfinite(once) && isfinite(each)))
+        return fail(chain, "a penalty is a finite number, and divides by one above 0");
+    chain->recipes[args->stage_count] = (struct recipe){
+        .is_penalty = 1, .penalty = {divide, once, each, last, skip_prompt, NULL, 0, NULL}};
+    args->stages[args->stage_count++].kernel = STAGE_change_tokens;
+    return 1;
+}
+
 int corelm_chain_never(corelm_chain *chain, const int64_t *tokens, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -116,11 +137,17 @@ corelm_chain *corelm_chain_clone(const corelm_chain *chain)
 {
     const struct sample_args *args = &chain->args;
     corelm_chain *clone = corelm_chain_new(args->logits.vocabulary);
-    int complete = clone && corelm_chain_never(clone, args->never, args->never_count);
+    int complete = clone && corelm_chain_never(clone, args->never, args->never_count) &&
+                   copy_history(&clone->history, &chain->history);
     for (size_t i = 0; complete && i < args->stage_count; i++) {
         const struct recipe *recipe = chain->recipes + i;
-        complete = corelm_chain_add(clone, stage_name(args->stages + i), recipe->numbers,
-                                    recipe->number_count, recipe->ids, recipe->id_count);
+        const struct penalty *of = &recipe->penalty;
+        if (recipe->is_penalty)
+            complete = corelm_chain_penalty(clone, of->divide, of->once, of->each, of->last,
+                                            of->skip_prompt);
+        else
+            complete = corelm_chain_add(clone, stage_name(args->stages + i), recipe->numbers,
+                                        recipe->number_count, recipe->ids, recipe->id_count);
     }
     if (complete)
         return clone;
@@ -134,6 +161,32 @@ size_t corelm_chain_vocabulary(const corelm_chain *chain)
 }
 
 const char *corelm_chain_error(const corelm_chain *chain) { return chain->error; }
+
+/* ---- the text ---- */
+
+void corelm_chain_start_token(corelm_chain *chain, int64_t token) { chain->history.start = token; }
+
+int corelm_chain_accept(corelm_chain *chain, int64_t token, int is_drawn)
+{
+    return append_token(&chain->history, token, is_drawn) || fail(chain, "memory ran out");
+}
+
+void corelm_chain_reset(corelm_chain *chain)
+{
+    chain->history.count = chain->history.prompt = 0, chain->history.has_begun = 0;
+    chain->error[0] = 0;
+}
+
+/* Make the stages of penalties those of the text so far. */
+static int fill_penalties(corelm_chain *chain)
+{
+    for (size_t i = 0; i < chain->args.stage_count; i++)
+        if (chain->recipes[i].is_penalty &&
+            !fill_penalty(&chain->recipes[i].penalty, &chain->history,
+                          chain->args.logits.vocabulary, &chain->args.stages[i].change_tokens))
+            return fail(chain, "memory ran out");
+    return 1;
+}
 
 /* ---- drawing ---- */
 
@@ -163,6 +216,8 @@ int corelm_chain_draw(corelm_chain *chain, const float *logits, size_t rows,
 {
     const size_t vocabulary = chain->args.logits.vocabulary;
     enum status worst = OK;
+    if (!fill_penalties(chain))
+        return 0;
     for (size_t i = 0; i < rows; i++) {
         int64_t token;
         double surprisal, entropy = NAN;
