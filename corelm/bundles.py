@@ -2,14 +2,13 @@
 
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import BytePairVocabulary
-from corelm.models.contents import TOKENS, StoredVocabulary, read_vocabulary
-from corelm.models.corpus import Corpus, read_texts
+from corelm.models.contents import StoredVocabulary
+from corelm.models.corpus import Corpus
 from corelm.models.networks.base import Architecture
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.word_vocabulary import WordVocabulary
 
 __all__ = [
-    "TOKENS",
     "Architecture",
     "Bundle",
     "BytePairVocabulary",
@@ -17,6 +16,4 @@ __all__ = [
     "SlidingWindow",
     "StoredVocabulary",
     "WordVocabulary",
-    "read_texts",
-    "read_vocabulary",
 ]

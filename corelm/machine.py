@@ -11,7 +11,7 @@ import numpy as np
 from corelm import native
 from corelm.native.cpu import cpu_limit
 
-__all__ = ["cpu_limit", "facts"]
+__all__ = ["facts"]
 
 SAME_BITS = ("platform", "kernels", "vector_width")
 """The facts that decide the last bits of a result."""
@@ -26,7 +26,8 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
 
     Keys:
         processor: its name.
-        cores: the threads that corelm uses.
+        cores: the threads that corelm may use: CORELM_THREADS, or the processors that the system
+            and the quota of a container leave to this process, which `os.cpu_count()` ignores.
         platform: the system and the instruction set, such as `Linux x86_64`.
         python, numpy: versions.
         kernels: True if the compiled kernels are in use.

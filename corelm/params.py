@@ -22,7 +22,7 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
-__all__ = ["ParamRule", "Parameter", "Parameterized", "refuse_local"]
+__all__ = ["ParamRule", "Parameter", "Parameterized"]
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
@@ -114,31 +114,6 @@ def param(
     if isinstance(default, (dict, list, set)):  # `dataclass` refuses a mutable default
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})
-
-
-@contextmanager
-def refuse_local() -> Iterator[None]:
-    """Raise if a local parameter is set to anything but its default inside this context.
-
-    For untrusted expressions: they can't open a file or a model, read an environment variable or
-    import a module.
-
-    Example:
-        >>> from corelm import Sampler, param
-        >>> class Steered(Sampler):
-        ...     model: str = param("", "the name or path of a model", local=True)
-        ...     def __call__(self, logits, context):
-        ...         return logits
-        >>> with refuse_local():
-        ...     Steered(model="/tmp/model")
-        Traceback (most recent call last):
-        corelm.errors.ParameterError: model names something of the machine, so it can't be set here
-    """
-    token = _REFUSED.set(True)
-    try:
-        yield
-    finally:
-        _REFUSED.reset(token)
 
 
 @dataclass(frozen=True)
@@ -264,6 +239,45 @@ class Parameterized:
             cached = _declared(cls)
             cls._parameters = cached  # type: ignore[attr-defined]
         return cached
+
+    def parts(self) -> Iterator[Any]:
+        """Walk depth-first: yield each stage of a chain, and after it those in its parameters.
+
+        Example:
+            >>> import corelm
+            >>> chain = corelm.sampler("phase(start=1, inside=top_p) | top_k")
+            >>> [part.name for part in chain.parts()]
+            ['phase', 'top_p', 'stochastic', 'top_k']
+        """
+        yield self
+        for parameter in self.parameters():
+            if parameter.is_nested:
+                yield from getattr(self, parameter.name).parts()
+
+    @staticmethod
+    @contextmanager
+    def refuse_local() -> Iterator[None]:
+        """Raise if a local parameter is set to anything but its default inside this context.
+
+        For untrusted expressions: they can't open a file or a model, read an environment
+        variable or import a module.
+
+        Example:
+            >>> from corelm import Sampler, param
+            >>> class Steered(Sampler):
+            ...     model: str = param("", "the name or path of a model", local=True)
+            ...     def __call__(self, logits, context):
+            ...         return logits
+            >>> with Sampler.refuse_local():
+            ...     Steered(model="/tmp/model")
+            Traceback (most recent call last):
+            corelm.errors.ParameterError: model names something of the machine, ...
+        """
+        token = _REFUSED.set(True)
+        try:
+            yield
+        finally:
+            _REFUSED.reset(token)
 
     @classmethod
     def description(cls) -> str:

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["home", "open_input"]
+__all__ = ["home"]
 
 PIPE_PATIENCE = 10.0
 """Seconds to wait for the program at the other end of a named pipe."""

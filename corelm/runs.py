@@ -20,45 +20,40 @@ if typing.TYPE_CHECKING:
     from corelm.context import ContextBuilder as ContextBuilder
     from corelm.decoding.step import ModelLogits as ModelLogits
     from corelm.generation import prompts as prompting
-    from corelm.generation import teacher_forcing as teacher_forcing
     from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import Texts as Texts
     from corelm.generation.grouped_session import start_rows as start_rows
     from corelm.generation.open_texts import OpenTexts as OpenTexts
     from corelm.generation.prefix_cache import PrefixCache as PrefixCache
+    from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
     from corelm.linting import temperature_of as temperature_of
-    from corelm.models import atomic_files as atomic_files
-    from corelm.models import identity as identity
-    from corelm.models.human import human_surprisal as human_surprisal
-    from corelm.numerics.divergences import Compared as Compared
+    from corelm.models.atomic_files import SafeFile as SafeFile
+    from corelm.models.identity import NamedModel as NamedModel
     from corelm.numerics.divergences import ModelRows as ModelRows
-    from corelm.registry import expressions as expressions
-    from corelm.registry import models as named_models
     from corelm.registry import plugins as plugins
+    from corelm.registry.expressions import Expression as Expression
     from corelm.registry.strategies import Strategy as Strategy
     from corelm.text_lines import text_lines as text_lines
 
 __all__ = [
     "BoundedCalls",
-    "Compared",
     "ContextBuilder",
     "ContinuousBatch",
     "Endings",
+    "Expression",
+    "ForcedTokens",
     "ModelLogits",
     "ModelRows",
+    "NamedModel",
     "OpenTexts",
     "PrefixCache",
+    "SafeFile",
     "Strategy",
     "Texts",
-    "atomic_files",
     "chain_stages",
-    "expressions",
-    "human_surprisal",
-    "identity",
     "machine",
     "markup",
-    "named_models",
     "params",
     "paths",
     "plugins",
@@ -66,31 +61,28 @@ __all__ = [
     "prompting",
     "scaling",
     "start_rows",
-    "teacher_forcing",
     "temperature_of",
     "text_lines",
 ]
 
 _HOMES = {
     "BoundedCalls": "corelm.bounded_calls:BoundedCalls",
-    "Compared": "corelm.numerics.divergences:Compared",
     "ContextBuilder": "corelm.context:ContextBuilder",
     "ContinuousBatch": "corelm.generation.continuous_batch:ContinuousBatch",
     "Endings": "corelm.generation.endings:Endings",
+    "Expression": "corelm.registry.expressions:Expression",
+    "ForcedTokens": "corelm.generation.teacher_forcing:ForcedTokens",
     "ModelLogits": "corelm.decoding.step:ModelLogits",
     "ModelRows": "corelm.numerics.divergences:ModelRows",
+    "NamedModel": "corelm.models.identity:NamedModel",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
+    "SafeFile": "corelm.models.atomic_files:SafeFile",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",
-    "atomic_files": "corelm.models.atomic_files",
     "chain_stages": "corelm.stages",
-    "expressions": "corelm.registry.expressions",
-    "human_surprisal": "corelm.models.human:human_surprisal",
-    "identity": "corelm.models.identity",
     "machine": "corelm.machine",
     "markup": "corelm.markup",
-    "named_models": "corelm.registry.models",
     "params": "corelm.params",
     "paths": "corelm.paths",
     "plugins": "corelm.registry.plugins",
@@ -98,7 +90,6 @@ _HOMES = {
     "prompting": "corelm.generation.prompts",
     "scaling": "corelm.scaling",
     "start_rows": "corelm.generation.grouped_session:start_rows",
-    "teacher_forcing": "corelm.generation.teacher_forcing",
     "temperature_of": "corelm.linting:temperature_of",
     "text_lines": "corelm.text_lines:text_lines",
 }

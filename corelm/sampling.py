@@ -9,7 +9,7 @@ that acts in each row; the core does the rest for both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -235,6 +235,9 @@ class Chain(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return _run(self, logits, context)
+
+    def parts(self) -> Iterator[Sampler]:
+        return (part for stage in self.samplers for part in stage.parts())
 
     @property
     def nested(self) -> dict[str, Sampler]:

@@ -13,7 +13,7 @@ from corelm.decoding.step import model_surprisals
 from corelm.filters import entropy_of_logits
 from corelm.generation.endings import Endings
 from corelm.generation.prompts import encoded
-from corelm.generation.teacher_forcing import prompt_and_text, teacher_forced
+from corelm.generation.teacher_forcing import ForcedTokens
 from corelm.language_model import LanguageModel
 
 
@@ -165,7 +165,7 @@ def score(
         [(' cat', 0.86), (' sat', 1.07)]
     """
     vocabulary = model.vocabulary
-    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [ForcedTokens.split(vocabulary, prompt, text) for prompt, text in texts]
     # Without a start token the model has no distribution of the first token of a text.
     ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
     found: list[list[ScoredToken]] = []
@@ -174,7 +174,7 @@ def score(
         added = [write(token) for token in whole]
         found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
     skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]
-    for some in teacher_forced(model, ids, firsts, unknown):
+    for some in ForcedTokens.of(model, ids, firsts, unknown):
         own = some.logits[np.arange(len(some.tokens)), some.tokens]
         columns = (
             some.texts, some.tokens, model_surprisals(some.logits, some.tokens),

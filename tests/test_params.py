@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Decoder, ParameterError, Sampler, param, renamed
 from corelm.errors import PluginError, UsageError
-from corelm.params import ParamRule, refuse_local, register_as
+from corelm.params import ParamRule, register_as
 from corelm.registry.registry import registry
 
 
@@ -594,7 +594,7 @@ class _Opens(Sampler):
 
 def test_a_local_parameter_is_refused_where_strangers_write_expressions():
     assert _Opens(source="a file").source == "a file"
-    with refuse_local():
+    with corelm.Sampler.refuse_local():
         assert _Opens().source == "none"
         assert _Opens.build(source="none").source == "none"
         with pytest.raises(ParameterError, match="source names something of the machine"):

@@ -12,7 +12,7 @@ import pytest
 
 import corelm
 from corelm import CorelmError, paths
-from corelm.bundles import read_texts
+from corelm.bundles import Corpus
 from corelm.cli.options.prompt import read_text
 from corelm.paths import home, open_input
 
@@ -51,7 +51,7 @@ PROMPT_FILE = partial(read_text, what="the prompt file")
 
 
 @pipes
-@pytest.mark.parametrize("read", [read_texts, FROM_SETTINGS, PROMPT_FILE])
+@pytest.mark.parametrize("read", [Corpus.texts_in, FROM_SETTINGS, PROMPT_FILE])
 def test_a_pipe_that_nobody_writes_into_is_an_error(tmp_path, monkeypatch, read):
     monkeypatch.setattr(paths, "PIPE_PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe.txt")

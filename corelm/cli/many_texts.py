@@ -29,7 +29,6 @@ from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
-from corelm.registry.strategies import parts
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import ExecutorChoice
 from corelm.scaling.job import Job, differences
@@ -83,7 +82,7 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            "code": code_of([model, *(part for thing in things for part in parts(thing))]),
+            "code": code_of([model, *(part for thing in things for part in thing.parts())]),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)
@@ -151,7 +150,7 @@ class TextFile:
 def stored_settings(path: Path) -> dict[str, Any] | None:
     """Return the settings of the unfinished file of this name; None if there is none."""
     try:
-        return atomic_files.parse_json(atomic_files.read_file(_settings_of(path), LIMIT))
+        return atomic_files.SafeFile(_settings_of(path)).json(LIMIT)
     except ModelFileError:
         return None
 
@@ -191,7 +190,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
             )
         if before is None:
             part.unlink(missing_ok=True)
-            atomic_files.write_file(atomic_files.dump_json(now), _settings_of(path))
+            atomic_files.SafeFile(_settings_of(path)).write_json(now)
         try:
             with _growing(part, settings["n"]) as file:
                 yield file
@@ -248,7 +247,7 @@ def _lock_of(part: Path) -> Path:
 
 @contextmanager
 def _locked(part: Path) -> Iterator[None]:
-    with atomic_files.try_lock(_lock_of(part), remove=True) as is_mine:
+    with atomic_files.SafeFile(_lock_of(part)).lock(remove=True) as is_mine:
         if not is_mine:
             raise UsageError(f"another process writes {part}")
         yield

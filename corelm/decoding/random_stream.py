@@ -73,15 +73,32 @@ class RandomStream:
             position: 0 for the first token drawn.
             samples: the samples of the stream to return numbers for; all by default.
         """
+        self._reach(position)
+        uniforms = self._uniforms[:, position]
+        if samples is None:
+            return uniforms.copy()  # a view would let the caller change later answers
+        return uniforms[self._places_of(samples)]
+
+    def following(self, position: int, samples: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (samples, positions) numbers for a position and some after it.
+
+        A loop over many streams takes its numbers from these arrays: to ask each stream for each
+        position takes as long as to draw the tokens.
+
+        Args:
+            position: 0 for the first token drawn.
+            samples: the samples of the stream to return numbers for.
+        """
+        self._reach(position)
+        return self._uniforms[self._places_of(samples), position:]
+
+    def _reach(self, position: int) -> None:
+        """Draw numbers up to a position."""
         # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:
             blocks = [generator.random(BLOCK) for generator in self._generators]
             more = np.array(blocks).reshape(len(self), BLOCK)
             self._uniforms = np.concatenate([self._uniforms, more], axis=1)
-        uniforms = self._uniforms[:, position]
-        if samples is None:
-            return uniforms.copy()  # a view would let the caller change later answers
-        return uniforms[self._places_of(samples)]
 
     def _places_of(self, samples: NDArray[np.int64] | Sequence[int]) -> NDArray[np.intp]:
         # A decoder asks for the same samples at most steps.

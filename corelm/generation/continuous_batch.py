@@ -195,9 +195,11 @@ class ContinuousBatch:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         self._shared.compute()
         found = [request.rows for request in self._running if not request.is_finished]
-        rows = [each for each in found if each is not None and each.is_shared]
-        with suppress(CorelmError):  # each then draws alone, and fails by itself
-            draw_together(self._shared, rows)
+        rows = [each for each in found if each is not None]
+        new = [each for each in rows if each.is_new]
+        for together in (new, [each for each in rows if each.is_shared]):
+            with suppress(CorelmError):  # each then draws alone, and fails by itself
+                draw_together(self._shared, together)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session."""
@@ -272,12 +274,13 @@ class BatchedTexts:
             return
         try:
             session = self._read_piece(most, prefixes)
+            if not self.unread:
+                self._session, self._view = None, SessionView(shared, session)
+                self._begin(self._shared_steps(self._view))
+                if self.rows is not None:
+                    self._view.read()
         except Exception as error:  # a model's own, such as for an empty prompt
             self._fail(error)
-            return
-        if not self.unread:
-            self._session, self._view = None, SessionView(shared, session)
-            self._begin(self._shared_steps(self._view))
 
     def draw(self) -> None:
         """Draw the next token of each text, or take the tokens drawn in the common call."""

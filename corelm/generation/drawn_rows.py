@@ -91,6 +91,7 @@ class DrawnRows:
         self._samples: NDArray[np.int64] = read_only(np.array(samples, dtype=np.int64))
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
+        self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
         self._step: Step | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
@@ -107,10 +108,18 @@ class DrawnRows:
         return self.view is not None and self.view.own is None
 
     @property
+    def is_new(self) -> bool:
+        """True if its prompt was read, and no token drawn."""
+        return self.view is not None and self.view.is_read
+
+    @property
     def uniforms(self) -> NDArray[np.float64]:
         """The random numbers of the next tokens."""
-        is_whole = len(self._samples) == len(self._stream)
-        return self._stream.at(self._position, None if is_whole else self._samples)
+        place = self._position - self._first
+        if place >= self._uniforms.shape[1]:
+            self._uniforms = self._stream.following(self._position, self._samples)
+            self._first, place = self._position, 0
+        return self._uniforms[:, place]
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
         """Draw tokens for the rows of this request and of others with an equal key.
@@ -151,6 +160,7 @@ class DrawnRows:
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
             self._samples, tokens = read_only(self._samples[grows]), tokens[grows]
+            self._uniforms = self._uniforms[grows]
         self.view.extend(tokens)
 
     def steps(self) -> Iterator[Step]:
@@ -183,7 +193,7 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
 
     Args:
         shared: the session of all views, whose logits are computed.
-        rows: requests whose views have joined it.
+        rows: requests whose views have all joined it, or whose own sessions are all read.
     """
     groups: dict[str, list[DrawnRows]] = {}
     for each in rows:
@@ -200,6 +210,8 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
     """Return the logits of the rows of these views, without a copy if the views are adjacent."""
-    if span := neighbours(views):
+    if views[0].own is None and (span := neighbours(views)):
         return shared.logits(*span)
+    if len(views) == 1:
+        return views[0].next_logits()
     return np.concatenate([view.next_logits() for view in views])

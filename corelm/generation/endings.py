@@ -7,8 +7,9 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from corelm.abilities.optional import END
 from corelm.errors import UsageError
 from corelm.printable import shown
 
@@ -215,6 +216,9 @@ class Endings:
         >>> Endings.of("and", r"d\\w+g", 3).stop
         ('and',)
     """
+
+    END: ClassVar[str] = END
+    """What stands for the end token where tokens are listed."""
 
     stop: tuple[str, ...] = ()
     stop_regex: TextPatterns = field(default_factory=TextPatterns)

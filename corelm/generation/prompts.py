@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.abilities.optional import END, token_name
+from corelm.abilities.optional import token_name
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Vocabulary, never_drawn, window_start
+from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.printable import shown
 
-__all__ = ["END", "default_prompt", "encoded", "never_drawn", "prompt_notes", "unknown_words"]
+__all__ = ["encoded"]
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 

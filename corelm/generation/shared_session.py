@@ -85,6 +85,17 @@ class SessionView:
         self._first = 0  # the index of its first row in the shared session; the others follow
         self._kept: NDArray[np.int64] | None = None  # the rows selected since the last step
         self._tokens: NDArray[Any] | None = None
+        self._logits: Array | None = None  # of its own session
+
+    def read(self) -> None:
+        """Compute the logits of its own session, which raises the error of an engine here."""
+        assert self.own is not None
+        self._logits = self.own.next_logits()
+
+    @property
+    def is_read(self) -> bool:
+        """True if `read` has computed the logits of its own session."""
+        return self._logits is not None
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
@@ -95,7 +106,8 @@ class SessionView:
         if self._tokens is not None:
             raise UsageError("a shared session has no logits before its next step")
         if self.own is not None:
-            return self.own.next_logits()
+            logits, self._logits = self._logits, None
+            return self.own.next_logits() if logits is None else logits
         if self._kept is not None:
             raise UsageError("a shared session drops rows after their logits")
         return self._shared.logits(self._first, self._first + self.size)
@@ -121,6 +133,7 @@ class SessionView:
         kept = np.asarray(rows, dtype=np.int64)
         if self.own is not None:
             self.own.select(kept)
+            self._logits = None
         else:
             self._kept = kept if self._kept is None else self._kept[kept]
         self.size = len(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,6 @@ from corelm.generation.generate import BATCH
 from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
-
-__all__ = ["ForcedTokens", "prompt_and_text", "read_logits", "teacher_forced"]
 
 Ids = NDArray[np.int64]
 
@@ -39,64 +37,84 @@ class ForcedTokens:
     tokens: Ids
     logits: Array
 
+    @classmethod
+    def of(
+        cls,
+        model: LanguageModel,
+        texts: Sequence[Sequence[int]],
+        prompt_lengths: Sequence[int],
+        unknown: bool = False,
+        rows: int = BATCH,
+    ) -> Iterator[ForcedTokens]:
+        """Yield all tokens of texts after their prompts, with the model's logits before them.
 
-def teacher_forced(
-    model: LanguageModel,
-    texts: Sequence[Sequence[int]],
-    prompt_lengths: Sequence[int],
-    unknown: bool = False,
-    rows: int = BATCH,
-) -> Iterator[ForcedTokens]:
-    """Yield all tokens of texts after their prompts, with the model's logits before them.
+        Texts are read in batches, of any lengths if the sessions of the model can be joined; other
+        models read prompts of one length together. The logits of a text don't depend on the others.
 
-    Texts are read in batches, of any lengths if the sessions of the model can be joined; other
-    models read prompts of one length together. The logits of a text don't depend on the others.
+        Args:
+            model: the language model.
+            texts: the ids of each text, with its prompt.
+            prompt_lengths: tokens of each text that are read and not returned; at least 1 for a
+                model that marks no beginning of a text.
+            unknown: allow [UNK].
+            rows: the largest number of texts in one pass.
 
-    Args:
-        model: the language model.
-        texts: the ids of each text, with its prompt.
-        prompt_lengths: tokens of each text that are read and not returned; at least 1 for a model
-            that marks no beginning of a text.
-        unknown: allow [UNK].
-        rows: the largest number of texts in one pass.
+        Raises:
+            ModelOutputError: the model returned logits that are not a distribution.
 
-    Raises:
-        ModelOutputError: the model returned logits that are not a distribution.
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> for some in ForcedTokens.of(ToyModel(), [[11, 4], [4, 9, 7]], [1, 1]):
+            ...     print(some.place, some.texts, some.tokens, some.logits.shape)
+            0 [0 1] [4 9] (2, 13)
+            1 [1] [7] (1, 13)
+        """
+        for batch in _batches(model, texts, prompt_lengths, rows):
+            firsts = [prompt_lengths[i] for i in batch]
+            for some in cls.in_step(model, [texts[i] for i in batch], firsts, unknown):
+                yield replace(some, texts=batch[some.texts])
 
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> for some in teacher_forced(ToyModel(), [[11, 4], [4, 9, 7]], [1, 1]):
-        ...     print(some.place, some.texts, some.tokens, some.logits.shape)
-        0 [0 1] [4 9] (2, 13)
-        1 [1] [7] (1, 13)
-    """
-    prepare = ModelLogits(model.vocabulary, unknown)
-    for batch in _batches(model, texts, prompt_lengths, rows):
-        tokens = [texts[i] for i in batch]
-        firsts = [prompt_lengths[i] for i in batch]
-        for place, reached, logits in read_logits(model, tokens, firsts):
-            following = [tokens[row][firsts[row] + place] for row in reached]
-            yield ForcedTokens(
-                batch[reached], place, np.array(following, dtype=np.int64), prepare(logits, place)
-            )
+    @classmethod
+    def in_step(
+        cls,
+        model: LanguageModel,
+        texts: Sequence[Sequence[int]],
+        prompt_lengths: Sequence[int],
+        unknown: bool = False,
+    ) -> Iterator[ForcedTokens]:
+        """Read texts in one batch: yield each place with all the texts that reach it, in order.
 
+        Args:
+            model, unknown: as for `of`.
+            texts: the ids of at least one text, each with its prompt and a token after it.
+            prompt_lengths: all the same unless the model's sessions can be joined.
 
-def prompt_and_text(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Return the ids before the first token with a distribution, and the ids of the text.
+        Raises:
+            ModelOutputError: the model returned logits that are not a distribution.
+        """
+        prepare = ModelLogits(model.vocabulary, unknown)
+        for place, reached, logits in _read_logits(model, texts, prompt_lengths):
+            following = [texts[row][prompt_lengths[row] + place] for row in reached]
+            tokens = np.array(following, dtype=np.int64)
+            yield cls(reached, place, tokens, prepare(logits, place))
 
-    Without a start token, an empty prompt gets the first token of the text.
+    @staticmethod
+    def split(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids before the first token with a distribution, and the ids of the text.
 
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> prompt_and_text(ToyModel().vocabulary, "the", " cat sat")
-        ([11], [4, 9])
-    """
-    before, whole = encoded(vocabulary, prompt), encoded(vocabulary, prompt + text)
-    # A token spans the end of the prompt and the start of the text.
-    if whole[: len(before)] != before:
-        whole = before + vocabulary.encode(text)
-    first = len(before) if before or vocabulary.start is not None else 1
-    return whole[:first], whole[first:]
+        Without a start token, an empty prompt gets the first token of the text.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> ForcedTokens.split(ToyModel().vocabulary, "the", " cat sat")
+            ([11], [4, 9])
+        """
+        before, whole = encoded(vocabulary, prompt), encoded(vocabulary, prompt + text)
+        # A token spans the end of the prompt and the start of the text.
+        if whole[: len(before)] != before:
+            whole = before + vocabulary.encode(text)
+        first = len(before) if before or vocabulary.start is not None else 1
+        return whole[:first], whole[first:]
 
 
 def _batches(
@@ -128,7 +146,7 @@ def _prompts(
     return np.array(prompts, dtype=np.int64).reshape(len(prompts), -1)
 
 
-def read_logits(
+def _read_logits(
     model: LanguageModel, texts: Sequence[Sequence[int]], firsts: Sequence[int]
 ) -> Iterator[tuple[int, Ids, Array]]:
     """Read texts in step; yield each place, the texts that reach it, and the logits there.

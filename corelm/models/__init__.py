@@ -6,17 +6,20 @@ The models that ship with corelm, and the reader of models on disk, are offered 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, ModelScheme
 from corelm.registry.models import SHIPPED
 from corelm.registry.packages import FORMATS, package_object
 from corelm.registry.registry import registry
+
+if TYPE_CHECKING:
+    from corelm.hookspecs import ModelLoader
+    from corelm.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,10 @@ def _format_of(place: Path) -> _Format | None:
 
 
 @hookimpl
-def corelm_models() -> Mapping[str, Callable[[], LanguageModel] | ModelScheme]:
+def corelm_models() -> Mapping[str, ModelLoader]:
     """Return two models of IMDB reviews, read from disk when they are loaded, and the reader."""
+    from corelm.language_model import ModelScheme  # late: reports import the files alone
+
     folder = Path(__file__).with_name("pretrained")
     shipped = {name: FromBundle(folder / name) for name in SHIPPED}
     return {**shipped, "path": ModelScheme(open_path)}

@@ -13,22 +13,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from corelm.errors import ModelFileError, UsageError
-
-__all__ = [
-    "check_free",
-    "decode_text",
-    "dump_json",
-    "parse_json",
-    "read_file",
-    "remove_leftovers",
-    "try_lock",
-    "write_file",
-]
+from corelm.paths import open_input
 
 JSON_LIMIT = 2**20
 """The largest JSON document, in bytes."""
@@ -42,19 +32,17 @@ ABANDONED = 3600.0
 """Seconds without a change after which an unfinished file counts as abandoned."""
 
 
-def read_file(file: Path, limit: int) -> bytes:
-    """Return the content of a file of at most `limit` bytes; open only regular files.
+def read_buffer(file: Path, limit: int) -> memoryview:
+    """Return the content of a file, read-only, in memory that NumPy allocated.
+
+    NumPy requests huge pages for large arrays, which makes reading weights faster.
+
+    Args:
+        file: the path; only regular files are opened.
+        limit: the most bytes.
 
     Raises:
         ModelFileError: with the reason alone; the caller adds the name of the file.
-    """
-    return bytes(read_buffer(file, limit))
-
-
-def read_buffer(file: Path, limit: int) -> memoryview:
-    """Return a file's content as `read_file` does, read-only, in memory that NumPy allocated.
-
-    NumPy requests huge pages for large arrays, which makes reading weights faster.
     """
     try:
         status = file.stat()
@@ -162,33 +150,6 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def write_file(content: bytes, target: Path) -> None:
-    """Write a new file, which then replaces the old one in a single step.
-
-    A pipe, a terminal and the like are written into. A link remains a link.
-
-    Raises:
-        OSError: a full disk, a read-only place; an earlier file is unchanged.
-    """
-    real = Path(os.path.realpath(target))
-    # A pipe or a terminal cannot be replaced, and has no earlier content to lose.
-    if real.exists() and not real.is_file():
-        with named_errors(real):
-            real.write_bytes(content)
-        return
-    remove_leftovers(real, older_than=ABANDONED)
-    new = _partial_path(real)
-    try:
-        with named_errors(real), open(new, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(real)
-        _sync(real.parent)
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
     """Remove the unfinished files and folders that killed writers left next to a target.
 
@@ -216,19 +177,6 @@ def check_writable(folder: Path) -> None:
     probe = _partial_path(folder / "probe")
     probe.mkdir()
     probe.rmdir()
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Raise if a file or folder exists and is not to be replaced.
-
-    Raises:
-        UsageError: it exists.
-    """
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(
-            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
-            "(overwrite=True in Python)"
-        )
 
 
 def name_when_whole(path: Path) -> str | None:
@@ -282,39 +230,139 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} isn't a number")
 
 
-@contextmanager
-def try_lock(path: Path, remove: bool = False) -> Iterator[bool]:
-    """Hold a lock; yield False if another process holds it.
+class SafeFile:
+    """A file that is read up to a limit, and written whole or not at all.
 
     Args:
-        path: the lock file.
-        remove: remove the file afterwards.
-
-    Raises:
-        OSError: the file cannot be written.
+        path: the file.
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "run.lock")
-        >>> with try_lock(path, remove=True) as first, try_lock(path) as second:
-        ...     first, second
-        (True, False)
-        >>> path.exists()
-        False
+        >>> file = SafeFile(Path(tempfile.mkdtemp(), "run.json"))
+        >>> file.write_json({"seed": 1})
+        >>> file.text(limit=100), file.json(limit=100)
+        ('{\\n  "seed": 1\\n}\\n', {'seed': 1})
     """
-    # Imported late: it takes 5 % of the time of a short command, and reading needs no lock.
-    from filelock import FileLock, Timeout
 
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        if remove:
-            with suppress(OSError):
-                os.unlink(path)  # before the release: after it, another process may hold the file
-        lock.release()
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+
+    def open(self) -> BinaryIO:
+        """Open it to read; a named pipe too, if a program opens its other end.
+
+        Raises:
+            OSError: it cannot be opened, or is a pipe without a writer for ten seconds.
+        """
+        return open_input(self._path)
+
+    def read(self, limit: int) -> bytes:
+        """Return its content, of at most `limit` bytes, if it is a regular file.
+
+        Raises:
+            ModelFileError: with the reason alone; the caller adds the name of the file.
+        """
+        return bytes(read_buffer(self._path, limit))
+
+    def text(self, limit: int) -> str:
+        """Return its content, which is UTF-8.
+
+        Raises:
+            ModelFileError: as `read`, and another encoding.
+        """
+        return decode_text(self.read(limit))
+
+    def json(self, limit: int) -> dict[str, Any]:
+        """Return the JSON object in it.
+
+        Raises:
+            ModelFileError: as `text`, and no JSON object, nan, infinity or deep nesting.
+        """
+        return parse_json(self.read(limit))
+
+    def write(self, content: bytes) -> None:
+        """Write a new file, which then replaces the old one in a single step.
+
+        A pipe, a terminal and the like are written into. A link remains a link.
+
+        Raises:
+            OSError: a full disk, a read-only place; an earlier file is unchanged.
+        """
+        real = Path(os.path.realpath(self._path))
+        # A pipe or a terminal cannot be replaced, and has no earlier content to lose.
+        if real.exists() and not real.is_file():
+            with named_errors(real):
+                real.write_bytes(content)
+            return
+        remove_leftovers(real, older_than=ABANDONED)
+        new = _partial_path(real)
+        try:
+            with named_errors(real), open(new, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(real)
+            _sync(real.parent)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def write_json(self, value: Any) -> None:
+        """Write a value in corelm's form of JSON, as `write` does.
+
+        Raises:
+            OSError: as `write`.
+            ValueError, TypeError: a value that JSON cannot hold, such as nan.
+        """
+        self.write(dump_json(value))
+
+    def remove_leftovers(self) -> None:
+        """Remove the unfinished files and folders that killed writers of it left."""
+        remove_leftovers(self._path)
+
+    def check_free(self, overwrite: bool) -> None:
+        """Raise if a file or folder exists and is not to be replaced.
+
+        Raises:
+            UsageError: it exists.
+        """
+        if os.path.lexists(self._path) and not overwrite:
+            raise UsageError(
+                f"{str(self._path)!r} already exists; choose another name, or replace it with "
+                "--overwrite (overwrite=True in Python)"
+            )
+
+    @contextmanager
+    def lock(self, remove: bool = False) -> Iterator[bool]:
+        """Hold it as a lock; yield False if another process holds it.
+
+        Args:
+            remove: remove the file afterwards.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> path = Path(tempfile.mkdtemp(), "run.lock")
+            >>> with SafeFile(path).lock(remove=True) as first, SafeFile(path).lock() as second:
+            ...     first, second
+            (True, False)
+            >>> path.exists()
+            False
+        """
+        # Imported late: it takes 5 % of the time of a short command, and reading needs no lock.
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            if remove:
+                with suppress(OSError):
+                    # Before the release: after it, another process may hold the file.
+                    os.unlink(self._path)
+            lock.release()

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 from corelm.errors import ModelFileError
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
-from corelm.models.contents import StoredVocabulary, check, parse_weights, read_vocabulary, shapes
+from corelm.models.contents import (
+    TOKENS,
+    StoredVocabulary,
+    check,
+    parse_weights,
+    read_vocabulary,
+    shapes,
+)
 from corelm.models.networks.base import Architecture
 
 FORMAT = 1
@@ -63,6 +70,9 @@ class Description:
 class Bundle:
     """The content of a model's folder; the weights are float16 or float32 arrays by name."""
 
+    TOKENS: ClassVar[Mapping[str, str]] = TOKENS
+    """The styles of tokens that a vocabulary may have, with a description of each."""
+
     architecture: Architecture
     vocabulary: StoredVocabulary
     weights: dict[str, NDArray[Any]]
@@ -73,6 +83,15 @@ class Bundle:
         """The prompt of the manifest, if it has one."""
         prompt = self.manifest.get(PROMPT)
         return prompt if isinstance(prompt, str) else None
+
+    @staticmethod
+    def read_vocabulary(text: str, style: str) -> StoredVocabulary:
+        """Read the text of a vocabulary with tokens of this style.
+
+        Raises:
+            ModelFileError: an unknown style, or a text that is not such a vocabulary.
+        """
+        return read_vocabulary(text, style)
 
     @classmethod
     def read(cls, path: StrPath) -> Bundle:
@@ -105,7 +124,7 @@ class Bundle:
         """
         folder = _folder(path)
         with _naming(folder / MANIFEST) as file:
-            manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
+            manifest = _checked_manifest(atomic_files.SafeFile(file).read(JSON_LIMIT))
         with _naming(folder / CONFIG) as file:
             config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
             _refuse_format(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -59,6 +60,30 @@ class Corpus:
             return _halves(path, "imdb" if path.name == "aclImdb" else path.name)
         return _split(read_texts(path), held_out, path.name)
 
+    @staticmethod
+    def texts_in(path: Path, count: int | None = None) -> list[str]:
+        """Read the texts below a folder, one a `.txt` file, or the texts in one file.
+
+        In a single file texts are separated by empty lines, or by line ends if it has none.
+
+        Args:
+            path: the folder or the file.
+            count: the most texts to draw, with a fixed seed; a smaller count gives the first texts
+                of a larger one. Only these files of a folder are read. None reads all in order.
+
+        Raises:
+            DataError: no such path, or no text in UTF-8 there.
+        """
+        return read_texts(path, count)
+
+    @staticmethod
+    def digest(texts: Sequence[str]) -> str:
+        """Return the checksum of several texts, by which texts that a model has seen are known."""
+        whole = hashlib.sha256()
+        for text in texts:
+            whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        return whole.hexdigest()
+
 
 def _imdb(folder: Path) -> Corpus:
     if not folder.is_dir():
@@ -93,18 +118,7 @@ def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
 
 
 def read_texts(path: Path, count: int | None = None) -> list[str]:
-    """Read the texts below a folder, one a `.txt` file, or the texts in one file.
-
-    In a single file texts are separated by empty lines, or by line ends if it has none.
-
-    Args:
-        path: the folder or the file.
-        count: the most texts to draw, with a fixed seed; a smaller count gives the first texts of a
-            larger one. Only these files of a folder are read. None reads all texts in their order.
-
-    Raises:
-        DataError: no such path, or no text in UTF-8 there.
-    """
+    """Do the work of `Corpus.texts_in`."""
     if not os.path.exists(path):
         raise DataError(f"{str(path)!r} does not exist")
     if path.is_dir():

@@ -1,27 +1,135 @@
-"""The identity of a model: the checksum of its files, or of a distribution that it computes."""
+"""A language model with its name: what distinguishes it, where it comes from, what it states."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import numpy as np
+from corelm.language_model import LanguageModel, StatelessModel
+from corelm.registry.models import (
+    MODEL,
+    ListedModel,
+    as_model,
+    label,
+    list_models,
+    load,
+    loaded_name,
+    plugin_of,
+)
+from corelm.registry.offers import Source
 
-from corelm.language_model import LanguageModel
-from corelm.models.atomic_files import sha256
 
-__all__ = ["digest_of_texts", "identity_of", "manifest_of"]
+@dataclass(frozen=True)
+class NamedModel:
+    """A language model and its name for display.
+
+    Attributes:
+        model: the model, with sessions.
+        name: its name or path, without the prefix of corelm's own models.
+
+    Example:
+        >>> found = NamedModel.of("corelm:imdb")
+        >>> found.name, found.plugin.distribution, found.default_prompt
+        ('imdb', 'corelm', 'This movie')
+    """
+
+    DEFAULT: ClassVar[str] = MODEL
+    """The model to use when none is named."""
+
+    model: LanguageModel
+    name: str = ""
+
+    @classmethod
+    def of(cls, model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
+        """Return a model with its name, or load the one of a name or path.
+
+        Raises:
+            UsageError: neither a model nor the name of one.
+        """
+        if isinstance(model, str | os.PathLike):
+            return cls(load(model), label(os.fspath(model)))
+        return cls(as_model(model), label(loaded_name(model) or type(model).__name__))
+
+    @staticmethod
+    def label(name: str) -> str:
+        """Return the name for display of a model that need not be loaded."""
+        return label(name)
+
+    @staticmethod
+    def plugin_of(name: str) -> Source | None:
+        """Return the plugin that loads the model of a name; None for a file's.
+
+        Raises:
+            UnknownNameError: no model has this name.
+        """
+        return plugin_of(name)
+
+    @staticmethod
+    def listed(own: bool = False) -> list[ListedModel]:
+        """Return every model that can be named: plugins' models, then those in corelm's home.
+
+        Args:
+            own: only corelm's own models and those in its home, without loading a plugin.
+        """
+        return list_models(own)
+
+    @property
+    def plugin(self) -> Source | None:
+        """The plugin that loaded it; None for a file's, or one that the program made."""
+        return plugin_of(self.model)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Its manifest; empty if it has none."""
+        return manifest_of(self.model)
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum in its manifest, which covers all its files; None without one."""
+        return checksum_of(self.model)
+
+    def fingerprint(self, text: str = "") -> str:
+        """Return a sha256 that distinguishes the model from others.
+
+        Args:
+            text: for a model without a checksum, the text whose next-token distribution is hashed.
+        """
+        return identity_of(self.model, text)
+
+    @property
+    def human_surprisal(self) -> dict[str, float] | None:
+        """The `mean` surprisal of human text in nats, and the ends of its interval, `low`, `high`.
+
+        None if its manifest has no valid figures.
+        """
+        return human_surprisal(self.model)
+
+    @property
+    def default_prompt(self) -> str:
+        """The prompt to use when none is given."""
+        from corelm.generation.prompts import default_prompt
+
+        return default_prompt(self.model)
+
+    def notes(self, prompts: Sequence[str]) -> list[str]:
+        """Return notes on what the model can't read of prompts: unknown words, a long beginning."""
+        from corelm.generation.prompts import prompt_notes
+
+        return [*prompt_notes(self.model, prompts)]
 
 
-def manifest_of(model: LanguageModel) -> Mapping[str, Any]:
+def manifest_of(model: object) -> Mapping[str, Any]:
     """Return the manifest of a model; empty if it has none."""
     manifest = getattr(model, "manifest", None)
     return manifest if isinstance(manifest, Mapping) else {}
 
 
-def checksum_of(model: LanguageModel) -> str | None:
-    """Return the sha256 in the manifest of a model, which covers all its files, or None."""
+def checksum_of(model: object) -> str | None:
+    """Return the sha256 in the manifest of a model, or None."""
     checksum = manifest_of(model).get("checksum")
     return checksum if isinstance(checksum, str) else None
 
@@ -41,14 +149,38 @@ def identity_of(model: LanguageModel, text: str) -> str:
     checksum = checksum_of(model)
     if checksum is not None:
         return checksum
+    import numpy as np  # late, as the command line looks for names alone
+
     ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
     distribution = np.asarray(model.next_token_distribution(ids))
-    return sha256(distribution.tobytes())
+    return hashlib.sha256(distribution.tobytes()).hexdigest()
 
 
-def digest_of_texts(texts: Sequence[str]) -> str:
-    """Return the checksum of several texts."""
-    whole = hashlib.sha256()
-    for text in texts:
-        whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return whole.hexdigest()
+def human_surprisal(model: object) -> dict[str, float] | None:
+    """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
+
+    None if the model's manifest has no valid figures: anybody may have edited that file.
+
+    Example:
+        >>> import corelm
+        >>> human_surprisal(corelm.load("imdb"))["mean"]
+        4.20082
+        >>> from corelm.testing import ToyModel
+        >>> human_surprisal(ToyModel())
+    """
+    human = _at(getattr(model, "manifest", None), "figures", "human")
+    mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
+    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
+    if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
+        return None
+    return {"mean": mean, "low": low, "high": high}
+
+
+def _at(part: Any, *keys: str) -> Any:
+    for key in keys:
+        part = part.get(key) if isinstance(part, dict) else None
+    return part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -168,6 +168,9 @@ class WordVocabulary:
         'This film. This'
     """
 
+    END = END
+    """The word of the end token."""
+
     def __init__(self, words: Sequence[str], style: str) -> None:
         if len(words) < 2 or words[0] != PADDING or words[1] != UNKNOWN:
             raise ModelFileError("a vocabulary begins with an empty line and [UNK]")

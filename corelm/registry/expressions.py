@@ -7,7 +7,8 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
 from corelm.params import READERS, Parameter, Parameterized, renamed
@@ -15,19 +16,6 @@ from corelm.printable import reason_of, shown
 from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
 from corelm.sampling import Chain, Sampler
-
-__all__ = [
-    "DEEPEST",
-    "MOST_CHARACTERS",
-    "ParsedSampler",
-    "ParsedStage",
-    "build",
-    "built_in",
-    "make",
-    "read_stages",
-    "split_at",
-    "split_stage",
-]
 
 MOST_CHARACTERS = 10_000
 """The longest expression, in characters; a longer one is refused unread."""
@@ -49,11 +37,94 @@ ParsedStage = tuple[str, list[Any], dict[str, Any]]
 """A stage as written: the name, the parameters by position, and those by name."""
 
 
-class ParsedSampler(NamedTuple):
-    """A sampler as written in a parameter of another one."""
+@dataclass(frozen=True)
+class Expression:
+    """An expression as written: its stages, whose names aren't looked up before it is built.
+
+    Attributes:
+        text: the expression.
+        stages: the name of each stage, its parameters by position, and those by name. A sampler in
+            a parameter is an `Expression` too.
+
+    Example:
+        >>> written = Expression.read("top_k(40) | temperature(t=0.7)")
+        >>> written.stages
+        [('top_k', [40], {}), ('temperature', [], {'t': 0.7})]
+        >>> written.build()
+        top_k(k=40) | temperature(t=0.7)
+    """
+
+    LONGEST: ClassVar[int] = MOST_CHARACTERS
+    """The longest expression, in characters; a longer one is refused unread."""
+    DEEPEST: ClassVar[int] = DEEPEST
+    """The most levels of samplers inside samplers; a deeper expression is refused."""
 
     text: str
     stages: list[ParsedStage]
+
+    @classmethod
+    def read(cls, text: str) -> Expression:
+        """Return the expression in a text.
+
+        Raises:
+            ExpressionError: an expression that cannot be read.
+        """
+        return cls(text, read_stages(text))
+
+    @classmethod
+    def built_in(cls, text: str) -> Sampler:
+        """Return the sampler of an expression, with every bare name taken for one of corelm's own.
+
+        For defaults and presets: they work even if other plugins offer the same names.
+        """
+        return built_in(text)
+
+    def build(self) -> Sampler:
+        """Make the sampler.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: no such sampler, or several.
+            ParameterError: a parameter that it does not have, or a value outside its rule.
+        """
+        return build(self.stages)
+
+    def make(self, cls: type[T], name: str) -> T:
+        """Make a value of another class from an expression of one stage, such as a metric.
+
+        Args:
+            cls: the class.
+            name: the name that it gets.
+
+        Raises:
+            ParameterError: a parameter that it does not have, or a value outside its rule.
+        """
+        [(_, values, named)] = self.stages
+        return make(cls, name, values, named)
+
+    @staticmethod
+    def split(text: str, mark: str) -> list[str]:
+        """Split a text, which need not be valid, at the marks outside quotes and brackets.
+
+        Example:
+            >>> Expression.split("mix(a=greedy, b=top_p), seed=1", ",")
+            ['mix(a=greedy, b=top_p)', ' seed=1']
+        """
+        return [*split_at(text, mark)]
+
+    @staticmethod
+    def split_stage(text: str) -> tuple[str, list[tuple[str, str]]]:
+        """Return the name of a stage, and the names and texts of its parameters.
+
+        A stage without parameters is returned as it is written, whether or not it can be read.
+
+        Example:
+            >>> Expression.split_stage("top_p(p=0.9, 2)"), Expression.split_stage("greedy")
+            (('top_p', [('p', '0.9'), ('', '2')]), ('greedy', []))
+        """
+        match = _STAGE.fullmatch(text.strip())
+        if match is None or not match[2]:
+            return text.strip(), []
+        return match[1], [*_parameters_of(match[2])]
 
 
 def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
@@ -183,7 +254,7 @@ def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
     """Build the sampler of a nested value; return any other value unchanged."""
-    if not isinstance(value, ParsedSampler):
+    if not isinstance(value, Expression):
         return value
     if parameter is not None and not parameter.is_nested:
         raise _unreadable(name, f"{parameter.name}={value.text}")
@@ -230,27 +301,12 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
         except _UNREADABLE:
             if not _names_samplers(text):
                 raise _unreadable(name, arguments) from None
-            value = ParsedSampler(text, _read_stages(text, depth + 1))
+            value = Expression(text, _read_stages(text, depth + 1))
         if key:
             named[key] = value
         else:
             values.append(value)
     return name, values, named
-
-
-def split_stage(stage: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return the name of a stage, and the names and texts of its parameters.
-
-    A stage without parameters is returned as it is written, whether or not it can be read.
-
-    Example:
-        >>> split_stage("top_p(p=0.9, 2)"), split_stage("greedy")
-        (('top_p', [('p', '0.9'), ('', '2')]), ('greedy', []))
-    """
-    match = _STAGE.fullmatch(stage.strip())
-    if match is None or not match[2]:
-        return stage.strip(), []
-    return match[1], [*_parameters_of(match[2])]
 
 
 def _parameters_of(arguments: str) -> Iterator[tuple[str, str]]:

@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
-from corelm.errors import (
-    AmbiguousNameError,
-    CorelmError,
-    PluginError,
-    UnknownNameError,
-    UsageError,
-)
-from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
+from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
 from corelm.markup import Displayable, Table
 from corelm.paths import home
 from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
+
+if TYPE_CHECKING:
+    from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
+
+    Loader = Callable[[], LanguageModel]
 
 __all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "plugin_of"]
 
@@ -45,8 +43,6 @@ ASIDE = ".old"
 """The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
 
 logger: logging.Logger = logging.getLogger("corelm")
-
-Loader = Callable[[], LanguageModel]
 
 
 class ListedModel(NamedTuple):
@@ -117,14 +113,14 @@ class DisplayableModel(Displayable):
     """A language model that shows its name and its sizes: a base class for models of any kind."""
 
     def _facts(self) -> dict[str, str]:
-        model = cast(LanguageModel, self)
+        model = cast("LanguageModel", self)
         return {
             "vocabulary": f"{len(model.vocabulary):,} tokens",
             "context": f"{model.context_length:,} tokens",
         }
 
     def _parts(self) -> list[Table]:
-        name = loaded_name(cast(LanguageModel, self)) or type(self).__name__
+        name = loaded_name(cast("LanguageModel", self)) or type(self).__name__
         return [Table(["", name], [*self._facts().items()])]
 
 
@@ -258,7 +254,7 @@ def _written_path(entry: Path) -> Path | None:
 def _listed(offer: Offer) -> Iterator[ListedModel]:
     if offer.full_name == READER:  # models in corelm's home go by their names
         return
-    if isinstance(offer.value, ModelScheme):
+    if _is_scheme(offer.value):
         rests = _installed(offer) or [offer.value.metavar]
         yield from (ListedModel(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
         return
@@ -295,10 +291,16 @@ def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
     return (first, rest) if first in {source.entry_point for source in sources} else None
 
 
+def _is_scheme(value: object) -> TypeGuard[ModelScheme]:
+    from corelm.language_model import ModelScheme  # late: the name of a model needs no arithmetic
+
+    return isinstance(value, ModelScheme)
+
+
 def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageModel:
     offer = registry().find("corelm_models", name)
     scheme = offer.value
-    if not isinstance(scheme, ModelScheme):
+    if not _is_scheme(scheme):
         raise UsageError(f"the model {name!r} takes nothing after its name, not {rest!r}")
     if not rest:
         raise UsageError(f"give the model to open: {name}:{scheme.metavar}")
@@ -340,7 +342,7 @@ def _places(name: str) -> list[str]:
 
 
 def _from_plugin(offer: Offer, name: str) -> LanguageModel:
-    if isinstance(offer.value, ModelScheme):
+    if _is_scheme(offer.value):
         raise UsageError(f"give the model to open: {name}:{offer.value.metavar}")
     return _called(offer, offer.value)
 

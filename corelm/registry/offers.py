@@ -18,15 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from corelm.decoder import Decoder
 from corelm.errors import PluginError
-from corelm.language_model import ModelScheme
-from corelm.metric import KINDS, Metric
-from corelm.params import Parameterized
 from corelm.printable import shown
-from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.params import Parameterized
 
 MODULE = re.compile(r"[\w.]+")
 
@@ -209,18 +207,28 @@ def check_name(offer: Offer) -> None:
         )
 
 
+# Each check imports its contract late: a command that names no sampler and no model loads none of
+# the arithmetic behind them.
+
+
 def check_sampler(offer: Offer) -> None:
     """Raise if a sampler is not a complete subclass of `Sampler`."""
+    from corelm.sampling import Sampler
+
     _check_class(offer, Sampler, "sampler")
 
 
 def check_decoder(offer: Offer) -> None:
     """Raise if a decoder is not a complete subclass of `Decoder`."""
+    from corelm.decoder import Decoder
+
     _check_class(offer, Decoder, "decoder")
 
 
 def check_model(offer: Offer) -> None:
     """Raise if a model is neither a function nor a scheme."""
+    from corelm.language_model import ModelScheme
+
     if not callable(offer.value) and not isinstance(offer.value, ModelScheme):
         raise PluginError(
             f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one "
@@ -230,6 +238,8 @@ def check_model(offer: Offer) -> None:
 
 def check_metric(offer: Offer) -> None:
     """Raise if a metric is not a complete subclass of one of the four kinds, with a meaning."""
+    from corelm.metric import KINDS, Metric
+
     _check_class(offer, Metric, "metric", *KINDS)
     meaning = offer.value.meaning
     if not isinstance(meaning, property) and not (isinstance(meaning, str) and meaning.strip()):

@@ -11,14 +11,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 
 from corelm import hookspecs
-from corelm.decoder import Decoder
-from corelm.decoding.step import OwnStep, Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import Parameterized, register_as
 from corelm.printable import did_you_mean, listed, shown
@@ -41,7 +40,11 @@ from corelm.registry.offers import (
     entry_points,
     offers_by_name,
 )
-from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.decoder import Decoder
+    from corelm.decoding.step import Step
+    from corelm.sampling import Sampler
 
 OBSERVER = "corelm_next_token"
 COMMANDS = "corelm_commands"
@@ -163,6 +166,8 @@ class Registry:
 
     def observe(self, step: Step) -> None:
         """Pass a step to every observer; an observer that raises is not called again."""
+        from corelm.decoding.step import OwnStep  # late: many commands decode nothing
+
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self._silenced:
                 continue
@@ -240,6 +245,19 @@ class Registry:
         for source in self._named.get(value.name, ()):
             self.load(source)
         return self._by_class.get(value)
+
+    def source_of(self, value: type[Parameterized]) -> Source:
+        """Return the plugin of a class; "this process" if no plugin offers it."""
+        offer = self.offer_of(value)
+        return offer.source if offer else Source("this process", "", value.__qualname__)
+
+    @staticmethod
+    def guarded() -> AbstractContextManager[None]:
+        """Turn every exception of plugins' code into a `PluginError` of one line.
+
+        Meanwhile what the code prints goes to standard error. Only KeyboardInterrupt passes.
+        """
+        return plugin_errors()
 
     def is_contested(self, offer: Offer) -> bool:
         """Return True if other entry points make the bare name mean another offer, or none."""

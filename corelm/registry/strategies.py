@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from corelm.decoder import Decoder
@@ -81,18 +80,3 @@ class Strategy(NamedTuple):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Strategy.of, (str(self),)
-
-
-def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
-    """Walk depth-first: yield each stage, then the samplers in its parameters.
-
-    Example:
-        >>> chain = Strategy.of("phase(start=1, inside=top_p) | top_k").sampler
-        >>> [part.name for part in parts(chain)]
-        ['phase', 'top_p', 'stochastic', 'top_k']
-    """
-    for stage in thing.stages if isinstance(thing, Sampler) else (thing,):
-        yield stage
-        for parameter in stage.parameters():
-            if parameter.is_nested:
-                yield from parts(getattr(stage, parameter.name))

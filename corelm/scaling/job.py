@@ -27,7 +27,7 @@ from corelm.models.identity import identity_of
 from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, plugin_of
 from corelm.registry.registry import registry
-from corelm.registry.strategies import Strategy, parts
+from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
 from corelm.scaling.code_digests import code_of, digests
 from corelm.scaling.units import Unit
@@ -131,7 +131,7 @@ class Job:
 
 
 def _parts(things: Iterable[Sampler | Decoder]) -> Iterator[Sampler | Decoder]:
-    return (part for thing in things for part in parts(thing))
+    return (part for thing in things for part in thing.parts())
 
 
 def _compare(name: str, expected: str, found: str) -> None:
@@ -161,7 +161,7 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
     Raises:
         UsageError: a part exists only in this process.
     """
-    for part in parts(thing):
+    for part in thing.parts():
         offer = registry().offer_of(type(part))
         if offer is None or not offer.source.version:
             raise UsageError(
@@ -208,7 +208,7 @@ def hash_of_variable(name: str) -> str:
 
 
 def _variables(thing: Sampler | Decoder) -> Iterator[str]:
-    for part in parts(thing):
+    for part in thing.parts():
         for parameter in part.parameters():
             value = getattr(part, parameter.name)
             for text in value if isinstance(value, tuple) else (value,):

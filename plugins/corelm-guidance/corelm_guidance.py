@@ -18,7 +18,7 @@ from corelm import (
     same_vocabulary,
     softmax,
 )
-from corelm.runs import prompting
+from corelm.runs import ModelLogits
 
 LOWEST = -1e4
 """The lowest log-probability; lower ones are raised to it, so that differences are finite."""
@@ -206,7 +206,7 @@ class GuidedModel:
         return GuidedSession(
             [reading.start(tokens) for reading in self._readings],
             self._combine,
-            prompting.never_drawn(self.vocabulary, self._unknown),
+            ModelLogits(self.vocabulary, self._unknown).never,
         )
 
     def next_token_distribution(self, tokens):

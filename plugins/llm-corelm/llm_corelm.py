@@ -127,8 +127,8 @@ class OpenModel(CorelmModel):
 @llm.hookimpl
 def register_models(register: Callable[[llm.Model], None]) -> None:
     """Register corelm's models by name; none is loaded."""
-    from corelm.runs import named_models
+    from corelm.runs import NamedModel
 
     register(OpenModel())
-    for name in [model.name for model in named_models.list_models(own=True)]:
+    for name in [model.name for model in NamedModel.listed(own=True)]:
         register(CorelmModel(name))

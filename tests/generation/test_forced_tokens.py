@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_models import SMALL, small_model
 
-from corelm.generation.teacher_forcing import LOGITS_BYTES, teacher_forced
+from corelm.generation.teacher_forcing import LOGITS_BYTES, ForcedTokens
 from corelm.language_model import never_drawn
 from corelm.testing import ToyModel
 
@@ -55,7 +55,7 @@ def test_each_token_has_the_logits_of_its_text_alone(kind, joinable, most, monke
     monkeypatch.setattr(BOUND, most)
     model = Counted(small_model(SMALL[kind], end=True), joinable)
     texts, seen = some_texts(30), set()
-    for some in teacher_forced(model, texts, PROMPTS):
+    for some in ForcedTokens.of(model, texts, PROMPTS):
         rows = zip(some.texts.tolist(), some.tokens.tolist(), some.logits, strict=True)
         for text, token, logits in rows:
             assert token == texts[text][PROMPTS[text] + some.place]
@@ -70,7 +70,7 @@ def test_prompts_of_different_lengths_are_one_batch_if_sessions_can_be_joined():
     model = small_model(SMALL["default"], end=True)
     joined, apart = Counted(model), Counted(model, joinable=False)
     for each in (joined, apart):
-        for _ in teacher_forced(each, some_texts(30), PROMPTS):
+        for _ in ForcedTokens.of(each, some_texts(30), PROMPTS):
             pass
     assert [sorted(rows) for rows in joined.started[1:]] == [[1, 2, 4, 7, 12]]
     assert [set(rows) for rows in apart.started[1:]] == [{1}, {2}, {4}, {7}, {12}]
@@ -78,14 +78,14 @@ def test_prompts_of_different_lengths_are_one_batch_if_sessions_can_be_joined():
 
 def test_texts_without_a_token_behind_their_prompt_are_left_out():
     model = ToyModel()
-    assert list(teacher_forced(model, [], [])) == []
-    assert list(teacher_forced(model, [[11, 4]], [2])) == []
+    assert list(ForcedTokens.of(model, [], [])) == []
+    assert list(ForcedTokens.of(model, [[11, 4]], [2])) == []
 
 
 def test_unknown_words_are_possible_if_allowed():
     model = small_model(SMALL["default"], end=True)
     unknown = model.vocabulary.unknown
     text = [[5, unknown]]
-    [refused], [allowed] = (list(teacher_forced(model, text, [1], way)) for way in (False, True))
+    [refused], [allowed] = (list(ForcedTokens.of(model, text, [1], way)) for way in (False, True))
     assert refused.logits[0, unknown] == -np.inf
     assert np.isfinite(allowed.logits[0, unknown])

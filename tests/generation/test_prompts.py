@@ -15,7 +15,7 @@ from corelm.generation.prompts import (
     unknown_words_note,
 )
 from corelm.models.identity import identity_of
-from corelm.runs import teacher_forcing
+from corelm.runs import ForcedTokens
 from corelm.testing import ToyModel
 
 
@@ -124,8 +124,8 @@ def test_a_start_token_in_a_prompt_is_left_to_the_model(prompt, ids):
 
 def test_a_scored_text_after_a_start_token():
     vocabulary = ToyModel().vocabulary
-    assert teacher_forcing.prompt_and_text(vocabulary, "[end] the", " cat") == ([11], [4])
-    assert teacher_forcing.prompt_and_text(vocabulary, "[end]", " the cat") == ([], [11, 4])
+    assert ForcedTokens.split(vocabulary, "[end] the", " cat") == ([11], [4])
+    assert ForcedTokens.split(vocabulary, "[end]", " the cat") == ([], [11, 4])
 
 
 @pytest.mark.parametrize("name", ["gpt2", "imdb"])

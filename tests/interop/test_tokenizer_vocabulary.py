@@ -8,7 +8,7 @@ from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.interop import special_tokens, vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
-from corelm.runs import prompting
+from corelm.runs import ModelLogits
 
 pytestmark = pytest.mark.engines("transformers")
 transformers = pytest.importorskip("transformers", reason="pip install transformers")
@@ -118,15 +118,15 @@ def test_padding_unknown_words_and_ids_beyond_the_tokens_are_never_drawn():
     vocabulary = vocabulary_of(tokenizer, 267)
     assert (vocabulary.padding, vocabulary.unknown) == (0, 257)
     assert vocabulary.unused == (264, 265, 266)
-    assert prompting.never_drawn(vocabulary).tolist() == [0, 257, 264, 265, 266]
+    assert ModelLogits(vocabulary).never.tolist() == [0, 257, 264, 265, 266]
 
 
 def test_a_token_that_ends_or_begins_a_text_stays_possible():
     end = {"pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
     assert vocabulary_of(tiny_tokenizer(**end)).padding is None
-    assert len(prompting.never_drawn(vocabulary_of(tiny_tokenizer(**end), ends=[]))) == 0
+    assert len(ModelLogits(vocabulary_of(tiny_tokenizer(**end), ends=[])).never) == 0
     padded_with_another_end = vocabulary_of(tiny_tokenizer(pad_token="!"), 270, ends=[0, 265])
-    assert prompting.never_drawn(padded_with_another_end).tolist() == [264, 266, 267, 268, 269]
+    assert ModelLogits(padded_with_another_end).never.tolist() == [264, 266, 267, 268, 269]
 
 
 def test_a_tokenizer_may_leave_out_ids():

@@ -7,12 +7,12 @@ import os
 import pytest
 
 from corelm.errors import ModelFileError
-from corelm.models.atomic_files import parse_json, remove_leftovers, write_file, write_folder
+from corelm.models.atomic_files import SafeFile, parse_json, remove_leftovers, write_folder
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
     for content in (b"one", b"", b"three\r\n"):
-        write_file(content, tmp_path / "file")
+        SafeFile(tmp_path / "file").write(content)
         assert (tmp_path / "file").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -24,7 +24,7 @@ def test_unfinished_files_of_killed_writers_are_removed_at_the_next_write(tmp_pa
     for path in (abandoned, young, other):
         path.write_text("cut off")
     os.utime(abandoned, (0, 0))
-    write_file(b"whole", tmp_path / "file")
+    SafeFile(tmp_path / "file").write(b"whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == [young.name, other.name, "file"]
     remove_leftovers(tmp_path / "file")
     assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "file"]
@@ -48,14 +48,14 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, there):
         (tmp_path / "file").write_bytes(there)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_file(b"new", tmp_path / "file")
+        SafeFile(tmp_path / "file").write(b"new")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([there] if there else [])
 
 
 def test_a_link_stays_one(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
-    write_file(b"content", tmp_path / "link")
+    SafeFile(tmp_path / "link").write(b"content")
     assert (tmp_path / "link").is_symlink()
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
 
@@ -64,7 +64,7 @@ def test_a_link_stays_one(tmp_path):
 def test_a_pipe_is_written_into(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_file(b"content", tmp_path / "pipe")
+    SafeFile(tmp_path / "pipe").write(b"content")
     assert os.read(reader, 100) == b"content"
     os.close(reader)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
@@ -72,7 +72,7 @@ def test_a_pipe_is_written_into(tmp_path):
 
 def test_a_folder_is_not_replaced(tmp_path):
     with pytest.raises(IsADirectoryError if os.name == "posix" else PermissionError):
-        write_file(b"content", tmp_path)
+        SafeFile(tmp_path).write(b"content")
     assert tmp_path.is_dir()
 
 

@@ -7,7 +7,7 @@ import pytest
 from corelm_train.material import opening_rows, packed_rows, padded_rows
 from corelm_train.vocabulary_learning import learn_vocabulary
 
-from corelm.bundles import Corpus, WordVocabulary, read_texts, read_vocabulary
+from corelm.bundles import Bundle, Corpus, WordVocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.models import corpus as corpus_module
 
@@ -75,7 +75,7 @@ def test_any_folder_with_two_halves_keeps_them(write):
 def test_a_folder_is_read_in_order_through_all_its_classes(write):
     folder = write({"b/2.txt": "two", "b/1.txt": "one", "a/9.TXT": "nine", "0.txt": "zero"})
     write({"notes.md": "no", "a/empty.txt": "", "a/blank.txt": " \n", "b/.txt": "hidden"})
-    assert read_texts(folder) == ["zero", "nine", "one", "two"]
+    assert Corpus.texts_in(folder) == ["zero", "nine", "one", "two"]
 
 
 def test_a_folder_of_classes_gives_what_keras_s_data_set_gives(write):
@@ -97,7 +97,7 @@ def test_unreadable_files_are_left_out_with_one_warning(write, caplog):
     (folder / "e.txt").symlink_to(folder / "e.txt")
     os.mkfifo(folder / "f.txt")
     with caplog.at_level(logging.WARNING, "corelm"):
-        assert read_texts(folder) == ["good", "fine"]
+        assert Corpus.texts_in(folder) == ["good", "fine"]
     [warning] = caplog.messages
     assert warning == (
         f"left out 5 of the files in {str(folder)!r}: "
@@ -110,11 +110,11 @@ def test_some_texts_are_drawn_and_the_first_are_those_of_fewer(write):
     folder = write({f"{i:02}.txt": text for i, text in enumerate(many)})
     file = write({"all.txt": "\n".join([*many, ""])}, "one file") / "all.txt"
     for path in (folder, file):
-        ten = read_texts(path, 10)
+        ten = Corpus.texts_in(path, 10)
         assert len(set(ten)) == 10
         assert set(ten) < set(many)
-        assert ten[:4] == read_texts(path, 4)
-        assert sorted(read_texts(path, 100)) == sorted(many)
+        assert ten[:4] == Corpus.texts_in(path, 4)
+        assert sorted(Corpus.texts_in(path, 100)) == sorted(many)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
@@ -122,7 +122,7 @@ def test_a_folder_without_permission_is_left_out(write, caplog):
     folder = write({"a.txt": "good", "closed/b.txt": "secret"})
     (folder / "closed").chmod(0)
     with caplog.at_level(logging.WARNING, "corelm"):
-        assert read_texts(folder) == ["good"]
+        assert Corpus.texts_in(folder) == ["good"]
     (folder / "closed").chmod(0o700)
     assert "closed" in caplog.text
 
@@ -158,7 +158,7 @@ def test_a_folder_without_a_text_is_refused(files, reason, write):
     ],
 )
 def test_a_file_holds_texts_between_empty_lines_or_else_one_a_line(content, texts, write):
-    assert read_texts(write({"all.txt": content}) / "all.txt") == texts
+    assert Corpus.texts_in(write({"all.txt": content}) / "all.txt") == texts
 
 
 def test_a_file_of_one_line_is_cut_to_hold_the_end_out(write):
@@ -337,7 +337,7 @@ def test_byte_pairs_that_make_one_token_are_learned_once():
     texts = ["ab", "ab", "ab", "bc", "bc", "abc", "xbc abc bc"] * 9 + ["abcd abce"]
     learned = learn_vocabulary(texts, "byte-pairs", 300)
     assert len(set(learned.words)) == len(learned)
-    assert read_vocabulary(learned.dumps(), "byte-pairs").merges == learned.merges
+    assert Bundle.read_vocabulary(learned.dumps(), "byte-pairs").merges == learned.merges
 
 
 def test_byte_pairs_without_room_or_text_are_refused():

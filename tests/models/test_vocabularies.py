@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm.bundles import BytePairVocabulary, read_vocabulary
+from corelm.bundles import Bundle, BytePairVocabulary
 from corelm.errors import ModelFileError
 from corelm.generation.open_texts import Text
 from corelm.models import byte_pairs
@@ -164,7 +164,7 @@ def test_the_file_has_one_line_a_token():
 
 @pytest.mark.parametrize("change", [str, lambda t: "\ufeff" + t.replace("\n", "\r\n")])
 def test_a_file_comes_back(change):
-    read = read_vocabulary(change(VOCABULARY.dumps()), "byte-pairs")
+    read = Bundle.read_vocabulary(change(VOCABULARY.dumps()), "byte-pairs")
     assert read.merges == VOCABULARY.merges
     assert read.style == "byte-pairs"
     assert read.dumps() == VOCABULARY.dumps()
@@ -199,7 +199,7 @@ def test_a_damaged_file_is_refused(change, reason):
 
 def test_an_unknown_style_is_refused_with_all_styles():
     with pytest.raises(ModelFileError, match=re.escape(f"there are {', '.join(TOKENS)}")):
-        read_vocabulary("", "bytes")
+        Bundle.read_vocabulary("", "bytes")
 
 
 def test_the_alphabet_has_a_visible_character_for_each_byte():

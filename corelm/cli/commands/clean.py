@@ -17,7 +17,7 @@ import typer
 from corelm.cli.applications import application
 from corelm.cli.output.product import confirmed, product
 from corelm.hookspecs import hookimpl
-from corelm.models.atomic_files import ABANDONED, name_when_whole, try_lock
+from corelm.models.atomic_files import ABANDONED, SafeFile, name_when_whole
 from corelm.params import Parameter, ParamRule
 from corelm.paths import home
 from corelm.printable import counted
@@ -165,5 +165,5 @@ def _held(lock: Path | None, drop: bool = False) -> Iterator[bool]:
     with ExitStack() as stack:
         held = False
         with suppress(OSError):
-            held = stack.enter_context(try_lock(lock, remove=drop or not lock.exists()))
+            held = stack.enter_context(SafeFile(lock).lock(remove=drop or not lock.exists()))
         yield held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,13 +29,13 @@ from corelm.cli.options.prescan import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
-from corelm.registry.expressions import built_in, is_name
-from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
 from corelm.registry.packages import NAMES, package_object
 from corelm.registry.registry import registry
-from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.sampling import Sampler
 
 __all__ = ["Device", "Dtype", "Model", "Scheduler", "Workers"]
 
@@ -128,7 +128,9 @@ Color = Annotated[
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
-    from corelm.linting import lint  # few commands need it
+    # Late, as few commands need a sampler.
+    from corelm.linting import lint
+    from corelm.registry.expressions import sampler as read_sampler
 
     if preset is not None:
         chosen: Sampler = package_object(NAMES, "preset")(preset)
@@ -182,6 +184,8 @@ def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
 
 def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
     """Return the sampler and the decoder that the command line names, with their options."""
+    from corelm.registry.expressions import built_in, is_name
+
     chosen = []
     sampler, preset = given.get("--sampler"), given.get("--preset")
     if sampler is not None and preset is not None:

@@ -11,10 +11,8 @@ import typer
 
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
-from corelm.generation.endings import REPEATS
 from corelm.params import Parameter, Parameterized, ParamRule, renamed
 from corelm.printable import one_line
-from corelm.sampling import Sampler
 
 __all__ = ["own_flag", "with_parameters"]
 
@@ -30,7 +28,15 @@ RESERVED = frozenset(
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
 
 COLOR = Parameter("color", str, "auto", ParamRule(choices=("auto", "always", "never")))
-OPTIONAL = {"--stop-loop": str(REPEATS), "--color": "auto"}
+
+
+def _repeats() -> str:
+    from corelm.generation.endings import REPEATS  # late: few commands write texts
+
+    return str(REPEATS)
+
+
+OPTIONAL: Mapping[str, Callable[[], str]] = {"--stop-loop": _repeats, "--color": lambda: "auto"}
 """The options that need no value, and the value that each has by default."""
 
 SHORT = {"n": "-n"}
@@ -44,7 +50,6 @@ METAVARS = {
     tuple: "ITEM,...",
     dict: "KEY=VALUE,...",
     int | str: "TOKEN",
-    Sampler: "SAMPLER",
 }
 WIDEST = 48
 """The largest width of a metavar that lists choices."""
@@ -172,12 +177,18 @@ def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.P
 def _completion(parameter: Parameter) -> Callable[..., Any] | None:
     if parameter.rule.choices:
         return one_of(parameter.rule.choices)
-    return sampler_names if parameter.type is Sampler else None
+    return sampler_names if _is_sampler(parameter) else None
 
 
 def _metavar(parameter: Parameter) -> str | None:
     type_ = str if parameter.rule.whole else parameter.type
-    return _alternatives(parameter) or METAVARS.get(type_)
+    kind = "SAMPLER" if _is_sampler(parameter) else METAVARS.get(type_)
+    return _alternatives(parameter) or kind
+
+
+def _is_sampler(parameter: Parameter) -> bool:
+    """Return True for a parameter that is itself a sampler."""
+    return isinstance(parameter.type, type) and issubclass(parameter.type, Parameterized)
 
 
 def _alternatives(parameter: Parameter) -> str:

@@ -107,7 +107,7 @@ def with_optional_values(words: Sequence[str]) -> list[str]:
     """
     end = words.index("--") if "--" in words else len(words)
     return [
-        f"{word}={OPTIONAL[name]}"
+        f"{word}={OPTIONAL[name]()}"
         if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_value(name, after)
         else word
         for i, (word, after) in enumerate(zip_longest(words, words[1:], fillvalue=""))

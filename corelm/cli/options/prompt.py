@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
-from corelm.generation.prompts import default_prompt, prompt_notes
-from corelm.language_model import LanguageModel
 from corelm.paths import open_input
+
+if TYPE_CHECKING:
+    from corelm.language_model import LanguageModel
 
 __all__ = ["read_text", "text_argument"]
 
@@ -106,6 +107,9 @@ def _decoded(data: bytes, source: str) -> str:
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
+    # Late here and below: a command without a model reads arguments too.
+    from corelm.generation.prompts import default_prompt
+
     if prompt is None:
         return default_prompt(model)
     note_prompts(model, [prompt])
@@ -114,5 +118,7 @@ def prompt_for(model: LanguageModel, prompt: str | None) -> str:
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
+    from corelm.generation.prompts import prompt_notes
+
     for note in prompt_notes(model, prompts):
         messages.tell(f"note: {note}")

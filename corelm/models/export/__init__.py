@@ -70,13 +70,13 @@ def write_files(make: Callable[[], Files], target: StrPath, *, overwrite: bool) 
         ModelFileError: a full disk, a read-only place.
     """
     path = Path(target)
-    atomic_files.check_free(path, overwrite)
+    atomic_files.SafeFile(path).check_free(overwrite)
     # All in memory before the first byte is written, so that a failure leaves nothing behind.
     files = make()
     try:
         if isinstance(files, bytes):
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_files.write_file(files, path)
+            atomic_files.SafeFile(path).write(files)
         else:
             _refuse_to_replace(path, set(files))
             atomic_files.write_folder(files, Path(os.path.realpath(path)))

@@ -16,7 +16,6 @@ from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import END, PADDING, SPECIAL, BytePairVocabulary
 from corelm.models.networks.base import Architecture
-from corelm.registry.strategies import parts
 from corelm.sampling import Sampler
 
 LAYERS = {
@@ -189,7 +188,7 @@ def local_parameters(sampler: Sampler) -> list[str]:
     """
     return [
         f"{parameter.name} of {part.name}"
-        for part in parts(sampler)
+        for part in sampler.parts()
         for parameter in part.parameters()
         if parameter.rule.local and getattr(part, parameter.name) != parameter.default
     ]

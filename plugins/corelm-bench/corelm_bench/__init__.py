@@ -16,7 +16,6 @@ import numpy as np
 
 from corelm import Array, Context, DecodingTask, LanguageModel, RandomStream, Sampler, Step
 from corelm.errors import UsageError
-from corelm.runs import chain_stages
 
 PAUSE = 0.1
 """Seconds after which the threads of a BLAS sleep; while they spin, they would slow down the next
@@ -161,7 +160,7 @@ def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
 
         def __call__(self, logits: Array, context: Context) -> Array:
             marks.append(perf_counter())
-            result = chain_stages.run_stages(sampler, logits, context)
+            result = sampler(logits, context)
             marks.append(perf_counter())
             return result
 

@@ -10,7 +10,7 @@ import typer
 
 from corelm import hookimpl
 from corelm.commands import Inputs, Output, application, product, progress, with_choices
-from corelm.runs import machine, named_models, params
+from corelm.runs import NamedModel, machine, params
 from corelm_bench import Speed, measure
 
 BATCHES = ("1", "8", "64")
@@ -71,7 +71,7 @@ def bench(
                 for one in batches
             ]
         about = {
-            "model": named_models.label(inputs.model),
+            "model": NamedModel.label(inputs.model),
             "sampler": str(chosen),
             "prompt": text,
             "length": tokens,

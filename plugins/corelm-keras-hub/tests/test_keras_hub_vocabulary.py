@@ -13,7 +13,7 @@ from corelm_keras_hub.vocabulary import vocabulary_of  # noqa: E402
 
 from corelm.abilities import can  # noqa: E402
 from corelm.generation.open_texts import Text  # noqa: E402
-from corelm.runs import prompting  # noqa: E402
+from corelm.runs import ModelLogits  # noqa: E402
 
 TEXTS = ["the cat", " the  cat\n", "Caf\u00e9 \u2014 \U0001f408!", ""]
 
@@ -112,7 +112,7 @@ def test_padding_unknown_words_and_ids_beyond_the_tokens_are_never_drawn():
     bloom = keras_hub.models.BloomTokenizer(vocabulary=ids, merges=["a b"])
     vocabulary = vocabulary_of(preprocessor(bloom), 8)
     assert (vocabulary.padding, list(vocabulary.unused)) == (5, [6, 7])
-    assert prompting.never_drawn(vocabulary).tolist() == [5, 6, 7]
+    assert ModelLogits(vocabulary).never.tolist() == [5, 6, 7]
     bloom.pad_token_id = bloom.end_token_id  # which ends a text
     assert vocabulary_of(preprocessor(bloom), 6).padding is None
 
@@ -120,7 +120,7 @@ def test_padding_unknown_words_and_ids_beyond_the_tokens_are_never_drawn():
 def test_unknown_words_of_sentence_piece_are_never_drawn():
     vocabulary = vocabulary_of(preprocessor(sentence_piece()), 290)
     assert vocabulary.unknown == 0
-    assert 0 in prompting.never_drawn(vocabulary)
+    assert 0 in ModelLogits(vocabulary).never
 
 
 def test_a_tokenizer_may_pad_with_an_ordinary_token():

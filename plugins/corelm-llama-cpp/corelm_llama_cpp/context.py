@@ -1,21 +1,21 @@
 """A context of llama.cpp: its key/value cache, and passes of the network."""
 
 import ctypes
+import time
 import weakref
 
 import numpy as np
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError
 from corelm.runs import machine
 from corelm_llama_cpp.library import free, llama, logged
+from corelm_llama_cpp.threads import ThreadChoice
 
 F32 = 0
 NO_FLASH_ATTENTION = 0
 NO_POOLING = 0
 PASS = 512
 """The most tokens in a pass of the network, unless it has one token of each text."""
-MOST_TEXTS = 256
-"""The largest number of sequences in a context of llama.cpp."""
 
 
 class Context:
@@ -25,70 +25,86 @@ class Context:
     logits of a text would depend on how many tokens are processed at a time.
 
     Args:
-        model: a `LlamaCppModel`.
+        pointer: the `llama_model`.
+        vocabulary: the model's, which keeps the `llama_model` alive.
+        width: the length of a hidden state.
         texts: the largest number of sequences.
         positions: the largest number of tokens in a sequence.
 
     Raises:
-        UsageError: too many texts for llama.cpp.
         CorelmError: too little memory.
     """
 
-    def __init__(self, model, texts, positions):
-        if texts > MOST_TEXTS:
-            raise UsageError(f"llama.cpp decodes at most {MOST_TEXTS} texts at a time, not {texts}")
+    def __init__(self, pointer, vocabulary, width, texts, positions):
         self.texts, self.positions = texts, positions
-        self._model = model
+        self.at_once = max(PASS, texts)
+        self.widths = len(vocabulary), width
+        self._vocabulary = vocabulary
         p = llama.llama_context_default_params()
         p.n_ctx, p.n_seq_max = positions * texts, texts
-        p.n_batch = p.n_ubatch = max(PASS, texts)
-        p.n_threads = p.n_threads_batch = machine.cpu_limit()
+        p.n_batch = p.n_ubatch = self.at_once
         p.type_k = p.type_v = F32
         p.flash_attn_type, p.pooling_type = NO_FLASH_ATTENTION, NO_POOLING
         p.kv_unified, p.no_perf = False, True  # each text has its own part of the cache
         with logged():
-            self._pointer = llama.llama_init_from_model(model.pointer, p)
+            self._pointer = llama.llama_init_from_model(pointer, p)
         if not self._pointer:
             raise CorelmError(
                 f"llama.cpp has too little memory for {texts} texts of {positions} tokens; "
                 "ask for fewer or shorter ones"
             )
         self._memory = llama.llama_get_memory(self._pointer)
+        self._threads, self._number = ThreadChoice(machine.facts()["cores"]), None
+        self._batch, self._hidden = _Batch(self.at_once), False
         self.free = weakref.finalize(self, free, llama.llama_free, self._pointer)
 
-    def process(self, tokens, sequences, positions, wanted, hidden):
-        """Run one pass of the network, and append the tokens to the sequences.
+    def process(self, ids, sequences, positions, wanted, hidden):
+        """Run one pass of the network, and append tokens to their sequences.
+
+        llama.cpp processes sequences together only if their numbers come in ascending order and
+        without gaps; otherwise it evaluates the network several times.
 
         Args:
-            tokens: (batch, time) ids, at most `PASS` or one for each text.
-            sequences: the numbers of the texts.
-            positions: (batch,) the position of the first token of each.
-            wanted: return outputs for this many tokens at the end of each row.
+            ids: (tokens,) at most `at_once`.
+            sequences: (tokens,) the sequence of each.
+            positions: (tokens,) the position of each in its sequence.
+            wanted: (tokens,) True for those whose outputs are returned.
             hidden: return hidden states too.
 
         Returns:
-            The logits, (batch, wanted, vocabulary), and the hidden states, (batch, wanted, width).
+            The logits, (wanted tokens, vocabulary), and the hidden states, (wanted tokens, width).
+            The next call overwrites them.
 
         Raises:
             CorelmError: llama.cpp failed.
         """
         # With hidden states llama.cpp returns the outputs of every token.
-        kept = tokens.shape[1] if hidden else wanted
-        batch, arrays = _batch(tokens, sequences, positions, kept)
+        batch = self._batch.of(ids, sequences, positions, wanted | hidden)
         with logged():
-            llama.llama_set_embeddings(self._pointer, hidden)
-            failure = llama.llama_decode(self._pointer, batch)
-        del arrays  # only after the pass
+            if hidden != self._hidden:
+                llama.llama_set_embeddings(self._pointer, hidden)
+                self._hidden = hidden
+            failure = self._decode(batch)
         if failure:
-            raise CorelmError(f"llama.cpp could not process {tokens.size} tokens (code {failure})")
-        getters = [(llama.llama_get_logits, len(self._model.vocabulary))]
-        if hidden:
-            getters.append((llama.llama_get_embeddings, self._model.width))
-        shape = len(tokens), kept
-        return tuple(
-            np.ctypeslib.as_array(get(self._pointer), (*shape, width))[:, kept - wanted :].copy()
-            for get, width in getters
-        )
+            raise CorelmError(f"llama.cpp could not process {len(ids)} tokens (code {failure})")
+        getters = (llama.llama_get_logits, llama.llama_get_embeddings)[: 1 + hidden]
+        rows = len(ids) if hidden else int(wanted.sum())
+        found = [
+            np.ctypeslib.as_array(get(self._pointer), (rows, width))
+            if rows
+            else np.empty((0, width))
+            for get, width in zip(getters, self.widths, strict=False)
+        ]
+        return [outputs[wanted] for outputs in found] if hidden else found
+
+    def _decode(self, batch):
+        number, started = self._threads.of(batch.n_tokens), time.perf_counter()
+        if number != self._number:  # llama.cpp logs each call
+            llama.llama_set_n_threads(self._pointer, number, number)
+            self._number = number
+        failure = llama.llama_decode(self._pointer, batch)
+        self._threads.note(batch.n_tokens, number, time.perf_counter() - started)
+        return failure
 
     def drop(self, sequence, position=0):
         """Drop the tokens of a sequence from a position on; return False if the network can't."""
@@ -104,22 +120,34 @@ class Context:
         llama.llama_memory_clear(self._memory, False)
 
 
-def _batch(tokens, sequences, starts, wanted):
-    """Return a `llama_batch` of (batch, time) tokens, and the arrays that it points into."""
-    batch, time = tokens.shape
-    ids = tokens.astype(np.int32).ravel()
-    positions = (starts[:, None] + np.arange(time)).astype(np.int32).ravel()
-    one = np.ones(tokens.size, dtype=np.int32)
-    numbers = np.repeat(np.array(sequences, dtype=np.int32), time)
-    addresses = numbers.ctypes.data + numbers.itemsize * np.arange(tokens.size, dtype=np.uintp)
-    flags = np.tile(np.arange(time) >= time - wanted, batch).astype(np.int8)
-    fields = {
-        "token": ids,
-        "pos": positions,
-        "n_seq_id": one,
-        "seq_id": addresses,
-        "logits": flags,
-    }
-    kinds = dict(llama.llama_batch._fields_)
-    pointers = {name: ctypes.cast(a.ctypes.data, kinds[name]) for name, a in fields.items()}
-    return llama.llama_batch(n_tokens=tokens.size, **pointers), (*fields.values(), numbers)
+class _Batch:
+    """A `llama_batch` and the arrays that it points into, for any number of tokens.
+
+    Args:
+        most: the largest number of tokens.
+    """
+
+    def __init__(self, most):
+        self._fields = {
+            "token": np.zeros(most, np.int32),
+            "pos": np.zeros(most, np.int32),
+            "n_seq_id": np.ones(most, np.int32),
+            "seq_id": np.zeros(most, np.uintp),
+            "logits": np.zeros(most, np.int8),
+        }
+        self._numbers = np.zeros(most, np.int32)  # `seq_id` points at these
+        first, size = self._numbers.ctypes.data, self._numbers.itemsize
+        self._fields["seq_id"][:] = first + size * np.arange(most, dtype=np.uintp)
+        kinds = dict(llama.llama_batch._fields_)
+        pointers = {
+            name: ctypes.cast(array.ctypes.data, kinds[name])
+            for name, array in self._fields.items()
+        }
+        self._batch = llama.llama_batch(n_tokens=0, **pointers)
+
+    def of(self, ids, sequences, positions, outputs):
+        """Return the `llama_batch` of these tokens, which the next call overwrites."""
+        size = self._batch.n_tokens = len(ids)
+        self._fields["token"][:size], self._fields["pos"][:size] = ids, positions
+        self._fields["logits"][:size], self._numbers[:size] = outputs, sequences
+        return self._batch

@@ -2,24 +2,30 @@
 
 import os
 import weakref
+from copy import copy
+from functools import partial
+
+import numpy as np
 
 from corelm import softmax
-from corelm.errors import ModelFileError
-from corelm.interop import DisplayableModel, PaddedSession, check_session
-from corelm_llama_cpp.cache import LlamaCppCache
+from corelm.bundles import SlidingWindow
+from corelm.errors import ModelFileError, UsageError
+from corelm.interop import DisplayableModel, check_session
+from corelm_llama_cpp.context import Context
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
+from corelm_llama_cpp.sequences import Row, Sequences
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
-JOINED = 128
-"""The most tokens of a text that joins others: they are processed once more then, and for a longer
-text that may cost more than the common passes for all later tokens save."""
+TRIED = 8
+"""Rows of the trial of a model's sessions."""
 
 
 class LlamaCppModel(DisplayableModel):
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.runs.machine.cpu_limit` allows.
+    llama.cpp runs it, with as many threads as `corelm.runs.machine.cpu_limit` allows, or with one
+    where that is faster. All sessions share one context, which is freed with the model.
 
     Args:
         path: a GGUF file.
@@ -28,7 +34,7 @@ class LlamaCppModel(DisplayableModel):
     Attributes:
         vocabulary: its tokenizer, a `LlamaCppVocabulary`.
         context_length: the largest number of tokens that it attends to.
-        width: the length of a hidden state.
+        sequences: the sequences of its sessions' rows.
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
@@ -37,37 +43,156 @@ class LlamaCppModel(DisplayableModel):
     """
 
     def __init__(self, path, *, device=None):
-        self.pointer = load(path, device)
-        self.vocabulary = LlamaCppVocabulary(self.pointer)
+        pointer = load(path, device)
+        self.vocabulary = LlamaCppVocabulary(pointer)
         # Not freed with this object: the vocabulary, which reads from the model, may outlive it.
-        self._free = weakref.finalize(self.vocabulary, free, llama.llama_model_free, self.pointer)
-        if not llama.llama_model_has_decoder(self.pointer):
+        weakref.finalize(self.vocabulary, free, llama.llama_model_free, pointer)
+        if not llama.llama_model_has_decoder(pointer):
             raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")
-        self.context_length = llama.llama_model_n_ctx_train(self.pointer)
-        self.width = llama.llama_model_n_embd_out(self.pointer)
+        self.context_length = llama.llama_model_n_ctx_train(pointer)
+        width = llama.llama_model_n_embd_out(pointer)
+        create = partial(Context, pointer, self.vocabulary, width)
+        # With room for all rows, or they would be processed again instead of copied.
+        self.sequences = Sequences(create, self.context_length)
+        self.sequences.reserve(TRIED)
         check_session(self.start, len(self.vocabulary), os.path.basename(path))
+        self.sequences = Sequences(create, self.context_length)
 
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
-        cache = LlamaCppCache(self)
-        return LlamaCppSession(cache, tokens, self.vocabulary, self.context_length, self)
+        window = SlidingWindow(tokens, self.vocabulary, self.context_length)
+        return LlamaCppSession(self.sequences, window)
 
     def next_token_distribution(self, tokens):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         return softmax(self.start(tokens).next_logits())
 
 
-class LlamaCppSession(PaddedSession):
-    """A decoding session on llama.cpp's key/value cache, with one pass for rows of all lengths."""
+class LlamaCppSession:
+    """A decoding session on llama.cpp's key/value cache, with one pass for rows of all lengths.
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        if self._window.length > JOINED:
-            self.join = None
+    Tokens are processed only when a result depends on them, so it costs nothing to extend, rewind,
+    reduce or join sessions.
+
+    Args:
+        sequences: those of the model.
+        window: the texts.
+    """
+
+    def __init__(self, sequences, window):
+        self._sequences, self._window = sequences, window
+        self._rows = [Row() for _ in window.texts]
+        self._outputs = ()  # at the last tokens; empty if not computed, or given away
+        self._is_given = False  # the last logits were given away
+        self._hidden = False
+
+    def next_logits(self):
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        The array is handed over, not copied; a second call computes it again.
+        """
+        logits = np.ascontiguousarray(self._last_outputs(1)[0][:, -1])
+        self._outputs, self._is_given = (), True
+        return logits
+
+    def last_logits(self, count):
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self._last_outputs(count)[0].copy()
 
     def hidden_states(self, count):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
-        if not self._cache.hidden:
-            self._cache.hidden = True
-            self._outputs = ()  # they lack hidden states
-        return self.last_outputs(count)[1]
+        if not self._hidden:
+            self._hidden, self._outputs = True, ()  # they lack hidden states
+        return self._last_outputs(count)[1].copy()
+
+    def extend(self, tokens):
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        before = self._window.length
+        self._window.extend(tokens)
+        if self._window.length > before:  # no tokens, no change: the outputs stay valid
+            self._outputs, self._is_given = (), False
+
+    def rewind(self, count):
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        if count:
+            kept = [output[:, :-count] for output in self._outputs]
+            self._outputs = tuple(kept) if kept and kept[0].shape[1] else ()
+            self._is_given = False
+
+    def select(self, rows):
+        """Keep these rows in this order; a row named twice is forked."""
+        batch = len(self._rows)
+        kept = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
+        if np.array_equal(kept, np.arange(batch)):
+            return
+        if len(kept) > batch and not self._is_given:
+            # Before the fork, so that the forks share the outputs of their row.
+            self._sequences.reserve(len(kept))
+            self._last_outputs(1)
+        self._rows = self._sequences.select(self._rows, kept.tolist())
+        self._window.select(kept)
+        self._outputs = tuple(output[kept] for output in self._outputs)
+
+    def join(self, other):
+        """Append the rows of another session of the same model.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        mine = getattr(other, "_sequences", None) is self._sequences
+        if other is self or not mine:
+            raise UsageError("join takes another session of the same model")
+        self._rows += other._rows
+        self._window.join(other._window)
+        self._hidden |= other._hidden
+        parts = [*zip(self._outputs, other._outputs, strict=False)]
+        self._outputs = tuple(np.concatenate([a[:, -1:], b[:, -1:]]) for a, b in parts)
+        if len(parts) < 1 + self._hidden:
+            self._outputs = ()
+        self._is_given |= other._is_given
+
+    def fork(self):
+        """Return a copy of the session; a change to one of the two leaves the other as it is.
+
+        The copy reads its texts from the sequences of this session, as long as they hold them.
+        """
+        self._last_outputs(1)
+        other = copy(self)
+        other._window = self._window.fork()
+        other._rows = [Row(int(length)) for length in self._window.lengths]
+        other._outputs = tuple(output.copy() for output in self._outputs)
+        return other
+
+    def _last_outputs(self, count):
+        """Return the outputs at each of the last tokens; they belong to the session.
+
+        Raises:
+            UsageError: fewer tokens than one, or more than a text has.
+        """
+        window = self._window
+        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
+            spans = [[*window.spans(count, rows)] for rows in window.runs]
+            if all(len(of_rows) == 1 for of_rows in spans):
+                self._outputs = self._process(count)
+            else:  # the tokens belong to several windows
+                runs = zip(window.runs, spans, strict=True)
+                parts = [self._over_windows(rows, of_rows) for rows, of_rows in runs]
+                self._outputs = tuple(map(np.concatenate, zip(*parts, strict=True)))
+        return tuple(output[:, -count:] for output in self._outputs)
+
+    def _process(self, count):
+        starts = self._window.starts(self._window.length)
+        texts, lengths = self._window.windows(starts), self._window.lengths - starts
+        return self._sequences.process(self._rows, texts, lengths, count, self._hidden)
+
+    def _over_windows(self, rows, spans):
+        """Return the outputs at the last tokens of rows of one length, in each of their windows."""
+        found = []
+        for start, stop, count in spans:
+            texts = self._window.texts[rows, start:stop]
+            lengths = np.full(len(texts), stop - start)
+            found.append(
+                self._sequences.process(self._rows[rows], texts, lengths, count, self._hidden)
+            )
+        return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*found, strict=True))

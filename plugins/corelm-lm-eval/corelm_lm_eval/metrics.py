@@ -12,7 +12,7 @@ from lm_eval.api import registry as harness
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import UsageError
-from corelm.runs import plugins, prompting, teacher_forcing
+from corelm.runs import ForcedTokens, plugins, prompting
 from corelm_lm_eval.scoring import prefix
 
 Metric = SetMetric | TextMetric | TokenMetric | HumanMetric
@@ -76,7 +76,7 @@ def _numbers(
     before = prefix(model.vocabulary)
     found: list[list[float]] = [[] for _ in texts]
     ids = [before + prompting.encoded(model.vocabulary, text) for text in texts]
-    for some in teacher_forcing.teacher_forced(model, ids, [len(before)] * len(ids)):
+    for some in ForcedTokens.of(model, ids, [len(before)] * len(ids)):
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
             found[text].append(float(number))
     return found

@@ -19,15 +19,7 @@ import corelm
 from corelm import LanguageModel
 from corelm.abilities import render_chat
 from corelm.errors import UsageError
-from corelm.runs import (
-    ContinuousBatch,
-    Strategy,
-    Texts,
-    expressions,
-    named_models,
-    plugins,
-    prompting,
-)
+from corelm.runs import ContinuousBatch, Expression, NamedModel, Strategy, Texts, plugins, prompting
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows
 from corelm_lm_eval.settings import RECORD, read_settings
@@ -77,9 +69,7 @@ class CorelmLM(LM):
         self.model: LanguageModel = (
             corelm.load(model, device=device, dtype=dtype) if named else model
         )
-        self.name: str = (model if named else named_models.loaded_name(model)) or type(
-            model
-        ).__name__
+        self.name: str = model if named else NamedModel.of(model).name
         self.strategy: Strategy | None = None if sampler is None else Strategy.of(sampler)
         self.seed: int = random.getrandbits(32) if seed is None else _whole("seed", seed)
         self.unknown, self.rows = unknown, _rows(batch_size, max_batch_size)
@@ -93,9 +83,7 @@ class CorelmLM(LM):
 
         Commas in brackets belong to an expression.
         """
-        pairs = [
-            each.partition("=") for each in expressions.split_at(arg_string, ",") if each.strip()
-        ]
+        pairs = [each.partition("=") for each in Expression.split(arg_string, ",") if each.strip()]
         arguments: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
         if "unknown" in arguments:
             arguments["unknown"] = arguments["unknown"].lower() == "true"
@@ -238,9 +226,9 @@ class CorelmLM(LM):
     def _plugins(self, way: Strategy | None) -> dict[str, str]:
         """Return the versions of the plugins that offer the model, the sampler and the decoder."""
         things = [thing for thing in way or () if thing is not None]
-        names = (part.name for thing in things for part in plugins.parts(thing))
+        names = (part.name for thing in things for part in thing.parts())
         sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
-        if source := named_models.plugin_of(self.model):
+        if source := NamedModel(self.model).plugin:
             sources.append(source)
         return {source.distribution: source.version for source in sources}
 

@@ -10,7 +10,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from corelm import LanguageModel, Vocabulary
 from corelm.errors import UsageError
-from corelm.runs import ModelLogits, prompting, teacher_forcing
+from corelm.runs import ForcedTokens, ModelLogits, prompting
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""
@@ -79,7 +79,7 @@ def likelihoods(
     nats: list[list[float]] = [[] for _ in pairs]
     greedy = np.ones(len(pairs), dtype=bool)
     texts, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forcing.teacher_forced(model, texts, lengths, unknown, rows):
+    for some in ForcedTokens.of(model, texts, lengths, unknown, rows):
         greedy[some.texts] &= some.logits.argmax(axis=1) == some.tokens
         surprisals = ModelLogits.surprisals(some.logits, some.tokens).tolist()
         for text, surprisal in zip(some.texts.tolist(), surprisals, strict=True):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from corelm import from_settings
 from corelm.errors import UsageError
-from corelm.runs import Endings, Strategy, expressions
+from corelm.runs import Endings, Expression, Strategy
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """The keys of the largest number of tokens; the first one that is set counts."""
@@ -66,4 +66,4 @@ def _strategy(settings: dict[str, Any]) -> Strategy:
             f"corelm does not sample with {', '.join(strangers)}; give the model's arguments a "
             "sampler= or seed=, or leave it out"
         )
-    return Strategy(found.sampler if samples else expressions.built_in("greedy"))
+    return Strategy(found.sampler if samples else Expression.built_in("greedy"))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from corelm import Sampler
 from corelm.errors import UnknownNameError
-from corelm.runs import expressions, printable
+from corelm.runs import Expression, printable
 
 
 @dataclass(frozen=True)
@@ -149,4 +149,4 @@ def preset(name: str) -> Sampler:
             f"there is no preset {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
     # corelm's own samplers, even if a plugin offers the same names.
-    return expressions.built_in(ENGINES[name].expression)
+    return Expression.built_in(ENGINES[name].expression)

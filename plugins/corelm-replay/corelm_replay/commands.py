@@ -183,9 +183,9 @@ def read(file: str) -> str:
 
 def write(file: str, text: str) -> None:
     """Write a text into a file, whole or not at all."""
-    from corelm.runs import atomic_files
+    from corelm.runs import SafeFile
 
-    atomic_files.write_file(text.encode(), Path(file))
+    SafeFile(file).write(text.encode())
 
 
 @corelm.hookimpl

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.runs import teacher_forcing
+from corelm.runs import ForcedTokens
 from corelm_replay.audit import Audit, audit
 from corelm_replay.recording import Rollouts, record
 
@@ -62,6 +62,6 @@ def trainer_logits(model: Any, rollouts: Rollouts) -> NDArray[np.float32]:
         [before + drawn for before, drawn in pairs],
         [len(before) for before, _ in pairs],
     )
-    for forced in teacher_forcing.teacher_forced(model, texts, firsts):
+    for forced in ForcedTokens.of(model, texts, firsts):
         logits[forced.texts, forced.place] = forced.logits
     return logits

@@ -6,12 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, identity, prompting
+from corelm.runs import NamedModel, SafeFile, prompting
 from corelm_replay.recording import Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
@@ -124,7 +123,7 @@ class ReceiptLog:
         self, model_name: str, model: Any, *, prompt: Any, sampler: corelm.Sampler, seed: int
     ) -> None:
         self._known: dict[str, Any] = {
-            "model": model_name, "model_sha256": identity.identity_of(model, ""),
+            "model": model_name, "model_sha256": NamedModel(model).fingerprint(),
             "chain": str(sampler), "seed": seed, "sample": 0, "prompt_index": 0,
             "prompt": list(prompting.encoded(model.vocabulary, prompt)),
         }  # fmt: skip
@@ -146,7 +145,7 @@ class ReceiptLog:
 
     def write(self, file: str) -> None:
         """Write the receipt into a file."""
-        atomic_files.write_file(self.receipt().to_json().encode(), Path(file))
+        SafeFile(file).write(self.receipt().to_json().encode())
 
 
 def receipts(
@@ -166,7 +165,7 @@ def receipts(
     loaded = corelm.load(model) if named else model
     seed = corelm.RandomStream.fresh_seed() if seed is None else seed
     rollouts = record(loaded, [prompt], sampler=sampler, length=length, n=n, seed=seed)
-    name, digest = model if named else "", identity.identity_of(loaded, "")
+    name, digest = model if named else "", NamedModel(loaded).fingerprint()
     return [
         (text, Receipt.of(rollouts, row, model=name, model_sha256=digest, seed=seed, sample=row))
         for row, text in enumerate(rollouts.texts)

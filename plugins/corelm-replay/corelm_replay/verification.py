@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import identity, named_models, teacher_forcing
+from corelm.runs import ForcedTokens, NamedModel
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.receipts import Receipt
 
@@ -68,7 +68,7 @@ def verify(receipt: Receipt, model: Any = None, *, tolerance: float = TOLERANCE)
     Raises:
         UsageError: the model is another one, or ids are outside its vocabulary.
     """
-    loaded = model_of(receipt) if model is None else named_models.as_model(model)
+    loaded = model_of(receipt) if model is None else NamedModel.of(model).model
     size = len(loaded.vocabulary)
     if any(token >= size for token in (*receipt.prompt, *receipt.tokens)):
         raise UsageError(f"an id of the receipt is outside the vocabulary of {size} tokens")
@@ -95,7 +95,7 @@ def model_of(receipt: Receipt) -> Any:
         UsageError: the model of this name has another checksum.
     """
     loaded = corelm.load(receipt.model)
-    if identity.identity_of(loaded, "") != receipt.model_sha256:
+    if NamedModel(loaded).fingerprint() != receipt.model_sha256:
         raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
                          "differs")  # fmt: skip
     return loaded
@@ -126,7 +126,7 @@ def replayed(receipt: Receipt, model: Any) -> Iterator[Draw]:
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, len(whole)), np.nan)
     nats[:, first:] = np.negative((receipt.logprobs, receipt.model_logprobs))
-    for forced in teacher_forcing.teacher_forced(model, [whole], [first]):
+    for forced in ForcedTokens.of(model, [whole], [first]):
         place, at = forced.place, first + forced.place
         recorded = Recorded(receipt.logprobs[place], receipt.model_logprobs[place],
                             receipt.kept_mass[place], receipt.kept_size[place])  # fmt: skip

@@ -8,13 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
-from corelm import Decoder, Sampler, StatelessModel, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.runs import atomic_files, markup, named_models, printable
+from corelm.runs import NamedModel, SafeFile, markup, printable
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
@@ -22,9 +20,9 @@ from corelm_report.render.overview import failures
 from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
+    from corelm import Decoder, Sampler, StatelessModel
     from corelm.runs import scaling
     from corelm_report.measure.journal import Progress
-    from corelm_report.plan.plan import NamedModel
 
 
 LIBRARIES = ("jinja2", "jsonschema", "matplotlib")
@@ -85,7 +83,7 @@ class Report(markup.Displayable):
             ReportError: the file is missing, damaged or something else; the message says which.
         """
         try:
-            content = atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST))
+            content = SafeFile(path).json(LARGEST)
             check(content)
         except (ModelFileError, ReportError) as error:
             raise ReportError(f"{str(path)!r} is not a report: {error}") from error
@@ -286,9 +284,9 @@ def compare(
     from corelm_report.plan.plan import plan
 
     check_extra("a report")
-    own, given = _named(model), dict[str, Any](settings)
+    own, given = NamedModel.of(model), dict[str, Any](settings)
     scorer = given.pop("scorer", None)
-    second = None if scorer is None else _named(scorer)
+    second = None if scorer is None else NamedModel.of(scorer)
     condition = None if until is None else Until.read(until)
     asked = plan(own.model, own.name, samplers, second, **given)
 
@@ -347,19 +345,8 @@ def _as_json(document: Mapping[str, Any]) -> str:
 
     samplers = document["samplers"]
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
-    whole = atomic_files.dump_json({**document, "samplers": entries}).decode()
+    whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
-
-
-def _named(model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
-    from corelm_report.plan.plan import NamedModel
-
-    if isinstance(model, str | os.PathLike):
-        return NamedModel(load(model), named_models.label(os.fspath(model)))
-    return NamedModel(
-        named_models.as_model(model),
-        named_models.label(named_models.loaded_name(model) or type(model).__name__),
-    )
 
 
 def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:

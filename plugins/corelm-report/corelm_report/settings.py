@@ -5,18 +5,18 @@ A setting has a name, a kind, a default and a help line. `corelm.compare` takes 
 its value. A plan keeps the values, so that `--resume` and the results of a study notice a change.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, Literal, TypedDict, TypeVar, get_args
 
-from corelm import Decoder, Sampler, StatelessModel
 from corelm_report import metrics
+
+if TYPE_CHECKING:
+    from corelm import Decoder, Sampler, StatelessModel
 
 N, LENGTH, SEED = metrics.TEXTS, metrics.LENGTH, 1
 """The texts of each sampler for each prompt, the tokens of a text, the random seed."""
@@ -59,7 +59,10 @@ class Setting:
 
 
 class Settings(TypedDict, total=False):
-    """The settings of a report, with their types in Python."""
+    """The settings of a report, with their types in Python.
+
+    Types of corelm are quoted, so that settings are read without any sampler.
+    """
 
     reference: Annotated[
         str | Path | Sequence[str] | None,
@@ -131,7 +134,7 @@ class Settings(TypedDict, total=False):
         ),
     ]
     against: Annotated[
-        str | Sampler | Decoder | None,
+        "str | Sampler | Decoder | None",
         Setting(
             "text",
             "The entry that the others are compared with. Default: human text if there is any, "
@@ -152,7 +155,7 @@ class Settings(TypedDict, total=False):
         ),
     ]
     scorer: Annotated[
-        StatelessModel | str | os.PathLike[str] | None,
+        "StatelessModel | str | os.PathLike[str] | None",
         Setting(
             "model",
             "Measure the surprisal of the texts under this model too, in nats per token and in "
@@ -172,8 +175,12 @@ class Settings(TypedDict, total=False):
     ]
 
 
-TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
-SETTINGS: Mapping[str, Setting] = {name: get_args(hint)[1] for name, hint in TYPES.items()}
+TYPES: Mapping[str, Any] = {
+    name: get_args(hint)[0] for name, hint in Settings.__annotations__.items()
+}
+SETTINGS: Mapping[str, Setting] = {
+    name: get_args(hint)[1] for name, hint in Settings.__annotations__.items()
+}
 DEFAULTS: Mapping[str, Any] = {name: each.default for name, each in SETTINGS.items()}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -198,4 +205,6 @@ def with_settings(function: F) -> F:
 
 def _type_of(name: str) -> str:
     """Return the type of a setting as source code, without the modules of its names."""
-    return re.sub(r"\b(\w+\.)+", "", str(get_args(TYPES[name])[0]))
+    kind = TYPES[name]
+    text = kind.__forward_arg__ if isinstance(kind, ForwardRef) else str(kind)
+    return re.sub(r"\b(\w+\.)+", "", text)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from corelm_report.document.schema import fault, schema
+from corelm_report.measure.counted import CountedModel
 from corelm_report.measure.generated_texts import draw, draw_together
 from corelm_report.measure.text_records import DETAILED, kept_texts
 from corelm_report.measure.text_set import TextSet
@@ -380,12 +381,43 @@ def test_prompts_of_different_lengths_in_one_batch_have_their_records_alone(samp
             sampler=sampler, prompt=prompt, samples=range(7), seed=3, prompt_index=index
         )
     ]
-    assert draw_together(ToyModel(), batch) == alone
+    assert draw_together(ToyModel(), [tuple(batch)]) == [{"value": alone}]
 
 
 def test_a_sampler_that_fails_among_several_prompts_is_named():
     texts = Texts("", Strategy.of("temperature(t=0.7)"), 10, 2, 3, Endings())
     [batch] = texts.batches(["the", "the dog sat"])
-    broken = [(replace(part, strategy=Strategy(Restores())), samples) for part, samples in batch]
-    with pytest.raises(SamplerError, match="restored token"):
-        draw_together(ToyModel(), broken)
+    broken = tuple((replace(part, strategy=Strategy(Restores())), some) for part, some in batch)
+    failed, done = draw_together(ToyModel(), [broken, tuple(batch)])
+    assert "restored token" in failed["error"]["message"]
+    assert len(done["value"]) == 4, "the other sampler's texts are written"
+
+
+# Several samplers
+
+
+def test_texts_of_several_samplers_in_one_batch_have_their_records_alone():
+    samplers = ["temperature(t=0.7)", "mirostat(tau=2)", "top_p(p=0.9) | repetition_penalty"]
+    together = draw_together(
+        ToyModel(), [((texts("the", sampler, 10, 1), range(3)),) for sampler in samplers]
+    )
+    assert together == [{"value": drawn(sampler=sampler)} for sampler in samplers]
+
+
+def test_a_report_makes_few_more_passes_than_its_longest_text_has_tokens():
+    model, n, length = CountedModel(ToyModel(end=False), 1), 12, 40
+    samplers = ["greedy", "stochastic", "top_p(p=0.9)", "temperature(t=0.7)", "min_p(p=0.1)"]
+    report = corelm.compare(model, samplers, n=n, length=length, contexts=n, seed=1)
+    assert not report.failed
+    # The contexts, then all texts together: 60 fit into a batch.
+    assert model.calls <= 1.1 * 2 * length
+
+
+def test_a_failing_sampler_stops_no_other_in_its_batch():
+    report = corelm.compare(ToyModel(), [Restores(), "top_p(p=0.9)"], n=4, length=10, seed=1)
+    alone = corelm.compare(ToyModel(), ["top_p(p=0.9)"], n=4, length=10, seed=1)
+    [reason] = report.failed.values()
+    assert "restored token" in reason
+    _, whole = report.to_dict()["samplers"]
+    [other] = alone.to_dict()["samplers"]
+    assert whole["generated_texts"] == other["generated_texts"]

@@ -10,7 +10,6 @@ from documents import TEXTS, carrier, compare
 import corelm
 from corelm.bundles import Corpus
 from corelm.errors import DataError, UsageError
-from corelm.runs import identity
 from corelm.testing import ToyModel
 
 
@@ -119,7 +118,7 @@ def test_texts_that_the_model_was_trained_on_are_noted(tmp_path, name):
     split = Corpus.of(TEXTS, 0.25)
     model = ToyModel()
     training = {"corpus": "fables.txt", "held_out": 0.25}
-    training["texts_digest"] = identity.digest_of_texts(split.train)
+    training["texts_digest"] = Corpus.digest(split.train)
     whole, learned = tmp_path / "fables.txt", tmp_path / "train.txt"
     whole.write_text("\n".join(TEXTS))
     learned.write_text("\n".join(split.train))

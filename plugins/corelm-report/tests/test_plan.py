@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.plan.plan import OWN, NamedModel, plan
+from corelm_report.plan.plan import OWN, plan
 
+from corelm.runs import NamedModel
 from corelm.testing import ToyModel
 
 SAMPLERS = ["greedy", "top_k(k=3)"]

@@ -10,7 +10,7 @@ import typer
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
@@ -140,7 +140,7 @@ def source_of(given: str) -> str:
 
 def _public_name(model: str) -> str:
     """Return the name of a model in requests: the last part of a path."""
-    scheme, colon, rest = named_models.label(model).rpartition(":")
+    scheme, colon, rest = NamedModel.label(model).rpartition(":")
     last = rest.replace(os.sep, "/").rstrip("/").rpartition("/")[2]
     return last if "/" in rest or not colon else f"{scheme}{colon}{last}"
 

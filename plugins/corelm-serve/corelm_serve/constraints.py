@@ -23,7 +23,7 @@ PACKAGE = "corelm-grammar"
 
 def has_masks(strategy: Strategy) -> bool:
     """Return True if a sampler, or one inside it, is a mask."""
-    return any(isinstance(part, Mask) for part in plugins.parts(strategy.sampler))
+    return any(isinstance(part, Mask) for part in strategy.sampler.parts())
 
 
 def with_format(strategy: Strategy, request: Sampling) -> Strategy:

@@ -16,12 +16,13 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm import Array, LanguageModel, Session
 from corelm.abilities import SessionAbilities, SessionWrapper
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 
 OWN = "corelm"
 """The distribution of corelm's own models, whose kernels have one pool for all threads."""
@@ -29,7 +30,7 @@ OWN = "corelm"
 
 def load(name: str, device: str | None, dtype: str | None) -> LanguageModel:
     """Load a model; another engine's model gets a thread of its own."""
-    source = named_models.plugin_of(name)
+    source = NamedModel.plugin_of(name)
     if source is None or source.distribution == OWN:
         return corelm.load(name, device=device, dtype=dtype)
     thread = EngineThread()
@@ -50,9 +51,13 @@ class EngineThread:
 
     def call(self, work: Callable[..., Any], *values: Any) -> Any:
         """Return the result of some work, or raise its exception."""
+        return self.begin(work, *values).result()
+
+    def begin(self, work: Callable[..., Any], *values: Any) -> Future[Any]:
+        """Begin some work after all work that was begun before; return its future result."""
         found: Future[Any] = Future()
         self._calls.put((found, partial(work, *values)))
-        return found.result()
+        return found
 
     def _run(self) -> None:
         while True:
@@ -94,6 +99,9 @@ class OneThreadModel:
 class OneThreadSession(SessionWrapper):
     """A session whose calls are all made on one thread.
 
+    `extend` returns at once, and after a single token for each row, as in decoding, the logits are
+    computed while the caller works. The next call raises what `extend` raised.
+
     Args:
         wrapped: the session.
         thread: the thread.
@@ -102,37 +110,58 @@ class OneThreadSession(SessionWrapper):
     def __init__(self, wrapped: Session, thread: EngineThread) -> None:
         super().__init__(wrapped)
         self._thread = thread
+        self._extended: list[Future[Any]] = []
+        self._logits: Future[Any] | None = None
 
     def next_logits(self) -> Array:
         """Return the logits of the next token of each row."""
-        return self._thread.call(super().next_logits)
+        return self._call(super().next_logits) if self._logits is None else self._taken()
 
-    def extend(self, tokens: NDArray[Any]) -> None:
+    def extend(self, tokens: ArrayLike) -> None:
         """Append tokens to the rows."""
-        self._thread.call(super().extend, tokens)
+        ids = np.array(tokens)  # the caller may change its own
+        self._extended.append(self._thread.begin(super().extend, ids))
+        is_step = ids.ndim == 1 or ids.shape[1] == 1
+        self._logits = self._thread.begin(super().next_logits) if is_step else None
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows."""
-        self._thread.call(super().select, rows)
+        self._call(super().select, rows)
 
     def last_logits(self, count: int) -> Array:
         """Return the logits after each of the last tokens."""
-        return self._thread.call(super().last_logits, count)
+        return self._call(super().last_logits, count)
 
     def rewind(self, count: int) -> None:
         """Drop the last tokens."""
-        self._thread.call(super().rewind, count)
+        self._call(super().rewind, count)
 
     def join(self, other: Session) -> None:
         """Add the rows of another session."""
-        self._thread.call(super().join, other)
+        self._call(super().join, other)
 
     def fork(self) -> SessionAbilities:
         """Return a copy."""
         other = copy(self)
-        other.wrapped = self._thread.call(self.wrapped.fork)
+        other.wrapped, other._extended, other._logits = self._call(self.wrapped.fork), [], None
         return other
 
     def hidden_states(self, count: int) -> Array:
         """Return the last hidden states."""
-        return self._thread.call(super().hidden_states, count)
+        return self._call(super().hidden_states, count)
+
+    def _taken(self) -> Array:
+        """Return the logits that were computed in advance."""
+        found, self._logits = self._logits, None
+        assert found is not None
+        return self._result(found)
+
+    def _call(self, work: Callable[..., Any], *values: Any) -> Any:
+        self._logits = None
+        return self._result(self._thread.begin(work, *values))
+
+    def _result(self, found: Future[Any]) -> Any:
+        extended, self._extended = self._extended, []
+        for earlier in extended:
+            earlier.result()
+        return found.result()

@@ -8,7 +8,7 @@ from typing import Any
 
 from corelm import CorelmError
 from corelm.abilities import render_chat
-from corelm.runs import Strategy, plugins
+from corelm.runs import Strategy
 from corelm_serve.answers import Call
 from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
@@ -124,7 +124,7 @@ def chat_call(
 
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
     """Prepare stages in advance, so that other texts needn't wait at the first token."""
-    for part in plugins.parts(strategy.sampler):
+    for part in strategy.sampler.parts():
         work = getattr(part, "prepare", None)  # of corelm-grammar's
         if callable(work):
             work(served.model.vocabulary, ids)

@@ -21,8 +21,8 @@ logger = logging.getLogger("corelm.serve")
 
 CONNECTIONS = 1_024
 BACKLOG = 512
-SWITCH = 5e-4
-"""Seconds after which a thread that computes in Python lets another one run. By default it is ten
+SWITCH = 1e-4
+"""Seconds after which a thread that computes in Python lets another one run. By default it is fifty
 times longer, and the event loop would wait for it many times in each request."""
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from serve_client import next_word, register
 
 import corelm
-from corelm.runs import human_surprisal
+from corelm.runs import NamedModel
 from corelm.testing import ToyModel
 
 MANIFESTS = [
@@ -29,7 +29,7 @@ MANIFESTS = [
 def test_without_figures_of_human_text_there_is_no_band(manifest):
     model = ToyModel()
     model.manifest = manifest
-    assert human_surprisal(model) is None
+    assert NamedModel(model).human_surprisal is None
 
 
 def test_the_band_is_the_one_of_the_reports(open_client):

@@ -5,7 +5,7 @@ import pytest
 from serve_client import ToyModel, events_of, sample
 
 from corelm.interop import ChatTemplate
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 
 TEMPLATE = ChatTemplate(
     "{% for m in messages %}{% if m.role not in ('system', 'user', 'assistant') %}"
@@ -149,7 +149,7 @@ class HalfCharacters:
 
 
 def test_bytes_of_tokens_are_their_own(open_client):
-    client = open_client({"halves": named_models.as_model(HalfCharacters())})
+    client = open_client({"halves": NamedModel.of(HalfCharacters()).model})
     settings = {"sampler": "greedy", "max_tokens": 4, "logprobs": True, "top_logprobs": 2}
     [choice] = ask(client, model="halves", **settings).json()["choices"]
     assert choice["message"]["content"] == "éé"

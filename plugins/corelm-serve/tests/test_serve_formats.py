@@ -8,7 +8,7 @@ from serve_client import ToyModel, events_of, sample
 
 import corelm
 from corelm.interop import ChatTemplate
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 
 pytest.importorskip("corelm_grammar", reason="pip install ./plugins/corelm-grammar")
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
@@ -67,7 +67,7 @@ class Writer:
         return self._after[tokens[:, -1]]
 
 
-HERMES_MODEL, LLAMA_MODEL = named_models.as_model(Writer()), named_models.as_model(Writer(LLAMA))
+HERMES_MODEL, LLAMA_MODEL = NamedModel.of(Writer()).model, NamedModel.of(Writer(LLAMA)).model
 FILM = {
     "type": "object",
     "properties": {

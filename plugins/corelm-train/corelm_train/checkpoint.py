@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from corelm.errors import TrainingError
-from corelm.runs import atomic_files
+from corelm.runs import SafeFile
 from corelm_train.progress import LossHistory
 
 KEY = "corelm"
@@ -114,7 +114,7 @@ class Checkpoint:
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_files.write_file(save(arrays, {KEY: state}), self.path)
+            SafeFile(self.path).write(save(arrays, {KEY: state}))
         except OSError as error:
             way_out = "make room, then start again"
             if self.path.exists():
@@ -268,7 +268,7 @@ def only_run(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(atomic_files.try_lock(lock_path(out)))
+            alone = stack.enter_context(SafeFile(lock_path(out)).lock())
         except OSError as error:
             reason = error.strerror or error
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error

@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import Bundle, StoredVocabulary, read_vocabulary
+from corelm.bundles import Bundle, StoredVocabulary
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
-from corelm.runs import atomic_files
+from corelm.runs import SafeFile
 from corelm_train.keras_import import import_keras
 from corelm_train.keras_model import KerasLanguageModel
 from corelm_train.network_weights import set_weights
@@ -77,7 +77,7 @@ def write_keras(model: Bundle, target: str | os.PathLike[str], *, overwrite: boo
     path = Path(target)
     if path.suffix != ".keras":
         raise UsageError(f"the name of a Keras file must end with .keras, not {str(path)!r}")
-    atomic_files.check_free(path, overwrite)
+    SafeFile(path).check_free(overwrite)
     import_keras("writing a .keras file")
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
     try:
@@ -109,7 +109,7 @@ def _save_network(model: Bundle, path: Path) -> None:
     if model.default_prompt is not None:
         text_side["prompt"] = model.default_prompt
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(TEXT, atomic_files.dump_json(text_side))
+        archive.writestr(TEXT, json.dumps(text_side, indent=2, allow_nan=False))
         archive.writestr(VOCABULARY, model.vocabulary.dumps())
 
 
@@ -123,15 +123,33 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | N
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
             "corelm_train.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
         )
-    text_side = atomic_files.parse_json(_member(archive, TEXT))
+    text_side = _object(_text(archive, TEXT))
     tokens, context_length = text_side.get("tokens"), text_side.get("context_length")
     prompt = text_side.get("prompt")
     if not isinstance(tokens, str) or type(context_length) is not int:
         raise ModelFileError(f"its {TEXT} must have tokens and context_length")
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
-    words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return read_vocabulary(words, tokens), context_length, prompt
+    return Bundle.read_vocabulary(_text(archive, VOCABULARY), tokens), context_length, prompt
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"it isn't JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelFileError("it isn't a JSON object")
+    return value
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    """Return a member, which is UTF-8."""
+    try:
+        return _member(archive, name).decode()
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"it is not UTF-8 at byte {error.start}") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -14,7 +14,7 @@ from corelm_report.human_baseline import Scores
 from keras import ops
 
 from corelm.bundles import StoredVocabulary
-from corelm.runs import prompting
+from corelm.runs import ModelLogits
 from corelm_train.material import TokenRows
 from corelm_train.settings import Recipe
 
@@ -117,7 +117,7 @@ class Scorer:
 
     def __init__(self, network: Any, vocabulary: StoredVocabulary) -> None:
         rows = keras.Input((None,), dtype="int32", name="rows")
-        score = _TokenScores(len(prompting.never_drawn(vocabulary)), gives_probabilities(network))
+        score = _TokenScores(len(ModelLogits(vocabulary).never), gives_probabilities(network))
         self._scored = keras.Model(rows, score(network(rows[:, :-1]), rows[:, 1:]))
 
     def __call__(self, rows: TokenRows) -> Scores:

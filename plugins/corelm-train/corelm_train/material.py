@@ -6,6 +6,7 @@ row without its first.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from corelm import Vocabulary
 from corelm.bundles import Architecture, Bundle, Corpus, StoredVocabulary
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.runs import prompting
 from corelm_train.progress import Reporter
 from corelm_train.settings import Recipe, TrainingSettings
 from corelm_train.vocabulary_learning import learn_vocabulary
@@ -105,11 +105,19 @@ def _checked_prompt(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"
         )
-    unknown = prompting.unknown_words(vocabulary, prompt)
+    unknown = _unknown_words(vocabulary, prompt)
     if unknown:
         words = ", ".join(map(repr, unknown))
         report.warn(f"the prompt has words that the vocabulary lacks: {words}")
     return prompt
+
+
+def _unknown_words(vocabulary: StoredVocabulary, text: str) -> list[str]:
+    """Return the words of a text that the vocabulary lacks, each once, in their order."""
+    if vocabulary.unknown is None:
+        return []
+    parts = re.findall(r"[\w'\u2019-]+|[^\w\s]", text)
+    return [word for word in dict.fromkeys(parts) if vocabulary.unknown in vocabulary.encode(word)]
 
 
 def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:

@@ -17,10 +17,10 @@ import numpy as np
 from corelm_report.human_baseline import human_figures
 from numpy.typing import NDArray
 
-from corelm.bundles import Architecture, Bundle
+from corelm.bundles import Architecture, Bundle, Corpus
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import atomic_files, identity, machine
+from corelm.runs import SafeFile, machine
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed
@@ -80,7 +80,7 @@ def _clear_target(out: Path) -> None:
     """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
     Bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
-        atomic_files.remove_leftovers(path)
+        SafeFile(path).remove_leftovers()
 
 
 @contextmanager
@@ -377,7 +377,7 @@ class Run:
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
             # So that a report sees that its human texts are the ones learned from.
-            "texts_digest": identity.digest_of_texts(self.corpus.train),
+            "texts_digest": Corpus.digest(self.corpus.train),
             "held_out": self.settings.held_out,
             "tokens_per_epoch": self._tokens_per_epoch(),
             "steps": self._steps_of_optimizer(),

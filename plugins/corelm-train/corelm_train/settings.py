@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corelm.bundles import TOKENS, Architecture, Bundle
+from corelm.bundles import Architecture, Bundle
 from corelm.errors import UsageError
 
 STEPS_PER_EPOCH = 16
@@ -27,7 +27,7 @@ class Recipe:
         optimizer: `rmsprop` (the chapter's) or `muon`.
         learning_rate: constant for rmsprop, the peak of a warm-up and cosine for muon.
         batch: rows per step.
-        tokens: the style of tokens, a key of `corelm.models.contents.TOKENS`.
+        tokens: the style of tokens, a key of `Bundle.TOKENS`.
         packed: True to train on every token of every text in full rows, False for one text a
             row, cut or padded.
     """
@@ -213,8 +213,10 @@ class TrainingSettings:
     def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in TOKENS:
-            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.tokens is not None and self.tokens not in Bundle.TOKENS:
+            raise UsageError(
+                f"there are no tokens {self.tokens!r}; there are {', '.join(Bundle.TOKENS)}"
+            )
         if self.distribute not in (None, DATA):
             raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
 

@@ -9,7 +9,6 @@ from typing import Any
 from corelm.bundles import BytePairVocabulary, StoredVocabulary, WordVocabulary
 from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.interop import quiet_tensorflow
-from corelm.runs import prompting
 
 BATCH = 1024
 """The number of texts that TextVectorization reads at once, which bounds its memory."""
@@ -55,11 +54,11 @@ def learn_words(texts: Sequence[str], style: str, size: int, end: bool = True) -
     layer = text_vectorization(style, size - end)
     layer.adapt(texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
     learned = [str(word) for word in layer.get_vocabulary()[2:]]
-    words = [word for word in learned if word != prompting.END]
+    words = [word for word in learned if word != WordVocabulary.END]
     if not words:
         raise DataError(f"the texts hold no tokens of the style {style!r}")
     return WordVocabulary(
-        [*WordVocabulary.reserved, *([prompting.END] if end else []), *words],
+        [*WordVocabulary.reserved, *([WordVocabulary.END] if end else []), *words],
         style,
     )
 
@@ -71,7 +70,7 @@ def learn_vocabulary(
 
     Args:
         texts: the texts to learn from.
-        style: a key of `corelm.models.contents.TOKENS`.
+        style: a key of `Bundle.TOKENS`.
         size: the largest number of tokens.
         end: add an end token to a vocabulary of words; byte pairs always have one.
 

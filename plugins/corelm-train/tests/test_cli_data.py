@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corelm.bundles import Corpus, read_texts
+from corelm.bundles import Corpus
 from corelm.cli.app import main
 
 FOLDERS = ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg")
@@ -64,7 +64,7 @@ def test_the_held_out_texts_are_those_of_a_training(
     data.write_text("\n\n".join(f"text {i}\nof two lines" for i in range(40)))
     assert main(["data", "held-out", str(data), str(folder), "--held-out", "0.1"]) == 0
     assert capsys.readouterr().out == f"{folder}\n"
-    written = read_texts(folder)
+    written = Corpus.texts_in(folder)
     assert len(written) == 4
     assert written == Corpus.of(data, 0.1).held_out
     assert {*written}.isdisjoint(Corpus.of(data, 0.1).train)

@@ -37,7 +37,6 @@ from corelm.bundles import (  # noqa: E402
     WordVocabulary,
 )
 from corelm.errors import MissingDependencyError, TrainingError, UsageError  # noqa: E402
-from corelm.runs import identity  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +164,7 @@ def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(tex
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
     learned = Corpus.of(texts, manifest["training"]["held_out"]).train
-    assert manifest["training"]["texts_digest"] == identity.digest_of_texts(learned)
+    assert manifest["training"]["texts_digest"] == Corpus.digest(learned)
     assert manifest["training"]["precision"] == "mixed_bfloat16"
     assert manifest["figures"]["held_out"]["texts"] == 2
     assert manifest["figures"]["held_out"]["perplexity"] > 1
@@ -457,10 +456,10 @@ def test_metadata_of_wrong_types_is_named(tmp_path, state):
 
 
 def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
-    def full(content, target):
+    def full(file, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.atomic_files, "write_file", full)
+    monkeypatch.setattr(checkpoint.SafeFile, "write", full)
     message = "some' could not be written: No space left on device; "
     with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)

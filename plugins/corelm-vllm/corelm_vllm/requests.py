@@ -13,7 +13,7 @@ import torch
 import corelm
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm.runs import prompting
+from corelm.runs import ModelLogits
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -158,7 +158,7 @@ class Requests:
         if settings.record is not None and self._log is None:
             logger.error(NO_RECORDS, settings.record)
         vocabulary = self._vocabulary.of_requests(settings.ends, settings.wanted)
-        never = prompting.never_drawn(vocabulary).tobytes()
+        never = ModelLogits(vocabulary).never.tobytes()
         key = str(settings.sampler), never, tuple(vocabulary.ends)
         engine = self._shared.get(key)
         if engine is None:

@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import prompting
+from corelm.runs import ModelLogits
 from corelm_watermark.watermark import Watermark
 
 
@@ -92,7 +92,7 @@ def _scored(watermark, tokens, vocabulary):
     if len(tokens) < width:
         return np.empty((0, width), dtype=np.int64)
     grams = sliding_window_view(tokens, width)
-    grams = grams[~np.isin(grams, prompting.never_drawn(vocabulary)).any(axis=1)]
+    grams = grams[~np.isin(grams, ModelLogits(vocabulary).never).any(axis=1)]
     # synthid and gumbel_max mark the first token after a context, and not the later ones.
     same = grams[:, :-1] if watermark.once_per_context else grams
     _, first = np.unique(same, axis=0, return_index=True)

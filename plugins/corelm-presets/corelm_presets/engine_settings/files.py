@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.runs import paths, printable
+from corelm.runs import SafeFile, printable
 from corelm_presets.engine_settings import llama_cpp_flags, ollama
 
 LARGEST_FILE = 2**20
@@ -29,7 +29,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: a file that cannot be opened.
     """
-    with paths.open_input(file_at(path)) as opened:
+    with SafeFile(file_at(path)).open() as opened:
         return opened.read(LARGEST_FILE + 1)
 
 

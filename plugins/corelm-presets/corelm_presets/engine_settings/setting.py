@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm import Sampler, renamed
 from corelm.errors import ParameterError, SettingsError
-from corelm.runs import expressions, printable
+from corelm.runs import Expression, printable
 
 Values = Mapping[str, Any]
 
@@ -186,7 +186,7 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
 
 @cache
 def _default(sampler: str) -> Sampler:
-    return expressions.built_in(sampler)
+    return Expression.built_in(sampler)
 
 
 def texts(items: Any) -> list[str]:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm import hookimpl, load
-from corelm.commands import application, offered_names, options, parameters, product, prompt_input
+from corelm import hookimpl
+from corelm.commands import application, offered_names, options, parameters, product
 from corelm.errors import UsageError
-from corelm.runs import named_models
+from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, Setting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
@@ -79,8 +79,8 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     readers: dict[str, Callable[[Any], Any]] = {
         "path": Path,
         "prompts": _prompts_in,
-        "text": prompt_input.text_argument,
-        "texts": lambda texts: [prompt_input.text_argument(text) for text in texts],
+        "text": lambda text: _typed([text])[0],
+        "texts": _typed,
     }
     found = {}
     for name, value in given.items():
@@ -120,7 +120,7 @@ def report(
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
-    model: options.Model = named_models.MODEL,
+    model: options.Model = NamedModel.DEFAULT,
     device: options.Device = None,
     dtype: options.Dtype = None,
     fail_if: Annotated[
@@ -188,25 +188,25 @@ def report(
             from corelm_report.cli.comparison import compare_files
 
             return compare_files(diff, places, out)
-        conditions = [prompt_input.text_argument(text) for text in fail_if or []]
-        output = ReportOutput(ReportFiles(places, plots), conditions, out)
+        output = ReportOutput(ReportFiles(places, plots), _typed(fail_if), out)
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
+        from corelm import load
         from corelm.runs import scaling
         from corelm_report.measure.until import Until
-        from corelm_report.plan.plan import NamedModel, plan
+        from corelm_report.plan.plan import plan
 
-        stop = None if until is None else Until.read(prompt_input.text_argument(until))
+        stop = None if until is None else Until.read(*_typed([until]))
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
         chosen, asked = scaling.ExecutorChoice.of(workers, scheduler), _read(settings)
         scorer = settings["scorer"]
         report_plan = plan(
             load(model, device=device, dtype=dtype),
-            named_models.label(model),
-            [prompt_input.text_argument(text) for text in samplers or []] or None,
-            scorer and NamedModel(load(scorer), named_models.label(scorer)),
+            NamedModel.label(model),
+            _typed(samplers) or None,
+            scorer and NamedModel.of(scorer),
             **asked,
         )
         opened = chosen.opened(
@@ -216,7 +216,17 @@ def report(
         return output.measure(report_plan, opened, resume, command, stop)
 
 
+def _typed(texts: Iterable[str] | None) -> list[str]:
+    """Return the texts of arguments, which must be in UTF-8."""
+    if not texts:
+        return []
+    from corelm.commands import prompt_input  # late: `--from` reads no text
+
+    return [prompt_input.text_argument(text) for text in texts]
+
+
 def _prompts_in(file: str) -> Prompts:
+    from corelm.commands import prompt_input
     from corelm_report.plan.texts import parse_prompts
 
     return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 from corelm.commands import ExitCode, Output, blocks, messages
-from corelm.runs import atomic_files, printable
+from corelm.runs import printable
 from corelm_report.cli.finish_report import ReportFiles
 from corelm_report.document.comparison import beyond, comparison, same
 from corelm_report.document.parts import Json
@@ -40,7 +41,7 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
 
 
 def _comparison_as_json(compared: Json) -> str:
-    return atomic_files.dump_json(compared).decode()
+    return json.dumps(compared, indent=2, allow_nan=False) + "\n"
 
 
 def show_comparison(compared: Json, out: Output) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.console import RenderableType
 
-from corelm.commands import ExitCode, Output, blocks, messages, progress
+from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import ReportError, UsageError
-from corelm.runs import atomic_files, printable
+from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, plugin_metrics
@@ -105,7 +105,7 @@ class ReportFiles:
             if path == STDOUT:
                 out.document(content)
             else:
-                atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
+                SafeFile(path).write(content.encode("utf-8", "replace"))
         return [path for path in self.files.values() if path != STDOUT]
 
 
@@ -114,7 +114,7 @@ def _write_plots(document: Document, folder: Path) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():
-        atomic_files.write_file(content, folder / name)
+        SafeFile(folder / name).write(content)
     return [str(folder)]
 
 
@@ -197,6 +197,7 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
+        from corelm.commands import progress
         from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun

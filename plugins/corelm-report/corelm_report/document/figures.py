@@ -1,8 +1,9 @@
 """Declare every figure of a report once: its name, formula, unit, column and source.
 
 The schema of the document, its tables and definitions, matching, the citations and the tables of
-the reference page follow from `FIGURES`. To add a figure, compute it under its name in
-`measure/entries.py` (on contexts) or `measure/text_set.py` (of texts), and declare it here.
+the reference page follow from `FIGURES`. To add a figure, compute it under its name and declare it
+here. Figures on contexts are fields of the heart's `Divergence`; those of texts are in
+`metrics/text_figures.py`, or in `measure/text_records.py` if they need more than the tokens.
 
 Plugins add figures of texts through the hook `corelm_metrics`; these are declared automatically.
 

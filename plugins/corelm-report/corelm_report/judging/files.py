@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, printable
+from corelm.runs import SafeFile, printable
 from corelm_report.document.figure import visible
 from corelm_report.json_lines import SUFFIXES, json_object, placed_lines
 from corelm_report.judging.pairs import Pair
@@ -96,7 +96,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         UsageError: a file that cannot be read, or an invalid line; the message has its number.
     """
     try:
-        text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
+        text = SafeFile(path).text(LARGEST)
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
     lines = _of_json(text, path) if path.suffix in SUFFIXES else _of_csv(text, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
-from corelm.runs import atomic_files, printable
+from corelm.runs import SafeFile, printable
 from corelm_report.document.figure import share
 from corelm_report.judging.files import (
     matched,
@@ -44,7 +44,7 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
             'the results keep no pair of texts: write texts = "all" in the study and run it again'
         )
     content = pairs_as_page(pairs) if file.suffix in PAGES else pairs_as_csv(pairs)
-    atomic_files.write_file(content.encode("utf-8", "replace"), file)
+    SafeFile(file).write(content.encode("utf-8", "replace"))
     messages.note(f"{printable.counted(len(pairs), 'pair')} written to {file}")
     return ExitCode.DONE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, printable
+from corelm.runs import SafeFile, printable
 from corelm_report.json_lines import json_object, placed_lines
 
 LARGEST = 2**30
@@ -75,7 +75,7 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
 
 def _of_lines(path: Path, cluster: str | None) -> Iterator[Answer]:
     """Yield the answers in the samples of lm-evaluation-harness."""
-    text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
+    text = SafeFile(path).text(LARGEST)
     for place, line in placed_lines(text, path.name):
         sample = json_object(line, place)
         if "doc_id" not in sample:
@@ -117,7 +117,7 @@ def _of_samples(
 
 
 def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
-    log = json_object(atomic_files.decode_text(atomic_files.read_file(path, LARGEST)), path.name)
+    log = json_object(SafeFile(path).text(LARGEST), path.name)
     samples = log.get("samples")
     if "eval" not in log or not isinstance(samples, list):
         raise UsageError(f"{str(path)!r} is no log of Inspect with samples")

@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary, explain
 from corelm.errors import UsageError
 from corelm.runs import (
-    Compared,
     ContinuousBatch,
     Endings,
+    Expression,
+    ForcedTokens,
     ModelLogits,
     ModelRows,
     Strategy,
     Texts,
     chain_stages,
-    expressions,
     prompting,
-    teacher_forcing,
 )
 from corelm_report.document.content import TryIt
 
@@ -135,7 +134,7 @@ def model_contexts(
         ((2, 2), [(11, 4), (11, 4)])
     """
     prompt_ids = [tuple(prompting.encoded(model.vocabulary, prompt)) for prompt in prompts]
-    drawn = Texts("", Strategy(expressions.built_in("stochastic")), length, n, seed, Endings())
+    drawn = Texts("", Strategy(Expression.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
     texts: list[TextIds] = []
     for ended in ContinuousBatch.in_order(model, parts):
@@ -248,15 +247,12 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     Raises:
         ModelOutputError: the model returned logits that no sampler can use.
     """
-    prepare = ModelLogits(model.vocabulary)
     lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
     texts = [ids[:length] for ids, length in lengths]
-    for step, reached, raw in teacher_forcing.read_logits(
-        model, texts, [group.prompt_length] * len(texts)
-    ):
+    for some in ForcedTokens.in_step(model, texts, [group.prompt_length] * len(texts)):
+        step, logits = some.place, some.logits
         time = group.prompt_length + step
-        rows = slice(None) if len(reached) == len(texts) else reached
-        logits = prepare(raw, step)
+        rows = slice(None) if len(some.texts) == len(texts) else some.texts
         # Contiguous: otherwise the kernels would copy this column for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = nan_if_impossible(
@@ -302,7 +298,7 @@ class Reader:
         """
         return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: ModelRows) -> Compared:
+    def compare(self, position: Position, model: ModelRows) -> Any:
         """Return the figures of the sampler's distributions at a position.
 
         Args:
@@ -313,14 +309,8 @@ class Reader:
             SamplerError: the sampler raised, did not return distributions, or restored a token.
             UsageError: the sampler does not fit this model.
         """
-        # The comparison validates the last stage's output in the same pass.
-        logits = chain_stages.run_stages(self._sampler, position.logits, self._context(position))
-        found = model.compare(logits, position.tokens)
-        if found is None:
-            raise chain_stages.invalid_result(self._sampler, logits, position.step)
-        if found.restored is not None:
-            raise chain_stages.restored_token(self._sampler, found.restored, position.step)
-        return found
+        context = self._context(position)
+        return chain_stages.compare(self._sampler, model, position.tokens, context)
 
     def _context(self, position: Position) -> Context:
         return Context(
@@ -357,14 +347,14 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
         >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
         ([' cat', ' dog'], 11)
     """
-    explanation = explain(model, prompt, expressions.built_in("stochastic"))
+    explanation = explain(model, prompt, Expression.built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     # Shifted so that the first is 0, as a common offset would cost float32 digits.
     below = np.maximum(logits - logits[0], LEAST)
     ends = model.vocabulary.ends
     words = [
-        prompting.END if token in ends else explanation.text_of(token)
+        Endings.END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     logits_in_base64 = base64.b64encode(below.astype("<f4").tobytes()).decode("ascii")

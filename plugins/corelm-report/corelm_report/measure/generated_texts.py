@@ -2,87 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from corelm import Generation, LanguageModel, Sampler, Step, Vocabulary
 from corelm.errors import SamplerError
-from corelm.runs import ContinuousBatch, OpenTexts, Texts, plugins, prompting, teacher_forcing
+from corelm.runs import (
+    ContinuousBatch,
+    ForcedTokens,
+    OpenTexts,
+    PrefixCache,
+    Texts,
+    plugins,
+    prompting,
+)
 from corelm_report.document.content import TokenDetails
 from corelm_report.measure.counted import CountedModel
-from corelm_report.measure.journal import attempted
+from corelm_report.measure.journal import Result, attempted
 from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details
+
+PROMPTS = 2**12
+"""The most tokens of prompts that are kept while a batch is drawn, so that each is read once."""
 
 Part = tuple[tuple[Texts, Sequence[int]], ...]
 """Texts that are drawn together: the texts of each prompt, and the samples to draw of these."""
 
 
 @dataclass(frozen=True)
-class DrawTexts:
-    """Draw some of the texts of one sampler or decoder.
+class Share:
+    """Some of the texts of one sampler or decoder.
 
     Attributes:
         entry: the index of the sampler.
-        number: the index of the unit among the sampler's units.
         parts: the texts to draw.
+        number: the index of the share among the sampler's.
         counted: True to count the calls of the model for the single text.
     """
 
     entry: int
-    number: int
     parts: Part
+    number: int = 0
     counted: bool = False
+
+    @property
+    def rows(self) -> int:
+        """The number of texts."""
+        return sum(len(samples) for _, samples in self.parts)
+
+    @property
+    def is_drawn_alone(self) -> bool:
+        """True if its texts are in no batch with those of other samplers."""
+        return self.counted or any(texts.strategy.decoder for texts, _ in self.parts)
+
+    def cut(self, rows: int) -> tuple[Share, Share]:
+        """Return the first texts, and the others."""
+        first, others = [], []
+        for texts, samples in self.parts:
+            first.append((texts, samples[:rows]))
+            others.append((texts, samples[rows:]))
+            rows = max(rows - len(samples), 0)
+        one, other = (tuple(part for part in parts if part[1]) for parts in (first, others))
+        return replace(self, parts=one), replace(self, parts=other)
+
+    def draw(self, model: LanguageModel) -> Result:
+        """Return the records of its texts, drawn alone, or the error that stopped them."""
+        # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
+        has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
+        guarded = plugins.registry().guarded if has_decoder else nullcontext
+
+        def work() -> list[TextRecord]:
+            with guarded():
+                return self._drawn(model)
+
+        return attempted(work)
+
+    def _drawn(self, model: LanguageModel) -> list[TextRecord]:
+        if not self.counted:
+            return [record for texts, some in self.parts for record in draw(model, texts, some)]
+        [(texts, [sample])] = self.parts
+        return [draw_counted(model, texts, sample)]
+
+
+@dataclass(frozen=True)
+class DrawTexts:
+    """Draw texts of one or several samplers, in one batch of the model."""
+
+    shares: tuple[Share, ...]
 
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"generated texts {self.entry} {self.number}"
+        return " ".join(["generated texts", *(f"{s.entry}.{s.number}" for s in self.shares)])
 
-    def __call__(self, model: LanguageModel) -> dict[str, Any]:
-        # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
-        has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
-        guarded = plugins.plugin_errors if has_decoder else nullcontext
-
-        def work() -> list[TextRecord]:
-            with guarded():
-                return self._draw(model)
-
-        return attempted(work)
-
-    def _draw(self, model: LanguageModel) -> list[TextRecord]:
-        if len(self.parts) > 1:
-            return draw_together(model, self.parts)
-        [(texts, samples)] = self.parts
-        if self.counted:
-            [sample] = samples
-            return [draw_counted(model, texts, sample)]
-        return draw(model, texts, samples)
+    def __call__(self, model: LanguageModel) -> list[Result]:
+        parts = [share.parts for share in self.shares]
+        if sum(map(len, parts)) == 1 or self.shares[0].is_drawn_alone:
+            return [share.draw(model) for share in self.shares]
+        return draw_together(model, parts)
 
 
-def parts_of(texts: Texts, prompts: Sequence[str], counted: bool) -> Iterator[Part]:
-    """Divide the texts of several prompts into parts that are drawn together.
+def shares_of(
+    entry: int, runs: Iterable[Texts], prompts: Sequence[str], counted: bool
+) -> Iterator[Share]:
+    """Yield the texts of a sampler or decoder in shares, which no other sampler's texts change.
 
     Args:
-        texts: the texts of any prompt.
+        entry: the index of the sampler.
+        runs: its texts of any prompt, for each seed.
         prompts: the prompts.
         counted: True to decode each prompt by itself, and its first text alone, so that the model's
             calls for that text can be counted.
     """
-    if not counted:
-        yield from map(tuple, texts.batches(prompts, independent=True))
-        return
-    for index, prompt in enumerate(prompts):
-        of_prompt = replace(texts, prompt=prompt, prompt_index=index)
-        others = (
-            range(some.start + 1, some.stop + 1) for some in ContinuousBatch.batches(texts.n - 1)
+    found: list[Share] = []
+    for texts in runs:
+        parts = tuple(
+            (replace(texts, prompt=prompt, prompt_index=index), range(texts.n))
+            for index, prompt in enumerate(prompts)
         )
-        for samples in chain([range(1)], others):
-            yield ((of_prompt, samples),)
+        if not counted:
+            found += _pieces(Share(entry, parts))
+            continue
+        for of_prompt, samples in parts:
+            found.append(Share(entry, ((of_prompt, samples[:1]),), counted=True))
+            found += _pieces(Share(entry, ((of_prompt, samples[1:]),)))
+    return (replace(share, number=number) for number, share in enumerate(found))
+
+
+def _pieces(share: Share) -> Iterator[Share]:
+    """Cut batches from a share: full ones, then of 32, 16 ... texts, which fit together."""
+    while share.rows:
+        size = min(ContinuousBatch.ROWS, 1 << (share.rows.bit_length() - 1))
+        first, share = share.cut(share.rows if share.is_drawn_alone else size)
+        yield first
+
+
+def packed(shares: Iterable[Share]) -> list[DrawTexts]:
+    """Put shares into units of at most a batch; those to be drawn alone get units of their own.
+
+    A pass through the model for few texts takes nearly as long as one for many.
+
+    Example:
+        >>> from corelm.runs import Strategy
+        >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=40, seed=1)
+        >>> units = packed(each for i in range(3) for each in shares_of(i, [texts], [""], False))
+        >>> [[(share.entry, share.rows) for share in unit.shares] for unit in units]
+        [[(0, 32), (0, 8), (1, 8), (2, 8)], [(1, 32), (2, 32)]]
+    """
+    units: list[list[Share]] = []
+    room: list[int] = []
+    for share in shares:
+        fits = (at for at, left in enumerate(room) if share.rows <= left)
+        at = len(units) if share.is_drawn_alone else next(fits, len(units))
+        if at == len(units):
+            units.append([])
+            room.append(0 if share.is_drawn_alone else ContinuousBatch.ROWS)
+        units[at].append(share)
+        room[at] -= share.rows
+    return [DrawTexts(tuple(unit)) for unit in units]
 
 
 def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
@@ -118,39 +198,56 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
     return records
 
 
-def draw_together(
-    model: LanguageModel, parts: Sequence[tuple[Texts, Sequence[int]]]
-) -> list[TextRecord]:
-    """Draw texts of several prompts in one batch, and return the records of `draw` for each.
+def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
+    """Draw texts of several samplers and prompts in one batch.
 
     Args:
         model: the language model.
-        parts: the texts of each prompt, and the samples to draw of these.
+        shares: the texts of each sampler: those of each prompt, and the samples to draw of these.
 
-    Raises:
-        SamplerError: the sampler raised, did not return a distribution, or restored a token.
+    Returns:
+        The records of `draw` for each share, or the error that stopped it and no other.
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> from corelm.runs import Endings, Strategy
-        >>> texts = Texts("", Strategy.of("greedy"), 3, 2, 1, Endings())
+        >>> from corelm.runs import Strategy
+        >>> texts = Texts("", Strategy.of("greedy"), 3, 2, 1)
         >>> [batch] = texts.batches(["the", "the cat"])
-        >>> [record["text"] for record in draw_together(ToyModel(), batch)]
+        >>> [found] = draw_together(ToyModel(), [batch])
+        >>> [record["text"] for record in found["value"]]
         [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
     """
-    batch = ContinuousBatch(model)
-    requests = [batch.add(texts, samples, measured=True) for texts, samples in parts]
+    batch = ContinuousBatch(model, prefixes=PrefixCache(PROMPTS))
+    share_of = {
+        batch.add(texts, samples, measured=True): share
+        for share, parts in enumerate(shares)
+        for texts, samples in parts
+    }
     drawn = {
         request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts)
-        for request in requests
+        for request in share_of
     }
+    failed: dict[int, Result] = {}
     while batch:
         for request in batch.step():
-            if request.error:
-                raise request.error
-            if request.step is not None:
-                drawn[request].add(request.step)
-    return [record for request in requests for record in drawn[request].records()]
+            result = attempted(partial(_add, drawn[request], request.step, request.error))
+            if "error" in result:
+                share = share_of[request]
+                failed.setdefault(share, result)
+                for other in share_of:
+                    if share_of[other] == share:
+                        other.finish()
+    records: list[list[TextRecord]] = [[] for _ in shares]
+    for request, share in share_of.items():
+        records[share] += drawn[request].records() if share not in failed else []
+    return [failed.get(share, {"value": found}) for share, found in enumerate(records)]
+
+
+def _add(texts: _DrawnTexts, step: Step | None, error: Exception | None) -> None:
+    if error:
+        raise error
+    if step is not None:
+        texts.add(step)
 
 
 def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
@@ -170,9 +267,7 @@ def draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
     return record
 
 
-def logits_of(
-    model: LanguageModel, records: Sequence[TextRecord]
-) -> Iterator[teacher_forcing.ForcedTokens]:
+def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:
     """Yield the model's logits before each token of texts, without the prompt and the end.
 
     Without a start token, the first token of a text without a prompt has no distribution.
@@ -189,9 +284,7 @@ def logits_of(
     prompts = [prompting.encoded(vocabulary, record["prompt"]) for record in records]
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
-    yield from teacher_forcing.teacher_forced(
-        model, texts, [max(len(prompt), least) for prompt in prompts]
-    )
+    yield from ForcedTokens.of(model, texts, [max(len(prompt), least) for prompt in prompts])
 
 
 class _DrawnTexts:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corelm import HumanMetric, LanguageModel
-from corelm.runs import identity, printable
+from corelm.runs import NamedModel, printable
 from corelm_report.document.content import (
     Differences,
     EntropySummary,
@@ -194,7 +194,7 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     Figures that depend on the number of texts or on their length are left out unless the report
     measures the same number and the same length.
     """
-    figures = identity.manifest_of(plan.model).get("figures")
+    figures = NamedModel(plan.model).manifest.get("figures")
     human = _at(figures, "human")
     if _number(human, "surprisal") is None:
         return None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.runs import atomic_files, paths, scaling
+from corelm.runs import SafeFile, paths, scaling
 
 FOLDER = "reports"
 DIGITS = 16
@@ -174,7 +174,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
         UsageError: to resume, and the journal is damaged or has other settings; or it isn't a file.
     """
     # Through JSON and back, so that they compare as they will be read: with lists for tuples.
-    header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
+    header = json.dumps(json.loads(json.dumps(dict(settings), allow_nan=False))).encode()
     key = _checksum(b"", header)
     path = paths.home() / FOLDER / f"{key.decode()}.jsonl"
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
@@ -208,7 +208,7 @@ def _locked(path: Path) -> Iterator[bool]:
         alone = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(atomic_files.try_lock(lock_path(path), remove=True))
+            alone = stack.enter_context(SafeFile(lock_path(path)).lock(remove=True))
         except OSError as error:
             _warn_not_saved(path, error)
         else:
@@ -224,7 +224,7 @@ def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> 
     # Rewritten, because the last line of the old file may be torn.
     units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
     try:
-        atomic_files.write_file(b"".join([_line(b"", header), *units]), path)
+        SafeFile(path).write(b"".join([_line(b"", header), *units]))
         return open(path, "ab")
     except OSError as error:
         _warn_not_saved(path, error)

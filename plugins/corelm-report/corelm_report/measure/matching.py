@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
-from corelm.runs import ModelRows, expressions
+from corelm.runs import Expression, ModelRows
 from corelm_report.document.content import Curve, Difference, SamplerEntry
 from corelm_report.document.figure import NATS
 from corelm_report.document.lookup import MATCHED
@@ -77,7 +77,7 @@ class Matcher:
 
     def model_entropy(self) -> float:
         """Return the mean entropy of the model's own distributions, in nats."""
-        return self._whole.mean(expressions.built_in("stochastic"), "entropy")
+        return self._whole.mean(Expression.built_in("stochastic"), "entropy")
 
     def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
         """Return the sampler whose figure is close to the target, for example within 0.01 nats.
@@ -270,9 +270,10 @@ def _values(
     found = reader.compare(position, rows)
     reader.store(position, found.surprisal)
     if figure in ModelRows.names:
-        return found.figures[:, ModelRows.names.index(figure)]
+        column: NDArray[np.float64] = found.figures[:, ModelRows.names.index(figure)]
+        return column
     # As in the report, words that the model itself cannot draw do not count.
-    drawn = found.surprisal[_can_be_drawn(group, position)]
+    drawn: NDArray[np.float64] = found.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)
     return possible.astype(np.float64) if figure == "human_recall" else drawn[possible]
 

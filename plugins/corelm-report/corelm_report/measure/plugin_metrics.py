@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
-from corelm.runs import plugins, printable, teacher_forcing
+from corelm.runs import ForcedTokens, plugins, printable
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.ngrams import sharing
@@ -92,11 +92,11 @@ def measure(
         ...     meaning = "the number of tokens"
         ...     def figure(self, tokens, texts):
         ...         return sum(map(len, tokens))
-        >>> source = plugins.Source("corelm-count", "1", "count")
+        >>> source = plugins.registry().source_of(Count)
         >>> offer = plugins.Offer("count", Count(), source)
         >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
-        ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
+        ({'this process:count': 3.0}, {'this process:count': [1.0, 2.0]})
     """
     # Tuples, so that a plugin can't change the texts for the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
@@ -107,7 +107,7 @@ def measure(
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
-            with plugins.plugin_errors():
+            with plugins.registry().guarded():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
@@ -122,7 +122,7 @@ def of_texts(
     metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    logits: Iterable[teacher_forcing.ForcedTokens] | None = None,
+    logits: Iterable[ForcedTokens] | None = None,
 ) -> FiguresOfTexts:
     """Measure each text with the metrics that are means over texts.
 
@@ -138,10 +138,10 @@ def of_texts(
         ...     meaning = "tokens of a text"
         ...     def of_text(self, tokens, text):
         ...         return len(tokens) or None
-        >>> source = plugins.Source("corelm-count", "1", "length")
+        >>> source = plugins.registry().source_of(Length)
         >>> offer = plugins.Offer("length", Length(), source)
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
-        {'corelm-count:length': array([ 2., nan])}
+        {'this process:length': array([ 2., nan])}
     """
     found = FiguresOfTexts()
     numbers = _of_tokens(metrics, len(tokens), logits, found.failures)
@@ -153,7 +153,7 @@ def of_texts(
         if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
-            with plugins.plugin_errors():
+            with plugins.registry().guarded():
                 of_text: Callable[[Any, str], Any] = metric.of_text
                 values = [
                     _mean(_checked(of_text(tuple(each), text)))
@@ -168,7 +168,7 @@ def of_texts(
 def _of_tokens(
     metrics: Sequence[plugins.Offer],
     texts: int,
-    logits: Iterable[teacher_forcing.ForcedTokens] | None,
+    logits: Iterable[ForcedTokens] | None,
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
@@ -178,7 +178,7 @@ def _of_tokens(
         some.logits.setflags(write=False)  # so that a plugin can't change them for the next one
         for name in functions.keys() - failures.keys():
             try:
-                with plugins.plugin_errors():
+                with plugins.registry().guarded():
                     numbers = _one_a_row(functions[name](some.logits), len(some.texts))
             except PluginError as error:
                 failures[name] = str(error)

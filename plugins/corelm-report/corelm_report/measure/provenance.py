@@ -40,11 +40,12 @@ from corelm_report.metrics import intervals
 from corelm_report.metrics.conclusions import discoveries
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.plan.candidates import Candidate, source_of
+from corelm_report.plan.candidates import Candidate
 from corelm_report.plan.targets import Target
 
 if TYPE_CHECKING:
-    from corelm_report.plan.plan import NamedModel, Plan
+    from corelm.runs import NamedModel
+    from corelm_report.plan.plan import Plan
 
 
 FEW = 30
@@ -337,7 +338,7 @@ def _temperature(sampler: Sampler) -> float | None:
 
 
 def _stage(sampler: Sampler | Decoder) -> Stage:
-    source = source_of(sampler)
+    source = plugins.registry().source_of(type(sampler))
     return Stage(
         name=sampler.name,
         kind="decoder" if isinstance(sampler, Decoder) else sampler.kind,
@@ -353,7 +354,7 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
     """Return the sources in the docstrings of a strategy and of its nested samplers."""
-    sources = [plugins.source_of(type(part)) for part in plugins.parts(thing)]
+    sources = [plugins.source_of(type(part)) for part in thing.parts()]
     return list(dict.fromkeys(filter(None, sources)))
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.runs import ContinuousBatch, Endings, Strategy, Texts, prompting, scaling
+from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts, scaling
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
@@ -24,7 +24,7 @@ from corelm_report.measure.comparisons import (
 )
 from corelm_report.measure.contexts import Contexts, DrawContexts, human_contexts, try_it
 from corelm_report.measure.entries import Measured, from_entry, from_human, fronts, teacher_forced
-from corelm_report.measure.generated_texts import DrawTexts, Part, parts_of
+from corelm_report.measure.generated_texts import DrawTexts, packed, shares_of
 from corelm_report.measure.human import band, from_manifest, from_texts, written
 from corelm_report.measure.journal import Journal, Progress, Result, Stages
 from corelm_report.measure.matching import Match, Matchers, ModelEntropy, with_match_error
@@ -134,7 +134,7 @@ class ReportRun:
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
-        drawable = len(vocabulary) - len(prompting.never_drawn(vocabulary))
+        drawable = len(vocabulary) - len(ModelLogits(vocabulary).never)
         near = closest(measured, human, self._people)
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
@@ -259,36 +259,40 @@ class ReportRun:
     def _generated_texts(self) -> list[list[TextRecord]]:
         """Return the texts of each entry; an empty list for a sampler that has failed."""
         s = self._plan
-        parts = [[*self._parts(entry)] for entry in self._entries]
-        # Lazy, so that a sampler that fails in one unit gets no further one.
-        units = (
-            DrawTexts(at, number, part, self._is_counted and len(part[0][1]) == 1)
+        units = packed(
+            share
             for at, entry in enumerate(self._entries)
-            for number, part in enumerate(parts[at])
-            if entry.error is None
+            for share in shares_of(at, self._runs(entry), s.prompts, self._is_counted)
         )
-        found: list[list[TextRecord]] = [[] for _ in self._entries]
-        for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
-            record = self._entries[unit.entry].take(result)
-            found[unit.entry] += [
-                text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
-                for text in (record["value"] if record else [])
-            ]
-        return found
+        # Lazy, so that a sampler that fails in one unit gets no further one.
+        wanted = filter(None, (self._without_failed(unit) for unit in units))
+        found: list[dict[int, list[TextRecord]]] = [{} for _ in self._entries]
+        for unit, results in self._stages.results("generated texts", wanted, len(units)):
+            for share, result in zip(unit.shares, results, strict=True):
+                record = self._entries[share.entry].take(result)
+                found[share.entry][share.number] = [
+                    text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
+                    for text in (record["value"] if record else [])
+                ]
+        return [[text for _, some in sorted(each.items()) for text in some] for each in found]
+
+    def _without_failed(self, unit: DrawTexts) -> DrawTexts | None:
+        """Return the unit without the texts of samplers that have failed; None if none is left."""
+        shares = [each for each in unit.shares if self._entries[each.entry].error is None]
+        return DrawTexts(tuple(shares)) if shares else None
 
     @property
     def _is_counted(self) -> bool:
         """True if model calls are counted for some texts, as in comparisons with a decoder."""
         return any(entry.candidate.decoder for entry in self._entries)
 
-    def _parts(self, entry: OpenEntry) -> Iterator[Part]:
-        """Yield parts of an entry's texts to draw together, seed by seed."""
+    def _runs(self, entry: OpenEntry) -> Iterator[Texts]:
+        """Yield an entry's texts of any prompt, seed by seed."""
         s = self._plan
         # A deterministic decoder writes one text per prompt, the same for every seed.
         seeds, n = (s.seeds[:1], 1) if entry.writes_one_text else (s.seeds, s.n)
         for seed in seeds:
-            texts = Texts("", entry.strategy, s.length, n, seed, Endings())
-            yield from parts_of(texts, s.prompts, self._is_counted)
+            yield Texts("", entry.strategy, s.length, n, seed)
 
     def _measurements(
         self,

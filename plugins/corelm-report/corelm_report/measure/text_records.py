@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import can, texts_after
 from corelm.filters import likeliest_tokens, rank
-from corelm.runs import ModelLogits, prompting, teacher_forcing
+from corelm.runs import Endings, ForcedTokens, ModelLogits
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
 from corelm_report.metrics.intervals import Band, Sums, along_texts
@@ -126,7 +126,7 @@ def details(
     logits = step.model_logits[row]
     p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
-        "token": prompting.END if drawn.token in vocabulary.ends else drawn.text,
+        "token": Endings.END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
@@ -277,10 +277,10 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [teacher_forcing.prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [ForcedTokens.split(vocabulary, prompt, text) for prompt, text in texts]
     nats = [np.full(len(own), np.nan) for _, own in pairs]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    for some in teacher_forcing.teacher_forced(model, ids, lengths):
+    for some in ForcedTokens.of(model, ids, lengths):
         # Leave out a token that the scorer can't draw, as its surprisal is infinite.
         surprisals = nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):

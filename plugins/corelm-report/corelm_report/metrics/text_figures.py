@@ -264,7 +264,7 @@ def left_out(
         for group in range(max(some, default=-1) + 1)
     )
     # A plugin may release the interpreter's lock, so threads can halve the time on two cores.
-    with ThreadPoolExecutor(machine.cpu_limit()) as pool:
+    with ThreadPoolExecutor(machine.facts()["cores"]) as pool:
         return list(pool.map(statistic, kept))
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from corelm import Decoder, Sampler
 from corelm.errors import ExpressionError, UsageError
-from corelm.runs import Strategy, expressions, plugins, printable
+from corelm.runs import Expression, Strategy, plugins, printable
 from corelm_report.plan.targets import FreeParameter, Target
 from corelm_report.settings import DEFAULT, MATCHED
 
@@ -59,7 +59,7 @@ def _candidates(
     samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
-        samplers = _names(MATCHED) if targets else [*map(expressions.built_in, DEFAULT)]
+        samplers = _names(MATCHED) if targets else [*map(Expression.built_in, DEFAULT)]
     given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
@@ -86,7 +86,7 @@ def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
 
 def _names(samplers: Iterable[str]) -> list[str]:
     """Return names of built-in samplers, in full if other plugins offer the same name."""
-    return [expressions.built_in(name).name for name in samplers]
+    return [Expression.built_in(name).name for name in samplers]
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
@@ -165,7 +165,7 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
     # An expression that is too long or too deeply nested is refused later, when samplers are read.
     parts = (
         [*_parts(text, depth)]
-        if depth <= expressions.DEEPEST and len(text) <= expressions.MOST_CHARACTERS
+        if depth <= Expression.DEEPEST and len(text) <= Expression.LONGEST
         else []
     )
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
@@ -182,9 +182,9 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
 
 def _parts(text: str, depth: int) -> Iterator[_Part]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
-    for at, stage in enumerate(expressions.split_at(text, "|")):
+    for at, stage in enumerate(Expression.split(text, "|")):
         yield _fixed(" | " if at else "")
-        name, parameters = expressions.split_stage(stage)
+        name, parameters = Expression.split_stage(stage)
         if not parameters:
             yield _fixed(name)
             continue
@@ -271,13 +271,8 @@ def _refuse_too_many(text: str, count: int) -> None:
         )
 
 
-def source_of(sampler: Sampler | Decoder) -> plugins.Source:
-    """Return the plugin of a sampler or decoder; "this process" if no plugin offers its class."""
-    offer = plugins.registry().offer_of(type(sampler))
-    return offer.source if offer else plugins.Source("this process", "", type(sampler).__qualname__)
-
-
 def releases_of(strategy: Strategy) -> list[str]:
     """Return the plugins and versions of all stages and nested samplers."""
-    sources = [source_of(part) for stage in strategy.stages for part in plugins.parts(stage)]
+    source_of = plugins.registry().source_of
+    sources = [source_of(type(part)) for stage in strategy.stages for part in stage.parts()]
     return [f"{source} {source.version}".strip() for source in sources]

@@ -10,18 +10,9 @@ from typing import Any
 import numpy as np
 
 from corelm import Decoder, HumanMetric, LanguageModel, Sampler, lint
+from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
-from corelm.runs import (
-    Strategy,
-    expressions,
-    identity,
-    named_models,
-    params,
-    plugins,
-    printable,
-    prompting,
-    scaling,
-)
+from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figure import HUMAN
 from corelm_report.plan.candidates import (
     Candidate,
@@ -29,7 +20,6 @@ from corelm_report.plan.candidates import (
     _once,
     numbers_of,
     releases_of,
-    source_of,
 )
 from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 from corelm_report.plan.texts import (
@@ -47,24 +37,6 @@ OWN = ("corelm_report",)
 NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
             ("prompts_from_reference", 1))}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NamedModel:
-    """A language model and the name that it was loaded by."""
-
-    model: LanguageModel
-    name: str
-
-    @property
-    def sha256(self) -> str | None:
-        """The checksum of the model's manifest, or None if it has none."""
-        found = identity.manifest_of(self.model).get("checksum")
-        return found if isinstance(found, str) else None
-
-    def fingerprint(self, prompt: str) -> str:
-        """Return the model's checksum, or without one a hash of its distribution after a prompt."""
-        return identity.identity_of(self.model, prompt)
 
 
 @dataclass(frozen=True)
@@ -182,7 +154,7 @@ class Plan:
             "length": self.length,
             "seeds": list(self.seeds),
             "reference": human and human.description,
-            "texts of the reference": human and identity.digest_of_texts(human.texts),
+            "texts of the reference": human and Corpus.digest(human.texts),
             "prompts_from_reference": human.prompt_length or None if human else None,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
@@ -202,7 +174,7 @@ class Plan:
         return {each.name: each.fingerprint(self.prompts[0]) for each in named}
 
     def _parts(self) -> list[Sampler | Decoder]:
-        return [part for thing in self._things() for part in plugins.parts(thing)]
+        return [part for thing in self._things() for part in thing.parts()]
 
     def code(self) -> dict[str, str]:
         """Return the digests of the packages whose code decides the figures, by name."""
@@ -212,9 +184,10 @@ class Plan:
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""
-        loaders = [loader for model in self.models if (loader := named_models.plugin_of(model))]
+        loaders = [loader for model in self.models if (loader := NamedModel(model).plugin)]
         of_metrics = [offer.source for offer in self.metrics]
-        sources = [*map(source_of, self._parts()), *of_metrics, *loaders]
+        of_parts = [plugins.registry().source_of(type(part)) for part in self._parts()]
+        sources = [*of_parts, *of_metrics, *loaders]
         return {each.distribution: each.version for each in sources if each.version}
 
 
@@ -288,7 +261,7 @@ def plan(
 def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
     """Return the distinct prompts; by default the model's own."""
     if given is None:
-        return (prompting.default_prompt(model),)
+        return (NamedModel(model).default_prompt,)
     items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not all(isinstance(item, str) for item in items):
         raise UsageError(f"prompts are texts, not {printable.shown(given)}")
@@ -304,7 +277,7 @@ def _notes(
     """Return the likely mistakes in the chains and in the prompts."""
     for candidate in candidates:
         yield from lint(candidate.sampler)
-    yield from prompting.prompt_notes(model, prompts)
+    yield from NamedModel(model).notes(prompts)
 
 
 def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
@@ -353,14 +326,13 @@ def _metric(text: str) -> plugins.Offer:
         raise UsageError(
             f"a metric is the name of one, such as 'mattr', not {printable.shown(text)}"
         )
-    stages = expressions.read_stages(text)
-    if len(stages) > 1:
+    written = Expression.read(text)
+    if len(written.stages) > 1:
         raise ExpressionError(
             f"{printable.shown(text)} is a chain; a metric is one name with its parameters"
         )
-    [(name, values, named)] = stages
-    offer = plugins.registry().find("corelm_metrics", name)
-    metric = expressions.make(offer.value, offer.name, values, named)
+    offer = plugins.registry().find("corelm_metrics", written.stages[0][0])
+    metric = written.make(offer.value, offer.name)
     declared = {each.name: each.default for each in metric.parameters()}
     if any(getattr(metric, each) != default for each, default in declared.items()):
         offer = offer._replace(name=str(metric))  # two settings of one metric are two figures

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
-from corelm.runs import expressions, params, plugins, printable
+from corelm.runs import Expression, params, plugins, printable
 from corelm_report.document.figure import HUMAN, SHARE
 from corelm_report.document.lookup import MATCHED
 
@@ -132,6 +132,8 @@ BEYOND = (
 """Distances from the end of a range with only one end."""
 
 
+Stage = tuple[str, list[Any], dict[str, Any]]
+"""A stage as written: the name, the parameters by position, and those by name."""
 Path = tuple[tuple[int, int | str], ...]
 """The path into nested samplers: at each level the index of a stage and a parameter's key."""
 
@@ -149,7 +151,7 @@ class FreeParameter:
     """
 
     expression: str
-    stages: tuple[expressions.ParsedStage, ...]
+    stages: tuple[Stage, ...]
     path: Path
     stage: int
     parameter: params.Parameter
@@ -183,7 +185,7 @@ class FreeParameter:
         Raises:
             UsageError: it leaves several open.
         """
-        stages = tuple(expressions.read_stages(expression))
+        stages = tuple(Expression.read(expression).stages)
         open_ = [cls(expression, stages, *each) for each in _open(stages)]
         if len(open_) > 1:
             names = [each.parameter.name for each in open_]
@@ -194,9 +196,8 @@ class FreeParameter:
 
     def at(self, value: float) -> Sampler:
         """Return the sampler with this value."""
-        return expressions.build(
-            _put(self.stages, self.path, self.stage, {self.parameter.name: value})
-        )
+        stages = _put(self.stages, self.path, self.stage, {self.parameter.name: value})
+        return Expression(self.expression, stages).build()
 
     def values(self) -> list[float]:
         """Return rising values from one end of its range to the other."""
@@ -233,20 +234,18 @@ class FreeParameter:
 
 
 def _open(
-    stages: Sequence[expressions.ParsedStage],
+    stages: Sequence[Stage],
 ) -> Iterator[tuple[Path, int, params.Parameter]]:
     """Yield the open parameters of stages and nested samplers, with their paths."""
     for at, stage in enumerate(stages):
         yield from (((), at, parameter) for parameter in _left_open(stage))
         for key, value in _arguments(stage).items():
-            if isinstance(value, expressions.ParsedSampler):
+            if isinstance(value, Expression):
                 for path, inner, parameter in _open(value.stages):
                     yield ((at, key), *path), inner, parameter
 
 
-def _put(
-    stages: Sequence[expressions.ParsedStage], path: Path, stage: int, given: dict[str, float]
-) -> list[expressions.ParsedStage]:
+def _put(stages: Sequence[Stage], path: Path, stage: int, given: dict[str, float]) -> list[Stage]:
     """Return the stages with additional parameters for the stage at the end of a path."""
     whole = list(stages)
     if not path:
@@ -256,7 +255,7 @@ def _put(
     (at, key), *rest = path
     name, values, named = whole[at]
     nested = _arguments(whole[at])[key]
-    new = {key: nested._replace(stages=_put(nested.stages, tuple(rest), stage, given))}
+    new = {key: replace(nested, stages=_put(nested.stages, tuple(rest), stage, given))}
     whole[at] = (
         name,
         [new.get(place, value) for place, value in enumerate(values)],
@@ -265,12 +264,12 @@ def _put(
     return whole
 
 
-def _arguments(stage: expressions.ParsedStage) -> dict[int | str, Any]:
+def _arguments(stage: Stage) -> dict[int | str, Any]:
     """Return the parameters of a stage by position or name."""
     return dict(enumerate(stage[1])) | stage[2]
 
 
-def _left_open(stage: expressions.ParsedStage) -> list[params.Parameter]:
+def _left_open(stage: Stage) -> list[params.Parameter]:
     name, values, named = stage
     declared = plugins.registry().sampler(name).parameters()
     unnamed = declared[len(values) :]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from corelm import LanguageModel
-from corelm.bundles import Corpus, read_texts
+from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import identity, paths, printable, text_lines
+from corelm.runs import NamedModel, paths, printable, text_lines
 from corelm_report.json_lines import SUFFIXES
 from corelm_report.metrics.estimates import MANY
 from corelm_report.settings import Prompts
@@ -54,14 +54,15 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
     """
     if given is None:
         path = paths.home() / "data" / "aclImdb" / "test"
-        corpus = identity.manifest_of(model).get("training")
+        corpus = NamedModel(model).manifest.get("training")
         if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
             return None
         return HumanCorpus(
-            tuple(read_texts(path, count)), "IMDB reviews that the model has not seen"
+            tuple(Corpus.texts_in(path, count)), "IMDB reviews that the model has not seen"
         )
     if isinstance(given, (str, Path)):
-        return HumanCorpus(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
+        path = Path(given)
+        return HumanCorpus(tuple(Corpus.texts_in(path, count)), f"texts of {path.name}")
     texts = tuple(given)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
@@ -75,7 +76,7 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
         given: texts, the path of texts, or None.
         model: the model, whose manifest has the digest of its texts.
     """
-    training = identity.manifest_of(model).get("training")
+    training = NamedModel(model).manifest.get("training")
     if given is None or not isinstance(training, Mapping):
         return ()
     note = "the model was trained on texts of the reference, so it knows them better than others; "
@@ -87,15 +88,15 @@ def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
 def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
     """Yield the digest of the texts, and the digest of the part that a training learns from."""
     if not isinstance(given, (str, Path)):
-        yield identity.digest_of_texts(tuple(given))
+        yield Corpus.digest(tuple(given))
         return
     path = Path(given)
     # Reading a folder takes a while, so only a folder with the name of the training corpus is read.
     if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
         return
-    yield identity.digest_of_texts(read_texts(path))
+    yield Corpus.digest(Corpus.texts_in(path))
     with suppress(CorelmError):  # too little text for a held-out part
-        yield identity.digest_of_texts(Corpus.of(path, training.get("held_out", 0.05)).train)
+        yield Corpus.digest(Corpus.of(path, training.get("held_out", 0.05)).train)
 
 
 @dataclass(frozen=True)

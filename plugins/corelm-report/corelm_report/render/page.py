@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm import softmax
 from corelm.errors import ReportError
-from corelm.filters import entropy_of_logits
 from corelm.runs import markup
 from corelm_report.document.content import Document, TokenDetails
 from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
@@ -29,13 +27,7 @@ from corelm_report.document.lookup import against
 from corelm_report.document.summary import summary
 from corelm_report.metrics.conclusions import EACH
 from corelm_report.render import tables
-from corelm_report.render.overview import (
-    failed_metrics,
-    front_in_words,
-    remarks,
-    seeds,
-    targets,
-)
+from corelm_report.render.overview import failed_metrics, front_in_words, remarks, seeds, targets
 from corelm_report.render.plots.charts import charts, drawings
 
 if TYPE_CHECKING:
@@ -209,14 +201,17 @@ def playground(document: Document) -> Playground | None:
     if content is None:
         return None
     logits = _logits(content.logits)
-    p = softmax(logits.astype(np.float64))
+    # A page that is written again needs no sampler: NumPy alone starts sooner.
+    below = logits.astype(np.float64) - logits[0]
+    total = np.exp(below).sum()
+    p = np.exp(below) / total
     words = content.words[: min(BARS, len(logits))]
     # Relative to the likeliest token, as the bars compare tokens; the text has the shares.
     bars = [
         Bar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
     ]
-    entropy = float(entropy_of_logits(logits))
+    entropy = float(np.log(total) - p @ below)
     return Playground(content.prompt, content.logits, len(logits), bars, entropy)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import atomic_files, named_models, printable
+from corelm.runs import NamedModel, SafeFile, printable
 from corelm_report.plan.texts import parse_prompts
 from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, Setting
 
@@ -46,7 +46,7 @@ class Study:
 
     file: Path
     title: str
-    models: tuple[str, ...] = (named_models.label(named_models.MODEL),)
+    models: tuple[str, ...] = (NamedModel.label(NamedModel.DEFAULT),)
     samplers: tuple[str, ...] = ()
     scorer: tuple[str, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def read_study(path: Path) -> Study:
         ('small', ('imdb',), ('greedy', 'top_p(p=0.5,0.9)'))
     """
     try:
-        text = atomic_files.decode_text(atomic_files.read_file(path, LARGEST))
+        text = SafeFile(path).text(LARGEST)
         content = tomllib.loads(text)
     except (ModelFileError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the study {str(path)!r}: {error}") from error
@@ -181,7 +181,7 @@ def _prompts(value: Any, place: _Place) -> Prompts:
         return _texts(value, place)
     file = place.path.parent / _text(value, place)
     try:
-        text = atomic_files.decode_text(atomic_files.read_file(file, LARGEST))
+        text = SafeFile(file).text(LARGEST)
         found = parse_prompts(text, file.name)
     except (ModelFileError, UsageError) as error:
         raise ValueError(f"a list of texts or a file ({error})") from None

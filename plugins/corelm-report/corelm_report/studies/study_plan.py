@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from corelm.commands import ExitCode, Output, blocks, progress
 from corelm.errors import UsageError
-from corelm.runs import named_models, printable, scaling
+from corelm.runs import NamedModel, printable, scaling
 from corelm_report.document.content import Difference, Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
@@ -52,7 +52,7 @@ def plan_study(
                 document = each.document(cache, executor, bar)
             pilots = list(pilots_of(document, figure))
             seeds = len(document.header.seeds)
-            out.show(blocks.line(named_models.label(each.model), "bold"))
+            out.show(blocks.line(NamedModel.label(each.model), "bold"))
             out.rows(
                 ("sampler", "sd between prompts", "sd within", "cheapest"),
                 [

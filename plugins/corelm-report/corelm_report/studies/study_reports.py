@@ -19,13 +19,13 @@ from typing import Any
 
 from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
-from corelm.runs import atomic_files, machine, named_models, printable, scaling
+from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
-from corelm_report.plan.plan import OWN, NamedModel, Plan, plan
+from corelm_report.plan.plan import OWN, Plan, plan
 from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
@@ -50,9 +50,9 @@ class PlannedReport:
     @property
     def name(self) -> str:
         """The name of the report: the model's, with the scorer's if the study has several."""
-        own = named_models.label(self.model)
+        own = NamedModel.label(self.model)
         several = len(self.study.scorer) > 1 and self.scorer is not None
-        return f"{own} scored by {named_models.label(self.scorer or '')}" if several else own
+        return f"{own} scored by {NamedModel.label(self.scorer or '')}" if several else own
 
     def document(
         self, cache: UnitCache, executor: scaling.ExecutorChoice, progress: Progress
@@ -122,11 +122,11 @@ def planned(study: Study) -> Iterator[PlannedReport]:
         UnknownNameError, AmbiguousNameError: no such model, sampler or metric, or several.
         DataError: the reference cannot be read.
     """
-    scorers = {name: NamedModel(load(name), named_models.label(name)) for name in study.scorer}
+    scorers = {name: NamedModel.of(name) for name in study.scorer}
     for name, scorer in product(study.models, study.scorer or (None,)):
         model = load(name, device=study.device, dtype=study.dtype)
         second = scorers.get(scorer or "")
-        asked = plan(model, named_models.label(name), study.samplers, second, **study.report)
+        asked = plan(model, NamedModel.label(name), study.samplers, second, **study.report)
         yield PlannedReport(study, name, asked, scorer)
 
 
@@ -167,7 +167,7 @@ class StudyResult:
         """
         file = place / LOCK if place.is_dir() else place
         try:
-            lock = atomic_files.parse_json(atomic_files.read_file(file, LARGEST))
+            lock = SafeFile(file).json(LARGEST)
         except ModelFileError as error:
             raise ReportError(f"{str(place)!r} has no results of a study: {error}") from error
         if lock.get("schema") != SCHEMA:
@@ -243,7 +243,7 @@ def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
     made["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     path = study.folder / REGISTRATION
     study.folder.mkdir(parents=True, exist_ok=True)
-    atomic_files.write_file(atomic_files.dump_json(made), path)
+    SafeFile(path).write_json(made)
     return path
 
 
@@ -253,7 +253,7 @@ def _registered(study: Study, lock: Json) -> Json | None:
     if not path.exists():
         return None
     try:
-        before = atomic_files.parse_json(atomic_files.read_file(path, LARGEST))
+        before = SafeFile(path).json(LARGEST)
         changes = scaling.differences(_flat(before), _flat(lock))
     except (ModelFileError, KeyError, TypeError, AttributeError) as error:
         raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
@@ -267,7 +267,7 @@ def folder_of(model: str) -> str:
         >>> folder_of("corelm:imdb"), folder_of("transformers:Qwen/Qwen3-0.6B")
         ('imdb', 'transformers-Qwen-Qwen3-0.6B')
     """
-    return re.sub(r"[^\w.]+", "-", named_models.label(model)).strip("-.") or "model"
+    return re.sub(r"[^\w.]+", "-", NamedModel.label(model)).strip("-.") or "model"
 
 
 def write_report(study: Study, model: str, report: Report) -> Path:
@@ -276,13 +276,13 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for form in dict.fromkeys(("json", *study.forms)):  # results are read back from the JSON
         name, made = FILES[form]
-        atomic_files.write_file(made(report).encode("utf-8", "replace"), folder / name)
+        SafeFile(folder / name).write(made(report).encode("utf-8", "replace"))
     if study.plots:
         from corelm_report.render.plots.charts import plots
 
         for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:
-                atomic_files.write_file(picture, folder / name)
+                SafeFile(folder / name).write(picture)
     return folder
 
 
@@ -315,9 +315,9 @@ def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> Stu
         entry["folder"] = folder_of(planned.name)
         entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
     lock["registered"] = _registered(study, lock)
-    atomic_files.write_file(atomic_files.dump_json(lock), study.folder / LOCK)
-    atomic_files.write_file(study.file.read_bytes(), study.folder / "study.toml")
-    atomic_files.write_file(_repeat(study, lock).encode(), study.folder / REPEAT)
+    SafeFile(study.folder / LOCK).write_json(lock)
+    SafeFile(study.folder / "study.toml").write(study.file.read_bytes())
+    SafeFile(study.folder / REPEAT).write(_repeat(study, lock).encode())
     return StudyResult(study.folder, lock)
 
 

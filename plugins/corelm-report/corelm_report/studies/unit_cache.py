@@ -20,9 +20,10 @@ from functools import lru_cache
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
-from corelm.runs import Endings, Strategy, paths, plugins, scaling
+from corelm.runs import Endings, Strategy, paths, scaling
+from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
@@ -153,7 +154,7 @@ FAILED = '{"error"'
 class _Work:
     """A unit, the keys of its pieces, and the pieces found in the cache."""
 
-    pieces: Whole | OnContexts
+    pieces: Pieces
     keys: Sequence[str]
     known: dict[int, str] = field(default_factory=dict)
 
@@ -203,8 +204,9 @@ class CachingExecutor:
         def missing() -> Iterator[scaling.Unit]:
             for work in works:
                 if work.missing:
-                    open_[work.unit.name] = work
-                    yield work.pieces.rest(work.missing)
+                    rest = work.pieces.rest(work.missing)
+                    open_[rest.name] = work
+                    yield rest
                 else:
                     stored.append(work)
                 if len(stored) >= AHEAD:
@@ -274,7 +276,7 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = scaling.code_of((part for thing in things for part in plugins.parts(thing)), OWN)
+    code = scaling.code_of((part for thing in things for part in thing.parts()), OWN)
     return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
 
 
@@ -336,6 +338,34 @@ class OnContexts:
         return f'{{"model": {model}, "samplers": [{", ".join(samplers)}], "curve": {curve}}}'
 
 
-def pieces_of(unit: scaling.Unit) -> Whole | OnContexts:
+@dataclass(frozen=True)
+class OfSamplers:
+    """Texts of several samplers, of which each share is stored."""
+
+    unit: DrawTexts
+
+    def contents(self) -> list[Any]:
+        """Return the content of each piece of the result."""
+        return [content(share) for share in self.unit.shares]
+
+    def rest(self, missing: Sequence[int]) -> scaling.Unit:
+        """Return the unit that draws the missing pieces."""
+        return DrawTexts(tuple(self.unit.shares[at] for at in missing))
+
+    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
+        """Return the missing pieces by index, from the result of `rest`."""
+        return dict(zip(missing, map(json.dumps, json.loads(result)), strict=True))
+
+    def joined(self, pieces: Sequence[str]) -> str:
+        """Return the result of the whole unit."""
+        return f"[{', '.join(pieces)}]"
+
+
+Pieces: TypeAlias = Whole | OnContexts | OfSamplers
+
+
+def pieces_of(unit: scaling.Unit) -> Pieces:
     """Wrap a unit with the pieces in which its result is stored."""
+    if isinstance(unit, DrawTexts):
+        return OfSamplers(unit)
     return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)

@@ -131,14 +131,11 @@ def test_a_changed_line_measures_only_what_it_changes(study, measured):
     study.write_text(text)
     run(study)
     # The second of four samplers, on the contexts and for each seed of two models.
-    assert measured == [
-        name for _ in range(2)
-        for name in ("teacher forcing 0: 1", *(f"generated texts 1 {n}" for n in range(2)))
-    ]  # fmt: skip
+    assert measured == 2 * ["teacher forcing 0: 1", "generated texts 1.0 1.1"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [1, 3, 6, 10, 12])
+@pytest.mark.parametrize("after", [1, 2, 3])
 def test_an_interrupted_study_continues_with_the_same_figures(study, tmp_path, monkeypatch, after):
     done: list[str] = []
     run_here = InProcess.run

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corelm_report.plan.plan import NamedModel, plan
+from corelm_report.plan.plan import plan
 
 from corelm import load
+from corelm.runs import NamedModel
 from corelm.testing import ToyModel
 
 PLUGIN = '''

@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import texts_after
-from corelm.runs import Strategy, Texts, chain_stages, human_surprisal, markup
+from corelm.runs import NamedModel, Strategy, Texts, chain_stages, markup
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -88,7 +88,7 @@ def next_word(
         "words": place.words(),
         "surprisal": place.mean_surprisal(),
         "averaged": len(place.compared),
-        "human": human_surprisal(place.model),
+        "human": NamedModel(place.model).human_surprisal,
         "vocabulary": len(place.vocabulary),
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,

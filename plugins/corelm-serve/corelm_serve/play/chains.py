@@ -28,12 +28,12 @@ def chain_of(request: ChainRequest) -> Sampler:
     param = next(
         name for name in ("sampler", "stages", "settings") if getattr(request, name) is not None
     )
-    with params.refuse_local():
+    with params.Parameterized.refuse_local():
         try:
             found = _read(request)
         except CorelmError as error:
             raise as_api_error(error, param) from error
-    if len([*plugins.parts(found)]) > MOST_STAGES:
+    if len([*found.parts()]) > MOST_STAGES:
         message = f"a chain has at most {MOST_STAGES} samplers here, nested ones too"
         raise ApiError(message, param=param, code="too_large")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.runs import expressions
+from corelm.runs import Expression
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
@@ -68,7 +68,7 @@ class StageList:
             return [self._parameter(each, depth) for each in value]
         if not isinstance(value, dict) or "stages" not in value:
             return value
-        if value.keys() != {"stages"} or depth == expressions.DEEPEST:
+        if value.keys() != {"stages"} or depth == Expression.DEEPEST:
             raise ValueError
         return {"stages": self.read(value["stages"], depth + 1)}
 

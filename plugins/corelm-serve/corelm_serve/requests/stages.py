@@ -8,7 +8,7 @@ from typing import Any
 
 import corelm
 from corelm import Sampler
-from corelm.runs import expressions
+from corelm.runs import Expression
 
 UNCHANGED = "stochastic"
 
@@ -17,7 +17,9 @@ def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
     """Return the chain of stages."""
     if not stages:
         return corelm.sampler(UNCHANGED)
-    return expressions.build((each["name"], [], {**_values(each["parameters"])}) for each in stages)
+    return Expression(
+        "", [(each["name"], [], {**_values(each["parameters"])}) for each in stages]
+    ).build()
 
 
 def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:

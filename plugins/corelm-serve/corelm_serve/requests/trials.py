@@ -112,7 +112,7 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
 
 def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
-    with params.refuse_local():
+    with params.Parameterized.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:

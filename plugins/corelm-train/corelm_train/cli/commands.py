@@ -12,7 +12,7 @@ import typer
 
 from corelm import hookimpl
 from corelm import sampler as read_sampler
-from corelm.bundles import TOKENS, Bundle
+from corelm.bundles import Bundle
 from corelm.commands import application, messages, offered_names, parameters, product, prompt_input
 from corelm.errors import UsageError
 from corelm.runs import params, paths
@@ -56,7 +56,7 @@ SETTINGS = (
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
     _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
-             f"{_each(TOKENS)}", choices=tuple(TOKENS)),
+             f"{_each(Bundle.TOKENS)}", choices=tuple(Bundle.TOKENS)),
     _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
     _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
     _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
@@ -193,11 +193,9 @@ def _preset_for(data: str, start: str | None) -> str:
 
 def _model_folder(name: str) -> Path:
     """Return the folder of the model to train further."""
-    from corelm.runs import named_models
+    from corelm.runs import NamedModel
 
-    found = [
-        model.path for model in named_models.list_models() if name in (model.name, model.source)
-    ]
+    found = [model.path for model in NamedModel.listed() if name in (model.name, model.source)]
     if len(found) == 1 and found[0] is not None:
         return found[0]
     if Path(name).is_dir():
