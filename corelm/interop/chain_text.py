@@ -38,6 +38,7 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
         # top_k(k=2) | temperature(t=0.5)
         vocabulary 13
         never 0 1
+        start 2
         stage top_k 2
         stage apply_temperature 0x1.0000000000000p-1
         end
