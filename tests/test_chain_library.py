@@ -38,7 +38,7 @@ STAGES = [
     "xtc(probability={p}, threshold=0.01, special=['end', 5])",
     "repetition_penalty(penalty={n})", "repetition_penalty(penalty={n}, last=3, skip_prompt=True)",
     "presence_penalty(penalty={n}, last=4)", "frequency_penalty(penalty={p}, skip_prompt=True)",
-    "frequency_penalty(penalty={n}, last=5)",
+    "frequency_penalty(penalty={n}, last=5)", "logit_bias(bias={{5: {n}, 8: -{n}, 11: 1e300}})",
 ]  # fmt: skip
 
 
@@ -178,9 +178,12 @@ def test_other_texts_are_refused_or_drawn_from(program):
         (b"corelm chain 1\nvocabulary 3\nstage top_p ids 1\nend\n",
          "line 3: p: expected a number, got a list"),
         (b"corelm chain 1\nvocabulary 3\n",
-         "line 3: expected 'never', 'start', 'stage', 'penalty' or 'end', got ''"),
+         "line 3: expected 'never', 'start', 'stage', 'bias', 'penalty' or 'end', got ''"),
         (b"corelm chain 1\nvocabulary 3\npenalty 0 0 0 0 0\nend\n",
          "line 3: expected a penalty of a chain with room, got '0'"),
+        (b"corelm chain 1\nvocabulary 3\nbias 1\nend\n", "line 3: expected a number, got ''"),
+        (b"corelm chain 1\nvocabulary 3\nbias 1 inf\nend\n",
+         "line 3: expected pairs of an id and a finite number, got 'inf'"),
         (b"corelm chain 1\nvocabulary 3\npenalty 1 0 0 -1 0\nend\n",
          "line 3: expected how many of the last tokens count, got '-1'"),
         (b"corelm chain 1\nvocabulary 3\nend", "line 3: expected another line, got ''"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,15 @@ def _calls(stage: Sampler, vocabulary: Vocabulary) -> Sequence[Call]:
     calls = calls_of(stage, vocabulary) if stage.reads <= CONSTANT else None
     if calls is None:
         raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
-    return [("stage", *call) for call in calls]
+    return [_line(*call) for call in calls]
+
+
+def _line(name: str, *parameters: Any) -> Call:
+    """Return the line of a kernel."""
+    if name != "change_tokens":
+        return ("stage", name, *parameters)
+    ids, _, _, subtract = parameters  # of every row, as nothing of a text is read
+    return ("bias", *chain.from_iterable(zip(ids.tolist(), (-subtract).tolist(), strict=True)))
 
 
 def _penalty(stage: Any) -> Call | None:

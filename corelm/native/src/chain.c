@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a stage was made of; the ids are the chain's own. */
+/* What a stage was made of; its lists are the chain's own. */
 struct recipe {
+    enum { KERNEL, BIAS, PENALTY } kind;
     double numbers[MAX_PARAMETERS];
     size_t number_count, id_count;
     int64_t *ids; /* NULL: no list */
-    int is_penalty;
+    double *less; /* what a bias subtracts from each */
     struct penalty penalty;
 };
 
@@ -55,7 +56,7 @@ void corelm_chain_free(corelm_chain *chain)
     if (!chain)
         return;
     for (size_t i = 0; i < MOST_STAGES; i++) {
-        free(chain->recipes[i].ids);
+        free(chain->recipes[i].ids), free(chain->recipes[i].less);
         free(chain->recipes[i].penalty.less), free(chain->recipes[i].penalty.counts);
     }
     free(chain->history.tokens), free(chain->never), free(chain->model), free(chain->out), free(chain);
@@ -106,6 +107,29 @@ int corelm_chain_add(corelm_chain *chain, const char *kernel, const double *numb
     return 0;
 }
 
+int corelm_chain_bias(corelm_chain *chain, const int64_t *ids, const double *biases, size_t count)
+{
+    struct sample_args *args = &chain->args;
+    struct recipe *recipe = chain->recipes + args->stage_count;
+    if (args->stage_count == MOST_STAGES)
+        return fail(chain, "the chain has as many stages as fit in one");
+    *recipe = (struct recipe){.kind = BIAS, .id_count = count, .ids = copy_of(ids, count),
+                              .less = malloc((count + 1) * sizeof *recipe->less)};
+    if (!recipe->ids || !recipe->less) {
+        free(recipe->ids), free(recipe->less);
+        *recipe = (struct recipe){.kind = KERNEL};
+        return fail(chain, "memory ran out");
+    }
+    for (size_t i = 0; i < count; i++)
+        recipe->less[i] = -biases[i];
+    struct stage *stage = args->stages + args->stage_count++;
+    stage->kernel = STAGE_change_tokens;
+    stage->change_tokens = (struct change_tokens_args){
+        .ids = recipe->ids, .count = count, .divide = 1, .subtract = recipe->less,
+        .subtract_each = 1};
+    return 1;
+}
+
 int corelm_chain_penalty(corelm_chain *chain, double divide, double once, double each,
                          size_t last, int skip_prompt)
 {
@@ -115,7 +139,7 @@ int corelm_chain_penalty(corelm_chain *chain, double divide, double once, double
     if (!(divide > 0 && isfinite(divide) && isfinite(once) && isfinite(each)))
         return fail(chain, "a penalty is a finite number, and divides by one above 0");
     chain->recipes[args->stage_count] = (struct recipe){
-        .is_penalty = 1, .penalty = {divide, once, each, last, skip_prompt, NULL, 0, NULL}};
+        .kind = PENALTY, .penalty = {divide, once, each, last, skip_prompt, NULL, 0, NULL}};
     args->stages[args->stage_count++].kernel = STAGE_change_tokens;
     return 1;
 }
@@ -133,22 +157,32 @@ int corelm_chain_never(corelm_chain *chain, const int64_t *tokens, size_t count)
     return 1;
 }
 
+/* Append the stage of a recipe to another chain. */
+static int add_again(corelm_chain *chain, const struct stage *stage, const struct recipe *recipe)
+{
+    const struct penalty *of = &recipe->penalty;
+    if (recipe->kind == PENALTY)
+        return corelm_chain_penalty(chain, of->divide, of->once, of->each, of->last,
+                                    of->skip_prompt);
+    if (recipe->kind == KERNEL)
+        return corelm_chain_add(chain, stage_name(stage), recipe->numbers, recipe->number_count,
+                                recipe->ids, recipe->id_count);
+    size_t place = chain->args.stage_count;
+    if (!corelm_chain_bias(chain, recipe->ids, recipe->less, recipe->id_count))
+        return 0;
+    if (recipe->id_count) /* not minus what is subtracted */
+        memcpy(chain->recipes[place].less, recipe->less, recipe->id_count * sizeof *recipe->less);
+    return 1;
+}
+
 corelm_chain *corelm_chain_clone(const corelm_chain *chain)
 {
     const struct sample_args *args = &chain->args;
     corelm_chain *clone = corelm_chain_new(args->logits.vocabulary);
     int complete = clone && corelm_chain_never(clone, args->never, args->never_count) &&
                    copy_history(&clone->history, &chain->history);
-    for (size_t i = 0; complete && i < args->stage_count; i++) {
-        const struct recipe *recipe = chain->recipes + i;
-        const struct penalty *of = &recipe->penalty;
-        if (recipe->is_penalty)
-            complete = corelm_chain_penalty(clone, of->divide, of->once, of->each, of->last,
-                                            of->skip_prompt);
-        else
-            complete = corelm_chain_add(clone, stage_name(args->stages + i), recipe->numbers,
-                                        recipe->number_count, recipe->ids, recipe->id_count);
-    }
+    for (size_t i = 0; complete && i < args->stage_count; i++)
+        complete = add_again(clone, args->stages + i, chain->recipes + i);
     if (complete)
         return clone;
     corelm_chain_free(clone);
@@ -181,7 +215,7 @@ void corelm_chain_reset(corelm_chain *chain)
 static int fill_penalties(corelm_chain *chain)
 {
     for (size_t i = 0; i < chain->args.stage_count; i++)
-        if (chain->recipes[i].is_penalty &&
+        if (chain->recipes[i].kind == PENALTY &&
             !fill_penalty(&chain->recipes[i].penalty, &chain->history,
                           chain->args.logits.vocabulary, &chain->args.stages[i].change_tokens))
             return fail(chain, "memory ran out");

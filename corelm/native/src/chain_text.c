@@ -10,6 +10,7 @@
  *     stage top_k 40
  *     stage xtc 0x1.0000000000000p-1 0x1.999999999999ap-4 ids 13
  *     penalty 0x1.199999999999ap+0 0 0 64 0
+ *     bias 11 0x1.8000000000000p+0 198 -0x1.0000000000000p+1
  *     end
  *
  * A penalty has the arguments of corelm_chain_penalty.
@@ -177,6 +178,30 @@ static int read_stage_line(struct reader *reader, corelm_chain *chain)
     return fits;
 }
 
+/* Pairs of an id and a number. */
+static int read_bias(struct reader *reader, corelm_chain *chain)
+{
+    size_t room = 1, count = 0; /* each number takes a space and a digit */
+    double id = 0;
+    int fits = 1;
+    for (const char *from = reader->next; from < reader->end && *from != '\n'; from++)
+        room += *from == ' ';
+    int64_t *ids = malloc(room * sizeof *ids);
+    double *biases = malloc(room * sizeof *biases);
+    if (!ids || !biases)
+        fits = refuse(reader, "less: memory ran out");
+    while (fits && count < room && !at_line_end(reader)) {
+        fits = read_number(reader, &id) && read_number(reader, &biases[count]);
+        if (fits && !(id >= 0 && id < INT32_MAX && id == floor(id) && isfinite(biases[count])))
+            fits = refuse(reader, "pairs of an id and a finite number");
+        ids[count++] = fits ? (int64_t)id : 0;
+    }
+    if (fits && !corelm_chain_bias(chain, ids, biases, count))
+        fits = refuse(reader, "a bias of a chain with room");
+    free(ids), free(biases);
+    return fits;
+}
+
 static int read_penalty(struct reader *reader, corelm_chain *chain)
 {
     enum { LAST = 3, COUNT = 5 };
@@ -229,7 +254,7 @@ static int read_lines(struct reader *reader, corelm_chain *chain)
         const char *word;
         int (*read)(struct reader *, corelm_chain *);
     } lines[] = {{"never", read_never}, {"start", read_start}, {"stage", read_stage_line},
-                 {"penalty", read_penalty}};
+                 {"bias", read_bias},   {"penalty", read_penalty}};
     const size_t kinds = sizeof lines / sizeof *lines;
     for (;;) {
         size_t kind = 0;
@@ -239,7 +264,7 @@ static int read_lines(struct reader *reader, corelm_chain *chain)
         while (kind < kinds && !is_word(reader, lines[kind].word))
             kind++;
         if (kind == kinds)
-            return refuse(reader, "'never', 'start', 'stage', 'penalty' or 'end'");
+            return refuse(reader, "'never', 'start', 'stage', 'bias', 'penalty' or 'end'");
         if (!lines[kind].read(reader, chain) || !end_line(reader))
             return 0;
     }

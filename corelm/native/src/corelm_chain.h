@@ -54,6 +54,11 @@ CORELM_API void corelm_chain_free(corelm_chain *);
 CORELM_API int corelm_chain_add(corelm_chain *, const char *kernel, const double *numbers,
                                 size_t number_count, const int64_t *ids, size_t id_count);
 
+/* Append a stage that adds a bias to the logits of tokens; ids outside the vocabulary are left out.
+ * Returns 0, with the reason in corelm_chain_error, where memory runs out or the chain is full. */
+CORELM_API int corelm_chain_bias(corelm_chain *, const int64_t *ids, const double *biases,
+                                 size_t count);
+
 /* Append a penalty on the tokens of the text: those above 0 are divided, others multiplied, by
  * `divide`, less `once`, and less `each` for each time that they occur. `last`: how many of the last
  * tokens count, 0 for all; skip_prompt: only those that were drawn. Returns 0, with the reason in
