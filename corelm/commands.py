@@ -5,6 +5,8 @@ Some are modules, such as `options` and `blocks`; each lists its public names.
 
 import typing
 
+from corelm.lazy_names import on_first_use
+
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
@@ -50,8 +52,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
-
-    return find(__name__, _HOMES, name)
+__getattr__ = on_first_use(__name__, _HOMES)

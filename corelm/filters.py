@@ -10,6 +10,8 @@ is; `in_library_of` takes such an array to the library of the logits.
 
 import typing
 
+from corelm.lazy_names import on_first_use
+
 if typing.TYPE_CHECKING:
     from corelm.numerics.arrays import (
         array_namespace,
@@ -110,8 +112,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: a sampler needs few of them."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
-
-    return find(__name__, _HOMES, name)
+__getattr__ = on_first_use(__name__, _HOMES)

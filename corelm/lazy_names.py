@@ -1,32 +1,33 @@
-"""Names of a public module that are imported from their homes on first use."""
+"""Modules whose public names are imported on first use."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def find(module: str, homes: Mapping[str, str], name: str) -> Any:
-    """Return a public name, and keep it in its module.
+def on_first_use(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module that imports its names when they are first used.
 
     Args:
-        module: the public module.
-        homes: where each of its names is: `module:attribute`, or the module that is the value.
-        name: the name.
-
-    Raises:
-        AttributeError: the module has no such name.
+        module: the name of the module.
+        homes: the home of each name: a module and the attribute in it, or a module alone.
 
     Example:
-        >>> find(__name__, {"ceil": "math:ceil"}, "ceil")(1.5)
-        2
+        >>> find = on_first_use("corelm.lazy_names", {"tau": "math:tau", "shell": "shlex"})
+        >>> find("tau"), find("shell").__name__
+        (6.283185307179586, 'shlex')
     """
-    if name not in homes:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    home, _, attribute = homes[name].partition(":")
-    found: Any = importlib.import_module(home)
-    value = getattr(found, attribute) if attribute else found
-    setattr(sys.modules[module], name, value)
-    return value
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, attribute = homes[name].partition(":")
+        found: Any = importlib.import_module(home)
+        value = getattr(found, attribute) if attribute else found
+        setattr(sys.modules[module], name, value)
+        return value
+
+    return find

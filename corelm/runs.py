@@ -7,6 +7,8 @@ lists its public names.
 
 import typing
 
+from corelm.lazy_names import on_first_use
+
 if typing.TYPE_CHECKING:
     from corelm import machine as machine
     from corelm import markup as markup
@@ -94,8 +96,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
-
-    return find(__name__, _HOMES, name)
+__getattr__ = on_first_use(__name__, _HOMES)

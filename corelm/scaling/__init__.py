@@ -2,6 +2,8 @@
 
 import typing
 
+from corelm.lazy_names import on_first_use
+
 if typing.TYPE_CHECKING:
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
     from corelm.scaling.job import Dependencies as Dependencies
@@ -29,8 +31,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: a report that is only read needs none."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    from corelm.lazy_names import find  # late: `import corelm` imports no module of it
-
-    return find(__name__, _HOMES, name)
+__getattr__ = on_first_use(__name__, _HOMES)
