@@ -23,7 +23,7 @@ from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat
 from corelm_serve.requests.sampling import Sampling
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 from corelm_serve.routes import ROUTES
-from corelm_serve.settings import Limits
+from corelm_serve.models import Limits
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 OPENING = """\

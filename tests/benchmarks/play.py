@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 import uvicorn
-from corelm_serve.app import create_app
+from corelm_serve.server import create_app
 from corelm_serve.security import Access
 from corelm_serve.server import listen
 from corelm_serve.service import Service

@@ -1,8 +1,11 @@
 """An OpenAI-compatible server for corelm's models.
 
+server        the application and its connections
 security      who may call: Host, Origin, token
 endpoints     one function for each route
-requests/     strict reading of a request into jobs
+requests/     strict reading of a request
+prepare       a request as jobs
 scheduling/   the threads that own the models: jobs in, texts out
-answers       the JSON of an answer, whole or in events
+answers       the JSON of an answer
+responses     its bytes, whole or in events
 """

@@ -82,11 +82,11 @@ def serve(
     corelm serve --model imdb
     corelm serve --model small=transformers:my-gpt2 --model gguf:big.gguf --port 8080
     """
+    from corelm_serve.models import Limits
     from corelm_serve.security import Access, is_loopback
     from corelm_serve.server import listen
     from corelm_serve.server import serve as run
     from corelm_serve.service import Service
-    from corelm_serve.settings import Limits
 
     if no_token and not is_loopback(host):
         raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")

@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError, ended_by
-from corelm_serve.events import Stream
 from corelm_serve.exchange import ClientGoneError, Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
@@ -23,11 +22,17 @@ from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
-from corelm_serve.prepare import chat_call, completion_call
+from corelm_serve.prepare import Shared, chat_call, completion_call
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import SendRequest
 from corelm_serve.requests.trials import is_plain
-from corelm_serve.responses import EventResponse, SlicedResponse, count_tokens, json_response
+from corelm_serve.responses import (
+    EventResponse,
+    SlicedResponse,
+    Stream,
+    count_tokens,
+    json_response,
+)
 from corelm_serve.security import STUDENT
 from corelm_serve.service import Service
 
@@ -134,11 +139,11 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
     service, body, turns = service_of(request), await read_body(request), request.app.state.turns
     inbox = Inbox(request.app.state.wakeups)
-    shared = service.models, service.limits, service.strategies, inbox.tell
+    shared = Shared(service.models, service.limits, service.strategies, inbox.tell)
     if request.state.length < SHORT and service.strategies.knows(body):
-        call = _guarded(prepare, body, *shared)
+        call = _guarded(prepare, body, shared)
     else:
-        call = await in_thread(request, prepare, body, *shared)
+        call = await in_thread(request, prepare, body, shared)
     scheduler = service.scheduler_of(call)
     if call.stream:
         return EventResponse(service, call, scheduler, inbox, Stream(call), turns)

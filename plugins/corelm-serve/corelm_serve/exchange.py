@@ -11,7 +11,6 @@ from starlette.types import Receive
 
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError
-from corelm_serve.events import ends
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scheduling.scheduler import Scheduler
 
@@ -157,3 +156,8 @@ async def written(
                 if isinstance(event, Written):
                     found[job] = event
     return [found[job] for job in call.jobs]
+
+
+def ends(what: Event) -> bool:
+    """Return True if an event is the last of its job."""
+    return isinstance(what, (Written, BaseException))

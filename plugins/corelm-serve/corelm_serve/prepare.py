@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from corelm import CorelmError
+import corelm
+from corelm import CorelmError, Mask, Sampler
 from corelm.abilities import FullVocabulary
-from corelm.runs import Strategy
+from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
-from corelm_serve.constraints import has_masks, with_format, with_tools
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.models import ServedModel, find
+from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
-from corelm_serve.requests.strategy_cache import StrategyCache
+from corelm_serve.requests.formats import Tool
+from corelm_serve.requests.sampling import SETTINGS, Sampling, strategy_of
+from corelm_serve.requests.trials import is_plain, try_sampler
 from corelm_serve.scheduling.jobs import Event, Job
-from corelm_serve.settings import Limits
+from corelm_serve.tool_calls import CallFormat
+
+KEPT = 256
+"""The number of strategies that are kept."""
+KEYS = ("sampler", "preset", "decoder", "n", *(set(SETTINGS) - {"logit_bias"}))
+"""The fields of a plain body that decide its strategy."""
+LONGEST = 512
+"""Characters of a key, so that the cache takes little memory."""
+
+Found = tuple[Strategy, dict[str, Any]]
+"""A strategy, and notes for the answer."""
+PACKAGE = "corelm-grammar"
 
 Tell = Callable[[Job, Event], None]
 
 
-def completion_call(
-    body: Any,
-    models: Mapping[str, ServedModel],
-    limits: Limits,
-    strategies: StrategyCache,
-    tell: Tell,
-) -> Call:
+@dataclass(frozen=True)
+class Shared:
+    """The things that a request shares with others, and the place for its events.
+
+    Attributes:
+        models: the models by name.
+        limits: the bounds.
+        strategies: those of earlier requests.
+        tell: takes each event of its jobs.
+    """
+
+    models: Mapping[str, ServedModel]
+    limits: Limits
+    strategies: StrategyCache
+    tell: Tell
+
+
+def completion_call(body: Any, shared: Shared) -> Call:
     """Return the jobs of a body of `POST /v1/completions`.
 
     Raises:
@@ -36,47 +63,30 @@ def completion_call(
     """
     request, rest = CompletionRequest.read_part(body)
     request.check()
-    served = find(models, request.model)
-    strategy, notes = strategies.of(body, request, rest)
+    served = find(shared.models, request.model)
+    strategy, notes = shared.strategies.of(body, request, rest)
     strategy = with_format(strategy, request)
-    prompts = request.prompts
+    prompts, limits = request.prompts, shared.limits
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
-    check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
-    check_at_most("n", request.texts, limits.rows, "texts")
-    ids = [served.ids(prompt) for prompt in prompts]
-    seed = request.seed_or_fresh
-    scored = request.echo and request.logprobs is not None
-    shared: dict[str, Any] = {"n": request.texts, "seed": seed, "length": request.max_tokens}
-    shared |= {"tables": request.logprobs, "scored": scored}
-    measured = request.logprobs is not None or request.texts > request.n
-    is_masked = has_masks(strategy)
-    shared["measured"] = measured or is_masked
-    jobs = [
-        make_job(each, strategy, request, limits, tell, index=index, **shared)
-        for index, each in enumerate(ids)
-    ]
-    check_work(jobs, limits)
-    prepare_stages(strategy, served, ids[0])
     decode = served.model.vocabulary.decode
     texts = [
         prompt if isinstance(prompt, str) else decode(list(prompt)) if request.echo else ""
         for prompt in prompts
     ]
-    options = request.stream_options
-    return Call(
-        served, strategy, seed, jobs, texts, request.n, request.stream,
-        options is not None and options.include_usage, request.echo,
-        is_masked=is_masked, notes=notes,
-    )  # fmt: skip
+    measured = request.logprobs is not None or request.texts > request.n
+    settings = {
+        "n": request.texts,
+        "length": request.max_tokens,
+        "tables": request.logprobs,
+        "scored": request.echo and request.logprobs is not None,
+        "measured": measured,
+    }
+    ids = [served.ids(prompt) for prompt in prompts]
+    return _call(shared, request, served, strategy, ids, texts, settings, echo=request.echo,
+                 notes=notes)  # fmt: skip
 
 
-def chat_call(
-    body: Any,
-    models: Mapping[str, ServedModel],
-    limits: Limits,
-    strategies: StrategyCache,
-    tell: Tell,
-) -> Call:
+def chat_call(body: Any, shared: Shared) -> Call:
     """Return the job of a body of `POST /v1/chat/completions`.
 
     Raises:
@@ -84,42 +94,66 @@ def chat_call(
     """
     request, rest = ChatRequest.read_part(body)
     request.check()
-    served = find(models, request.model)
-    strategy, notes = strategies.of(body, request, rest)
+    served = find(shared.models, request.model)
+    strategy, notes = shared.strategies.of(body, request, rest)
     strategy, calls = with_tools(with_format(strategy, request), request, served)
-    length = request.length(limits.length)
-    check_at_most("max_tokens", length, limits.length, "tokens")
-    check_at_most("n", request.n, limits.rows, "texts")
+    prompt = _rendered(request, served)
+    settings = {
+        "n": request.n,
+        "length": request.length(shared.limits.length),
+        "tables": request.tables,
+        "measured": request.logprobs,
+    }
+    return _call(shared, request, served, strategy, [served.ids(prompt)], [prompt], settings,
+                 is_chat=True, calls=calls, notes=notes)  # fmt: skip
+
+
+def _rendered(request: ChatRequest, served: ServedModel) -> str:
+    """Return the messages of a request as its model's chat template writes them."""
     described = [tool.document for tool in request.tools if request.tool_choice != "none"]
     try:
         messages = [message.document for message in request.messages]
-        prompt = FullVocabulary(served.model.vocabulary).render_chat(messages, described)
+        return FullVocabulary(served.model.vocabulary).render_chat(messages, described)
     except CorelmError as error:
         raise as_api_error(error, "tools" if described else "messages") from error
-    seed, is_masked = request.seed_or_fresh, has_masks(strategy)
-    job = make_job(
-        served.ids(prompt), strategy, request, limits, tell, n=request.n, seed=seed,
-        length=length, tables=request.tables,
-        measured=request.logprobs or is_masked,
-    )  # fmt: skip
-    check_work([job], limits)
-    prepare_stages(strategy, served, job.ids)
+
+
+def _call(
+    shared: Shared,
+    request: CompletionRequest | ChatRequest,
+    served: ServedModel,
+    strategy: Strategy,
+    ids: Sequence[list[int]],
+    prompts: list[str],
+    settings: dict[str, Any],
+    **more: Any,
+) -> Call:
+    """Return a request with its jobs.
+
+    Args:
+        shared: the things that all requests share.
+        request: the request.
+        served: its model.
+        strategy: its sampler and decoder.
+        ids: the ids of each prompt.
+        prompts: the text of each.
+        settings: those of the jobs.
+        more: other attributes of the call.
+    """
+    limits, is_masked = shared.limits, has_masks(strategy)
+    check_at_most("max_tokens", settings["length"], limits.length, "tokens")
+    check_at_most("n", settings["n"], limits.rows, "texts")
+    settings |= {"seed": request.seed_or_fresh, "measured": settings["measured"] or is_masked}
+    jobs = [
+        make_job(each, strategy, request, limits, shared.tell, index=index, **settings)
+        for index, each in enumerate(ids)
+    ]
+    check_work(jobs, limits)
+    prepare_stages(strategy, served, ids[0])
     options = request.stream_options
     usage = options is not None and options.include_usage
-    return Call(
-        served,
-        strategy,
-        seed,
-        [job],
-        [prompt],
-        request.n,
-        request.stream,
-        usage,
-        is_chat=True,
-        is_masked=is_masked,
-        calls=calls,
-        notes=notes,
-    )
+    return Call(served, strategy, settings["seed"], jobs, prompts, request.n, request.stream,
+                usage, is_masked=is_masked, **more)  # fmt: skip
 
 
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
@@ -167,3 +201,123 @@ def check_at_most(name: str, value: int, largest: int, things: str) -> None:
     if value > largest:
         message = f"{name} may have at most {largest:,} {things} here, not {value:,}"
         raise ApiError(message, param=name, code="too_large")
+
+
+# ---- strategies ----
+
+
+class StrategyCache:
+    """The strategies of plain requests, the least recently used ones dropped first.
+
+    Samplers and decoders are immutable, so requests may share them.
+    """
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, Found] = OrderedDict()
+
+    def knows(self, body: Any) -> bool:
+        """Return True if the strategy of a body needn't be built."""
+        return _key(body) in self._found
+
+    def of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> Found:
+        """Return the strategy of a body as `strategy_of` does.
+
+        Args:
+            body: the body.
+            request: the same body, read.
+            rest: fields that the request doesn't declare.
+        """
+        key = _key(body)
+        found = self._found.get(key) if key else None
+        if found is None:
+            found = strategy_of(request, dict(rest))
+        if key:
+            # Several threads may be here: each call is one operation of the dictionary.
+            self._found.pop(key, None)
+            self._found[key] = found
+            if len(self._found) > KEPT:
+                self._found.popitem(last=False)
+        return found
+
+
+def _key(body: Any) -> str | None:
+    """Return the settings of a plain body as a text; None for other bodies."""
+    if not is_plain(body) or body.get("logit_bias"):
+        return None
+    # A text, since 1, 1.0 and True are equal keys.
+    key = repr([body.get(name) for name in KEYS])
+    return key if len(key) <= LONGEST else None
+
+
+# ---- masks, made by corelm-grammar ----
+
+
+def has_masks(strategy: Strategy) -> bool:
+    """Return True if a sampler, or one inside it, is a mask."""
+    return any(isinstance(part, Mask) for part in strategy.sampler.parts())
+
+
+def with_format(strategy: Strategy, request: Sampling) -> Strategy:
+    """Return a strategy whose texts have the request's `response_format`.
+
+    Raises:
+        ApiError: a schema that can't be followed, or no corelm-grammar.
+    """
+    schema = request.response_format.schema if request.response_format is not None else None
+    if schema is None:
+        return strategy
+    text = json.dumps(schema, ensure_ascii=False)
+    return _constrained(strategy, "json_schema", "response_format", schema=text)
+
+
+def with_tools(
+    strategy: Strategy, request: ChatRequest, served: ServedModel
+) -> tuple[Strategy, CallFormat | None]:
+    """Return a strategy whose texts may call the request's tools, and how calls are written.
+
+    Raises:
+        ApiError: tools that can't be offered, or no corelm-grammar.
+    """
+    tools = request.callable_tools
+    if not tools:
+        return strategy, None
+    if request.response_format is not None and request.response_format.schema is not None:
+        message = "response_format excludes tools; forbid their calls with tool_choice none"
+        raise ApiError(message, param="response_format", code="excluded_field")
+    form = CallFormat.of(getattr(served.model.vocabulary, "chat_template", None) or "")
+    optional = request.tool_choice in (None, "auto")
+    several = request.parallel_tool_calls and (optional or request.tool_choice == "required")
+    grammar = form.grammar(tools, optional=optional, several=several)
+    try:
+        return _constrained(strategy, "lark", "tools", grammar=grammar), form
+    except ApiError:
+        _check_schemas(tools)
+        raise
+
+
+def _check_schemas(tools: Sequence[Tool]) -> None:
+    """Raise an error that names the tool whose schema is at fault, if one is by itself."""
+    for tool in tools:
+        function = tool.function
+        try:
+            corelm.sampler("json_schema", schema=json.dumps(function.schema))
+        except CorelmError as error:
+            message = f"parameters of {function.name}: {error}"
+            raise ApiError(message, param="tools", code="invalid_value") from error
+
+
+def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -> Strategy:
+    """Put a mask before a strategy, so that it acts on the model's own distribution.
+
+    Where the chain has masks of its own, the mask also comes last: the last one is never broken.
+    """
+    if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
+        message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
+        raise ApiError(message, param=param, code="unsupported")
+    try_sampler(param, name, parameters)
+    try:
+        mask: Sampler = corelm.sampler(name, **parameters)
+    except CorelmError as error:
+        raise as_api_error(error, param) from error
+    chain = mask | strategy.sampler
+    return Strategy(chain | mask if has_masks(strategy) else chain, strategy.decoder)

@@ -1,4 +1,4 @@
-"""The server: a socket, uvicorn, and an orderly end."""
+"""The server: the application, its connections with their bounds, a socket, and an orderly end."""
 
 from __future__ import annotations
 
@@ -7,23 +7,245 @@ import logging
 import signal
 import socket
 import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import FrameType
+from typing import Any
 
+import anyio
 import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from corelm.errors import UsageError
-from corelm_serve.app import create_app
-from corelm_serve.connections import AFTER_GRACE, Connection
-from corelm_serve.security import Access
+from corelm.errors import CorelmError, UsageError
+from corelm.runs import printable
+from corelm_serve import endpoints
+from corelm_serve.endpoints import Limiters
+from corelm_serve.errors import ApiError, as_api_error, line_of
+from corelm_serve.exchange import ClientGoneError, Wakeups
+from corelm_serve.responses import GONE, Turns, error_response
+from corelm_serve.routes import ROUTES
+from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
 
 logger = logging.getLogger("corelm.serve")
 
+READERS, WAITING, LARGE = 4, 64, 1
+"""Requests that are read at a time: ordinary ones; those that may wait for a child process or for
+others; and large ones, each of which keeps a processor busy for a while."""
+SILENCE = 30.0
+"""Seconds without a request after which a connection is closed."""
+UNREAD = 20.0
+"""Seconds in which a client must read some of what waits for it."""
+HEAD = 2**16
+"""Bytes of a request besides its body."""
+AFTER_GRACE = 2
+"""Seconds that the last events get to reach their clients."""
 CONNECTIONS = 1_024
 BACKLOG = 512
 SWITCH = 1e-4
 """Seconds after which a thread that computes in Python lets another one run. By default it is fifty
 times longer, and the event loop would wait for it many times in each request."""
+
+
+def create_app(service: Service, access: Access) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        service: the models and their threads, which the application ends when it ends.
+        access: who may call.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.limiters = Limiters(*map(anyio.CapacityLimiter, (READERS, WAITING, LARGE)))
+        app.state.wakeups, app.state.turns = Wakeups(), Turns()
+        yield
+        service.close()
+
+    routes = [
+        Route(
+            spec.path, Logged(spec.path, getattr(endpoints, spec.endpoint)), methods=[spec.method]
+        )
+        for spec in ROUTES
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http})
+    app.state.service = service
+    return Guard(app, access)
+
+
+class Logged:
+    """An endpoint as an application: its errors in OpenAI's shape, its figures, a line in the log.
+
+    Args:
+        route: the path of the route.
+        endpoint: returns the response.
+    """
+
+    def __init__(self, route: str, endpoint: Callable[[Request], Awaitable[Any]]) -> None:
+        self._route, self._endpoint = route, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, status, started = Request(scope, receive), 0, time.monotonic()
+        noted = False
+
+        def note(status: int) -> None:
+            nonlocal noted
+            if not noted:
+                noted = True
+                self._note(request, status, time.monotonic() - started)
+
+        async def noting(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif not message.get("more_body"):
+                note(status)  # before the last bytes: a client that has them finds its figures
+            await send(message)
+
+        try:
+            response = await self._endpoint(request)
+            await response(scope, receive, noting)
+        except ClientGoneError:
+            status = GONE
+        except Exception as error:
+            if status:  # the response has begun, and can only be cut off
+                raise
+            if not isinstance(error, (ApiError, CorelmError)):
+                logger.exception("a request failed: %s", line_of(error))
+            await error_response(as_api_error(error))(scope, receive, noting)
+        finally:
+            note(status or GONE)
+
+    def _note(self, request: Request, status: int, seconds: float) -> None:
+        request.app.state.service.metrics.note(self._route, status, seconds)
+        length = getattr(request.state, "length", 0)
+        logger.info(
+            "%s %s %d, %d bytes, %.0f ms", request.method, self._route, status, length,
+            seconds * 1000,
+        )  # fmt: skip
+        if body := getattr(request.state, "body", b""):
+            logger.info("body %s", body.decode("utf-8", "replace"))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        paths = [spec.path.replace(":path", "") for spec in ROUTES]
+        hint = printable.did_you_mean(request.url.path, paths)
+        message = f"there is no such path{hint} (there are: {', '.join(paths)})"
+        return error_response(ApiError(message, 404, code="not_found"))
+    message = error.detail
+    if error.status_code == 405:
+        allowed = sorted({*headers.get("Allow", "").split(", ")} - {"HEAD"})
+        message = f"this path takes {' or '.join(allowed)}, not {request.method}"
+    return error_response(ApiError(message, error.status_code, headers=headers))
+
+
+class Watched:
+    """The part of a connection that closes it if no request comes or no answer is read.
+
+    uvicorn waits for both forever: a client that opens as many connections as the server takes,
+    without a token, would keep out all others, and one that reads nothing would keep its answer in
+    memory.
+    """
+
+    _answered: Any = None
+    """The request that had been answered at the last look."""
+    _dropping: asyncio.TimerHandle | None = None
+    """Drops the client if it doesn't read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look for requests."""
+        super().connection_made(transport)
+        self.loop.call_later(SILENCE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the request, whose client has gone."""
+        self._keep()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client, which reads more slowly than its answer is written."""
+        super().pause_writing()
+        self._dropping = self.loop.call_later(UNREAD, self._drop)
+
+    def resume_writing(self) -> None:
+        """Write on: the client has read."""
+        self._keep()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Let the request end, as long as the server waits for it."""
+        super().shutdown()
+        # Before uvicorn cancels its task, which would log a traceback.
+        seconds = (self.config.timeout_graceful_shutdown or 0) - AFTER_GRACE / 2
+        self.loop.call_later(max(seconds, 0), self.transport.abort)
+
+    def _keep(self) -> None:
+        if self._dropping is not None:
+            self._dropping.cancel()
+
+    def _drop(self) -> None:
+        logger.info("a client was dropped: it read nothing for %g seconds", UNREAD)
+        self.transport.abort()
+
+    def _look(self) -> None:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.cycle is self._answered:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._answered = self.cycle if is_idle else None
+            self.loop.call_later(SILENCE, self._look)
+
+
+class BoundedHead:
+    """The part of a fast connection that refuses too long headers, trailers or framing.
+
+    httptools, which reads requests in C, takes any length of them; h11 has a limit itself.
+    """
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of a request."""
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD and not self.transport.is_closing():
+            self.send_400_response("The headers are too long.")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, which has a limit of its own."""
+        self._head -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Begin to count the next request."""
+        self._head = 0
+        super().on_message_complete()
+
+
+def connection_type() -> type[asyncio.Protocol]:
+    """Return the class of connections: the faster one, if httptools is installed."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        return slow_connection_type()
+    return type("FastConnection", (BoundedHead, Watched, HttpToolsProtocol), {})
+
+
+def slow_connection_type() -> type[asyncio.Protocol]:
+    """Return the class of connections whose requests are read by h11."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    return type("Connection", (Watched, H11Protocol), {})
 
 
 class Server(uvicorn.Server):
@@ -43,15 +265,6 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self._service.begin_stop()
         super().handle_exit(sig, frame)
-
-
-def connection_type() -> type[asyncio.Protocol]:
-    """Return the class of connections: the faster one, if httptools is installed."""
-    try:
-        from corelm_serve.fast_connection import FastConnection
-    except ImportError:
-        return Connection
-    return FastConnection
 
 
 def listen(host: str, port: int) -> socket.socket:

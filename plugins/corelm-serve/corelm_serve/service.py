@@ -5,16 +5,77 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from corelm import LanguageModel
 from corelm_serve.answers import Call
-from corelm_serve.metrics import Metrics
-from corelm_serve.models import ServedModel
+from corelm_serve.models import Limits, ServedModel
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
-from corelm_serve.requests.strategy_cache import StrategyCache
+from corelm_serve.prepare import StrategyCache
 from corelm_serve.scheduling.scheduler import Scheduler
-from corelm_serve.settings import Limits
+
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
+
+
+class Metrics:
+    """The figures of a server.
+
+    Args:
+        schedulers: the schedulers of its models, by name.
+    """
+
+    def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
+        self._registry = CollectorRegistry()
+        self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self.requests = Counter(
+            "corelm_requests", "Requests by route and status.", ["route", "status"],
+            registry=self._registry,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "corelm_tokens", "Tokens by model and kind: prompt or drawn.", ["model", "kind"],
+            registry=self._registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "corelm_request_seconds", "Time from a request to its last byte.", ["route"],
+            registry=self._registry, buckets=SECONDS,
+        )  # fmt: skip
+        self.first = Histogram(
+            "corelm_first_token_seconds", "Time from a request to its first streamed token.",
+            registry=self._registry, buckets=SECONDS,
+        )  # fmt: skip
+        waiting = Gauge("corelm_waiting_jobs", "Prompts that wait for a model.", ["model"],
+                        registry=self._registry)  # fmt: skip
+        running = Gauge("corelm_running_rows", "Texts that are being written.", ["model"],
+                        registry=self._registry)  # fmt: skip
+        hits = Gauge("corelm_prefix_hits", "Prompts whose beginning had been read before.",
+                     ["model"], registry=self._registry)  # fmt: skip
+        saved = Gauge("corelm_prefix_tokens_saved", "Tokens of prompts that were not read again.",
+                      ["model"], registry=self._registry)  # fmt: skip
+        kept = Gauge("corelm_prefix_tokens", "Tokens of prompts that are kept.", ["model"],
+                     registry=self._registry)  # fmt: skip
+        for name, scheduler in schedulers.items():
+            waiting.labels(name).set_function(partial(getattr, scheduler, "waiting"))
+            running.labels(name).set_function(partial(getattr, scheduler, "running"))
+            for gauge, figure in ((hits, "hits"), (saved, "saved"), (kept, "tokens")):
+                gauge.labels(name).set_function(partial(getattr, scheduler.prefixes, figure))
+
+    def note(self, route: str, status: int, seconds: float) -> None:
+        """Count a request of a route, which took some seconds."""
+        key = route, status
+        if key not in self._routes:  # looking labels up takes longer than counting
+            self._routes[key] = (
+                self.requests.labels(route, str(status)), self.seconds.labels(route),
+            )  # fmt: skip
+        requests, times = self._routes[key]
+        requests.inc()
+        times.observe(seconds)
+
+    def text(self) -> bytes:
+        """Return the figures."""
+        return generate_latest(self._registry)
 
 
 class Service:

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("corelm_serve", reason="pip install ./plugins/corelm-serve")
 pytest.importorskip("httpx2", reason="pip install httpx2")
 
-from corelm_serve.app import create_app
+from corelm_serve.models import Limits
 from corelm_serve.security import Access
+from corelm_serve.server import create_app
 from corelm_serve.service import Service
-from corelm_serve.settings import Limits
 from serve_client import URL, Client, ToyModel, register, served
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

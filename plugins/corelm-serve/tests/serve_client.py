@@ -7,9 +7,8 @@ import time
 from dataclasses import replace
 
 import uvicorn
-from corelm_serve.app import create_app
 from corelm_serve.security import Access
-from corelm_serve.server import listen
+from corelm_serve.server import create_app, listen
 from corelm_serve.service import Service
 from starlette.testclient import TestClient
 

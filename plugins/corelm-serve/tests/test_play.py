@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
+from corelm_serve.models import Limits
 from corelm_serve.play.files import contents
 from corelm_serve.play.rows import RowCache
-from corelm_serve.settings import Limits
 from serve_client import Likeliest, next_word, play, register
 
 import corelm

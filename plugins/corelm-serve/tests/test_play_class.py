@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import httpx2
 import pytest
-from corelm_serve.app import create_app
 from corelm_serve.play import classroom as classes
 from corelm_serve.play.classroom import LETTERS, Classroom
 from corelm_serve.security import Access
+from corelm_serve.server import create_app
 from corelm_serve.service import Service
 from pages import settled, until
 from serve_client import URL, Client, ToyModel, served

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from corelm_serve.models import Limits
 from corelm_serve.requests.play import PICTURES
-from corelm_serve.settings import Limits
 from matplotlib.figure import Figure
 from serve_client import next_word, register
 

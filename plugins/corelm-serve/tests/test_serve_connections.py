@@ -8,9 +8,8 @@ import threading
 
 import pytest
 import uvicorn
-from corelm_serve import connections
-from corelm_serve.connections import Connection
-from corelm_serve.server import connection_type, listen
+from corelm_serve import server
+from corelm_serve.server import connection_type, listen, slow_connection_type
 from serve_client import ToyModel, served
 from serve_process import SOON
 
@@ -46,7 +45,7 @@ class Running:
 def http(request):
     """Return the class of connections with a parser."""
     if request.param == "h11":
-        return Connection
+        return slow_connection_type()
     pytest.importorskip("httptools", reason="pip install httptools")
     return connection_type()
 
@@ -79,7 +78,7 @@ def rest(connection):
 
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\nX"])
 def test_a_connection_without_a_request_is_closed(opened, monkeypatch, sent):
-    monkeypatch.setattr(connections, "SILENCE", 0.05)
+    monkeypatch.setattr(server, "SILENCE", 0.05)
     _, connection = opened()
     with contextlib.suppress(OSError):  # closed already
         connection.sendall(sent)

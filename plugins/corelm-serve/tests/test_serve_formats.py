@@ -380,13 +380,13 @@ def test_templates_without_tools_or_with_other_calls(open_client):
     "body", [{"response_format": AS_FILM}, {"tools": [CLOCK]}], ids=["response_format", "tools"]
 )
 def test_without_corelm_grammar_the_error_says_how_to_get_it(http, body, monkeypatch):
-    from corelm_serve import constraints
+    from corelm_serve import prepare
 
     class Empty:
         def offers(self, hook):
             return []
 
-    monkeypatch.setattr(constraints.plugins, "registry", Empty)
+    monkeypatch.setattr(prepare.plugins, "registry", Empty)
     response = http.post(
         "/v1/chat/completions", json={"model": "chat", "messages": MESSAGES, **body}
     )

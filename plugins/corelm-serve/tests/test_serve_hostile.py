@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
+from corelm_serve.models import Limits
 from corelm_serve.requests import trials
 from corelm_serve.scheduling.scheduler import Scheduler
-from corelm_serve.settings import Limits
 from serve_client import ToyModel
 from test_serve_scheduler import Listener, job
 

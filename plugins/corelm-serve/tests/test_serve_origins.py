@@ -5,8 +5,8 @@ import http.server
 import threading
 
 import pytest
-from corelm_serve.app import create_app
 from corelm_serve.security import Access, origin_of
+from corelm_serve.server import create_app
 from corelm_serve.service import Service
 from serve_client import URL, Client, ToyModel, sample, served
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from corelm_serve.settings import Limits
+from corelm_serve.models import Limits
 from serve_client import ToyModel, sample
 
 import corelm

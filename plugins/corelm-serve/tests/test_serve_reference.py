@@ -4,12 +4,12 @@ import runpy
 from pathlib import Path
 
 import pytest
-from corelm_serve.app import create_app
 from corelm_serve.errors import ApiError
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.security import Access
+from corelm_serve.server import create_app
 from corelm_serve.service import Service
 from serve_client import ToyModel
 from starlette.routing import Route

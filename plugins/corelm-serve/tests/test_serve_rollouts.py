@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from corelm_serve.settings import Limits
+from corelm_serve.models import Limits
 from serve_client import ToyModel, sample
 
 import corelm

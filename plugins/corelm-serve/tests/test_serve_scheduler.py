@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import serve_client
 from corelm_serve.errors import ApiError
-from corelm_serve.scheduling import lane
+from corelm_serve.models import Limits
 from corelm_serve.scheduling.jobs import Job, Written
-from corelm_serve.scheduling.scheduler import Scheduler
-from corelm_serve.settings import Limits
+from corelm_serve.scheduling.scheduler import SHARE, Scheduler
 from serve_client import ToyModel, sample
 
 import corelm
@@ -170,7 +169,7 @@ def test_scoring_takes_small_blocks_while_a_text_grows(scheduler):
     jobs = [job(echo, "greedy", "the " * 600, length=0, scored=True)]
     running.submit(jobs)
     assert isinstance(echo.end, Written)
-    assert max(model.reads) <= 512 // lane.SHARE
+    assert max(model.reads) <= 512 // SHARE
     assert not text.ended.is_set()
 
 

@@ -10,19 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from corelm_serve import connections as protocol
 from corelm_serve import exchange, responses
-from corelm_serve.app import create_app
-from corelm_serve.connections import Connection
+from corelm_serve import server as protocol
 from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups
-from corelm_serve.json_parts import SLICE, encode, slices
-from corelm_serve.responses import SlicedResponse
+from corelm_serve.models import Limits
+from corelm_serve.responses import SLICE, SlicedResponse, Turns, encode, slices
 from corelm_serve.scheduling.jobs import Piece
 from corelm_serve.security import Access
-from corelm_serve.server import listen
+from corelm_serve.server import create_app, listen, slow_connection_type
 from corelm_serve.service import Service
-from corelm_serve.settings import Limits
-from corelm_serve.turns import Turns
 from serve_client import ToyModel
 from serve_process import SOON
 
@@ -39,7 +35,11 @@ def running():
         address = listening.getsockname()
         app = create_app(service, Access.to("127.0.0.1", address[1]))
         config = uvicorn.Config(
-            app, http=Connection, ws="none", log_config=None, timeout_graceful_shutdown=2
+            app,
+            http=slow_connection_type(),
+            ws="none",
+            log_config=None,
+            timeout_graceful_shutdown=2,
         )
         found = uvicorn.Server(config)
         thread = threading.Thread(target=found.run, kwargs={"sockets": [listening]}, daemon=True)

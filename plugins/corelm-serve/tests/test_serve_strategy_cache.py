@@ -1,9 +1,8 @@
 """Strategies that requests share."""
 
 import pytest
-from corelm_serve import endpoints
-from corelm_serve.requests import strategy_cache
-from corelm_serve.requests.strategy_cache import StrategyCache
+from corelm_serve import endpoints, prepare
+from corelm_serve.prepare import StrategyCache
 from serve_client import ToyModel, sample
 
 MODEL = ToyModel(end=False)
@@ -13,13 +12,13 @@ CHAIN = {"prompt": "the", "sampler": "top_k(k=3) | temperature(t=0.5)"}
 @pytest.fixture
 def built(monkeypatch):
     """Return the settings of the strategies that are built."""
-    found, build = [], strategy_cache.strategy_of
+    found, build = [], prepare.strategy_of
 
     def noted(request, rest):
         found.append(request.sampler or request.temperature)
         return build(request, rest)
 
-    monkeypatch.setattr(strategy_cache, "strategy_of", noted)
+    monkeypatch.setattr(prepare, "strategy_of", noted)
     return found
 
 
@@ -56,7 +55,7 @@ def test_equal_numbers_of_other_types_have_their_own(client, built):
 )
 def test_settings_that_are_not_plain_are_not_kept(body):
     assert not StrategyCache().knows({"prompt": "the", **body})
-    assert strategy_cache._key({"prompt": "the", **body}) is None
+    assert prepare._key({"prompt": "the", **body}) is None
 
 
 def test_an_error_is_not_kept(client, built):
@@ -66,7 +65,7 @@ def test_an_error_is_not_kept(client, built):
 
 
 def test_the_least_recently_used_strategy_is_dropped(client, built, monkeypatch):
-    monkeypatch.setattr(strategy_cache, "KEPT", 2)
+    monkeypatch.setattr(prepare, "KEPT", 2)
     for t in (0.1, 0.2, 0.1, 0.3, 0.1, 0.2):
         client.complete(temperature=t, max_tokens=1)
     assert built == [0.1, 0.2, 0.3, 0.2]

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from corelm_serve.turns import Turns
+from corelm_serve.responses import Turns
 
 
 def slices(name, notes, count=3):

@@ -13,7 +13,7 @@ from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import FullVocabulary
 from corelm.runs import NamedModel, Strategy, Texts, chain_stages, markup
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.models import ServedModel, find
+from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
 from corelm_serve.play.columns import Column, Columns, valid_results
 from corelm_serve.play.places import Place
@@ -27,7 +27,6 @@ from corelm_serve.requests.play import (
     WriteRequest,
 )
 from corelm_serve.requests.sampling import with_decoder
-from corelm_serve.settings import Limits
 
 LEVELS = 3
 """The places of a tree whose words are listed at first: along the likeliest words."""

@@ -70,10 +70,10 @@ def play(
     corelm play --lesson 4
     corelm play --class
     """
+    from corelm_serve.models import Limits
     from corelm_serve.security import Access
     from corelm_serve.server import listen, serve
     from corelm_serve.service import Service
-    from corelm_serve.settings import Limits
 
     state = _first_state(prompt, sampler, lesson, seed)
     token = secrets.token_urlsafe(24)

@@ -1,23 +1,229 @@
-"""The lanes of a model, the queue before them, and the end of both."""
+"""The lanes of a model, threads that advance its jobs; the queue before them; the end of both."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from corelm import LanguageModel
-from corelm.runs import PrefixCache
-from corelm_serve.errors import ApiError
-from corelm_serve.scheduling.jobs import Job
-from corelm_serve.scheduling.lane import STOPPING, Lane
-from corelm_serve.settings import Limits
+from corelm import LanguageModel, Sampler
+from corelm.runs import ContinuousBatch, PrefixCache
+from corelm_serve.errors import ApiError, ended_by, line_of
+from corelm_serve.models import Limits
+from corelm_serve.scheduling.jobs import Event, Job, Writing, together
 
+logger = logging.getLogger("corelm.serve")
+
+STOPPING = "the server is stopping; ask again later"
+
+SHARE = 8
+"""The part of the tokens that are otherwise read or scored at once, while texts wait for their next
+token."""
+
+Part = tuple[Writing | None, Callable[[], object]]
+"""A part of a round: the writing that it belongs to (None for all of them), and the work."""
 RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
 """Seconds between checks for steps that take too long."""
+
+
+@dataclass(eq=False)
+class Turn:
+    """Work in progress."""
+
+    writing: Writing | None
+    thread: int
+    started: float
+
+
+class Lane:
+    """A thread that advances its jobs in rounds; a round is a step of a `ContinuousBatch`.
+
+    Work that takes longer than `stall` is given up: its job fails, and a new thread continues with
+    the others. The old one is left alone; what it still computes is thrown away.
+
+    Args:
+        model: the language model.
+        admit: takes the running jobs and returns those to start.
+        limits: the bounds.
+        stall: seconds that a part of a round may take.
+        prefixes: the prompts that were read before.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        admit: Callable[[list[Job]], list[Job]],
+        limits: Limits,
+        stall: float,
+        prefixes: PrefixCache,
+    ) -> None:
+        self._model, self._admit, self._limits = model, admit, limits
+        self._stall, self._prefixes = stall, prefixes
+        self._running: dict[Job, Writing] = {}
+        self._batch = self._new_batch()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._turn: Turn | None = None
+        # The remaining parts of a round; None between rounds.
+        self._parts: Iterator[Part] | None = None
+        self._epoch = 0
+        self._closed = False
+        self._start()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that run."""
+        with self._lock:
+            return list(self._running)
+
+    def wake(self) -> None:
+        """Wake the thread to look for new and cancelled jobs."""
+        with self._lock:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the thread after the part in progress."""
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+
+    def watch(self) -> None:
+        """Give up work that takes too long. Called regularly by another thread."""
+        with self._lock:
+            turn = self._turn
+            if turn is None or time.monotonic() - turn.started < self._stall:
+                return
+            message = f"{_culprit(turn.thread)} took more than {self._stall:g} seconds for one step"
+            self._epoch += 1
+            # If a call of the model doesn't return, the rows of all jobs are lost.
+            failed = self._take_out(turn.writing)
+            self._start()
+        logger.warning("%s; %d requests were given up", message, len(failed))
+        for job in failed:
+            job.tell(job, ApiError(message, 500, code="stalled"))
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=self._run, args=(self._epoch,), name="corelm-serve", daemon=True
+        )
+        thread.start()
+
+    def _new_batch(self) -> ContinuousBatch:
+        limits = self._limits
+        return ContinuousBatch(self._model, limits.rows, limits.piece, self._prefixes)
+
+    def _take_out(self, writing: Writing | None) -> list[Job]:
+        """End a turn; return the jobs to end: its own, or all if the turn was the model's."""
+        self._turn = None
+        if writing is not None:
+            writing.drop()
+            writing.job.cancelled = True  # a decoder that is given up ends at its next step
+            return [self._running.pop(writing.job).job]
+        failed = list(self._running)
+        self._running.clear()
+        self._batch, self._parts = self._new_batch(), None
+        return failed
+
+    # ---- the thread ----
+
+    def _run(self, epoch: int) -> None:
+        while parts := self._wait(epoch):
+            for part in parts:
+                if not self._do(*part, epoch):
+                    return
+                if self._parts is not parts:  # the model failed, and all jobs with it
+                    break
+            else:
+                self._parts = None
+
+    def _wait(self, epoch: int) -> Iterator[Part] | None:
+        """Return the rest of a round, or the next round; None if this thread must end."""
+        with self._lock:
+            while epoch == self._epoch and not self._closed:
+                if self._parts is not None:
+                    return self._parts
+                for job in self._admit(list(self._running)):
+                    self._running[job] = Writing(self._model, job)
+                if self._running:
+                    self._parts = self._round([*self._running.values()])
+                else:
+                    self._changed.wait()
+            return None
+
+    def _round(self, writings: list[Writing]) -> Iterator[Part]:
+        """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
+        for writing in writings:
+            if writing.job.cancelled or writing.job.is_late:
+                yield writing, partial(_leave, writing)
+            elif writing.is_scored and writing.request is None:
+                yield writing, partial(writing.join, self._batch)
+        if unscored := [each for each in writings if not each.is_scored and each.end is None]:
+            # In blocks, so that a long prompt doesn't hold up growing texts.
+            is_writing = any(writing.request is not None for writing in writings)
+            size = self._limits.piece // (SHARE if is_writing else 1)
+            first, *others = together(self._model, unscored, size)
+            yield (
+                first,
+                (partial(first.score_with, others) if others else partial(first.score, size)),
+            )
+        by_request = {writing.request: writing for writing in writings}
+        for turn in self._batch.turns():
+            if turn.request is None:
+                yield None, turn.run
+            elif turn.request in by_request:
+                writing = by_request[turn.request]
+                yield writing, partial(writing.advance, turn.run)
+
+    def _do(self, writing: Writing | None, work: Callable[[], object], epoch: int) -> bool:
+        """Do a part of a round; return False if this thread was replaced."""
+        with self._lock:
+            if epoch != self._epoch:
+                return False
+            self._turn = Turn(writing, threading.get_ident(), time.monotonic())
+        end: Event | None = None
+        try:
+            work()
+            end = writing.end if writing else None
+        except Exception as error:
+            end = error
+        except BaseException as error:  # a plugin may raise anything, but this thread must continue
+            end = ended_by(error)
+        with self._lock:
+            if epoch != self._epoch:
+                return False
+            self._turn = None
+            ended = [] if end is None else self._take_out(writing)
+        if isinstance(end, BaseException) and not isinstance(end, ApiError):
+            logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
+        # Last, so that the figures no longer count the rows of a client that has its answer.
+        for job in ended:
+            assert end is not None
+            job.tell(job, end)
+        return True
+
+
+def _leave(writing: Writing) -> None:
+    """End a job whose client has gone or whose time is over."""
+    message = "the request took too long and was given up"
+    writing.end = ApiError(message, 408, code="timeout")
+
+
+def _culprit(thread: int) -> str:
+    """Return a description of the code that a thread is in: a sampler or the model."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        found = frame.f_locals.get("self")
+        if isinstance(found, Sampler):
+            return f"the sampler {found.name}"
+        frame = frame.f_back
+    return "the model or the decoder"
 
 
 class Scheduler:
