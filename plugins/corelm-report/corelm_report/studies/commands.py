@@ -198,7 +198,7 @@ def read(
     corelm study read top_p/samples_gsm8k.jsonl min_p/samples_gsm8k.jsonl
     corelm study read first.eval second.eval --metric match --cluster passage
     """
-    from corelm_report.logs.show import show_logs
+    from corelm_report.logs.differences import show_logs
 
     with _study_product() as out:
         names = metric or []
