@@ -36,7 +36,6 @@ if typing.TYPE_CHECKING:
         Session,
         StatelessModel,
         Vocabulary,
-        same_vocabulary,
     )
     from corelm.linting import lint
     from corelm.metric import HumanMetric, SetMetric, TextMetric, TokenMetric
@@ -99,7 +98,6 @@ __all__ = [
     "param",
     "renamed",
     "reweight_distribution",
-    "same_vocabulary",
     "sampler",
     "sampling_distribution",
     "softmax",
@@ -109,36 +107,56 @@ __all__ = [
 
 
 _HOMES = {
-    "corelm.context": ("Context",),
-    "corelm.decoder": ("Decoder",),
-    "corelm.decoding.random_stream": ("RandomStream",),
-    "corelm.decoding.state": ("Decoding", "DecodingTask"),
-    "corelm.decoding.step": ("NextLogits", "Step"),
-    "corelm.errors": ("CorelmError", "ParameterError"),
-    "corelm.exact": ("sampling_distribution",),
-    "corelm.explanation": ("Explanation", "explain"),
-    "corelm.generation.generate": ("Ancestral", "generate", "stream"),
-    "corelm.generation.open_texts": ("Generation", "TokenRecord"),
-    "corelm.generation.endings": ("TextPatterns",),
-    "corelm.hookspecs": ("API_VERSION", "hookimpl"),
-    "corelm.language_model": (
-        *("LanguageModel", "ModelScheme", "Session", "StatelessModel", "Vocabulary"),
-        "same_vocabulary",
-    ),
-    "corelm.linting": ("lint",),
-    "corelm.metric": ("HumanMetric", "SetMetric", "TextMetric", "TokenMetric"),
-    "corelm.numerics.distributions": (
-        *("Array", "apply_temperature", "draw", "entropy", "log_softmax", "mask_logits"),
-        *("softmax", "surprisals"),
-    ),
-    "corelm.numerics.reshaping": ("reweight_distribution",),
-    "corelm.params": ("param", "renamed"),
+    "API_VERSION": "corelm.hookspecs:API_VERSION",
+    "Ancestral": "corelm.generation.generate:Ancestral",
+    "Array": "corelm.numerics.distributions:Array",
     # The samplers too: a parameter that is a sampler reads expressions once this is imported.
-    "corelm.registry.expressions": ("Chain", "Sampler", "sampler"),
-    "corelm.registry.models": ("load",),
-    "corelm.sampling": ("Mask", "Switch"),
+    "Chain": "corelm.registry.expressions:Chain",
+    "Context": "corelm.context:Context",
+    "CorelmError": "corelm.errors:CorelmError",
+    "Decoder": "corelm.decoder:Decoder",
+    "Decoding": "corelm.decoding.state:Decoding",
+    "DecodingTask": "corelm.decoding.state:DecodingTask",
+    "Explanation": "corelm.explanation:Explanation",
+    "Generation": "corelm.generation.open_texts:Generation",
+    "HumanMetric": "corelm.metric:HumanMetric",
+    "LanguageModel": "corelm.language_model:LanguageModel",
+    "Mask": "corelm.sampling:Mask",
+    "ModelScheme": "corelm.language_model:ModelScheme",
+    "NextLogits": "corelm.decoding.step:NextLogits",
+    "ParameterError": "corelm.errors:ParameterError",
+    "RandomStream": "corelm.decoding.random_stream:RandomStream",
+    "Sampler": "corelm.registry.expressions:Sampler",
+    "Session": "corelm.language_model:Session",
+    "SetMetric": "corelm.metric:SetMetric",
+    "StatelessModel": "corelm.language_model:StatelessModel",
+    "Step": "corelm.decoding.step:Step",
+    "Switch": "corelm.sampling:Switch",
+    "TextMetric": "corelm.metric:TextMetric",
+    "TextPatterns": "corelm.generation.endings:TextPatterns",
+    "TokenMetric": "corelm.metric:TokenMetric",
+    "TokenRecord": "corelm.generation.open_texts:TokenRecord",
+    "Vocabulary": "corelm.language_model:Vocabulary",
+    "apply_temperature": "corelm.numerics.distributions:apply_temperature",
+    "draw": "corelm.numerics.distributions:draw",
+    "entropy": "corelm.numerics.distributions:entropy",
+    "explain": "corelm.explanation:explain",
+    "generate": "corelm.generation.generate:generate",
+    "hookimpl": "corelm.hookspecs:hookimpl",
+    "lint": "corelm.linting:lint",
+    "load": "corelm.registry.models:load",
+    "log_softmax": "corelm.numerics.distributions:log_softmax",
+    "mask_logits": "corelm.numerics.distributions:mask_logits",
+    "param": "corelm.params:param",
+    "renamed": "corelm.params:renamed",
+    "reweight_distribution": "corelm.numerics.reshaping:reweight_distribution",
+    "sampler": "corelm.registry.expressions:sampler",
+    "sampling_distribution": "corelm.exact:sampling_distribution",
+    "softmax": "corelm.numerics.distributions:softmax",
+    "stream": "corelm.generation.generate:stream",
+    "surprisals": "corelm.numerics.distributions:surprisals",
 }
-"""Modules that are imported when one of their names is first used: no program needs all."""
+"""The module of each name, imported on first use: no program needs all."""
 
 _ROOMS = {
     *("abilities", "bundles", "commands", "errors", "filters", "interop", "native", "runs"),
@@ -163,8 +181,6 @@ def __getattr__(name: str) -> typing.Any:
         return package_object(NAMES, name)
     if name in _ROOMS:
         return importlib.import_module(f"corelm.{name}")
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value
+    from corelm.lazy_names import on_first_use  # late: `import corelm` imports no module of it
+
+    return on_first_use(__name__, _HOMES)(name)

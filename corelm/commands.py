@@ -3,13 +3,13 @@
 Some are modules, such as `options` and `blocks`; each lists its public names.
 """
 
-import importlib
 import typing
+
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
-    from corelm.cli.applications import group as group
     from corelm.cli.options import choices as options
     from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
@@ -28,7 +28,6 @@ __all__ = [
     "Output",
     "application",
     "blocks",
-    "group",
     "messages",
     "offered_names",
     "options",
@@ -44,7 +43,6 @@ _HOMES = {
     "Output": "corelm.cli.output.product:Output",
     "application": "corelm.cli.applications:application",
     "blocks": "corelm.cli.output.blocks",
-    "group": "corelm.cli.applications:group",
     "messages": "corelm.cli.output.messages",
     "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",
@@ -54,10 +52,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    module = importlib.import_module(home)
-    return getattr(module, attribute) if attribute else module
+__getattr__ = on_first_use(__name__, _HOMES)

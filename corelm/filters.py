@@ -8,8 +8,9 @@ The functions that read single tokens, such as `token_counts`, return NumPy arra
 is; `in_library_of` takes such an array to the library of the logits.
 """
 
-import importlib
 import typing
+
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.numerics.arrays import (
@@ -79,51 +80,36 @@ __all__ = [
 ]
 
 _HOMES = {
-    "corelm.numerics.arrays": (
-        "array_namespace",
-        "in_library_of",
-        "widen",
-    ),
-    "corelm.numerics.distributions": (
-        "entropy_of_logits",
-        "min_and_shannon_entropy",
-        "min_entropy",
-        "subtract_max",
-    ),
-    "corelm.numerics.filters": (
-        "at_least",
-        "falling_logits",
-        "first_tokens",
-        "logit_std",
-        "tail_free",
-        "top_h",
-        "top_k",
-        "top_p",
-        "typical",
-        "within_nats",
-    ),
-    "corelm.numerics.ranking": ("likeliest_tokens", "rank"),
-    "corelm.numerics.reshaping": (
-        "peak_at",
-        "quadratic",
-        "surprisal_of_probability",
-        "xtc",
-    ),
-    "corelm.token_edits": (
-        "TokenNames",
-        "allow_all_but",
-        "change_logits",
-        "remove_tokens",
-        "token_counts",
-    ),
-    "corelm.token_texts": ("find_in_turn",),
+    "TokenNames": "corelm.token_edits:TokenNames",
+    "allow_all_but": "corelm.token_edits:allow_all_but",
+    "array_namespace": "corelm.numerics.arrays:array_namespace",
+    "at_least": "corelm.numerics.filters:at_least",
+    "change_logits": "corelm.token_edits:change_logits",
+    "entropy_of_logits": "corelm.numerics.distributions:entropy_of_logits",
+    "falling_logits": "corelm.numerics.filters:falling_logits",
+    "find_in_turn": "corelm.token_texts:find_in_turn",
+    "first_tokens": "corelm.numerics.filters:first_tokens",
+    "in_library_of": "corelm.numerics.arrays:in_library_of",
+    "likeliest_tokens": "corelm.numerics.ranking:likeliest_tokens",
+    "logit_std": "corelm.numerics.filters:logit_std",
+    "min_and_shannon_entropy": "corelm.numerics.distributions:min_and_shannon_entropy",
+    "min_entropy": "corelm.numerics.distributions:min_entropy",
+    "peak_at": "corelm.numerics.reshaping:peak_at",
+    "quadratic": "corelm.numerics.reshaping:quadratic",
+    "rank": "corelm.numerics.ranking:rank",
+    "remove_tokens": "corelm.token_edits:remove_tokens",
+    "subtract_max": "corelm.numerics.distributions:subtract_max",
+    "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",
+    "tail_free": "corelm.numerics.filters:tail_free",
+    "token_counts": "corelm.token_edits:token_counts",
+    "top_h": "corelm.numerics.filters:top_h",
+    "top_k": "corelm.numerics.filters:top_k",
+    "top_p": "corelm.numerics.filters:top_p",
+    "typical": "corelm.numerics.filters:typical",
+    "widen": "corelm.numerics.arrays:widen",
+    "within_nats": "corelm.numerics.filters:within_nats",
+    "xtc": "corelm.numerics.reshaping:xtc",
 }
 """The module of each name, imported on first use: a sampler needs few of them."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)

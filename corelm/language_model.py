@@ -211,25 +211,6 @@ def is_end(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.bool
     return np.zeros(tokens.shape, dtype=bool) if ended is None else ended
 
 
-def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
-    """Return True if each id is the same token in both, so that two models can be compared.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> ours, theirs = ToyModel().vocabulary, ToyModel(["a", "cat"]).vocabulary
-        >>> same_vocabulary(ours, ours), same_vocabulary(ours, theirs)
-        (True, False)
-    """
-    special = ("padding", "unknown", "start")
-    # Sizes before texts: only equal vocabularies cost a pass over all tokens.
-    return one is other or (
-        all(getattr(one, name) == getattr(other, name) for name in special)
-        and set(one.ends) == set(other.ends)
-        and len(one) == len(other)
-        and all(one.decode([i]) == other.decode([i]) for i in range(len(one)))
-    )
-
-
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
     """Return the ids that are never drawn, in corelm and in every other engine: (n,), ascending.
 

@@ -22,7 +22,7 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
-__all__ = ["ParamRule", "Parameter", "Parameterized"]
+__all__ = ["Parameter", "Parameterized"]
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
@@ -133,6 +133,24 @@ class Parameter:
     default: Any
     rule: ParamRule
     item_type: Any = None
+
+    @classmethod
+    def of(
+        cls, name: str, type: Any, default: Any, help: str = "", *, item: Any = None, **rule: Any
+    ) -> Parameter:
+        """Return a parameter that no class declares, such as an option of a command.
+
+        Args:
+            name, type, default: its attributes.
+            help: its help line.
+            item: the type of the items of a tuple.
+            **rule: `ge`, `gt`, `le`, `lt`, `choices` and so on, as `param` takes them.
+
+        Example:
+            >>> Parameter.of("n", int, 1, ge=1).convert("5")
+            5
+        """
+        return cls(name, type, default, ParamRule(help, **rule), item)
 
     @property
     def type_name(self) -> str:

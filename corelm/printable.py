@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["counted", "did_you_mean", "one_line", "reason_of", "shown", "strip_controls"]
+__all__ = ["counted", "did_you_mean", "one_line", "shown", "strip_controls"]
 
 LONGEST = 60
 """The longest value that a message shows in full, in characters."""
@@ -75,10 +75,14 @@ def message_of(error: BaseException) -> str:
 def shown(value: Any) -> str:
     """Return the `repr` of a value for a one-line message, shortened if it is long.
 
+    Of an exception, return its type and the first line of its message.
+
     Example:
         >>> shown("a" * 100)
         "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa... (102 characters)"
     """
+    if isinstance(value, BaseException):
+        return reason_of(value)
     try:
         text = repr(value)
     except KeyboardInterrupt:

@@ -5,8 +5,9 @@ what belongs to one matter is used with its name, as in `scaling.Job` and `print
 lists its public names.
 """
 
-import importlib
 import typing
+
+from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm import machine as machine
@@ -95,10 +96,4 @@ _HOMES = {
 }
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    module = importlib.import_module(home)
-    return getattr(module, attribute) if attribute else module
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
+from corelm.native import rows as kernels
+from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, in_library_of, replace_entries, widen
 from corelm.numerics.distributions import Array, is_likeliest, mask_logits
 
@@ -66,7 +68,13 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
 
 
 def change_logits(
-    logits: Array, rows: ArrayLike, ids: ArrayLike, change: Callable[[Array], Array]
+    logits: Array,
+    rows: ArrayLike | None,
+    ids: ArrayLike,
+    change: Callable[[Array], Array] | None = None,
+    *,
+    divide: float = 1.0,
+    subtract: ArrayLike = 0.0,
 ) -> Array:
     """Return a copy of the logits in which the logits of some tokens are changed.
 
@@ -75,18 +83,82 @@ def change_logits(
 
     Args:
         logits: (batch, vocabulary), of any array library.
-        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids. None: the
+            ids are (batch, tokens), or (tokens,) of every row.
         ids: the id of each token, (tokens,). A repeated pair is changed once, and ids outside the
             vocabulary are left out.
         change: maps their logits, (tokens,) in float64 where the library has it, to the new ones.
             It must pass its own arrays through `in_library_of(logit, numbers)`.
+        divide: without `change`, a number that divides the logits above 0 and multiplies others.
+        subtract: what is subtracted then; a number, or one for each id.
 
     Example:
-        >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
+        >>> logits = np.array([[1.0, 2.0]])
+        >>> change_logits(logits, [0], [1], subtract=0.5).tolist()
         [[1.0, 1.5]]
+        >>> change_logits(logits, None, [1], lambda logit: logit / 2).tolist()
+        [[1.0, 1.0]]
     """
-    rows, ids = _in_vocabulary(rows, ids, logits.shape[1])
-    at = rows * logits.shape[1] + ids
+    ids = np.asarray(ids, dtype=np.int64)
+    if change is not None:
+        owners = np.arange(logits.shape[0])[:, None] if rows is None else rows
+        owners, ids = _in_vocabulary(owners, ids, logits.shape[1])
+        return _change_at(logits, owners * logits.shape[1] + ids, change)
+    numbers = np.asarray(subtract, dtype=np.float64)
+    if rows is not None:
+        rows, ids, numbers = _rising(rows, ids, numbers)
+    elif numbers.ndim and numbers.shape != ids.shape:
+        numbers = np.broadcast_to(numbers, ids.shape)
+    owners = (ids.shape[1] if ids.ndim > 1 else 0) if rows is None else rows
+    less = numbers.ravel() if numbers.ndim else float(numbers)
+    return _change_tokens(logits, ids.ravel(), owners, divide, less)
+
+
+def _rising(rows: ArrayLike, ids: Ids, numbers: Array) -> tuple[Ids, Ids, Array]:
+    """Return the rows of tokens in rising order, the ids and the numbers, all (tokens,)."""
+    owners = np.asarray(rows, dtype=np.int64)
+    if owners.shape != ids.shape or numbers.ndim:
+        owners, ids, numbers = np.broadcast_arrays(owners, ids, numbers)
+    owners, ids, numbers = owners.ravel(), ids.ravel(), numbers.ravel() if numbers.ndim else numbers
+    if (owners[1:] < owners[:-1]).any():
+        order = owners.argsort(kind="stable")  # of a repeated pair, the last number stays the last
+        owners, ids = owners[order], ids[order]
+        numbers = numbers[order] if numbers.ndim else numbers
+    return owners, ids, numbers
+
+
+@kernel(kernels.change_tokens, by_row=False)
+def _change_tokens(
+    logits: Array, ids: Ids, owners: Ids | int, divide: float, subtract: float | NDArray[np.float64]
+) -> Array:
+    """Do the work of `change_logits` without `change`.
+
+    Args:
+        logits: (batch, vocabulary).
+        ids: (tokens,).
+        owners: the row of each, rising; or how many each row has, 0 where each has all.
+        divide, subtract: as for `change_logits`; `subtract` has one number for each id, or is one.
+    """
+    xp, less = array_namespace(logits), np.asarray(subtract)
+    if isinstance(owners, int):
+        shape = (logits.shape[0], owners or len(ids))
+        ids = ids.reshape(shape) if owners else np.broadcast_to(ids, shape)
+        if less.ndim:
+            less = less.reshape(shape) if owners else np.broadcast_to(less, shape)
+        owners = np.broadcast_to(np.arange(shape[0])[:, None], shape)
+    known = (ids >= 0) & (ids < logits.shape[1])
+    less = less[known] if less.ndim else less
+
+    def change(logit: Array) -> Array:
+        scaled = xp.where(logit > 0, logit / divide, logit * divide)
+        lower: Array = scaled - in_library_of(logit, less)
+        return lower
+
+    return _change_at(logits, owners[known] * logits.shape[1] + ids[known], change)
+
+
+def _change_at(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
+    """Do the work of `change_logits` at places in the flattened logits."""
     if array_namespace(logits) is not np:
         return _change_elsewhere(logits, at, change)
     result = np.array(logits, order="C")  # so that `reshape` below returns a view
@@ -167,12 +239,13 @@ def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     return kept
 
 
-def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[np.bool_]:
+def allow_all_but(context: Context, rows: ArrayLike | None, ids: ArrayLike) -> NDArray[np.bool_]:
     """Return a mask that allows all tokens except these: (batch, vocabulary).
 
     Args:
         context: the tokens so far.
-        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids; None for
+            all rows.
         ids: the id of each token, (tokens,). Ids outside the vocabulary are left out.
 
     Example:
@@ -182,8 +255,11 @@ def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[
         [[True, True, False], [False, True, True]]
     """
     allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
-    rows, ids = _in_vocabulary(rows, ids, allowed.shape[1])
-    allowed[rows, ids] = False
+    if rows is None:
+        allowed[:, [id for id in np.asarray(ids).tolist() if 0 <= id < allowed.shape[1]]] = False
+    else:
+        rows, ids = _in_vocabulary(rows, ids, allowed.shape[1])
+        allowed[rows, ids] = False
     return allowed
 
 

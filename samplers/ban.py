@@ -32,22 +32,18 @@ class Ban(Mask):
     words: tuple[int | str, ...] = param((), "words or token ids that are never drawn")
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
-        rows: list[int] = []
-        ids: list[int] = []
         names = TokenNames(context.vocabulary, context.vocabulary_size)
-        for word in self.words:
-            *before, last = names.ids(word)
-            ending = _ending_with(context.tokens, before)
+        words = [names.ids(word) for word in self.words]
+        allowed = allow_all_but(context, None, [ids[0] for ids in words if len(ids) == 1])
+        for *before, last in words:
             # Only the last token of a word completes it; the others stay possible.
-            rows.extend(ending)
-            ids.extend([last] * len(ending))
-        return allow_all_but(context, rows, ids)
+            if before:
+                allowed[_ending_with(context.tokens, before), last] = False
+        return allowed
 
 
 def _ending_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> Sequence[int]:
     """Return the rows whose last tokens are these."""
-    if not ids:
-        return range(len(tokens))
     if len(ids) > tokens.shape[1]:
         return ()
     ending = tokens[:, tokens.shape[1] - len(ids) :] == np.array(ids)

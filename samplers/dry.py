@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import TokenNames, change_logits, in_library_of
+from corelm.filters import TokenNames, change_logits
 
 Ids = NDArray[np.int64]
 FILTERED = 4
@@ -69,7 +69,7 @@ class Dry(Sampler):
             return logits
         rows, ids, lengths = np.array(found).T
         penalty = self._penalty(lengths)
-        return change_logits(logits, rows, ids, lambda logit: logit - in_library_of(logit, penalty))
+        return change_logits(logits, rows, ids, subtract=penalty)
 
     def _breakers(self, context: Context, size: int) -> set[int]:
         names = TokenNames(context.vocabulary, size)

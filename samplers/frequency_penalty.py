@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, in_library_of, token_counts
+from corelm.filters import change_logits, token_counts
 
 
 class FrequencyPenalty(Sampler):
@@ -48,7 +48,7 @@ class FrequencyPenalty(Sampler):
         rows, ids, counts = token_counts(past, logits.shape[-1])
         with np.errstate(over="ignore"):  # an infinite penalty becomes the largest number
             penalty = self.penalty * counts
-        return change_logits(logits, rows, ids, lambda logit: logit - in_library_of(logit, penalty))
+        return change_logits(logits, rows, ids, subtract=penalty)
 
 
 @hookimpl

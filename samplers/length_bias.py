@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import change_logits
 
@@ -47,8 +45,7 @@ class LengthBias(Sampler):
         late = context.position - self.start
         if not ends or late <= 0:
             return logits
-        rows = np.arange(logits.shape[0])[:, None]  # broadcasts: every row has the same end tokens
-        return change_logits(logits, rows, ends, lambda logit: logit + self.weight * late)
+        return change_logits(logits, None, ends, subtract=-self.weight * late)
 
 
 @hookimpl

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from corelm import Array, Context, ParameterError, Sampler, hookimpl, param
-from corelm.filters import TokenNames, change_logits, in_library_of, remove_tokens
+from corelm.filters import TokenNames, change_logits, remove_tokens
 
 
 class LogitBias(Sampler):
@@ -48,22 +47,21 @@ class LogitBias(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         # Summed by id: a word and an id may name the same token.
-        biases: dict[int, float] = defaultdict(float)
+        biases: dict[int, float] = {}
         names = TokenNames(context.vocabulary, logits.shape[-1])
         for token, bias in self.bias.items():
-            biases[names.id(token)] += bias
+            id = names.id(token)
+            biases[id] = biases.get(id, 0.0) + bias
         if not any(biases.values()):
             return logits
-        rows = np.arange(logits.shape[0])[:, None]
-        ids = np.array([*biases])
-        numbers = np.array([*biases.values()], dtype=np.float64)
         # Adding minus infinity could leave a row without tokens; removing keeps the likeliest.
-        finite = numbers > -np.inf
-        added = numbers[finite]
-        biased = change_logits(
-            logits, rows, ids[finite], lambda logit: logit + in_library_of(logit, added)
-        )
-        return biased if finite.all() else remove_tokens(biased, rows, ids[~finite])
+        added = {id: bias for id, bias in biases.items() if bias > -math.inf}
+        less = [-bias for bias in added.values()]
+        biased = change_logits(logits, None, [*added], subtract=less)
+        if len(added) == len(biases):
+            return biased
+        removed = [id for id in biases if id not in added]
+        return remove_tokens(biased, np.arange(logits.shape[0])[:, None], removed)
 
 
 def _is_token(token: Any) -> bool:

@@ -39,7 +39,7 @@ class MinLength(Mask):
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
         if not ends or context.position >= self.n:
             return None
-        return allow_all_but(context, np.arange(context.batch)[:, None], ends)
+        return allow_all_but(context, None, ends)
 
 
 @hookimpl

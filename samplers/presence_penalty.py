@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import change_logits
 
@@ -45,8 +43,7 @@ class PresencePenalty(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         past = context.past(self.last, self.skip_prompt)
-        rows = np.arange(len(past))[:, None]
-        return change_logits(logits, rows, past, lambda logit: logit - self.penalty)
+        return change_logits(logits, None, past, subtract=self.penalty)
 
 
 @hookimpl

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from corelm import Array, Context, Sampler, hookimpl, log_softmax, param
-from corelm.filters import array_namespace, change_logits
+from corelm.filters import change_logits
 
 
 class RepetitionPenalty(Sampler):
@@ -59,11 +57,7 @@ class RepetitionPenalty(Sampler):
             logits = log_softmax(logits)
         past = context.past(self.last, self.skip_prompt)
         # A repeated pair is changed once, so the ids need not be made unique.
-        rows = np.arange(len(past))[:, None]
-        return change_logits(logits, rows, past, self._penalised)
-
-    def _penalised(self, logit: Array) -> Array:
-        return array_namespace(logit).where(logit > 0, logit / self.penalty, logit * self.penalty)
+        return change_logits(logits, None, past, divide=self.penalty)
 
 
 @hookimpl

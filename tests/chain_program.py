@@ -19,11 +19,13 @@ STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 
 
 class Case(NamedTuple):
-    """A chain as text, float32 rows of logits, and the seed of their random numbers."""
+    """A chain as text, float32 rows, the seed of their random numbers, and the text so far."""
 
     text: bytes
     logits: np.ndarray
     seed: int
+    tokens: np.ndarray = np.empty(0, dtype=np.int64)
+    prompt: int = 0
 
 
 class Answer(NamedTuple):
@@ -57,8 +59,9 @@ def compiled(command: Sequence[str], program: Path, *options: str) -> Path:
 def answers(program: Sequence[str | Path], cases: Sequence[Case]) -> list[Answer]:
     """Run the program on cases."""
     sent = b"".join(
-        struct.pack("<4I", len(text), *logits.shape, seed) + text + logits.tobytes()
-        for text, logits, seed in cases
+        struct.pack("<6I", len(text), *logits.shape, seed, prompt, len(tokens) - prompt)
+        + b"".join((text, logits.tobytes(), tokens.tobytes()))
+        for text, logits, seed, tokens, prompt in cases
     )
     done = subprocess.run(program, input=sent, capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]

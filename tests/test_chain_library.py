@@ -18,12 +18,12 @@ import pytest
 from chain_program import Answer, Case, answers, c_compiler, compiled
 
 import corelm
-from corelm import RandomStream, native
-from corelm.decoding.draw_plan import calls_of
+from corelm import Context, RandomStream, native
 from corelm.errors import UsageError
 from corelm.interop import chain_text
 from corelm.language_model import never_drawn
 from corelm.native import rows
+from corelm.native.backend import Recorder
 from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
@@ -36,13 +36,16 @@ STAGES = [
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
     "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
     "xtc(probability={p}, threshold=0.01, special=['end', 5])",
+    "repetition_penalty(penalty={n})", "repetition_penalty(penalty={n}, last=3, skip_prompt=True)",
+    "presence_penalty(penalty={n}, last=4)", "frequency_penalty(penalty={p}, skip_prompt=True)",
+    "frequency_penalty(penalty={n}, last=5)", "logit_bias(bias={{5: {n}, 8: -{n}, 11: 1e300}})",
 ]  # fmt: skip
 
 
 class Tokens:
     """A vocabulary of any size, of which nothing but the size is asked for."""
 
-    padding, unknown, ends, unused = 0, None, (2,), (1, 7)
+    padding, unknown, ends, unused, start = 0, None, (2,), (1, 7), 3
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -71,13 +74,25 @@ def random_case(chance: random.Random, rng: np.random.Generator) -> tuple[str, T
     if rng.random() < 0.1:
         logits[:, 3] = rng.choice([np.nan, np.inf])
     text = chain_text(expression, tokens).encode()
-    return expression, tokens, Case(text, logits.astype(np.float32), chance.randrange(2**32))
+    past = rng.integers(-1, 13, chance.randint(0, 12))
+    if chance.random() < 0.3:
+        past[:1] = tokens.start
+    prompt = chance.randint(0, len(past))
+    seed = chance.randrange(2**32)
+    return expression, tokens, Case(text, logits.astype(np.float32), seed, past, prompt)
 
 
 def in_python(expression: str, tokens: Tokens, case: Case) -> Answer:
     """The answer of the same kernels, called from Python."""
     stages = corelm.sampler(expression).active_stages
-    calls = tuple(call for stage in stages for call in calls_of(stage, tokens) or ())
+    past, prompt = case.tokens, case.prompt
+    if past[:1].tolist() == [tokens.start]:  # it is no part of a text
+        past, prompt = past[1:], max(prompt - 1, 0)
+    texts = np.repeat(past[None], len(case.logits), axis=0)
+    context = Context.of(texts, prompt_length=prompt, vocabulary=tokens)
+    calls: tuple[rows.Call, ...] = ()
+    for stage in stages:
+        calls += stage(Recorder(case.logits.shape), context).calls
     stream = RandomStream(case.seed, [3])
     uniforms = np.array([stream.at(row)[0] for row in range(len(case.logits))])
     out, drawn, surprisals, valid = rows.sample(
@@ -162,7 +177,15 @@ def test_other_texts_are_refused_or_drawn_from(program):
          "line 3: top_p: expected 1 parameters, got 0"),
         (b"corelm chain 1\nvocabulary 3\nstage top_p ids 1\nend\n",
          "line 3: p: expected a number, got a list"),
-        (b"corelm chain 1\nvocabulary 3\n", "line 3: expected 'never', 'stage' or 'end', got ''"),
+        (b"corelm chain 1\nvocabulary 3\n",
+         "line 3: expected 'never', 'start', 'stage', 'bias', 'penalty' or 'end', got ''"),
+        (b"corelm chain 1\nvocabulary 3\npenalty 0 0 0 0 0\nend\n",
+         "line 3: expected a penalty of a chain with room, got '0'"),
+        (b"corelm chain 1\nvocabulary 3\nbias 1\nend\n", "line 3: expected a number, got ''"),
+        (b"corelm chain 1\nvocabulary 3\nbias 1 inf\nend\n",
+         "line 3: expected pairs of an id and a finite number, got 'inf'"),
+        (b"corelm chain 1\nvocabulary 3\npenalty 1 0 0 -1 0\nend\n",
+         "line 3: expected how many of the last tokens count, got '-1'"),
         (b"corelm chain 1\nvocabulary 3\nend", "line 3: expected another line, got ''"),
         (b"corelm chain 1\nvocabulary 3\nend\n\n", "line 4: expected no more, got ''"),
         (b"corelm chain 1\n# \xc3\xa9\nvocabulary 3\n" + 9 * b"stage greedy\n" + b"end\n",

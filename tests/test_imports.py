@@ -41,8 +41,8 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "caching", "docstrings", "errors", "machine", "markup", "native", "paths"}
-    | {"printable", "text_lines"},
+    {"bounded_calls", "caching", "docstrings", "errors", "lazy_names", "machine", "markup"}
+    | {"native", "paths", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits", "token_texts"}
     | {"validation"},

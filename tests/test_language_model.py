@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm import same_vocabulary
+from corelm.abilities import FullVocabulary
 from corelm.language_model import never_drawn, window_start
 from corelm.testing import ToyModel
 
@@ -61,8 +61,8 @@ def test_the_toy_model_never_draws_its_first_two():
     ],
 )
 def test_vocabularies_are_the_same_if_every_id_is_the_same_token(changed, same):
-    assert same_vocabulary(Words(), Words(**changed)) is same
-    assert same_vocabulary(Words(**changed), Words()) is same
+    assert FullVocabulary(Words()).same_as(Words(**changed)) is same
+    assert FullVocabulary(Words(**changed)).same_as(Words()) is same
 
 
 @pytest.mark.parametrize(

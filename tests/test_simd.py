@@ -10,6 +10,7 @@ from corelm_report.measure.on_contexts import at_temperatures
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.filters import (
+    change_logits,
     logit_std,
     min_and_shannon_entropy,
     quadratic,
@@ -65,6 +66,9 @@ FUNCTIONS = {
     "logit_std": logit_std,
     "softmax": softmax,
     "quadratic": lambda rows: quadratic(rows, 0.3, 2.0),
+    "change_logits": lambda rows: change_logits(
+        rows, [[0], [2]], [4, 1, 4], divide=1.3, subtract=[0.1, -2, 7]
+    ),
     "xtc": lambda rows: xtc(rows, 0.5, 0.05),
     "divergence": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),

@@ -10,6 +10,7 @@ from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import (
     TokenNames,
+    allow_all_but,
     change_logits,
     remove_tokens,
     token_counts,
@@ -96,6 +97,45 @@ def test_a_change_removes_no_token_and_brings_none_back(dtype):
     assert changed.tolist() == [[-INF, largest, -largest, largest]]
 
 
+@pytest.mark.parametrize("subtract", [0.0, 2.5, -1e300, [1e-3, np.inf, -7.0], "each"])
+@pytest.mark.parametrize("divide", [1.0, 1.3, 1e-30])
+@pytest.mark.parametrize("rows", [[[0], [2]], [[2], [0]], [0, 0, 1], [1, 0, 1], None])
+def test_a_division_and_a_subtraction_have_the_bits_of_the_function(rows, divide, subtract):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 3, (3, 40)).astype(np.float32)
+    logits[:, 7], logits[0, 4], logits[2, 4] = -INF, -0.0, np.finfo(np.float32).max
+    ids = [4, 7, 30]
+    if subtract == "each":
+        shape = (3,) if rows is None else np.broadcast_shapes(np.shape(rows), (3,))
+        subtract = rng.normal(0, 3, shape)
+
+    def change(logit):
+        return np.where(logit > 0, logit / divide, logit * divide) - subtract
+
+    expected = change_logits(logits, rows, ids, change)
+    changed = change_logits(logits, rows, ids, divide=divide, subtract=subtract)
+    assert changed.tobytes() == expected.tobytes()
+    assert changed.dtype == np.float32
+    wide = logits.astype(np.float64)
+    expected = change_logits(wide, rows, ids, change)
+    changed = change_logits(wide, rows, ids, divide=divide, subtract=subtract)
+    assert changed.tobytes() == expected.tobytes()
+
+
+def test_every_row_has_ids_of_its_own():
+    for dtype in FLOATS:
+        changed = change_logits(
+            np.zeros((2, 3), dtype), None, [[0, 1], [2, 2]], subtract=[[1, 2], [3, 3]]
+        )
+        assert changed.tolist() == [[-1, -2, 0], [0, 0, -3]]
+
+
+def test_ids_outside_the_vocabulary_are_left_out_with_their_numbers():
+    logits = np.zeros((1, 3), np.float32)
+    changed = change_logits(logits, [0], [9, 1, -1, 0], subtract=[1, 2, 3, 4])
+    assert changed.tolist() == [[-4, -2, 0]]
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_removed_tokens_are_impossible_in_a_copy(dtype):
     logits = np.array([[1, 2, 3], [4, 5, 6]], dtype=dtype)
@@ -115,6 +155,16 @@ def test_nothing_to_change_or_remove_is_a_copy():
     logits = np.array([[1.0, 2.0]])
     assert remove_tokens(logits, [], []).tolist() == [[1.0, 2.0]]
     assert change_logits(logits, [], [], lambda logit: logit - 1).tolist() == [[1.0, 2.0]]
+    for each in (logits, logits.astype(np.float32)):
+        for rows in ([], None):
+            assert change_logits(each, rows, [], subtract=[]).tolist() == [[1.0, 2.0]]
+
+
+def test_tokens_are_forbidden_in_every_row():
+    context = Context.of([[0], [1]], vocabulary_size=3)
+    allowed = allow_all_but(context, None, [2, 9, -1])
+    assert allowed.tolist() == [[True, True, False]] * 2
+    assert allow_all_but(context, None, ()).all()
 
 
 # Words

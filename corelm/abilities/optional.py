@@ -198,6 +198,24 @@ class FullVocabulary:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
+    def same_as(self, other: Vocabulary) -> bool:
+        """Return True if each id is the same token in both, so that two models can be compared.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> ours, theirs = ToyModel().vocabulary, ToyModel(["a", "cat"]).vocabulary
+            >>> FullVocabulary(ours).same_as(ours), FullVocabulary(ours).same_as(theirs)
+            (True, False)
+        """
+        one, special = self._vocabulary, ("padding", "unknown", "start")
+        # Sizes before texts: only equal vocabularies cost a pass over all tokens.
+        return one is other or (
+            all(getattr(one, name) == getattr(other, name) for name in special)
+            and set(one.ends) == set(other.ends)
+            and len(one) == len(other)
+            and all(one.decode([i]) == other.decode([i]) for i in range(len(one)))
+        )
+
     def writer(self, prompt: Sequence[int] = ()) -> Callable[[int], str]:
         """Return a function from each next id of a text to the text that it adds.
 

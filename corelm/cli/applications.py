@@ -69,41 +69,51 @@ class TextGroup(_AsText, TyperGroup):
 
 
 def application(
-    command: Callable[..., Any], short_help: str, word: str | None = None
-) -> typer.Typer:
-    """Return an application of one command, as the hook for commands offers it.
-
-    Args:
-        command: the function of the command.
-        short_help: its line in the list of commands.
-        word: the option that a word without an option is probably meant for.
-    """
-    app = typer.Typer()
-    cls = type("WordCommand", (TextCommand,), {"word": word})
-    settings = {"allow_extra_args": word is not None}
-    app.command(cls=cls, short_help=short_help, context_settings=settings)(command)
-    return app
-
-
-def group(
-    callback: Callable[..., Any],
+    function: Callable[..., Any],
     short_help: str,
-    commands: Mapping[str, tuple[Any, str]],
+    commands: Mapping[str, tuple[Any, str]] | None = None,
     *,
-    cls: type[TextGroup] = TextGroup,
+    word: str | None = None,
+    cls: type[TextGroup] | None = None,
     no_args_is_help: bool = False,
     invoke_without_command: bool = False,
 ) -> typer.Typer:
-    """Return an application of several commands, as the hook for commands offers it.
+    """Return an application, as the hook for commands offers it.
 
     Args:
-        callback: the function of the group, whose docstring is the group's help.
+        function: the function of the command; of several commands the group's, whose docstring is
+            the group's help.
         short_help: its line in the list of commands.
-        commands: the functions of the commands, each with its line in the list, by name.
-        cls: the class of the group.
-        no_args_is_help: write the help if no command is given.
-        invoke_without_command: call the function of the group if no command is given.
+        commands: the functions of several commands, each with its line in the list, by name.
+        word: of one command: the option that a word without an option is probably meant for.
+        cls: of several commands: the class of the group.
+        no_args_is_help: write the group's help if no command is given.
+        invoke_without_command: call the group's function if no command is given.
     """
+    if commands is not None:
+        return _group(
+            function,
+            short_help,
+            commands,
+            cls or TextGroup,
+            no_args_is_help,
+            invoke_without_command,
+        )
+    app = typer.Typer()
+    own = type("WordCommand", (TextCommand,), {"word": word})
+    settings = {"allow_extra_args": word is not None}
+    app.command(cls=own, short_help=short_help, context_settings=settings)(function)
+    return app
+
+
+def _group(
+    callback: Callable[..., Any],
+    short_help: str,
+    commands: Mapping[str, tuple[Any, str]],
+    cls: type[TextGroup],
+    no_args_is_help: bool,
+    invoke_without_command: bool,
+) -> typer.Typer:
     app = typer.Typer(
         rich_markup_mode=None, cls=cls, short_help=short_help, no_args_is_help=no_args_is_help
     )

@@ -29,9 +29,8 @@ from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
-from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import ExecutorChoice
-from corelm.scaling.job import Job, differences
+from corelm.scaling.job import Dependencies, Job, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.units import Executor
 
@@ -82,7 +81,9 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            "code": code_of([model, *(part for thing in things for part in thing.parts())]),
+            "code": Dependencies(
+                [model, *(part for thing in things for part in thing.parts())]
+            ).code,
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)

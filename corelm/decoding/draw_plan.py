@@ -1,8 +1,9 @@
 """The plan of a chain: its last stages and the draw in one call of the kernels.
 
 A decoding step of a small model takes less time than ten calls of NumPy. So the stages at the end
-of a chain that are nothing but kernels, and the draw, become one call. Others, such as a stranger's
-sampler or a penalty that reads the text, run before it, one at a time.
+of a chain that are nothing but kernels, and the draw, become one call. What a stage reads of the
+text becomes arguments of its kernels, at each step. Others, such as a stranger's sampler, run
+before it, one at a time.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class DrawPlan:
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:
         self.prepare = ModelLogits(vocabulary, unknown)
         stages = sampler.active_stages
-        first, self._calls = _last_calls(stages, vocabulary)
+        first = _first_of_last(stages, vocabulary)
+        self._kernels, self._vocabulary = stages[first:], vocabulary
+        self._known: tuple[int, list[Calls | None]] = -1, []
         self._sampler = sampler
         self.before: Sampler | None = _chain(stages[:first])
         """The stages that run one at a time, first."""
@@ -98,14 +101,14 @@ class DrawPlan:
         """
         logits = self.prepare.check(logits, len(uniforms))
         if self.before is None and (
-            drawn := self._in_one_call(logits, self.prepare.never, uniforms)
+            drawn := self._in_one_call(logits, self.prepare.never, uniforms, context)
         ):
             return Drawn(logits, *drawn)
         # Also after a call that found a row that is no distribution: what follows names the fault.
         result = model_logits = self.prepare(logits, position)
         if self.before is not None:
             result = apply(self.before, model_logits, context(), trace)
-            if drawn := self._in_one_call(result, NONE, uniforms):
+            if drawn := self._in_one_call(result, NONE, uniforms, context):
                 return self._checked(Drawn(model_logits, *drawn), position)
         if self.after is not None:
             result = run_stages(self.after, result, context(), trace)
@@ -120,48 +123,79 @@ class DrawPlan:
         return drawn
 
     def _in_one_call(
-        self, logits: Array, never: NDArray[np.int64], uniforms: NDArray[np.float64]
+        self,
+        logits: Array,
+        never: NDArray[np.int64],
+        uniforms: NDArray[np.float64],
+        context: Callable[[], Context],
     ) -> tuple[Array, NDArray[np.int64], NDArray[np.float64]] | None:
         """Return the logits drawn from, the tokens and their surprisals; None where it can't."""
-        if self._calls is None or logits.dtype is not FLOAT32:
+        if native.kernels is None or logits.dtype is not FLOAT32:
             return None
         try:
-            out, tokens, surprisal, valid = rows.sample(logits, never, self._calls, uniforms)
-        except (TypeError, ValueError):  # arrays that the kernels can't read in place
+            calls = self._calls(len(logits), context)
+            out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms)
+        except Exception:  # what the kernels can't read or do; each stage by itself says what it is
             return None
         return (out, tokens, surprisal) if valid else None
 
+    def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
+        """Return the kernels of a step; those that don't depend on the text are kept."""
+        if self._known[0] != batch:
+            known = [
+                calls_of(stage, self._vocabulary, batch) if stage.reads <= CONSTANT else None
+                for stage in self._kernels
+            ]
+            self._known = batch, known
+        calls, now = tuple[rows.Call, ...](), None
+        for stage, found in zip(self._kernels, self._known[1], strict=True):
+            if found is None:
+                now = context() if now is None else now
+                found = _recorded(stage, batch, now)
+            calls += found
+        return calls
 
-def _last_calls(
-    stages: Sequence[Sampler], vocabulary: Vocabulary
-) -> tuple[int, tuple[rows.Call, ...] | None]:
-    """Return where the longest end of a chain that consists of kernels begins, and their calls."""
+
+Calls = tuple[rows.Call, ...]
+
+
+def _recorded(stage: Sampler, batch: int, context: Context) -> Calls:
+    result: Any = stage(Recorder((batch, context.vocabulary_size)), context)  # type: ignore[arg-type]
+    calls: Calls = result.calls
+    return calls
+
+
+def _first_of_last(stages: Sequence[Sampler], vocabulary: Vocabulary) -> int:
+    """Return where the longest end of a chain that consists of kernels begins."""
     if native.kernels is None:
-        return 0, None
-    first, calls = len(stages), tuple[rows.Call, ...]()
-    for stage in reversed(stages):
-        found = calls_of(stage, vocabulary)
-        if found is None or len(found) + len(calls) > native.kernels.MOST_STAGES:
+        return 0
+    first, room = len(stages), native.kernels.MOST_STAGES
+    while first:
+        calls = calls_of(stages[first - 1], vocabulary)
+        room -= 0 if calls is None else max(len(calls), 1)
+        if calls is None or room < 0:
             break
-        first, calls = first - 1, (*found, *calls)
-    return first, calls
+        first -= 1
+    return first
 
 
-def calls_of(stage: Sampler, vocabulary: Vocabulary) -> tuple[rows.Call, ...] | None:
+def calls_of(stage: Sampler, vocabulary: Vocabulary, batch: int = 0) -> Calls | None:
     """Return the kernels that a stage consists of; None if it does anything else.
 
     Args:
         stage: a sampler that is no chain.
         vocabulary: the model's vocabulary.
+        batch: the number of rows; each has a text of one drawn token.
     """
-    if not stage._is_built_in or stage._acts_by != "call" or not stage.reads <= CONSTANT:
+    if not stage._is_built_in or stage._acts_by != "call":
         return None
-    context = Context.of(np.empty((1, 0), dtype=np.int64), vocabulary=vocabulary)
+    nats = np.ones((batch, 2))
+    context = Context(np.zeros((batch, 2), dtype=np.int64), nats, nats, 1, vocabulary)
+    no_rows = np.empty((0, len(vocabulary)), dtype=np.float32)
     try:
-        result: Any = stage(Recorder(len(vocabulary)), context)  # type: ignore[arg-type]
-        calls: tuple[rows.Call, ...] = result.calls
-        no_rows = np.empty((0, len(vocabulary)), dtype=np.float32)
-        rows.sample(no_rows, NONE, calls, np.empty(0))  # raises unless `sample` knows the kernels
+        calls = _recorded(stage, batch, context)
+        if not batch:
+            rows.sample(no_rows, NONE, calls, np.empty(0))  # raises unless it knows the kernels
     except Exception:  # it looked at the logits, or its arguments are wrong, as a call will tell
         return None
     return calls

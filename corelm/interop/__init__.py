@@ -10,7 +10,7 @@ from corelm.interop.chain_text import chain_text
 from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineDraw, EngineSampler
 from corelm.interop.padded_session import PaddedSession
-from corelm.interop.session_trial import check_session, row_faults
+from corelm.interop.session_trial import check_session
 from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
 from corelm.registry.models import DisplayableModel
@@ -26,7 +26,6 @@ __all__ = [
     "check_session",
     "quiet_tensorflow",
     "requirements",
-    "row_faults",
     "special_tokens",
     "vocabulary_of",
 ]

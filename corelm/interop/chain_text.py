@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from corelm import native
-from corelm.decoding.draw_plan import calls_of
+from corelm.decoding.draw_plan import CONSTANT, calls_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.native.rows import Call
@@ -22,13 +24,13 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
     tells how to build the library, and `corelm/native/src/chain_text.c` explains the form.
 
     Args:
-        sampler: a sampler, a registered name or an expression; all of it kernels.
+        sampler: a sampler, a registered name or an expression; all of it kernels and penalties.
         vocabulary: the model's, for the words of a sampler and the tokens that are never drawn.
         unknown: allow [UNK] to be drawn.
 
     Raises:
-        UsageError: a stage that does more than the kernels do, such as read the text; too many
-            stages; or no kernels here.
+        UsageError: a stage that does more, such as read the text; too many stages; or no kernels
+            here.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -37,6 +39,7 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
         # top_k(k=2) | temperature(t=0.5)
         vocabulary 13
         never 0 1
+        start 2
         stage top_k 2
         stage apply_temperature 0x1.0000000000000p-1
         end
@@ -52,11 +55,37 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
     return "\n".join(_lines(sampler, vocabulary, calls, unknown))
 
 
-def _calls(stage: Sampler, vocabulary: Vocabulary) -> tuple[Call, ...]:
-    calls = calls_of(stage, vocabulary)
+def _calls(stage: Sampler, vocabulary: Vocabulary) -> Sequence[Call]:
+    """Return the lines of a stage, each a word and its parameters."""
+    penalty = _penalty(stage) if stage._is_built_in else None
+    if penalty is not None:
+        return [penalty]
+    calls = calls_of(stage, vocabulary) if stage.reads <= CONSTANT else None
     if calls is None:
         raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
-    return calls
+    return [_line(*call) for call in calls]
+
+
+def _line(name: str, *parameters: Any) -> Call:
+    """Return the line of a kernel."""
+    if name != "change_tokens":
+        return ("stage", name, *parameters)
+    ids, _, _, subtract = parameters  # of every row, as nothing of a text is read
+    return ("bias", *chain.from_iterable(zip(ids.tolist(), (-subtract).tolist(), strict=True)))
+
+
+def _penalty(stage: Any) -> Call | None:
+    """Return the line of a penalty; the C library keeps the text that it reads."""
+    # What logits are divided by, what is subtracted once, and what each time.
+    if stage.name == "repetition_penalty" and not stage.normalised:
+        changes = (stage.penalty, 0, 0)
+    elif stage.name == "presence_penalty":
+        changes = (1, stage.penalty, 0)
+    elif stage.name == "frequency_penalty":
+        changes = (1, 0, stage.penalty)
+    else:
+        return None
+    return ("penalty", *changes, stage.last, int(stage.skip_prompt))
 
 
 def _lines(
@@ -66,8 +95,11 @@ def _lines(
     yield f"# {sampler}".translate(dict.fromkeys(range(32), " "))
     yield f"vocabulary {len(vocabulary)}"
     yield " ".join(["never", *map(str, never_drawn(vocabulary, unknown).tolist())])
-    for name, *parameters in calls:
-        yield " ".join(["stage", name, *map(_written, parameters)])
+    start = getattr(vocabulary, "start", None)
+    if start is not None:
+        yield f"start {start}"
+    for word, *parameters in calls:
+        yield " ".join([word, *map(_written, parameters)])
     yield "end\n"
 
 

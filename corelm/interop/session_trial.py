@@ -158,8 +158,13 @@ def check_session(
     engine: str = "its engine",
     without_rewind: Callable[[], None] | None = None,
     logger: logging.Logger = logger,
-) -> None:
-    """Raise if a model's sessions fail; see `session_faults`.
+    start_rows: Callable[[list[list[int]]], SessionAbilities] | None = None,
+) -> bool:
+    """Raise if a model's sessions fail; return True if those of rows of any lengths work.
+
+    If the engine keeps a state outside the cache, `select` makes a row continue another row's text;
+    and a cache may refuse to drop tokens. An engine that takes no mask or no positions per row
+    reads padding as text. A trial takes some short passes.
 
     Args:
         start: starts a session for (batch, time) ids.
@@ -169,6 +174,7 @@ def check_session(
         without_rewind: called if `rewind` fails: from then on, `start` starts sessions that never
             drop tokens from the cache, and they are tried once more.
         logger: gets a warning if the engine itself gives other logits token by token.
+        start_rows: starts a session for a list of ids for each row; None for a model that can't.
 
     Raises:
         CorelmError: `select` or `rewind` gives other logits, or the model doesn't run.
@@ -195,6 +201,7 @@ def check_session(
             faults["extend"],
             engine,
         )
+    return start_rows is not None and not row_faults(start_rows, start, size)
 
 
 def _rewind_fault(

@@ -95,25 +95,25 @@ class Recorder:
     kernels.
 
     Args:
-        size: the number of logits in a row.
+        shape: (batch, vocabulary) of the logits.
         calls: the kernels called so far, each with its arguments after the logits.
     """
 
     __slots__ = ("calls", "shape")
 
-    def __init__(self, size: int, calls: tuple[Call, ...] = ()) -> None:
-        self.shape = (1, size)
+    def __init__(self, shape: tuple[int, int], calls: tuple[Call, ...] = ()) -> None:
+        self.shape = shape
         self.calls = calls
 
     def after(self, name: str, *arguments: Any) -> Recorder:
         """Return what stands for the result of a kernel."""
         call = (name, *(_constant(argument) for argument in arguments))
-        return Recorder(self.shape[1], (*self.calls, call))
+        return Recorder(self.shape, (*self.calls, call))
 
 
 def _constant(argument: Any) -> Any:
-    """Return an argument that is the same for any logits, in a type that the kernels read."""
-    if isinstance(argument, (int, float)):
+    """Return an argument that does not depend on the logits, in a type that the kernels read."""
+    if isinstance(argument, (int, float, np.ndarray)):
         return argument
     return np.fromiter(argument, np.int64, len(argument))  # ids; raises for anything else
 

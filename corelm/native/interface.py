@@ -203,6 +203,27 @@ class Kernels(Protocol):
     def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> None:
         """Bend the logits by a parabola, or towards a cubic."""
 
+    def change_tokens(
+        self,
+        logits: Floats,
+        ids: Ids,
+        owners: Ids | int,
+        divide: float,
+        subtract: float | Doubles,
+        out: Floats,
+        /,
+    ) -> None:
+        """Change the logits of some tokens, as `corelm.filters.change_logits` does.
+
+        Args:
+            logits: (batch, vocabulary).
+            ids: (tokens,); those outside the vocabulary are left out.
+            owners: the row of each, rising; or how many each row has, 0 where each has all.
+            divide: divides logits above 0 and multiplies others.
+            subtract: a number, or (tokens,).
+            out: the logits changed.
+        """
+
     def xtc(
         self,
         logits: Floats,

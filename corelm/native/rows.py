@@ -158,6 +158,14 @@ def quadratic(rows: Rows, factor: float, curve: float) -> Rows:
     return out
 
 
+def change_tokens(
+    rows: Rows, ids: Ids, owners: Ids | int, divide: float, subtract: float | Doubles
+) -> Rows:
+    out = np.empty_like(rows)
+    loaded().change_tokens(rows, ids, owners, divide, subtract, out)
+    return out
+
+
 def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[int] = ()) -> Rows:
     out, tokens = np.empty_like(rows), np.fromiter(protected, np.int64)
     loaded().xtc(rows, probability, threshold, tokens, out)

@@ -1,40 +1,34 @@
 """Run work in several processes or on several machines, and record what its results depend on."""
 
-import importlib
 import typing
 
+from corelm.lazy_names import on_first_use
+
 if typing.TYPE_CHECKING:
-    from corelm.scaling.code_digests import code_of as code_of
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
+    from corelm.scaling.job import Dependencies as Dependencies
     from corelm.scaling.job import Job as Job
     from corelm.scaling.job import differences as differences
-    from corelm.scaling.job import hashes_of_secrets as hashes_of_secrets
     from corelm.scaling.units import Executor as Executor
     from corelm.scaling.units import Unit as Unit
 
 __all__ = [
+    "Dependencies",
     "Executor",
     "ExecutorChoice",
     "Job",
     "Unit",
-    "code_of",
     "differences",
-    "hashes_of_secrets",
 ]
 
 _HOMES = {
-    "Executor": "corelm.scaling.units",
-    "ExecutorChoice": "corelm.scaling.executor",
-    "Job": "corelm.scaling.job",
-    "Unit": "corelm.scaling.units",
-    "code_of": "corelm.scaling.code_digests",
-    "differences": "corelm.scaling.job",
-    "hashes_of_secrets": "corelm.scaling.job",
+    "Dependencies": "corelm.scaling.job:Dependencies",
+    "Executor": "corelm.scaling.units:Executor",
+    "ExecutorChoice": "corelm.scaling.executor:ExecutorChoice",
+    "Job": "corelm.scaling.job:Job",
+    "Unit": "corelm.scaling.units:Unit",
+    "differences": "corelm.scaling.job:differences",
 }
 """The module of each name, imported on first use: a report that is only read needs none."""
 
-
-def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
-from corelm.params import Parameter, ParamRule
+from corelm.params import Parameter
 from corelm.scaling.units import Executor, Unit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class InProcess:
         """Do nothing, since there are no workers."""
 
 
-WORKERS = Parameter("workers", int, None, ParamRule(ge=1))
+WORKERS = Parameter.of("workers", int, None, ge=1)
 MOST_PER_PROCESSOR = 8
 """The most workers per processor of this machine: each is a process that loads the model."""
 

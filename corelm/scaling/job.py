@@ -201,6 +201,34 @@ def hashes_of_secrets(things: Iterable[Sampler | Decoder]) -> Mapping[str, str]:
     return {name: hash_of_variable(name) for name in names}
 
 
+class Dependencies:
+    """What a result depends on besides its settings: the code that computes it, and secrets.
+
+    Args:
+        things: the models, samplers, decoders and functions of the computation.
+        modules: further modules of it, such as the module that offers a metric.
+
+    Example:
+        >>> import corelm
+        >>> found = Dependencies([corelm.sampler("greedy")])
+        >>> sorted(found.code), found.secrets
+        (['corelm', 'corelm_samplers'], {})
+    """
+
+    def __init__(self, things: Iterable[Any], modules: Iterable[str] = ()) -> None:
+        self._things, self._modules = [*things], [*modules]
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The digest of each package that computes, by name; all modules of a plugin count."""
+        return code_of(self._things, self._modules)
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """A hash of the value of each environment variable that samplers read, by its name."""
+        return hashes_of_secrets(self._things)
+
+
 def hash_of_variable(name: str) -> str:
     """Return a hash of the value of an environment variable; an unset one counts as empty."""
     value = os.environ.get(name, "").encode(errors="surrogateescape")

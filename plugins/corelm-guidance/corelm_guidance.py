@@ -15,9 +15,9 @@ from corelm import (
     log_softmax,
     mask_logits,
     param,
-    same_vocabulary,
     softmax,
 )
+from corelm.abilities import FullVocabulary
 from corelm.runs import ModelLogits
 
 LOWEST = -1e4
@@ -145,7 +145,7 @@ class Guidance(Decoder):
     def _other(self, parameter, model):
         name = getattr(self, parameter)
         other = load(name)
-        if not same_vocabulary(other.vocabulary, model.vocabulary):
+        if not FullVocabulary(other.vocabulary).same_as(model.vocabulary):
             raise ParameterError(
                 f"{parameter} must be a model with the same vocabulary, which {name!r} is not"
             )

@@ -7,8 +7,8 @@ from time import perf_counter
 
 import numpy as np
 
-from corelm import Decoder, ParameterError, Step, hookimpl, load, param, same_vocabulary
-from corelm.abilities import can
+from corelm import Decoder, ParameterError, Step, hookimpl, load, param
+from corelm.abilities import FullVocabulary, can
 
 logger = logging.getLogger("corelm.speculative")
 
@@ -75,7 +75,7 @@ def _draft_model(name, model):
         ParameterError: its vocabulary differs from the model's.
     """
     draft = load(name)
-    if not same_vocabulary(draft.vocabulary, model.vocabulary):
+    if not FullVocabulary(draft.vocabulary).same_as(model.vocabulary):
         raise ParameterError(
             f"draft must be a model with the same vocabulary, which {name!r} is not; "
             f"{LOOKUP} needs no model"

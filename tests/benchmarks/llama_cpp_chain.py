@@ -7,9 +7,10 @@ of a text from the same logits, the ways in turn. The table has the median proce
 in microseconds, and its ratio to llama.cpp's own chain; below 1 is faster. Everything runs on one
 thread, as llama.cpp's samplers always do; processor time leaves out the time of other programs.
 `as_sampler` is one sampler per row; `EngineSampler` has all rows at once, as in `corelm.generate`.
-`as_logits_processor` runs in llama-cpp-python's loop, next to that loop's own default stages.
+"C" is the sampler without Python. `as_logits_processor` runs in llama-cpp-python's loop, next to
+that loop's own default stages.
 
-It needs llama-cpp-python, gguf and the package plugins/corelm-llama-cpp.
+It needs llama-cpp-python, gguf, the package plugins/corelm-llama-cpp, and a C compiler.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import gguf
 import llama_cpp as llama
 import numpy as np
 from corelm_llama_cpp import LlamaCppSampler, as_logits_processor, as_sampler
+from llama_cpp_c import in_c, library
 
 import corelm
 from corelm.interop import EngineSampler
@@ -86,6 +88,8 @@ TAKE_THE_TOKEN = {"temp": 0.0}
 
 IN_CHAIN = llama.llama_sampler_sample
 SILENT = llama.llama_log_callback(lambda level, text, data: None)
+
+IN_C = library()
 
 HEADER = """\
 | chain | vocabulary | rows | way | us per token | ratio |
@@ -228,6 +232,7 @@ def in_the_loop(llm: llama.Llama, logits: Logits, processor: Any = None) -> Way:
 def ways(llm: llama.Llama, rows: int, name: str) -> dict[str, Way]:
     """Return the ways to draw with a chain, by name, llama.cpp's own first."""
     logits, (expression, stages) = Logits(llm, rows), CHAINS[name]
+    compiled = in_c(IN_C, expression, logits.size)
     found = {
         "llama.cpp": native(logits, lambda: chain(stages(logits.size))),
         "as_sampler, llama.cpp draws": native(logits, lambda: chain([ours(expression)])),
@@ -235,6 +240,8 @@ def ways(llm: llama.Llama, rows: int, name: str) -> dict[str, Way]:
         "as_sampler(...).sample, seed": native(
             logits, lambda: ours(expression, 1), LlamaCppSampler.sample
         ),
+        "C, corelm_llama_sample": native(logits, compiled, IN_C.corelm_llama_sample),
+        "C, llama_sampler_sample": native(logits, compiled),
         "EngineSampler, seed": together(logits, expression),
     }
     if rows == 1:

@@ -3,10 +3,11 @@
     python tests/benchmarks/llama_cpp_token.py [--rounds 10] [--vocabulary 50257 128000]
 
 The network has the size of GPT-2 small, 12 blocks of width 768, with random weights in half
-precision, on all cores. Both ways write texts of the same length, in turns. The table has the
-median time per step in milliseconds, for all rows together, and the ratio to llama.cpp's own chain.
+precision, on all cores. The ways write texts of the same length, in turns: llama.cpp's own chain,
+corelm from Python, and corelm in C, from llama.cpp's logits or as a chain's sampler. The table has
+the median time per step in milliseconds, for all rows together, and the ratio to llama.cpp's own.
 
-It needs llama-cpp-python, gguf and the package plugins/corelm-llama-cpp.
+It needs llama-cpp-python, gguf, the package plugins/corelm-llama-cpp, and a C compiler.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any
 
 import llama_cpp as llama
 from corelm_llama_cpp import LlamaCppSampler
-from llama_cpp_chain import CHAINS, chain, ours, print_table
+from llama_cpp_c import in_c
+from llama_cpp_chain import CHAINS, IN_C, chain, ours, print_table
 
 LENGTH = 16
 """Tokens of a text."""
 HEADER = """\
-| chain | vocabulary | rows | llama.cpp, ms | corelm, ms | ratio |
-|---|---:|---:|---:|---:|---:|"""
+| chain | vocabulary | rows | llama.cpp, ms | corelm in Python | corelm in C | in a chain, in C |
+|---|---:|---:|---:|---:|---:|---:|"""
 
 
 class Texts:
@@ -74,24 +76,26 @@ def steps(texts: Texts, make: Callable[[], Any], sample: Callable[..., int]) -> 
     return times
 
 
-def measured(llm: llama.Llama, rows: int, name: str, rounds: int) -> tuple[float, float]:
-    """Return the median time of a step with llama.cpp's chain and with corelm's."""
+def measured(llm: llama.Llama, rows: int, name: str, rounds: int) -> list[float]:
+    """Return the median time of a step with llama.cpp's chain and in each of corelm's ways."""
     texts, (expression, stages) = Texts(llm, rows), CHAINS[name]
+    compiled = in_c(IN_C, expression, llm.n_vocab())
     ways: list[tuple[Callable[[], Any], Callable[..., int], list[float]]] = [
         (lambda: chain(stages(llm.n_vocab())), llama.llama_sampler_sample, []),
         (lambda: ours(expression, 1), LlamaCppSampler.sample, []),
+        (compiled, IN_C.corelm_llama_sample, []),
+        (compiled, llama.llama_sampler_sample, []),
     ]
     for _ in range(rounds):
         for make, sample, times in ways:
             times += steps(texts, make, sample)
-    own, corelms = (statistics.median(times) for _, _, times in ways)
-    return own, corelms
+    return [statistics.median(times) for _, _, times in ways]
 
 
 def lines(llm: llama.Llama, rows: int, name: str, rounds: int) -> Iterator[str]:
     """Measure a chain; yield the cells of its line."""
-    own, corelms = measured(llm, rows, name, rounds)
-    yield f"{own:.2f} | {corelms:.2f} | {corelms / own:.3f}"
+    own, *others = measured(llm, rows, name, rounds)
+    yield " | ".join([f"{own:.2f}", *(f"{each:.2f} = **{each / own:.3f}**" for each in others)])
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ class RandomCall:
             "quadratic": [rows, self.number(), self.number(), out],
             "peak_at": [rows, self.rng.random(batch), self.number(), self.number(), self.number(),
                         out],
+            "change_tokens": [rows, *self.edits(), self.number(), self.per_edit(), out],
             "xtc": [rows, self.number(), self.number(), self.ids(2), out],
             "logit_std": [rows, column],
             "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
@@ -86,6 +87,17 @@ class RandomCall:
             "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
         }  # fmt: skip
         return made.get(name) or [rows, self.number(), out]
+
+    def edits(self) -> tuple[np.ndarray, Any]:
+        """Ids, and whose they are."""
+        each = int(self.rng.integers(0, 3))
+        self.count = self.batch * each if self.rng.random() < 0.5 else int(self.rng.integers(0, 6))
+        ids = self.rng.integers(-1, self.vocabulary + 1, self.count)
+        rows = np.sort(self.rng.integers(0, max(self.batch, 1), self.count))
+        return ids, rows if self.rng.random() < 0.5 else each
+
+    def per_edit(self) -> Any:
+        return self.number() if self.rng.random() < 0.5 else self.floats(self.count, dtype="f8")
 
     def per_row(self) -> Any:
         return self.number() if self.rng.random() < 0.5 else self.floats(self.batch, dtype="f8")
@@ -98,6 +110,7 @@ class RandomCall:
             ("top_h", self.number()), ("typical", self.number()), ("tail_free", self.number()),
             ("quadratic", self.number(), self.number()),
             ("xtc", self.number(), self.number(), self.ids(2)),
+            ("change_tokens", *self.edits(), self.number(), self.per_edit()),
             ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",
         ]  # fmt: skip
         return tuple(made[self.rng.integers(len(made))] for _ in range(self.rng.integers(0, 10)))

@@ -7,7 +7,8 @@ import pytest
 
 import corelm
 from corelm.errors import UsageError
-from corelm.interop import PaddedSession, row_faults
+from corelm.interop import PaddedSession
+from corelm.interop.session_trial import row_faults
 from corelm.testing import ToyModel, obeys_the_laws
 
 TOY = ToyModel()

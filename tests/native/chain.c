@@ -1,6 +1,6 @@
 /* Read chains from the standard input and draw with them, for tests/test_chain_library.py. Each is a
- * header of four numbers of 32 bits (the bytes of the text, the rows, their logits, a seed), the
- * text, and float32 rows. Its answer: one byte, 0 for a refused text, 1 for a draw, 2 for a row that
+ * header of six numbers of 32 bits (the bytes of the text, the rows, their logits, a seed, the tokens
+ * of a prompt, the drawn tokens after it), the text, float32 rows, and int64 tokens. Its answer: one byte, 0 for a refused text, 1 for a draw, 2 for a row that
  * is no distribution; then the reason, or for each row token, surprisal, entropy and logits. */
 #include "corelm_chain.h"
 
@@ -49,18 +49,21 @@ static void draw(corelm_chain *chain, const float *logits, size_t rows, uint64_t
 
 int main(void)
 {
-    uint32_t header[4];
+    uint32_t header[6];
     while (fread(header, sizeof header, 1, stdin) == 1) {
         char error[CORELM_ERROR_ROOM] = "", *text = take(header[0]);
         float *logits = take((size_t)header[1] * header[2] * 4);
+        int64_t *tokens = take((size_t)(header[4] + header[5]) * 8);
         corelm_chain *chain = corelm_chain_read(text, header[0], error);
+        for (size_t i = 0; chain && i < header[4] + header[5]; i++)
+            corelm_chain_accept(chain, tokens[i], i >= header[4]);
         corelm_chain *clone = chain ? corelm_chain_clone(chain) : NULL;
         corelm_chain_free(chain);
         if (clone && corelm_chain_vocabulary(clone) == header[2])
             draw(clone, logits, header[1], header[3]);
         else
             refuse(error);
-        corelm_chain_free(clone), free(logits), free(text);
+        corelm_chain_free(clone), free(tokens), free(logits), free(text);
     }
     return 0;
 }

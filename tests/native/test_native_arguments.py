@@ -14,7 +14,7 @@ from native_helpers import zeros
 
 import corelm
 from corelm import filters as public_filters
-from corelm import native
+from corelm import native, token_edits
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
 from corelm.numerics import distributions, divergences, filters, masks, reshaping
@@ -248,6 +248,7 @@ DEFINITIONS = {
     **vars(reshaping),
     "draw": distributions.draw_checked,
     "apply_mask": masks._masked,
+    "change_tokens": token_edits._change_tokens,
     "apply_temperature": distributions._divide,
 }
 

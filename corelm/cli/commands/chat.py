@@ -17,13 +17,13 @@ from corelm.cli.output.words import style_of
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
 from corelm.hookspecs import hookimpl
-from corelm.params import Parameter, ParamRule
+from corelm.params import Parameter
 from corelm.printable import did_you_mean
 from corelm.registry.models import MODEL, load
 from corelm.registry.strategies import Strategy
 
-LENGTH = Parameter("length", int, 500, ParamRule(ge=1))
-SEED = Parameter("seed", int, None, ParamRule(ge=0))
+LENGTH = Parameter.of("length", int, 500, ge=1)
+SEED = Parameter.of("seed", int, None, ge=0)
 SAMPLER = "min_p(p=0.05) | temperature(t=0.8)"
 HELP = (
     "/sampler EXPRESSION   sample the next answers in another way; alone, show the sampler",
@@ -156,7 +156,7 @@ def _again(talk: Conversation, value: str, out: Output) -> None:
 
 
 def _help(talk: Conversation, value: str, out: Output) -> None:
-    messages.picture(HELP)
+    messages.tell("\n".join(HELP), "picture")
 
 
 def _answer(talk: Conversation, text: str, out: Output) -> None:

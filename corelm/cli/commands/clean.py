@@ -18,13 +18,13 @@ from corelm.cli.applications import application
 from corelm.cli.output.product import Output, confirmed
 from corelm.hookspecs import hookimpl
 from corelm.models.atomic_files import ABANDONED, SafeFile, name_when_whole
-from corelm.params import Parameter, ParamRule
+from corelm.params import Parameter
 from corelm.paths import home
 from corelm.printable import counted
 from corelm.registry.leftovers import LeftoverRegistry
 from corelm.registry.registry import LEFTOVERS
 
-DAYS = Parameter("days", float, 30, ParamRule(ge=0))
+DAYS = Parameter.of("days", float, 30, ge=0)
 logger = logging.getLogger("corelm")
 
 

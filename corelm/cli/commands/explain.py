@@ -18,12 +18,12 @@ from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
 from corelm.explanation import explain as explain_token
 from corelm.generation.generate import Ancestral
 from corelm.hookspecs import hookimpl
-from corelm.params import Parameter, ParamRule
+from corelm.params import Parameter
 from corelm.registry.models import label
 
-TOP = Parameter("top", int, 10, ParamRule(ge=0))
-STEP = Parameter("step", int, 0, ParamRule(ge=0))
-SEED = Parameter("seed", int, None, ParamRule(ge=0))
+TOP = Parameter.of("top", int, 10, ge=0)
+STEP = Parameter.of("step", int, 0, ge=0)
+SEED = Parameter.of("seed", int, None, ge=0)
 SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli.applications import TextGroup, group
+from corelm.cli.applications import TextGroup, application
 from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, confirmed
@@ -60,7 +60,7 @@ def corelm_commands() -> Mapping[str, Any]:
         "export-generate": (export_generate, "Write a sampler as a folder for transformers."),
         "remove": (remove, "Delete a model from corelm's home."),
     }
-    found = group(models, short_help, commands, cls=ModelsGroup, invoke_without_command=True)
+    found = application(models, short_help, commands, cls=ModelsGroup, invoke_without_command=True)
     return {"models": found}
 
 

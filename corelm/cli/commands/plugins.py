@@ -13,7 +13,7 @@ import typer
 
 from corelm.cli import scaffold
 from corelm.cli.app import CommandRegistry
-from corelm.cli.applications import ExitCode, group
+from corelm.cli.applications import ExitCode, application
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import Output
@@ -38,7 +38,7 @@ def corelm_commands() -> Mapping[str, Any]:
         "list": (list_plugins, "List the plugins."),
         "new": (new, "Create a package to start from."),
     }
-    return {"plugins": group(plugins, SHORT_HELP, commands, invoke_without_command=True)}
+    return {"plugins": application(plugins, SHORT_HELP, commands, invoke_without_command=True)}
 
 
 def plugins(context: typer.Context, check: Check = False, json: Json = False) -> int | None:

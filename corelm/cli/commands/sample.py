@@ -42,7 +42,7 @@ from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
-from corelm.params import Parameter, ParamRule
+from corelm.params import Parameter
 from corelm.registry.models import MODEL, label, load
 from corelm.registry.packages import RECORDS, package_object
 from corelm.registry.strategies import Strategy
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from corelm.cli.many_texts import Destination
     from corelm.cli.output.alternatives import Alternatives
 
-LENGTH = Parameter("length", int, 50, ParamRule(ge=0))
-N = Parameter("n", int, 1, ParamRule(ge=1))
-SEED = Parameter("seed", int, None, ParamRule(ge=0))
-ALTERNATIVES = Parameter("alternatives", int, 0, ParamRule(ge=0, le=20))
-LOOP = Parameter("stop_loop", int, None, ParamRule(ge=2))
+LENGTH = Parameter.of("length", int, 50, ge=0)
+N = Parameter.of("n", int, 1, ge=1)
+SEED = Parameter.of("seed", int, None, ge=0)
+ALTERNATIVES = Parameter.of("alternatives", int, 0, ge=0, le=20)
+LOOP = Parameter.of("stop_loop", int, None, ge=2)
 SHORT_HELP = "Write texts with a language model."
 
 

@@ -11,7 +11,7 @@ import typer
 
 from corelm.cli.output.product import Output
 from corelm.errors import ParameterError
-from corelm.params import Parameter, Parameterized, ParamRule, renamed
+from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line
 
 RESERVED = frozenset(
@@ -25,7 +25,7 @@ RESERVED = frozenset(
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
 
-COLOR = Parameter("color", str, "auto", ParamRule(choices=("auto", "always", "never")))
+COLOR = Parameter.of("color", str, "auto", choices=("auto", "always", "never"))
 
 
 def _repeats() -> str:

@@ -6,9 +6,14 @@
  *     # top_k(k=40) | xtc(probability=0.5, special=[13])
  *     vocabulary 50257
  *     never 0 2
+ *     start 1
  *     stage top_k 40
  *     stage xtc 0x1.0000000000000p-1 0x1.999999999999ap-4 ids 13
+ *     penalty 0x1.199999999999ap+0 0 0 64 0
+ *     bias 11 0x1.8000000000000p+0 198 -0x1.0000000000000p+1
  *     end
+ *
+ * A penalty has the arguments of corelm_chain_penalty.
  */
 #include "corelm_chain.h"
 #include "stages.h"
@@ -173,6 +178,57 @@ static int read_stage_line(struct reader *reader, corelm_chain *chain)
     return fits;
 }
 
+/* Pairs of an id and a number. */
+static int read_bias(struct reader *reader, corelm_chain *chain)
+{
+    size_t room = 1, count = 0; /* each number takes a space and a digit */
+    double id = 0;
+    int fits = 1;
+    for (const char *from = reader->next; from < reader->end && *from != '\n'; from++)
+        room += *from == ' ';
+    int64_t *ids = malloc(room * sizeof *ids);
+    double *biases = malloc(room * sizeof *biases);
+    if (!ids || !biases)
+        fits = refuse(reader, "less: memory ran out");
+    while (fits && count < room && !at_line_end(reader)) {
+        fits = read_number(reader, &id) && read_number(reader, &biases[count]);
+        if (fits && !(id >= 0 && id < INT32_MAX && id == floor(id) && isfinite(biases[count])))
+            fits = refuse(reader, "pairs of an id and a finite number");
+        ids[count++] = fits ? (int64_t)id : 0;
+    }
+    if (fits && !corelm_chain_bias(chain, ids, biases, count))
+        fits = refuse(reader, "a bias of a chain with room");
+    free(ids), free(biases);
+    return fits;
+}
+
+static int read_penalty(struct reader *reader, corelm_chain *chain)
+{
+    enum { LAST = 3, COUNT = 5 };
+    double numbers[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        if (!read_number(reader, numbers + i))
+            return 0;
+        int is_count = numbers[i] >= 0 && numbers[i] <= INT32_MAX && numbers[i] == floor(numbers[i]);
+        if (i == LAST && !is_count)
+            return refuse(reader, "how many of the last tokens count");
+    }
+    return corelm_chain_penalty(chain, numbers[0], numbers[1], numbers[2], (size_t)numbers[LAST],
+                                numbers[LAST + 1] != 0) ||
+           refuse(reader, "a penalty of a chain with room");
+}
+
+static int read_start(struct reader *reader, corelm_chain *chain)
+{
+    double token;
+    if (!read_number(reader, &token))
+        return 0;
+    if (!(token >= 0 && token < INT32_MAX && token == floor(token)))
+        return refuse(reader, "an id");
+    corelm_chain_start_token(chain, (int64_t)token);
+    return 1;
+}
+
 static int read_header(struct reader *reader, double *vocabulary)
 {
     static const char header[] = "corelm chain 1\n";
@@ -194,15 +250,22 @@ static int read_header(struct reader *reader, double *vocabulary)
 /* The lines after the vocabulary's. */
 static int read_lines(struct reader *reader, corelm_chain *chain)
 {
+    static const struct {
+        const char *word;
+        int (*read)(struct reader *, corelm_chain *);
+    } lines[] = {{"never", read_never}, {"start", read_start}, {"stage", read_stage_line},
+                 {"bias", read_bias},   {"penalty", read_penalty}};
+    const size_t kinds = sizeof lines / sizeof *lines;
     for (;;) {
+        size_t kind = 0;
         take_word(reader);
         if (is_word(reader, "end"))
             return end_line(reader) && (reader->next == reader->end || refuse(reader, "no more"));
-        if (is_word(reader, "never") ? !read_never(reader, chain)
-            : is_word(reader, "stage") ? !read_stage_line(reader, chain)
-                                       : !refuse(reader, "'never', 'stage' or 'end'"))
-            return 0;
-        if (!end_line(reader))
+        while (kind < kinds && !is_word(reader, lines[kind].word))
+            kind++;
+        if (kind == kinds)
+            return refuse(reader, "'never', 'start', 'stage', 'bias', 'penalty' or 'end'");
+        if (!lines[kind].read(reader, chain) || !end_line(reader))
             return 0;
     }
 }

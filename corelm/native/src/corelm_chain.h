@@ -41,7 +41,7 @@ CORELM_API corelm_chain *corelm_chain_new(size_t vocabulary);
 CORELM_API corelm_chain *corelm_chain_read(const char *text, size_t length,
                                            char error[CORELM_ERROR_ROOM]);
 
-/* Return a chain with the same stages; NULL where memory runs out. */
+/* Return a chain with the same stages and text; NULL where memory runs out. */
 CORELM_API corelm_chain *corelm_chain_clone(const corelm_chain *);
 
 /* Free a chain, or do nothing with NULL. */
@@ -54,9 +54,31 @@ CORELM_API void corelm_chain_free(corelm_chain *);
 CORELM_API int corelm_chain_add(corelm_chain *, const char *kernel, const double *numbers,
                                 size_t number_count, const int64_t *ids, size_t id_count);
 
+/* Append a stage that adds a bias to the logits of tokens; ids outside the vocabulary are left out.
+ * Returns 0, with the reason in corelm_chain_error, where memory runs out or the chain is full. */
+CORELM_API int corelm_chain_bias(corelm_chain *, const int64_t *ids, const double *biases,
+                                 size_t count);
+
+/* Append a penalty on the tokens of the text: those above 0 are divided, others multiplied, by
+ * `divide`, less `once`, and less `each` for each time that they occur. `last`: how many of the last
+ * tokens count, 0 for all; skip_prompt: only those that were drawn. Returns 0, with the reason in
+ * corelm_chain_error, where a number is none that changes logits. */
+CORELM_API int corelm_chain_penalty(corelm_chain *, double divide, double once, double each,
+                                    size_t last, int skip_prompt);
+
 /* Never draw these tokens, instead of those named before. Returns 0, with the reason in
  * corelm_chain_error, where one is not in the vocabulary. */
 CORELM_API int corelm_chain_never(corelm_chain *, const int64_t *tokens, size_t count);
+
+/* The token that comes before texts and is no part of them; none by default. */
+CORELM_API void corelm_chain_start_token(corelm_chain *, int64_t token);
+
+/* Append a token to the text that the penalties read, which all rows of a draw have; one that was
+ * not drawn makes the text so far a prompt. Returns 0 where memory runs out. */
+CORELM_API int corelm_chain_accept(corelm_chain *, int64_t token, int is_drawn);
+
+/* Forget the text. */
+CORELM_API void corelm_chain_reset(corelm_chain *);
 
 /* The number of logits in a row. */
 CORELM_API size_t corelm_chain_vocabulary(const corelm_chain *);

@@ -107,6 +107,8 @@ enum { MOMENTS = 3 };
 #define FIELD_TOKENS_IN(x) const int64_t *x;
 #define FIELD_TOKEN_LIST(x, count) const int64_t *x; size_t count;
 #define FIELD_ID_LIST(name, x, count) const int64_t *x; size_t count;
+#define FIELD_OWNERS(x, list, count) const int64_t *x; size_t x##_each; size_t x##_row;
+#define FIELD_NUMBER_OR_LIST(x, count) const double *x; size_t x##_each; double x##_of_all;
 #define FIELD_POSITIVE_LIST(x, count) const double *x; size_t count;
 #define FIELD_NUMBER(x) double x;
 #define FIELD_NUMBER_OR_DOUBLES(x) const double *x; size_t x##_row; double x##_of_all;

@@ -6,18 +6,21 @@
 
 enum { MAX_PARAMETERS = 8, ERROR_ROOM = 200 };
 
-/* A parameter: a number, or a list of ids, which the stage refers to. */
+/* A parameter: a number, or a list of ids or of numbers, which the stage refers to. */
 struct parameter {
-    int is_list;
     double number;
     const int64_t *ids;
+    const double *numbers;
     size_t count;
 };
 
-/* Fill a stage, which must not be moved afterwards. Returns 0, with the reason in `error`, where no
- * stage has the name or its parameters are others. */
+/* Whether rows are those of a batch, and rising. */
+int are_rising_rows(const int64_t *rows, size_t count, size_t batch);
+
+/* Fill a stage for these logits, which must not be moved afterwards. Returns 0, with the reason in
+ * `error`, where no stage has the name or its parameters are others. */
 int read_stage(struct stage *, const char *name, const struct parameter *, size_t count,
-               char error[ERROR_ROOM]);
+               const struct logits *, char error[ERROR_ROOM]);
 
 /* The name of a stage's kernel. */
 const char *stage_name(const struct stage *);

@@ -16,6 +16,7 @@ import numpy as np
 
 from corelm import Array, Context, DecodingTask, LanguageModel, RandomStream, Sampler, Step
 from corelm.errors import UsageError
+from corelm.runs import chain_stages
 
 PAUSE = 0.1
 """Seconds after which the threads of a BLAS sleep; while they spin, they would slow down the next
@@ -160,7 +161,7 @@ def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
 
         def __call__(self, logits: Array, context: Context) -> Array:
             marks.append(perf_counter())
-            result = sampler(logits, context)
+            result = chain_stages.apply(sampler, logits, context)
             marks.append(perf_counter())
             return result
 

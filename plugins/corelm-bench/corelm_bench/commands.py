@@ -14,9 +14,9 @@ from corelm.runs import NamedModel, machine, params
 from corelm_bench import Speed, measure
 
 BATCHES = ("1", "8", "64")
-BATCH = params.Parameter("batch", int, None, params.ParamRule(ge=1, le=2**20))
-LENGTH = params.Parameter("length", int, 50, params.ParamRule(ge=2, le=100_000))
-SECONDS = params.Parameter("seconds", float, 10, params.ParamRule(ge=0, le=86_400))
+BATCH = params.Parameter.of("batch", int, None, ge=1, le=2**20)
+LENGTH = params.Parameter.of("length", int, 50, ge=2, le=100_000)
+SECONDS = params.Parameter.of("seconds", float, 10, ge=0, le=86_400)
 NARROW = 60
 """Columns below which the figures of a batch are written under it instead of in a table."""
 SHORT_HELP = "Measure the speed on this machine."

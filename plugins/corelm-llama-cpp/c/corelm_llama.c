@@ -85,7 +85,8 @@ static void apply(struct llama_sampler *sampler, llama_token_data_array *candida
 static void accept(struct llama_sampler *sampler, llama_token token)
 {
     struct state *state = sampler->ctx;
-    (void)token;
+    if (!corelm_chain_accept(state->chain, token, state->drawn))
+        snprintf(state->error, sizeof state->error, "%s", corelm_chain_error(state->chain));
     if (state->drawn)
         state->drawn = 0;
     else
@@ -96,6 +97,7 @@ static void reset(struct llama_sampler *sampler)
 {
     struct state *state = sampler->ctx;
     state->error[0] = 0;
+    corelm_chain_reset(state->chain);
     begin_text(state);
 }
 

@@ -1,7 +1,7 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.interop import CachedSession, DisplayableModel, PaddedSession, check_session, row_faults
+from corelm.interop import CachedSession, DisplayableModel, PaddedSession, check_session
 from corelm.runs import start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
 from corelm_mlx.vocabulary import vocabulary_from
@@ -41,11 +41,10 @@ class MlxModel(DisplayableModel):
         self._model = model
         self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED
-        check_session(self._start_equal, size, type(model).__module__.rpartition(".")[2])
+        name = type(model).__module__.rpartition(".")[2]
         # A model that counts positions itself, or has a recurrent state, allows no padding.
-        self._pads = PaddedMlxCache.fits(model) and not row_faults(
-            self._start_padded, self._start_equal, size
-        )
+        start_rows = self._start_padded if PaddedMlxCache.fits(model) else None
+        self._pads = check_session(self._start_equal, size, name, start_rows=start_rows)
 
     def next_token_distribution(self, tokens):
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""

@@ -9,19 +9,21 @@ import json
 import numpy as np
 import pytest
 from corelm_report.document.content import Document
-from corelm_report.judging.files import (
-    Verdict,
-    matched,
-    pairs_as_csv,
-    pairs_as_page,
-    read_verdicts,
-)
-from corelm_report.judging.pairs import Pair, chosen, pairs_of
-from corelm_report.judging.win_rates import (
+from corelm_report.judging.judge import (
     corrected_win_rates,
     errors_of_model,
     of_first_shown,
     win_rates,
+)
+from corelm_report.judging.pairs import (
+    Pair,
+    Verdict,
+    chosen,
+    matched,
+    pairs_as_csv,
+    pairs_as_page,
+    pairs_of,
+    read_verdicts,
 )
 
 import corelm

@@ -110,4 +110,4 @@ def ended_by(error: BaseException) -> ApiError:
 
 def line_of(error: BaseException) -> str:
     """Return an error on one line, for the log."""
-    return printable.reason_of(error)
+    return printable.shown(error)

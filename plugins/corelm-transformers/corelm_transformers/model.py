@@ -3,7 +3,7 @@
 import logging
 
 from corelm import CorelmError, softmax
-from corelm.interop import DisplayableModel, check_session, row_faults, vocabulary_of
+from corelm.interop import DisplayableModel, check_session, vocabulary_of
 from corelm.runs import start_rows
 from corelm_transformers.cache import (
     PaddedTransformersSession,
@@ -79,9 +79,11 @@ class TransformersModel(DisplayableModel):
     def _try_sessions(self):
         """Try a session; if it can't drop tokens, use and try sessions that never do."""
         name, size = type(self._model).__name__, len(self.vocabulary)
-        check_session(self._start_equal, size, name, "transformers", self._never_crop, logger)
         # A model that counts positions itself, or has a recurrent state, allows no padding.
-        self._pads = not row_faults(self._start_padded, self._start_equal, size)
+        self._pads = check_session(
+            self._start_equal, size, name, "transformers", self._never_crop, logger,
+            self._start_padded,
+        )  # fmt: skip
 
     def _never_crop(self):
         self._crops = False

@@ -12,7 +12,7 @@
 
 #include "../kernels.h"
 
-enum { MAX_ARRAYS = 16 };
+enum { MAX_ARRAYS = 32 };
 
 /* The arrays of one call, which are released together. */
 struct call {

@@ -102,6 +102,45 @@ static int expect_tokens(const char *name, const int64_t *tokens, size_t count,
     return 1;
 }
 
+/* Rows, one for each of `count` items, or how many of them each row has: see OWNERS. */
+static int get_owners(struct call *call, PyObject *object, const char *name, size_t count,
+                      const struct logits *logits, const int64_t **rows, size_t *each)
+{
+    size_t length = 0;
+    *rows = NULL, *each = 0;
+    if (PyLong_Check(object)) {
+        *each = PyLong_AsSize_t(object);
+        if (PyErr_Occurred())
+            return 0;
+        if (!*each || (logits->batch && count % logits->batch == 0 && count / logits->batch == *each) ||
+            (!logits->batch && !count))
+            return 1;
+    } else {
+        if (!(*rows = get_list(call, object, name, INT64, &length)))
+            return 0;
+        if (length == count && are_rising_rows(*rows, count, logits->batch))
+            return 1;
+    }
+    PyErr_Format(PyExc_ValueError, "%s: expected rising rows, or as many ids in each row", name);
+    return 0;
+}
+
+/* A float for all, or an array of `count` numbers; `each` becomes the step from one to the next. */
+static const double *get_number_or_list(struct call *call, PyObject *object, const char *name,
+                                        size_t count, double *number, size_t *each)
+{
+    size_t length = count;
+    *each = !PyFloat_Check(object);
+    if (!*each)
+        return get_double(object, name, number) ? number : NULL;
+    const double *numbers = get_list(call, object, name, FLOAT64, &length);
+    if (numbers && length != count)
+        return (void)PyErr_Format(PyExc_ValueError, "%s has length %zu, expected %zu", name, length,
+                                  count),
+               NULL;
+    return numbers;
+}
+
 /* Below 0, or nan, no exponent of `exp_nonpositive` would be in its range. */
 static int expect_positive(const char *name, const double *numbers, size_t count)
 {
@@ -151,6 +190,11 @@ static int expect_argmax(const char *name, const double *stats, const struct log
     (job->x = get_list(call, *args++, name, INT64, &job->count))
 #define READ_TOKEN_LIST(x, count)                                                                 \
     (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job->x, job->count, &job->logits))
+#define READ_OWNERS(x, list, count)                                                               \
+    (job->x##_row = 0, get_owners(call, *args++, #x, job->count, &job->logits, &job->x,           \
+                                  &job->x##_each))
+#define READ_NUMBER_OR_LIST(x, count)                                                             \
+    (job->x = get_number_or_list(call, *args++, #x, job->count, &job->x##_of_all, &job->x##_each))
 #define READ_POSITIVE_LIST(x, count)                                                              \
     ((job->x = get_list(call, *args++, #x, FLOAT64, &job->count)) &&                               \
      expect_positive(#x, job->x, job->count))
@@ -158,7 +202,7 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_NUMBER_OR_DOUBLES(x)                                                                 \
     (job->x = get_numbers(call, *args++, #x, &job->logits, &job->x##_of_all, &job->x##_row))
 #define READ_COUNT(x) get_count(*args++, #x, &job->x)
-#define READ_STAGES(x, count) get_stages(call, *args++, #x, job->x, &job->count)
+#define READ_STAGES(x, count) get_stages(call, *args++, #x, &job->logits, job->x, &job->count)
 #define READ_MODEL_STATS(x)                                                                       \
     ((job->x = get_table(call, *args++, #x, &job->logits, MODEL_COLUMNS, READ)) &&                 \
      expect_argmax(#x, job->x, &job->logits))
@@ -167,19 +211,27 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
     (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
 
-/* A number, or an int64 array. */
+/* A number, or an array of int64 or float64. */
 static int get_parameter(struct call *call, PyObject *object, const char *name,
                          struct parameter *parameter)
 {
-    parameter->is_list = !PyFloat_Check(object) && !PyLong_Check(object);
-    if (!parameter->is_list)
+    *parameter = (struct parameter){0};
+    if (PyFloat_Check(object) || PyLong_Check(object))
         return get_double(object, name, &parameter->number);
-    parameter->ids = get_list(call, object, name, INT64, &parameter->count);
-    return parameter->ids != NULL;
+    if ((parameter->ids = get_list(call, object, name, INT64, &parameter->count)))
+        return 1;
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return 0;
+    PyErr_Clear();
+    if (call->count) /* the array that was not of int64 */
+        PyBuffer_Release(&call->views[--call->count]);
+    parameter->numbers = get_list(call, object, name, FLOAT64, &parameter->count);
+    return parameter->numbers != NULL;
 }
 
 /* A tuple of a kernel's name and its parameters. */
-static int get_stage(struct call *call, PyObject *tuple, const char *name, struct stage *stage)
+static int get_stage(struct call *call, PyObject *tuple, const char *name,
+                     const struct logits *logits, struct stage *stage)
 {
     struct parameter parameters[MAX_PARAMETERS];
     char error[ERROR_ROOM];
@@ -193,13 +245,13 @@ static int get_stage(struct call *call, PyObject *tuple, const char *name, struc
     const char *text = PyUnicode_AsUTF8AndSize(kernel, NULL);
     if (!text)
         return 0;
-    if (!read_stage(stage, text, parameters, (size_t)count, error))
+    if (!read_stage(stage, text, parameters, (size_t)count, logits, error))
         return PyErr_Format(PyExc_ValueError, "%s: %s", name, error), 0;
     return 1;
 }
 
-static int get_stages(struct call *call, PyObject *object, const char *name, struct stage *stages,
-                      size_t *count)
+static int get_stages(struct call *call, PyObject *object, const char *name,
+                      const struct logits *logits, struct stage *stages, size_t *count)
 {
     Py_ssize_t length = PyTuple_Check(object) ? PyTuple_Size(object) : -1;
     if (length < 0 || length > MOST_STAGES)
@@ -208,7 +260,7 @@ static int get_stages(struct call *call, PyObject *object, const char *name, str
                0;
     *count = (size_t)length;
     for (Py_ssize_t i = 0; i < length; i++)
-        if (!get_stage(call, PyTuple_GetItem(object, i), name, stages + i))
+        if (!get_stage(call, PyTuple_GetItem(object, i), name, logits, stages + i))
             return 0;
     return 1;
 }

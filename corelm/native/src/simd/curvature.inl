@@ -44,11 +44,15 @@ static uint32_t *sort_rising(uint32_t *numbers, uint32_t *spare, size_t count)
     return numbers;
 }
 
-/* The weight of the k-th token of a sorted row, 0 after the last one. */
-INLINE double weight_at(const uint32_t *sorted, size_t count, size_t k, double largest)
+/* The weights of four tokens of a sorted row from the k-th on, 0 after the last one. */
+INLINE doubles weights_at(const uint32_t *sorted, size_t count, size_t k, double largest)
 {
-    double below = k < count ? (double)float_of(sorted[k]) - largest : -INFINITY;
-    return below > NO_WEIGHT ? e_to(below) : 0;
+    doubles below;
+    for (size_t i = 0; i < FOUR; i++)
+        below[i] = k + i < count ? (double)float_of(sorted[k + i]) - largest : -INFINITY;
+    longs weighs = below > four_of(NO_WEIGHT);
+    doubles inside = (doubles)(((longs)below & weighs) | ((longs)four_of(NO_WEIGHT) & ~weighs));
+    return (doubles)((longs)four_e_to(inside) & weighs);
 }
 
 /* The sum of the leading bends, all `bends` of them or up to the first that exceeds a limit;
@@ -57,10 +61,13 @@ INLINE double sum_bends(const uint32_t *sorted, size_t count, size_t bends, doub
                         size_t *leading)
 {
     const double largest = (double)float_of(sorted[0]);
-    double first = 1, second = weight_at(sorted, count, 1, largest), sum = 0;
+    doubles weights = weights_at(sorted, count, 0, largest);
+    double first = 1, second = weights[1], sum = 0;
     *leading = bends;
     for (size_t k = 0; k < bends; k++) {
-        double third = weight_at(sorted, count, k + 2, largest);
+        if ((k + 2) % FOUR == 0)
+            weights = weights_at(sorted, count, k + 2, largest);
+        double third = weights[(k + 2) % FOUR];
         sum += fabs((third - second) - (second - first));
         if (limit < sum * (1 - TOLERANCE)) {
             *leading = k;

@@ -45,20 +45,38 @@ INLINE double ln_1p(double x)
     return ln_of_two(sum, isfinite(sum) ? (1 - (sum - part)) + (x - part) : 0);
 }
 
-/* e to the power of x = k ln 2 + r, from the Taylor series of r. */
+/* The Taylor series of e^x: of x^2 and what is after it, without this factor. */
+static const double SERIES[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                                1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                                1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+enum { TERMS = sizeof SERIES / sizeof *SERIES };
+static const double LOG2_E = 1.4426950408889634;
+static const double WHOLE = 0x1.8p52; /* adding it rounds to a whole number */
+
+INLINE doubles four_of(double x) { return (doubles){x, x, x, x}; }
+
+/* `e_to` of four numbers from -700 to 700. */
+INLINE doubles four_e_to(doubles x)
+{
+    doubles shifted = x * four_of(LOG2_E) + four_of(WHOLE), k = shifted - four_of(WHOLE);
+    doubles r = fmadd_doubles(-k, four_of(LN_2), x), rest = -k * four_of(LN_2_REST);
+    doubles series = {0};
+    UNROLLED for (int i = TERMS - 1; i >= 0; i--)
+        series = fmadd_doubles(series, r, four_of(SERIES[i]));
+    doubles sum = four_of(1) + r, low = (four_of(1) - sum + r) + r * r * series;
+    doubles power = sum + fmadd_doubles(rest, sum + low, low);
+    return (doubles)((longs)power + ((longs)shifted << 52)); /* k is in the lowest bits */
+}
+
+/* e to the power of x = k ln 2 + r. */
 INLINE double e_to(double x)
 {
     if (!(x > -746 && x < 710))
         return x >= 710 ? INFINITY : x <= -746 ? 0 : x;
-    const double whole = 0x1.8p52; /* adding it rounds to a whole number */
-    double k = (x * 1.4426950408889634 + whole) - whole;
+    double k = (x * LOG2_E + WHOLE) - WHOLE;
     double r = __builtin_fma(-k, LN_2, x), rest = -k * LN_2_REST, series = 0;
-    static const double shares[] = {1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,
-                                    1.0 / 720,    1.0 / 5040,    1.0 / 40320,    1.0 / 362880,
-                                    1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600,
-                                    1.0 / 6227020800};
-    UNROLLED for (int i = sizeof shares / sizeof *shares - 1; i >= 0; i--)
-        series = __builtin_fma(series, r, shares[i]);
+    UNROLLED for (int i = TERMS - 1; i >= 0; i--)
+        series = __builtin_fma(series, r, SERIES[i]);
     double sum = 1 + r, low = (1 - sum + r) + r * r * series;
     double power = sum + __builtin_fma(rest, sum + low, low);
     if (k < -1000) /* the result may be subnormal, and is rounded again */

@@ -50,6 +50,57 @@ TARGET static enum status peak_at_row(const void *work, size_t i, struct scratch
 
 KERNEL_OF_ROWS(peak_at)
 
+/* ---- single tokens ---- */
+
+/* The first item of a list that is not of a row before row i: rows rise. */
+static size_t first_of_row(const int64_t *rows, size_t count, size_t i)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (rows[middle] < (int64_t)i)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* A change neither removes a token nor brings one back. */
+static float changed(float logit, double divide, double subtract)
+{
+    double before = (double)logit;
+    double after = (before > 0 ? before / divide : before * divide) - subtract;
+    after = after < -(double)FLT_MAX ? -(double)FLT_MAX : after;
+    after = after > (double)FLT_MAX ? (double)FLT_MAX : after;
+    return logit > -INFINITY ? (float)after : -INFINITY;
+}
+
+TARGET static enum status change_tokens_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct change_tokens_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, at = args->owners_row + i;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    size_t first = at * args->owners_each, end = args->owners_each ? first + args->owners_each
+                                                                   : args->count;
+    if (args->owners) {
+        first = first_of_row(args->owners, args->count, at);
+        end = first_of_row(args->owners, args->count, at + 1);
+    }
+    memcpy(out, row, vocabulary * sizeof(float));
+    for (size_t k = first; k < end; k++) {
+        size_t token = (size_t)args->ids[k]; /* one below 0 is a large one */
+        if (token < vocabulary)
+            out[token] =
+                changed(row[token], args->divide, args->subtract[k * args->subtract_each]);
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(change_tokens)
+
 /* ---- quadratic: a parabola in place of the logits ---- */
 
 /* In double precision, where the factor as a float would be 0 or infinite. */

@@ -2,14 +2,24 @@
  * first stage to the token. */
 #include "rows.h"
 
-/* Do one stage of a row. */
-static enum status stage_row(const struct stage *stage, const float *row, size_t vocabulary,
-                             float *out, struct scratch *scratch)
+/* Arguments that differ from row to row, for the i-th. */
+#define AT_OWNERS(x, list, count) args.x##_row = i;
+#define AT_NUMBER(x)
+#define AT_NUMBER_OR_DOUBLES(x)
+#define AT_NUMBER_OR_LIST(x, count)
+#define AT_COUNT(x)
+#define AT_ID_LIST(name, x, count)
+
+/* Do one stage of the i-th row. */
+static enum status stage_row(const struct stage *stage, size_t i, const float *row,
+                             size_t vocabulary, float *out, struct scratch *scratch)
 {
     switch (stage->kernel) {
+#define ARG(kind, ...) AT_##kind(__VA_ARGS__)
 #define STAGE(name, arguments)                                                                    \
     case STAGE_##name: {                                                                          \
         struct name##_args args = stage->name;                                                    \
+        arguments                                                                                 \
         args.logits = (struct logits){row, 1, vocabulary}, args.out = out;                        \
         return name##_row(&args, 0, scratch);                                                     \
     }
@@ -32,7 +42,7 @@ TARGET static enum status sample_row(const void *work, size_t i, struct scratch 
         float *out = (count - stage) % 2 ? last : scratch->row; /* the last one is `last` */
         if (stage && !isfinite(max_logit(row, vocabulary)))
             return INVALID;
-        if (stage_row(args->stages + stage, row, vocabulary, out, scratch) != OK)
+        if (stage_row(args->stages + stage, i, row, vocabulary, out, scratch) != OK)
             return INVALID;
         row = out;
     }

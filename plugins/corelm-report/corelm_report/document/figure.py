@@ -248,7 +248,8 @@ TABLES = (ENTROPY, DIVERGENCE, LIKELIHOOD, VARIETY)
 """The tables of the page; the first two are teacher-forced, the others are of generated texts."""
 NATS, SHARE, TOKENS = "nats", "share", "tokens"
 SET_SIZE, TEXT_LENGTH = "set size", "text length"
-MEAN = "entropy.mean"
+MEAN, EXPECTED, SURPRISAL = "entropy.mean", "expected_surprisal", "surprisal"
+"""The figures that statements are about: randomness, and likelihood in both views."""
 SHARES = (0.0, 1.0)
 """The least and the largest share."""
 

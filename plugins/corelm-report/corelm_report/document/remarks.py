@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 
 from corelm.runs import printable
 from corelm_report.document.content import Difference, Document, SamplerEntry
-from corelm_report.document.figure import HUMAN, MEAN, listed, number
+from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL, listed, number
 from corelm_report.document.lookup import against
 from corelm_report.metrics.conclusions import Design, Goal, Pilot, VarianceParts, cheapest
 from corelm_report.metrics.quantiles import LEVEL, student
-
-SURPRISAL = "surprisal"
 
 
 def randomness_sentences(document: Document) -> Iterator[str]:

@@ -15,7 +15,15 @@ from corelm_report.document.content import (
     Simultaneous,
     TemperatureFit,
 )
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED, listed, number, share
+from corelm_report.document.figure import (
+    EXPECTED,
+    GENERATED,
+    SURPRISAL,
+    TEACHER_FORCED,
+    listed,
+    number,
+    share,
+)
 from corelm_report.document.lookup import Estimate, estimate, runs, span
 from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.metrics.estimates import FEWEST
@@ -32,7 +40,6 @@ FRONT = 5
 """The largest number of entries of a Pareto front that are named."""
 MARGIN = 0.1
 """The difference of surprisal from human text, in nats per token, that counts as equivalent."""
-EXPECTED = "expected_surprisal"
 TAIL = 1.0
 """The least excess of expected surprisal over human text, or over the model itself, to be
 reported."""
@@ -60,13 +67,13 @@ def summary(document: Document) -> str:
 
 def _closest(document: Document, samplers: Samplers) -> str:
     """Name the samplers that may be the closest to human text by surprisal."""
-    human = document.human and estimate(document.human, "surprisal", GENERATED)
+    human = document.human and estimate(document.human, SURPRISAL, GENERATED)
     if not human:
         return ""
     if not document.closest:
         return _not_told(document, samplers, human)
     chosen = [entry for entry in samplers if entry.sampler in document.closest]
-    found = {entry.sampler: estimate(entry, "surprisal", GENERATED) for entry in chosen}
+    found = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
     values = {name: each.value for name, each in found.items() if each}
     some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
     names, own = _named([run.name for run in some]), number(human.value)
@@ -90,7 +97,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
 
 def _not_told(document: Document, samplers: Samplers, human: Estimate) -> str:
     """Explain what is missing to call a sampler the closest to human text."""
-    if len(samplers) < 2 or not any(estimate(e, "surprisal", GENERATED) for e in samplers):
+    if len(samplers) < 2 or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers):
         return ""
     if human.interval is None:
         return (

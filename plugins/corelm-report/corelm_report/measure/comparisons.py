@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.document.content import Best, HumanEntry, Simultaneous, TemperatureFit
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
+from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
 from corelm_report.document.lookup import estimate, value
-from corelm_report.measure.entries import EXPECTED, Measured, surprisal_excess
+from corelm_report.measure.entries import Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record, curve_mean
-from corelm_report.measure.text_set import LOOPS, SURPRISAL, TextSet
+from corelm_report.measure.text_set import LOOPS, TextSet
 from corelm_report.metrics.conclusions import best_of, closest_set, confidence, simultaneous
 from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
 from corelm_report.metrics.inference import Inference
@@ -128,7 +128,7 @@ def best_settings(
         names: the registered name of each sampler, by entry.
         human: the human entry.
     """
-    target = value(human, "surprisal", GENERATED)
+    target = value(human, SURPRISAL, GENERATED)
     settings: dict[str, list[str]] = {}
     for entry in measured:
         settings.setdefault(names[entry], []).append(entry)
@@ -145,7 +145,7 @@ def best_settings(
                     name=name,
                     tried=len(tried),
                     sampler=tried[best.chosen],
-                    figure="surprisal",
+                    figure=SURPRISAL,
                     target=target,
                     corrected=best.value,
                     ci95=best.ends,
@@ -230,7 +230,7 @@ def fit_on_other_text(
     Returns:
         None if the entropy or the surprisal is not known.
     """
-    measured, multiple = estimate(human, "surprisal", TEACHER_FORCED), surprisal_per_entropy(human)
+    measured, multiple = estimate(human, SURPRISAL, TEACHER_FORCED), surprisal_per_entropy(human)
     if measured is None or multiple is None or 1.0 not in t:
         return None
     expected, slopes = curve_mean(curve, "surprisal"), curve_mean(curve, "surprisal_slope")
@@ -246,7 +246,7 @@ def fit_on_other_text(
 
 def surprisal_per_entropy(human: HumanEntry | None) -> float | None:
     """Return human surprisal divided by the model's mean entropy on human text, if known."""
-    surprisal = estimate(human, "surprisal", TEACHER_FORCED) if human else None
+    surprisal = estimate(human, SURPRISAL, TEACHER_FORCED) if human else None
     there = human.teacher_forced if human else None
     mean = there.model_entropy.mean if there else None
     return surprisal.value / mean if surprisal and surprisal.value and mean else None

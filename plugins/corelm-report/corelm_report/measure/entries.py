@@ -27,7 +27,7 @@ from corelm_report.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import GENERATED, HUMAN, MEAN, TEACHER_FORCED
+from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
@@ -43,7 +43,6 @@ from corelm_report.metrics.intervals import (
     total,
 )
 
-EXPECTED = "expected_surprisal"
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)
 """The figures that a report also has in bits."""
 

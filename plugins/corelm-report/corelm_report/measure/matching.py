@@ -27,7 +27,7 @@ from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
 from corelm.runs import Expression, ModelRows
 from corelm_report.document.content import Curve, Difference, SamplerEntry
-from corelm_report.document.figure import NATS
+from corelm_report.document.figure import NATS, SURPRISAL
 from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
     Contexts,
@@ -40,7 +40,6 @@ from corelm_report.measure.contexts import (
 )
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.journal import attempted
-from corelm_report.measure.text_set import SURPRISAL
 from corelm_report.metrics.intervals import total
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 

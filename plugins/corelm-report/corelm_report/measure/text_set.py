@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel
 from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
+from corelm_report.document.figure import SURPRISAL
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
@@ -41,7 +42,7 @@ from corelm_report.metrics.intervals import (
 )
 from corelm_report.metrics.quantiles import LEVEL
 
-SELF_BLEU, LOOPS, SURPRISAL, PERPLEXITY = "self_bleu_4", "loops", "surprisal", "perplexity"
+SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 
 
 class TextSet:
@@ -256,7 +257,7 @@ class TextSet:
         """Return the number of texts that have a figure, for each figure that some texts lack."""
         both = self.ratios | self._per_text
         used = {name: sum(map(bool, counts)) for name, (_, counts) in both.items()}
-        used["perplexity"] = used["surprisal"]
+        used[PERPLEXITY] = used[SURPRISAL]
         return {name: n for name, n in used.items() if n < len(self.records)}
 
     @cached_property
@@ -292,7 +293,7 @@ class TextSet:
             name: [ratio((tops[part], bottoms[part])) for part in self._parts]
             for name, (tops, bottoms) in self.ratios.items()
         }
-        found["perplexity"] = [n if n is None else perplexity(n) for n in found["surprisal"]]
+        found[PERPLEXITY] = [n if n is None else perplexity(n) for n in found[SURPRISAL]]
         found |= {name: self._of_sets(name) for name in self.of_set}
         return {
             name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()

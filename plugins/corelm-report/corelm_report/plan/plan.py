@@ -34,7 +34,7 @@ from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
-NUMBERS = {name: params.Parameter(name, int, None, params.ParamRule(ge=least)) for name, least in
+NUMBERS = {name: params.Parameter.of(name, int, None, ge=least) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
             ("prompts_from_reference", 1))}  # fmt: skip
 
@@ -159,7 +159,7 @@ class Plan:
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
-            "values of secrets": scaling.hashes_of_secrets(self._things()),
+            "values of secrets": scaling.Dependencies(self._things()).secrets,
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
             "code": self.code(),
             # Without `texts`, as the number of texts kept changes no figure.
@@ -180,7 +180,7 @@ class Plan:
         """Return the digests of the packages whose code decides the figures, by name."""
         metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
-        return scaling.code_of([*self.models, *self._parts(), *metrics], modules)
+        return scaling.Dependencies([*self.models, *self._parts(), *metrics], modules).code
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""

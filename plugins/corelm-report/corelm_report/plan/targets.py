@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.runs import Expression, params, plugins, printable
-from corelm_report.document.figure import HUMAN, SHARE
+from corelm_report.document.figure import EXPECTED, HUMAN, SHARE, SURPRISAL
 from corelm_report.document.lookup import MATCHED
 
-SHORT = {"surprisal": "expected_surprisal"}
+SHORT = {SURPRISAL: EXPECTED}
 """Short names of figures, as in the tables."""
 OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 """The figures that need human contexts."""
-LIKE_HUMAN = "expected_surprisal"
+LIKE_HUMAN = EXPECTED
 """The figure that can be matched to human text."""
 FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 

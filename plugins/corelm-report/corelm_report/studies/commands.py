@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, group, options
+from corelm.commands import Output, application, options
 from corelm.errors import UsageError
 from corelm.runs import params
 
@@ -19,11 +19,11 @@ Place = Annotated[
     str, typer.Argument(metavar="FILE|FOLDER", help="A study, or the folder of its results.")
 ]
 
-DIFFERENCE = params.Parameter("difference", float, None, params.ParamRule(gt=0))
-WIDTH = params.Parameter("width", float, None, params.ParamRule(gt=0))
-POWER = params.Parameter("power", float, 0.8, params.ParamRule(gt=0, lt=1))
-PAIRS = params.Parameter("pairs", int, 50, params.ParamRule(ge=1))
-PILOT = params.Parameter("pilot", int, 16, params.ParamRule(ge=2))
+DIFFERENCE = params.Parameter.of("difference", float, None, gt=0)
+WIDTH = params.Parameter.of("width", float, None, gt=0)
+POWER = params.Parameter.of("power", float, 0.8, gt=0, lt=1)
+PAIRS = params.Parameter.of("pairs", int, 50, ge=1)
+PILOT = params.Parameter.of("pilot", int, 16, ge=2)
 FIGURE = "surprisal"
 
 
@@ -39,7 +39,7 @@ def corelm_commands() -> Mapping[str, Any]:
         "judge": (judge, "Let people or a model judge the texts."),
         "read": (read, "Compare logs of other programs."),
     }
-    return {"study": group(study, short_help, commands, no_args_is_help=True)}
+    return {"study": application(study, short_help, commands, no_args_is_help=True)}
 
 
 def study() -> None:
@@ -198,7 +198,7 @@ def read(
     corelm study read top_p/samples_gsm8k.jsonl min_p/samples_gsm8k.jsonl
     corelm study read first.eval second.eval --metric match --cluster passage
     """
-    from corelm_report.logs.show import show_logs
+    from corelm_report.logs.differences import show_logs
 
     with _study_product() as out:
         names = metric or []

@@ -110,7 +110,7 @@ def here() -> Json:
 
 def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
     """Return a model's identity, and the digests of corelm's and the model's code."""
-    code = scaling.code_of([model], OWN)
+    code = scaling.Dependencies([model], OWN).code
     return [NamedModel(model, name or "").fingerprint(prompt), code]
 
 

@@ -276,8 +276,8 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = scaling.code_of((part for thing in things for part in thing.parts()), OWN)
-    return [expression, releases_of(found), code, scaling.hashes_of_secrets(things)]
+    code = scaling.Dependencies((part for thing in things for part in thing.parts()), OWN).code
+    return [expression, releases_of(found), code, scaling.Dependencies(things).secrets]
 
 
 @dataclass(frozen=True)

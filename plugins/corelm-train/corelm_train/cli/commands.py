@@ -33,7 +33,7 @@ def _setting(
     name: str, kind: type, help: str, item: type | None = None, **rule: Any
 ) -> params.Parameter:
     default = None if name == "preset" else getattr(DEFAULTS, name)
-    return params.Parameter(name, kind, default, params.ParamRule(help, **rule), item)
+    return params.Parameter.of(name, kind, default, help, item=item, **rule)
 
 
 def _each(entries: Mapping[str, str]) -> str:

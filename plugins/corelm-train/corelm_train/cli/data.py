@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, group, messages, progress
+from corelm.commands import Output, application, messages, progress
 from corelm.errors import UsageError
 from corelm.runs import params, printable
 
-SHARE = params.Parameter("held-out", float, 0.05, params.ParamRule(gt=0, lt=1))
+SHARE = params.Parameter.of("held-out", float, 0.05, gt=0, lt=1)
 
 
 @hookimpl
@@ -22,7 +22,7 @@ def corelm_commands() -> Mapping[str, Any]:
         "imdb": (imdb, "Download the IMDB movie reviews."),
         "held-out": (held_out, "Write the texts that training holds out."),
     }
-    return {"data": group(data, "Download texts to train on.", commands)}
+    return {"data": application(data, "Download texts to train on.", commands)}
 
 
 def data() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from corelm_report.document.content import Document
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED, as_csv, number
+from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, as_csv, number
 from corelm_report.document.lookup import estimate
 from corelm_report.document.parts import Json
 from corelm_report.render.overview import targets
@@ -232,7 +232,6 @@ View = tuple[str, str]
 """A figure and its view."""
 SURPRISAL, DIVERSITY = ("surprisal", GENERATED), ("diversity", GENERATED)
 MASS, RECALL = ("mass_kept", TEACHER_FORCED), ("human_recall", TEACHER_FORCED)
-EXPECTED = ("expected_surprisal", TEACHER_FORCED)
 
 
 def csv_of_figures(document: Document, *figures: View) -> str:
@@ -255,8 +254,10 @@ def csv_of_curve(document: Document) -> str:
     lines = [
         ["", _short(t), _short(nats)] for t, nats in zip(curve.t, curve.surprisal, strict=False)
     ]
-    marks = [[name, None, *rest] for name, *rest in _figures(document, [EXPECTED])]
-    header = ["sampler", "temperature", "expected_surprisal"]
+    marks = [
+        [name, None, *rest] for name, *rest in _figures(document, [(EXPECTED, TEACHER_FORCED)])
+    ]
+    header = ["sampler", "temperature", EXPECTED]
     ends = [f"{header[-1]}_low", f"{header[-1]}_high"]
     return as_csv([*header, *ends], [[*line, None, None] for line in lines] + marks)
 

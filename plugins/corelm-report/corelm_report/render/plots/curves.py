@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm_report.document.content import Document, Entry, HumanEntry, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import GENERATED, TEACHER_FORCED
+from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import value
 from corelm_report.metrics.conclusions import front
 from corelm_report.render.plots import canvas, labels
@@ -51,8 +51,6 @@ ZOOM = 0.15
 
 SAME = 0.01
 """The largest difference in nats between a sampler's surprisal and the curve at its temperature."""
-
-FIGURE = "expected_surprisal"
 
 
 def surprisal_against_temperature(document: Document) -> Figure:
@@ -108,7 +106,7 @@ def _place(entry: SamplerEntry, t: Sequence[float], surprisal: Sequence[float]) 
     Where the curve is flat, many temperatures have the sampler's surprisal, so a temperature
     sampler is placed at its own temperature, if the curve agrees there.
     """
-    mean = value(entry, FIGURE, TEACHER_FORCED)
+    mean = value(entry, EXPECTED, TEACHER_FORCED)
     if mean is None or not surprisal:
         return None
     own = entry.temperature
