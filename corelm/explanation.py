@@ -16,12 +16,12 @@ from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
-from corelm.filters import TokenNames, entropy_of_logits, subtract_max
+from corelm.filters import TokenNames, subtract_max
 from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
 from corelm.markup import Displayable, Table
-from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.distributions import Array, entropy_of_logits, softmax
 from corelm.numerics.ranking import in_falling_order, rank
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model

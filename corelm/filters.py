@@ -19,7 +19,6 @@ if typing.TYPE_CHECKING:
         widen,
     )
     from corelm.numerics.distributions import (
-        entropy_of_logits,
         min_and_shannon_entropy,
         min_entropy,
         subtract_max,
@@ -36,7 +35,7 @@ if typing.TYPE_CHECKING:
         typical,
         within_nats,
     )
-    from corelm.numerics.ranking import likeliest_tokens, rank
+    from corelm.numerics.ranking import likeliest_tokens
     from corelm.numerics.reshaping import peak_at, quadratic, surprisal_of_probability, xtc
     from corelm.token_edits import (
         TokenNames,
@@ -53,7 +52,6 @@ __all__ = [
     "array_namespace",
     "at_least",
     "change_logits",
-    "entropy_of_logits",
     "falling_logits",
     "find_in_turn",
     "first_tokens",
@@ -64,7 +62,6 @@ __all__ = [
     "min_entropy",
     "peak_at",
     "quadratic",
-    "rank",
     "remove_tokens",
     "subtract_max",
     "surprisal_of_probability",
@@ -85,7 +82,6 @@ _HOMES = {
     "array_namespace": "corelm.numerics.arrays:array_namespace",
     "at_least": "corelm.numerics.filters:at_least",
     "change_logits": "corelm.token_edits:change_logits",
-    "entropy_of_logits": "corelm.numerics.distributions:entropy_of_logits",
     "falling_logits": "corelm.numerics.filters:falling_logits",
     "find_in_turn": "corelm.token_texts:find_in_turn",
     "first_tokens": "corelm.numerics.filters:first_tokens",
@@ -96,7 +92,6 @@ _HOMES = {
     "min_entropy": "corelm.numerics.distributions:min_entropy",
     "peak_at": "corelm.numerics.reshaping:peak_at",
     "quadratic": "corelm.numerics.reshaping:quadratic",
-    "rank": "corelm.numerics.ranking:rank",
     "remove_tokens": "corelm.token_edits:remove_tokens",
     "subtract_max": "corelm.numerics.distributions:subtract_max",
     "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",

@@ -28,7 +28,6 @@ if typing.TYPE_CHECKING:
     from corelm.generation.open_texts import OpenTexts as OpenTexts
     from corelm.generation.shared_session import PrefixCache as PrefixCache
     from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
-    from corelm.linting import temperature_of as temperature_of
     from corelm.models.atomic_files import SafeFile as SafeFile
     from corelm.models.identity import NamedModel as NamedModel
     from corelm.numerics.divergences import ModelRows as ModelRows
@@ -62,7 +61,6 @@ __all__ = [
     "prompting",
     "scaling",
     "start_rows",
-    "temperature_of",
     "text_lines",
 ]
 
@@ -91,7 +89,6 @@ _HOMES = {
     "prompting": "corelm.generation.prompts",
     "scaling": "corelm.scaling",
     "start_rows": "corelm.generation.grouped_session:start_rows",
-    "temperature_of": "corelm.linting:temperature_of",
     "text_lines": "corelm.text_lines:text_lines",
 }
 """The module of each name, imported on first use: a program needs few, and all take 23 modules."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from corelm.abilities import FullVocabulary
 from corelm.decoding.step import model_surprisals
-from corelm.filters import entropy_of_logits
 from corelm.generation.endings import Endings
 from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import ForcedTokens
 from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import entropy_of_logits
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, entropy_of_logits
+from corelm.filters import array_namespace, min_and_shannon_entropy
 
 
 class DynamicTemperature(Sampler):
@@ -40,7 +40,7 @@ class DynamicTemperature(Sampler):
     exponent: float = param(1.0, "power of the relative entropy H / ln n", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        xp, entropy = array_namespace(logits), entropy_of_logits(logits)
+        xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
         in_play = xp.astype(xp.count_nonzero(logits > -math.inf, axis=-1), entropy.dtype)
         # A single token has no entropy: 2 avoids 0 / 0, and the last line leaves its row alone.
         most = xp.log(xp.where(in_play > 1, in_play, 2.0))

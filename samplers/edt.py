@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, entropy_of_logits
+from corelm.filters import array_namespace, min_and_shannon_entropy
 
 
 class EDT(Sampler):
@@ -44,7 +44,7 @@ class EDT(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.theta == 0 or self.base == 1:
             return apply_temperature(logits, self.t)
-        xp, entropy = array_namespace(logits), entropy_of_logits(logits)
+        xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
         # A certain row is greedy, and 1 avoids a division by 0 there.
         power = self.theta / xp.where(entropy > 0, entropy, 1.0)
         t = self.t * xp.exp(power * math.log(self.base))

@@ -190,6 +190,16 @@ def test_the_rows_of_the_context_follow_those_that_stay():
 # Step
 
 
+def test_a_step_has_the_place_of_each_token_among_the_models():
+    model = ToyModel(["a", "b"], logits=np.log([0.1, 0.2, 0.35, 0.35]), end=False)
+    found = {
+        (int(token), int(place))
+        for step in steps(model=model, prompt="a", samples=range(50), length=1)
+        for token, place in zip(step.tokens, step.model_rank, strict=True)
+    }
+    assert found == {(2, 1), (3, 2)}  # of the two that tie, the lowest id is first
+
+
 def test_a_step_knows_its_distributions_and_what_they_say_of_the_token():
     model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.2, 0.8]), end=False)
     [step] = steps(model=model, prompt="a", sampler=corelm.sampler("temperature", t=0.5), length=1)

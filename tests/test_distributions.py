@@ -22,9 +22,10 @@ from corelm import (
     surprisals,
 )
 from corelm.errors import UsageError
-from corelm.filters import entropy_of_logits, min_and_shannon_entropy, min_entropy
+from corelm.filters import min_and_shannon_entropy, min_entropy
 from corelm.numerics.distributions import (
     draw_checked,
+    entropy_of_logits,
     mask_tokens,
     rows_are_valid,
     surprisals_and_entropy,

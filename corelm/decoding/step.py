@@ -22,6 +22,7 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals_and_entropy,
 )
+from corelm.numerics.ranking import rank
 from corelm.stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.validation import check_logits
 
@@ -122,6 +123,15 @@ class Step:
     def model_entropy(self) -> NDArray[np.float64]:
         """(batch,) nats: the entropy of the model's distribution."""
         return self._of_model[1]
+
+    @cached_property
+    def model_rank(self) -> NDArray[np.int64]:
+        """(batch,): the place of each drawn token among the model's, 1 for the likeliest.
+
+        Of tokens that are equally likely, the lowest id comes first.
+        """
+        rows = zip(self.model_logits, self.tokens, strict=True)
+        return np.array([rank(row, token) for row, token in rows], np.int64)
 
     @cached_property
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,7 +16,7 @@ from typing import Any
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
 from corelm.printable import reason_of
 
-__all__ = ["check_hub_model", "check_model_folder", "hub_models", "requires"]
+__all__ = ["check_model", "hub_models", "requires"]
 
 WEIGHTS = ".safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -96,19 +96,42 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in release[0].split(".") if part] if release else []
 
 
-def check_model_folder(folder: Path) -> None:
-    """Raise if a folder's files would cost an engine more memory or time than any model needs.
+def check_model(name: str | Path) -> None:
+    """Raise if a model isn't on this machine, or its files are more than any model needs.
 
-    Call it before an engine reads the folder. Weights are left to the engine, which maps them.
+    Call it before you import an engine, which takes seconds, and again with the folder that the
+    engine reads. Files may cost an engine memory or time without bound, or run code; weights are
+    left to the engine, which maps them.
 
     Args:
-        folder: a folder with a `config.json`.
+        name: a folder with a `config.json`, or the name of a model in the cache of Hugging Face.
 
     Raises:
+        UnknownNameError: neither a folder nor a model in the cache; the message has the command to
+            download a model.
         ModelFileError: a file that is too large or not regular, an impossible size in
             `config.json`, or weights that aren't safetensors in the folder; the message has the
             file and the reason.
+
+    Example:
+        >>> check_model("./nowhere")
+        Traceback (most recent call last):
+        corelm.errors.UnknownNameError: there is no folder ./nowhere
     """
+    if Path(name).is_dir():
+        _check_folder(Path(name))
+    elif isinstance(name, Path) or name.startswith((".", "~")) or Path(name).is_absolute():
+        raise UnknownNameError(f"there is no folder {name}")
+    elif name not in hub_models():
+        raise UnknownNameError(
+            f"there is no folder {name}, and no model of that name with safetensors in the cache "
+            f"of Hugging Face; to download one, run: hf download {name}"
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / CONFIG).exists():
+        raise ModelFileError(f"{str(folder)!r}: there is no {CONFIG}")
     for file in sorted(folder.rglob("*")):
         if file.is_dir() or not file.exists():  # the engine reports a broken link itself
             continue
@@ -216,30 +239,3 @@ def hub_models() -> Iterator[str]:
     for folder in sorted(Path(HF_HUB_CACHE).glob("models--*")):
         if any(folder.glob("snapshots/*/*.safetensors")):
             yield folder.name.removeprefix("models--").replace("--", "/")
-
-
-def check_hub_model(name: str) -> None:
-    """Raise if a name is neither a folder nor a model in the cache of Hugging Face.
-
-    Call it before you import an engine, which takes seconds.
-
-    Args:
-        name: the path of a folder, or the name of a model.
-
-    Raises:
-        UnknownNameError: neither; the message has the command to download a model.
-
-    Example:
-        >>> check_hub_model("./nowhere")
-        Traceback (most recent call last):
-        corelm.errors.UnknownNameError: there is no folder ./nowhere
-    """
-    if Path(name).is_dir():
-        return
-    if name.startswith((".", "~")) or Path(name).is_absolute():
-        raise UnknownNameError(f"there is no folder {name}")
-    if name not in hub_models():
-        raise UnknownNameError(
-            f"there is no folder {name}, and no model of that name with safetensors in the cache "
-            f"of Hugging Face; to download one, run: hf download {name}"
-        )

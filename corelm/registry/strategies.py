@@ -75,6 +75,21 @@ class Strategy(NamedTuple):
         alone = self.sampler == built_in(WITHOUT)
         return (self.decoder,) if alone else (*self.sampler.stages, self.decoder)
 
+    @property
+    def temperature(self) -> float | None:
+        """The one temperature that it applies to every row; None if there is none.
+
+        It is 0 for greedy, 1 where the logits stay as they are, and infinity for the uniform
+        distribution.
+
+        Example:
+            >>> Strategy.of("temperature(t=0.33) | temperature(t=2)").temperature
+            0.66
+        """
+        from corelm.linting import temperature_of  # late: few programs ask
+
+        return None if self.decoder is not None else temperature_of(self.sampler)
+
     def __str__(self) -> str:
         return " | ".join(map(str, self.stages))
 

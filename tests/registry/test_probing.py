@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.linting import compares_probabilities, differ, flattens, has_effect, leaves_one_token
-from corelm.runs import temperature_of
+from corelm.linting import (
+    compares_probabilities,
+    differ,
+    flattens,
+    has_effect,
+    leaves_one_token,
+    temperature_of,
+)
 
 INF = float("inf")
 

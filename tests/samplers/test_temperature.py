@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import Context, entropy, sampling_distribution
-from corelm.filters import entropy_of_logits
+from corelm.numerics.distributions import entropy_of_logits
 from corelm.testing import obeys_the_laws
 
 EXAMPLE = "temperature(t=0.7)"

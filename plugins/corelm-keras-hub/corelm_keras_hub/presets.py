@@ -44,7 +44,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
             interface.
     """
     folder = _folder(name)
-    requirements.check_model_folder(folder)
+    requirements.check_model(folder)
     with quiet_tensorflow():
         import keras
         import keras_hub

@@ -30,7 +30,7 @@ def open_model(name, dtype=None):
     if dtype not in (None, *DTYPES):
         raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     folder = _folder(name)
-    requirements.check_model_folder(folder)
+    requirements.check_model(folder)
     import mlx.core as mx
     from mlx_lm import load
 
@@ -47,7 +47,7 @@ def open_model(name, dtype=None):
 
 def _folder(name):
     """Return the folder of a model, before anything slow is imported."""
-    requirements.check_hub_model(name)
+    requirements.check_model(name)
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import corelm
 from corelm import Context, apply_temperature, native, softmax
-from corelm.filters import entropy_of_logits
+from corelm.numerics.distributions import entropy_of_logits
 from corelm.testing import ToyModel
 
 LN2 = math.log(2)

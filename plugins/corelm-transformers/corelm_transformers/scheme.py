@@ -42,7 +42,7 @@ def open_model(name, device=None, dtype=None):
 
 def _load(name, dtype):
     """Return the model and the tokenizer of a folder or a name."""
-    requirements.check_hub_model(name)
+    requirements.check_model(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
 
@@ -51,7 +51,7 @@ def _load(name, dtype):
         config = cached_file(name, "config.json", local_files_only=True)
         if config is None:
             raise CorelmError("there is no config.json")
-        requirements.check_model_folder(Path(config).parent)
+        requirements.check_model(Path(config).parent)
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(

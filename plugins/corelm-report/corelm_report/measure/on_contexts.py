@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.runs import ModelRows, Strategy, temperature_of
+from corelm.runs import ModelRows, Strategy
 from corelm_report.document.content import Curve
 from corelm_report.measure.contexts import LEAST, Contexts, Group, Position, Reader, groups, read
 from corelm_report.measure.journal import failure
@@ -231,7 +231,7 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
         >>> 0.33 in temperatures([corelm.sampler("temperature(t=0.33)")])
         True
     """
-    own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
+    own = [t for sampler in samplers if (t := Strategy(sampler).temperature) is not None]
     return sorted({COLDEST, *GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
 
 

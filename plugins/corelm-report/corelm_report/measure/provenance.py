@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from corelm import Decoder, LanguageModel, Sampler
-from corelm.runs import Strategy, machine, params, plugins, temperature_of
+from corelm.runs import Strategy, machine, params, plugins
 from corelm_report.document.content import (
     Entry,
     Failure,
@@ -320,7 +320,7 @@ def described(strategy: Strategy) -> SamplerEntry:
         name=name_of(strategy),
         params=alone.params if alone else {},
         plugin=alone.plugin if alone else None,
-        temperature=_temperature(strategy.sampler) if strategy.decoder is None else None,
+        temperature=_temperature(strategy),
         stages=stages,
     )
 
@@ -330,10 +330,10 @@ def name_of(strategy: Strategy) -> str:
     return " | ".join(stage.name for stage in strategy.stages)
 
 
-def _temperature(sampler: Sampler) -> float | None:
-    """Return the one temperature of a sampler; None if it has none, or an infinite one."""
+def _temperature(strategy: Strategy) -> float | None:
+    """Return the one temperature of a strategy; None if it has none, or an infinite one."""
     # JSON has no infinity.
-    t = temperature_of(sampler)
+    t = strategy.temperature
     return t if t is not None and math.isfinite(t) else None
 
 

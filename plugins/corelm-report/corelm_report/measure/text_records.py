@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
-from corelm.filters import likeliest_tokens, rank
+from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
 from corelm_report.document.content import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
@@ -127,7 +127,7 @@ def details(
     p, text_of = softmax(logits.astype(np.float64)), FullVocabulary(vocabulary).text_after(past)
     return {
         "token": Endings.END if drawn.token in vocabulary.ends else drawn.text,
-        "rank": rank(logits, drawn.token),
+        "rank": int(step.model_rank[row]),
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
         "entropy": drawn.entropy,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Mask, Sampler
-from corelm.filters import entropy_of_logits, likeliest_tokens
+from corelm.filters import likeliest_tokens, min_and_shannon_entropy
 from corelm.runs import chain_stages
 from corelm_serve.play.arithmetic import arithmetic
 
@@ -40,7 +40,7 @@ class Column:
         weights = np.exp(self._below)
         self._total = weights.sum()
         self.q: NDArray[np.float64] = weights / self._total
-        self.entropy = float(entropy_of_logits(row[self.ids]))
+        self.entropy = float(min_and_shannon_entropy(row[self.ids])[1])
         self._likeliest: dict[int, NDArray[np.int64]] = {}
 
     @cached_property
