@@ -15,10 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 from corelm.printable import strip_controls
 
-__all__ = ["SURPRISAL_LEVELS", "Displayable", "Table", "surprisal_level"]
+__all__ = ["SURPRISAL_SCALE", "Displayable", "Table"]
 
-SURPRISAL_LEVELS = (2, 4, 6, 8, 10)
-"""Nats at which a word gets the next deeper colour: in notebooks, terminals, reports and pages."""
 SHADES = ((0.0, 0), (0.04, 1), (0.1, 1.5), (0.17, 2.5), (0.25, 3.5), (0.34, 4.5))
 """The strength of the background at each level, and the pixels of the line under the word, so that
 colour isn't the only sign; as in `pages/shared.css`."""
@@ -39,14 +37,27 @@ class Word(NamedTuple):
     card: str
 
 
-def surprisal_level(nats: float) -> int:
-    """Return the level of a surprisal, from 0 to the number of `SURPRISAL_LEVELS`; 0 for nan.
+class Scale(NamedTuple):
+    """A scale of colours.
 
-    Example:
-        >>> surprisal_level(1.9), surprisal_level(2), surprisal_level(12), surprisal_level(math.nan)
-        (0, 1, 5, 0)
+    Attributes:
+        bounds: the numbers at which the next deeper colour begins.
     """
-    return 0 if math.isnan(nats) else bisect_right(SURPRISAL_LEVELS, nats)
+
+    bounds: tuple[int, ...]
+
+    def level(self, number: float) -> int:
+        """Return the level of a number, from 0 to the number of bounds; 0 for nan.
+
+        Example:
+            >>> [SURPRISAL_SCALE.level(nats) for nats in (1.9, 2, 12, math.nan)]
+            [0, 1, 5, 0]
+        """
+        return 0 if math.isnan(number) else bisect_right(self.bounds, number)
+
+
+SURPRISAL_SCALE = Scale((2, 4, 6, 8, 10))
+"""The colours of words by their surprisal in nats: in notebooks, terminals, reports and pages."""
 
 
 def words(parts: Iterable[Word]) -> str:
@@ -63,7 +74,7 @@ def _word(word: Word) -> str:
     own = word.text.lstrip(" ")
     text = html.escape(own).replace("\n", "&crarr;<br>")
     card = html.escape(word.card, quote=True)
-    tint, line = SHADES[surprisal_level(word.surprisal)]
+    tint, line = SHADES[SURPRISAL_SCALE.level(word.surprisal)]
     style = (
         f' style="background: rgba({TINT}, {tint}); border-bottom: {line}px solid #26968a"'
         if line

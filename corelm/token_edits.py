@@ -255,9 +255,11 @@ def allow_all_but(context: Context, rows: ArrayLike | None, ids: ArrayLike) -> N
         [[True, True, False], [False, True, True]]
     """
     allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
-    where = np.arange(context.batch)[:, None] if rows is None else rows
-    where, ids = _in_vocabulary(where, ids, allowed.shape[1])
-    allowed[where, ids] = False
+    if rows is None:
+        allowed[:, [id for id in np.asarray(ids).tolist() if 0 <= id < allowed.shape[1]]] = False
+    else:
+        rows, ids = _in_vocabulary(rows, ids, allowed.shape[1])
+        allowed[rows, ids] = False
     return allowed
 
 

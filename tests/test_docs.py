@@ -321,7 +321,10 @@ def depth(error: Any) -> int:
     return sum(issubclass(base, corelm.CorelmError) for base in error.__mro__) - 1
 
 
-UNNAMED = {"KeyValueCache", "PaddedCache", "ExplainedStage", "ExplainedToken"}
+UNNAMED = {
+    *("KeyValueCache", "PaddedCache", "ExplainedStage", "ExplainedToken"),
+    *("SessionAbilities", "VocabularyAbilities"),
+}
 """Protocols of plugins' classes and parts of results: documented, and imported by no program."""
 
 

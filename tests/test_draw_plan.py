@@ -136,6 +136,29 @@ def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after
 
 
 @compiled
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "repetition_penalty(penalty=1.3, last=3)", "presence_penalty(penalty=0.5)",
+        "frequency_penalty(penalty=0.5, skip_prompt=True)", "length_bias(weight=0.5)",
+        "dry(multiplier=0.8, allowed_length=1)", "logit_bias(bias={'cat': 2.0})",
+    ],
+)  # fmt: skip
+def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
+    def refused(*arguments):
+        raise AssertionError("a stage ran by itself")
+
+    monkeypatch.setattr("corelm.decoding.draw_plan.run_stages", refused)
+    rng = np.random.default_rng(5)
+    plan = DrawPlan(corelm.sampler(f"{expression} | top_p(p=0.9)"), VOCABULARY)
+    for batch in (2, 2, 3, 1):
+        logits = rng.normal(0, 1, (batch, SIZE)).astype(np.float32)
+        context = past_of(rng, batch)
+        drawn = plan.draw(logits, rng.random(batch), context.position, lambda c=context: c)
+        assert drawn.tokens.shape == (batch,)
+
+
+@compiled
 def test_a_strangers_sampler_runs_one_stage_at_a_time():
     class Kept(Sampler):
         """Keep two tokens, with a public filter."""

@@ -10,7 +10,7 @@ import pytest
 
 import corelm
 from corelm.interop import DisplayableModel
-from corelm.markup import SHADES, SURPRISAL_LEVELS, Passage, Table, Word, words
+from corelm.markup import SHADES, SURPRISAL_SCALE, Passage, Table, Word, words
 from corelm.testing import ToyModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'
@@ -165,7 +165,7 @@ def test_shades_are_those_of_pages():
     css = resources.files("corelm.pages").joinpath("shared.css").read_text("utf-8")
     found = re.findall(r"\.s\d \{ --thick: ([\d.]+)px; --deep: ([\d.]+); \}", css)
     assert [(float(deep), float(thick)) for thick, deep in found] == [*SHADES[1:]]
-    assert len(SHADES) == len(SURPRISAL_LEVELS) + 1
+    assert len(SHADES) == len(SURPRISAL_SCALE.bounds) + 1
 
 
 def test_bars_of_columns_that_differ_in_width_have_one_scale():

@@ -10,6 +10,7 @@ from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import (
     TokenNames,
+    allow_all_but,
     change_logits,
     remove_tokens,
     token_counts,
@@ -157,6 +158,13 @@ def test_nothing_to_change_or_remove_is_a_copy():
     for each in (logits, logits.astype(np.float32)):
         for rows in ([], None):
             assert change_logits(each, rows, [], subtract=[]).tolist() == [[1.0, 2.0]]
+
+
+def test_tokens_are_forbidden_in_every_row():
+    context = Context.of([[0], [1]], vocabulary_size=3)
+    allowed = allow_all_but(context, None, [2, 9, -1])
+    assert allowed.tolist() == [[True, True, False]] * 2
+    assert allow_all_but(context, None, ()).all()
 
 
 # Words

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corelm_serve.errors import TYPES
+from corelm_serve.models import Limits
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
 from corelm_serve.requests.completion import CompletionRequest, StreamOptions
@@ -23,7 +24,6 @@ from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat
 from corelm_serve.requests.sampling import Sampling
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 from corelm_serve.routes import ROUTES
-from corelm_serve.models import Limits
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 OPENING = """\

@@ -17,9 +17,8 @@ from urllib.parse import quote
 
 import numpy as np
 import uvicorn
-from corelm_serve.server import create_app
 from corelm_serve.security import Access
-from corelm_serve.server import listen
+from corelm_serve.server import create_app, listen
 from corelm_serve.service import Service
 from playwright.sync_api import sync_playwright
 from vocabulary import ZipfModel

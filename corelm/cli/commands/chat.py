@@ -156,7 +156,7 @@ def _again(talk: Conversation, value: str, out: Output) -> None:
 
 
 def _help(talk: Conversation, value: str, out: Output) -> None:
-    messages.picture(HELP)
+    messages.tell("\n".join(HELP), "picture")
 
 
 def _answer(talk: Conversation, text: str, out: Output) -> None:

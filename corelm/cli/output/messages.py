@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -17,7 +16,7 @@ from corelm.printable import one_line, strip_controls
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["picture", "tell"]
+__all__ = ["tell"]
 
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,20 +29,18 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def tell(text: str, kind: str = "") -> None:
-    """Write one line.
+    """Write one line, or a picture.
 
     Args:
         text: the line.
         kind: `note` is dim, `warning` and `error` begin with the word; an error explains why a
-            command failed.
+            command failed. A `picture`, such as a curve, keeps its lines and spaces.
     """
+    if kind == "picture":
+        _write(f"{strip_controls(text)}\n")
+        return
     beginning, style = KINDS[kind]
     _say(f"{beginning}{text}", **style)
-
-
-def picture(lines: Iterable[str]) -> None:
-    """Write lines with their spaces, such as a curve."""
-    _write("".join(f"{strip_controls(line)}\n" for line in lines))
 
 
 def trace(text: str) -> None:

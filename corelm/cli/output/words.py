@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from corelm.cli.output.product import Output
-from corelm.markup import surprisal_level
+from corelm.markup import SURPRISAL_SCALE
 from corelm.printable import one_line, strip_controls
 
 STYLES: tuple[dict[str, Any], ...] = (
@@ -29,7 +29,7 @@ def style_of(surprisal: float) -> dict[str, Any]:
         >>> [style_of(nats).get("fg") for nats in (0.2, 2.0, 6.0, 9.0)]
         [None, 'green', 'magenta', 'red']
     """
-    return STYLES[surprisal_level(surprisal)]
+    return STYLES[SURPRISAL_SCALE.level(surprisal)]
 
 
 class Cell(NamedTuple):

@@ -24,15 +24,19 @@ KERNEL_OF_ROWS(greedy)
 /* Keep the tokens that a mask allows. Returns the largest of their logits. */
 INLINE float keep_allowed(const float *row, const uint8_t *allowed, size_t vocabulary, float *out)
 {
-    float largest = -INFINITY;
-    for (size_t block = 0; block < block_count(vocabulary); block++) {
-        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
-        for (size_t k = start; k < end; k++)
-            out[k] = allowed[k] ? row[k] : -INFINITY;
-        float logit = max_logit(out + start, end - start); /* while the block is in the cache */
-        largest = logit > largest ? logit : largest;
+    floats largest = splat(-INFINITY);
+    size_t k = 0;
+    for (; k + LANES <= vocabulary; k += LANES) {
+        floats x = load_where(row + k, allowed + k, -INFINITY);
+        store(out + k, x);
+        largest = max(x, largest);
     }
-    return largest;
+    float last = max_of(largest);
+    for (; k < vocabulary; k++) {
+        out[k] = allowed[k] ? row[k] : -INFINITY;
+        last = out[k] > last ? out[k] : last;
+    }
+    return last;
 }
 
 /* Where the logits have no allowed token, keep the model's likeliest allowed one; where the model

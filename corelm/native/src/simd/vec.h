@@ -101,6 +101,13 @@ INLINE floats load_partial(const float *from, size_t count, float other)
     return (floats)_mm512_mask_loadu_ps((__m512)splat(other), (__mmask16)((1u << count) - 1), from);
 }
 
+/* Load the floats whose byte is not 0, and `other` in the lanes of the others. */
+INLINE floats load_where(const float *from, const uint8_t *bytes, float other)
+{
+    __m128i each = _mm_loadu_si128((const __m128i *)bytes);
+    return (floats)_mm512_mask_loadu_ps((__m512)splat(other), _mm_test_epi8_mask(each, each), from);
+}
+
 INLINE void store_partial(float *to, size_t count, floats x)
 {
     _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)x);
@@ -184,6 +191,13 @@ INLINE floats max(floats a, floats b) { return (floats)_mm256_max_ps((__m256)a, 
 
 INLINE unsigned movemask(ints where) { return (unsigned)_mm256_movemask_ps((__m256)where); }
 
+INLINE floats load_where(const float *from, const uint8_t *bytes, float other)
+{
+    __m256i each = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
+    __m256 is_0 = (__m256)_mm256_cmpeq_epi32(each, _mm256_setzero_si256());
+    return (floats)_mm256_blendv_ps((__m256)load(from), (__m256)splat(other), is_0);
+}
+
 INLINE floats permute(const float *from, ints indices)
 {
     return (floats)_mm256_permutevar8x32_ps((__m256)load(from), (__m256i)indices);
@@ -228,6 +242,14 @@ INLINE unsigned movemask(ints where)
     for (int lane = 0; lane < LANES; lane++)
         bits |= (unsigned)(where[lane] & 1) << lane;
     return bits;
+}
+
+INLINE floats load_where(const float *from, const uint8_t *bytes, float other)
+{
+    floats result;
+    for (int lane = 0; lane < LANES; lane++)
+        result[lane] = bytes[lane] ? from[lane] : other;
+    return result;
 }
 
 INLINE floats permute(const float *from, ints indices)

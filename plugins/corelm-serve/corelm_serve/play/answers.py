@@ -41,7 +41,7 @@ def samplers(models: Models) -> dict[str, Any]:
         "samplers": installed(),
         "decoders": decoders(),
         "presets": presets(),
-        "levels": markup.SURPRISAL_LEVELS,
+        "levels": markup.SURPRISAL_SCALE.bounds,
         "models": {name: served.source or name for name, served in models.items()},
     }
 

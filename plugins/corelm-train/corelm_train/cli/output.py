@@ -129,7 +129,7 @@ class TrainingLines(Reporter):
 
     def finished(self, losses: LossHistory, patience: int) -> None:
         if losses.epochs > 1:
-            messages.picture(loss_curve(losses))
+            messages.tell("\n".join(loss_curve(losses)), "picture")
         for sentence in after_training(losses, patience):
             messages.tell(sentence)
 
