@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
     from corelm import filters as filters
     from corelm.context import Context
     from corelm.decoder import Decoder
-    from corelm.decoding.random_stream import RandomStream
+    from corelm.decoding.draws import RandomStream
     from corelm.decoding.state import Decoding, DecodingTask
     from corelm.decoding.step import NextLogits, Step
     from corelm.errors import CorelmError, ParameterError
@@ -125,7 +125,7 @@ _HOMES = {
     "ModelScheme": "corelm.language_model:ModelScheme",
     "NextLogits": "corelm.decoding.step:NextLogits",
     "ParameterError": "corelm.errors:ParameterError",
-    "RandomStream": "corelm.decoding.random_stream:RandomStream",
+    "RandomStream": "corelm.decoding.draws:RandomStream",
     "Sampler": "corelm.registry.expressions:Sampler",
     "Session": "corelm.language_model:Session",
     "SetMetric": "corelm.metric:SetMetric",

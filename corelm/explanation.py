@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from corelm.caching import cached_property
 from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.errors import UsageError
 from corelm.filters import TokenNames, subtract_max

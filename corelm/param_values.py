@@ -1,8 +1,9 @@
-"""Convert the value of a parameter to its declared type, as an immutable value."""
+"""The values of parameters: converted to the declared type, immutable, and checked by a rule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,40 @@ KINDS: dict[Any, str] = {
     dict: "a mapping",
     int | str: "a token id or a word",
 }
+
+
+@dataclass(frozen=True)
+class ParamRule:
+    """The declaration of a parameter: help line, bounds, other names."""
+
+    help: str = ""
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    choices: tuple[Any, ...] | None = None
+    aliases: tuple[str, ...] = ()
+    whole: bool = False
+    local: bool = False
+
+    def __str__(self) -> str:
+        """Return the bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
+        if self.choices is not None:
+            return "one of " + ", ".join(map(str, self.choices))
+        bounds = {"above": self.gt, "at least": self.ge, "below": self.lt, "at most": self.le}
+        return " and ".join(
+            f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
+            for word, bound in bounds.items()
+            if bound is not None
+        )
+
+    def allows(self, value: Any) -> bool:
+        """Return True if a value is within the bounds."""
+        if self.choices is not None:
+            return value in self.choices
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from corelm.errors import ParameterError, PluginError
-from corelm.param_values import CASTS, KINDS
+from corelm.param_values import CASTS, KINDS, ParamRule
 from corelm.printable import shown
 
 __all__ = ["Parameter", "Parameterized"]
@@ -31,43 +31,6 @@ _REFUSED: ContextVar[bool] = ContextVar("local parameters are refused", default=
 
 READERS: dict[type, Callable[[str], Any]] = {}
 """Functions that read a value of a class from text, such as a `Sampler` from an expression."""
-
-
-@dataclass(frozen=True)
-class ParamRule:
-    """The declaration of a parameter: help line, bounds, other names."""
-
-    help: str = ""
-    gt: float | None = None
-    ge: float | None = None
-    lt: float | None = None
-    le: float | None = None
-    choices: tuple[Any, ...] | None = None
-    aliases: tuple[str, ...] = ()
-    whole: bool = False
-    local: bool = False
-
-    def __str__(self) -> str:
-        """Return the bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
-        if self.choices is not None:
-            return "one of " + ", ".join(map(str, self.choices))
-        bounds = {"above": self.gt, "at least": self.ge, "below": self.lt, "at most": self.le}
-        return " and ".join(
-            f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
-            for word, bound in bounds.items()
-            if bound is not None
-        )
-
-    def allows(self, value: Any) -> bool:
-        """Return True if a value is within the bounds."""
-        if self.choices is not None:
-            return value in self.choices
-        return (
-            (self.gt is None or value > self.gt)
-            and (self.ge is None or value >= self.ge)
-            and (self.lt is None or value < self.lt)
-            and (self.le is None or value <= self.le)
-        )
 
 
 def param(

@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.generate import Texts as Texts
     from corelm.generation.grouped_session import start_rows as start_rows
     from corelm.generation.open_texts import OpenTexts as OpenTexts
-    from corelm.generation.prefix_cache import PrefixCache as PrefixCache
+    from corelm.generation.shared_session import PrefixCache as PrefixCache
     from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
     from corelm.models.atomic_files import SafeFile as SafeFile
     from corelm.models.identity import NamedModel as NamedModel
@@ -75,7 +75,7 @@ _HOMES = {
     "ModelRows": "corelm.numerics.divergences:ModelRows",
     "NamedModel": "corelm.models.identity:NamedModel",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
-    "PrefixCache": "corelm.generation.prefix_cache:PrefixCache",
+    "PrefixCache": "corelm.generation.shared_session:PrefixCache",
     "SafeFile": "corelm.models.atomic_files:SafeFile",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from corelm import Context, Sampler, draw
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.stages import apply
 
 INF = float("inf")

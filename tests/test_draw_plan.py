@@ -16,7 +16,7 @@ import pytest
 
 import corelm
 from corelm import Context, CorelmError, Sampler, native
-from corelm.decoding.draw_plan import DrawPlan
+from corelm.decoding.draws import DrawPlan
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
 from corelm.runs import ModelLogits
@@ -148,7 +148,7 @@ def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
     def refused(*arguments):
         raise AssertionError("a stage ran by itself")
 
-    monkeypatch.setattr("corelm.decoding.draw_plan.run_stages", refused)
+    monkeypatch.setattr("corelm.decoding.draws.run_stages", refused)
     rng = np.random.default_rng(5)
     plan = DrawPlan(corelm.sampler(f"{expression} | top_p(p=0.9)"), VOCABULARY)
     for batch in (2, 2, 3, 1):

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Decoder, ParameterError, Sampler, param, renamed
 from corelm.errors import PluginError, UsageError
-from corelm.params import ParamRule, register_as
+from corelm.param_values import ParamRule
+from corelm.params import register_as
 from corelm.registry.registry import registry
 
 

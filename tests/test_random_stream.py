@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from corelm import RandomStream
-from corelm.decoding.random_stream import BLOCK
+from corelm.decoding.draws import BLOCK
 from corelm.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm.cli.output.describe import example
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.printable import listed

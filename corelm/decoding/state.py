@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.context import Context, ContextBuilder, read_only
-from corelm.decoding.draw_plan import DrawPlan
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end

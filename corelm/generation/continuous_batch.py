@@ -20,9 +20,8 @@ from corelm.errors import CorelmError
 from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
-from corelm.generation.prefix_cache import PrefixCache
 from corelm.generation.prompts import encoded
-from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.generation.shared_session import PrefixCache, SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel, Session
 
 PIECE = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm.abilities import FullVocabulary
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.generate import stream

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
-from corelm.decoding.draw_plan import DrawPlan
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import Step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
@@ -32,7 +31,7 @@ OWN = "corelm_samplers."
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnStep:
     """Tokens of some rows, and the distributions that they were drawn from.
 
     Attributes:
@@ -121,7 +120,7 @@ class DrawnRows:
             self._first, place = self._position, 0
         return self._uniforms[:, place]
 
-    def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
+    def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> DrawnStep:
         """Draw tokens for the rows of this request and of others with an equal key.
 
         Args:
@@ -140,9 +139,9 @@ class DrawnRows:
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
-        return Drawn(step, grows, bool(grows.all()))
+        return DrawnStep(step, grows, bool(grows.all()))
 
-    def take(self, drawn: Drawn, rows: slice = ALL) -> None:
+    def take(self, drawn: DrawnStep, rows: slice = ALL) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm.decoder import Decoder
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from corelm import native
-from corelm.decoding.draw_plan import CONSTANT, calls_of
+from corelm.decoding.draws import CONSTANT, calls_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.native.rows import Call

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of

@@ -35,15 +35,3 @@ def _load() -> Kernels | None:
 
 kernels: Kernels | None = _load()
 """The compiled module, or None."""
-
-
-def loaded() -> Kernels:
-    """Return the kernels; for callers that have checked that they are available."""
-    assert kernels is not None, "the kernels are not compiled here"
-    return kernels
-
-
-def vector_width() -> int | None:
-    """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
-    # Asking for 16, the default, changes nothing and returns the width in use.
-    return None if kernels is None else int(kernels.use_vector_width(16))

@@ -7,12 +7,15 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.native import loaded
+from corelm import native
+
+if TYPE_CHECKING:
+    from corelm.native.interface import Kernels
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -25,6 +28,12 @@ Call = tuple[Any, ...]
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 LAYOUT: tuple[Literal["C"], Literal["ALIGNED"]] = ("C", "ALIGNED")
+
+
+def loaded() -> Kernels:
+    """Return the kernels; for callers that have checked that they are available."""
+    assert native.kernels is not None, "the kernels are not compiled here"
+    return native.kernels
 
 
 def rows_are_valid(rows: Rows) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoder import Decoder
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.language_model import LanguageModel

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import softmax

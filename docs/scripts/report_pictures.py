@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm_report.document.content import Document
-from corelm_report.render.plots.charts import plots
+from corelm_report.render.charts import plots
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright

@@ -17,7 +17,7 @@ import pytest
 
 import corelm
 from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.language_model import Session
 
 PROMPT = "This movie"

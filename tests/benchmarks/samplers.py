@@ -26,7 +26,7 @@ import numpy as np
 
 import corelm
 from corelm import machine as this
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.models.word_vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
 VOCABULARIES = (15_000, 50_257, 256_000)

@@ -10,6 +10,7 @@ import numpy as np
 from random_plans import REFUSED, RandomPlan
 
 from corelm import native
+from corelm.native.rows import loaded
 
 CALLS = 8
 """Calls for each input of the fuzzer."""
@@ -143,7 +144,7 @@ class RandomCall:
             arguments[at] = self.misfit(arguments[at])
         if self.rng.random() < 0.03:
             arguments = arguments[:-1] if self.rng.random() < 0.5 else [*arguments, None]
-        getattr(native.loaded(), name)(*arguments)
+        getattr(loaded(), name)(*arguments)
 
 
 def misaligned(array: np.ndarray) -> np.ndarray:
@@ -164,8 +165,8 @@ ROW_AND_LAYER_KERNELS = [
 def call_kernels(data: bytes) -> None:
     """Make calls that follow from the bytes: rows, layers, and a plan with steps."""
     rng = np.random.default_rng(list(data) or [0])
-    native.loaded().use_vector_width(int(rng.choice([8, 16])))
-    native.loaded().use_cores(int(rng.integers(1, 4)))
+    loaded().use_vector_width(int(rng.choice([8, 16])))
+    loaded().use_cores(int(rng.integers(1, 4)))
     for _ in range(CALLS):
         with contextlib.suppress(*ALLOWED):
             RandomCall(rng).call(str(rng.choice(ROW_AND_LAYER_KERNELS)))
@@ -177,10 +178,10 @@ def _run_a_plan(rng: np.random.Generator) -> None:
     made = RandomPlan(rng)
     for _ in range(rng.integers(0, 3)):
         made.change()
-    plan = native.loaded().plan(*made.arguments())
+    plan = loaded().plan(*made.arguments())
     for _ in range(2):
         step = made.step()
         made.run(plan, step, fill=85)
-        started = native.loaded().begin(plan, *made.arrays(step, fill=85))
+        started = loaded().begin(plan, *made.arrays(step, fill=85))
         if rng.random() < 0.7:  # a run that nobody waits for is dropped
-            native.loaded().wait(started)
+            loaded().wait(started)

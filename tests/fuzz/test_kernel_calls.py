@@ -6,11 +6,12 @@ import pytest
 from kernel_calls import call_kernels
 
 from corelm import native
+from corelm.native.rows import loaded
 
 
 @pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 def test_calls_are_refused_or_return():
-    width = native.loaded().use_vector_width(16)
+    width = loaded().use_vector_width(16)
     for seed in range(100):
         call_kernels(bytes([seed]))
-    native.loaded().use_vector_width(width)
+    loaded().use_vector_width(width)

@@ -37,7 +37,7 @@ from corelm.cli.options.prompt import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.texts import Record, Request, writer
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.draws import RandomStream
 from corelm.errors import UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts

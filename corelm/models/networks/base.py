@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
+from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
@@ -209,7 +210,7 @@ class BackgroundStep(NamedTuple):
 
     def wait(self) -> None:
         """Wait for the arrays; the waiting thread takes part in the work."""
-        native.loaded().wait(self.run)
+        loaded().wait(self.run)
 
 
 class Network(ABC):
@@ -359,7 +360,7 @@ class Transformer(Network):
             return super().process_with_logits(window, new, cache, asked, times)
         outputs, logits = self._new_results(len(window), new, asked)
         mask = self._attention_mask(window, new, times)
-        native.loaded().run(self._plan, window, cache, mask, outputs, logits, times)
+        loaded().run(self._plan, window, cache, mask, outputs, logits, times)
         return outputs, logits
 
     def begin(
@@ -369,7 +370,7 @@ class Transformer(Network):
             return None
         outputs, logits = self._new_results(len(window), new, asked)
         mask = self._attention_mask(window, new, times)
-        run = native.loaded().begin(self._plan, window, cache, mask, outputs, logits, times)
+        run = loaded().begin(self._plan, window, cache, mask, outputs, logits, times)
         return BackgroundStep(run, outputs, logits)
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
+from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
 Weights = Mapping[str, NDArray[np.float32] | NDArray[np.float16]]
@@ -230,7 +231,7 @@ class Panels:
     """
 
     def __init__(self, kernel: Array) -> None:
-        kernels = native.loaded()
+        kernels = loaded()
         self._multiply, columns = kernels.multiply, kernels.PANEL
         inputs, units = kernel.shape
         shape = (-(-units // columns), inputs, columns)

@@ -72,10 +72,16 @@ class Sequences:
             count, width). The caller owns the arrays.
         """
         with self._lock:
-            self._reserve(self._needed(rows), int(lengths.max(initial=1)))
+            longest, numbers = int(lengths.max(initial=1)), [row.sequence for row in rows]
+            # While no row comes or goes, nothing has to move.
+            is_settled = None not in numbers and max(numbers, default=0) < len(numbers)
+            if not is_settled or longest > self._context.positions:
+                self._reserve(self._needed(rows), longest)
             try:
-                self._place(rows, texts, lengths)
-                numbers = np.array([row.sequence for row in rows], dtype=np.int64)
+                if not is_settled:
+                    self._place(rows, texts, lengths)
+                    numbers = [row.sequence for row in rows]
+                numbers = np.array(numbers, dtype=np.int64)
                 kept = self._keep(numbers, texts, lengths - count)
                 return self._read(numbers, texts, lengths, kept, count, hidden)
             except BaseException:  # the pass may have been interrupted between two layers
@@ -113,7 +119,7 @@ class Sequences:
         """Return the number of sequences for rows next to all others that have one."""
         new = sum(row is None or row.sequence is None for row in rows)
         living = sum(self._owner(number) is not None for number in range(len(self._owners)))
-        return max(len(rows), min(new + living, MOST_TEXTS))
+        return max(len(rows), min(new + living, MOST_TEXTS), 1)
 
     def _reserve(self, texts, length):
         """Create a larger context if this many texts of this length don't fit."""

@@ -1,7 +1,12 @@
 """Choose the number of threads of llama.cpp's passes by their time."""
 
-AGAIN = 128
+AGAIN = 512
 """Passes after which the slower number is tried again: other programs come and go."""
+TRIES = 4
+"""Passes of a trial."""
+STEP = 1.3
+"""The largest factor by which one pass changes an estimate: a pass that another program interrupts
+may take ten times as long."""
 
 
 class ThreadChoice:
@@ -16,8 +21,9 @@ class ThreadChoice:
 
     Example:
         >>> choice = ThreadChoice(8)
-        >>> for seconds in (3.0, 1.0):
-        ...     choice.note(1, choice.of(1), seconds)
+        >>> for _ in range(2 * TRIES):
+        ...     number = choice.of(1)
+        ...     choice.note(1, number, seconds=3.0 if number == 8 else 1.0)
         >>> choice.of(1)
         1
     """
@@ -29,14 +35,16 @@ class ThreadChoice:
     def of(self, tokens):
         """Return the number of threads for a pass with this many tokens."""
         size = tokens.bit_length()
-        untried = [number for number in self._numbers if (size, number) not in self._seconds]
-        if untried:
-            return untried[0]
+        passes = self._passes.get(size, 0)
+        if passes < TRIES * len(self._numbers):
+            return self._numbers[passes // TRIES]
         ordered = sorted(self._numbers, key=lambda number: self._seconds[size, number])
-        return ordered[-1 if self._passes[size] % AGAIN == 0 else 0]
+        return ordered[-1 if passes % AGAIN < TRIES else 0]
 
     def note(self, tokens, number, seconds):
         """Record the time of a pass."""
         size = tokens.bit_length()
         self._passes[size] = self._passes.get(size, 0) + 1
-        self._seconds[size, number] = seconds / tokens
+        found = seconds / tokens
+        before = self._seconds.get((size, number), found)
+        self._seconds[size, number] = min(max(found, before / STEP), before * STEP)

@@ -12,7 +12,7 @@ pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 from corelm_llama_cpp import LlamaCppModel
 from corelm_llama_cpp.context import Context
 from corelm_llama_cpp.sequences import MOST_TEXTS
-from corelm_llama_cpp.threads import AGAIN, ThreadChoice
+from corelm_llama_cpp.threads import AGAIN, TRIES, ThreadChoice
 
 PROMPT = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23]
 
@@ -119,6 +119,14 @@ def test_a_fork_reads_only_what_is_new(gguf_file, passes):
     )
 
 
+def test_a_session_without_rows(gguf_file):
+    session = LlamaCppModel(gguf_file).start(np.zeros((0, 3), dtype=int))
+    assert session.next_logits().shape[0] == 0
+    other = LlamaCppModel(gguf_file).start([[5, 6]])
+    other.select([])
+    assert other.next_logits().shape[0] == 0
+
+
 def test_sessions_lend_their_sequences_to_others(gguf_file):
     model = LlamaCppModel(gguf_file)
     many = model.start(np.full((MOST_TEXTS, 1), 5))
@@ -182,17 +190,21 @@ def test_random_moves_give_the_logits_of_whole_texts(model):
 
 
 def test_the_faster_number_of_threads_is_used_and_the_other_tried_again():
-    seconds = {1: 1.0, 4: 3.0}
-    choice, used = ThreadChoice(4), []
-    for _ in range(2 * AGAIN):
-        used.append(choice.of(8))
-        choice.note(8, used[-1], seconds[used[-1]])
-    assert used[:3] == [4, 1, 1]
-    assert used.count(4) == 2
+    seconds, used = {1: 1.0, 4: 3.0}, []
+    choice = ThreadChoice(4)
+
+    def run(passes):
+        for _ in range(passes):
+            used.append(choice.of(8))
+            choice.note(8, used[-1], seconds[used[-1]])
+
+    run(AGAIN + AGAIN // 2)
+    assert used[: 2 * TRIES + 1] == [4] * TRIES + [1] * (TRIES + 1)
+    assert used.count(4) == 2 * TRIES
+    choice.note(8, 1, 30.0)  # another program interrupted a pass
+    assert choice.of(8) == 1
     seconds[4] = 0.5  # the other programs have ended
-    for _ in range(AGAIN):
-        used.append(choice.of(8))
-        choice.note(8, used[-1], seconds[used[-1]])
+    run(2 * AGAIN)
     assert used[-1] == 4
     assert choice.of(1) == 4  # passes of another size are another matter
     assert ThreadChoice(1).of(8) == 1

@@ -17,7 +17,7 @@ from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.lookup import difference
 from corelm_report.measure.comparisons import fit_on_human_text
 from corelm_report.measure.on_contexts import GRID
-from corelm_report.render.plots.charts import charts
+from corelm_report.render.charts import charts
 
 import corelm
 from corelm.errors import UsageError

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from corelm_report.document.content import EntropySummary, SamplerEntry, TeacherForced
 from corelm_report.document.lookup import value
-from corelm_report.render.plots import curves
-from corelm_report.render.plots.canvas import HUMAN
-from corelm_report.render.plots.charts import charts
-from corelm_report.render.plots.curves import surprisal_against_diversity
+from corelm_report.render import curves
+from corelm_report.render.canvas import HUMAN
+from corelm_report.render.charts import charts
+from corelm_report.render.curves import surprisal_against_diversity
 from documents import typed
 
 

@@ -18,7 +18,7 @@ from corelm_report.measure import run
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.journal import Journal
 from corelm_report.plan.plan import plan
-from corelm_report.render.plots.charts import charts
+from corelm_report.render.charts import charts
 from documents import TEXTS, carrier, compare, texts, typed
 
 import corelm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, pairwise
 
 import pytest
-from corelm_report.render.plots.placement import Box, pieces, place_labels, shared, spread
+from corelm_report.render.placement import Box, pieces, place_labels, shared, spread
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import pytest
 from corelm_report.document.content import Document
-from corelm_report.render.plots import canvas
-from corelm_report.render.plots.canvas import image
-from corelm_report.render.plots.charts import charts, drawable
+from corelm_report.render import canvas
+from corelm_report.render.canvas import image
+from corelm_report.render.charts import charts, drawable
 
 import corelm
 from corelm.errors import UsageError

@@ -20,11 +20,11 @@ from corelm_report.document.content import SamplerEntry
 from corelm_report.document.figure import visible
 from corelm_report.document.schema import check
 from corelm_report.metrics.conclusions import front
-from corelm_report.render.plots import canvas, panels
-from corelm_report.render.plots.canvas import shrink
-from corelm_report.render.plots.charts import charts, drawings, plots
-from corelm_report.render.plots.labels import labels, leaders, shortened
-from corelm_report.render.plots.placement import Box, pieces, shared
+from corelm_report.render import canvas, panels
+from corelm_report.render.canvas import shrink
+from corelm_report.render.charts import charts, drawings, plots
+from corelm_report.render.labels import labels, leaders, shortened
+from corelm_report.render.placement import Box, pieces, shared
 from documents import EVIL, NOTHING, every_number, hostile, typed
 
 import corelm
@@ -124,7 +124,7 @@ def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
 def test_the_backend_of_the_environment_is_left_alone(backend):
     program = """
         import os
-        from corelm_report.render.plots import canvas
+        from corelm_report.render import canvas
         with canvas.style():
             figure = canvas.empty(100)
         figure.savefig(os.devnull, format="png")

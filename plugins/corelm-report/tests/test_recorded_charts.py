@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corelm_report.render.plots import canvas
-from corelm_report.render.plots.charts import charts
+from corelm_report.render import canvas
+from corelm_report.render.charts import charts
 from documents import TEXTS, carrier, compare, typed
 from matplotlib.colors import to_hex
 

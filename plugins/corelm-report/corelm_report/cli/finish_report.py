@@ -110,7 +110,7 @@ class ReportFiles:
 
 
 def _write_plots(document: Document, folder: Path) -> list[str]:
-    from corelm_report.render.plots.charts import plots
+    from corelm_report.render.charts import plots
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(document).items():

@@ -14,16 +14,16 @@ from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_report.document.content import Document
 from corelm_report.document.figure import share, visible
-from corelm_report.render.plots import canvas
-from corelm_report.render.plots.canvas import FAINT, INK, MUTED, TEAL
-from corelm_report.render.plots.charts import drawable
-from corelm_report.render.plots.curves import (
+from corelm_report.render import canvas
+from corelm_report.render.canvas import FAINT, INK, MUTED, TEAL
+from corelm_report.render.charts import drawable
+from corelm_report.render.curves import (
     entropy_by_position,
     has_positions,
     has_texts,
     surprisal_against_diversity,
 )
-from corelm_report.render.plots.labels import shortened
+from corelm_report.render.labels import shortened
 from corelm_report.report import check_extra, document_of
 
 check_extra("corelm.plot")

@@ -27,8 +27,8 @@ from corelm_report.document.lookup import against
 from corelm_report.document.summary import summary
 from corelm_report.metrics.conclusions import EACH
 from corelm_report.render import tables
+from corelm_report.render.charts import charts, drawings
 from corelm_report.render.overview import failed_metrics, front_in_words, remarks, seeds, targets
-from corelm_report.render.plots.charts import charts, drawings
 
 if TYPE_CHECKING:
     from jinja2 import Environment

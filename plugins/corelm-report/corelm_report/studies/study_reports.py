@@ -278,7 +278,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
         name, made = FILES[form]
         SafeFile(folder / name).write(made(report).encode("utf-8", "replace"))
     if study.plots:
-        from corelm_report.render.plots.charts import plots
+        from corelm_report.render.charts import plots
 
         for name, picture in plots(document_of(report)).items():
             if name.rpartition(".")[2] in study.plots:

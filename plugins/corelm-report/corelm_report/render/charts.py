@@ -11,18 +11,8 @@ from corelm_report.document.content import Document
 from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, as_csv, number
 from corelm_report.document.lookup import estimate
 from corelm_report.document.parts import Json
-from corelm_report.render.overview import targets
-from corelm_report.render.plots.canvas import (
-    COLUMN,
-    HEIGHT,
-    SHRUNK,
-    WIDTH,
-    element,
-    image,
-    shrink,
-    style,
-)
-from corelm_report.render.plots.curves import (
+from corelm_report.render.canvas import COLUMN, HEIGHT, SHRUNK, WIDTH, element, image, shrink, style
+from corelm_report.render.curves import (
     entropy_by_position,
     has_cuts,
     has_positions,
@@ -34,7 +24,8 @@ from corelm_report.render.plots.curves import (
     surprisal_against_diversity,
     surprisal_against_temperature,
 )
-from corelm_report.render.plots.labels import sweeps
+from corelm_report.render.labels import sweeps
+from corelm_report.render.overview import targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +74,7 @@ def _matched(document: Document) -> Iterator[Chart]:
     if not document.header.matched:
         return
     # Late, as here and in `_sweep`: few reports have panels.
-    from corelm_report.render.plots.panels import COMPARED, has_figures, matched_samplers
+    from corelm_report.render.panels import COMPARED, has_figures, matched_samplers
 
     if not has_figures(document):
         return
@@ -103,7 +94,7 @@ def _matched(document: Document) -> Iterator[Chart]:
 def _sweep(document: Document) -> Iterator[Chart]:
     if not sweeps(document):
         return
-    from corelm_report.render.plots.panels import SWEPT, figures_of_sweeps
+    from corelm_report.render.panels import SWEPT, figures_of_sweeps
 
     yield Chart(
         "figures-of-sweeps",

@@ -12,8 +12,8 @@ from corelm_report.document.content import Document, Entry, HumanEntry, SamplerE
 from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import value
 from corelm_report.metrics.conclusions import front
-from corelm_report.render.plots import canvas, labels
-from corelm_report.render.plots.canvas import (
+from corelm_report.render import canvas, labels
+from corelm_report.render.canvas import (
     BAND,
     DASHED,
     DOTTED,
@@ -25,7 +25,7 @@ from corelm_report.render.plots.canvas import (
     TEAL,
     extent,
 )
-from corelm_report.render.plots.labels import (
+from corelm_report.render.labels import (
     ALL,
     Labelled,
     Point,

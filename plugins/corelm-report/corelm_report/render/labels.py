@@ -15,7 +15,7 @@ from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import TEACHER_FORCED, visible
 from corelm_report.document.lookup import estimate, value
-from corelm_report.render.plots.canvas import (
+from corelm_report.render.canvas import (
     HEIGHT,
     INK,
     LINE,
@@ -29,15 +29,7 @@ from corelm_report.render.plots.canvas import (
     width,
     write,
 )
-from corelm_report.render.plots.placement import (
-    NEAR,
-    Box,
-    clear,
-    pieces,
-    place_labels,
-    shared,
-    spread,
-)
+from corelm_report.render.placement import NEAR, Box, clear, pieces, place_labels, shared, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

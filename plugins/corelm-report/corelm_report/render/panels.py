@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from corelm_report.document.content import Document, Entry, HumanEntry
 from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
 from corelm_report.document.lookup import declared, value
-from corelm_report.render.plots import canvas
-from corelm_report.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
-from corelm_report.render.plots.labels import Sweep, ends_of, named, sweeps
+from corelm_report.render import canvas
+from corelm_report.render.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
+from corelm_report.render.labels import Sweep, ends_of, named, sweeps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
 
 COMPARED = (
     ("entropy", TEACHER_FORCED),
