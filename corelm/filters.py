@@ -13,6 +13,7 @@ import typing
 from corelm.lazy_names import on_first_use
 
 if typing.TYPE_CHECKING:
+    from corelm.native.backend import compiled
     from corelm.numerics.arrays import (
         array_namespace,
         in_library_of,
@@ -27,16 +28,12 @@ if typing.TYPE_CHECKING:
         at_least,
         falling_logits,
         first_tokens,
-        logit_std,
-        tail_free,
-        top_h,
         top_k,
         top_p,
-        typical,
         within_nats,
     )
     from corelm.numerics.ranking import likeliest_tokens
-    from corelm.numerics.reshaping import peak_at, quadratic, surprisal_of_probability, xtc
+    from corelm.numerics.reshaping import surprisal_of_probability
     from corelm.token_edits import (
         TokenNames,
         allow_all_but,
@@ -52,28 +49,22 @@ __all__ = [
     "array_namespace",
     "at_least",
     "change_logits",
+    "compiled",
     "falling_logits",
     "find_in_turn",
     "first_tokens",
     "in_library_of",
     "likeliest_tokens",
-    "logit_std",
     "min_and_shannon_entropy",
     "min_entropy",
-    "peak_at",
-    "quadratic",
     "remove_tokens",
     "subtract_max",
     "surprisal_of_probability",
-    "tail_free",
     "token_counts",
-    "top_h",
     "top_k",
     "top_p",
-    "typical",
     "widen",
     "within_nats",
-    "xtc",
 ]
 
 _HOMES = {
@@ -82,28 +73,22 @@ _HOMES = {
     "array_namespace": "corelm.numerics.arrays:array_namespace",
     "at_least": "corelm.numerics.filters:at_least",
     "change_logits": "corelm.token_edits:change_logits",
+    "compiled": "corelm.native.backend:compiled",
     "falling_logits": "corelm.numerics.filters:falling_logits",
     "find_in_turn": "corelm.token_texts:find_in_turn",
     "first_tokens": "corelm.numerics.filters:first_tokens",
     "in_library_of": "corelm.numerics.arrays:in_library_of",
     "likeliest_tokens": "corelm.numerics.ranking:likeliest_tokens",
-    "logit_std": "corelm.numerics.filters:logit_std",
     "min_and_shannon_entropy": "corelm.numerics.distributions:min_and_shannon_entropy",
     "min_entropy": "corelm.numerics.distributions:min_entropy",
-    "peak_at": "corelm.numerics.reshaping:peak_at",
-    "quadratic": "corelm.numerics.reshaping:quadratic",
     "remove_tokens": "corelm.token_edits:remove_tokens",
     "subtract_max": "corelm.numerics.distributions:subtract_max",
     "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",
-    "tail_free": "corelm.numerics.filters:tail_free",
     "token_counts": "corelm.token_edits:token_counts",
-    "top_h": "corelm.numerics.filters:top_h",
     "top_k": "corelm.numerics.filters:top_k",
     "top_p": "corelm.numerics.filters:top_p",
-    "typical": "corelm.numerics.filters:typical",
     "widen": "corelm.numerics.arrays:widen",
     "within_nats": "corelm.numerics.filters:within_nats",
-    "xtc": "corelm.numerics.reshaping:xtc",
 }
 """The module of each name, imported on first use: a sampler needs few of them."""
 

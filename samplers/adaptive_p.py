@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import in_library_of, peak_at
+from corelm import Array, Context, Sampler, hookimpl, mask_logits, param, softmax
+from corelm.filters import array_namespace, compiled, in_library_of
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
 """The shape of the new logits: height at the target, steepness, scale of the distances."""
@@ -63,6 +63,25 @@ class AdaptiveP(Sampler):
         recent = (1 - self.decay) * (self.decay**later * p).sum(axis=-1)
         mean = self.decay**total * self.target + recent
         return np.asarray(np.clip(2 * self.target - mean, 0, 1))
+
+
+@compiled("peak_at")
+def peak_at(logits: Array, target: Array, peak: float, sharpness: float, width: float) -> Array:
+    """Return logits that peak where a token's probability is nearest to a target.
+
+    A token that was removed has a distance too; it stays impossible.
+
+    Args:
+        logits: (batch, vocabulary).
+        target: (batch,) probabilities.
+        peak: the logit at the target.
+        sharpness: how steeply logits fall.
+        width: the scale of the distances, above 0.
+    """
+    xp = array_namespace(logits)
+    distance = xp.abs(softmax(logits) - xp.astype(target, logits.dtype)[:, None]) / width
+    near = peak - sharpness * distance**2 / (1 + distance)
+    return mask_logits(near, logits > -np.inf)
 
 
 @hookimpl

@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import quadratic
+import numpy as np
+
+from corelm import Array, Context, Sampler, hookimpl, mask_logits, param
+from corelm.filters import array_namespace, compiled, subtract_max, widen
+
+USUAL = 1e-30, 1e30
+"""Factors between these multiply in the logits' own type."""
 
 
 class Quadratic(Sampler):
@@ -39,6 +44,27 @@ class Quadratic(Sampler):
         if self.factor == 0:  # in the formula it would make all tokens equally likely
             return logits
         return quadratic(logits, self.factor, self.curve)
+
+
+@compiled("quadratic")
+@np.errstate(over="ignore", under="ignore")
+def quadratic(logits: Array, factor: float, curve: float) -> Array:
+    """Bend the logits by a parabola, or towards a cubic.
+
+    Args:
+        logits: (batch, vocabulary).
+        factor: at least 0.
+        curve: 1 is a parabola, 3 a cubic; at most 10.
+    """
+    xp, in_play = array_namespace(logits), logits > -math.inf
+    usual = USUAL[0] < factor < USUAL[1]
+    below = subtract_max(logits if usual else widen(logits))
+    below = xp.where(in_play, below, 0.0)  # 0 * inf would be nan
+    # factor d^2 is taken out of both terms, so that a parabola costs nothing for the cubic.
+    bent = -factor * below * below
+    if curve > 1:
+        bent = bent * ((3 - curve) / 2 - (curve - 1) / 2 * below)
+    return mask_logits(xp.astype(subtract_max(bent), logits.dtype), in_play)
 
 
 @hookimpl

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import tail_free
+from corelm.filters import (
+    array_namespace,
+    at_least,
+    compiled,
+    falling_logits,
+    first_tokens,
+    subtract_max,
+    widen,
+)
+
+STRAIGHT = 1e-9
+"""Probabilities that bend by less than this share of the largest one are on a line."""
 
 
 class TailFree(Sampler):
@@ -39,6 +50,29 @@ class TailFree(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return tail_free(logits, self.z)
+
+
+@compiled("tail_free")
+def tail_free(logits: Array, z: float) -> Array:
+    """Keep the tokens before the tail; where nothing bends, all tokens stay.
+
+    Args:
+        logits: (batch, vocabulary).
+        z: at least 0 and at most 1.
+    """
+    size = logits.shape[-1]
+    if z == 1 or size < 3:  # two tokens have no second difference
+        return logits
+    xp = array_namespace(logits)
+    falling = falling_logits(logits)
+    weights = xp.exp(subtract_max(widen(falling)))
+    slopes = weights[..., 1:] - weights[..., :-1]
+    share = xp.cumulative_sum(xp.abs(slopes[..., 1:] - slopes[..., :-1]), axis=-1)
+    total = share[..., -1:]
+    before = xp.astype(at_least(z * total, share), xp.int32)
+    # Without a bend, rounding alone would decide where the tail begins.
+    count = xp.where(total > STRAIGHT, 1 + xp.sum(before, axis=-1, keepdims=True), size)
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
 @hookimpl

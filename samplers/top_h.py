@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import top_h
+from corelm.filters import (
+    array_namespace,
+    at_least,
+    compiled,
+    falling_logits,
+    first_tokens,
+    min_and_shannon_entropy,
+    subtract_max,
+)
 
 
 class TopH(Sampler):
@@ -35,6 +43,31 @@ class TopH(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return top_h(logits, self.h) if self.h < 1 else logits
+
+
+@compiled("top_h")
+def top_h(logits: Array, h: float) -> Array:
+    """Keep as many top tokens as possible while their entropy stays at most h times the full one.
+
+    Args:
+        logits: (batch, vocabulary).
+        h: at least 0 and at most 1.
+    """
+    if h == 1:  # exactly, in spite of rounding
+        return logits
+    xp, entropy = array_namespace(logits), min_and_shannon_entropy(logits)[1]
+    falling = falling_logits(logits)
+    below = subtract_max(falling)
+    weights = xp.exp(below)
+    # The first weight is 1; left out of the sums, it does not hide the small ones.
+    others = xp.concat([xp.zeros_like(weights[..., :1]), weights[..., 1:]], axis=-1)
+    rest = xp.cumulative_sum(others, axis=-1, dtype=entropy.dtype)
+    moment = others * xp.where(others > 0, below, 0.0)
+    moments = xp.cumulative_sum(moment, axis=-1, dtype=entropy.dtype)
+    nats = xp.log1p(rest) - moments / (1 + rest)
+    stays = at_least(h * entropy[..., None], nats) & (weights > 0)
+    count = xp.sum(xp.astype(stays, xp.int32), axis=-1, keepdims=True)
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import logit_std, within_nats
+from corelm.filters import array_namespace, compiled, widen, within_nats
 
 ALL = 1e30
 """More standard deviations than lie between any two logits: at most the root of their number."""
@@ -41,6 +41,27 @@ class TopNSigma(Sampler):
     @np.errstate(over="ignore")
     def __call__(self, logits: Array, context: Context) -> Array:
         return within_nats(logits, min(self.n, ALL) * logit_std(logits))
+
+
+@compiled("logit_std")
+def logit_std(logits: Array) -> Array:
+    """Return the standard deviation of each row's logits that are not minus infinity: (batch,).
+
+    It is the population's: the root of the mean of the squares, without the factor n / (n - 1).
+
+    Args:
+        logits: (batch, vocabulary).
+    """
+    xp = array_namespace(logits)
+    in_play = logits > -math.inf
+    finite = widen(xp.where(in_play, logits, 0.0))
+    count = xp.sum(xp.astype(in_play, finite.dtype), axis=-1, keepdims=True)
+    scale = xp.maximum(xp.max(xp.abs(finite), axis=-1, keepdims=True), 1.0)  # no square overflows
+    scaled = finite / scale
+    mean = xp.sum(scaled, axis=-1, keepdims=True) / count
+    squares = xp.where(in_play, (scaled - mean) ** 2, 0.0)
+    deviation: Array = (xp.sqrt(xp.sum(squares, axis=-1, keepdims=True) / count) * scale)[..., 0]
+    return deviation
 
 
 @hookimpl

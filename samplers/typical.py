@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import typical
+import numpy as np
+
+from corelm import Array, Context, Sampler, hookimpl, mask_logits, param
+from corelm.filters import (
+    array_namespace,
+    at_least,
+    compiled,
+    min_and_shannon_entropy,
+    subtract_max,
+)
 
 
 class Typical(Sampler):
@@ -37,6 +45,36 @@ class Typical(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return typical(logits, self.p)
+
+
+@compiled("typical")
+@np.errstate(over="ignore")
+def typical(logits: Array, p: float) -> Array:
+    """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
+
+    Args:
+        logits: (batch, vocabulary).
+        p: above 0 and at most 1.
+    """
+    xp = array_namespace(logits)
+    least, usual = min_and_shannon_entropy(logits)
+    below = subtract_max(xp.astype(logits, least.dtype))
+    far = xp.abs((least - usual)[..., None] - below)  # the surprisal less the entropy
+    weights = xp.astype(xp.exp(subtract_max(logits)), least.dtype)
+    order = xp.argsort(far, axis=-1, stable=True)
+    mass = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
+    target = p * mass[..., -1:]
+    # The cut is a distance, not a position: equal probabilities have equal distances and tie
+    # exactly, although the sums before them are rounded.
+    reached = xp.where(at_least(mass, target), xp.take_along_axis(far, order, axis=-1), np.inf)
+    cut = xp.min(reached, axis=-1, keepdims=True)
+    nearer = ~at_least(1 + far, 1 + cut)  # the 1 makes the tolerance absolute near 0
+    tied = at_least(1 + cut, 1 + far) & ~nearer
+    # Of the tokens at the cut, keep the first ones until their mass reaches the target.
+    tied_weights = xp.where(tied, weights, 0.0)
+    before = xp.cumulative_sum(tied_weights, axis=-1) - tied_weights
+    before = before + xp.sum(xp.where(nearer, weights, 0.0), axis=-1, keepdims=True)
+    return mask_logits(logits, nearer | (tied & ~at_least(before, target)))
 
 
 @hookimpl

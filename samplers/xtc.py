@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from corelm import Array, Context, Sampler, Vocabulary, hookimpl, param
-from corelm.filters import TokenNames, xtc
+import numpy as np
+
+from corelm import Array, Context, Sampler, Vocabulary, hookimpl, mask_logits, param
+from corelm.filters import (
+    TokenNames,
+    array_namespace,
+    compiled,
+    min_entropy,
+    surprisal_of_probability,
+    widen,
+    within_nats,
+)
 
 
 class Xtc(Sampler):
@@ -58,6 +69,60 @@ class Xtc(Sampler):
         # Some tokenizers put the mark of a space before it; the line break is the last token.
         breaks = vocabulary.encode("\n")[-1:] if "newline" in named else []
         return ids.union(ends, set(breaks) - {vocabulary.unknown})
+
+
+@compiled("xtc", by_row=False)
+@np.errstate(over="ignore")
+def xtc(
+    logits: Array, probability: float, threshold: float, protected: Collection[int] = ()
+) -> Array:
+    """Mix each row with a copy that lacks all good tokens but the last one.
+
+    Let m be the mass of the tokens that the copy keeps. In the mixture a token that the copy lacks
+    has (1 - probability) times its probability, every other one (probability / m + 1 - probability)
+    times. The result has log-probabilities, except in rows with nothing to drop.
+
+    Args:
+        logits: (batch, vocabulary).
+        probability: of the copy in the mixture, 0 to 1.
+        threshold: the least probability of a good token, 0 to 1.
+        protected: ids that are never good.
+    """
+    xp = array_namespace(logits)
+    least = min_entropy(logits)
+    good = within_nats(logits, surprisal_of_probability(threshold) - least) > -np.inf
+    # `arange` would need the shape and the device as arguments; counting true values inherits both.
+    ids = _running_count(logits == logits) - 1
+    for token in protected:
+        good = good & (ids != token)
+    # The last good token stays; on ties the one with the highest id.
+    lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)
+    tied = _running_count(good & (logits == lowest))
+    dropped = good & ~((logits == lowest) & (tied == tied[..., -1:]))
+    rest = mask_logits(logits, ~dropped)
+    rest_least = min_entropy(rest)
+    # ln m, from the largest logits and the min-entropies before and after.
+    apart = widen(xp.max(rest, axis=-1)) - widen(xp.max(logits, axis=-1))
+    ln_mass = apart + rest_least - least
+    cut, uncut = -surprisal_of_probability(probability), -surprisal_of_probability(1 - probability)
+    # Among the kept tokens a probability is 1 / m times as large, which turns the factor of the
+    # docstring into probability + m (1 - probability): no division by a mass that may be tiny.
+    stays = xp.logaddexp(xp.zeros_like(ln_mass) + cut, ln_mass + uncut) - rest_least
+    mixed = xp.where(
+        dropped, _shifted(logits, logits, uncut - least), _shifted(logits, rest, stays)
+    )
+    return xp.where(xp.any(dropped, axis=-1, keepdims=True), mixed, logits)
+
+
+def _running_count(mask: Any) -> Any:
+    xp = array_namespace(mask)
+    return xp.cumulative_sum(xp.astype(mask, xp.int32), axis=-1)
+
+
+def _shifted(logits: Array, like: Array, nats: Array) -> Array:
+    """Return the logits minus the maximum of each row of `like`, plus (batch,) nats."""
+    xp = array_namespace(logits)
+    return logits - xp.max(like, axis=-1, keepdims=True) + xp.astype(nats, logits.dtype)[..., None]
 
 
 @hookimpl

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from corelm_samplers.top_h import top_h
 
 import corelm
 from corelm import filters
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, widen
 from corelm.numerics import arrays
-from corelm.numerics.arrays import first_true, last_true, running_count, wide_float
+from corelm.numerics.arrays import first_true, running_count, wide_float
 
 
 def namespace(**types: str) -> SimpleNamespace:
@@ -61,22 +62,12 @@ def test_widen_keeps_the_values():
     assert (wide.dtype, wide.tolist()) == (np.float64, [0.5, -np.inf])
 
 
-def test_the_first_and_the_last_true_value_of_each_row():
+def test_the_first_true_value_of_each_row():
     mask = np.array([[False, True, True, False], [False] * 4, [True, False, True, True]])
     assert running_count(mask).tolist() == [[0, 1, 2, 2], [0, 0, 0, 0], [1, 1, 2, 3]]
     assert first_true(mask).tolist() == [
         [False, True, False, False], [False] * 4, [True, False, False, False],
     ]  # fmt: skip
-    assert last_true(mask).tolist() == [
-        [False, False, True, False], [False] * 4, [False, False, False, True],
-    ]  # fmt: skip
-
-
-def test_positions_are_the_ids_of_the_tokens():
-    assert (
-        arrays.positions(np.array([[0.5, -np.inf, 0.5], [0.0, 1.0, 2.0]])).tolist()
-        == [[0, 1, 2]] * 2
-    )
 
 
 @pytest.mark.parametrize("value", [[[0.0, 1.0]], None, "01", 2.5])
@@ -88,7 +79,7 @@ def test_positions_are_the_ids_of_the_tokens():
         lambda value: filters.top_p(value, 0.5),
         lambda value: filters.within_nats(value, 1.0),
         lambda value: filters.likeliest_tokens(value, 1),
-        lambda value: filters.top_h(value, 0.5),
+        lambda value: top_h(value, 0.5),
         lambda value: corelm.softmax(value),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from corelm_samplers.top_h import top_h
+from corelm_samplers.top_n_sigma import logit_std
+from corelm_samplers.typical import typical
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.errors import UsageError
-from corelm.filters import logit_std, quadratic, top_h, top_k, top_p, typical, within_nats, xtc
+from corelm.filters import compiled, top_k, top_p, within_nats
 from corelm.numerics.distributions import mask_tokens
 
 INF = float("inf")
@@ -148,10 +151,6 @@ NAN = float("nan")
         (lambda rows: top_p(rows, 1.5), "p must be at least 0 and at most 1, not 1.5"),
         (lambda rows: top_p(rows, NAN), "p must be at least 0 and at most 1, not nan"),
         (lambda rows: top_p(rows, p=NAN), "p must be at least 0 and at most 1, not nan"),
-        (lambda rows: typical(rows, 0), "p must be above 0 and at most 1, not 0"),
-        (lambda rows: typical(rows, NAN), "p must be above 0 and at most 1, not nan"),
-        (lambda rows: top_h(rows, -0.1), "h must be at least 0 and at most 1, not -0.1"),
-        (lambda rows: top_h(rows, NAN), "h must be at least 0 and at most 1, not nan"),
         (lambda rows: top_k(rows, 0), "k must be at least 1 and at most 4, the vocabulary, not 0"),
         (lambda rows: top_k(rows, 5), "k must be at least 1 and at most 4, the vocabulary, not 5"),
         (lambda rows: within_nats(rows, NAN), "nats must be a number, not nan"),
@@ -162,22 +161,6 @@ NAN = float("nan")
         (
             lambda rows: top_p(rows, np.array([0.5, 0.6])),
             "p must be at least 0 and at most 1, not array([0.5, 0.6])",
-        ),
-        (
-            lambda rows: quadratic(rows, -1, 1),
-            "factor must be at least 0 and finite, not -1",
-        ),
-        (
-            lambda rows: quadratic(rows, 1, 10.5),
-            "curve must be at least 1 and at most 10, not 10.5",
-        ),
-        (
-            lambda rows: xtc(rows, 1.5, 0.1),
-            "probability must be at least 0 and at most 1, not 1.5",
-        ),
-        (
-            lambda rows: xtc(rows, 0.5, -0.1),
-            "threshold must be at least 0 and at most 1, not -0.1",
         ),
         (lambda rows: apply_temperature(rows, -1), "t must be at least 0, not -1.0"),
         (lambda rows: apply_temperature(rows, NAN), "t must be at least 0, not nan"),
@@ -236,3 +219,8 @@ def test_a_temperature_for_each_row(t):
         for found in (quick, plain):
             assert found.dtype == logits.dtype
             assert softmax(found) == pytest.approx(softmax(expected), rel=1e-6)
+
+
+def test_a_formula_asks_for_a_kernel_that_there_is():
+    with pytest.raises(UsageError, match=r"^there is no kernel 'top_g'; those of samplers: logit_"):
+        compiled("top_g")

@@ -7,19 +7,19 @@ from itertools import product
 import numpy as np
 import pytest
 from corelm_report.measure.on_contexts import at_temperatures
+from corelm_samplers.quadratic import quadratic
+from corelm_samplers.top_h import top_h
+from corelm_samplers.top_n_sigma import logit_std
+from corelm_samplers.typical import typical
+from corelm_samplers.xtc import xtc
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.filters import (
     change_logits,
-    logit_std,
     min_and_shannon_entropy,
-    quadratic,
-    top_h,
     top_k,
     top_p,
-    typical,
     within_nats,
-    xtc,
 )
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm

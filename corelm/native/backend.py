@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.errors import UsageError
+from corelm.native import rows
 from corelm.native.rows import Call, Rows
 
 BLOCK = 2**17
@@ -86,6 +87,40 @@ def kernel(
         return cast("Callable[Concatenate[Array, P], R]", serve)
 
     return decorate
+
+
+OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "typical", "xtc")
+"""The kernels whose definitions are in the files of samplers."""
+
+Definition = TypeVar("Definition", bound=Callable[..., Any])
+
+
+def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definition]:
+    """Let a compiled kernel of corelm serve a formula wherever the kernel can read the logits.
+
+    A formula is for arrays of any library, (batch, vocabulary) first. The kernel gives float32 on
+    the processor the same result in less time; without kernels, the formula is all there is.
+
+    Args:
+        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `typical` or `xtc`, each
+            in the file of the sampler that has its formula.
+        by_row: True if an argument with axes has one entry a row, so that the formula can be
+            called on a few rows at a time.
+
+    Raises:
+        UsageError: there is no kernel of that name.
+
+    Example:
+        >>> @compiled("logit_std")
+        ... def deviation(logits):
+        ...     return logits.std(axis=-1)
+        >>> deviation(np.array([[4.0, 3.0, 2.0, 1.0]])).round(4).tolist()
+        [1.118]
+    """
+    if name not in OF_SAMPLERS:
+        known = ", ".join(OF_SAMPLERS)
+        raise UsageError(f"there is no kernel {name!r}; those of samplers: {known}")
+    return cast("Callable[[Definition], Definition]", kernel(getattr(rows, name), by_row=by_row))
 
 
 class Recorder:

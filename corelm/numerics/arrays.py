@@ -134,28 +134,6 @@ def first_true(mask: Any) -> Any:
     return mask & (running_count(mask) == 1)
 
 
-def last_true(mask: Any) -> Any:
-    """Mark the last true value of each row: (..., vocabulary).
-
-    Example:
-        >>> last_true(np.array([True, True, False])).tolist()
-        [False, True, False]
-    """
-    count = running_count(mask)
-    return mask & (count == count[..., -1:])
-
-
-def positions(array: Any) -> Any:
-    """Return the ids of the tokens in the shape of an array of logits: (..., vocabulary).
-
-    Example:
-        >>> positions(np.array([[0.5, 0.5, 0.5]])).tolist()
-        [[0, 1, 2]]
-    """
-    # `arange` would need the shape and the device as arguments; counting true values inherits both.
-    return running_count(array == array) - 1
-
-
 def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
     """Raise if an id is not in the vocabulary."""
     # For the few ids of a batch, Python's min and max are faster than NumPy's.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.errors import ParameterError
 from corelm.native import rows
@@ -21,22 +20,16 @@ from corelm.numerics.arrays import (
     is_one_number,
     running_count,
     wide_float,
-    widen,
 )
 from corelm.numerics.distributions import (
     Array,
     is_likeliest,
     mask_logits,
-    min_and_shannon_entropy,
     subtract_max,
 )
 
 SLACK = 1e-12
 """The relative tolerance at which a sum of decimals still meets a decimal."""
-
-
-STRAIGHT = 1e-9
-"""Probabilities that bend by less than this share of the largest one are on a line."""
 
 
 # ---- checks of arguments, the same for kernels and definitions ----
@@ -45,21 +38,6 @@ STRAIGHT = 1e-9
 def _check_share(logits: Array, p: float) -> None:
     if not (is_one_number(p) and 0 <= p <= 1):
         raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
-
-
-def _check_positive_share(logits: Array, p: float) -> None:
-    if not (is_one_number(p) and 0 < p <= 1):
-        raise ParameterError(f"p must be above 0 and at most 1, not {p!r}")
-
-
-def _check_entropy_share(logits: Array, h: float) -> None:
-    if not (is_one_number(h) and 0 <= h <= 1):
-        raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
-
-
-def _check_curvature(logits: Array, z: float) -> None:
-    if not (is_one_number(z) and 0 <= z <= 1):
-        raise ParameterError(f"z must be at least 0 and at most 1, not {z!r}")
 
 
 def _check_count(logits: Array, k: int) -> None:
@@ -216,151 +194,3 @@ def within_nats(logits: Array, nats: Any) -> Array:
     # In nats the tolerance is absolute: a relative one of a probability is the same factor there.
     near = wide >= xp.max(wide, axis=-1, keepdims=True) - nats - SLACK
     return mask_logits(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
-
-
-@kernel(rows.typical, check=_check_positive_share)
-@np.errstate(over="ignore")
-def typical(logits: Array, p: float) -> Array:
-    """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
-
-    The nearer a token's surprisal is to the entropy, the more typical the token; tokens that are
-    equally near are kept in the order of their ids.
-
-    Args:
-        logits: (batch, vocabulary).
-        p: above 0 and at most 1.
-
-    Returns:
-        The logits of the tokens that stay, minus infinity elsewhere.
-
-    Raises:
-        ParameterError: p outside its range, or nan.
-
-    Source: Meister, Pimentel, Wiher, Cotterell 2022, Locally typical sampling, arXiv 2202.00666.
-
-    Example:
-        >>> typical(np.log(np.array([[0.5, 0.25, 0.125, 0.125]])), 0.2).round(4).tolist()
-        [[-inf, -1.3863, -inf, -inf]]
-    """
-    xp = array_namespace(logits)
-    least, usual = min_and_shannon_entropy(logits)
-    below = subtract_max(xp.astype(logits, least.dtype))
-    far = xp.abs((least - usual)[..., None] - below)  # the surprisal less the entropy
-    weights = xp.astype(xp.exp(subtract_max(logits)), least.dtype)
-    order = xp.argsort(far, axis=-1, stable=True)
-    mass = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
-    target = p * mass[..., -1:]
-    # The cut is a distance, not a position: equal probabilities have equal distances and tie
-    # exactly, although the sums before them are rounded.
-    reached = xp.where(at_least(mass, target), xp.take_along_axis(far, order, axis=-1), np.inf)
-    cut = xp.min(reached, axis=-1, keepdims=True)
-    nearer = ~at_least(1 + far, 1 + cut)  # the 1 makes the tolerance absolute near 0
-    tied = at_least(1 + cut, 1 + far) & ~nearer
-    # Of the tokens at the cut, keep the first ones until their mass reaches the target.
-    tied_weights = xp.where(tied, weights, 0.0)
-    before = xp.cumulative_sum(tied_weights, axis=-1) - tied_weights
-    before = before + xp.sum(xp.where(nearer, weights, 0.0), axis=-1, keepdims=True)
-    return mask_logits(logits, nearer | (tied & ~at_least(before, target)))
-
-
-@kernel(rows.top_h, check=_check_entropy_share)
-def top_h(logits: Array, h: float) -> Array:
-    """Keep as many top tokens as possible while their entropy stays at most h times the full one.
-
-    Args:
-        logits: (batch, vocabulary).
-        h: at least 0 and at most 1; the likeliest token stays in any case.
-
-    Returns:
-        The logits of the tokens that stay, minus infinity elsewhere.
-
-    Raises:
-        ParameterError: h outside its range, or nan.
-
-    Source: Potraghloo, Azizi, Kundu, Pedram 2025, Top-H decoding: adapting the creativity and
-    coherence with bounded entropy in text generation, arXiv 2509.02510.
-
-    Example:
-        >>> top_h(np.zeros((1, 4)), 0.5).tolist()
-        [[0.0, 0.0, -inf, -inf]]
-    """
-    if h == 1:  # exactly, in spite of rounding
-        return logits
-    xp = array_namespace(logits)
-    wide = wide_float(xp)
-    falling = falling_logits(logits)
-    below = subtract_max(falling)
-    weights = xp.exp(below)
-    # The first weight is 1; left out of the sums, it does not hide the small ones.
-    others = xp.where(running_count(falling == falling) > 1, weights, 0.0)
-    rest = xp.cumulative_sum(others, axis=-1, dtype=wide)
-    moment = others * xp.where(others > 0, below, 0.0)
-    nats = xp.log1p(rest) - xp.cumulative_sum(moment, axis=-1, dtype=wide) / (1 + rest)
-    limit = h * min_and_shannon_entropy(logits)[1][..., None]
-    count = running_count(at_least(limit, nats) & (weights > 0))[..., -1:]
-    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
-
-
-@kernel(rows.tail_free, check=_check_curvature)
-def tail_free(logits: Array, z: float) -> Array:
-    """Keep the tokens before the tail, found by the curvature of the sorted probabilities.
-
-    The first token stays, and one more for each leading second difference of the probabilities
-    while the sum of these is at most z of the whole. Where nothing bends, all tokens stay.
-
-    Args:
-        logits: (batch, vocabulary).
-        z: at least 0 and at most 1.
-
-    Returns:
-        The logits of the tokens that stay, minus infinity elsewhere.
-
-    Raises:
-        ParameterError: z outside its range, or nan.
-
-    Source: Bricken 2019, Tail free sampling, https://www.trentonbricken.com/Tail-Free-Sampling/.
-
-    Example:
-        >>> tail_free(np.log(np.array([[0.5, 0.2, 0.16, 0.14]])), 0.95).round(4).tolist()
-        [[-0.6931, -1.6094, -inf, -inf]]
-    """
-    size = logits.shape[-1]
-    if z == 1 or size < 3:  # two tokens have no second difference
-        return logits
-    xp = array_namespace(logits)
-    falling = falling_logits(logits)
-    weights = xp.exp(subtract_max(widen(falling)))
-    slopes = weights[..., 1:] - weights[..., :-1]
-    share = xp.cumulative_sum(xp.abs(slopes[..., 1:] - slopes[..., :-1]), axis=-1)
-    total = share[..., -1:]
-    before = xp.astype(at_least(z * total, share), xp.int32)
-    # Without a bend, rounding alone would decide where the tail begins.
-    count = xp.where(total > STRAIGHT, 1 + xp.sum(before, axis=-1, keepdims=True), size)
-    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
-
-
-@kernel(rows.logit_std)
-def logit_std(logits: Array) -> NDArray[np.float64]:
-    """Return the standard deviation of each row's logits that are not minus infinity.
-
-    It is the population's: the root of the mean of the squares, without the factor n / (n - 1).
-
-    Args:
-        logits: (batch, vocabulary).
-
-    Returns:
-        (batch,) in float64.
-
-    Example:
-        >>> logit_std(np.array([[4.0, 3.0, 2.0, 1.0, -np.inf]])).round(4).tolist()
-        [1.118]
-    """
-    xp = array_namespace(logits)
-    in_play = logits > -np.inf
-    finite = xp.astype(xp.where(in_play, logits, 0.0), wide_float(xp))
-    count = xp.astype(running_count(in_play)[..., -1:], finite.dtype)
-    scale = xp.maximum(xp.max(xp.abs(finite), axis=-1, keepdims=True), 1.0)  # no square overflows
-    scaled = finite / scale
-    mean = xp.sum(scaled, axis=-1, keepdims=True) / count
-    squares = xp.where(in_play, (scaled - mean) ** 2, 0.0)
-    return (xp.sqrt(xp.sum(squares, axis=-1, keepdims=True) / count) * scale)[..., 0]

@@ -7,9 +7,12 @@ import time
 import numpy as np
 import pytest
 from benchmark_scripts import script
+from corelm_samplers.tail_free import tail_free
+from corelm_samplers.top_h import top_h
+from corelm_samplers.typical import typical
 
 from corelm import native
-from corelm.filters import tail_free, top_h, top_k, top_p, typical
+from corelm.filters import top_k, top_p
 
 ROWS = script("any_row").rows(20_000)
 FILTERS = {

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from corelm_samplers.adaptive_p import peak_at
+from corelm_samplers.quadratic import quadratic
+from corelm_samplers.tail_free import tail_free
+from corelm_samplers.top_h import top_h
+from corelm_samplers.top_n_sigma import logit_std
+from corelm_samplers.typical import typical
+from corelm_samplers.xtc import xtc
 from native_helpers import by_definition, random_rows
 
 from corelm.native import backend
 from corelm.native.backend import in_blocks
-from corelm.numerics import distributions, filters, masks, reshaping
+from corelm.numerics import distributions, filters, masks
 
 BATCH, VOCABULARY = 7, 50
 UNIFORMS = np.random.default_rng(1).random(BATCH)
@@ -28,13 +35,13 @@ CALLS = {
     "top_k": (filters.top_k, 5),
     "top_p": (filters.top_p, 0.9),
     "within_nats": (filters.within_nats, 5 * UNIFORMS),
-    "typical": (filters.typical, 0.9),
-    "top_h": (filters.top_h, 0.4),
-    "tail_free": (filters.tail_free, 0.9),
-    "logit_std": (filters.logit_std,),
-    "peak_at": (reshaping.peak_at, UNIFORMS, 5.0, 10.0, 0.3),
-    "quadratic": (reshaping.quadratic, 0.3, 1.5),
-    "xtc with as many protected tokens as rows": (reshaping.xtc, 0.5, 0.01, tuple(range(BATCH))),
+    "typical": (typical, 0.9),
+    "top_h": (top_h, 0.4),
+    "tail_free": (tail_free, 0.9),
+    "logit_std": (logit_std,),
+    "peak_at": (peak_at, UNIFORMS, 5.0, 10.0, 0.3),
+    "quadratic": (quadratic, 0.3, 1.5),
+    "xtc with as many protected tokens as rows": (xtc, 0.5, 0.01, tuple(range(BATCH))),
 }
 
 

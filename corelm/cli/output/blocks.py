@@ -13,7 +13,7 @@ from rich.text import Text
 from corelm.cli.output.messages import ENDLESS
 from corelm.printable import one_line, strip_controls
 
-__all__ = ["entry", "figures", "line", "section"]
+__all__ = ["entry", "figures", "line"]
 
 INDENT = (0, 0, 0, 2)
 
@@ -100,10 +100,10 @@ def width(console: Console, block: RenderableType) -> int:
     return Measurement.get(console, endless, block).maximum
 
 
-def entry(name: str, facts: Iterable[str], text: str) -> Iterable[RenderableType]:
-    """Yield a name with a few facts on one line, and a description below it."""
+def entry(name: str, facts: Iterable[str], *texts: str) -> Iterable[RenderableType]:
+    """Yield a name with a few facts on one line, and texts below it."""
     yield line(name, "cyan").append("".join(f"  {one_line(fact)}" for fact in facts if fact), "dim")
-    yield Padding(line(text), INDENT)
+    yield Padding(several(map(line, texts)), INDENT)
 
 
 def below_each_other(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:

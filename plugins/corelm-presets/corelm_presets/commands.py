@@ -238,11 +238,11 @@ def _as_json(name: str, engine: EnginePreset) -> dict[str, object]:
 def _list(out: Output) -> None:
     from corelm.commands import blocks
 
-    sections = [
-        blocks.section(name, blocks.line(engine.about), blocks.line(engine.expression))
+    entries = (
+        [*blocks.entry(name, (), engine.about, engine.expression), blocks.line("")]
         for name, engine in ENGINES.items()
-    ]
-    out.page(chain.from_iterable(sections))
+    )
+    out.page(chain.from_iterable(entries))
 
 
 def _comment(settings: EngineSettings) -> None:
