@@ -181,6 +181,6 @@ def __getattr__(name: str) -> typing.Any:
         return package_object(NAMES, name)
     if name in _ROOMS:
         return importlib.import_module(f"corelm.{name}")
-    from corelm.lazy_names import on_first_use  # late: `import corelm` imports no module of it
+    from corelm.lazy import on_first_use  # late: `import corelm` imports no module of it
 
     return on_first_use(__name__, _HOMES)(name)

@@ -5,7 +5,7 @@ Some are modules, such as `options` and `blocks`; each lists its public names.
 
 import typing
 
-from corelm.lazy_names import on_first_use
+from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
 from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
@@ -20,6 +19,7 @@ from corelm.filters import TokenNames, subtract_max
 from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
+from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax
 from corelm.numerics.filters import in_falling_order, rank

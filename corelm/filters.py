@@ -10,7 +10,7 @@ is; `in_library_of` takes such an array to the library of the logits.
 
 import typing
 
-from corelm.lazy_names import on_first_use
+from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.native.backend import compiled

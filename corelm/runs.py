@@ -7,7 +7,7 @@ lists its public names.
 
 import typing
 
-from corelm.lazy_names import on_first_use
+from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm import machine as machine

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, PluginError
+from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized

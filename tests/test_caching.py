@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from corelm.caching import cached_property
+from corelm.lazy import cached_property
 
 
 class Counted:

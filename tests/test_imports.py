@@ -41,7 +41,7 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "caching", "docstrings", "errors", "lazy_names", "machine", "markup"}
+    {"bounded_calls", "docstrings", "errors", "lazy", "machine", "markup"}
     | {"native", "paths", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "filters", "probing", "sampling", "stages", "stateless_model", "token_edits"}

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
 from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
+from corelm.lazy import cached_property
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import (
     Array,

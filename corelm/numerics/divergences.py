@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
+from corelm.lazy import cached_property
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals

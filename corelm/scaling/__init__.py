@@ -2,7 +2,7 @@
 
 import typing
 
-from corelm.lazy_names import on_first_use
+from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
     from corelm.scaling.executor import ExecutorChoice as ExecutorChoice

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from corelm.caching import cached_property
 from corelm.cli.output.messages import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
+from corelm.lazy import cached_property
 from corelm.printable import strip_controls
 from corelm.registry.loading import stdout_to_stderr, unclosable
 
