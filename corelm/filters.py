@@ -29,7 +29,6 @@ if typing.TYPE_CHECKING:
         falling_logits,
         first_tokens,
         top_k,
-        top_p,
         within_nats,
     )
     from corelm.numerics.ranking import likeliest_tokens
@@ -62,7 +61,6 @@ __all__ = [
     "surprisal_of_probability",
     "token_counts",
     "top_k",
-    "top_p",
     "widen",
     "within_nats",
 ]
@@ -86,7 +84,6 @@ _HOMES = {
     "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",
     "token_counts": "corelm.token_edits:token_counts",
     "top_k": "corelm.numerics.filters:top_k",
-    "top_p": "corelm.numerics.filters:top_p",
     "widen": "corelm.numerics.arrays:widen",
     "within_nats": "corelm.numerics.filters:within_nats",
 }

@@ -89,7 +89,7 @@ def kernel(
     return decorate
 
 
-OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "typical", "xtc")
+OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "top_p", "typical", "xtc")
 """The kernels whose definitions are in the files of samplers."""
 
 Definition = TypeVar("Definition", bound=Callable[..., Any])
@@ -102,8 +102,8 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
     the processor the same result in less time; without kernels, the formula is all there is.
 
     Args:
-        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `typical` or `xtc`, each
-            in the file of the sampler that has its formula.
+        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `top_p`, `typical` or
+            `xtc`, each in the file of the sampler that has its formula.
         by_row: True if an argument with axes has one entry a row, so that the formula can be
             called on a few rows at a time.
 

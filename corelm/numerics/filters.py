@@ -17,7 +17,6 @@ from corelm.native.backend import kernel
 from corelm.numerics.arrays import (
     array_namespace,
     is_number,
-    is_one_number,
     running_count,
     wide_float,
 )
@@ -25,7 +24,6 @@ from corelm.numerics.distributions import (
     Array,
     is_likeliest,
     mask_logits,
-    subtract_max,
 )
 
 SLACK = 1e-12
@@ -33,11 +31,6 @@ SLACK = 1e-12
 
 
 # ---- checks of arguments, the same for kernels and definitions ----
-
-
-def _check_share(logits: Array, p: float) -> None:
-    if not (is_one_number(p) and 0 <= p <= 1):
-        raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
 
 
 def _check_count(logits: Array, k: int) -> None:
@@ -132,35 +125,6 @@ def top_k(logits: Array, k: int) -> Array:
         [[-inf, 3.0, 2.0, -inf]]
     """
     return first_tokens(logits, falling_logits(logits)[..., k - 1 : k], k)
-
-
-@kernel(rows.top_p, check=_check_share)
-def top_p(logits: Array, p: float) -> Array:
-    """Keep the fewest likeliest tokens whose probabilities sum to at least p.
-
-    Args:
-        logits: (batch, vocabulary).
-        p: at least 0 and at most 1; the likeliest token stays in any case.
-
-    Returns:
-        The logits of the tokens that stay, minus infinity elsewhere.
-
-    Raises:
-        ParameterError: p outside its range, or nan.
-
-    Source: Holtzman et al. 2019, The curious case of neural text degeneration, arXiv 1904.09751.
-
-    Example:
-        >>> top_p(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
-        [[-1.3863, -0.6931, -inf]]
-    """
-    xp = array_namespace(logits)
-    falling = falling_logits(logits)
-    weights = xp.exp(subtract_max(falling))
-    mass = xp.cumulative_sum(weights, axis=-1, dtype=wide_float(xp))
-    short = ~at_least(mass, p * mass[..., -1:])
-    count = 1 + running_count(short)[..., -1:]
-    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
 @kernel(rows.within_nats, check=_check_nats)
