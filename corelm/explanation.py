@@ -22,7 +22,7 @@ from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
 from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax
-from corelm.numerics.ranking import in_falling_order, rank
+from corelm.numerics.filters import in_falling_order, rank
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.sampling import Mask, Sampler

@@ -28,10 +28,10 @@ if typing.TYPE_CHECKING:
         at_least,
         falling_logits,
         first_tokens,
+        likeliest_tokens,
         top_k,
         within_nats,
     )
-    from corelm.numerics.ranking import likeliest_tokens
     from corelm.numerics.reshaping import surprisal_of_probability
     from corelm.token_edits import (
         TokenNames,
@@ -76,7 +76,7 @@ _HOMES = {
     "find_in_turn": "corelm.token_texts:find_in_turn",
     "first_tokens": "corelm.numerics.filters:first_tokens",
     "in_library_of": "corelm.numerics.arrays:in_library_of",
-    "likeliest_tokens": "corelm.numerics.ranking:likeliest_tokens",
+    "likeliest_tokens": "corelm.numerics.filters:likeliest_tokens",
     "min_and_shannon_entropy": "corelm.numerics.distributions:min_and_shannon_entropy",
     "min_entropy": "corelm.numerics.distributions:min_entropy",
     "remove_tokens": "corelm.token_edits:remove_tokens",

@@ -19,12 +19,10 @@ from itertools import takewhile
 
 import numpy as np
 
-from corelm.context import Context
-from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
+from corelm.probing import result_on, temperature_of
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampling import Chain, Mask, Sampler
-from corelm.stages import apply
 
 Stages = Sequence[Sampler]
 
@@ -229,49 +227,13 @@ TOLERANCE = 1e-5
 """The largest difference of two probabilities that rounding can explain."""
 
 
-def temperature_of(sampler: Sampler) -> float | None:
-    """Return the one temperature that a sampler applies to every row; None if there is none.
-
-    Args:
-        sampler: a sampler or a chain.
-
-    Returns:
-        0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
-
-    Example:
-        >>> import corelm
-        >>> [temperature_of(corelm.sampler(name)) for name in ("greedy", "stochastic", "uniform")]
-        [0.0, 1.0, inf]
-        >>> temperature_of(corelm.sampler("temperature(t=0.33) | temperature(t=2)"))
-        0.66
-        >>> temperature_of(corelm.sampler("top_k(k=40)")) is None
-        True
-    """
-    if any(stage.kind != "temperature" for stage in sampler.stages):
-        return None
-    # Unequal gaps in both directions: only a division keeps all their ratios.
-    rows = np.array([[0.0, 1.0, 3.0, -2.0], [5.0, 1.0, 4.0, 4.5]])
-    result = _call(sampler, rows)
-    if result is None:
-        return None
-    if ((result > -np.inf).sum(axis=-1) == 1).all():
-        return 0.0
-    if not np.isfinite(result).all():
-        return None
-    ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
-    if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
-        return None
-    # Twelve digits, so that a note says 0.66 and not 0.6600000000000001.
-    return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
-
-
 def leaves_one_token(sampler: Sampler) -> bool:
     """Return True if a sampler keeps only the most likely token of any row."""
     return all(_keeps_the_first_alone(sampler, rows()) for rows in BATCHES)
 
 
 def _keeps_the_first_alone(sampler: Sampler, rows: Array) -> bool:
-    result = _call(sampler, rows)
+    result = result_on(sampler, rows)
     if result is None:
         return False
     alone = (result > -np.inf).sum(axis=-1) == 1
@@ -280,7 +242,7 @@ def _keeps_the_first_alone(sampler: Sampler, rows: Array) -> bool:
 
 def flattens(sampler: Sampler) -> bool:
     """Return True if a sampler raises the entropy of some rows."""
-    result = _call(sampler, _probes())
+    result = result_on(sampler, _probes())
     if result is None:
         return False
     return bool((entropy(softmax(result)) > entropy(softmax(_probes())) + 1e-3).any())
@@ -288,7 +250,7 @@ def flattens(sampler: Sampler) -> bool:
 
 def compares_probabilities(sampler: Sampler) -> bool:
     """Return True if a filter keeps less likely tokens when a temperature flattens its input."""
-    cool, hot = (_call(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
+    cool, hot = (result_on(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
     if cool is None or hot is None:
         return False
     # The least likely token that stays, by its logit before the division.
@@ -314,36 +276,14 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
         b: a sampler.
     """
     for rows in BATCHES:
-        first = rows() if a is None else _call(a, rows())
-        second = _call(b, rows())
+        first = rows() if a is None else result_on(a, rows())
+        second = result_on(b, rows())
         if first is None or second is None:
             return None
         # Probabilities, not logits: a constant added to a row is no difference.
         if not np.allclose(softmax(first), softmax(second), rtol=TOLERANCE, atol=0):
             return True
     return False
-
-
-def _call(sampler: Sampler, rows: Array) -> Array | None:
-    """Apply a sampler to rows of logits; return None if it reads the past or fails."""
-    declared = [stage.reads for stage in sampler.stages if stage.reads != Sampler.reads]
-    if frozenset().union(*declared) - {"vocabulary"}:
-        return None
-    # A stage that declares nothing may read the past: two lengths show if it does.
-    silent = len(declared) < len(sampler.stages)
-    try:
-        with np.errstate(all="ignore"):  # a warning about the probes would puzzle users
-            lengths = (0, 5) if silent else (0,)
-            results = [apply(sampler, rows, _past(len(rows), n)) for n in lengths]
-    except (SamplerError, UsageError):
-        return None
-    return results[0] if np.array_equal(results[0], results[-1]) else None
-
-
-def _past(rows: int, length: int) -> Context:
-    """Return a context of equal tokens, all of them drawn and surprising."""
-    shape = (rows, length)
-    return Context(np.zeros(shape, dtype=np.int64), np.full(shape, 9.0), np.full(shape, 9.0), 0)
 
 
 @cache

@@ -44,8 +44,8 @@ LAYERS = (
     {"bounded_calls", "caching", "docstrings", "errors", "lazy_names", "machine", "markup"}
     | {"native", "paths", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits", "token_texts"}
-    | {"validation"},
+    {"abilities", "filters", "probing", "sampling", "stages", "stateless_model", "token_edits"}
+    | {"token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},

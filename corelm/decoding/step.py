@@ -22,7 +22,7 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals_and_entropy,
 )
-from corelm.numerics.ranking import rank
+from corelm.numerics.filters import rank
 from corelm.stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.validation import check_logits
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from corelm.decoder import Decoder
 from corelm.errors import ExpressionError
+from corelm.probing import temperature_of
 from corelm.registry.expressions import build, built_in, make, read_stages
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
@@ -86,8 +87,6 @@ class Strategy(NamedTuple):
             >>> Strategy.of("temperature(t=0.33) | temperature(t=2)").temperature
             0.66
         """
-        from corelm.linting import temperature_of  # late: few programs ask
-
         return None if self.decoder is not None else temperature_of(self.sampler)
 
     def __str__(self) -> str:

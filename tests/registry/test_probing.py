@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.linting import (
-    compares_probabilities,
-    differ,
-    flattens,
-    has_effect,
-    leaves_one_token,
-    temperature_of,
-)
+from corelm.linting import compares_probabilities, differ, flattens, has_effect, leaves_one_token
+from corelm.probing import temperature_of
 
 INF = float("inf")
 
