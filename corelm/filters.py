@@ -29,10 +29,10 @@ if typing.TYPE_CHECKING:
         falling_logits,
         first_tokens,
         likeliest_tokens,
+        surprisal_of_probability,
         top_k,
         within_nats,
     )
-    from corelm.numerics.reshaping import surprisal_of_probability
     from corelm.token_edits import (
         TokenNames,
         allow_all_but,
@@ -81,7 +81,7 @@ _HOMES = {
     "min_entropy": "corelm.numerics.distributions:min_entropy",
     "remove_tokens": "corelm.token_edits:remove_tokens",
     "subtract_max": "corelm.numerics.distributions:subtract_max",
-    "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",
+    "surprisal_of_probability": "corelm.numerics.filters:surprisal_of_probability",
     "token_counts": "corelm.token_edits:token_counts",
     "top_k": "corelm.numerics.filters:top_k",
     "widen": "corelm.numerics.arrays:widen",

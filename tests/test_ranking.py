@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm.filters import likeliest_tokens, rank
-from corelm.numerics.filters import in_falling_order
+from corelm.filters import likeliest_tokens
+from corelm.numerics.filters import in_falling_order, rank
 
 INF = float("inf")
 LOGIT = st.floats(-30, 30) | st.sampled_from([0.0, 0.0, 1.0, -INF, -INF, 1e30, -1e30, 5e-324])

@@ -1,6 +1,6 @@
 """Choose between a compiled kernel and the plain definition of a function.
 
-A function on logits is defined once, for any array library. `@kernel(rows.top_p)` on the definition
+A function on logits is defined once, for any array library. `@kernel(rows.top_k)` on the definition
 puts the compiled kernel in its place wherever the kernel can read the logits: float32 in the
 processor's memory, held by NumPy or by a tensor of torch, which is lent without a copy.
 """
