@@ -49,7 +49,7 @@ if typing.TYPE_CHECKING:
         softmax,
         surprisals,
     )
-    from corelm.numerics.reshaping import reweight_distribution
+    from corelm.numerics.filters import reweight_distribution
     from corelm.params import param, renamed
     from corelm.registry.expressions import sampler
     from corelm.registry.models import load
@@ -149,7 +149,7 @@ _HOMES = {
     "mask_logits": "corelm.numerics.distributions:mask_logits",
     "param": "corelm.params:param",
     "renamed": "corelm.params:renamed",
-    "reweight_distribution": "corelm.numerics.reshaping:reweight_distribution",
+    "reweight_distribution": "corelm.numerics.filters:reweight_distribution",
     "sampler": "corelm.registry.expressions:sampler",
     "sampling_distribution": "corelm.exact:sampling_distribution",
     "softmax": "corelm.numerics.distributions:softmax",

@@ -29,11 +29,10 @@ if typing.TYPE_CHECKING:
         falling_logits,
         first_tokens,
         likeliest_tokens,
+        surprisal_of_probability,
         top_k,
-        top_p,
         within_nats,
     )
-    from corelm.numerics.reshaping import surprisal_of_probability
     from corelm.token_edits import (
         TokenNames,
         allow_all_but,
@@ -62,7 +61,6 @@ __all__ = [
     "surprisal_of_probability",
     "token_counts",
     "top_k",
-    "top_p",
     "widen",
     "within_nats",
 ]
@@ -83,10 +81,9 @@ _HOMES = {
     "min_entropy": "corelm.numerics.distributions:min_entropy",
     "remove_tokens": "corelm.token_edits:remove_tokens",
     "subtract_max": "corelm.numerics.distributions:subtract_max",
-    "surprisal_of_probability": "corelm.numerics.reshaping:surprisal_of_probability",
+    "surprisal_of_probability": "corelm.numerics.filters:surprisal_of_probability",
     "token_counts": "corelm.token_edits:token_counts",
     "top_k": "corelm.numerics.filters:top_k",
-    "top_p": "corelm.numerics.filters:top_p",
     "widen": "corelm.numerics.arrays:widen",
     "within_nats": "corelm.numerics.filters:within_nats",
 }

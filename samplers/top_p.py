@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import top_p
+from corelm.filters import (
+    array_namespace,
+    at_least,
+    compiled,
+    falling_logits,
+    first_tokens,
+    subtract_max,
+    widen,
+)
 
 
 class TopP(Sampler):
@@ -36,6 +44,23 @@ class TopP(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return top_p(logits, self.p)
+
+
+@compiled("top_p")
+def top_p(logits: Array, p: float) -> Array:
+    """Keep the fewest likeliest tokens whose probabilities sum to at least p.
+
+    Args:
+        logits: (batch, vocabulary).
+        p: at least 0 and at most 1; the likeliest token stays in any case.
+    """
+    xp = array_namespace(logits)
+    falling = falling_logits(logits)
+    weights = xp.exp(subtract_max(falling))
+    mass = xp.cumulative_sum(widen(weights), axis=-1)
+    short = xp.astype(~at_least(mass, p * mass[..., -1:]), xp.int32)
+    count = 1 + xp.sum(short, axis=-1, keepdims=True)
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
 @hookimpl

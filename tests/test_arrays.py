@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from corelm_samplers.top_h import top_h
+from corelm_samplers.top_p import top_p
 
 import corelm
 from corelm import filters
@@ -76,7 +77,7 @@ def test_the_first_true_value_of_each_row():
     [
         lambda value: corelm.draw(value, [0.5]),
         lambda value: filters.top_k(value, 1),
-        lambda value: filters.top_p(value, 0.5),
+        lambda value: top_p(value, 0.5),
         lambda value: filters.within_nats(value, 1.0),
         lambda value: filters.likeliest_tokens(value, 1),
         lambda value: top_h(value, 0.5),

@@ -10,6 +10,7 @@ from corelm_report.measure.on_contexts import at_temperatures
 from corelm_samplers.quadratic import quadratic
 from corelm_samplers.top_h import top_h
 from corelm_samplers.top_n_sigma import logit_std
+from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from corelm_samplers.xtc import xtc
 
@@ -18,7 +19,6 @@ from corelm.filters import (
     change_logits,
     min_and_shannon_entropy,
     top_k,
-    top_p,
     within_nats,
 )
 from corelm.models.networks.base import INPUT, Graph, plan

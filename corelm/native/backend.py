@@ -1,6 +1,6 @@
 """Choose between a compiled kernel and the plain definition of a function.
 
-A function on logits is defined once, for any array library. `@kernel(rows.top_p)` on the definition
+A function on logits is defined once, for any array library. `@kernel(rows.top_k)` on the definition
 puts the compiled kernel in its place wherever the kernel can read the logits: float32 in the
 processor's memory, held by NumPy or by a tensor of torch, which is lent without a copy.
 """
@@ -89,7 +89,7 @@ def kernel(
     return decorate
 
 
-OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "typical", "xtc")
+OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "top_p", "typical", "xtc")
 """The kernels whose definitions are in the files of samplers."""
 
 Definition = TypeVar("Definition", bound=Callable[..., Any])
@@ -102,8 +102,8 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
     the processor the same result in less time; without kernels, the formula is all there is.
 
     Args:
-        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `typical` or `xtc`, each
-            in the file of the sampler that has its formula.
+        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `top_p`, `typical` or
+            `xtc`, each in the file of the sampler that has its formula.
         by_row: True if an argument with axes has one entry a row, so that the formula can be
             called on a few rows at a time.
 

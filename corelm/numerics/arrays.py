@@ -175,11 +175,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) or hasattr(value, "dtype")
 
 
-def is_one_number(value: Any) -> bool:
-    """Return True for a number, of Python or as an array without axes."""
-    return is_number(value) and getattr(value, "shape", ()) == ()
-
-
 def is_masked(array: Any) -> bool:
     """Return True for a masked array, whose mask `np.asarray` silently drops.
 

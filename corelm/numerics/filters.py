@@ -1,32 +1,35 @@
-"""The filters, as their formulas read: which tokens of a row stay in play.
+"""What samplers share: filters, as their formulas read, and the order of tokens.
 
 Each filter is defined once, with a sort of the row, for arrays of any library; compiled kernels
-that need no sort serve float32 on the processor (`corelm/native/backend.py`). The falling order of
-a row has the likeliest token first, and the lowest id first on ties.
+that need no sort serve float32 on the processor (`corelm/native/backend.py`). A filter that only
+one sampler needs is in the sampler's file. The falling order of a row has the likeliest token
+first, and the lowest id first on ties.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import (
     array_namespace,
+    as_floats,
     is_number,
-    is_one_number,
     running_count,
     wide_float,
 )
 from corelm.numerics.distributions import (
     Array,
+    apply_temperature,
     is_likeliest,
     mask_logits,
-    subtract_max,
+    softmax,
 )
 
 SLACK = 1e-12
@@ -34,11 +37,6 @@ SLACK = 1e-12
 
 
 # ---- checks of arguments, the same for kernels and definitions ----
-
-
-def _check_share(logits: Array, p: float) -> None:
-    if not (is_one_number(p) and 0 <= p <= 1):
-        raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
 
 
 def _check_count(logits: Array, k: int) -> None:
@@ -78,6 +76,16 @@ def at_least(value: Any, bar: Any) -> Any:
     """
     value, bar = (np.asarray(x) if isinstance(x, (list, tuple)) else x for x in (value, bar))
     return value >= bar * (1 - SLACK)
+
+
+def surprisal_of_probability(probability: float) -> float:
+    """Return -ln of one probability, in nats: infinity for 0.
+
+    Example:
+        >>> surprisal_of_probability(1.0), surprisal_of_probability(0.0)
+        (0.0, inf)
+    """
+    return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
 def falling_logits(logits: Array) -> Array:
@@ -133,35 +141,6 @@ def top_k(logits: Array, k: int) -> Array:
         [[-inf, 3.0, 2.0, -inf]]
     """
     return first_tokens(logits, falling_logits(logits)[..., k - 1 : k], k)
-
-
-@kernel(rows.top_p, check=_check_share)
-def top_p(logits: Array, p: float) -> Array:
-    """Keep the fewest likeliest tokens whose probabilities sum to at least p.
-
-    Args:
-        logits: (batch, vocabulary).
-        p: at least 0 and at most 1; the likeliest token stays in any case.
-
-    Returns:
-        The logits of the tokens that stay, minus infinity elsewhere.
-
-    Raises:
-        ParameterError: p outside its range, or nan.
-
-    Source: Holtzman et al. 2019, The curious case of neural text degeneration, arXiv 1904.09751.
-
-    Example:
-        >>> top_p(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
-        [[-1.3863, -0.6931, -inf]]
-    """
-    xp = array_namespace(logits)
-    falling = falling_logits(logits)
-    weights = xp.exp(subtract_max(falling))
-    mass = xp.cumulative_sum(weights, axis=-1, dtype=wide_float(xp))
-    short = ~at_least(mass, p * mass[..., -1:])
-    count = 1 + running_count(short)[..., -1:]
-    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
 @kernel(rows.within_nats, check=_check_nats)
@@ -245,3 +224,33 @@ def rank(row: Array, token: int) -> int:
     # Two counts are linear; a sort of 100,000 logits for one rank is not.
     tied_before = np.count_nonzero(row[:token] == row[token])
     return 1 + int(np.count_nonzero(row > row[token]) + tied_before)
+
+
+def reweight_distribution(original_distribution: ArrayLike, temperature: float = 0.5) -> Array:
+    """Reweight probabilities by a softmax temperature: the book's function, safe at its edges.
+
+    Args:
+        original_distribution: (..., vocabulary) probabilities; each row is normalised first.
+        temperature: at least 0; 0 puts all on the likeliest token, 1 changes nothing.
+
+    Returns:
+        The new probabilities, same shape.
+
+    Raises:
+        ParameterError: a negative or nan temperature, or rows that are not distributions.
+
+    Source: Chollet 2021, Deep learning with Python, second edition, section 12.1.
+
+    Example:
+        >>> reweight_distribution([0.2, 0.8], temperature=0.5).round(4).tolist()
+        [0.0588, 0.9412]
+    """
+    p = as_floats(original_distribution)
+    if not temperature >= 0:
+        raise ParameterError(f"temperature must be at least 0, not {temperature!r}")
+    if p.ndim == 0 or p.shape[-1] == 0 or not (p >= 0).all() or not np.isfinite(p).all():
+        raise ParameterError("a distribution holds finite numbers that are at least 0")
+    if not (p.sum(axis=-1) > 0).all():
+        raise ParameterError("a distribution needs at least one number above 0 in each row")
+    with np.errstate(divide="ignore"):
+        return softmax(apply_temperature(np.log(p), float(temperature)))

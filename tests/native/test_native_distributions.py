@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from native_helpers import by_definition, random_rows
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
-from corelm.filters import min_and_shannon_entropy, top_k, top_p
+from corelm.filters import min_and_shannon_entropy, top_k
 from corelm.numerics.distributions import (
     draw_checked,
     mask_tokens,

@@ -9,10 +9,11 @@ import pytest
 from benchmark_scripts import script
 from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
+from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 
 from corelm import native
-from corelm.filters import top_k, top_p
+from corelm.filters import top_k
 
 ROWS = script("any_row").rows(20_000)
 FILTERS = {

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corelm_samplers.top_p import top_p
 from native_helpers import planned_run, random_rows, zeros
 
 from corelm import draw, native
-from corelm.filters import top_p
 from corelm.native.cpu import cpu_limit
 
 TASKS = Path("/proc/self/task")

@@ -9,6 +9,7 @@ from corelm_samplers.quadratic import quadratic
 from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
 from corelm_samplers.top_n_sigma import logit_std
+from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from corelm_samplers.xtc import xtc
 from native_helpers import by_definition, random_rows
@@ -33,7 +34,7 @@ CALLS = {
     "greedy": (distributions.greedy,),
     "a mask": (masks._masked, ALLOWED, np.flip(ALLOWED, axis=0) - np.float32(1)),
     "top_k": (filters.top_k, 5),
-    "top_p": (filters.top_p, 0.9),
+    "top_p": (top_p, 0.9),
     "within_nats": (filters.within_nats, 5 * UNIFORMS),
     "typical": (typical, 0.9),
     "top_h": (top_h, 0.4),
