@@ -16,9 +16,9 @@ if typing.TYPE_CHECKING:
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.options.parameters import offered_names as offered_names
     from corelm.cli.output import blocks as blocks
-    from corelm.cli.output import messages as messages
     from corelm.cli.output import progress as progress
-    from corelm.cli.output.product import Output as Output
+    from corelm.cli.output import streams as messages
+    from corelm.cli.output.streams import Output as Output
     from corelm.registry.leftovers import Leftovers as Leftovers
 
 __all__ = [
@@ -40,10 +40,10 @@ _HOMES = {
     "ExitCode": "corelm.cli.applications:ExitCode",
     "Inputs": "corelm.cli.options.inputs:Inputs",
     "Leftovers": "corelm.registry.leftovers:Leftovers",
-    "Output": "corelm.cli.output.product:Output",
+    "Output": "corelm.cli.output.streams:Output",
     "application": "corelm.cli.applications:application",
     "blocks": "corelm.cli.output.blocks",
-    "messages": "corelm.cli.output.messages",
+    "messages": "corelm.cli.output.streams",
     "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",
     "progress": "corelm.cli.output.progress",

@@ -15,6 +15,8 @@ LONGEST_MESSAGE = 2_000
 """The longest part of an error's message that is shown, in characters."""
 MOST_NAMES = 200
 """The most names that a message lists."""
+ENDLESS = 10_000
+"""The width of lines that are not broken, in characters."""
 
 # C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -21,7 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from corelm.cli.output import messages
+from corelm.cli.output import streams
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 from corelm.registry.packages import INSTALLABLE
@@ -228,8 +228,8 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
         if debug:
             import traceback
 
-            messages.trace(traceback.format_exc())
-        messages.tell(message, "error")
+            streams.trace(traceback.format_exc())
+        streams.tell(message, "error")
         return int(code)
 
 
@@ -298,13 +298,13 @@ def _prepare(debug: bool) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show a warning of Python on one line, without the control characters that it may have."""
-    messages.tell(f"{category.__name__}: {message}", "warning")
+    streams.tell(f"{category.__name__}: {message}", "warning")
 
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        messages.tell(record.getMessage(), kind)
+        streams.tell(record.getMessage(), kind)
 
 
 def package_hint(message: str) -> str:

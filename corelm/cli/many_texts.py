@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm.cli.output import messages
+from corelm.cli.output import streams
 from corelm.cli.output.progress import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
@@ -98,15 +98,15 @@ class Destination:
         settings = {**origin, **settings_of(texts, prompts)}
         with opened(self.path, settings, self.resume) as file:
             if file.written:
-                messages.tell(f"continuing after {counted(file.written, 'text')}", "note")
+                streams.tell(f"continuing after {counted(file.written, 'text')}", "note")
             with executor as workers, stages("units") as progress:
                 progress("texts", file.written, request.total)
                 for lines in in_order(workers, units_of(texts, file.written, prompts)):
                     file.add(json.loads(lines))
                     progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
-        messages.tell(f"finish reasons: {counts}", "note")
-        messages.tell(f"written to {self.path}", "note")
+        streams.tell(f"finish reasons: {counts}", "note")
+        streams.tell(f"written to {self.path}", "note")
 
 
 SUFFIX = ".parquet"

@@ -11,8 +11,8 @@ import typer
 
 from corelm.cli.applications import application
 from corelm.cli.options.choices import Device, Dtype, Model
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output
 from corelm.cli.output.words import style_of
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
@@ -79,7 +79,7 @@ def chat(
             length=LENGTH.convert(length),
             system=system,
         )
-        messages.tell(f"seed {talk.seed}; /help lists the commands", "note")
+        streams.tell(f"seed {talk.seed}; /help lists the commands", "note")
         while (line := _line()) is not None:
             if not line:
                 continue
@@ -100,7 +100,7 @@ def _line() -> str | None:
             return line.decode().strip() if (line := piped.readline()) else None
         return input("> " if interactive else "").strip()
     except UnicodeDecodeError:
-        messages.tell("the message is not UTF-8, so it was left out", "error")
+        streams.tell("the message is not UTF-8, so it was left out", "error")
         return ""
     except (EOFError, RuntimeError):  # the latter where standard input is closed
         return None
@@ -116,7 +116,7 @@ def _did(talk: Conversation, line: str, out: Output) -> bool:
         else:
             _answer(talk, line, out)
     except CorelmError as error:  # the conversation continues
-        messages.tell(str(error), "error")
+        streams.tell(str(error), "error")
     return True
 
 
@@ -138,17 +138,17 @@ def _command(talk: Conversation, line: str, out: Output) -> None:
 def _sampler(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.strategy = Strategy.of(value)
-    messages.tell(f"sampler {talk.strategy}", "note")
+    streams.tell(f"sampler {talk.strategy}", "note")
 
 
 def _seed(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.seed = SEED.convert(value)
-    messages.tell(f"seed {talk.seed}", "note")
+    streams.tell(f"seed {talk.seed}", "note")
 
 
 def _undo(talk: Conversation, value: str, out: Output) -> None:
-    messages.tell(f"forgotten: {talk.undo()}", "note")
+    streams.tell(f"forgotten: {talk.undo()}", "note")
 
 
 def _again(talk: Conversation, value: str, out: Output) -> None:
@@ -156,7 +156,7 @@ def _again(talk: Conversation, value: str, out: Output) -> None:
 
 
 def _help(talk: Conversation, value: str, out: Output) -> None:
-    messages.tell("\n".join(HELP), "picture")
+    streams.tell("\n".join(HELP), "picture")
 
 
 def _answer(talk: Conversation, text: str, out: Output) -> None:
@@ -167,5 +167,5 @@ def _answer(talk: Conversation, text: str, out: Output) -> None:
             for step in steps:
                 out.text(step.text, **style_of(float(step.model_surprisal[0])))
     except KeyboardInterrupt:
-        messages.tell("the answer was cut off", "note")
+        streams.tell("the answer was cut off", "note")
     out.text("\n")

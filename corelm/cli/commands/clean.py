@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import application
-from corelm.cli.output.product import Output, confirmed
+from corelm.cli.output.streams import Output, confirmed
 from corelm.hookspecs import hookimpl
 from corelm.models.atomic_files import ABANDONED, SafeFile, name_when_whole
 from corelm.params import Parameter

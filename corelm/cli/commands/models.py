@@ -13,8 +13,8 @@ import typer
 
 from corelm.cli.applications import TextGroup, application
 from corelm.cli.options.parameters import model_names
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output, confirmed
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output, confirmed
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.models.export import FORMATS as ENGINE_FORMATS
@@ -152,7 +152,7 @@ def export_generate(
         files = generate_files(chain)
         out.text(f"{write_files(lambda: files, folder, overwrite=overwrite)}\n")
         if local := local_parameters(chain):
-            messages.tell(
+            streams.tell(
                 f"{', '.join(local)}: whoever gets the folder can read it, and needs the file, "
                 "model or variable that it names",
                 "note",

@@ -34,8 +34,8 @@ from corelm.cli.options.prompt import (
     read_prompt,
     read_text,
 )
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output
 from corelm.cli.output.texts import Record, Request, writer
 from corelm.decoding.draws import RandomStream
 from corelm.errors import UsageError
@@ -212,7 +212,7 @@ def sample(
             None if receipt is None else _receipt(receipt, model, language_model, texts),
         )  # fmt: skip
         if seed is None:
-            messages.tell(f"drawn with --seed {texts.seed}", "note")
+            streams.tell(f"drawn with --seed {texts.seed}", "note")
         if file is not None:
             file.write(request, model, device, dtype)
             return

@@ -13,8 +13,8 @@ import typer
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
 from corelm.cli.options.prompt import STDIN, read_prompt, read_text
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.generation.prompts import unknown_words
@@ -96,7 +96,7 @@ def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
     words = list(dict.fromkeys(chain.from_iterable(of_texts)))
     if words and not unknown:
         more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
-        messages.tell(
+        streams.tell(
             f"note: the model does not know {', '.join(map(repr, words[:LISTED]))}{more}: without "
             "--unknown, [UNK] has no surprisal"
         )

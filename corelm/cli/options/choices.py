@@ -26,8 +26,8 @@ from corelm.cli.options.prescan import (
     refuse_unknown,
     scan,
 )
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
@@ -137,7 +137,7 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
     for text in lint(chosen):
-        messages.tell(f"note: {text}")
+        streams.tell(f"note: {text}")
     return chosen
 
 
@@ -225,7 +225,7 @@ def _note_clashes(given: Collection[str], own: Collection[str], chosen: Sequence
         for parameter, (option, *_) in choice.names.items():
             name = flag(parameter)
             if name != option and name in given and name in own and option not in given:
-                messages.tell(
+                streams.tell(
                     f"note: {name} is the option of the command; the parameter {parameter} of "
                     f"the {choice.kind} {choice.cls.name} is {option}"
                 )

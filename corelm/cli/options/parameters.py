@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output.product import Output
+from corelm.cli.output.streams import Output
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line

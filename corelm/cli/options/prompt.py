@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from corelm.cli.output import messages
+from corelm.cli.output import streams
 from corelm.errors import UsageError
 from corelm.paths import open_input
 
@@ -107,4 +107,4 @@ def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     from corelm.generation.prompts import prompt_notes
 
     for note in prompt_notes(model, prompts):
-        messages.tell(f"note: {note}")
+        streams.tell(f"note: {note}")

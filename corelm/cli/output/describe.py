@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from corelm.cli.output import messages
-from corelm.cli.output.product import Output
+from corelm.cli.output import streams
+from corelm.cli.output.streams import Output
 from corelm.docstrings import docstring, section, source_of
 from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
@@ -125,7 +125,7 @@ def write_list(out: Output, kind: str, offers: list[Offer], json: bool) -> None:
     for name, offer in named.items():
         facts = (signature(offer.value), origin(offer.source))
         out.show(*blocks.entry(name, facts, offer.value.description()))
-    messages.tell(f"`corelm {kind}s NAME` shows one of them", "note")
+    streams.tell(f"`corelm {kind}s NAME` shows one of them", "note")
 
 
 def page(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from corelm.cli.output import messages
+from corelm.cli.output import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -17,7 +17,7 @@ __all__ = ["bars", "stages"]
 
 def bar_moves() -> bool:
     """Return True if standard error can show a moving bar."""
-    return sys.stderr is not None and not messages.is_plain(sys.stderr)
+    return sys.stderr is not None and not streams.is_plain(sys.stderr)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def bars(columns: Callable[[Any], Iterable[Any]]) -> Iterator[Progress | None]:
         return
     from rich import progress
 
-    console, text = messages.console_for(sys.stderr), progress.TextColumn("{task.description}")
+    console, text = streams.console_for(sys.stderr), progress.TextColumn("{task.description}")
     with progress.Progress(text, *columns(progress), console=console, transient=True) as shown:
         yield shown
 
@@ -73,4 +73,4 @@ class _StageLines:
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         if stage != self._stage:  # a log needs no line for each percent
             self._stage = stage
-            messages.tell(f"{stage} ...", "note")
+            streams.tell(f"{stage} ...", "note")

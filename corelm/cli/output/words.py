@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from corelm.cli.output.product import Output
+from corelm.cli.output.streams import Output
 from corelm.markup import SURPRISAL_SCALE
 from corelm.printable import one_line, strip_controls
 
