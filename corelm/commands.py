@@ -11,7 +11,6 @@ if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
     from corelm.cli.options import choices as options
-    from corelm.cli.options import prompt as prompt_input
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.options.parameters import offered_names as offered_names
@@ -32,7 +31,6 @@ __all__ = [
     "offered_names",
     "options",
     "progress",
-    "prompt_input",
     "with_choices",
 ]
 
@@ -47,7 +45,6 @@ _HOMES = {
     "offered_names": "corelm.cli.options.parameters:offered_names",
     "options": "corelm.cli.options.choices",
     "progress": "corelm.cli.output.progress",
-    "prompt_input": "corelm.cli.options.prompt",
     "with_choices": "corelm.cli.options.inputs:with_choices",
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""

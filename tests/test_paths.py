@@ -13,7 +13,7 @@ import pytest
 import corelm
 from corelm import CorelmError, paths
 from corelm.bundles import Corpus
-from corelm.cli.options.prompt import read_text
+from corelm.cli.options.choices import read_text
 from corelm.paths import home, open_input
 
 pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -12,6 +12,7 @@ from corelm.abilities import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     DECODER,
+    STDIN,
     Color,
     DecoderChoice,
     Device,
@@ -24,15 +25,12 @@ from corelm.cli.options.choices import (
     Unknown,
     Workers,
     is_colored,
-    sampler_of,
-    with_chosen_options,
-)
-from corelm.cli.options.prompt import (
-    STDIN,
     note_prompts,
     prompt_for,
     read_prompt,
     read_text,
+    sampler_of,
+    with_chosen_options,
 )
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output

@@ -11,8 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import TextCommand
-from corelm.cli.options.choices import Color, Device, Dtype, Model, Unknown, is_colored
-from corelm.cli.options.prompt import STDIN, read_prompt, read_text
+from corelm.cli.options.choices import (
+    STDIN,
+    Color,
+    Device,
+    Dtype,
+    Model,
+    Unknown,
+    is_colored,
+    read_prompt,
+    read_text,
+)
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of

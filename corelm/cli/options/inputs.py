@@ -16,11 +16,12 @@ from corelm.cli.options.choices import (
     Prompt,
     PromptFile,
     SamplerChoice,
+    prompt_for,
+    read_prompt,
     sampler_of,
     with_chosen_options,
 )
 from corelm.cli.options.parameters import with_parameters
-from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, load

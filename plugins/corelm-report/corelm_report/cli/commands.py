@@ -217,10 +217,9 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
-    from corelm.commands import prompt_input
     from corelm_report.plan.texts import parse_prompts
 
-    return parse_prompts(prompt_input.read_text(file, "the prompt file"), file)
+    return parse_prompts(options.read_text(file, "the prompt file"), file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
