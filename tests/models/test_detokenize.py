@@ -1,10 +1,11 @@
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corelm.bundles import WordVocabulary
-from corelm.models.detokenize import join
-from corelm.models.word_vocabulary import STYLES
+from corelm.models.word_vocabulary import STYLES, ProseWriter
 
 split = STYLES["words+punctuation"].split
 
@@ -58,6 +59,10 @@ WRITTEN = {
     "1 ... 2": "1... 2",
     "": "",
 }
+
+
+def join(tokens: Iterable[str]) -> str:
+    return "".join(map(ProseWriter().piece, tokens))
 
 
 @pytest.mark.parametrize(("tokens", "text"), WRITTEN.items())
