@@ -118,7 +118,7 @@ def loaded(
     names: list[str], device: str | None, dtype: str | None
 ) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
-    from corelm_serve import engine_thread
+    from corelm_serve import models
 
     found: dict[str, corelm.LanguageModel] = {}
     for given in names:
@@ -129,7 +129,7 @@ def loaded(
             raise UsageError(f"--model {given} has an empty side; write NAME=MODEL, or the model")
         if name in found:
             raise UsageError(f"two models are called {name}; name one with NAME={model}")
-        found[name] = engine_thread.load(model, device, dtype)
+        found[name] = models.load(model, device, dtype)
     return found
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from corelm_serve.commands import loaded
-from corelm_serve.engine_thread import EngineThread, OneThreadModel
+from corelm_serve.models import EngineThread, OneThreadModel
 from serve_client import ToyModel, next_word, sample
 
 import corelm
@@ -120,7 +120,7 @@ def test_an_error_of_an_engine_is_raised_where_it_was_called():
 
 HANGS = """
 import sys, threading, time
-from corelm_serve.engine_thread import EngineThread
+from corelm_serve.models import EngineThread
 calls = EngineThread()
 threading.Thread(target=calls.call, args=(time.sleep, 600), daemon=True).start()
 """
