@@ -56,7 +56,7 @@ class SharedSession:
             self._join(joined([view.own for view in new]))
         for view in views:
             if view.own is not None and view not in new:
-                view.own.extend(view.take_tokens())
+                view.own.extend(np.array(view.take_tokens()))  # a session may keep or change it
         inside += new
         if self._session is not None:
             self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
