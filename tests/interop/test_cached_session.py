@@ -275,7 +275,7 @@ def test_a_model_whose_sessions_fail_is_refused(vocabulary, caplog):
         check_session(lambda tokens: start(ForgetsRows(), tokens, vocabulary), SIZE, "Odd")
     with pytest.raises(CorelmError, match="Odd does not run on its engine's cache: division"):
         check_session(lambda tokens: 1 / 0, SIZE, "Odd")
-    assert check_session(lambda tokens: start(Engine(), tokens, vocabulary), SIZE, "Even") is None
+    assert not check_session(lambda tokens: start(Engine(), tokens, vocabulary), SIZE, "Even")
     assert not caplog.records
 
 
