@@ -105,5 +105,6 @@ def test_a_bad_value_is_one_line_even_if_warnings_are_errors():
     )
     assert (done.returncode, done.stderr) == (
         0,
-        "warning: CORELM_THREADS must be a whole number from 1 to 99999, not 'abc'; it is ignored\n",
+        "warning: CORELM_THREADS must be a whole number from 1 to 99999, not 'abc'; "
+        "it is ignored\n",
     )
