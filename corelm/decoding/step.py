@@ -22,7 +22,6 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals_and_entropy,
 )
-from corelm.numerics.filters import rank
 from corelm.stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.validation import check_logits
 
@@ -130,6 +129,8 @@ class Step:
 
         Of tokens that are equally likely, the lowest id comes first.
         """
+        from corelm.numerics.filters import rank  # late: few programs ask
+
         rows = zip(self.model_logits, self.tokens, strict=True)
         return np.array([rank(row, token) for row, token in rows], np.int64)
 

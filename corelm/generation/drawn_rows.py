@@ -21,13 +21,11 @@ from corelm.generation.shared_session import SessionView, SharedSession, neighbo
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
-from corelm.sampling import Mask, Sampler, Switch
+from corelm.sampling import Sampler
 
 ALL = slice(None)
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
-OWN = "corelm_samplers."
-"""The package of corelm's own samplers, which treat a row alike in any batch."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +176,12 @@ class DrawnRows:
 
 
 def treats_rows_alone(sampler: Sampler) -> bool:
-    """Return True if rows of several requests can be drawn together with a sampler."""
+    """Return True if rows of several requests can be drawn together with a sampler.
+
+    corelm's own samplers treat a row alike in any batch.
+    """
     return all(
-        not stage.reads
-        and not isinstance(stage, (Switch, Mask))
-        and type(stage).__module__.startswith(OWN)
+        not stage.reads and stage._acts_by == "call" and stage._is_built_in
         for stage in sampler.active_stages
     )
 
