@@ -1,4 +1,4 @@
-"""What is imported or computed on first use: public names, and properties without a lock."""
+"""Public names that are imported on first use, and properties that are computed then."""
 
 from __future__ import annotations
 

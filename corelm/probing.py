@@ -1,4 +1,4 @@
-"""What a sampler does to rows of logits alone, found by calling it."""
+"""Probes of samplers: the effect on rows of logits alone, found by calling them."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ Definition = TypeVar("Definition", bound=Callable[..., Any])
 
 
 def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definition]:
-    """Let a compiled kernel of corelm serve a formula wherever the kernel can read the logits.
+    """Return a decorator that has a compiled kernel compute a formula on logits that it can read.
 
     A formula is for arrays of any library, (batch, vocabulary) first. The kernel gives float32 on
     the processor the same result in less time; without kernels, the formula is all there is.

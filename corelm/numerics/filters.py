@@ -1,4 +1,4 @@
-"""What samplers share: filters, as their formulas read, and the order of tokens.
+"""Formulas that samplers share: filters, and the order of tokens.
 
 Each filter is defined once, with a sort of the row, for arrays of any library; compiled kernels
 that need no sort serve float32 on the processor (`corelm/native/backend.py`). A filter that only

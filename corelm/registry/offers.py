@@ -1,4 +1,4 @@
-"""What installed packages offer: their entry points, the names behind these, and their checks.
+"""The offers of installed packages: entry points, the names behind these, and their checks.
 
 Importing `importlib.metadata` takes 15 ms, and it then parses the whole metadata of every package.
 Here the files `entry_points.txt` in the folders of `sys.path` are read. Everything unusual, such as
