@@ -14,9 +14,9 @@ from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
+from corelm.decoding.step import mass_of
 from corelm.errors import UsageError
 from corelm.filters import TokenNames, subtract_max
-from corelm.generation.constraint import mass_of
 from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
 from corelm.lazy import cached_property

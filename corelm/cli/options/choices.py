@@ -13,6 +13,7 @@ from corelm.cli.options.parameters import (
     COLOR,
     RESERVED,
     Chosen,
+    completed_words,
     decoder_names,
     extended,
     flag,
@@ -22,7 +23,6 @@ from corelm.cli.options.parameters import (
 )
 from corelm.cli.options.prescan import (
     arguments_of,
-    completed_words,
     own_options,
     refuse_unknown,
     scan,
