@@ -12,7 +12,7 @@ from corelm.printable import shown
 
 __all__ = ["encoded"]
 
-WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
+WORD = r"\w+(?:['\u2019-]\w+)*|[^\w\s]"
 
 DEFAULT = "This movie"
 """The prompt for models without one of their own whose vocabulary has these words."""
@@ -152,6 +152,6 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
     found: dict[str, None] = {}
     for word in text.split():
         if unknown in vocabulary.encode(word):
-            parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
+            parts = [part for part in re.findall(WORD, word) if unknown in vocabulary.encode(part)]
             found.update(dict.fromkeys(parts or [word]))
     return list(found)
