@@ -228,10 +228,11 @@ class Decoding:
         """
         if tokens is None:
             tokens = self._drawn_tokens()
-        self._append(tokens)
         if not is_read:
-            # A copy: a model of another package may write into it, and the step has the tokens.
+            # First, for a session may begin at once in the background. A copy: a model of another
+            # package may write into it, and the step has the tokens.
             self.session.extend(np.array(tokens))
+        self._append(tokens)
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""
