@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary, explain
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import (
     ContinuousBatch,
@@ -30,7 +31,6 @@ from corelm.runs import (
     Strategy,
     Texts,
     chain_stages,
-    prompting,
 )
 from corelm_report.document.content import TryIt
 
@@ -135,7 +135,7 @@ def model_contexts(
         >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
         ((2, 2), [(11, 4), (11, 4)])
     """
-    prompt_ids = [tuple(prompting.encoded(model.vocabulary, prompt)) for prompt in prompts]
+    prompt_ids = [tuple(FullVocabulary(model.vocabulary).prompt_ids(prompt)) for prompt in prompts]
     stochastic = Texts("", Strategy(Expression.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(stochastic.batches(prompts, independent=True)) if n > 0 else ()
     texts = [
