@@ -180,10 +180,12 @@ class Decoding:
         position = self._builder.position
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
-        trace: list[StageResult] | None = [] if self._has_masks else None
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
-        self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
+        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
+        self._last, self._rows = (
+            NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back),
+            None,
+        )
         return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
 
     def step(self, tokens: Ids) -> Step:
