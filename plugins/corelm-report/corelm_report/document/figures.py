@@ -32,7 +32,7 @@ from corelm_report.document.figure import (
     per_hundred,
     share,
 )
-from corelm_report.metrics.estimates import LOGIT, RECIPROCAL, SYMMETRIC
+from corelm_report.metrics.intervals import LOGIT, RECIPROCAL, SYMMETRIC
 
 _DISTINCT = [
     Figure(

@@ -30,7 +30,7 @@ from corelm_report.document.figure import (
     Format,
 )
 from corelm_report.document.figures import FIGURES
-from corelm_report.metrics.estimates import IDENTITY, LOGIT, Scale
+from corelm_report.metrics.intervals import IDENTITY, LOGIT, Scale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""

@@ -22,7 +22,7 @@ from corelm_report.measure.plugin_metrics import WholeSet
 from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.conclusions import VarianceParts
-from corelm_report.metrics.estimates import FEWEST, Estimate, Interval, of_difference
+from corelm_report.metrics.estimates import FEWEST, Estimate, of_exponential
 from corelm_report.metrics.inference import (
     GENERATED,
     HUMAN,
@@ -32,15 +32,16 @@ from corelm_report.metrics.inference import (
     subsets,
 )
 from corelm_report.metrics.intervals import (
+    LEVEL,
     Band,
+    Interval,
     KnownByInterval,
     Sums,
-    by_position,
-    of_exponential,
+    of_difference,
     perplexity,
     ratio,
 )
-from corelm_report.metrics.quantiles import LEVEL
+from corelm_report.metrics.text_figures import by_position
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 

@@ -11,7 +11,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -351,3 +351,29 @@ def _joined(texts: Sequence[str], groups: Groups, count: int) -> list[bytes]:
     for text, group in zip(texts, groups.tolist(), strict=True):
         parts[group].append(f"{text.strip()} ")
     return ["".join(part).encode() for part in parts]
+
+
+def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
+    """Return the means over texts at the first position, at the second, and so on.
+
+    Args:
+        values: by name, the values of each text; the same number under each name.
+
+    Returns:
+        For each position: its index, the number `n` of texts that reach it, and the mean for each
+        name.
+
+    Example:
+        >>> by_position({"entropy": [[1.0, 2.0], [3.0]]})
+        [{'position': 0, 'n': 2, 'entropy': 2.0}, {'position': 1, 'n': 1, 'entropy': 2.0}]
+    """
+    longest = max((len(text) for texts in values.values() for text in texts), default=0)
+    columns = [
+        {name: [text[i] for text in texts if len(text) > i] for name, texts in values.items()}
+        for i in range(longest)
+    ]
+    return [
+        {"position": i, "n": len(next(iter(column.values())))}
+        | {name: float(np.mean(some)) for name, some in column.items()}
+        for i, column in enumerate(columns)
+    ]
