@@ -25,7 +25,7 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.lookup import estimates
-from corelm_report.document.parts import (
+from corelm_report.document.schema import (
     Citation,
     ContextsSummary,
     FailedPlugin,
