@@ -173,7 +173,8 @@ def _check_place(option: Any, value: Any) -> None:
         raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
 
 
-UNKNOWN = re.compile(
+# Patterns as text: they are compiled for errors alone.
+UNKNOWN = (
     r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
     r" '([\w-]+)[':]"
 )
@@ -189,8 +190,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-OPTION = re.compile(r"No such option: --([\w-]+)")
-EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$")
+OPTION = r"No such option: --([\w-]+)"
+EXTRA = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -314,14 +315,14 @@ def package_hint(message: str) -> str:
         >>> package_hint("there is no decoder 'beam' (there are: ancestral)")
         '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
     """
-    found = UNKNOWN.match(message)
+    found = re.match(UNKNOWN, message)
     package = found and INSTALLABLE.get(found[1])
     return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
 
 
 def model_hint(error: typer.TyperException) -> str:
     """Return how to name a model to a command that takes no words; empty in other errors."""
-    found = EXTRA.match(error.format_message())
+    found = re.match(EXTRA, error.format_message())
     command = getattr(getattr(error, "ctx", None), "command", None)
     if (
         not found
@@ -340,7 +341,7 @@ def sampler_hint(message: str) -> str:
         >>> sampler_hint("No such option: --top-k")
         '; top_k is a sampler, written as top_k(k=2)'
     """
-    found = OPTION.match(message)
+    found = re.match(OPTION, message)
     if not found:
         return ""
     from corelm.cli.output.describe import example_expression  # loads what most errors don't need

@@ -40,9 +40,10 @@ class Ancestral(Decoder):
             return
         decoding = task.start()
         for position in range(task.length):
-            step = decoding.draw()
+            is_last = position + 1 == task.length
+            step = decoding.draw(extend=not is_last)
             unfinished = ~decoding.is_end(step.tokens)
-            finished = position + 1 == task.length or not np.count_nonzero(unfinished)
+            finished = is_last or not np.count_nonzero(unfinished)
             if not finished:
                 # Finished rows leave first, so the model doesn't read their last tokens.
                 decoding.select(unfinished)
