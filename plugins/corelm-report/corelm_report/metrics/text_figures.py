@@ -11,13 +11,15 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.runs import Endings, machine
-from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out, sharing
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -223,6 +225,49 @@ def left_out_of_set(
     }
 
 
+@dataclass(frozen=True)
+class WholeSet:
+    """The figures of one seed's texts as a set.
+
+    Attributes:
+        inference: the units of these texts.
+        values: the figures of `of_set`, and the metrics of plugins by full name.
+        left_out: the figures that are not means, without each unit in turn, for a jackknife.
+        sharing: the number of texts that share one of self-BLEU's longest n-grams.
+        noise: the variances of metrics of plugins due to their own random numbers.
+        failures: the metrics of plugins that failed, with the reason.
+    """
+
+    inference: Inference
+    values: dict[str, float | None]
+    left_out: dict[str, list[float | None]]
+    sharing: int
+    noise: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        tokens: Texts,
+        written: Sequence[str],
+        values: Mapping[str, Floats],
+        inference: Inference,
+    ) -> WholeSet:
+        """Measure a set, from the figures of `by_text`, without the metrics of plugins."""
+        found, groups = of_set(tokens, written, values), _groups(inference)
+        left_out = left_out_of_set(tokens, written, groups)
+        return cls(inference, found, left_out, sharing(tokens))
+
+    @property
+    def groups(self) -> Groups | None:
+        """The part of the set to which each text belongs; None if each unit is one text."""
+        return _groups(self.inference)
+
+
+def _groups(inference: Inference) -> Groups | None:
+    return None if inference.of_single_texts else inference.groups
+
+
 def single_texts(texts: int) -> Groups:
     """Group independent texts: each alone, or in at most `GROUPS` groups.
 
@@ -351,29 +396,3 @@ def _joined(texts: Sequence[str], groups: Groups, count: int) -> list[bytes]:
     for text, group in zip(texts, groups.tolist(), strict=True):
         parts[group].append(f"{text.strip()} ")
     return ["".join(part).encode() for part in parts]
-
-
-def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
-    """Return the means over texts at the first position, at the second, and so on.
-
-    Args:
-        values: by name, the values of each text; the same number under each name.
-
-    Returns:
-        For each position: its index, the number `n` of texts that reach it, and the mean for each
-        name.
-
-    Example:
-        >>> by_position({"entropy": [[1.0, 2.0], [3.0]]})
-        [{'position': 0, 'n': 2, 'entropy': 2.0}, {'position': 1, 'n': 1, 'entropy': 2.0}]
-    """
-    longest = max((len(text) for texts in values.values() for text in texts), default=0)
-    columns = [
-        {name: [text[i] for text in texts if len(text) > i] for name, texts in values.items()}
-        for i in range(longest)
-    ]
-    return [
-        {"position": i, "n": len(next(iter(column.values())))}
-        | {name: float(np.mean(some)) for name, some in column.items()}
-        for i, column in enumerate(columns)
-    ]

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from corelm_report.measure.text_records import by_position
 from corelm_report.metrics.conclusions import simultaneous
 from corelm_report.metrics.estimates import (
     Estimate,
@@ -28,7 +29,6 @@ from corelm_report.metrics.intervals import (
     tails,
     total,
 )
-from corelm_report.metrics.text_figures import by_position
 from scipy import stats
 
 
