@@ -183,13 +183,13 @@ class Decoding:
         position = self._builder.position
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
-        trace: list[StageResult] | None = [] if self._has_masks else None
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, trace)
+        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
         if extend and not np.count_nonzero(self.is_end(drawn.tokens)):
             self._extend(drawn.tokens)
             self._is_extended = True
-        self._last, self._rows = NextLogits.of(drawn.model_logits, drawn.logits, trace), None
+        self._last = NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back)
+        self._rows = None
         return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
 
     def step(self, tokens: Ids) -> Step:

@@ -217,10 +217,15 @@ class ContinuousBatch:
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         self._shared.compute()
-        found = [request.rows for request in self._running if not request.is_finished]
-        rows = [each for each in found if each is not None]
-        new = [each for each in rows if each.is_new]
-        for together in (new, [each for each in rows if each.is_shared]):
+        new, shared = [], []
+        for request in self._running:
+            rows = request.rows
+            if rows is not None and rows.view is not None:
+                if rows.view.own is None:
+                    shared.append(rows)
+                elif rows.view.is_read:
+                    new.append(rows)
+        for together in (new, shared):
             with suppress(CorelmError):  # each then draws alone, and fails by itself
                 draw_together(self._shared, together)
 

@@ -175,6 +175,12 @@ def change_tokens(
     return out
 
 
+def forbid_tokens(rows: Rows, ids: Ids, owners: Ids | int) -> tuple[Rows, bool]:
+    """Set tokens to minus infinity. The second result is whether the rows are distributions."""
+    out = np.empty_like(rows)
+    return out, loaded().forbid_tokens(rows, ids, owners, out)
+
+
 def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[int] = ()) -> Rows:
     out, tokens = np.empty_like(rows), np.fromiter(protected, np.int64)
     loaded().xtc(rows, probability, threshold, tokens, out)
