@@ -20,8 +20,8 @@ from itertools import takewhile
 import numpy as np
 
 from corelm.numerics.distributions import Array, entropy, softmax
-from corelm.probing import result_on, temperature_of
 from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.strategies import result_on, temperature_of
 from corelm.sampling import Chain, Mask, Sampler
 
 Stages = Sequence[Sampler]

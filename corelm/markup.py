@@ -6,16 +6,14 @@ Nothing in the HTML runs.
 from __future__ import annotations
 
 import html
-import math
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from corelm.printable import strip_controls
+from corelm.printable import SURPRISAL_SCALE, strip_controls
 
-__all__ = ["SURPRISAL_SCALE", "Displayable", "Table"]
+__all__ = ["Displayable", "Table"]
 
 SHADES = ((0.0, 0), (0.04, 1), (0.1, 1.5), (0.17, 2.5), (0.25, 3.5), (0.34, 4.5))
 """The strength of the background at each level, and the pixels of the line under the word, so that
@@ -35,29 +33,6 @@ class Word(NamedTuple):
     text: str
     surprisal: float
     card: str
-
-
-class Scale(NamedTuple):
-    """A scale of colours.
-
-    Attributes:
-        bounds: the numbers at which the next deeper colour begins.
-    """
-
-    bounds: tuple[int, ...]
-
-    def level(self, number: float) -> int:
-        """Return the level of a number, from 0 to the number of bounds; 0 for nan.
-
-        Example:
-            >>> [SURPRISAL_SCALE.level(nats) for nats in (1.9, 2, 12, math.nan)]
-            [0, 1, 5, 0]
-        """
-        return 0 if math.isnan(number) else bisect_right(self.bounds, number)
-
-
-SURPRISAL_SCALE = Scale((2, 4, 6, 8, 10))
-"""The colours of words by their surprisal in nats: in notebooks, terminals, reports and pages."""
 
 
 def words(parts: Iterable[Word]) -> str:

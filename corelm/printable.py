@@ -1,13 +1,15 @@
-"""Text for messages: no control characters, reasons on one line, suggestions of close names."""
+"""Text for people: no control characters, reasons on one line, close names, colours of words."""
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["counted", "did_you_mean", "one_line", "shown", "strip_controls"]
+__all__ = ["SURPRISAL_SCALE", "counted", "did_you_mean", "one_line", "shown", "strip_controls"]
 
 LONGEST = 60
 """The longest value that a message shows in full, in characters."""
@@ -135,3 +137,26 @@ def counted(count: int, noun: str) -> str:
         ('1 text', '2,000 texts')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+class Scale(NamedTuple):
+    """A scale of colours.
+
+    Attributes:
+        bounds: the numbers at which the next deeper colour begins.
+    """
+
+    bounds: tuple[int, ...]
+
+    def level(self, number: float) -> int:
+        """Return the level of a number, from 0 to the number of bounds; 0 for nan.
+
+        Example:
+            >>> [SURPRISAL_SCALE.level(nats) for nats in (1.9, 2, 12, math.nan)]
+            [0, 1, 5, 0]
+        """
+        return 0 if math.isnan(number) else bisect_right(self.bounds, number)
+
+
+SURPRISAL_SCALE = Scale((2, 4, 6, 8, 10))
+"""The colours of words by their surprisal in nats: in notebooks, terminals, reports and pages."""

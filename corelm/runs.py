@@ -21,7 +21,6 @@ if typing.TYPE_CHECKING:
     from corelm.context import ContextBuilder as ContextBuilder
     from corelm.decoding.step import ModelLogits as ModelLogits
     from corelm.divergences import ModelRows as ModelRows
-    from corelm.generation import prompts as prompting
     from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import Texts as Texts
@@ -58,7 +57,6 @@ __all__ = [
     "paths",
     "plugins",
     "printable",
-    "prompting",
     "scaling",
     "start_rows",
     "text_lines",
@@ -86,7 +84,6 @@ _HOMES = {
     "paths": "corelm.paths",
     "plugins": "corelm.registry.plugins",
     "printable": "corelm.printable",
-    "prompting": "corelm.generation.prompts",
     "scaling": "corelm.scaling",
     "start_rows": "corelm.generation.grouped_session:start_rows",
     "text_lines": "corelm.text_lines:text_lines",

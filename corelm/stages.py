@@ -19,7 +19,7 @@ from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.numerics.masks import apply_mask
 from corelm.printable import message_of
-from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
+from corelm.validation import fault_of_rows, first_invalid_row
 
 if TYPE_CHECKING:
     from corelm.sampling import Mask, Sampler, Switch
@@ -327,3 +327,43 @@ def check_drawn(
     for row, (token, step) in enumerate(zip(tokens.tolist(), steps, strict=False)):
         if model_logits[row, token] == -np.inf:
             raise restored_token(sampler, token, step, row)
+
+
+def fault_of_result(result: Any, logits: Array) -> str:
+    """Describe what is wrong with a sampler's result for these logits; return "" if it is valid."""
+    return fault_of_array(result, logits) or fault_of_rows(result)
+
+
+def fault_of_array(result: Any, logits: Array) -> str:
+    """Return the difference in type, shape or dtype from the input; empty if there is none."""
+    if type(result) is not np.ndarray:
+        return _fault_of_type(result, "an array")
+    if result.shape != logits.shape:
+        return f"the shape {result.shape} instead of {logits.shape}"
+    if result.dtype != logits.dtype:
+        return f"{result.dtype} instead of {logits.dtype}"
+    return ""
+
+
+def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
+    """Describe what is wrong with a mask's result; return "" if it is valid.
+
+    Args:
+        allowed: any object that `Mask.allowed` returned, except None.
+        shape: the shape of the logits, (batch, vocabulary).
+    """
+    if type(allowed) is not np.ndarray:
+        return _fault_of_type(allowed, "an array of bool")
+    if allowed.dtype != bool:
+        return f"an array of {allowed.dtype} instead of bool"
+    if allowed.shape != shape:
+        return f"the shape {allowed.shape} instead of {shape}"
+    return ""
+
+
+def _fault_of_type(result: Any, expected: str) -> str:
+    kind = type(result)
+    if not issubclass(kind, np.ndarray):
+        return f"{kind.__name__} instead of {expected}"
+    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
+    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"

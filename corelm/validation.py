@@ -1,11 +1,11 @@
-"""Check what a sampler declares, and the logits and masks that it returns."""
+"""Check what a sampler declares, and rows of logits."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Set
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,51 +56,6 @@ def check_attributes(cls: type[Sampler]) -> None:
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
     cls.example = MappingProxyType(dict(cls.example))
-
-
-def fault_of_result(result: Any, logits: Array) -> str:
-    """Describe what is wrong with a sampler's result; return "" if it is valid.
-
-    Args:
-        result: any object that a sampler returned.
-        logits: (batch, vocabulary), the input of that sampler.
-    """
-    return fault_of_array(result, logits) or fault_of_rows(result)
-
-
-def fault_of_array(result: Any, logits: Array) -> str:
-    """Return the difference in type, shape or dtype from the input; empty if there is none."""
-    if type(result) is not np.ndarray:
-        return _fault_of_type(result, "an array")
-    if result.shape != logits.shape:
-        return f"the shape {result.shape} instead of {logits.shape}"
-    if result.dtype != logits.dtype:
-        return f"{result.dtype} instead of {logits.dtype}"
-    return ""
-
-
-def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
-    """Describe what is wrong with a mask's result; return "" if it is valid.
-
-    Args:
-        allowed: any object that `Mask.allowed` returned, except None.
-        shape: the shape of the logits, (batch, vocabulary).
-    """
-    if type(allowed) is not np.ndarray:
-        return _fault_of_type(allowed, "an array of bool")
-    if allowed.dtype != bool:
-        return f"an array of {allowed.dtype} instead of bool"
-    if allowed.shape != shape:
-        return f"the shape {allowed.shape} instead of {shape}"
-    return ""
-
-
-def _fault_of_type(result: Any, expected: str) -> str:
-    kind = type(result)
-    if not issubclass(kind, np.ndarray):
-        return f"{kind.__name__} instead of {expected}"
-    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
-    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"
 
 
 def fault_of_rows(logits: Array) -> str:

@@ -41,10 +41,10 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "docstrings", "errors", "lazy", "machine", "markup"}
+    {"bounded_calls", "errors", "lazy", "machine", "markup"}
     | {"native", "paths", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"abilities", "filters", "probing", "sampling", "stages", "stateless_model", "token_edits"}
+    {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits"}
     | {"token_texts", "validation"},
     {"decoding"},
     {"decoder"},

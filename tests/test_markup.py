@@ -10,7 +10,8 @@ import pytest
 
 import corelm
 from corelm.interop import DisplayableModel
-from corelm.markup import SHADES, SURPRISAL_SCALE, Passage, Table, Word, words
+from corelm.markup import SHADES, Passage, Table, Word, words
+from corelm.printable import SURPRISAL_SCALE
 from corelm.testing import ToyModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'

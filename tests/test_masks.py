@@ -9,8 +9,8 @@ import pytest
 
 import corelm
 from corelm import Chain, Context, Mask
+from corelm.decoding.step import mass_of
 from corelm.errors import PluginError, SamplerError
-from corelm.generation.constraint import mass_of
 from corelm.sampling import has_masks
 from corelm.stages import apply
 from corelm.testing import ToyModel

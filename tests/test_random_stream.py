@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from corelm import RandomStream
+from corelm import RandomStream, native
 from corelm.decoding.draws import BLOCK
 from corelm.errors import UsageError
 
@@ -98,3 +101,40 @@ def test_other_samples_of_a_stream_keep_its_seed_and_prompt():
 def test_a_prompt_is_a_whole_number(prompt):
     with pytest.raises(UsageError, match="prompt must be a whole number"):
         RandomStream(1, [0], prompt)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**64 - 1, 2**64, 2**80])
+@pytest.mark.parametrize("prompt", [0, 1, 2**33])
+def test_the_numbers_are_those_of_numpys_generator(seed, prompt):
+    samples = (0, 3, 63, 2**31, 2**33 + 1)
+    stream = RandomStream(seed, samples, prompt)
+    key = (prompt,) if prompt else ()
+    sequences = [np.random.SeedSequence([seed, sample], spawn_key=key) for sample in samples]
+    expected = np.array([np.random.default_rng(each).random(2 * BLOCK) for each in sequences])
+    assert np.array_equal(
+        np.transpose([stream.at(position) for position in range(2 * BLOCK)]), expected
+    )
+
+
+def test_a_text_needs_no_import_of_numpys_generators():
+    code = """
+import corelm, sys
+
+corelm.RandomStream(1, [0]).at(0)
+print("numpy.random" in sys.modules)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == str(native.kernels is None)
+
+
+@pytest.mark.skipif(native.kernels is None, reason="needs the kernels")
+def test_the_kernels_refuse_other_arrays_of_streams():
+    streams = np.zeros((2, 4), dtype=np.int64)
+    with pytest.raises(ValueError, match="streams: axis 1 has length 3, expected 4"):
+        native.kernels.next_uniforms(streams[:, :3].copy(), np.empty((2, 5)))
+    with pytest.raises(ValueError, match="out: axis 0 has length 3, expected 2"):
+        native.kernels.next_uniforms(streams, np.empty((3, 5)))
+    with pytest.raises(ValueError, match="streams: axis 0 has length 2, expected 3"):
+        native.kernels.start_streams(1, 0, np.arange(3), streams)
+    with pytest.raises(OverflowError):
+        native.kernels.start_streams(-1, 0, np.arange(2), streams)

@@ -18,7 +18,7 @@ from corelm.registry.expressions import built_in
 from corelm.registry.loading import plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import Registry
-from corelm.validation import fault_of_result
+from corelm.stages import fault_of_result
 
 Called = Callable[[Offer], str]
 """A function that calls an offer once and returns what is wrong with the result, or ""."""

@@ -11,6 +11,7 @@ before it, one at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ class RandomStream:
         self.seed: int = _whole("seed", seed)
         self.prompt: int = _whole("prompt", prompt)
         self.samples: tuple[int, ...] = tuple(samples)
-        self._generators = [self._generator(index) for index in self.samples]
+        self._next_block = _blocks(self.seed, self.prompt, self.samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
         self._known: tuple[NDArray[np.int64] | None, NDArray[np.intp]] = None, np.empty(0, np.intp)
@@ -76,12 +77,6 @@ class RandomStream:
     def with_samples(self, samples: Sequence[int]) -> RandomStream:
         """Return the numbers of other samples of the same seed and prompt."""
         return RandomStream(self.seed, samples, self.prompt)
-
-    def _generator(self, sample: int) -> np.random.Generator:
-        # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
-        # The prompt is a key of its own, because a seed above 2^32 takes two words of the entropy.
-        key = (self.prompt,) if self.prompt else ()
-        return np.random.default_rng(np.random.SeedSequence([self.seed, sample], spawn_key=key))
 
     def at(
         self, position: int, samples: NDArray[np.int64] | Sequence[int] | None = None
@@ -115,9 +110,7 @@ class RandomStream:
         """Draw numbers up to a position."""
         # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:
-            blocks = [generator.random(BLOCK) for generator in self._generators]
-            more = np.array(blocks).reshape(len(self), BLOCK)
-            self._uniforms = np.concatenate([self._uniforms, more], axis=1)
+            self._uniforms = np.concatenate([self._uniforms, self._next_block()], axis=1)
 
     def _places_of(self, samples: NDArray[np.int64] | Sequence[int]) -> NDArray[np.intp]:
         # A decoder asks for the same samples at most steps.
@@ -136,6 +129,35 @@ def _whole(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise UsageError(f"the {name} must be a whole number of at least 0, not {value!r}")
     return int(value)
+
+
+def _blocks(seed: int, prompt: int, samples: tuple[int, ...]) -> Callable[[], NDArray[np.float64]]:
+    """Return a function that takes the next (samples, BLOCK) numbers."""
+    kernels = native.kernels
+    if kernels is None or max(seed, prompt) >= 2**64 or not all(0 <= s < 2**63 for s in samples):
+        return partial(_block_of, [_generator(seed, prompt, sample) for sample in samples])
+    streams = np.empty((len(samples), 4), dtype=np.int64)
+    kernels.start_streams(seed, prompt, np.array(samples, dtype=np.int64), streams)
+    return partial(_native_block, streams)
+
+
+def _generator(seed: int, prompt: int, sample: int) -> np.random.Generator:
+    # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
+    # The prompt is a key of its own, because a seed above 2^32 takes two words of the entropy.
+    key = (prompt,) if prompt else ()
+    return np.random.default_rng(np.random.SeedSequence([seed, sample], spawn_key=key))
+
+
+def _block_of(generators: Sequence[np.random.Generator]) -> NDArray[np.float64]:
+    blocks = [generator.random(BLOCK) for generator in generators]
+    return np.array(blocks).reshape(len(generators), BLOCK)
+
+
+def _native_block(streams: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what `_block_of` does, without `numpy.random`, whose import takes a tenth of a run."""
+    numbers = np.empty((len(streams), BLOCK))
+    rows.loaded().next_uniforms(streams, numbers)
+    return numbers
 
 
 CONSTANT = {"vocabulary"}

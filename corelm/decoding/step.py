@@ -320,3 +320,19 @@ class ModelLogits:
                 f"the model's logits must have {batch} rows, one for each text, not {shape[0]}"
             )
         return logits if logits.flags.writeable else logits.copy()
+
+
+def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
+    """Return the probability of some tokens; of all of them it is exactly 1.
+
+    Args:
+        tokens: (vocabulary,), True for these tokens.
+        distribution: (vocabulary,), the model's probabilities.
+
+    Example:
+        >>> mass_of(np.array([True, False, True]), np.array([0.5, 0.25, 0.25]))
+        0.75
+    """
+    # Divided by a sum in the same order: all tokens together then have exactly 1.
+    some = np.where(tokens, distribution, 0)
+    return float(some.sum(dtype=np.float64) / distribution.sum(dtype=np.float64))

@@ -12,31 +12,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoding.step import Step
+from corelm.decoding.step import Step, mass_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array
 from corelm.sampling import Sampler
 from corelm.stages import allowed_next
-
-
-def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
-    """Return the probability of some tokens; of all of them it is exactly 1.
-
-    Args:
-        tokens: (vocabulary,), True for these tokens.
-        distribution: (vocabulary,), the model's probabilities.
-
-    Example:
-        >>> mass_of(np.array([True, False, True]), np.array([0.5, 0.25, 0.25]))
-        0.75
-    """
-    # Divided by a sum in the same order: all tokens together then have exactly 1.
-    some = np.where(tokens, distribution, 0)
-    return float(some.sum(dtype=np.float64) / distribution.sum(dtype=np.float64))
 
 
 class ConstrainedText:

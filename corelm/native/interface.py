@@ -260,6 +260,29 @@ class Kernels(Protocol):
             out: (batch, count, 3).
         """
 
+    # Random numbers: those of NumPy's default generator. `numpy.random` takes as long to import as
+    # fifty tokens to draw.
+
+    def start_streams(
+        self, seed: int, prompt: int, samples: NDArray[np.int64], streams: NDArray[np.int64], /
+    ) -> None:
+        """Start the stream of each sample.
+
+        Args:
+            seed: below 2**64.
+            prompt: below 2**64.
+            samples: (batch,).
+            streams: (batch, 4) gets their states.
+        """
+
+    def next_uniforms(self, streams: NDArray[np.int64], out: Doubles, /) -> None:
+        """Take the next numbers in [0, 1) of each stream.
+
+        Args:
+            streams: (batch, 4), which move on.
+            out: (batch, count).
+        """
+
     # Settings.
 
     def use_cores(self, cores: int, /) -> None:

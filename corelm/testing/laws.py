@@ -18,6 +18,7 @@ from corelm.errors import ParameterError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampling import Mask, Sampler
+from corelm.stages import fault_of_mask
 from corelm.testing.cases import (
     ALL,
     MODEST,
@@ -39,7 +40,6 @@ from corelm.testing.cases import (
     raised,
     rounding,
 )
-from corelm.validation import fault_of_mask
 
 if TYPE_CHECKING:
     pass

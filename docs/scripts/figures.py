@@ -17,7 +17,7 @@ from corelm_report.document.figure import VIEWS, Figure
 from corelm_report.document.lookup import of_view
 from corelm_report.document.schema import schema
 
-from corelm.docstrings import source_of
+from corelm.registry.offers import source_of
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGE, SCHEMA = REFERENCE / "report.md", REFERENCE / "report.schema.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli.options import parameters, prescan
+from corelm.cli.options import parameters
 
 Run = Callable[..., Any]
 
@@ -18,11 +18,11 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str] | None]:
     """A function that returns the words before the one that a shell completes."""
 
     def words_of(**variables: str) -> list[str] | None:
-        for name in (prescan.COMPLETING, "COMP_WORDS", "COMP_CWORD", "_TYPER_COMPLETE_ARGS"):
+        for name in (parameters.COMPLETING, "COMP_WORDS", "COMP_CWORD", "_TYPER_COMPLETE_ARGS"):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        return prescan.completed_words()
+        return parameters.completed_words()
 
     return words_of
 

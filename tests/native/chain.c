@@ -38,7 +38,7 @@ static void draw(corelm_chain *chain, const float *logits, size_t rows, uint64_t
     float *out = room(rows * vocabulary * 4);
     struct corelm_draws draws = {tokens, surprisals, entropies, out};
     corelm_stream stream;
-    corelm_stream_start(&stream, seed, 3);
+    corelm_stream_start(&stream, seed, 3, 0);
     for (size_t i = 0; i < rows; i++)
         uniforms[i] = corelm_stream_next(&stream);
     putchar(corelm_chain_draw(chain, logits, rows, uniforms, &draws) ? 1 : 2);

@@ -9,7 +9,7 @@ import pytest
 
 from corelm import Sampler, param, sampler
 from corelm.linting import compares_probabilities, differ, flattens, has_effect, leaves_one_token
-from corelm.probing import temperature_of
+from corelm.registry.strategies import temperature_of
 
 INF = float("inf")
 

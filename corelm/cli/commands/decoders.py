@@ -10,7 +10,7 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names
 from corelm.cli.output import describe
 from corelm.cli.output.streams import Output
-from corelm.docstrings import source_of
+from corelm.registry.offers import source_of
 from corelm.registry.registry import registry
 
 SHORT_HELP = "List the decoders, or show one."

@@ -12,10 +12,10 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import sampler_names
 from corelm.cli.output import describe
 from corelm.cli.output.streams import Output
-from corelm.docstrings import source_of
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler
+from corelm.registry.offers import source_of
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 

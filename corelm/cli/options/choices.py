@@ -15,6 +15,7 @@ from corelm.cli.options.parameters import (
     COLOR,
     RESERVED,
     Chosen,
+    completed_words,
     decoder_names,
     extended,
     flag,
@@ -24,7 +25,6 @@ from corelm.cli.options.parameters import (
 )
 from corelm.cli.options.prescan import (
     arguments_of,
-    completed_words,
     own_options,
     refuse_unknown,
     scan,
@@ -353,7 +353,7 @@ def _decoded(data: bytes, source: str) -> str:
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
     # Late here and below: a command without a model reads arguments too.
-    from corelm.generation.prompts import default_prompt
+    from corelm.generation.generate import default_prompt
 
     if prompt is None:
         return default_prompt(model)
@@ -363,7 +363,7 @@ def prompt_for(model: LanguageModel, prompt: str | None) -> str:
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
-    from corelm.generation.prompts import prompt_notes
+    from corelm.generation.generate import prompt_notes
 
     for note in prompt_notes(model, prompts):
         streams.tell(f"note: {note}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import typer
@@ -308,3 +310,51 @@ def preset_names() -> list[str]:
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:
     """Return a completion of fixed choices."""
     return lambda: [str(value) for value in values]
+
+
+COMPLETING = "_CORELM_COMPLETE"
+"""The environment variable that Typer's completion scripts set."""
+
+
+def completed_words() -> list[str] | None:
+    """Return the words before the one that the shell completes; None when it completes nothing.
+
+    bash passes the whole line in COMP_WORDS, the other shells pass theirs in
+    _TYPER_COMPLETE_ARGS.
+    """
+    if COMPLETING not in os.environ:
+        return None
+    import shlex
+
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quotation mark that is still open
+        return []
+    # The last word is the one to complete, unless a space has ended it.
+    if "COMP_CWORD" in os.environ:
+        return words[1 : int(os.environ["COMP_CWORD"])]
+    return words[1:] if line.endswith(" ") else words[1:-1]
+
+
+def with_optional_values(words: Sequence[str]) -> list[str]:
+    """Return a command line in which every option with an optional value has one.
+
+    Example:
+        >>> with_optional_values(["--stop-loop", "The film", "--stop-loop", "4"])
+        ['--stop-loop=3', 'The film', '--stop-loop', '4']
+    """
+    end = words.index("--") if "--" in words else len(words)
+    return [
+        f"{word}={OPTIONAL[name]()}"
+        if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_value(name, after)
+        else word
+        for i, (word, after) in enumerate(zip_longest(words, words[1:], fillvalue=""))
+    ]
+
+
+def _is_value(name: str, word: str) -> bool:
+    """Return True if a word after an option with an optional value is its value."""
+    if name == "--color":  # any other word is the prompt
+        return COLOR.rule.allows(word)
+    return word.removeprefix("-").isdecimal()

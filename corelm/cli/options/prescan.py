@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from itertools import zip_longest
 from typing import Any
 
-from corelm.cli.options.parameters import COLOR, OPTIONAL, SHORT, Chosen, flag, own_flag
+from corelm.cli.options.parameters import SHORT, Chosen, flag, own_flag
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
 from corelm.printable import did_you_mean
@@ -23,31 +21,6 @@ called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=(""
 
 CLOSE = 0.8
 """The similarity at which another option is suggested; all of them share the two hyphens."""
-
-
-COMPLETING = "_CORELM_COMPLETE"
-"""The environment variable that Typer's completion scripts set."""
-
-
-def completed_words() -> list[str] | None:
-    """Return the words before the one that the shell completes; None when it completes nothing.
-
-    bash passes the whole line in COMP_WORDS, the other shells pass theirs in
-    _TYPER_COMPLETE_ARGS.
-    """
-    if COMPLETING not in os.environ:
-        return None
-    import shlex
-
-    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-    try:
-        words = shlex.split(line)
-    except ValueError:  # a quotation mark that is still open
-        return []
-    # The last word is the one to complete, unless a space has ended it.
-    if "COMP_CWORD" in os.environ:
-        return words[1 : int(os.environ["COMP_CWORD"])]
-    return words[1:] if line.endswith(" ") else words[1:-1]
 
 
 def arguments_of(command: str) -> Sequence[str] | None:
@@ -96,29 +69,6 @@ def scan(
         elif word == "-" or not word.startswith("-"):
             words.append(word)
     return options, words
-
-
-def with_optional_values(words: Sequence[str]) -> list[str]:
-    """Return a command line in which every option with an optional value has one.
-
-    Example:
-        >>> with_optional_values(["--stop-loop", "The film", "--stop-loop", "4"])
-        ['--stop-loop=3', 'The film', '--stop-loop', '4']
-    """
-    end = words.index("--") if "--" in words else len(words)
-    return [
-        f"{word}={OPTIONAL[name]()}"
-        if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_value(name, after)
-        else word
-        for i, (word, after) in enumerate(zip_longest(words, words[1:], fillvalue=""))
-    ]
-
-
-def _is_value(name: str, word: str) -> bool:
-    """Return True if a word after an option with an optional value is its value."""
-    if name == "--color":  # any other word is the prompt
-        return COLOR.rule.allows(word)
-    return word.removeprefix("-").isdecimal()
 
 
 def refuse_unknown(

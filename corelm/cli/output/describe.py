@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
-from corelm.docstrings import docstring, section, source_of
 from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.offers import Offer, Source, offers_by_name
+from corelm.registry.offers import Offer, Source, docstring, offers_by_name, section, source_of
 from corelm.sampling import Sampler
 
 if TYPE_CHECKING:

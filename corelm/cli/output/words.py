@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from corelm.cli.output.streams import Output
-from corelm.markup import SURPRISAL_SCALE
-from corelm.printable import one_line, strip_controls
+from corelm.printable import SURPRISAL_SCALE, one_line, strip_controls
 
 STYLES: tuple[dict[str, Any], ...] = (
     {},

@@ -3,7 +3,7 @@
  *     char error[CORELM_ERROR_ROOM];
  *     corelm_chain *chain = corelm_chain_read(text, length, error);
  *     corelm_stream stream;
- *     corelm_stream_start(&stream, seed, 0);
+ *     corelm_stream_start(&stream, seed, 0, 0);
  *     double uniform = corelm_stream_next(&stream);
  *     int64_t token;
  *     corelm_chain_draw(chain, logits, 1, &uniform, &(struct corelm_draws){.tokens = &token});
@@ -100,13 +100,14 @@ struct corelm_draws {
 CORELM_API int corelm_chain_draw(corelm_chain *, const float *logits, size_t rows,
                                  const double *uniforms, const struct corelm_draws *);
 
-/* The random numbers of a text, those of corelm.RandomStream(seed, [sample]). */
+/* The random numbers of a text, those of corelm.RandomStream(seed, [sample], prompt). */
 typedef struct corelm_stream {
     uint64_t state[2], increment[2]; /* of a PCG64, the upper half first */
 } corelm_stream;
 
-/* Start a stream: sample 0 is the first text of a seed. */
-CORELM_API void corelm_stream_start(corelm_stream *, uint64_t seed, uint64_t sample);
+/* Start a stream: sample 0 is the first text of a seed and a prompt, prompt 0 the first prompt. */
+CORELM_API void corelm_stream_start(corelm_stream *, uint64_t seed, uint64_t sample,
+                                    uint64_t prompt);
 
 /* The next number in [0, 1). */
 CORELM_API double corelm_stream_next(corelm_stream *);

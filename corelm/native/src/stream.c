@@ -1,7 +1,7 @@
 /* NumPy's default generator: PCG64 (O'Neill 2014), seeded by its SeedSequence. */
 #include "corelm_chain.h"
 
-enum { POOL = 4, WORDS = 8 };
+enum { POOL = 4, WORDS = 8, WORDS_OF_A_NUMBER = 2 };
 
 struct hash {
     uint32_t multiplier, step;
@@ -30,11 +30,13 @@ static size_t append_words(uint32_t *words, size_t count, uint64_t number)
     return count;
 }
 
-/* The state that a SeedSequence of two numbers generates. */
-static void generate_state(uint64_t seed, uint64_t sample, uint32_t state[WORDS])
+/* The state that a SeedSequence of seed and sample generates, with the prompt, unless it is the
+ * first one, as its key. */
+static void generate_state(uint64_t seed, uint64_t sample, uint64_t prompt, uint32_t state[WORDS])
 {
-    uint32_t entropy[POOL] = {0}, pool[POOL];
+    uint32_t entropy[POOL] = {0}, pool[POOL], key[WORDS_OF_A_NUMBER];
     append_words(entropy, append_words(entropy, 0, seed), sample);
+    size_t key_words = prompt ? append_words(key, 0, prompt) : 0;
     struct hash mix = {0x43b0d7e5u, 0x931e8875u}, out = {0x8b51f9ddu, 0x58f38dedu};
     for (int i = 0; i < POOL; i++)
         pool[i] = hashed(&mix, entropy[i]);
@@ -42,6 +44,9 @@ static void generate_state(uint64_t seed, uint64_t sample, uint32_t state[WORDS]
         for (int to = 0; to < POOL; to++)
             if (from != to)
                 pool[to] = mixed(pool[to], hashed(&mix, pool[from]));
+    for (size_t word = 0; word < key_words; word++)
+        for (int to = 0; to < POOL; to++)
+            pool[to] = mixed(pool[to], hashed(&mix, key[word]));
     for (int i = 0; i < WORDS; i++)
         state[i] = hashed(&out, pool[i % POOL]);
 }
@@ -73,11 +78,11 @@ static void step(corelm_stream *stream)
     add(state, stream->increment);
 }
 
-void corelm_stream_start(corelm_stream *stream, uint64_t seed, uint64_t sample)
+void corelm_stream_start(corelm_stream *stream, uint64_t seed, uint64_t sample, uint64_t prompt)
 {
     uint32_t words[WORDS];
     uint64_t numbers[POOL];
-    generate_state(seed, sample, words);
+    generate_state(seed, sample, prompt, words);
     for (int i = 0; i < POOL; i++)
         numbers[i] = words[2 * i] | (uint64_t)words[2 * i + 1] << 32;
     stream->increment[0] = numbers[2] << 1 | numbers[3] >> 63;

@@ -18,7 +18,7 @@ struct state {
 
 static void begin_text(struct state *state)
 {
-    corelm_stream_start(&state->stream, state->seed, state->sample);
+    corelm_stream_start(&state->stream, state->seed, state->sample, 0);
     state->drawn = 0;
 }
 

@@ -13,7 +13,7 @@ from corelm_report.render.bibtex import entries_of, to_bibtex
 from documents import hostile, typed
 
 import corelm
-from corelm.docstrings import source_of
+from corelm.registry.offers import source_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 

@@ -13,7 +13,7 @@ from corelm_report.document.lookup import declared, names, of_view
 from corelm_report.document.schema import schema
 from documents import TEXTS, compare, typed
 
-from corelm.docstrings import source_of
+from corelm.registry.offers import source_of
 
 
 def test_every_measured_figure_is_declared(made):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm.errors import ReportError
-from corelm.runs import markup
+from corelm.runs import printable
 from corelm_report.document.content import Document, TokenDetails
 from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
 from corelm_report.document.lookup import against
@@ -246,7 +246,7 @@ class Word:
     Attributes:
         space: the white space before it.
         text: the token itself; white space is shown as a sign.
-        level: how surprising it was, from 0 to the number of `markup.SURPRISAL_SCALE.bounds`.
+        level: how surprising it was, from 0 to the number of `printable.SURPRISAL_SCALE.bounds`.
         about: its figures in two lines.
         likely: the likeliest tokens in its place, one a line, with a tab before the share.
     """
@@ -337,7 +337,7 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
         f"p {share(token['p'])}, q {share(token['q'])}, entropy {number(token['entropy'])}"
     )
     likely = "\n".join(f"{shown_token(word)}\t{share(p)}" for word, p in token["alternatives"])
-    level = markup.SURPRISAL_SCALE.level(surprisal)
+    level = printable.SURPRISAL_SCALE.level(surprisal)
     return Word(whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely)
 
 
@@ -359,7 +359,7 @@ def surprisal_levels() -> Iterator[tuple[int, str]]:
         >>> list(surprisal_levels())[1]
         (1, '2 to 4')
     """
-    yield 0, f"below {markup.SURPRISAL_SCALE.bounds[0]}"
-    for level, (low, high) in enumerate(pairwise(markup.SURPRISAL_SCALE.bounds), 1):
+    yield 0, f"below {printable.SURPRISAL_SCALE.bounds[0]}"
+    for level, (low, high) in enumerate(pairwise(printable.SURPRISAL_SCALE.bounds), 1):
         yield level, f"{low} to {high}"
-    yield len(markup.SURPRISAL_SCALE.bounds), f"{markup.SURPRISAL_SCALE.bounds[-1]} or more"
+    yield len(printable.SURPRISAL_SCALE.bounds), f"{printable.SURPRISAL_SCALE.bounds[-1]} or more"

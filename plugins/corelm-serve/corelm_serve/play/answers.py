@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import FullVocabulary
-from corelm.runs import NamedModel, Strategy, Texts, chain_stages, markup
+from corelm.runs import NamedModel, Strategy, Texts, chain_stages, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
@@ -41,7 +41,7 @@ def samplers(models: Models) -> dict[str, Any]:
         "samplers": installed(),
         "decoders": decoders(),
         "presets": presets(),
-        "levels": markup.SURPRISAL_SCALE.bounds,
+        "levels": printable.SURPRISAL_SCALE.bounds,
         "models": {name: served.source or name for name, served in models.items()},
     }
 
