@@ -21,6 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from corelm.cli.options.choices import with_shared_options
 from corelm.cli.output import streams
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
@@ -80,6 +81,9 @@ def application(
 ) -> typer.Typer:
     """Return an application, as the hook for commands offers it.
 
+    Arguments of a command that are called `model`, `device`, `dtype`, `workers` or `scheduler`, and
+    are text without an option of their own, are the options of these names of corelm's commands.
+
     Args:
         function: the function of the command; of several commands the group's, whose docstring is
             the group's help.
@@ -102,7 +106,8 @@ def application(
     app = typer.Typer()
     own = type("WordCommand", (TextCommand,), {"word": word})
     settings = {"allow_extra_args": word is not None}
-    app.command(cls=own, short_help=short_help, context_settings=settings)(function)
+    command = with_shared_options(function)
+    app.command(cls=own, short_help=short_help, context_settings=settings)(command)
     return app
 
 
@@ -119,7 +124,7 @@ def _group(
     )
     app.callback(invoke_without_command=invoke_without_command)(callback)
     for name, (command, line) in commands.items():
-        app.command(name, cls=TextCommand, short_help=line)(command)
+        app.command(name, cls=TextCommand, short_help=line)(with_shared_options(command))
     return app
 
 

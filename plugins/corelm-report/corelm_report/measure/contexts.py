@@ -333,7 +333,7 @@ class Reader:
             UsageError: the sampler does not fit this model.
         """
         context = self._context(position)
-        return chain_stages.compare(self._sampler, model, position.tokens, context)
+        return model.compare(self._sampler, position.tokens, context)
 
     def _context(self, position: Position) -> Context:
         return Context(
