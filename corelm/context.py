@@ -129,6 +129,22 @@ class Context:
         return tokens[:, -last:] if last else tokens
 
 
+class ListingContext(Context):
+    """A context in which `corelm.filters.allow_all_but` returns the ids, not an array of bool.
+
+    The core calls built-in masks with it: most of them forbid few tokens.
+    """
+
+    @staticmethod
+    def like(context: Context, vocabulary_size: int) -> ListingContext:
+        """Return the same context for rows of this many logits."""
+        listing = object.__new__(ListingContext)  # `replace` would protect the arrays again
+        fields = vars(listing)
+        fields.update(vars(context))
+        fields["vocabulary_size"] = vocabulary_size
+        return listing
+
+
 MOST_ROOM = 1024
 """The most tokens to allocate in advance; for a longer text the arrays double."""
 

@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
+from corelm.context import Context, ListingContext
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, rows_are_valid
-from corelm.numerics.masks import apply_mask
+from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.printable import message_of
 from corelm.validation import fault_of_rows, first_invalid_row
 
 if TYPE_CHECKING:
-    from corelm.numerics.divergences import Compared, ModelRows
     from corelm.sampling import Mask, Sampler, Switch
 
-__all__ = ["StageResult", "apply", "compare"]
+__all__ = ["StageResult", "apply"]
 
 Rows = NDArray[np.bool_]
 
@@ -81,49 +80,30 @@ def apply(
         >>> apply(greedy, numpy.array([[0.0, 1.0]]), corelm.Context.of([[0]])).tolist()
         [[-inf, 0.0]]
     """
-    result = run_stages(sampler, logits, context, trace)
-    if result is not logits:
+    run = Run(logits, context, trace)
+    result = run.chain(sampler, logits, rows=None, branch="")
+    if result is not logits and not run.is_valid:
         check_result(sampler, result, context)
     return result
 
 
-def compare(
-    sampler: Sampler, model: ModelRows, tokens: NDArray[np.int64], context: Context
-) -> Compared:
-    """Call a sampler on the model's logits, and compare what it returns with them.
-
-    The comparison validates the last stage's output in the same pass.
-
-    Args:
-        sampler: a sampler or a chain.
-        model: the model's distributions at some positions.
-        tokens: (rows,) the token of each row whose surprisal is wanted.
-        context: the past of each row.
-
-    Raises:
-        SamplerError: a stage raised, did not return distributions, or restored a token.
-        UsageError: a stage cannot do its work here; names the stage.
-    """
-    logits = run_stages(sampler, model.logits, context)
-    found = model.compare(logits, tokens)
-    if found is None:
-        raise invalid_result(sampler, logits, context.position)
-    if found.restored is not None:
-        raise restored_token(sampler, found.restored, context.position)
-    return found
-
-
 def run_stages(
-    sampler: Sampler, logits: Array, context: Context, trace: list[StageResult] | None = None
+    sampler: Sampler,
+    logits: Array,
+    context: Context,
+    trace: list[StageResult] | None = None,
+    model_logits: Array | None = None,
 ) -> Array:
     """Call a sampler stage by stage; leave the rows of the last result for the caller to check.
 
     `apply` checks them with `check_result`. The decoding loop leaves that to the draw, which
     finds invalid rows as a by-product. Arrays of another library than NumPy are not checked.
 
-    Args, returns and raises: as for `apply`.
+    Args, returns and raises: as for `apply`; `model_logits` are what masks fall back to, by default
+        the logits.
     """
-    return Run(logits, context, trace).chain(sampler, logits, rows=None, branch="")
+    model = logits if model_logits is None else model_logits
+    return Run(model, context, trace).chain(sampler, logits, rows=None, branch="")
 
 
 class Run:
@@ -134,7 +114,12 @@ class Run:
         context: the past of each row.
         trace: gets the result of each stage; None records nothing.
         masks_alone: call no stage but masks and switches.
+
+    Attributes:
+        is_valid: the last stage's result is known to be valid, so it needs no check.
     """
+
+    is_valid = False
 
     def __init__(
         self,
@@ -155,9 +140,9 @@ class Run:
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
                 check_result(last, logits, self._context)
-            act = getattr(self, stage._acts_by)
+            act, self.is_valid = getattr(self, stage._acts_by), False
             logits = act(stage, logits, rows, branch)
-            last = None if stage.is_neutral else stage
+            last = None if stage.is_neutral or self.is_valid else stage
         return logits
 
     def call(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
@@ -172,9 +157,22 @@ class Run:
         allowed = None if stage.is_neutral else self._allowed(stage, logits)
         fell_back: Rows | None = None
         if allowed is not None:
-            logits, fell_back = apply_mask(logits, allowed, self._model_logits)
+            logits, fell_back = self._masked(logits, allowed)
+        if self._trace is not None and isinstance(allowed, Forbidden):
+            allowed = allowed.allowed(logits.shape)
         self._note(stage, logits, rows, branch, allowed, fell_back)
         return logits
+
+    def _masked(
+        self, logits: Array, allowed: NDArray[np.bool_] | Forbidden
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        if isinstance(allowed, Forbidden):
+            if self._checked:
+                kept, self.is_valid = forbid_tokens(logits, *allowed)
+                if self.is_valid:
+                    return kept, np.zeros(len(logits), dtype=bool)
+            allowed = allowed.allowed(logits.shape)
+        return apply_mask(logits, allowed, self._model_logits)
 
     def _note(self, stage: Sampler, *result: Any) -> None:
         if self._trace is not None:
@@ -203,12 +201,19 @@ class Run:
             after = self.chain(sampler, logits, within, _extended(branch, stage, sampler))
             column = in_library_of(logits, mine[:, None])
             result = array_namespace(logits).where(column, after, result)
+        self.is_valid = False  # of the last sampler alone
         return result
 
-    def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
-        context = self._context_of(stage).with_vocabulary_size(logits.shape[-1])
-        allowed = self._guarded(stage, stage.allowed, context)
-        if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
+    def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | Forbidden | None:
+        context, size = self._context_of(stage), logits.shape[-1]
+        if stage._is_built_in and type(context) is Context:  # not one that watches what is read
+            sized: Context = ListingContext.like(context, size)
+        else:
+            sized = context.with_vocabulary_size(size)
+        allowed = self._guarded(stage, stage.allowed, sized)
+        if allowed is None or isinstance(allowed, Forbidden):
+            return allowed
+        if fault := fault_of_mask(allowed, logits.shape):
             raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
         return allowed
 

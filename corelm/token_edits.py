@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
+from corelm.context import Context, ListingContext
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows as kernels
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, in_library_of, replace_entries, widen
 from corelm.numerics.distributions import Array, is_likeliest, mask_logits
+from corelm.numerics.masks import Forbidden
 
 Ids = NDArray[np.int64]
 
@@ -254,13 +255,15 @@ def allow_all_but(context: Context, rows: ArrayLike | None, ids: ArrayLike) -> N
         >>> allow_all_but(context, rows=[0, 1], ids=[2, 0]).tolist()
         [[True, True, False], [False, True, True]]
     """
-    allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
+    ids = np.asarray(ids, dtype=np.int64)
     if rows is None:
-        allowed[:, [id for id in np.asarray(ids).tolist() if 0 <= id < allowed.shape[1]]] = False
+        forbidden = Forbidden(ids, 0)
     else:
-        rows, ids = _in_vocabulary(rows, ids, allowed.shape[1])
-        allowed[rows, ids] = False
-    return allowed
+        owners, ids, _ = _rising(rows, ids, np.zeros(()))
+        forbidden = Forbidden(ids, owners)
+    if isinstance(context, ListingContext):
+        return forbidden  # type: ignore[return-value]
+    return forbidden.allowed((context.batch, context.vocabulary_size))
 
 
 class TokenNames:
@@ -288,10 +291,10 @@ class TokenNames:
         Raises:
             UsageError: a word without a vocabulary, or a word or an id outside it.
         """
-        ids = self._encoded(token)
+        ids, size = self._encoded(token), self._size
         for i in ids:
-            if not 0 <= i < self._size:
-                raise UsageError(f"there is no token {i}; the ids go from 0 to {self._size - 1}")
+            if not 0 <= i < size:
+                raise UsageError(f"there is no token {i}; the ids go from 0 to {size - 1}")
         return ids
 
     def id(self, token: int | str) -> int:

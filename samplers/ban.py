@@ -33,13 +33,20 @@ class Ban(Mask):
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         names = TokenNames(context.vocabulary, context.vocabulary_size)
-        words = [names.ids(word) for word in self.words]
-        allowed = allow_all_but(context, None, [ids[0] for ids in words if len(ids) == 1])
-        for *before, last in words:
+        alone: list[int] = []
+        completed: list[tuple[int, int]] = []
+        for word in self.words:
             # Only the last token of a word completes it; the others stay possible.
+            *before, last = names.ids(word)
             if before:
-                allowed[_ending_with(context.tokens, before), last] = False
-        return allowed
+                completed += [(row, last) for row in _ending_with(context.tokens, before)]
+            else:
+                alone.append(last)
+        if not completed:
+            return allow_all_but(context, None, alone)
+        rows, ids = np.array(completed).T
+        every = np.arange(context.batch).repeat(len(alone)), np.tile(alone, context.batch)
+        return allow_all_but(context, np.append(every[0], rows), np.append(every[1], ids))
 
 
 def _ending_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> Sequence[int]:

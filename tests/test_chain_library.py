@@ -32,7 +32,7 @@ VOCABULARY = ToyModel().vocabulary
 SIZE = len(VOCABULARY)
 FLAGS = os.environ.get("CORELM_CHAIN_FLAGS", "-O0 -g0").split()
 STAGES = [
-    "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)",
+    "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
     "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
     "xtc(probability={p}, threshold=0.01, special=['end', 5])",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -19,8 +20,15 @@ from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
+from corelm.registry.registry import registry
 from corelm.runs import ModelLogits
-from corelm.stages import invalid_result, run_stages
+from corelm.stages import (
+    StageResult,
+    allowed_tokens,
+    invalid_result,
+    rows_that_fell_back,
+    run_stages,
+)
 from corelm.testing import ToyModel
 
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
@@ -37,7 +45,9 @@ OTHERS = [
     "dynamic_temperature(t_min={p}, t_max={n})", "edt(t={n})",
     "repetition_penalty(penalty={n})", "presence_penalty(penalty={n})",
     "frequency_penalty(penalty={p})", "dry(multiplier={n})", "mirostat(tau={n})",
-    "no_repeat_ngram(n=2)", "min_length(n={k})", "ban(words=['cat'])", "adaptive_p(target={p})",
+    "no_repeat_ngram(n=1)", "no_repeat_ngram(n=2, last=3)", "min_length(n={k})",
+    "ban(words=['cat', {id}, 'the dog'])", "force(words=['the dog'], at={k})",
+    "length_bias(weight={n})", "adaptive_p(target={p})",
     "phase(start='the', inside=top_k(k={k}), outside=temperature(t={n}))",
     "schedule(first=temperature(t={n}), last=greedy, over={k})", "logit_bias(bias={{'cat': {n}}})",
 ]  # fmt: skip
@@ -47,9 +57,10 @@ compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are no
 
 def stage(chance: random.Random) -> str:
     number = partial(chance.uniform, 0.01, 3)
-    return chance.choice(KERNELS if chance.random() < 0.7 else OTHERS).format(
-        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, SIZE)
-    )
+    return chance.choice(KERNELS if chance.random() < 0.6 else OTHERS).format(
+        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, SIZE),
+        id=chance.randrange(SIZE),
+    )  # fmt: skip
 
 
 def chain(chance: random.Random) -> Sampler:
@@ -68,13 +79,21 @@ def random_logits(rng: np.random.Generator, batch: int) -> np.ndarray:
 def by_stages(
     sampler: Sampler, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    """The same draw, one stage after the other."""
+    """The same draw, one stage after the other, and what its masks allow."""
+    trace: list[StageResult] = []
     model = ModelLogits(VOCABULARY)(logits, context.position)
-    result = run_stages(sampler, model, context)
+    result = run_stages(sampler, model, context, trace)
     tokens, surprisal, valid = draw_checked(result, uniforms)
     if not valid:
         raise invalid_result(sampler, result, context.position)
-    return model, result, tokens, surprisal
+    allowed = allowed_tokens(trace, result.shape)
+    return model, result, tokens, surprisal, allowed, rows_that_fell_back(trace, len(result))
+
+
+def by_plan(
+    plan: DrawPlan, logits: np.ndarray, uniforms: np.ndarray, context: Context
+) -> tuple[np.ndarray, ...]:
+    return plan.draw(logits, uniforms, context.position, lambda: context, masks=True)
 
 
 def past_of(rng: np.random.Generator, batch: int) -> Context:
@@ -102,14 +121,18 @@ def test_random_chains_draw_with_the_same_bits():
         for _ in range(10):
             batch = int(rng.integers(1, 5))
             logits, context = random_logits(rng, batch), past_of(rng, batch)
-            uniforms, position = rng.random(batch), context.position
+            uniforms = rng.random(batch)
             expected = outcome(by_stages, sampler, logits.copy(), uniforms, context)
-            assert expected == outcome(
-                plan.draw, logits, uniforms, position, lambda context=context: context
-            ), sampler
+            assert expected == outcome(by_plan, plan, logits, uniforms, context), sampler
             failed += len(expected) == 2
     assert in_one_call > STEPS / 200
     assert failed < STEPS / 20
+
+
+def test_the_random_chains_have_all_built_in_samplers():
+    named = {re.match(r"\w+", expression)[0] for expression in [*KERNELS, *OTHERS, "stochastic"]}
+    built_in = {offer.name for offer in registry().samplers() if offer.value._is_built_in}
+    assert built_in <= named
 
 
 @compiled
@@ -121,7 +144,8 @@ def test_random_chains_draw_with_the_same_bits():
         ("top_k(k=3) | temperature(t=0.5)", None, "top_k(k=3) | temperature(t=0.5)"),
         ("top_a(a=0.1) | top_k(k=3)", "top_a(a=0.1)", "top_k(k=3)"),
         ("top_k(k=3) | top_a(a=0.1)", "top_k(k=3) | top_a(a=0.1)", None),
-        ("min_length(n=2) | top_p(p=0.5)", "min_length(n=2)", "top_p(p=0.5)"),
+        ("min_length(n=2) | top_p(p=0.5)", None, "min_length(n=2) | top_p(p=0.5)"),
+        ("ban(words=[3]) | uniform", None, "ban(words=(3,)) | uniform"),
         (
             " | ".join(["temperature(t=0.5)"] * 10),
             " | ".join(["temperature(t=0.5)"] * 2),
@@ -142,13 +166,15 @@ def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after
         "repetition_penalty(penalty=1.3, last=3)", "presence_penalty(penalty=0.5)",
         "frequency_penalty(penalty=0.5, skip_prompt=True)", "length_bias(weight=0.5)",
         "dry(multiplier=0.8, allowed_length=1)", "logit_bias(bias={'cat': 2.0})",
+        "min_length(n=3)", "no_repeat_ngram(n=1)", "ban(words=['cat', 'the dog'])",
     ],
 )  # fmt: skip
 def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
     def refused(*arguments):
         raise AssertionError("a stage ran by itself")
 
-    monkeypatch.setattr("corelm.decoding.draws.run_stages", refused)
+    for one_by_one in ("run_stages", "apply"):
+        monkeypatch.setattr(f"corelm.decoding.draws.{one_by_one}", refused)
     rng = np.random.default_rng(5)
     plan = DrawPlan(corelm.sampler(f"{expression} | top_p(p=0.9)"), VOCABULARY)
     for batch in (2, 2, 3, 1):

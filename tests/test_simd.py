@@ -24,7 +24,7 @@ from corelm.filters import (
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
 from corelm.numerics.distributions import greedy, mask_tokens, rows_are_valid
-from corelm.numerics.masks import apply_mask
+from corelm.numerics.masks import apply_mask, forbid_tokens
 from corelm.runs import ModelRows
 
 pytestmark = pytest.mark.skipif(
@@ -53,7 +53,9 @@ FUNCTIONS = {
     "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
     "rows_are_valid": rows_are_valid,
     "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
+    "forbid_tokens": lambda rows: forbid_tokens(rows, np.array([3, 1]), np.array([0, 2])),
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
+    "uniform": lambda rows: apply_temperature(rows, np.inf),
     "draw": lambda rows: draw(rows, UNIFORMS),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
     "min_and_shannon_entropy": min_and_shannon_entropy,
@@ -70,7 +72,7 @@ FUNCTIONS = {
         rows, [[0], [2]], [4, 1, 4], divide=1.3, subtract=[0.1, -2, 7]
     ),
     "xtc": lambda rows: xtc(rows, 0.5, 0.05),
-    "divergence": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
+    "divergence": lambda rows: ModelRows(rows).compare_logits(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
 }
 

@@ -13,21 +13,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.context import Context
+from corelm.context import Context, ListingContext
 from corelm.decoding.step import ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
+from corelm.numerics.masks import Forbidden, all_but
 from corelm.sampling import Chain, Sampler
-from corelm.stages import StageResult, apply, check_drawn, invalid_result, run_stages
+from corelm.stages import (
+    StageResult,
+    allowed_tokens,
+    apply,
+    check_drawn,
+    invalid_result,
+    rows_that_fell_back,
+    run_stages,
+)
+
+if TYPE_CHECKING:
+    from corelm.sampling import Mask
 
 BLOCK = 64
 """Numbers taken at a time from each sample's generator: a call for each token would be slow."""
@@ -174,12 +186,17 @@ class Drawn(NamedTuple):
         logits: (batch, vocabulary) the sampler's.
         tokens: (batch,) ids.
         surprisal: (batch,) nats, of the tokens under the sampler's logits.
+        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None if not wanted.
+        fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
+            not wanted.
     """
 
     model_logits: Array
     logits: Array
     tokens: NDArray[np.int64]
     surprisal: NDArray[np.float64]
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: NDArray[np.bool_] | None = None
 
 
 class DrawPlan:
@@ -217,7 +234,7 @@ class DrawPlan:
         uniforms: NDArray[np.float64],
         position: int,
         context: Callable[[], Context],
-        trace: list[StageResult] | None = None,
+        masks: bool = False,
     ) -> Drawn:
         """Draw one token of each row.
 
@@ -226,7 +243,7 @@ class DrawPlan:
             uniforms: (batch,) numbers in [0, 1).
             position: the number of tokens drawn before.
             context: returns the past of each row.
-            trace: gets the results of masks.
+            masks: return what masks allow.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
@@ -235,22 +252,24 @@ class DrawPlan:
             UsageError: as for `corelm.stages.apply`.
         """
         logits = self.prepare.check(logits, len(uniforms))
+        trace: list[StageResult] | None = [] if masks else None
         if self.before is None and (
-            drawn := self._in_one_call(logits, self.prepare.never, uniforms, context)
+            drawn := self._in_one_call(logits, self.prepare.never, uniforms, context, trace)
         ):
-            return Drawn(logits, *drawn)
+            return drawn
         # Also after a call that found a row that is no distribution: what follows names the fault.
         result = model_logits = self.prepare(logits, position)
         if self.before is not None:
             result = apply(self.before, model_logits, context(), trace)
-            if drawn := self._in_one_call(result, NONE, uniforms, context):
-                return self._checked(Drawn(model_logits, *drawn), position)
+            if drawn := self._in_one_call(result, NONE, uniforms, context, trace):
+                return self._checked(drawn._replace(model_logits=model_logits), position)
         if self.after is not None:
-            result = run_stages(self.after, result, context(), trace)
+            result = run_stages(self.after, result, context(), trace, model_logits)
         tokens, surprisal, valid = draw_checked(result, uniforms)
         if not valid:
             raise invalid_result(self._sampler, result, position)
-        return self._checked(Drawn(model_logits, result, tokens, surprisal), position)
+        of_masks = _possible(trace, (), result.shape)
+        return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), position)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
         if drawn.logits is not drawn.model_logits:
@@ -263,8 +282,9 @@ class DrawPlan:
         never: NDArray[np.int64],
         uniforms: NDArray[np.float64],
         context: Callable[[], Context],
-    ) -> tuple[Array, NDArray[np.int64], NDArray[np.float64]] | None:
-        """Return the logits drawn from, the tokens and their surprisals; None where it can't."""
+        trace: list[StageResult] | None,
+    ) -> Drawn | None:
+        """Return the draw from these logits of the model; None where it can't be one call."""
         if native.kernels is None or logits.dtype is not FLOAT32:
             return None
         try:
@@ -272,7 +292,9 @@ class DrawPlan:
             out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms)
         except Exception:  # what the kernels can't read or do; each stage by itself says what it is
             return None
-        return (out, tokens, surprisal) if valid else None
+        if not valid:  # such as a row of which a mask leaves nothing
+            return None
+        return Drawn(logits, out, tokens, surprisal, *_possible(trace, calls, out.shape))
 
     def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
         """Return the kernels of a step; those that don't depend on the text are kept."""
@@ -295,9 +317,34 @@ Calls = tuple[rows.Call, ...]
 
 
 def _recorded(stage: Sampler, batch: int, context: Context) -> Calls:
+    if stage._acts_by == "mask":
+        listing = ListingContext.like(context, context.vocabulary_size)
+        forbidden = cast("Mask", stage).allowed(listing)
+        if forbidden is not None and not isinstance(forbidden, Forbidden):
+            raise TypeError("an array of bool is not a list of ids")
+        return () if forbidden is None else (("forbid_tokens", *forbidden),)
     result: Any = stage(Recorder((batch, context.vocabulary_size)), context)  # type: ignore[arg-type]
     calls: Calls = result.calls
     return calls
+
+
+def _possible(
+    trace: list[StageResult] | None, calls: Calls, shape: tuple[int, ...]
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """Return what masks allow, as `Drawn` does.
+
+    Args:
+        trace: the stages that ran one at a time; None if it isn't wanted.
+        calls: the kernels, in which no row fell back.
+        shape: (batch, vocabulary).
+    """
+    if trace is None:
+        return None, None
+    lists = (Forbidden(*each) for name, *each in calls if name == "forbid_tokens")
+    allowed = all_but(lists, shape)
+    if trace:
+        allowed &= allowed_tokens(trace, shape)
+    return allowed, rows_that_fell_back(trace, shape[0])
 
 
 def _first_of_last(stages: Sequence[Sampler], vocabulary: Vocabulary) -> int:
@@ -322,7 +369,7 @@ def calls_of(stage: Sampler, vocabulary: Vocabulary, batch: int = 0) -> Calls | 
         vocabulary: the model's vocabulary.
         batch: the number of rows; each has a text of one drawn token.
     """
-    if not stage._is_built_in or stage._acts_by != "call":
+    if not stage._is_built_in or stage._acts_by == "switch":
         return None
     nats = np.ones((batch, 2))
     context = Context(np.zeros((batch, 2), dtype=np.int64), nats, nats, 1, vocabulary)

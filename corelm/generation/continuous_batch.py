@@ -15,12 +15,12 @@ from itertools import islice
 
 import numpy as np
 
+from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
-from corelm.generation.prompts import encoded
 from corelm.generation.shared_session import PrefixCache, SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel, Session
 from corelm.registry.registry import registry
@@ -289,7 +289,7 @@ class BatchedTexts:
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
         self._model, self._plans = model, plans
-        self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
+        self._ids: list[int] = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
         self.unread: int = len(self._ids)
         self.just_read: int = 0
         self._view: SessionView | None = None

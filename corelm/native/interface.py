@@ -107,7 +107,8 @@ class Kernels(Protocol):
     def wait(self, run: object, /) -> None:
         """Wait for a step that `begin` started, and help with it."""
 
-    # Rows of logits.
+    # Rows of logits. Of the stages `forbid_tokens` alone says if its rows are distributions; the
+    # others are True.
 
     def mask_tokens(self, logits: Floats, tokens: Ids, out: Floats, /) -> bool:
         """Set tokens to minus infinity; False if a row isn't a distribution before or after."""
@@ -128,7 +129,7 @@ class Kernels(Protocol):
             fell_back: (batch,), whether the row had no allowed token.
         """
 
-    def apply_temperature(self, logits: Floats, t: float | Doubles, out: Floats, /) -> None:
+    def apply_temperature(self, logits: Floats, t: float | Doubles, out: Floats, /) -> bool:
         """Divide by a temperature, one for all rows or (batch,)."""
 
     def sample(
@@ -164,25 +165,25 @@ class Kernels(Protocol):
     ) -> None:
         """Compute both entropies of each row, in nats."""
 
-    def greedy(self, logits: Floats, out: Floats, /) -> None:
+    def greedy(self, logits: Floats, out: Floats, /) -> bool:
         """Put all probability on the likeliest token of each row."""
 
-    def within_nats(self, logits: Floats, nats: float | Doubles, out: Floats, /) -> None:
+    def within_nats(self, logits: Floats, nats: float | Doubles, out: Floats, /) -> bool:
         """Keep the tokens at most some nats, one number or (batch,), below the likeliest."""
 
-    def top_k(self, logits: Floats, k: int, out: Floats, /) -> None:
+    def top_k(self, logits: Floats, k: int, out: Floats, /) -> bool:
         """Keep the k largest logits."""
 
-    def top_p(self, logits: Floats, p: float, out: Floats, /) -> None:
+    def top_p(self, logits: Floats, p: float, out: Floats, /) -> bool:
         """Keep the fewest likeliest tokens that have the mass p."""
 
-    def top_h(self, logits: Floats, h: float, out: Floats, /) -> None:
+    def top_h(self, logits: Floats, h: float, out: Floats, /) -> bool:
         """Keep as many top tokens as fit into h times the entropy."""
 
-    def typical(self, logits: Floats, p: float, out: Floats, /) -> None:
+    def typical(self, logits: Floats, p: float, out: Floats, /) -> bool:
         """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
 
-    def tail_free(self, logits: Floats, z: float, out: Floats, /) -> None:
+    def tail_free(self, logits: Floats, z: float, out: Floats, /) -> bool:
         """Keep the tokens before the curve of sorted probabilities flattens out."""
 
     def peak_at(
@@ -200,7 +201,7 @@ class Kernels(Protocol):
     def softmax(self, logits: Floats, out: Floats, /) -> None:
         """Write the probabilities of each row; nan where the row is not a distribution."""
 
-    def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> None:
+    def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> bool:
         """Bend the logits by a parabola, or towards a cubic."""
 
     def change_tokens(
@@ -212,7 +213,7 @@ class Kernels(Protocol):
         subtract: float | Doubles,
         out: Floats,
         /,
-    ) -> None:
+    ) -> bool:
         """Change the logits of some tokens, as `corelm.filters.change_logits` does.
 
         Args:
@@ -224,6 +225,16 @@ class Kernels(Protocol):
             out: the logits changed.
         """
 
+    def forbid_tokens(self, logits: Floats, ids: Ids, owners: Ids | int, out: Floats, /) -> bool:
+        """Set some tokens to minus infinity; False if a row isn't a distribution then.
+
+        Args:
+            logits: (batch, vocabulary).
+            ids: (tokens,); those outside the vocabulary are left out.
+            owners: as for `change_tokens`.
+            out: the other logits.
+        """
+
     def xtc(
         self,
         logits: Floats,
@@ -232,7 +243,7 @@ class Kernels(Protocol):
         protected_tokens: Ids,
         out: Floats,
         /,
-    ) -> None:
+    ) -> bool:
         """Mix each row with a copy of it without the top choices."""
 
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
@@ -248,7 +259,7 @@ class Kernels(Protocol):
             model: the model's, of the same shape.
             model_stats: (batch, 4): the likeliest token, min-entropy, possible tokens, entropy.
             tokens: (batch,), the tokens whose surprisal is returned.
-            out: (batch, 11), the figures of `corelm.numerics.divergences.Divergence`, then nats.
+            out: (batch, 11), the figures of `corelm.divergences.Divergence`, then nats.
         """
 
     def moments(self, logits: Floats, temperatures: Doubles, out: Doubles, /) -> None:

@@ -175,6 +175,12 @@ def change_tokens(
     return out
 
 
+def forbid_tokens(rows: Rows, ids: Ids, owners: Ids | int) -> tuple[Rows, bool]:
+    """Set tokens to minus infinity. The second result is whether the rows are distributions."""
+    out = np.empty_like(rows)
+    return out, loaded().forbid_tokens(rows, ids, owners, out)
+
+
 def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[int] = ()) -> Rows:
     out, tokens = np.empty_like(rows), np.fromiter(protected, np.int64)
     loaded().xtc(rows, probability, threshold, tokens, out)
@@ -182,7 +188,7 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 
 
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
-    # model: `corelm.numerics.divergences.ModelRows`, which caches the model's side of each
+    # model: `corelm.divergences.ModelRows`, which caches the model's side of each
     # comparison.
     out = np.empty((len(rows), 11))
     logits = _ready(model.logits, FLOAT32)

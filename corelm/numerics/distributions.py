@@ -155,8 +155,6 @@ def apply_temperature(logits: Array, t: float | Array) -> Array:
         return greedy(logits)
     if t == 1:
         return logits
-    if t == np.inf:
-        return mask_logits(array_namespace(logits).zeros_like(logits), logits > -np.inf)
     return _divide(logits, t)
 
 
@@ -167,10 +165,13 @@ def _divide(logits: Array, t: Any) -> Array:
 
     Args:
         logits: (batch, vocabulary).
-        t: one number above 0, or (batch,) finite numbers of which 0 is greedy.
+        t: one number above 0, of which infinity is uniform; or (batch,) finite numbers, of which 0
+            is greedy.
     """
     xp = array_namespace(logits)
     if isinstance(t, float):
+        if t == np.inf:
+            return mask_logits(xp.zeros_like(logits), logits > -np.inf)
         return _quotient(logits, t)
     # `where` evaluates both sides, so rows at 0 divide by 1 before the greedy row replaces them.
     t = xp.astype(t, wide_float(xp))[:, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +12,62 @@ from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, in_library_of
 from corelm.numerics.distributions import Array, greedy, mask_logits
+
+
+class Forbidden(NamedTuple):
+    """A mask as a list of the tokens that it does not allow.
+
+    Attributes:
+        ids: (tokens,); those outside the vocabulary are left out.
+        owners: the row of each, rising; 0 where each row has all.
+    """
+
+    ids: NDArray[np.int64]
+    owners: NDArray[np.int64] | int
+
+    def allowed(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return the tokens that are possible.
+
+        Args:
+            shape: (batch, vocabulary).
+
+        Example:
+            >>> Forbidden(np.array([0, 7]), 0).allowed((2, 3)).tolist()
+            [[False, True, True], [False, True, True]]
+        """
+        return all_but([self], shape)
+
+
+def all_but(lists: Iterable[Forbidden], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the tokens that no list forbids.
+
+    Args:
+        lists: any number of lists.
+        shape: (batch, vocabulary).
+    """
+    allowed = np.empty(shape, dtype=bool)
+    allowed.fill(True)  # in a third of the time of `np.ones`
+    for ids, owners in lists:
+        known = ids.view(np.uint64) < shape[1]  # without a sign, an id below 0 is a large one
+        if isinstance(owners, int):
+            allowed[:, ids[known]] = False
+        else:
+            allowed[owners[known], ids[known]] = False
+    return allowed
+
+
+@kernel(rows.forbid_tokens, by_row=False)
+def forbid_tokens(
+    logits: Array, ids: NDArray[np.int64], owners: NDArray[np.int64] | int
+) -> tuple[Array, bool]:
+    """Remove the tokens of a list; also return whether the rows are distributions then.
+
+    Args:
+        logits: (batch, vocabulary).
+        ids, owners: as for `Forbidden`.
+    """
+    kept = mask_logits(logits, Forbidden(ids, owners).allowed(logits.shape))
+    return kept, bool(np.isfinite(kept.max(axis=-1)).all())
 
 
 def apply_mask(

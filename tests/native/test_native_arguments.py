@@ -23,11 +23,11 @@ from corelm_samplers import (
 from native_helpers import zeros
 
 import corelm
+from corelm import divergences, native, token_edits
 from corelm import filters as public_filters
-from corelm import native, token_edits
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, divergences, filters, masks
+from corelm.numerics import distributions, filters, masks
 
 ALL = np.ones((2, 3), bool)
 
@@ -60,6 +60,8 @@ ALL = np.ones((2, 3), bool)
         ("apply_mask", (zeros(2, 3), ALL[:1], zeros(2, 3), zeros(2, 3), np.zeros(2, bool))),
         ("apply_mask", (zeros(2, 3), ALL, zeros(3, 2), zeros(2, 3), np.zeros(2, bool))),
         ("apply_mask", (zeros(2, 3), ALL, zeros(2, 3), zeros(2, 3), np.zeros(3, bool))),
+        ("forbid_tokens", (zeros(2, 3), np.array([0, 1, 2]), 2, zeros(2, 3))),
+        ("forbid_tokens", (zeros(2, 3), np.array([0, 1]), np.array([1, 0]), zeros(2, 3))),
         ("apply_temperature", (zeros(2, 3), 1.0, zeros(2, 4))),
         ("top_p", (zeros(2, 3), None, zeros(2, 3))),
         ("top_k", (zeros(2, 3), 0, zeros(2, 3))),
@@ -264,6 +266,7 @@ DEFINITIONS = {
     **{name: getattr(module, name) for name, module in OF_SAMPLERS.items()},
     "draw": distributions.draw_checked,
     "apply_mask": masks._masked,
+    "forbid_tokens": masks.forbid_tokens,
     "change_tokens": token_edits._change_tokens,
     "apply_temperature": distributions._divide,
 }

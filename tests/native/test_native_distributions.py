@@ -21,7 +21,7 @@ from corelm.numerics.distributions import (
     rows_are_valid,
     surprisals_and_entropy,
 )
-from corelm.numerics.masks import apply_mask
+from corelm.numerics.masks import apply_mask, forbid_tokens
 
 INF = np.float32("inf")
 finite = st.floats(-50, 50, width=32)
@@ -132,9 +132,46 @@ def test_a_mask_need_not_lie_as_the_kernels_read_it(way):
     assert not fell_back.any()
 
 
-@given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))
+@given(rows(), st.data())
+def test_forbidden_tokens(logits, data):
+    rows_of_ids = st.tuples(st.integers(0, len(logits) - 1), st.integers(-1, logits.shape[1]))
+    pairs = sorted(data.draw(st.lists(rows_of_ids, max_size=12)))
+    owners, ids = np.array(pairs, dtype=np.int64).reshape(-1, 2).T.copy()
+    for whose in (owners, 0):
+        result, is_valid = forbid_tokens(logits, ids, whose)
+        expected, expected_valid = by_definition(forbid_tokens, logits, ids, whose)
+        np.testing.assert_array_equal(result, expected, strict=True)
+        assert is_valid == expected_valid
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+@pytest.mark.parametrize("size", [3, 300])
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_a_list_does_not_hide_a_row_that_is_no_distribution(way, size, invalid):
+    logits, forbid = random_rows(2, size), forbid_tokens
+    if way == "NumPy":
+        forbid = functools.partial(by_definition, forbid_tokens)
+    assert forbid(logits, np.array([0]), 0)[1]
+    assert not forbid(logits[:, :2].copy(), np.array([0, 1]), 0)[1]  # none is left
+    logits[1, size - 1] = invalid
+    assert not forbid(logits, np.array([0]), 0)[1]
+
+
+@given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20, np.inf]))
 def test_temperatures(logits, t):
     assert np.array_equal(apply_temperature(logits, t), by_definition(apply_temperature, logits, t))
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-31, 0.7, np.inf])
+@pytest.mark.parametrize("place", [0, 70_000, 149_999])
+@pytest.mark.parametrize("largest", [9.0, 3e38])
+def test_a_large_row_that_the_cores_divide(largest, place, t):
+    """A quotient may overflow in any part, and a part may have no token."""
+    logits = random_rows(1, 150_000)
+    logits[0, :20_000] = logits[0, 100_000:130_000] = -INF
+    logits[0, place] = largest
+    result = apply_temperature(logits, t)
+    np.testing.assert_array_equal(result, by_definition(apply_temperature, logits, t), strict=True)
 
 
 @given(rows())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from corelm.language_model import LanguageModel
     from corelm.sampling import Sampler
 
-__all__ = ["Device", "Dtype", "Model", "Scheduler", "Workers", "read_text"]
+__all__ = ["read_text"]
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -113,6 +115,14 @@ Scheduler = Annotated[
         help="Do the work on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786.",
     ),
 ]
+SHARED: Mapping[str, Any] = {
+    "model": Model,
+    "device": Device,
+    "dtype": Dtype,
+    "workers": Workers,
+    "scheduler": Scheduler,
+}
+"""The options that mean the same in every command, by name."""
 Unknown = Annotated[
     bool,
     typer.Option("--unknown", help="Allow [UNK], the token for unknown words, to be sampled."),
@@ -150,6 +160,36 @@ def is_colored(out: Output, mode: str | None) -> bool:
         return False
     out.set_color(COLOR.convert(mode))
     return True
+
+
+def with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command whose arguments of `SHARED`'s names are these options.
+
+    An argument with an option of its own, or of another type than text, keeps it.
+    """
+    signature = inspect.signature(command)
+    if signature.parameters.keys().isdisjoint(SHARED):
+        return command
+    signature = inspect.signature(command, eval_str=True)
+    listed = [_shared(parameter) for parameter in signature.parameters.values()]
+
+    @wraps(command)
+    def called(**values: Any) -> Any:
+        return command(**values)
+
+    # Typer reads both.
+    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    return called
+
+
+def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
+    plain = parameter.annotation in (str, str | None) and type(parameter.default) in (
+        str,
+        type(None),
+    )
+    option = SHARED.get(parameter.name) if plain else None
+    return parameter if option is None else parameter.replace(annotation=option)
 
 
 def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -313,7 +353,7 @@ def _decoded(data: bytes, source: str) -> str:
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
     # Late here and below: a command without a model reads arguments too.
-    from corelm.generation.prompts import default_prompt
+    from corelm.generation.generate import default_prompt
 
     if prompt is None:
         return default_prompt(model)
@@ -323,7 +363,7 @@ def prompt_for(model: LanguageModel, prompt: str | None) -> str:
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
-    from corelm.generation.prompts import prompt_notes
+    from corelm.generation.generate import prompt_notes
 
     for note in prompt_notes(model, prompts):
         streams.tell(f"note: {note}")

@@ -9,6 +9,7 @@
 /* ---- scratch memory and rows ---- */
 
 static const size_t MIN_PARALLEL_LOGITS = 1 << 16; /* fewer are not worth waking another core */
+static const size_t MIN_SPLIT_ROW = 1 << 17;       /* nor are fewer of one row, which is read once */
 
 static pthread_key_t scratch_key;
 
@@ -123,6 +124,42 @@ TARGET static enum status rows_are_valid_row(const void *work, size_t i, struct 
 
 KERNEL_OF_ROWS(rows_are_valid)
 
+/* Copy a row. Returns its largest logit, or nan where one of them is nan. */
+INLINE float copy_row(const float *row, size_t vocabulary, float *out)
+{
+    floats max_a = splat(-INFINITY), max_b = max_a;
+    ints is_nan = {0};
+    size_t i = 0;
+    for (; i + 2 * LANES <= vocabulary; i += 2 * LANES) {
+        floats a = load(row + i), b = load(row + i + LANES);
+        store(out + i, a), store(out + i + LANES, b);
+        is_nan |= (a != a) | (b != b);
+        max_a = max(a, max_a), max_b = max(b, max_b);
+    }
+    float last = max_logit(row + i, vocabulary - i);
+    memcpy(out + i, row + i, (vocabulary - i) * sizeof(float));
+    return movemask(is_nan) || last != last ? NAN : fmaxf(max_of(max(max_a, max_b)), last);
+}
+
+/* Set the listed logits of `out`, a copy of a row or the row itself, to minus infinity. Returns
+ * whether a distribution is left. */
+INLINE enum status forbid(const int64_t *tokens, size_t count, size_t vocabulary, float largest,
+                          float *out)
+{
+    float largest_masked = -INFINITY;
+    if (!isfinite(largest))
+        return INVALID;
+    for (size_t k = 0; k < count; k++) {
+        size_t token = (size_t)tokens[k]; /* one below 0 is a large one */
+        if (token >= vocabulary)
+            continue;
+        largest_masked = out[token] > largest_masked ? out[token] : largest_masked;
+        out[token] = -INFINITY;
+    }
+    /* Unless the largest logit was masked, a finite one is left. */
+    return largest_masked == largest && !isfinite(max_logit(out, vocabulary)) ? INVALID : OK;
+}
+
 TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;
@@ -130,19 +167,8 @@ TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scr
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float before = max_logit(row, vocabulary), largest_masked = -INFINITY;
-    if (out != row)
-        memcpy(out, row, vocabulary * sizeof(float));
-    if (!isfinite(before))
-        return INVALID;
-    for (size_t k = 0; k < args->count; k++) {
-        float logit = row[args->tokens[k]];
-        largest_masked = logit > largest_masked ? logit : largest_masked;
-        out[args->tokens[k]] = -INFINITY;
-    }
-    /* Unless the largest logit was masked, a finite one is left. */
-    float after = largest_masked == before ? max_logit(out, vocabulary) : before;
-    return isfinite(after) ? OK : INVALID;
+    float largest = out == row ? max_logit(row, vocabulary) : copy_row(row, vocabulary, out);
+    return forbid(args->tokens, args->count, vocabulary, largest, out);
 }
 
 KERNEL_OF_ROWS(mask_tokens)
@@ -192,7 +218,10 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
     double t = args->t[i * args->t_row];
-    if (t == 0)
+    if (t == INFINITY)
+        for (size_t k = 0; k < vocabulary; k++)
+            out[k] = row[k] > -INFINITY ? 0 : -INFINITY;
+    else if (t == 0)
         keep_one(row, vocabulary, max_logit(row, vocabulary), 0, out);
     else if (!(t > 1e-30 && t < 1e30))
         divide_exactly(row, vocabulary, max_logit(row, vocabulary), t, out);
@@ -202,7 +231,38 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
     return OK;
 }
 
-KERNEL_OF_ROWS(apply_temperature)
+/* The parts of one large row, which the cores divide. */
+struct divide_job {
+    const struct apply_temperature_args *args;
+    atomic_int *is_finite, *overflows; /* whether the largest quotient of any part is */
+};
+
+TARGET static void divide_part(const void *work, size_t begin, size_t end)
+{
+    const struct divide_job *job = work;
+    const struct apply_temperature_args *args = job->args;
+    float largest = divide(args->logits.values + begin, end - begin, 0, (float)args->t[0],
+                           args->out + begin);
+    if (largest > -INFINITY)
+        atomic_store_explicit(largest == INFINITY ? job->overflows : job->is_finite, 1,
+                              memory_order_relaxed);
+}
+
+/* A batch of rows is a row at a time for each core; a large row alone is divided among them. */
+static enum status apply_temperature(const struct apply_temperature_args *args)
+{
+    enum { PART = 1 << 14 };
+    atomic_int is_finite = 0, overflows = 0;
+    struct divide_job job = {args, &is_finite, &overflows};
+    const size_t vocabulary = args->logits.vocabulary;
+    if (args->logits.batch != 1 || vocabulary < MIN_SPLIT_ROW ||
+        !(*args->t > 1e-30 && *args->t < 1e30))
+        return for_each_row(&args->logits, args, apply_temperature_row);
+    parallel_for(divide_part, &job, vocabulary, PART, 1);
+    if (is_finite && !overflows)
+        return OK;
+    return apply_temperature_row(args, 0, NULL);
+}
 
 /* The surprisal of a logit, if ln of the sum of the weights of its row is `ln_total`. */
 INLINE double surprisal_of(float logit, float largest, double ln_total)

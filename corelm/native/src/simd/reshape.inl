@@ -76,21 +76,30 @@ static float changed(float logit, double divide, double subtract)
     return logit > -INFINITY ? (float)after : -INFINITY;
 }
 
+/* A part of a list. */
+struct span {
+    size_t first, end;
+};
+
+/* The items of row i: see OWNERS in kernels.def. */
+static struct span span_of(const int64_t *owners, size_t each, size_t count, size_t i)
+{
+    if (owners)
+        return (struct span){first_of_row(owners, count, i), first_of_row(owners, count, i + 1)};
+    return each ? (struct span){i * each, (i + 1) * each} : (struct span){0, count};
+}
+
 TARGET static enum status change_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;
     const struct change_tokens_args *args = work;
-    const size_t vocabulary = args->logits.vocabulary, at = args->owners_row + i;
+    const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    size_t first = at * args->owners_each, end = args->owners_each ? first + args->owners_each
-                                                                   : args->count;
-    if (args->owners) {
-        first = first_of_row(args->owners, args->count, at);
-        end = first_of_row(args->owners, args->count, at + 1);
-    }
+    struct span mine =
+        span_of(args->owners, args->owners_each, args->count, args->owners_row + i);
     memcpy(out, row, vocabulary * sizeof(float));
-    for (size_t k = first; k < end; k++) {
+    for (size_t k = mine.first; k < mine.end; k++) {
         size_t token = (size_t)args->ids[k]; /* one below 0 is a large one */
         if (token < vocabulary)
             out[token] =
@@ -100,6 +109,20 @@ TARGET static enum status change_tokens_row(const void *work, size_t i, struct s
 }
 
 KERNEL_OF_ROWS(change_tokens)
+
+TARGET static enum status forbid_tokens_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct forbid_tokens_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    float *out = args->out + i * vocabulary;
+    struct span mine =
+        span_of(args->owners, args->owners_each, args->count, args->owners_row + i);
+    float largest = copy_row(args->logits.values + i * vocabulary, vocabulary, out);
+    return forbid(args->ids + mine.first, mine.end - mine.first, vocabulary, largest, out);
+}
+
+KERNEL_OF_ROWS(forbid_tokens)
 
 /* ---- quadratic: a parabola in place of the logits ---- */
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from corelm import Decoder, EngineSettings, RandomStream, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import Endings, Expression, Strategy, params, printable
+from corelm.runs import Endings, Expression, Strategy, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import (
     Flag,
@@ -165,7 +165,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
     rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with params.Parameterized.refuse_local():
+    with Sampler.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
@@ -316,7 +316,7 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with params.Parameterized.refuse_local():
+    with Sampler.refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen

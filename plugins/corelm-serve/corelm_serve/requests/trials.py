@@ -16,7 +16,7 @@ from typing import Any
 import corelm
 from corelm import TextPatterns, from_settings
 from corelm.errors import TooMuchError, UsageError
-from corelm.runs import BoundedCalls, Strategy, params
+from corelm.runs import BoundedCalls, Strategy
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.stages import built
 
@@ -93,7 +93,7 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
 
 def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
-    with params.Parameterized.refuse_local():
+    with corelm.Sampler.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:
