@@ -1,6 +1,6 @@
 """Public names that a command is built with: application, options, output, exit codes.
 
-Some are modules, such as `options` and `blocks`; each lists its public names.
+Some are modules, such as `blocks` and `messages`; each lists its public names.
 """
 
 import typing
@@ -10,7 +10,7 @@ from corelm.lazy import on_first_use
 if typing.TYPE_CHECKING:
     from corelm.cli.applications import ExitCode as ExitCode
     from corelm.cli.applications import application as application
-    from corelm.cli.options import choices as options
+    from corelm.cli.options.choices import read_text as read_text
     from corelm.cli.options.inputs import Inputs as Inputs
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.options.parameters import offered_names as offered_names
@@ -29,8 +29,8 @@ __all__ = [
     "blocks",
     "messages",
     "offered_names",
-    "options",
     "progress",
+    "read_text",
     "with_choices",
 ]
 
@@ -43,8 +43,8 @@ _HOMES = {
     "blocks": "corelm.cli.output.blocks",
     "messages": "corelm.cli.output.streams",
     "offered_names": "corelm.cli.options.parameters:offered_names",
-    "options": "corelm.cli.options.choices",
     "progress": "corelm.cli.output.progress",
+    "read_text": "corelm.cli.options.choices:read_text",
     "with_choices": "corelm.cli.options.inputs:with_choices",
 }
 """The module of each name, imported on first use: rich alone takes a tenth of a second."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.abilities.optional import FullVocabulary
 from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
@@ -17,7 +18,6 @@ from corelm.decoding.state import Decoding, DecodingTask
 from corelm.decoding.step import mass_of
 from corelm.errors import UsageError
 from corelm.filters import TokenNames, subtract_max
-from corelm.generation.prompts import encoded
 from corelm.language_model import StatelessModel, Vocabulary
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
@@ -267,7 +267,7 @@ def explain(
         ' dog saw the'
     """
     model = as_model(model)
-    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
+    ids = np.array(FullVocabulary(model.vocabulary).prompt_ids(prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     if step < 0 or (step and after):
         raise UsageError(f"step must be at least 0, and 0 with a text after, not {step}")
@@ -305,8 +305,8 @@ def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int
         UsageError: an id that the vocabulary doesn't have.
     """
     if isinstance(after, str):
-        count = len(encoded(vocabulary, prompt))
-        return encoded(vocabulary, prompt + after)[count:] if after else []
+        count = len(FullVocabulary(vocabulary).prompt_ids(prompt))
+        return FullVocabulary(vocabulary).prompt_ids(prompt + after)[count:] if after else []
     return [*map(TokenNames(vocabulary, len(vocabulary)).id, after)]
 
 

@@ -5,7 +5,6 @@ Nothing in the HTML runs.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,10 +44,16 @@ def words(parts: Iterable[Word]) -> str:
     return "".join(map(_word, parts))
 
 
+def _escaped(text: str) -> str:
+    from html import escape  # late: most runs show no HTML, and its table takes a millisecond
+
+    return escape(text)
+
+
 def _word(word: Word) -> str:
     own = word.text.lstrip(" ")
-    text = html.escape(own).replace("\n", "&crarr;<br>")
-    card = html.escape(word.card, quote=True)
+    text = _escaped(own).replace("\n", "&crarr;<br>")
+    card = _escaped(word.card)
     tint, line = SHADES[SURPRISAL_SCALE.level(word.surprisal)]
     style = (
         f' style="background: rgba({TINT}, {tint}); border-bottom: {line}px solid #26968a"'
@@ -88,8 +93,8 @@ class Table:
 
     def html(self) -> str:
         """Return the table as HTML."""
-        title = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        head = "".join(f"<th>{html.escape(header)}</th>" for header in self.headers)
+        title = f"<caption>{_escaped(self.caption)}</caption>" if self.caption else ""
+        head = "".join(f"<th>{_escaped(header)}</th>" for header in self.headers)
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
         return f"<table>{title}<tr>{head}</tr>{body}</table>"
 
@@ -112,7 +117,7 @@ def _column(cells: Sequence[str]) -> list[str]:
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
         align = "right" if NUMBER.fullmatch(value) else "left"
-        return f'<td style="text-align: {align}">{html.escape(value)}</td>'
+        return f'<td style="text-align: {align}">{_escaped(value)}</td>'
     style = f"text-align: right; min-width: {WIDEST}em; background: {BAR.format(WIDEST * value)}"
     return f'<td style="{style}">{value:.1%}</td>'
 
@@ -133,8 +138,8 @@ class Passage:
 
     def html(self) -> str:
         """Return the words in the colours of their surprisal."""
-        whole = f"<b>{html.escape(self.prompt)}</b>{words(self.words)}"
-        return _paragraph(whole) + _paragraph(f"<small>{html.escape(self.note)}</small>")
+        whole = f"<b>{_escaped(self.prompt)}</b>{words(self.words)}"
+        return _paragraph(whole) + _paragraph(f"<small>{_escaped(self.note)}</small>")
 
     def text(self) -> str:
         """Return the words without colours."""

@@ -22,7 +22,7 @@ from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS, ParamRule
 from corelm.printable import shown
 
-__all__ = ["Parameter", "Parameterized"]
+__all__ = ["Parameter"]
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""

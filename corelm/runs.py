@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
     from corelm.bounded_calls import BoundedCalls as BoundedCalls
     from corelm.context import ContextBuilder as ContextBuilder
     from corelm.decoding.step import ModelLogits as ModelLogits
-    from corelm.generation import prompts as prompting
+    from corelm.divergences import ModelRows as ModelRows
     from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import Texts as Texts
@@ -30,7 +30,6 @@ if typing.TYPE_CHECKING:
     from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
     from corelm.models.atomic_files import SafeFile as SafeFile
     from corelm.models.identity import NamedModel as NamedModel
-    from corelm.numerics.divergences import ModelRows as ModelRows
     from corelm.registry import plugins as plugins
     from corelm.registry.expressions import Expression as Expression
     from corelm.registry.strategies import Strategy as Strategy
@@ -58,7 +57,6 @@ __all__ = [
     "paths",
     "plugins",
     "printable",
-    "prompting",
     "scaling",
     "start_rows",
     "text_lines",
@@ -72,7 +70,7 @@ _HOMES = {
     "Expression": "corelm.registry.expressions:Expression",
     "ForcedTokens": "corelm.generation.teacher_forcing:ForcedTokens",
     "ModelLogits": "corelm.decoding.step:ModelLogits",
-    "ModelRows": "corelm.numerics.divergences:ModelRows",
+    "ModelRows": "corelm.divergences:ModelRows",
     "NamedModel": "corelm.models.identity:NamedModel",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.shared_session:PrefixCache",
@@ -86,7 +84,6 @@ _HOMES = {
     "paths": "corelm.paths",
     "plugins": "corelm.registry.plugins",
     "printable": "corelm.printable",
-    "prompting": "corelm.generation.prompts",
     "scaling": "corelm.scaling",
     "start_rows": "corelm.generation.grouped_session:start_rows",
     "text_lines": "corelm.text_lines:text_lines",

@@ -11,7 +11,6 @@ import numpy as np
 from corelm.abilities import FullVocabulary
 from corelm.decoding.step import model_surprisals
 from corelm.generation.endings import Endings
-from corelm.generation.prompts import encoded
 from corelm.generation.teacher_forcing import ForcedTokens
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import entropy_of_logits
@@ -168,9 +167,9 @@ def score(
     pairs = [ForcedTokens.split(vocabulary, prompt, text) for prompt, text in texts]
     # Without a start token the model has no distribution of the first token of a text.
     ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    found: list[list[ScoredToken]] = []
+    full, found = FullVocabulary(vocabulary), list[list[ScoredToken]]()
     for (prompt, _), whole in zip(texts, ids, strict=True):
-        write, first = FullVocabulary(vocabulary).writer(), len(encoded(vocabulary, prompt))
+        write, first = full.writer(), len(full.prompt_ids(prompt))
         added = [write(token) for token in whole]
         found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
     skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]

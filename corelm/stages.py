@@ -22,10 +22,9 @@ from corelm.printable import message_of
 from corelm.validation import fault_of_rows, first_invalid_row
 
 if TYPE_CHECKING:
-    from corelm.numerics.divergences import Compared, ModelRows
     from corelm.sampling import Mask, Sampler, Switch
 
-__all__ = ["StageResult", "apply", "compare"]
+__all__ = ["StageResult", "apply"]
 
 Rows = NDArray[np.bool_]
 
@@ -86,32 +85,6 @@ def apply(
     if result is not logits and not run.is_valid:
         check_result(sampler, result, context)
     return result
-
-
-def compare(
-    sampler: Sampler, model: ModelRows, tokens: NDArray[np.int64], context: Context
-) -> Compared:
-    """Call a sampler on the model's logits, and compare what it returns with them.
-
-    The comparison validates the last stage's output in the same pass.
-
-    Args:
-        sampler: a sampler or a chain.
-        model: the model's distributions at some positions.
-        tokens: (rows,) the token of each row whose surprisal is wanted.
-        context: the past of each row.
-
-    Raises:
-        SamplerError: a stage raised, did not return distributions, or restored a token.
-        UsageError: a stage cannot do its work here; names the stage.
-    """
-    logits = run_stages(sampler, model.logits, context)
-    found = model.compare(logits, tokens)
-    if found is None:
-        raise invalid_result(sampler, logits, context.position)
-    if found.restored is not None:
-        raise restored_token(sampler, found.restored, context.position)
-    return found
 
 
 def run_stages(

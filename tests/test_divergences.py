@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
-from corelm.numerics.divergences import DIVERGENCES, Distribution, Divergence, divergence, restored
+from corelm.divergences import DIVERGENCES, Distribution, Divergence, divergence, restored
 from corelm.runs import ModelRows
 
 INF = float("inf")
@@ -195,10 +195,10 @@ def test_the_kernel_agrees_with_the_definition(row, expression, times, last):
     logits = np.tile(np.array([row, row[::-1]], np.float32), times)
     changed = np.ascontiguousarray(corelm.sampler(expression)(logits, Context.of([[0], [0]])))
     tokens = np.array([changed[0].argmax(), logits.shape[1] - 1 if last else 0])
-    quick = ModelRows(logits).compare(changed, tokens)
+    quick = ModelRows(logits).compare_logits(changed, tokens)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "kernels", None)
-        plain = ModelRows(logits).compare(changed, tokens)
+        plain = ModelRows(logits).compare_logits(changed, tokens)
     assert quick.figures == pytest.approx(plain.figures, rel=1e-5, abs=2e-5)
     assert quick.figures[:, TOKENS].tolist() == plain.figures[:, TOKENS].tolist()
     assert quick.surprisal == pytest.approx(plain.surprisal, rel=1e-5, abs=2e-5, nan_ok=True)
@@ -210,9 +210,9 @@ def test_rows_do_not_depend_on_each_other(dtype):
     logits = np.random.default_rng(2).normal(0, 3, (7, 1000)).astype(dtype)
     logits[:, 3] = -INF
     changed = corelm.sampler("top_p(p=0.9)")(logits, Context.of([[0]] * 7))
-    whole = ModelRows(logits).compare(changed, np.arange(7))
+    whole = ModelRows(logits).compare_logits(changed, np.arange(7))
     for i in range(7):
-        alone = ModelRows(logits[i : i + 1]).compare(changed[i : i + 1], np.array([i]))
+        alone = ModelRows(logits[i : i + 1]).compare_logits(changed[i : i + 1], np.array([i]))
         assert alone.figures[0].tolist() == whole.figures[i].tolist()
         assert np.array_equal(alone.surprisal, whole.surprisal[i : i + 1], equal_nan=True)
         kept = Divergence(*whole.figures[i])
@@ -222,7 +222,7 @@ def test_rows_do_not_depend_on_each_other(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_unchanged_rows_have_no_divergence(dtype):
     logits = np.random.default_rng(3).normal(0, 3, (4, 1000)).astype(dtype)
-    for row in ModelRows(logits).compare(logits.copy(), np.zeros(4, np.int64)).figures:
+    for row in ModelRows(logits).compare_logits(logits.copy(), np.zeros(4, np.int64)).figures:
         found = Divergence(*row)
         assert found.kl_to_model == found.total_variation == found.jensen_shannon == 0.0
         assert found.mass_kept == 1.0
@@ -233,7 +233,7 @@ def test_unchanged_rows_have_no_divergence(dtype):
 def test_the_first_restored_token_is_reported(dtype):
     logits = np.array([[0.0, -INF, -INF, 1.0], [0.0, 1.0, -INF, 1.0]], dtype)
     changed = np.array([[0.0, -INF, -INF, -INF], [-INF, -INF, 3.0, 0.0]], dtype)
-    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).restored == 2
+    assert ModelRows(logits).compare_logits(changed, np.zeros(2, np.int64)).restored == 2
 
 
 @pytest.mark.parametrize("way", ["kernels", "NumPy"])
@@ -244,4 +244,4 @@ def test_rows_that_are_not_distributions_are_not_compared(strange, way, monkeypa
     logits = np.zeros((2, 5), np.float32)
     changed = logits.copy()
     changed[1, slice(None) if strange == -np.inf else 3] = strange
-    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)) is None
+    assert ModelRows(logits).compare_logits(changed, np.zeros(2, np.int64)) is None

@@ -49,7 +49,7 @@ LAYERS = (
     {"decoding"},
     {"decoder"},
     {"registry"},
-    {"exact", "explanation", "generation", "linting", "scoring"},
+    {"divergences", "exact", "explanation", "generation", "linting", "scoring"},
     {"models", "scaling"},
     {"testing"},
     {"bundles", "interop", "runs"},

@@ -78,7 +78,7 @@ FUNCTIONS = {
         rows, [[0], [2]], [4, 1, 4], divide=1.3, subtract=[0.1, -2, 7]
     ),
     "xtc": lambda rows: xtc(rows, 0.5, 0.05),
-    "divergence": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
+    "divergence": lambda rows: ModelRows(rows).compare_logits(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
 }
 

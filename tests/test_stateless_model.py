@@ -9,7 +9,7 @@ import pytest
 
 import corelm
 from corelm.errors import ModelOutputError, UsageError
-from corelm.generation.prompts import default_prompt
+from corelm.generation.generate import default_prompt
 from corelm.registry.models import lifted
 from corelm.testing import LAWS, ToyModel
 

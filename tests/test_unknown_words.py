@@ -2,8 +2,8 @@
 
 import pytest
 
+from corelm.abilities import FullVocabulary
 from corelm.bundles import WordVocabulary
-from corelm.generation.prompts import unknown_words
 
 WORDS = ["", "[UNK]", "a", "film", "plot", "the", "well-made"]
 
@@ -19,15 +19,16 @@ WORDS = ["", "[UNK]", "a", "film", "plot", "the", "well-made"]
     ],
 )
 def test_words_are_named_once_and_as_they_are_spelled(style, text, unknown):
-    assert unknown_words(WordVocabulary(WORDS, style), text) == unknown
+    assert FullVocabulary(WordVocabulary(WORDS, style)).unknown_words(text) == unknown
 
 
 def test_a_word_with_known_parts_is_named_whole():
-    assert unknown_words(WordVocabulary([*WORDS, ","], "symbols"), "film, film") == ["film,"]
+    vocabulary = FullVocabulary(WordVocabulary([*WORDS, ","], "symbols"))
+    assert vocabulary.unknown_words("film, film") == ["film,"]
 
 
 def test_a_vocabulary_that_knows_every_word_has_no_unknown_ones():
     class Bytes:
         unknown = None
 
-    assert unknown_words(Bytes(), "any text") == []
+    assert FullVocabulary(Bytes()).unknown_words("any text") == []

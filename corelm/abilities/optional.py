@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeGuard, cast, overload
 
 from corelm.errors import UsageError
 from corelm.language_model import Session, Vocabulary, has_method
 from corelm.numerics.distributions import Array
+from corelm.printable import shown
 
 OfSession = Literal["rewind", "join", "fork", "hidden_states"]
 OfVocabulary = Literal["writer", "token_bytes", "texts_after", "token_name", "render_chat"]
@@ -175,6 +177,9 @@ TAIL = 16
 """The number of preceding tokens that decide a token's spelling: its space, its capital."""
 
 
+WORD = r"\w+(?:['\u2019-]\w+)*|[^\w\s]"
+"""The regular expression of a word, or of a mark between words."""
+
 NO_TEMPLATE = (
     "this model has no chat template: it continues texts, and wasn't trained to answer messages"
 )
@@ -215,6 +220,64 @@ class FullVocabulary:
             and len(one) == len(other)
             and all(one.decode([i]) == other.decode([i]) for i in range(len(one)))
         )
+
+    def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
+        """Return the ids of a prompt, which may be a list of ids already.
+
+        A prompt may begin with the start token, by its id or its name, as a rendered chat template
+        does; it is left out, for the model puts it before every text.
+
+        Raises:
+            UsageError: the prompt is neither a text nor a list of ids.
+
+        Example:
+            >>> import corelm
+            >>> vocabulary = FullVocabulary(corelm.load("gpt2").vocabulary)
+            >>> vocabulary.prompt_ids("<|endoftext|>the") == vocabulary.prompt_ids("the")
+            True
+        """
+        if isinstance(prompt, str):
+            ids = self._vocabulary.encode(self.without_start(prompt))
+        elif isinstance(prompt, list) and {*map(type, prompt)} <= {int}:
+            ids = list(prompt)
+        else:
+            raise UsageError(f"a prompt is a text, not {shown(prompt)}")
+        return ids[1:] if ids and ids[0] == self._vocabulary.start else ids
+
+    def without_start(self, text: str) -> str:
+        """Return a text without the name of the start token that it may begin with.
+
+        An engine's tokenizer recognises the name itself; for such a vocabulary the text stays.
+        """
+        vocabulary, name = self._vocabulary, self.token_name(self._vocabulary.start)
+        # Such a tokenizer may treat the text after the name specially.
+        if not name or not text.startswith(name) or vocabulary.encode(name) == [vocabulary.start]:
+            return text
+        return text.removeprefix(name)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a text that the vocabulary lacks, each once, in their order.
+
+        They are spelled as in the text, not as the vocabulary would split or fold them.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> FullVocabulary(ToyModel().vocabulary).unknown_words("the zebra, the cat")
+            ['zebra', ',']
+        """
+        unknown = self._vocabulary.unknown
+        if unknown is None:
+            return []
+        encode = self._vocabulary.encode
+        # One pass over the whole text answers for most: they have no unknown word.
+        if unknown not in encode(text):
+            return []
+        found: dict[str, None] = {}
+        for word in text.split():
+            if unknown in encode(word):
+                parts = [part for part in re.findall(WORD, word) if unknown in encode(part)]
+                found.update(dict.fromkeys(parts or [word]))
+        return list(found)
 
     def writer(self, prompt: Sequence[int] = ()) -> Callable[[int], str]:
         """Return a function from each next id of a text to the text that it adds.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import io
 import logging
 import os
@@ -16,6 +17,8 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from functools import wraps
+from types import NoneType
 from typing import Any
 
 import typer
@@ -26,6 +29,8 @@ from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 from corelm.registry.packages import INSTALLABLE
 
+SHARED = ("model", "device", "dtype", "workers", "scheduler")
+"""The options that mean the same in every command; `choices` has each by its name."""
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 """The metavars of values that can't be blank."""
 
@@ -80,6 +85,9 @@ def application(
 ) -> typer.Typer:
     """Return an application, as the hook for commands offers it.
 
+    Arguments of a command that are called `model`, `device`, `dtype`, `workers` or `scheduler`, and
+    are text without an option of their own, are the options of these names of corelm's commands.
+
     Args:
         function: the function of the command; of several commands the group's, whose docstring is
             the group's help.
@@ -102,8 +110,43 @@ def application(
     app = typer.Typer()
     own = type("WordCommand", (TextCommand,), {"word": word})
     settings = {"allow_extra_args": word is not None}
-    app.command(cls=own, short_help=short_help, context_settings=settings)(function)
+    command = _with_shared_options(function)
+    app.command(cls=own, short_help=short_help, context_settings=settings)(command)
     return app
+
+
+def _with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command whose arguments of `SHARED`'s names are these options.
+
+    An argument with an option of its own, or of another type than text, keeps it.
+    """
+    signature = inspect.signature(command)
+    if signature.parameters.keys().isdisjoint(SHARED):
+        return command
+    signature = inspect.signature(command, eval_str=True)
+    listed = [_shared(parameter) for parameter in signature.parameters.values()]
+
+    @wraps(command)
+    def called(**values: Any) -> Any:
+        return command(**values)
+
+    # Typer reads both.
+    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    return called
+
+
+def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
+    is_text = parameter.annotation in (str, str | None)
+    if (
+        parameter.name not in SHARED
+        or not is_text
+        or type(parameter.default) not in (str, NoneType)
+    ):
+        return parameter
+    from corelm.cli.options import choices  # late: it loads the registry of models
+
+    return parameter.replace(annotation=getattr(choices, parameter.name.capitalize()))
 
 
 def _group(
@@ -119,7 +162,7 @@ def _group(
     )
     app.callback(invoke_without_command=invoke_without_command)(callback)
     for name, (command, line) in commands.items():
-        app.command(name, cls=TextCommand, short_help=line)(command)
+        app.command(name, cls=TextCommand, short_help=line)(_with_shared_options(command))
     return app
 
 
@@ -173,7 +216,8 @@ def _check_place(option: Any, value: Any) -> None:
         raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
 
 
-UNKNOWN = re.compile(
+# Patterns as text: they are compiled for errors alone.
+UNKNOWN = (
     r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
     r" '([\w-]+)[':]"
 )
@@ -189,8 +233,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-OPTION = re.compile(r"No such option: --([\w-]+)")
-EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$")
+OPTION = r"No such option: --([\w-]+)"
+EXTRA = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -314,14 +358,14 @@ def package_hint(message: str) -> str:
         >>> package_hint("there is no decoder 'beam' (there are: ancestral)")
         '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
     """
-    found = UNKNOWN.match(message)
+    found = re.match(UNKNOWN, message)
     package = found and INSTALLABLE.get(found[1])
     return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
 
 
 def model_hint(error: typer.TyperException) -> str:
     """Return how to name a model to a command that takes no words; empty in other errors."""
-    found = EXTRA.match(error.format_message())
+    found = re.match(EXTRA, error.format_message())
     command = getattr(getattr(error, "ctx", None), "command", None)
     if (
         not found
@@ -340,7 +384,7 @@ def sampler_hint(message: str) -> str:
         >>> sampler_hint("No such option: --top-k")
         '; top_k is a sampler, written as top_k(k=2)'
     """
-    found = OPTION.match(message)
+    found = re.match(OPTION, message)
     if not found:
         return ""
     from corelm.cli.output.describe import example_expression  # loads what most errors don't need

@@ -29,10 +29,10 @@ from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
-from corelm.scaling.executor import ExecutorChoice
-from corelm.scaling.job import Dependencies, Job, differences
+from corelm.scaling.executor import Executor
+from corelm.scaling.job import Dependencies, differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
-from corelm.scaling.units import Executor
+from corelm.scaling.units import Run
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Destination:
     """
 
     path: Path
-    executor: ExecutorChoice
+    executor: Executor
     resume: bool
 
     @classmethod
@@ -57,7 +57,7 @@ class Destination:
             UsageError: options that exclude each other.
             MissingDependencyError: dask.distributed is not installed.
         """
-        return cls(Path(path), ExecutorChoice.of(workers, scheduler), resume)
+        return cls(Path(path), Executor.of(workers, scheduler), resume)
 
     def stored_seed(self) -> int | None:
         """Return the seed of the file that is to be continued; None if there is none."""
@@ -65,15 +65,8 @@ class Destination:
         seed = (stored or {}).get("seed")
         return seed if isinstance(seed, int) else None
 
-    def write(self, request: Request, name: str, device: str | None, dtype: str | None) -> None:
-        """Write the texts of a request.
-
-        Args:
-            request: the texts.
-            name: the name or path by which the model was loaded.
-            device: the device that it was loaded with.
-            dtype: the number format that it was loaded with.
-        """
+    def write(self, request: Request) -> None:
+        """Write the texts of a request."""
         model, texts = request.model, request.texts
         things = [each for each in texts.strategy if each is not None]
         origin = {
@@ -81,17 +74,15 @@ class Destination:
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": identity_of(model, texts.prompt),
-            "code": Dependencies(
-                [model, *(part for thing in things for part in thing.parts())]
-            ).code,
+            "code": Dependencies([model, *things]).code,
         }
-        jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
-        self._write(request, self.executor.opened([model], jobs), origin)
+        opened = self.executor.opened([model], Dependencies(things), texts.prompt)
+        self._write(request, opened, origin)
 
     def _write(
         self,
         request: Request,
-        executor: AbstractContextManager[Executor],
+        opened_executor: AbstractContextManager[Run],
         origin: Mapping[str, Any],
     ) -> None:
         texts, prompts = request.texts, request.prompts
@@ -99,9 +90,9 @@ class Destination:
         with opened(self.path, settings, self.resume) as file:
             if file.written:
                 streams.tell(f"continuing after {counted(file.written, 'text')}", "note")
-            with executor as workers, stages("units") as progress:
+            with opened_executor as run, stages("units") as progress:
                 progress("texts", file.written, request.total)
-                for lines in in_order(workers, units_of(texts, file.written, prompts)):
+                for lines in in_order(run, units_of(texts, file.written, prompts)):
                     file.add(json.loads(lines))
                     progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())

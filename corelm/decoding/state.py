@@ -145,6 +145,7 @@ class Decoding:
         self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
+        self._is_extended = False  # the session has read these tokens
 
     @property
     def context(self) -> Context:
@@ -166,11 +167,13 @@ class Decoding:
             check_result(self._sampler, found.logits, self.context)
         return found
 
-    def draw(self, scores: Array | None = None) -> Step:
+    def draw(self, scores: Array | None = None, *, extend: bool = False) -> Step:
         """Draw one token for each row with the random number of its sample.
 
         Args:
             scores: as for `next`.
+            extend: unless a token ends its text, give the session the tokens at once: it works
+                while the step is made. The caller then has to advance by them.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
@@ -182,10 +185,11 @@ class Decoding:
         uniforms = self._random_stream.at(position, self.samples)
         raw = self.session.next_logits() if scores is None else np.array(scores)
         drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
-        self._last, self._rows = (
-            NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back),
-            None,
-        )
+        if extend and not np.count_nonzero(self.is_end(drawn.tokens)):
+            self._extend(drawn.tokens)
+            self._is_extended = True
+        self._last = NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back)
+        self._rows = None
         return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
 
     def step(self, tokens: Ids) -> Step:
@@ -230,10 +234,13 @@ class Decoding:
         """
         if tokens is None:
             tokens = self._drawn_tokens()
+        if not (is_read or self._is_extended):
+            self._extend(tokens)  # first, for a session may begin at once in the background
         self._append(tokens)
-        if not is_read:
-            # A copy: a model of another package may write into it, and the step has the tokens.
-            self.session.extend(np.array(tokens))
+
+    def _extend(self, tokens: Ids) -> None:
+        # A copy: a model of another package may write into it, and the step has the tokens.
+        self.session.extend(np.array(tokens))
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""
@@ -306,6 +313,7 @@ class Decoding:
 
     def _forget(self) -> None:
         self._last = self._rows = self._drawn = None
+        self._is_extended = False
 
     def _surprisal_of(self, tokens: Ids) -> Nats:
         """Return the surprisal of tokens under the last logits of the sampler; nan without any."""

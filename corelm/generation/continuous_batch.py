@@ -15,14 +15,15 @@ from itertools import islice
 
 import numpy as np
 
+from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
 from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
-from corelm.generation.prompts import encoded
 from corelm.generation.shared_session import PrefixCache, SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel, Session
+from corelm.registry.registry import registry
 
 PIECE = 512
 """The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
@@ -41,11 +42,11 @@ class Turn:
     """A part of a step.
 
     Attributes:
-        request: the request that it is for; None for the model's work for all of them.
+        requests: the requests that it is for; none for the model's work for all of them.
         run: does the work.
     """
 
-    request: BatchedTexts | None
+    requests: Sequence[BatchedTexts]
     run: Callable[[], object]
 
 
@@ -162,16 +163,16 @@ class ContinuousBatch:
         self._running = _growing(self._running)
         yield from self._begin()
         changed = self._changed = self._running
-        yield Turn(None, self._draw)
+        yield Turn((), self._draw)
         late = [request for request in changed if request.is_drawn]
         for request in changed:
             if not request.is_drawn and not request.is_finished:
-                yield Turn(request, request.draw)
-        yield Turn(None, self._advance)
+                yield Turn([request], request.draw)
+        yield Turn((), self._advance)
         # The session may work in the background while texts get their tokens.
-        for request in late:
-            if not request.is_finished:
-                yield Turn(request, request.draw)
+        for together in _taken_together(late):
+            if left := _growing(together):
+                yield Turn(left, partial(_take, left))
         self._running = _growing(changed)
 
     def _begin(self) -> Iterator[Turn]:
@@ -202,7 +203,7 @@ class ContinuousBatch:
         """Read tokens of a prompt; return the number of them that count."""
         read = 0
         if not request.is_finished:
-            yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
+            yield Turn([request], partial(request.read, left, self._shared, self._prefixes))
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
@@ -217,16 +218,40 @@ class ContinuousBatch:
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         self._shared.compute()
-        found = [request.rows for request in self._running if not request.is_finished]
-        rows = [each for each in found if each is not None]
-        new = [each for each in rows if each.is_new]
-        for together in (new, [each for each in rows if each.is_shared]):
+        new, shared = [], []
+        for request in self._running:
+            rows = request.rows
+            if rows is not None and rows.view is not None:
+                if rows.view.own is None:
+                    shared.append(rows)
+                elif rows.view.is_read:
+                    new.append(rows)
+        for together in (new, shared):
             with suppress(CorelmError):  # each then draws alone, and fails by itself
                 draw_together(self._shared, together)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session."""
         self._shared.advance([request.view for request in self._running if request.view])
+
+
+def _taken_together(requests: Sequence[BatchedTexts]) -> Iterator[Sequence[BatchedTexts]]:
+    """Yield requests whose tokens are drawn, in groups that take them in one turn.
+
+    A turn for each would take as long as the work in it. Where code of others reads the tokens, or
+    patterns are searched for, each has its own, so that the caller knows who takes long.
+    """
+    alone = requests
+    if not registry().load_observers():
+        yield [each for each in requests if not each.texts.endings.stop_regex]
+        alone = [each for each in requests if each.texts.endings.stop_regex]
+    for request in alone:
+        yield [request]
+
+
+def _take(requests: Sequence[BatchedTexts]) -> None:
+    for request in requests:
+        request.draw()
 
 
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
@@ -264,7 +289,7 @@ class BatchedTexts:
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
         self._model, self._plans = model, plans
-        self._ids: list[int] = encoded(model.vocabulary, texts.beginning)
+        self._ids: list[int] = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
         self.unread: int = len(self._ids)
         self.just_read: int = 0
         self._view: SessionView | None = None

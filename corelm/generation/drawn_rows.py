@@ -6,6 +6,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +90,8 @@ class DrawnRows:
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
         self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
-        self._step: Step | None = None
+        # The rows of a common step, with their position and samples.
+        self._drawn: tuple[Step, slice, int, NDArray[np.int64]] | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
         self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
@@ -97,17 +99,7 @@ class DrawnRows:
     @property
     def is_drawn(self) -> bool:
         """True if the tokens of its next step are drawn."""
-        return self._step is not None
-
-    @property
-    def is_shared(self) -> bool:
-        """True if its view has joined the shared session."""
-        return self.view is not None and self.view.own is None
-
-    @property
-    def is_new(self) -> bool:
-        """True if its prompt was read, and no token drawn."""
-        return self.view is not None and self.view.is_read
+        return self._drawn is not None
 
     @property
     def uniforms(self) -> NDArray[np.float64]:
@@ -147,8 +139,8 @@ class DrawnRows:
             rows: the rows of this request.
         """
         assert self.view is not None
-        self._step = part_of(drawn.step, rows, self._position, self._samples)
-        tokens = self._step.tokens
+        self._drawn = drawn.step, rows, self._position, self._samples
+        tokens = drawn.step.tokens[rows]
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]
         if self._position == self._texts.length or (grows is not None and not grows.any()):
@@ -164,12 +156,12 @@ class DrawnRows:
         """Yield the steps; draw the tokens of a step here if they weren't drawn with others'."""
         observers = registry()
         observed = observers.load_observers()
-        while self.view is not None or self._step is not None:
-            if self._step is None:
+        while self.view is not None or self._drawn is not None:
+            if self._drawn is None:
                 assert self.view is not None
                 self.take(self.draw(self.view.next_logits(), self.uniforms))
-            step, self._step = self._step, None
-            assert step is not None
+            assert self._drawn is not None
+            step, self._drawn = part_of(*self._drawn), None
             if observed:
                 observers.observe(step)
             yield step
@@ -193,10 +185,11 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         shared: the session of all views, whose logits are computed.
         rows: requests whose views have all joined it, or whose own sessions are all read.
     """
-    groups: dict[str, list[DrawnRows]] = {}
+    groups: defaultdict[str, list[DrawnRows]] = defaultdict(list)
     for each in rows:
-        groups.setdefault(each.key, []).append(each)
+        groups[each.key].append(each)
     for group in groups.values():
+        group.sort(key=_place)
         views = [each.view for each in group if each.view is not None]
         logits = _logits_of(shared, views)
         drawn = group[0].draw(logits, np.concatenate([each.uniforms for each in group]))
@@ -204,6 +197,10 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size
             each.take(drawn, slice(first, end))
+
+
+def _place(rows: DrawnRows) -> int:
+    return rows.view.place_of() if rows.view is not None else 0
 
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:

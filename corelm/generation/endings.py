@@ -23,7 +23,7 @@ timeout interrupts. 1,000 characters take a second, 10,000 ten minutes."""
 MOST_REPEATS = 100_000
 """The largest product of a pattern's counts: `regex` unrolls counted repeats when it compiles."""
 # A brace after a backslash is a character, not the count of a repeat.
-COUNT = re.compile(r"(?<!\\)\{(\d+)")
+COUNT = r"(?<!\\)\{(\d+)"
 
 
 class TextPatterns:
@@ -176,7 +176,7 @@ def _compiled(pattern: str, ignore_case: bool) -> Any:
             f"the pattern {shown(pattern)} is too long: give several, of at most "
             f"{MOST_CHARACTERS:,} characters each"
         )
-    repeats = math.prod(map(int, COUNT.findall(pattern)))
+    repeats = math.prod(map(int, re.findall(COUNT, pattern)))
     if repeats > MOST_REPEATS:
         raise UsageError(
             f"the pattern {shown(pattern)} repeats too much: the product of its counts must be at "

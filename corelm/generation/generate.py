@@ -1,14 +1,15 @@
-"""Write texts: `stream` one as it is drawn, `generate` several."""
+"""Write texts: `stream` one as it is drawn, `generate` several; the default prompt, and notes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from corelm.abilities.optional import FullVocabulary
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
@@ -16,9 +17,8 @@ from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, Generations, OpenTexts
-from corelm.generation.prompts import encoded
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, StatelessModel
+from corelm.language_model import LanguageModel, StatelessModel, Vocabulary, window_start
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
@@ -40,9 +40,10 @@ class Ancestral(Decoder):
             return
         decoding = task.start()
         for position in range(task.length):
-            step = decoding.draw()
+            is_last = position + 1 == task.length
+            step = decoding.draw(extend=not is_last)
             unfinished = ~decoding.is_end(step.tokens)
-            finished = position + 1 == task.length or not np.count_nonzero(unfinished)
+            finished = is_last or not np.count_nonzero(unfinished)
             if not finished:
                 # Finished rows leave first, so the model doesn't read their last tokens.
                 decoding.select(unfinished)
@@ -141,7 +142,7 @@ class Texts:
         _check_count("length", self.length)
         sampler, decoder = self.strategy
         _check_decoder(decoder)
-        ids = np.array(encoded(model.vocabulary, self.beginning), dtype=np.int64)
+        ids = np.array(FullVocabulary(model.vocabulary).prompt_ids(self.beginning), dtype=np.int64)
         stream = RandomStream(self.seed, samples, self.prompt_index)
         task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown)
         plugins = registry()
@@ -294,3 +295,94 @@ def generate(
             error.generations = written + error.generations  # type: ignore[union-attr]
             raise
     return written
+
+
+DEFAULT = "This movie"
+"""The prompt for models without one of their own whose vocabulary has these words."""
+
+
+LISTED = 8
+"""The most unknown words that a note lists."""
+
+
+def default_prompt(model: LanguageModel) -> str:
+    """Return the default prompt of a model.
+
+    A bundle states its prompt in its manifest. Another model gets "This movie" if its vocabulary
+    has these words, and otherwise the first word of its vocabulary.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> default_prompt(ToyModel())
+        'and'
+    """
+    stated = getattr(model, "default_prompt", None)
+    if isinstance(stated, str):
+        return stated
+    vocabulary = model.vocabulary
+    if _knows(vocabulary, DEFAULT):
+        return DEFAULT
+    words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
+    known = (word for word in words if word.isalpha() and _knows(vocabulary, word))
+    return next(known, DEFAULT)
+
+
+def _knows(vocabulary: Vocabulary, text: str) -> bool:
+    """Return True if a vocabulary can encode the text without unknown words."""
+    try:
+        vocabulary.encode(text)
+    except UsageError:
+        return False
+    return not FullVocabulary(vocabulary).unknown_words(text)
+
+
+def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the unknown words of prompts, and one on prompts longer than the context.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> list(prompt_notes(ToyModel(), ["the cat", "the " * 130]))
+        ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
+    """
+    texts = map(FullVocabulary(model.vocabulary).without_start, prompts)
+    if note := unknown_words_note(model.vocabulary, texts):
+        yield note
+    if note := _cut_note(model, prompts):
+        yield note
+
+
+def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
+    """Return a note on the longest prompt if the model does not see all of it, else ""."""
+    context = getattr(model, "context_length", None)
+    if not isinstance(context, int):  # optional: most models have it
+        return ""
+    vocabulary = model.vocabulary
+    most = max((len(FullVocabulary(vocabulary).prompt_ids(text)) for text in prompts), default=0)
+    # The start token takes a place in the context too.
+    cut = window_start(most + (vocabulary.start is not None), context)
+    if not cut:
+        return ""
+    seen = most + (vocabulary.start is not None) - cut
+    return (
+        f"the prompt has {most:,} tokens, and the model sees the last {seen:,} of them: its "
+        f"context is {context:,}"
+    )
+
+
+def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:
+    """Return a note on the words of prompts that a model does not know; "" if there are none.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> unknown_words_note(ToyModel().vocabulary, ["the cat", "the zebra"])
+        "the model does not know 'zebra'; it reads unknown words as [UNK]"
+    """
+    unknown_words = FullVocabulary(vocabulary).unknown_words
+    found = (word for text in prompts for word in unknown_words(text))
+    words = list(dict.fromkeys(found))
+    if not words:
+        return ""
+    listed = ", ".join(map(repr, words[:LISTED]))
+    if len(words) > LISTED:
+        listed += f" and {len(words) - LISTED:,} more"
+    return f"the model does not know {listed}; it reads unknown words as [UNK]"

@@ -11,7 +11,6 @@ from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings, TextPatterns
-from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.markup import Displayable, Passage, Word
 from corelm.sampling import Sampler, has_masks
@@ -213,7 +212,7 @@ class OpenTexts:
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
-        ids = encoded(model.vocabulary, prompt if ids is None else ids)
+        ids = FullVocabulary(model.vocabulary).prompt_ids(prompt if ids is None else ids)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
             if sampler and has_masks(sampler)

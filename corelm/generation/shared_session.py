@@ -6,7 +6,7 @@ Prompts that were read before are kept, and a new one is read from the end of a 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,11 @@ class SharedSession:
         A view that still has a session of its own joins the shared session, if it can.
         """
         self._logits = None
-        inside = [view for view in views if view.own is None]
+        inside = in_order(view for view in views if view.own is None)
         if not inside or self._session is None:
             self._session = None
         elif neighbours(inside) != (0, self._size):  # a row was dropped
+            inside = filled(inside)
             self._session.select(np.concatenate([view.rows for view in inside]))
         # They join before their tokens, which are then read in one step with the others'.
         new = [view for view in views if view.own is not None and can(view.own, "join")]
@@ -163,6 +164,10 @@ class SessionView:
         """The index of its first row in the shared session; None if rows were selected since."""
         return self._first if self._kept is None else None
 
+    def place_of(self) -> int:
+        """Return the index that its first row had before rows were selected."""
+        return self._first
+
     @property
     def rows(self) -> NDArray[np.int64]:
         """(batch,) the indices of its rows in the shared session."""
@@ -184,6 +189,28 @@ class SessionView:
         if tokens is None:
             raise UsageError("a shared session needs a token of each row in a step")
         return tokens
+
+
+def in_order(views: Iterable[SessionView]) -> list[SessionView]:
+    """Return views in the order of their rows in the shared session."""
+    return sorted(views, key=SessionView.place_of)
+
+
+def filled(views: list[SessionView]) -> list[SessionView]:
+    """Return views in an order in which the last ones take the places of dropped rows.
+
+    So one row is moved for each dropped row, and not all rows after it. Where views have several
+    rows, which stay neighbours, the order stays as it is.
+
+    Args:
+        views: views in the order of their rows.
+    """
+    size = len(views)
+    if any(view.size != 1 or view.first is None for view in views):
+        return views
+    found = {view.first: view for view in views}
+    last = iter([view for view in views if view.place_of() >= size])
+    return [found.get(place) or next(last) for place in range(size)]
 
 
 def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:

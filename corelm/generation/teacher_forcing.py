@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
+from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import ModelLogits
 from corelm.generation.generate import BATCH
-from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
@@ -109,7 +109,8 @@ class ForcedTokens:
             >>> ForcedTokens.split(ToyModel().vocabulary, "the", " cat sat")
             ([11], [4, 9])
         """
-        before, whole = encoded(vocabulary, prompt), encoded(vocabulary, prompt + text)
+        ids_of = FullVocabulary(vocabulary).prompt_ids
+        before, whole = ids_of(prompt), ids_of(prompt + text)
         # A token spans the end of the prompt and the start of the text.
         if whole[: len(before)] != before:
             whole = before + vocabulary.encode(text)

@@ -56,7 +56,7 @@ def _open_folder(path: str) -> LanguageModel:
     try:
         return FromBundle(Path(path))()
     except ModelFileError:
-        if Path(path).exists() or not (name := _HUB.fullmatch(path)):
+        if Path(path).exists() or not (name := re.fullmatch(_HUB, path)):
             raise
         raise UsageError(
             f"there is no model at {path!r}; a name of Hugging Face is opened as "
@@ -74,7 +74,7 @@ class _Format(NamedTuple):
 
 _GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
 _TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
-_HUB = re.compile(r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)")
+_HUB = r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)"
 _KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
 
 

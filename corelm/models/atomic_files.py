@@ -26,7 +26,7 @@ JSON_LIMIT = 2**20
 PARTIAL = ".new"
 """The suffix of a file or folder while it is written."""
 
-_PARTIAL_NAME = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", re.DOTALL)
+_PARTIAL_NAME = rf"(?s)\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}"
 
 ABANDONED = 3600.0
 """Seconds without a change after which an unfinished file counts as abandoned."""
@@ -186,7 +186,7 @@ def name_when_whole(path: Path) -> str | None:
         >>> name_when_whole(Path("models/.imdb.0123abcd.new"))
         'imdb'
     """
-    match = _PARTIAL_NAME.fullmatch(path.name)
+    match = re.fullmatch(_PARTIAL_NAME, path.name)
     return match and match[1]
 
 

@@ -113,13 +113,13 @@ class NamedModel:
     @property
     def default_prompt(self) -> str:
         """The prompt to use when none is given."""
-        from corelm.generation.prompts import default_prompt
+        from corelm.generation.generate import default_prompt
 
         return default_prompt(self.model)
 
     def notes(self, prompts: Sequence[str]) -> list[str]:
         """Return notes on what the model can't read of prompts: unknown words, a long beginning."""
-        from corelm.generation.prompts import prompt_notes
+        from corelm.generation.generate import prompt_notes
 
         return [*prompt_notes(self.model, prompts)]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from corelm.native.cpu import cpu_limit
-from corelm.native.source_tree import note_source_tree
 
 if TYPE_CHECKING:
     from corelm.native.interface import Kernels
@@ -26,6 +25,8 @@ def _load() -> Kernels | None:
     try:
         module = importlib.import_module("corelm.native.kernels")
     except ImportError:  # not compiled, or not for this processor
+        from corelm.native.source_tree import note_source_tree  # late: it is rarely needed
+
         note_source_tree(Path(__file__).parents[2])
         return None
     kernels = cast("Kernels", module)

@@ -89,24 +89,44 @@ def load(
     given = {key: value for key, value in options.items() if value is not None}
     model = lifted(_loaded(name, given))
     with suppress(TypeError):  # the name of a model that allows no weak references isn't remembered
-        _names[id(model)] = weakref.ref(model), str(name)
+        _loads[id(model)] = weakref.ref(model), LoadedAs(str(name), device, dtype)
     return model
 
 
-_names: dict[int, tuple[weakref.ref[LanguageModel], str]] = {}
+class LoadedAs(NamedTuple):
+    """The arguments with which a model was loaded.
+
+    Attributes:
+        name: its name or path.
+        device: its device, for models with a choice.
+        dtype: the number format of its weights, for models with a choice.
+    """
+
+    name: str
+    device: str | None
+    dtype: str | None
 
 
-def loaded_name(model: object) -> str | None:
-    """Return the name or path by which a model was loaded; None if it was made otherwise.
+_loads: dict[int, tuple[weakref.ref[LanguageModel], LoadedAs]] = {}
+
+
+def loaded_as(model: object) -> LoadedAs | None:
+    """Return the arguments with which a model was loaded; None if it was made otherwise.
 
     Example:
         >>> import corelm
-        >>> loaded_name(corelm.load("imdb"))
-        'imdb'
+        >>> loaded_as(corelm.load("imdb"))
+        LoadedAs(name='imdb', device=None, dtype=None)
     """
     # Once a model is gone, another object may get its id.
-    found, name = _names.get(id(model), (None, None))
-    return name if found is not None and found() is model else None
+    found, loaded = _loads.get(id(model), (None, None))
+    return loaded if found is not None and found() is model else None
+
+
+def loaded_name(model: object) -> str | None:
+    """Return the name or path by which a model was loaded; None if it was made otherwise."""
+    loaded = loaded_as(model)
+    return None if loaded is None else loaded.name
 
 
 class DisplayableModel(Displayable):

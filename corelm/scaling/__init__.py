@@ -5,27 +5,16 @@ import typing
 from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
-    from corelm.scaling.executor import ExecutorChoice as ExecutorChoice
+    from corelm.scaling.executor import Executor as Executor
     from corelm.scaling.job import Dependencies as Dependencies
-    from corelm.scaling.job import Job as Job
     from corelm.scaling.job import differences as differences
-    from corelm.scaling.units import Executor as Executor
     from corelm.scaling.units import Unit as Unit
 
-__all__ = [
-    "Dependencies",
-    "Executor",
-    "ExecutorChoice",
-    "Job",
-    "Unit",
-    "differences",
-]
+__all__ = ["Dependencies", "Executor", "Unit", "differences"]
 
 _HOMES = {
     "Dependencies": "corelm.scaling.job:Dependencies",
-    "Executor": "corelm.scaling.units:Executor",
-    "ExecutorChoice": "corelm.scaling.executor:ExecutorChoice",
-    "Job": "corelm.scaling.job:Job",
+    "Executor": "corelm.scaling.executor:Executor",
     "Unit": "corelm.scaling.units:Unit",
     "differences": "corelm.scaling.job:differences",
 }

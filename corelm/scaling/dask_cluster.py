@@ -1,4 +1,4 @@
-"""An executor on a Dask cluster, whose workers may come and go."""
+"""Workers of a Dask cluster, which may come and go."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ logger = logging.getLogger("corelm")
 
 
 class DaskCluster:
-    """An executor that runs units on a Dask cluster.
+    """Run units on a Dask cluster.
 
     Args:
         jobs: the models that its workers load.
@@ -75,7 +75,7 @@ class DaskCluster:
             self.close()
             raise ExecutorError(_no_worker()) from error
 
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+    def run(self, units: Iterator[Unit | None], model: int) -> Iterator[tuple[Unit, str]]:
         """Yield units as they are finished; if a worker dies, other workers run its units."""
         pending: dict[Any, Unit] = {}
         finished: SimpleQueue[Any] = SimpleQueue()

@@ -1,9 +1,9 @@
-"""Executors run units of work: in this process, or on the workers of a cluster."""
+"""Run units of work: in this process, or on the workers of a cluster."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter
-from corelm.scaling.units import Executor, Unit
+from corelm.scaling.units import Run, Unit, Workers
 
 if TYPE_CHECKING:
-    from corelm.scaling.job import Job
+    from corelm.scaling.job import Dependencies
 
 
 class InProcess:
-    """An executor that runs the units one after the other in this process.
+    """Run the units one after the other in this process.
 
     Args:
         models: the models of the units.
@@ -28,7 +28,7 @@ class InProcess:
     def __init__(self, *models: LanguageModel) -> None:
         self._models = models
 
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+    def run(self, units: Iterator[Unit | None], model: int) -> Iterator[tuple[Unit, str]]:
         """Yield the units in their order."""
         while (unit := next(units, None)) is not None:
             yield unit, json.dumps(unit(self._models[model]))
@@ -43,8 +43,8 @@ MOST_PER_PROCESSOR = 8
 
 
 @dataclass(frozen=True)
-class ExecutorChoice:
-    """The workers of an executor; without any, the work is done in this process.
+class Executor:
+    """Where units of work are done: by the workers of a Dask cluster, or else in this process.
 
     Attributes:
         workers: the number of workers of a Dask cluster to start on this machine.
@@ -55,8 +55,8 @@ class ExecutorChoice:
     scheduler: str | None
 
     @classmethod
-    def of(cls, workers: int | str | None = None, scheduler: str | None = None) -> ExecutorChoice:
-        """Return the executor with these workers.
+    def of(cls, workers: int | str | None = None, scheduler: str | None = None) -> Executor:
+        """Return the executor of these options, given as numbers or as text.
 
         Args:
             workers: the number of workers of a cluster to start on this machine.
@@ -67,8 +67,8 @@ class ExecutorChoice:
             MissingDependencyError: dask.distributed is not installed.
 
         Example:
-            >>> ExecutorChoice.of()
-            ExecutorChoice(workers=None, scheduler=None)
+            >>> Executor.of()
+            Executor(workers=None, scheduler=None)
         """
         if workers is not None and scheduler is not None:
             raise UsageError("a scheduler has its own workers: leave out their number")
@@ -84,33 +84,61 @@ class ExecutorChoice:
 
     @contextmanager
     def opened(
-        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
-    ) -> Iterator[Executor]:
-        """Yield the executor; end its workers afterwards.
+        self, models: Sequence[LanguageModel], dependencies: Dependencies, text: str
+    ) -> Iterator[Run]:
+        """Start the workers, and end them afterwards.
+
+        Workers load the models by the names by which they were loaded here, and check that models,
+        versions, code and secrets are the same.
 
         Args:
-            models: the models, for the work in this process.
-            jobs: makes the job of each model, for the workers.
+            models: the models of the units.
+            dependencies: what the units are made of, besides the models.
+            text: any text; workers compare a model without a checksum by its distribution after it.
+
+        Yields:
+            A function that takes units and the index of their model, and yields each unit with its
+            result as JSON when it is finished, in any order. It takes a unit when a worker is free,
+            so the units may be endless. They may be None while there is none to do; it then asks
+            again after the next result. It raises ExecutorError for a worker that can't be used,
+            or a unit whose workers die.
 
         Raises:
-            UsageError: a job that workers cannot do.
-            ExecutorError: the workers cannot be reached.
-        """
-        executor = self._executor(models, jobs)
-        try:
-            yield executor
-        finally:
-            executor.close()
+            UsageError: a model without a name, or a sampler that workers can't make.
+            ExecutorError: the workers can't be reached.
 
-    def _executor(
-        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
-    ) -> Executor:
+        Example:
+            >>> from dataclasses import dataclass
+            >>> from corelm.runs import scaling
+            >>> from corelm.testing import ToyModel
+            >>> @dataclass(frozen=True)
+            ... class Count:
+            ...     '''Count the tokens of a text.'''
+            ...     name: str
+            ...     def __call__(self, model):
+            ...         return len(model.vocabulary.encode(self.name))
+            >>> units = [Count("the cat"), Count("a dog sat")]
+            >>> nothing = scaling.Dependencies([])
+            >>> with scaling.Executor.of().opened([ToyModel()], nothing, "the") as run:
+            ...     [result for _, result in run(iter(units), 0)]
+            ['2', '3']
+        """
+        workers = self._workers(models, dependencies, text)
+        try:
+            yield workers.run
+        finally:
+            workers.close()
+
+    def _workers(
+        self, models: Sequence[LanguageModel], dependencies: Dependencies, text: str
+    ) -> Workers:
         workers = self.workers if self.scheduler is None else self.scheduler
         if workers is None:
             return InProcess(*models)
         from corelm.scaling.dask_cluster import DaskCluster
+        from corelm.scaling.job import jobs_of
 
-        return DaskCluster(jobs(), workers)
+        return DaskCluster(jobs_of(models, dependencies, text), workers)
 
 
 def _check_installed() -> None:

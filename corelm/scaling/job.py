@@ -12,7 +12,7 @@ import os
 import pickle
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,8 +24,9 @@ from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.models.identity import identity_of
+from corelm.params import Parameterized
 from corelm.printable import reason_of, shown, strip_controls
-from corelm.registry.models import is_path, load, plugin_of
+from corelm.registry.models import is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
@@ -130,8 +131,35 @@ class Job:
         return model
 
 
-def _parts(things: Iterable[Sampler | Decoder]) -> Iterator[Sampler | Decoder]:
-    return (part for thing in things for part in thing.parts())
+def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies, text: str) -> list[Job]:
+    """Return the job of each model, which workers load by the name that it was loaded by here.
+
+    Args:
+        models: the models.
+        dependencies: what the units are made of, besides the models.
+        text: any text; for models without a checksum.
+
+    Raises:
+        UsageError: a model without a name, or a sampler or decoder that workers can't make.
+    """
+    things, modules = dependencies.things, dependencies.modules
+    jobs = []
+    for model in models:
+        loaded = loaded_as(model)
+        if loaded is None:
+            raise UsageError(
+                "workers load the models themselves: give the name, not a "
+                f"{type(getattr(model, 'unlifted', model)).__name__}"
+            )
+        name, device, dtype = loaded
+        jobs.append(Job.of(name, model, text, things, device, dtype, modules))
+    return jobs
+
+
+def _parts(things: Iterable[Any]) -> Iterator[Any]:
+    """Yield the parts of samplers and decoders, and other things as they are."""
+    for thing in things:
+        yield from thing.parts() if isinstance(thing, Parameterized) else (thing,)
 
 
 def _compare(name: str, expected: str, found: str) -> None:
@@ -183,14 +211,14 @@ def _reads_back(thing: Sampler | Decoder) -> bool:
         return False
 
 
-def hashes_of_secrets(things: Iterable[Sampler | Decoder]) -> Mapping[str, str]:
+def hashes_of_secrets(things: Iterable[Any]) -> Mapping[str, str]:
     """Return a hash of the value of each environment variable that samplers read, by its name.
 
     An expression shows the name, as in `env:NAME`, so that two runs with different values look
     alike. A slow hash of the value distinguishes them without giving it away.
 
     Args:
-        things: samplers and decoders.
+        things: samplers, decoders, and other things, which read none.
 
     Example:
         >>> import corelm
@@ -208,6 +236,9 @@ class Dependencies:
         things: the models, samplers, decoders and functions of the computation.
         modules: further modules of it, such as the module that offers a metric.
 
+    Attributes:
+        things, modules: as given.
+
     Example:
         >>> import corelm
         >>> found = Dependencies([corelm.sampler("greedy")])
@@ -216,17 +247,17 @@ class Dependencies:
     """
 
     def __init__(self, things: Iterable[Any], modules: Iterable[str] = ()) -> None:
-        self._things, self._modules = [*things], [*modules]
+        self.things, self.modules = [*things], [*modules]
 
     @property
     def code(self) -> dict[str, str]:
         """The digest of each package that computes, by name; all modules of a plugin count."""
-        return code_of(self._things, self._modules)
+        return code_of(_parts(self.things), self.modules)
 
     @property
     def secrets(self) -> Mapping[str, str]:
         """A hash of the value of each environment variable that samplers read, by its name."""
-        return hashes_of_secrets(self._things)
+        return hashes_of_secrets(self.things)
 
 
 def hash_of_variable(name: str) -> str:
@@ -235,8 +266,8 @@ def hash_of_variable(name: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", value, name.encode(), ROUNDS, 8).hex()
 
 
-def _variables(thing: Sampler | Decoder) -> Iterator[str]:
-    for part in thing.parts():
+def _variables(thing: Any) -> Iterator[str]:
+    for part in thing.parts() if isinstance(thing, Parameterized) else ():
         for parameter in part.parameters():
             value = getattr(part, parameter.name)
             for text in value if isinstance(value, tuple) else (value,):

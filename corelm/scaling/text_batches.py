@@ -14,7 +14,7 @@ from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
 from corelm.scaling.job import hashes_of_secrets
-from corelm.scaling.units import Executor, Unit
+from corelm.scaling.units import Run, Unit
 
 EARLY = 256
 """The most results in memory that wait for an earlier one."""
@@ -113,10 +113,14 @@ def line(text: Generation) -> str:
     )
 
 
-def in_order(executor: Executor, units: Iterator[Unit]) -> Iterator[str]:
+def in_order(run: Run, units: Iterator[Unit]) -> Iterator[str]:
     """Yield the results of units in their order, as JSON.
 
-    While `EARLY` results wait for an earlier one, the executor gets no more units.
+    While `EARLY` results wait for an earlier one, no more units are started.
+
+    Args:
+        run: runs the units on its first model.
+        units: the units.
     """
     order: deque[str] = deque()
     early: dict[str, str] = {}
@@ -128,7 +132,7 @@ def in_order(executor: Executor, units: Iterator[Unit]) -> Iterator[str]:
             order.append(unit.name)
             yield unit
 
-    for unit, result in executor.run(taken_units()):
+    for unit, result in run(taken_units(), 0):
         early[unit.name] = result
         while order and order[0] in early:
             yield early.pop(order.popleft())

@@ -1,9 +1,9 @@
-"""Units of work, and the executors that do them."""
+"""Units of work, and the workers that do them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
 
 from corelm.language_model import LanguageModel
 
@@ -19,22 +19,15 @@ class Unit(Protocol):
         """Do the work; return a value that JSON can hold."""
 
 
-class Executor(Protocol):
-    """Does units of work, in this process or in others."""
+Run: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
+"""A function that runs units, as `Executor.opened` describes it."""
 
-    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
-        """Yield each unit with its result as JSON when it is finished, in any order.
 
-        A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
-        while it has no unit; the executor asks it again after the next result.
+class Workers(Protocol):
+    """Do units of work, in this process or in others."""
 
-        Args:
-            units: the units.
-            model: the number of their model among the executor's models.
-
-        Raises:
-            ExecutorError: a worker that cannot be used, or a unit whose workers die.
-        """
+    def run(self, units: Iterator[Unit | None], model: int) -> Iterator[tuple[Unit, str]]:
+        """Yield each unit with its result, as `Executor.opened` describes it."""
 
     def close(self) -> None:
         """End the workers."""

@@ -11,14 +11,12 @@ language models with the laws of their own.
 
 from corelm.testing.all_laws import LAWS, obeys_the_laws
 from corelm.testing.enumeration import g_test, text_probabilities
-from corelm.testing.portable import is_portable
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [
     "LAWS",
     "ToyModel",
     "g_test",
-    "is_portable",
     "obeys_the_laws",
     "text_probabilities",
 ]

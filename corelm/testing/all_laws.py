@@ -13,6 +13,7 @@ from corelm.sampling import Sampler
 from corelm.testing.decoder_laws import DECODER_LAWS
 from corelm.testing.laws import SAMPLER_LAWS, unless_reported
 from corelm.testing.model_laws import MODEL_LAWS
+from corelm.testing.portable import runs_on_any_library
 
 if TYPE_CHECKING:
     import pytest
@@ -21,8 +22,12 @@ LAWS: Mapping[str, tuple[Any, ...]] = {
     "sampler": SAMPLER_LAWS,
     "decoder": DECODER_LAWS,
     "model": MODEL_LAWS,
+    "portable": (runs_on_any_library,),
 }
-"""The laws of each kind, for use without pytest: `for law in LAWS["sampler"]: law(sampler)`."""
+"""The laws of each kind, for use without pytest: `for law in LAWS["sampler"]: law(sampler)`.
+
+"portable" is for samplers that also run on arrays of other libraries, such as torch or JAX.
+"""
 
 OPTIONS = {"sampler": "vocabulary", "decoder": "model", "model": "tolerance"}
 """The option that the laws of each kind take."""
@@ -33,6 +38,7 @@ def obeys_the_laws(
     vocabulary: Vocabulary | None = None,
     model: LanguageModel | None = None,
     tolerance: float | None = None,
+    portable: bool = False,
 ) -> pytest.MarkDecorator:
     """Make one pytest test for each sampler, decoder or model and each law of its kind.
 
@@ -50,6 +56,8 @@ def obeys_the_laws(
             default a toy model of three words.
         tolerance: of models: the largest difference of two logits that count as equal; by default
             1e-5.
+        portable: of samplers: they also run on arrays of other libraries, such as torch or JAX; the
+            test needs array-api-strict.
 
     Raises:
         UsageError: nothing to examine, several kinds, something else, such as the class itself, or
@@ -80,7 +88,10 @@ def obeys_the_laws(
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := given.keys() - {OPTIONS[kind]}:
         raise UsageError(f"the laws of a {kind} take no {min(foreign)}")
-    pairs = [(thing, law) for thing in things for law in LAWS[kind]]
+    if portable and kind != "sampler":
+        raise UsageError(f"the laws of a {kind} take no portable")
+    laws = (*LAWS[kind], *(LAWS["portable"] if portable else ()))
+    pairs = [(thing, law) for thing in things for law in laws]
     tests = [(thing, partial(_guarded(law, kind), **given)) for thing, law in pairs]
     names = [type(x).__name__ if kind == "model" else repr(x) for x, _ in pairs]
     ids = [f"{name}-{law.__name__}" for name, (_, law) in zip(names, pairs, strict=True)]

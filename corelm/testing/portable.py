@@ -6,10 +6,11 @@ from corelm.language_model import Vocabulary
 from corelm.sampling import Sampler
 
 
-def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+def runs_on_any_library(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
     """Run on arrays of any library, such as torch or JAX, with the same result as on NumPy's.
 
-    Not every sampler can: `LAWS` does not have this law. It needs the package array-api-strict.
+    Not every sampler can, so `LAWS["sampler"]` leaves this law out. It needs the package
+    array-api-strict.
 
     Raises:
         AssertionError: the sampler does not; names the stage.
@@ -17,7 +18,7 @@ def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> No
 
     Example:
         >>> import corelm
-        >>> is_portable(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
+        >>> runs_on_any_library(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
     """
     from corelm.numerics import portability  # late: it needs another package
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from corelm_report.document.figure import VIEWS, Figure
-from corelm_report.document.lookup import of_view
-from corelm_report.document.schema import schema
+from corelm_report.document.schema import of_view, schema
 
 from corelm.registry.offers import source_of
 

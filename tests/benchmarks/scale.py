@@ -31,8 +31,8 @@ from corelm import machine
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.registry.strategies import Strategy
-from corelm.scaling.executor import ExecutorChoice
-from corelm.scaling.job import Job
+from corelm.scaling.executor import Executor
+from corelm.scaling.job import Dependencies
 from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel
 
@@ -67,13 +67,11 @@ def speed() -> Iterator[str]:
     """Texts a second of `corelm sample --output`, without the start of the workers."""
     model, texts = corelm.load(MODEL), _texts()
     for workers in WORKERS:
-        job = Job.of(MODEL, model, texts.prompt, [texts.strategy.sampler])
-        with ExecutorChoice.of(workers).opened([model], lambda job=job: [job]) as executor:
-            list(
-                in_order(executor, (Nothing(n) for n in range(4)))
-            )  # the workers load their models
+        of_units = Dependencies([texts.strategy.sampler])
+        with Executor.of(workers).opened([model], of_units, texts.prompt) as run:
+            list(in_order(run, (Nothing(n) for n in range(4))))  # the workers load their models
             start = time.perf_counter()
-            for _ in in_order(executor, units_of(texts)):
+            for _ in in_order(run, units_of(texts)):
                 pass
             took = time.perf_counter() - start
         yield f"{workers or 'no'} workers: {TEXTS / took:.0f} texts of 50 tokens a second"
@@ -94,11 +92,10 @@ def overhead() -> Iterator[str]:
     """Processor time of the command for a unit that does nothing, with one worker."""
     model = corelm.load(MODEL)
     for workers in (None, 1):
-        job = Job.of(MODEL, model, "This", [])
-        with ExecutorChoice.of(workers).opened([model], lambda job=job: [job]) as executor:
-            list(executor.run(iter([Nothing(-1)])))
+        with Executor.of(workers).opened([model], Dependencies([]), "This") as run:
+            list(run(iter([Nothing(-1)]), 0))
             start = time.process_time()
-            for _ in executor.run(iter([Nothing(n) for n in range(UNITS)])):
+            for _ in run(iter([Nothing(n) for n in range(UNITS)]), 0):
                 pass
             took = time.process_time() - start
         cost = 1000 * took / UNITS

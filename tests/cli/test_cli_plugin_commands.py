@@ -63,6 +63,29 @@ def corelm_commands():
     return {"hello": app}
 """
 
+SHARED = '''
+from typing import Annotated
+
+import corelm
+import typer
+from corelm.commands import application
+
+
+def hello(
+    model: str = "imdb",
+    device: Annotated[str | None, typer.Option(help="My device.")] = None,
+    scheduler: str | None = None,
+    workers: int = 2,
+) -> None:
+    """Show what the options are."""
+    typer.echo(f"{model} {device} {scheduler} {workers!r}")
+
+
+@corelm.hookimpl
+def corelm_commands():
+    return {"hello": application(hello, "Say hello.")}
+'''
+
 OFFER = "\nimport corelm\n@corelm.hookimpl\ndef corelm_commands(): return {'hello': app}\n"
 
 
@@ -108,6 +131,23 @@ def test_an_app_of_one_command_is_that_command(
     assert code == 0
     assert out.startswith("Usage: corelm hello [OPTIONS]\n\n  Say hello.\n")
     assert run(capsys, "corelm-hello:hello", "--name", "1")[:2] == (0, "hello 1\n")
+
+
+def test_an_argument_of_a_shared_name_is_corelms_option(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(SHARED)
+    code, out, _ = run(capsys, "hello", "--help")
+    assert code == 0
+    help = " ".join(out.split())
+    assert "--model NAME|PATH A name from `corelm models`" in help
+    assert "--scheduler ADDRESS Do the work on the Dask cluster" in help
+    assert "My device." in help  # an option of its own stays, and so does what is no text
+    assert "in this number of processes" not in help
+    assert run(capsys, "hello", "--model", "a/b", "--workers", "3")[:2] == (
+        0,
+        "a/b None None '3'\n",
+    )
 
 
 def test_an_app_of_several_commands_is_a_group(

@@ -13,11 +13,11 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
-from corelm_train.cli import output as training
-from corelm_train.cli.output import Interrupt, TrainingLines, duration, training_report
+from corelm_train.cli.output import Interrupt, TrainingReport, training_report
 from corelm_train.progress import TrainingPlan
 
-from corelm.cli.output.progress import bar_moves, stages
+from corelm.cli.output import progress
+from corelm.cli.output.progress import bar_moves, duration, stages
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 PLAN = TrainingPlan(
@@ -53,7 +53,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The time, which passes only where a test says so."""
     now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -159,10 +159,10 @@ def test_ctrl_c_is_acknowledged_at_once(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_step_after_ctrl_c_raises() -> None:
     interrupt = Interrupt()
-    lines = TrainingLines(interrupt)
+    report = TrainingReport(interrupt, lambda *step: None)
     interrupt.pressed = True
     with pytest.raises(KeyboardInterrupt):
-        lines.step(1, 10, 1.0)
+        report.step(1, 10, 1.0)
 
 
 def test_in_another_thread_signals_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

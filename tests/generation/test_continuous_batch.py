@@ -14,6 +14,8 @@ from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE
 from corelm.generation.drawn_rows import DrawnRows
 from corelm.generation.shared_session import SessionView, SharedSession, joined
+from corelm.numerics.distributions import surprisals_and_entropy
+from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
 
@@ -319,3 +321,72 @@ def test_a_view_takes_one_token_of_each_row_in_a_step():
         view.select([0])
     with pytest.raises(UsageError, match="one token of each row"):
         view.extend(np.array([3, 4]))
+
+
+def turns_of(count, **endings):
+    """Return the numbers of requests in the turns of the second step of a batch."""
+    batch = ContinuousBatch(GPT2)
+    for seed in range(count):
+        batch.add(request("w1 w2", length=4, seed=seed, **endings))
+    batch.step()
+    return [turn.run() or len(turn.requests) for turn in batch.turns()]
+
+
+def test_requests_whose_tokens_are_drawn_together_take_them_in_one_turn(monkeypatch):
+    monkeypatch.setattr(Registry, "load_observers", lambda self: False)
+    assert turns_of(5) == [0, 0, 5]
+    # A pattern may take long to search, so each has its own.
+    assert turns_of(3, stop_regex="w9") == [0, 0, 1, 1, 1]
+    monkeypatch.setattr(Registry, "load_observers", lambda self: True)
+    assert turns_of(3) == [0, 0, 1, 1, 1]
+
+
+class Rows:
+    """A session of rows, each known by a number, that notes how rows are selected."""
+
+    def __init__(self, rows):
+        self.rows, self.selected = list(rows), []
+
+    def next_logits(self):
+        return np.array(self.rows, dtype=np.float64)[:, None]
+
+    def extend(self, tokens):
+        assert np.shape(tokens) == (len(self.rows),)
+
+    def select(self, rows):
+        self.rows = [self.rows[row] for row in rows]
+        self.selected.append([*rows])
+
+    def join(self, other):
+        self.rows += other.rows
+
+
+def test_the_last_rows_take_the_places_of_dropped_ones():
+    shared, session = SharedSession(), Rows([0])
+    views = [SessionView(shared, session if row == 0 else Rows([row])) for row in range(8)]
+    for kept in (range(8), (0, 1, 2, 4, 5, 6, 7), (0, 2, 5, 6, 7), (2, 7)):
+        views = [view for view in views if view.own is not None or view.next_logits()[0, 0] in kept]
+        for view in views:
+            view.extend(np.array([3]))
+        shared.advance(views)
+        # Each view finds its own row wherever it is now.
+        assert [view.next_logits()[0, 0] for view in views] == [*kept]
+    assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]
+
+
+def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
+    done, advance, figures = [], SharedSession.advance, surprisals_and_entropy
+    monkeypatch.setattr(
+        SharedSession, "advance", lambda *args: done.append("model") or advance(*args)
+    )
+    monkeypatch.setattr(
+        "corelm.decoding.step.surprisals_and_entropy",
+        lambda *args: done.append("figures") or figures(*args),
+    )
+    batch = ContinuousBatch(GPT2)
+    for seed in (1, 2, 3):
+        batch.add(request("w1 w2", length=4, seed=seed))
+    batch.step()
+    done.clear()
+    assert {float(each.step.entropy[0]) for each in batch.step()}
+    assert done == ["model", "figures"]  # once for all rows

@@ -7,13 +7,9 @@ import hashlib
 import pytest
 
 import corelm
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.generation.prompts import (
-    default_prompt,
-    encoded,
-    prompt_notes,
-    unknown_words_note,
-)
+from corelm.generation.generate import default_prompt, prompt_notes, unknown_words_note
 from corelm.models.identity import identity_of
 from corelm.runs import ForcedTokens
 from corelm.testing import ToyModel
@@ -108,9 +104,9 @@ def test_a_model_without_a_checksum_is_identified_by_its_distribution():
 def test_a_start_token_in_a_prompt_is_left_to_the_model(prompt, ids):
     """The model puts one there itself, and a second one makes another text."""
     started, bare = ToyModel(), ToyModel(end=False)
-    assert encoded(started.vocabulary, prompt) == ids
+    assert FullVocabulary(started.vocabulary).prompt_ids(prompt) == ids
     if isinstance(prompt, list):
-        assert encoded(bare.vocabulary, prompt) == prompt
+        assert FullVocabulary(bare.vocabulary).prompt_ids(prompt) == prompt
     texts = [
         corelm.generate(started, each, sampler="dry | stochastic", seed=1, n=3, length=8)
         for each in (prompt, ids)
@@ -133,8 +129,10 @@ def test_a_prompt_may_begin_with_the_name_of_the_start_token(name):
     model = corelm.load(name)
     vocabulary = model.vocabulary
     start = vocabulary.words[vocabulary.start]
-    plain = encoded(vocabulary, "This movie")
-    assert encoded(vocabulary, f"{start}This movie") == plain
-    assert encoded(vocabulary, start) == []
-    assert encoded(vocabulary, f"This movie{start}") != plain  # within a text it is text
+    plain = FullVocabulary(vocabulary).prompt_ids("This movie")
+    assert FullVocabulary(vocabulary).prompt_ids(f"{start}This movie") == plain
+    assert FullVocabulary(vocabulary).prompt_ids(start) == []
+    assert (
+        FullVocabulary(vocabulary).prompt_ids(f"This movie{start}") != plain
+    )  # within a text it is text
     assert list(prompt_notes(model, [f"{start}This movie"])) == []

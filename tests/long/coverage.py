@@ -26,9 +26,9 @@ from corelm_report.measure.contexts import model_contexts
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.conclusions import best_of
-from corelm_report.metrics.estimates import Estimate, Interval
+from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import total
+from corelm_report.metrics.intervals import Interval, total
 
 import corelm
 from corelm import Sampler

@@ -34,9 +34,8 @@ from corelm_report.measure.on_contexts import temperatures
 from corelm_report.measure.text_records import TextRecord, without_details
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import text_figures
-from corelm_report.metrics.estimates import Interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import Sums
+from corelm_report.metrics.intervals import Interval, Sums
 
 import corelm
 from corelm import LanguageModel, Sampler

@@ -130,6 +130,16 @@ def test_rows_join_where_there_is_room_without_copying_the_others():
     assert session._cache.base is room
 
 
+@pytest.mark.parametrize("rows", [[0, 3, 2], [3, 2], [1, 1, 3], [0, 2, 3], [2, 3, 2]])
+def test_rows_that_move_up_stay_in_the_same_array(rows):
+    network = small_model(SMALL["gpt2"])._network
+    cache = np.random.default_rng(0).random(network.new_cache(4).shape, dtype=np.float32)
+    before, at = cache.copy(), np.array(rows)
+    found = network.select(cache, at, 3)
+    assert np.shares_memory(found, cache)
+    assert np.array_equal(found[..., :3, :], before[at][..., :3, :])
+
+
 def test_only_sessions_of_the_same_model_can_be_joined():
     model, other = small_model(SMALL["gpt2"]), small_model(SMALL["gpt2"])
     session = model.start([[3]])

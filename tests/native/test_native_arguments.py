@@ -25,11 +25,11 @@ from corelm_samplers import (
 from native_helpers import zeros
 
 import corelm
+from corelm import divergences, native, token_edits
 from corelm import filters as public_filters
-from corelm import native, token_edits
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, divergences, filters, masks
+from corelm.numerics import distributions, filters, masks
 
 ALL = np.ones((2, 3), bool)
 

@@ -102,7 +102,7 @@ def job(name: str = "cats", *, end: bool = True) -> Job:
 
 
 def results(executor: DaskCluster, units: list[Unit]) -> dict[str, str]:
-    return {unit.name: result for unit, result in executor.run(iter(units))}
+    return {unit.name: result for unit, result in executor.run(iter(units), 0)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -155,7 +155,7 @@ def test_a_scheduler_that_dies_is_named_in_one_sentence_with_the_way_out(killed,
             time.sleep(0.01)
         address = json.loads(file.read_text())["address"]
         with dask_worker(address), cluster(workers=address) as executor:
-            done = executor.run(Double(n) for n in range(10**9))
+            done = executor.run((Double(n) for n in range(10**9)), 0)
             next(done)
             scheduler.kill()
             with pytest.raises(ExecutorError) as error:
@@ -172,7 +172,7 @@ def test_the_death_of_the_only_worker_is_named(killed, monkeypatch):
         dask_worker(local.scheduler_address) as worker,
         cluster(workers=local.scheduler_address) as executor,
     ):
-        done = executor.run(Double(n) for n in range(10**9))
+        done = executor.run((Double(n) for n in range(10**9)), 0)
         next(done)
         monkeypatch.setattr(
             "corelm.scaling.dask_cluster.PATIENCE", 2

@@ -1,4 +1,4 @@
-"""The choice of an executor."""
+"""The executor that options name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from corelm import CorelmError
 from corelm.errors import MissingDependencyError
-from corelm.scaling.executor import ExecutorChoice
+from corelm.scaling.executor import Executor
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from corelm.scaling.executor import ExecutorChoice
 )
 def test_an_executor_that_cannot_be_is_refused(asked, message):
     with pytest.raises(CorelmError) as refused:
-        ExecutorChoice.of(**asked)
+        Executor.of(**asked)
     assert str(refused.value).startswith(message)
 
 
@@ -30,9 +30,9 @@ def test_an_executor_that_cannot_be_is_refused(asked, message):
 def test_without_dask_the_command_that_installs_it_is_shown(asked, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError) as missing:
-        ExecutorChoice.of(**asked)
+        Executor.of(**asked)
     assert str(missing.value) == (
         "workers need dask.distributed (import of distributed halted; None in sys.modules); "
         "install it with: pip install 'corelm[dask]'"
     )
-    assert ExecutorChoice.of().workers is None
+    assert Executor.of().workers is None

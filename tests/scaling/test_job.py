@@ -15,7 +15,16 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.runs import Strategy
-from corelm.scaling.job import Job, _loaded, differences, do, hash_of_variable, packed
+from corelm.scaling.job import (
+    Dependencies,
+    Job,
+    _loaded,
+    differences,
+    do,
+    hash_of_variable,
+    jobs_of,
+    packed,
+)
 from corelm.testing import ToyModel
 
 
@@ -78,6 +87,15 @@ def test_a_worker_loads_the_model_as_the_command_did(monkeypatch):
     monkeypatch.setattr("corelm.scaling.job.load", load)
     replace(job(), device="cpu", dtype="float16").load()
     assert asked == [("cats", {"device": "cpu", "dtype": "float16"})]
+
+
+def test_a_job_has_the_name_and_the_device_that_its_model_was_loaded_with(monkeypatch):
+    monkeypatch.setattr("corelm.registry.models._loaded", lambda name, options: ToyModel())
+    models = [corelm.load("cats", device="cpu", dtype="float16"), corelm.load("dogs")]
+    first, second = jobs_of(models, Dependencies([corelm.sampler("greedy")], ["numpy"]), "the")
+    assert (first.model, first.device, first.dtype) == ("cats", "cpu", "float16")
+    assert (second.model, second.device, second.dtype) == ("dogs", None, None)
+    assert {"corelm", "corelm_samplers", "numpy"} <= dict(first.code).keys()
 
 
 class Local(Sampler):

@@ -14,11 +14,11 @@ def test_results_that_wait_for_an_earlier_one_stay_few(monkeypatch):
             self.name = str(number)
 
     class Slow:
-        """An executor with two workers, one of which never ends while there is other work."""
+        """Two workers, one of which never ends while there is other work."""
 
         given = 0
 
-        def run(self, units):
+        def run(self, units, model):
             slow = next(units)
             while (unit := next(units, None)) is not None:
                 self.given += 1
@@ -28,6 +28,6 @@ def test_results_that_wait_for_an_earlier_one_stay_few(monkeypatch):
                 yield unit, json.dumps(unit.name)
 
     monkeypatch.setattr(text_batches, "EARLY", 3)
-    executor = Slow()
-    assert list(in_order(executor, (Unit(n) for n in range(20)))) == [f'"{n}"' for n in range(20)]
-    assert executor.given == 3
+    slow = Slow()
+    assert list(in_order(slow.run, (Unit(n) for n in range(20)))) == [f'"{n}"' for n in range(20)]
+    assert slow.given == 3

@@ -11,7 +11,7 @@ import pytest
 import corelm
 from corelm import Sampler, mask_logits, param, softmax
 from corelm.errors import UsageError
-from corelm.testing import LAWS, ToyModel, is_portable, obeys_the_laws
+from corelm.testing import LAWS, ToyModel, obeys_the_laws
 from corelm.testing.cases import cases, distinct, eighths
 from corelm.testing.laws import (
     changes_nothing_when_neutral,
@@ -392,10 +392,21 @@ class InNumPy(Sampler):
 
 
 def test_portability_is_a_law_of_its_own():
-    is_portable(corelm.sampler("temperature(t=0.5) | min_p(p=0.1)"))
+    [law] = LAWS["portable"]
+    law(corelm.sampler("temperature(t=0.5) | min_p(p=0.1)"))
     with pytest.raises(AssertionError, match=r"^InNumPy\(\) does not run on arrays of any library"):
-        is_portable(corelm.sampler("temperature(t=0.5)") | InNumPy())
-    assert is_portable not in LAWS["sampler"]
+        law(corelm.sampler("temperature(t=0.5)") | InNumPy())
+    assert law not in LAWS["sampler"]
+
+
+def test_portability_is_examined_where_it_is_asked_for():
+    plain, portable = (obeys_the_laws(InNumPy(), portable=asked).args[1] for asked in (False, True))
+    assert len(portable) == len(plain) + 1
+    sampler, law = portable[-1]
+    with pytest.raises(AssertionError, match=r"^InNumPy\(\) does not run on arrays of any library"):
+        law(sampler)
+    with pytest.raises(UsageError, match=r"^the laws of a model take no portable$"):
+        obeys_the_laws(ToyModel(), portable=True)
 
 
 def test_a_renumbered_case_asks_the_same():

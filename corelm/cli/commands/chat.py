@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import application
-from corelm.cli.options.choices import Device, Dtype, Model
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.cli.output.words import style_of
@@ -40,7 +39,7 @@ def corelm_commands() -> Mapping[str, Any]:
 
 
 def chat(
-    model: Model = MODEL,
+    model: str = MODEL,
     sampler: Annotated[
         str,
         typer.Option(metavar="SAMPLER", help="A name from `corelm samplers`, or an expression."),
@@ -57,8 +56,8 @@ def chat(
             metavar="INTEGER", help="The random seed. Default: a new one, which is shown."
         ),
     ] = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    device: str | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Talk with a model that has a chat template.
 

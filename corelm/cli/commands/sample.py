@@ -212,7 +212,7 @@ def sample(
         if seed is None:
             streams.tell(f"drawn with --seed {texts.seed}", "note")
         if file is not None:
-            file.write(request, model, device, dtype)
+            file.write(request)
             return
         write = writer(request, json=json, whole=no_stream)
         write(request, out)

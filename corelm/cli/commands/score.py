@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm.abilities.optional import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     STDIN,
@@ -26,7 +27,6 @@ from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
-from corelm.generation.prompts import unknown_words
 from corelm.hookspecs import hookimpl
 from corelm.models.identity import human_surprisal
 from corelm.printable import one_line
@@ -101,7 +101,7 @@ def score_file(
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
     """Note the words that the model does not know, which have no surprisal."""
-    of_texts = (unknown_words(model.vocabulary, text) for _, text in texts)
+    of_texts = (FullVocabulary(model.vocabulary).unknown_words(text) for _, text in texts)
     words = list(dict.fromkeys(chain.from_iterable(of_texts)))
     if words and not unknown:
         more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from corelm.language_model import LanguageModel
     from corelm.sampling import Sampler
 
-__all__ = ["Device", "Dtype", "Model", "Scheduler", "Workers", "read_text"]
+__all__ = ["read_text"]
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -313,7 +313,7 @@ def _decoded(data: bytes, source: str) -> str:
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
     # Late here and below: a command without a model reads arguments too.
-    from corelm.generation.prompts import default_prompt
+    from corelm.generation.generate import default_prompt
 
     if prompt is None:
         return default_prompt(model)
@@ -323,7 +323,7 @@ def prompt_for(model: LanguageModel, prompt: str | None) -> str:
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
-    from corelm.generation.prompts import prompt_notes
+    from corelm.generation.generate import prompt_notes
 
     for note in prompt_notes(model, prompts):
         streams.tell(f"note: {note}")

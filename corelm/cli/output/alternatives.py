@@ -12,7 +12,6 @@ from corelm.abilities import FullVocabulary
 from corelm.cli.output.words import share, visible
 from corelm.decoding.step import Step
 from corelm.filters import likeliest_tokens
-from corelm.generation.prompts import encoded
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import softmax
 
@@ -52,7 +51,7 @@ class Alternatives:
 
     def __init__(self, vocabulary: Vocabulary, prompt: str, count: int) -> None:
         self._vocabulary, self._count = vocabulary, count
-        prompt_ids = encoded(vocabulary, prompt)
+        prompt_ids = FullVocabulary(vocabulary).prompt_ids(prompt)
         self._past: defaultdict[int, list[int]] = defaultdict(lambda: list(prompt_ids))
         self.of_samples: defaultdict[int, list[list[Alternative]]] = defaultdict(list)
         self.own: defaultdict[int, list[Alternative]] = defaultdict(list)

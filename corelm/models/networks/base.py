@@ -233,14 +233,17 @@ class Network(ABC):
     def select(self, cache: Array, rows: Ids, time: int) -> Array:
         """Return the cache of these rows in this order; each row has `time` tokens.
 
-        Where rows are only dropped, the others move up within the same array.
+        Where rows stay or move up, as those that take the places of dropped ones, they do so within
+        the same array.
         """
-        only_dropped = bool((np.diff(rows) > 0).all())
-        kept = cache[: len(rows)] if only_dropped else self.new_cache(len(rows))
+        places = np.arange(len(rows))
+        if len(rows) > len(cache) or (rows < places).any():
+            kept, moved = self.new_cache(len(rows)), places
+        else:
+            kept, moved = cache[: len(rows)], np.flatnonzero(rows != places)
         # Rows move up into places that were already copied, so none is overwritten before its turn.
-        for to, row in enumerate(rows):
-            if to != row or not only_dropped:
-                kept[to, ..., :time, :] = cache[row, ..., :time, :]
+        for to in moved:
+            kept[to, ..., :time, :] = cache[rows[to], ..., :time, :]
         return kept
 
     def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:

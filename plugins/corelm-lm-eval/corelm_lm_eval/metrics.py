@@ -11,8 +11,9 @@ from lm_eval.api import metrics as _of_the_harness  # noqa: F401 - registers its
 from lm_eval.api import registry as harness
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.runs import ForcedTokens, plugins, prompting
+from corelm.runs import ForcedTokens, plugins
 from corelm_lm_eval.scoring import prefix
 
 Metric = SetMetric | TextMetric | TokenMetric | HumanMetric
@@ -75,7 +76,7 @@ def _numbers(
     """Return a metric's number for each token of texts, which the model reads without prompts."""
     before = prefix(model.vocabulary)
     found: list[list[float]] = [[] for _ in texts]
-    ids = [before + prompting.encoded(model.vocabulary, text) for text in texts]
+    ids = [before + FullVocabulary(model.vocabulary).prompt_ids(text) for text in texts]
     for some in ForcedTokens.of(model, ids, [len(before)] * len(ids)):
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
             found[text].append(float(number))

@@ -19,7 +19,7 @@ import corelm
 from corelm import LanguageModel
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.runs import ContinuousBatch, Expression, NamedModel, Strategy, Texts, plugins, prompting
+from corelm.runs import ContinuousBatch, Expression, NamedModel, Strategy, Texts, plugins
 from corelm_lm_eval.metrics import Evaluated
 from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, windows
 from corelm_lm_eval.settings import RECORD, read_settings
@@ -149,7 +149,7 @@ class CorelmLM(LM):
         """
         vocabulary, length = self.model.vocabulary, self.model.context_length
         texts = [
-            windows(vocabulary, prompting.encoded(vocabulary, text), length)
+            windows(vocabulary, FullVocabulary(vocabulary).prompt_ids(text), length)
             for (text,) in _args(requests)
         ]
         pairs = [pair for text in texts for pair in text]

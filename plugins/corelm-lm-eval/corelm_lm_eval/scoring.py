@@ -9,8 +9,9 @@ import numpy as np
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from corelm import LanguageModel, Vocabulary
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.runs import ForcedTokens, ModelLogits, prompting
+from corelm.runs import ForcedTokens, ModelLogits
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""
@@ -22,10 +23,10 @@ def context_and_continuation(vocabulary: Vocabulary, context: str, continuation:
     Trailing spaces of the context move to the continuation, as tokens begin with their spaces.
     """
     if not context:
-        return prefix(vocabulary), prompting.encoded(vocabulary, continuation)
+        return prefix(vocabulary), FullVocabulary(vocabulary).prompt_ids(continuation)
     stripped = context.rstrip()
-    whole = prompting.encoded(vocabulary, context + continuation)
-    before = prompting.encoded(vocabulary, stripped)
+    whole = FullVocabulary(vocabulary).prompt_ids(context + continuation)
+    before = FullVocabulary(vocabulary).prompt_ids(stripped)
     return before or prefix(vocabulary), whole[len(before) :]
 
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import corelm
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.runs import NamedModel, SafeFile, prompting
+from corelm.runs import NamedModel, SafeFile
 from corelm_replay.recording import Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
@@ -125,7 +126,7 @@ class ReceiptLog:
         self._known: dict[str, Any] = {
             "model": model_name, "model_sha256": NamedModel(model).fingerprint(),
             "chain": str(sampler), "seed": seed, "sample": 0, "prompt_index": 0,
-            "prompt": list(prompting.encoded(model.vocabulary, prompt)),
+            "prompt": list(FullVocabulary(model.vocabulary).prompt_ids(prompt)),
         }  # fmt: skip
         self._drawn: dict[str, list[Any]] = {name: [] for name in DRAWN}
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm import RandomStream
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.runs import Strategy, Texts, prompting
+from corelm.runs import Strategy, Texts
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Array, Layout, as_numpy
@@ -160,7 +161,7 @@ def record(
     rows: list[Any] = []
     for index, prompt in enumerate(prompts):
         found: list[Any] = [[] for _ in range(n)]
-        ids = list(prompting.encoded(model.vocabulary, prompt))
+        ids = list(FullVocabulary(model.vocabulary).prompt_ids(prompt))
         written = Texts("", Strategy(sampler), length, n, seed, prompt_index=index, ids=ids)
         for step in written.steps(model, range(n)):
             figures = figures_of(step.model_logits, step.logits, step.tokens)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from corelm.bundles import StoredVocabulary
 from corelm_report.metrics import LENGTH, TEXTS
-from corelm_report.metrics.estimates import Interval
+from corelm_report.metrics.estimates import mean_interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import Sums, along_texts, mean_interval, ratio
+from corelm_report.metrics.intervals import Interval, Sums, along_texts, ratio
 from corelm_report.metrics.ngrams import Texts
 from corelm_report.metrics.text_figures import loops, text_figures
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
-from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
+from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, markup, printable
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
@@ -21,7 +21,6 @@ from corelm_report.settings import Settings, with_settings
 
 if TYPE_CHECKING:
     from corelm import Decoder, Sampler, StatelessModel
-    from corelm.runs import scaling
     from corelm_report.measure.journal import Progress
 
 
@@ -289,15 +288,11 @@ def compare(
     second = None if scorer is None else NamedModel.of(scorer)
     condition = None if until is None else Until.read(until)
     asked = plan(own.model, own.name, samplers, second, **given)
-
-    def jobs() -> list[scaling.Job]:
-        return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
-
-    with scaling.ExecutorChoice.of(workers, scheduler).opened(asked.models, jobs) as opened:
+    with asked.opened(scaling.Executor.of(workers, scheduler)) as run:
         told = progress or _silent
         if condition is not None:
-            return Report.of_document(measured_until(asked, condition, opened, told))
-        return Report.of_document(ReportRun(asked, opened, Journal(), told).document())
+            return Report.of_document(measured_until(asked, condition, run, told))
+        return Report.of_document(ReportRun(asked, run, Journal(), told).document())
 
 
 def document_of(report: Report) -> Document:
@@ -347,14 +342,6 @@ def _as_json(document: Mapping[str, Any]) -> str:
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
     whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
-
-
-def _loadable(model: StatelessModel | str | os.PathLike[str]) -> str:
-    if isinstance(model, str | os.PathLike):
-        return os.fspath(model)
-    raise UsageError(
-        f"workers load the models themselves: give the name, not a {type(model).__name__}"
-    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -154,8 +154,8 @@ def test_several_prompts_each_have_their_texts():
 def test_contexts_are_of_every_prompt():
     prompts, file = ["the cat", "the dog", "a"], io.BytesIO()
     asked = plan(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2, contexts=4)
-    executor, journal = InProcess(asked.model), Journal(file=file)
-    run.ReportRun(asked, executor, journal, lambda *call: None).document()
+    here, journal = InProcess(asked.model), Journal(file=file)
+    run.ReportRun(asked, here.run, journal, lambda *call: None).document()
     name, contexts = json.loads(file.getvalue().splitlines()[0].partition(b" ")[2])
     assert name == "contexts"
     begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]

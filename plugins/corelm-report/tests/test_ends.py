@@ -8,7 +8,7 @@ from corelm_report.measure.on_contexts import COLDEST, GRID, at_temperatures, cu
 
 import corelm
 from corelm import softmax
-from corelm.numerics.divergences import DIVERGENCES
+from corelm.divergences import DIVERGENCES
 from corelm.runs import ModelRows
 from corelm.testing import ToyModel
 
@@ -72,11 +72,11 @@ def test_expected_surprisal_is_of_tokens_that_are_no_end(ends):
     logits = rng.normal(0, 2, (6, 5)).astype(np.float32)
     kept = logits.copy()
     kept[0, 1] = kept[1, 2] = -INF
-    found = ModelRows(logits, ends).compare(kept, np.zeros(6, np.int64))
+    found = ModelRows(logits, ends).compare_logits(kept, np.zeros(6, np.int64))
     p, q = softmax(logits.astype(float)), softmax(kept.astype(float))
     expected = [by_hand(*rows, ends) for rows in zip(q, p, strict=True)]
     assert found.figures[:, EXPECTED] == pytest.approx(expected, rel=1e-5)
-    whole = ModelRows(logits).compare(kept, np.zeros(6, np.int64)).figures
+    whole = ModelRows(logits).compare_logits(kept, np.zeros(6, np.int64)).figures
     others = [i for i in range(len(DIVERGENCES)) if i != EXPECTED]
     assert (found.figures[:, others] == whole[:, others]).all()
 
@@ -84,7 +84,7 @@ def test_expected_surprisal_is_of_tokens_that_are_no_end(ends):
 def test_a_sampler_that_can_only_end_a_text_has_none():
     logits = np.zeros((2, 3), np.float32)
     kept = np.array([[0, -INF, -INF], [0, 0, -INF]], np.float32)
-    found = ModelRows(logits, [0]).compare(kept, np.zeros(2, np.int64))
+    found = ModelRows(logits, [0]).compare_logits(kept, np.zeros(2, np.int64))
     assert found.figures[:, EXPECTED] == pytest.approx([np.nan, np.log(3)], nan_ok=True)
 
 

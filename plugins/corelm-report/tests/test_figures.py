@@ -9,8 +9,8 @@ import pytest
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import TABLES, VIEWS
 from corelm_report.document.figures import FIGURES
-from corelm_report.document.lookup import declared, names, of_view
-from corelm_report.document.schema import schema
+from corelm_report.document.lookup import declared, names
+from corelm_report.document.schema import of_view, schema
 from documents import TEXTS, compare, typed
 
 from corelm.registry.offers import source_of

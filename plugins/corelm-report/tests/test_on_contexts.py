@@ -11,8 +11,8 @@ import pytest
 from corelm_report.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm_report.measure.entries import model_on_contexts, teacher_forced
 from corelm_report.measure.on_contexts import curve, measure, merge, numbered_from, temperatures
+from corelm_report.metrics.estimates import mean_interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import mean_interval
 from small_models import SMALL, small_model
 
 import corelm

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_report.document.figure import TABLES
 from corelm_report.metrics.conclusions import discoveries, holm
-from corelm_report.metrics.quantiles import tails
+from corelm_report.metrics.intervals import tails
 from corelm_report.render import tables
 from corelm_report.render.page import page
 from corelm_report.render.permutation_tests import p_value, permutation_tests

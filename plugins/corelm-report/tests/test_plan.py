@@ -43,15 +43,14 @@ def test_a_report_that_keeps_more_texts_is_the_same():
     assert of(texts=1).as_json() == of(texts="all").as_json()
 
 
-def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
-    given = []
-    monkeypatch.setattr(
-        "corelm_report.plan.plan.scaling.Job.of",
-        lambda *parts, **named: given.append(parts) or parts,
-    )
+def test_workers_get_the_models_and_what_the_units_are_made_of():
+    class Noted:
+        def opened(self, *given):
+            return given
+
     other = NamedModel(ToyModel(end=False), "other")
-    of(scorer=other).jobs("toy", "other", "cpu", "float32")
-    own, scorer = given
-    assert (own[0], own[2], own[4:]) == ("toy", "the cat", ("cpu", "float32", OWN))
-    assert scorer == ("other", other.model, "the cat", ())
-    assert len(of().jobs("toy", None)) == 1
+    report = of(scorer=other)
+    models, units, text = report.opened(Noted())
+    assert models == [report.model, other.model]
+    assert (units.modules, text) == ([*OWN], "the cat")
+    assert units.things == [each.strategy.sampler for each in report.candidates]

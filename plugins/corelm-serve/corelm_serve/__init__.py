@@ -6,6 +6,6 @@ endpoints     one function for each route
 requests/     strict reading of a request
 prepare       a request as jobs
 scheduling/   the threads that own the models: jobs in, texts out
-answers       the JSON of an answer
-responses     its bytes, whole or in events
+answers       the JSON of an answer, whole or in chunks
+responses     events from those threads, and an answer's bytes, written in turns
 """

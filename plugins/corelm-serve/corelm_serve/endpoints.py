@@ -15,23 +15,24 @@ from starlette.responses import Response
 
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError, ended_by
-from corelm_serve.exchange import ClientGoneError, Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
 from corelm_serve.play.stuck import stuck_stage
-from corelm_serve.prepare import Shared, chat_call, completion_call
+from corelm_serve.prepare import Shared, chat_call, completion_call, is_plain
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import SendRequest
-from corelm_serve.requests.trials import is_plain
 from corelm_serve.responses import (
+    ClientGoneError,
     EventResponse,
+    Inbox,
     SlicedResponse,
     Stream,
     count_tokens,
     json_response,
+    written,
 )
 from corelm_serve.security import STUDENT
 from corelm_serve.service import Service
@@ -278,10 +279,11 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
         LateError: it takes longer than the server's limit.
     """
     service, threads = service_of(request), list[int]()
+    shared = service.models, service.rows, service.limits
 
     def work() -> Any:
         threads.append(get_ident())
-        return _guarded(answer, body, service.models, service.rows, service.limits)
+        return _guarded(answer, body, *shared)
 
     seconds = service.limits.stall
     try:

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 import corelm
 from corelm import Array, LanguageModel, Session
-from corelm.abilities import SessionWrapper
-from corelm.runs import NamedModel, printable, prompting
+from corelm.abilities import FullVocabulary, SessionWrapper
+from corelm.runs import NamedModel, printable
 from corelm_serve.errors import ApiError
 
 
@@ -91,7 +91,8 @@ class ServedModel:
                 a text.
         """
         vocabulary = self.model.vocabulary
-        ids = prompting.encoded(vocabulary, prompt) if isinstance(prompt, str) else list(prompt)
+        is_text = isinstance(prompt, str)
+        ids = FullVocabulary(vocabulary).prompt_ids(prompt) if is_text else list(prompt)
         size = len(vocabulary)
         if wrong := [i for i in ids if i >= size]:
             message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"

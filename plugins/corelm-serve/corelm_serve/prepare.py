@@ -20,10 +20,20 @@ from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.sampling import SETTINGS, Sampling, strategy_of
-from corelm_serve.requests.trials import is_plain, try_sampler
+from corelm_serve.requests.trials import PLAIN, try_sampler
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.tool_calls import CallFormat
 
+ORDINARY = frozenset(
+    (
+        *("model", "prompt", "max_tokens", "n", "best_of", "seed", "stop", "stop_loop", "logprobs"),
+        *("echo", "stream", "stream_options", "user", "unknown", "sampler", "decoder", "preset"),
+        *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
+        *("logit_bias", "repetition_penalty", "min_tokens", "record"),
+        *("tokens", "add_special_tokens", "return_token_strs"),
+    )
+)
+"""Fields that need no child process, unless they hold an expression."""
 KEPT = 256
 """The number of strategies that are kept."""
 KEYS = ("sampler", "preset", "decoder", "n", *(set(SETTINGS) - {"logit_bias"}))
@@ -204,6 +214,17 @@ def check_at_most(name: str, value: int, largest: int, things: str) -> None:
 
 
 # ---- strategies ----
+
+
+def is_plain(body: Any) -> bool:
+    """Return True if nothing in a body of a completion can need a child process, or wait."""
+    if not isinstance(body, dict) or "prompt" not in body or not body.keys() <= ORDINARY:
+        return False
+    for name in ("sampler", "decoder"):
+        text = body.get(name)
+        if text and not (isinstance(text, str) and PLAIN.fullmatch(text)):
+            return False
+    return True
 
 
 class StrategyCache:

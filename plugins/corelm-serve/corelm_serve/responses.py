@@ -1,14 +1,12 @@
-"""Responses: JSON in slices, errors, and streams of events, written in turns."""
+"""Answers on their way to clients: events from the models' threads, and bytes, written in turns."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import math
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -16,18 +14,17 @@ from anyio.to_thread import run_sync
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from corelm import TokenRecord
-from corelm_serve.answers import Call, about_tokens, reason_of
-from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.exchange import ClientGoneError, Inbox, run
-from corelm_serve.rollouts import SETS, rollout
-from corelm_serve.scheduling.jobs import Event, Job, Piece
+from corelm_serve.answers import Call, Stream, encode
+from corelm_serve.errors import ApiError
+from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scheduling.scheduler import Scheduler
-from corelm_serve.scoring import Scores
 from corelm_serve.service import Service
-from corelm_serve.tables import Column
-from corelm_serve.tool_calls import CallReader
 
+BACKLOG = 2**16
+"""Numbers, such as log-probabilities, that may wait for a client: some megabytes."""
+AT_ONCE = 256
+"""Numbers that are written for one client before others get their turn."""
+TOO_SLOW = "the client reads more slowly than its texts are written, and was given up"
 LONG = 1_024
 """Items of a list that are written at once."""
 SLICE = 2**13
@@ -35,24 +32,158 @@ SLICE = 2**13
 
 MANY = dict, list, Iterator
 """The types of values that may be large."""
-END = b"data: [DONE]\n\n"
-ECHOED = 64
-"""Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
 GONE = 499
 """The status in the log of a request whose client has gone."""
 
 
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, Iterator):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} has no JSON")
+# ---- events ----
 
 
-# Kept, since `json.dumps` with separators makes an encoder for each call.
-encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_list).encode
-"""Return a value as strict JSON in ASCII; an iterator is written as a list."""
+class ClientGoneError(Exception):
+    """The client has closed its connection."""
+
+
+class Wakeups:
+    """Wakes the event loop once for all events that the threads of the models have for it.
+
+    A call for each event would cost a system call, during which the thread loses the interpreter
+    to the event loop: with 64 streams, 64 times in a step of the model.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Event] = deque()
+        self._is_called = False
+
+    def wake(self, ready: asyncio.Event) -> None:
+        """Set an event in the event loop. Called by any thread."""
+        self._waiting.append(ready)
+        if not self._is_called:
+            self._is_called = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
+                self._loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        self._is_called = False  # before emptying, so that no event is overlooked
+        while self._waiting:
+            self._waiting.popleft().set()
+
+
+class Inbox:
+    """The events of one request: filled by the threads of a model, emptied in the event loop.
+
+    A client that reads more slowly than its texts grow is given up when `BACKLOG` numbers wait
+    for it; it gets what waits, and an error.
+
+    Args:
+        wakeups: wakes the event loop.
+    """
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        self._wakeups = wakeups
+        self._items: deque[tuple[Job, Event]] = deque()
+        self._ready = asyncio.Event()
+        self._is_gone = False
+        # Each written by one side alone, so that none needs a lock.
+        self._added = self._taken = 0
+
+    def tell(self, job: Job, event: Event) -> None:
+        """Add an event. Called by any thread."""
+        self._added += size_of(event)
+        if self._added - self._taken > BACKLOG and not job.cancelled:
+            job.cancelled = True  # leaves at its next step
+            event = ApiError(TOO_SLOW, 408, code="slow_reader")
+        self._items.append((job, event))
+        self._wakeups.wake(self._ready)
+
+    async def watch(self, receive: Receive) -> None:
+        """Wait until the client has gone, and note it; its body has been read before."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._ready.set()
+
+    async def take(self) -> list[tuple[Job, Event]]:
+        """Wait for events and return some, as many as are written at once.
+
+        Raises:
+            ClientGoneError: the client has closed its connection.
+        """
+        while not self._items or self._is_gone:
+            if self._is_gone:
+                raise ClientGoneError
+            await self._ready.wait()
+            self._ready.clear()
+        found, before = [], self._taken
+        while self._items and self._taken - before < AT_ONCE:
+            found.append(self._items.popleft())
+            self._taken += size_of(found[-1][1])
+        return found
+
+
+def size_of(event: Event) -> int:
+    """Return a measure of the memory that an event takes, and of the time to write it."""
+    return event.size if isinstance(event, Piece) else 0
+
+
+async def run(
+    call: Call, scheduler: Scheduler, inbox: Inbox, receive: Receive
+) -> AsyncGenerator[list[tuple[Job, Event]], None]:
+    """Submit a request and yield its events, until each job has ended.
+
+    The first end of a job is its last event: the stopping server and the thread of a model may
+    both report one.
+
+    Raises:
+        ApiError: the request was refused.
+        ClientGoneError: the client has closed its connection; its jobs are dropped.
+    """
+    scheduler.submit(call.jobs)
+    watch = asyncio.ensure_future(inbox.watch(receive))
+    open_jobs = set(call.jobs)
+    try:
+        while open_jobs:
+            found = []
+            for job, event in await inbox.take():
+                if job in open_jobs:
+                    found.append((job, event))
+                    if ends(event):
+                        open_jobs.remove(job)
+            yield found
+    finally:
+        watch.cancel()
+        if open_jobs:
+            scheduler.cancel([*open_jobs])
+
+
+async def written(
+    call: Call, scheduler: Scheduler, inbox: Inbox, receive: Receive
+) -> list[Written]:
+    """Run a request and return the end of each of its jobs.
+
+    Raises:
+        ApiError, CorelmError: the first error of a job; the others are dropped.
+        ClientGoneError: the client has gone.
+    """
+    found: dict[Job, Written] = {}
+    async with contextlib.aclosing(run(call, scheduler, inbox, receive)) as batches:
+        async for events in batches:
+            for job, event in events:
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, Written):
+                    found[job] = event
+    return [found[job] for job in call.jobs]
+
+
+def ends(what: Event) -> bool:
+    """Return True if an event is the last of its job."""
+    return isinstance(what, (Written, BaseException))
+
+
+# ---- bytes ----
 
 
 def slices(document: Any) -> Iterator[bytes]:
@@ -131,125 +262,6 @@ class Turns:
         if slow:
             return await run_sync(next, slices, None, limiter=self._one)
         return next(slices, None)
-
-
-class Stream:
-    """The chunks of an answer, as server-sent events.
-
-    Args:
-        call: the request.
-    """
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._start = f"data: {encode(call.head)[:-1]},"  # alike in all chunks
-        self._rest: dict[str, Any] = {"usage": None} if call.usage else {}
-        self._columns: dict[tuple[int, int], Column] = {}
-        self._readers: dict[tuple[int, int], CallReader] = {}
-        self._begun = set[tuple[int, int]]()  # texts whose first part of a rollout was sent
-        self._costs: defaultdict[tuple[int, int], float] = defaultdict(float)
-        self._is_first = True
-        self.drawn = 0
-        """The tokens drawn so far."""
-
-    def begin(self) -> Iterator[bytes]:
-        """Yield the first chunks: who speaks, and prompts to echo."""
-        if self._call.is_chat:  # the first chunk of each choice says who speaks
-            delta = {"role": "assistant", "content": ""}
-            yield self._chunk(
-                [self._bare(job, i, delta) for job in self._call.jobs for i in range(job.n)]
-            )
-        if self._call.echo:
-            for job in self._call.jobs:
-                if not job.scored:
-                    yield from self._echo(job, None)
-
-    def take(self, job: Job, what: Event) -> Iterator[bytes]:
-        """Yield the chunks of an event."""
-        if isinstance(what, Piece):
-            self.drawn += len(what.entropies)
-            yield self._chunk([self._choice(job, what)])
-        elif isinstance(what, Scores):
-            yield from self._echo(job, what)
-        elif isinstance(what, BaseException):
-            yield f"data: {encode(as_api_error(what).document)}\n\n".encode()
-
-    def end(self) -> Iterator[bytes]:
-        """Yield the last chunks."""
-        if self._call.usage:
-            yield self._chunk([], usage=self._call.usage_of(self.drawn))
-        yield END
-
-    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        if self._is_first:  # with a choice, which clients read without looking
-            more, self._is_first = {**more, "corelm": self._call.about}, False
-        members = encode({"choices": choices, **self._rest, **more})
-        return f"{self._start}{members[1:]}\n\n".encode()
-
-    def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
-        text = self._call.prompts[job.index]
-        if scores is None or not job.ids:
-            for sample in range(job.n):
-                yield self._chunk([self._bare(job, sample, text)])
-            return
-        column = Column(self._call.served.model.vocabulary, job.ids)
-        column.add_prompt(scores, text)
-        for sample in range(job.n):
-            for part in column.echoed(text, ECHOED):
-                yield self._chunk([self._bare(job, sample, "") | part])
-
-    def _bare(self, job: Job, sample: int, what: Any) -> dict[str, Any]:
-        index = job.index * self._call.n + sample
-        name = "delta" if self._call.is_chat else "text"
-        return {"index": index, name: what, "finish_reason": None, "logprobs": None}
-
-    def _choice(self, job: Job, piece: Piece) -> dict[str, Any]:
-        key, called = (job.index, piece.sample), False
-        added: Any = {"content": piece.text} if self._call.is_chat else piece.text
-        if self._call.calls is not None:
-            reader = self._readers.setdefault(key, CallReader(self._call.calls))
-            added = reader.add(piece.text, last=piece.finish_reason is not None)
-            called = bool(reader.calls)
-        choice = self._bare(job, piece.sample, added)
-        choice["corelm"] = {
-            "sample": piece.sample,
-            "entropy": piece.entropies,
-            **about_tokens(piece.records, self._call.is_masked),
-        }
-        if job.record is not None:
-            prompt = job.ids if key not in self._begun else []
-            self._begun.add(key)
-            found = rollout(prompt, piece.recorded, job.record == SETS)
-            choice["corelm"]["rollout"] = found
-        if self._call.is_masked:
-            self._costs[key] += constraint_cost(piece.records)
-        if piece.finish_reason is not None:
-            choice["finish_reason"] = reason_of(piece.finish_reason, called=called)
-            choice["corelm"]["finish_reason"] = piece.finish_reason
-            if self._call.is_masked:
-                cost = self._costs[key]
-                choice["corelm"]["constraint_cost"] = cost if math.isfinite(cost) else None
-        if job.tables is not None:
-            choice |= self._tables(job, piece)
-        return choice
-
-    def _tables(self, job: Job, piece: Piece) -> dict[str, Any]:
-        key = job.index, piece.sample
-        column = self._columns.get(key)
-        if column is None:
-            column = Column(self._call.served.model.vocabulary, job.ids)
-            if self._call.echo:
-                column.skip(self._call.prompts[job.index])
-            self._columns[key] = column
-        column.forget()
-        column.add(piece.records, piece.tables)
-        return column.as_chat() if self._call.is_chat else column.as_completion()
-
-
-def constraint_cost(records: Sequence[TokenRecord]) -> float:
-    """Return the sum of -ln of the allowed masses of tokens, in nats; infinite for a mass of 0."""
-    masses = [record.allowed_mass for record in records]
-    return sum((-math.log(mass) if mass else math.inf for mass in masses), 0.0)
 
 
 def json_response(

@@ -27,8 +27,7 @@ from corelm.runs import printable
 from corelm_serve import endpoints
 from corelm_serve.endpoints import Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
-from corelm_serve.exchange import ClientGoneError, Wakeups
-from corelm_serve.responses import GONE, Turns, error_response
+from corelm_serve.responses import GONE, ClientGoneError, Turns, Wakeups, error_response
 from corelm_serve.routes import ROUTES
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service

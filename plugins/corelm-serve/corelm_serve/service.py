@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -105,13 +105,20 @@ class Service:
             for name, model in models.items()
         }
         self.schedulers = {name: Scheduler(model, self.limits) for name, model in models.items()}
-        self.rows = {
-            (name, unknown): RowCache(model, unknown)
-            for name, model in models.items()
-            for unknown in (False, True)
-        }
         self.metrics = Metrics(self.schedulers)
         self.strategies = StrategyCache()
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, bool], RowCache]:
+        """The caches of the live page, by a model's name and whether [UNK] may be drawn.
+
+        Made in the event loop alone, when a page asks first.
+        """
+        return {
+            (name, unknown): RowCache(served.model, unknown)
+            for name, served in self.models.items()
+            for unknown in (False, True)
+        }
 
     def scheduler_of(self, call: Call) -> Scheduler:
         """Return the scheduler of a request."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from corelm import Vocabulary
 from corelm.abilities import FullVocabulary, can
-from corelm.runs import prompting
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -30,7 +29,7 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     vocabulary = served.model.vocabulary
     ids = _ids(vocabulary, request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
-        ids = [vocabulary.start, *prompting.encoded(vocabulary, ids)]
+        ids = [vocabulary.start, *FullVocabulary(vocabulary).prompt_ids(ids)]
     answer: dict[str, Any] = {
         "count": len(ids),
         "max_model_len": served.context_length,
@@ -81,7 +80,7 @@ def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
     name = FullVocabulary(vocabulary).token_name(start)
     if start is not None and name and text.startswith(name):
-        return [start, *prompting.encoded(vocabulary, text)]
+        return [start, *FullVocabulary(vocabulary).prompt_ids(text)]
     if end is not None and text == FullVocabulary(vocabulary).token_name(end):
         return [end]
     return vocabulary.encode(text)

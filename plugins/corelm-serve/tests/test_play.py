@@ -419,6 +419,13 @@ def test_rows_are_those_of_a_new_session_however_they_are_asked_for():
         assert len(nats) == len(text) - 1
 
 
+def test_only_the_page_makes_a_cache_of_rows(client):
+    client.complete(max_tokens=2)
+    assert "rows" not in vars(client.service)
+    assert client.post("/api/next", json={"prompt": "the"}).status_code == 200
+    assert set(client.service.rows) == {("toy", False), ("toy", True)}
+
+
 def test_rows_are_bounded(monkeypatch):
     monkeypatch.setattr("corelm_serve.play.rows.MEMORY", 0)
     rows = RowCache(ToyModel())

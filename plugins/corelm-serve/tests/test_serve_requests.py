@@ -2,7 +2,7 @@
 
 import pytest
 from corelm_serve.requests.completion import CompletionRequest
-from corelm_serve.requests.kinds import Either, Flag, ListOf, MappingOf, Number, Text
+from corelm_serve.requests.fields import Either, Flag, ListOf, MappingOf, Number, Text
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_one(client):

@@ -10,11 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from corelm_serve import exchange, responses
+from corelm_serve import responses
 from corelm_serve import server as protocol
-from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups
 from corelm_serve.models import Limits
-from corelm_serve.responses import SLICE, SlicedResponse, Turns, encode, slices
+from corelm_serve.responses import (
+    SLICE,
+    ClientGoneError,
+    Inbox,
+    SlicedResponse,
+    Turns,
+    Wakeups,
+    encode,
+    slices,
+)
 from corelm_serve.scheduling.jobs import Piece
 from corelm_serve.security import Access
 from corelm_serve.server import create_app, listen, slow_connection_type
@@ -110,19 +118,19 @@ def test_a_backlog_ends_in_an_error():
 
     found, job = asyncio.run(main())
     assert job.cancelled
-    assert sum(exchange.size_of(event) for _, event in found) <= exchange.BACKLOG
+    assert sum(responses.size_of(event) for _, event in found) <= responses.BACKLOG
     assert found[-1][1].code == "slow_reader"
 
 
 def test_a_client_that_reads_in_time_gets_everything():
     async def main():
         inbox, job, count = Inbox(Wakeups()), SimpleNamespace(cancelled=False), 0
-        for _ in range(20 * exchange.BACKLOG // 21):
+        for _ in range(20 * responses.BACKLOG // 21):
             inbox.tell(job, piece(21))
             count += len(await inbox.take())
         return job.cancelled, count
 
-    assert asyncio.run(main()) == (False, 20 * exchange.BACKLOG // 21)
+    assert asyncio.run(main()) == (False, 20 * responses.BACKLOG // 21)
 
 
 def test_what_waits_is_written_in_turns():
@@ -133,7 +141,7 @@ def test_what_waits_is_written_in_turns():
         return await inbox.take()
 
     found = asyncio.run(main())
-    assert exchange.AT_ONCE <= sum(event.size for _, event in found) < exchange.AT_ONCE + 23
+    assert responses.AT_ONCE <= sum(event.size for _, event in found) < responses.AT_ONCE + 23
 
 
 @pytest.mark.parametrize("stream", [True, False])

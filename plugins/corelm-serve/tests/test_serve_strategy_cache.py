@@ -3,7 +3,12 @@
 import pytest
 from corelm_serve import endpoints, prepare
 from corelm_serve.prepare import StrategyCache
+from corelm_serve.requests import sampling
+from corelm_serve.requests.completion import CompletionRequest
 from serve_client import ToyModel, sample
+
+from corelm import from_settings
+from corelm.runs import Strategy
 
 MODEL = ToyModel(end=False)
 CHAIN = {"prompt": "the", "sampler": "top_k(k=3) | temperature(t=0.5)"}
@@ -84,3 +89,12 @@ def test_a_known_request_is_prepared_without_a_thread(client, monkeypatch):
     assert calls == [endpoints.completion_call]
     client.complete(**{**CHAIN, "prompt": "the cat " * 200}, max_tokens=1)  # takes longer to read
     assert len(calls) == 2
+
+
+def test_a_request_without_settings_reads_no_engines_table_and_has_its_defaults(monkeypatch):
+    request, rest = CompletionRequest.read_part({"model": "toy", "prompt": "the"})
+    expected = from_settings({}, sampling.ENGINE).sampler
+    monkeypatch.delattr(sampling, "from_settings")
+    found, notes = sampling.strategy_of(request, rest)
+    assert (found, notes) == (Strategy(expected), {})
+    assert str(found.sampler) == str(expected) == "stochastic"

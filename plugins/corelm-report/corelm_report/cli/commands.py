@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, application, offered_names, options
+from corelm.commands import Output, application, offered_names, read_text
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, Setting
@@ -119,9 +119,9 @@ def report(
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
-    model: options.Model = NamedModel.DEFAULT,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
+    model: str = NamedModel.DEFAULT,
+    device: str | None = None,
+    dtype: str | None = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -139,8 +139,8 @@ def report(
             "all intervals hold at every moment.",
         ),
     ] = None,
-    workers: options.Workers = None,
-    scheduler: options.Scheduler = None,
+    workers: str | None = None,
+    scheduler: str | None = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted report.")
     ] = False,
@@ -200,7 +200,7 @@ def report(
         stop = None if until is None else Until.read(until)
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
-        chosen, asked = scaling.ExecutorChoice.of(workers, scheduler), _read(settings)
+        executor, asked = scaling.Executor.of(workers, scheduler), _read(settings)
         scorer = settings["scorer"]
         report_plan = plan(
             load(model, device=device, dtype=dtype),
@@ -209,17 +209,14 @@ def report(
             scorer and NamedModel.of(scorer),
             **asked,
         )
-        opened = chosen.opened(
-            report_plan.models, lambda: report_plan.jobs(model, scorer, device, dtype)
-        )
         command = shlex.join(["corelm", *context.obj])
-        return output.measure(report_plan, opened, resume, command, stop)
+        return output.measure(report_plan, executor, resume, command, stop)
 
 
 def _prompts_in(file: str) -> Prompts:
     from corelm_report.plan.texts import parse_prompts
 
-    return parse_prompts(options.read_text(file, "the prompt file"), file)
+    return parse_prompts(read_text(file, "the prompt file"), file)
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,7 +177,7 @@ class ReportOutput:
     def measure(
         self,
         plan: Plan,
-        executor: AbstractContextManager[scaling.Executor],
+        executor: scaling.Executor,
         resume: bool,
         command: str,
         until: Until | None = None,
@@ -187,7 +186,7 @@ class ReportOutput:
 
         Args:
             plan: what to measure.
-            executor: does the work.
+            executor: where the work is done.
             resume: continue an interrupted report.
             command: the command line, for the header.
             until: the condition at which the report stops growing.
@@ -209,14 +208,14 @@ class ReportOutput:
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
-            with executor as workers, progress.stages("units") as bar:
-                document = measured_until(plan, until, workers, bar)
+            with plan.opened(executor) as run, progress.stages("units") as bar:
+                document = measured_until(plan, until, run, bar)
             messages.tell(document.header.until or "", "note")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
-                with executor as workers, progress.stages("units") as bar:
-                    document = ReportRun(plan, workers, journal, bar).document()
+                with plan.opened(executor) as run, progress.stages("units") as bar:
+                    document = ReportRun(plan, run, journal, bar).document()
                 return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
                 messages.tell("the finished parts are kept; --resume continues the report", "note")

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.parts import IF_GIVEN, OTHERS, Header, Part
+from corelm_report.document.schema import IF_GIVEN, OTHERS, SCHEMA, Header, Part
 
-SCHEMA = "corelm.report/4"
 Interval = list[float]
 """The lower and the upper end."""
 Values = dict[str, float | None]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.runs import printable
-from corelm_report.metrics.estimates import LOGIT, Scale
+from corelm_report.metrics.intervals import LOGIT, Scale
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]

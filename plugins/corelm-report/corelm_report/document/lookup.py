@@ -30,7 +30,8 @@ from corelm_report.document.figure import (
     Format,
 )
 from corelm_report.document.figures import FIGURES
-from corelm_report.metrics.estimates import IDENTITY, LOGIT, Scale
+from corelm_report.document.schema import of_view
+from corelm_report.metrics.intervals import IDENTITY, LOGIT, Scale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""
@@ -57,11 +58,6 @@ def scale_of(name: str, limits: tuple[float, float] | None = None) -> Scale:
 
 SUMMARY = ("mean", "median", "p05", "p95")
 """The parts of the entropy that are figures, `entropy.mean` to `entropy.p95`."""
-
-
-def of_view(view: str) -> list[Figure]:
-    """Return the figures that have a key in a view."""
-    return [figure for figure in FIGURES if figure.view == view and not figure.derived]
 
 
 def names() -> tuple[str, ...]:

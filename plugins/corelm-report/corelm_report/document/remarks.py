@@ -17,7 +17,7 @@ from corelm_report.document.content import Difference, Document, SamplerEntry
 from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL, listed, number
 from corelm_report.document.lookup import against
 from corelm_report.metrics.conclusions import Design, Goal, Pilot, VarianceParts, cheapest
-from corelm_report.metrics.quantiles import LEVEL, student
+from corelm_report.metrics.intervals import LEVEL, student
 
 
 def randomness_sentences(document: Document) -> Iterator[str]:

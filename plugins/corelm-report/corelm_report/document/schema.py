@@ -1,31 +1,226 @@
-"""The JSON Schema of a report, and the check of a document against it."""
+"""A report in JSON: how its parts are read and written, its header, its schema and the check."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hints
 
 from corelm.errors import ReportError
 from corelm.runs import printable
-from corelm_report.document.content import SCHEMA
+from corelm_report.document.contradictions import fault_of_lists, impossible, short_key
 from corelm_report.document.figure import SHARE, VIEWS, Figure
-from corelm_report.document.lookup import of_view
-from corelm_report.document.parts import Json
+from corelm_report.document.figures import FIGURES
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
+SCHEMA = "corelm.report/4"
+Json = dict[str, Any]
+
+IF_GIVEN = {"if_given": True}
+"""The metadata of a field that is left out of JSON if its value is None."""
+OTHERS = {"others": True}
+"""The metadata of the field that collects all other keys; at most one per class."""
+
+
+class Part:
+    """A part of a document: a dataclass whose fields are the keys of a JSON object.
+
+    The metadata `key` of a field is its key, if that is not its name.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Pair(Part):
+        ...     first: int
+        ...     second: int | None = None
+        >>> Pair.from_dict({"first": 1}), Pair(1).to_dict()
+        (Pair(first=1, second=None), {'first': 1, 'second': None})
+    """
+
+    @classmethod
+    def from_dict(cls, content: Json) -> Self:
+        """Read the part from a JSON object that follows the schema; missing keys get defaults."""
+        found: Json = {}
+        keys = _keys(cls)
+        named = {name for _, name, _, _ in keys}
+        for each, name, read, _ in keys:
+            if "others" in each.metadata:
+                found[each.name] = {key: content[key] for key in content if key not in named}
+            elif name in content:
+                found[each.name] = read(content[name])
+        return cls(**found)
+
+    def to_dict(self) -> Json:
+        """Return the part as a JSON object, with its keys in the order of the fields."""
+        made: Json = {}
+        for each, name, _, write in _keys(type(self)):
+            value = getattr(self, each.name)
+            if "others" in each.metadata:
+                made |= value
+            elif value is not None or "if_given" not in each.metadata:
+                made[name] = write(value)
+        return made
+
+
+_Keys = list[tuple[Field[Any], str, Callable[[Any], Any], Callable[[Any], Any]]]
+
+
+def _keys(kind: Any) -> _Keys:
+    # mypy takes no class for hashable whose instances are not.
+    return _cached_keys(kind)
+
+
+@cache
+def _cached_keys(kind: Any) -> _Keys:
+    """Return the fields of a class with their keys, readers and writers."""
+    hints = get_type_hints(kind)
+    return [
+        (each, each.metadata.get("key", each.name), *_converters(hints[each.name]))
+        for each in fields(kind)
+    ]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _converters(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return the functions that read and write a value of a type.
+
+    Plain lists and dicts pass unchanged: copying every number of every token would take longer than
+    everything else.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is UnionType and len(inner) == 2 and NoneType in inner:
+        read, write = _converters(next(each for each in inner if each is not NoneType))
+        return _unless_none(read), _unless_none(write)
+    if is_dataclass(kind) and isinstance(kind, type) and issubclass(kind, Part):
+        return kind.from_dict, kind.to_dict
+    if origin in (list, dict):
+        read, write = _converters(inner[-1])
+        if read is not _same:
+            many = _of_list if origin is list else _of_dict
+            return many(read), many(write)
+    return _same, _same
+
+
+def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if convert is _same:
+        return _same
+    return lambda value: None if value is None else convert(value)
+
+
+def _of_list(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: [convert(value) for value in values]
+
+
+def _of_dict(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: {name: convert(value) for name, value in values.items()}
+
+
+@dataclass(kw_only=True)
+class ModelName(Part):
+    """The name of a model, and the checksum of its manifest if it has one."""
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(kw_only=True)
+class ContextsSummary(Part):
+    """The contexts of the teacher-forced view; the source is "human" or "model"."""
+
+    source: str
+    description: str
+    texts: int
+    positions: int
+
+
+@dataclass(kw_only=True)
+class FailedPlugin(Part):
+    """A plugin that was needed and could not be loaded."""
+
+    plugin: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class MetricOfPlugin(Part):
+    """A plugin's metric, whose figures are in `generated_texts` under its full name."""
+
+    name: str
+    version: str
+    meaning: str
+    source: str = ""
+
+
+@dataclass(kw_only=True)
+class MatchTarget(Part):
+    """A figure that open parameters were matched to: the target as written, and as a number."""
+
+    figure: str
+    asked: str
+    target: float
+
+
+@dataclass(kw_only=True)
+class Citation(Part):
+    """A paper, and the figures or intervals that it defines."""
+
+    of: list[str]
+    source: str
+
+
+@dataclass(kw_only=True)
+class Header(Part):
+    """The facts about a report besides its figures."""
+
+    corelm: str
+    python: str | None = field(default=None, metadata=IF_GIVEN)
+    numpy: str | None = field(default=None, metadata=IF_GIVEN)
+    platform: str | None = field(default=None, metadata=IF_GIVEN)
+    processor: str | None = field(default=None, metadata=IF_GIVEN)
+    kernels: bool | None = field(default=None, metadata=IF_GIVEN)
+    vector_width: int | None = None
+    created: str
+    command: str | None
+    model: ModelName
+    scorer: str | None = field(default=None, metadata=IF_GIVEN)
+    second_scorer: ModelName | None = None
+    prompts: list[str]
+    clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
+    n: int
+    length: int
+    seed: int
+    seeds: list[int] = field(default_factory=list)
+    contexts: ContextsSummary
+    failed_plugins: list[FailedPlugin]
+    settings_tried: dict[str, int] = field(default_factory=dict)
+    metrics: list[MetricOfPlugin] = field(default_factory=list)
+    matched: list[MatchTarget] = field(default_factory=list)
+    until: str | None = field(default=None, metadata=IF_GIVEN)
+    ci: str | None = field(default=None, metadata=IF_GIVEN)
+    sources: list[Citation] = field(default_factory=list)
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
+
+
+# ---- the JSON Schema, and the check of a document against it ----
 
 PACKAGE = "corelm_report.document"
 LARGEST = 1e308
 """The largest number in a report; a larger integer can't be drawn or rounded."""
 
-LONGEST_KEY = 40
-"""The longest key that an error message shows, in characters."""
 
 EXPECTED = {
     "null": "null",
@@ -45,6 +240,11 @@ def schema() -> Json:
     for view in VIEWS:
         _add_figures(content["$defs"][view], of_view(view))
     return content
+
+
+def of_view(view: str) -> list[Figure]:
+    """Return the figures that have a key in a view."""
+    return [figure for figure in FIGURES if figure.view == view and not figure.derived]
 
 
 def _add_figures(part: Json, figures: Iterable[Figure]) -> None:
@@ -69,12 +269,7 @@ def check(document: Any) -> None:
             f"it follows {printable.shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}: use the version that wrote it, or make the report again"
         )
-    wrong = (
-        fault(document)
-        or _fault_of_curve(document["curve"])
-        or _fault_of_texts(document)
-        or impossible(document)
-    )
+    wrong = fault(document) or fault_of_lists(document) or impossible(document)
     if wrong:
         raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
 
@@ -94,36 +289,6 @@ def fault(value: Any, part: str = "") -> str:
     """
     error = next(_validator(part).iter_errors(value), None)
     return "" if error is None else _message(error)
-
-
-def _fault_of_curve(curve: Mapping[str, Any]) -> str:
-    """Check that the lists of the curve are equally long, which JSON Schema can't express."""
-    lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
-    return _fault_of_lengths("curve", lists)
-
-
-def _fault_of_texts(document: Mapping[str, Any]) -> str:
-    """Check the lists of tokens, a hundred times as fast as a JSON Schema would."""
-    for i, entry in enumerate(document["samplers"]):
-        for j, text in enumerate(entry["texts"]):
-            path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
-            for name, values in lists.items():
-                kind = str if name == "text" else (int, float)
-                if not all(isinstance(value, kind) for value in values):
-                    return (
-                        f"{path}.{_short(name)}: expected {'texts' if kind is str else 'numbers'}"
-                    )
-            if wrong := _fault_of_lengths(path, lists):
-                return wrong
-    return ""
-
-
-def _fault_of_lengths(path: str, lists: Mapping[str, Sequence[Any]]) -> str:
-    lengths = {key: len(values) for key, values in lists.items()}
-    if len(set(lengths.values())) <= 1:
-        return ""
-    found = ", ".join(f"{length} in {_short(key)}" for key, length in lengths.items())
-    return f"{path}: expected lists of the same length, got {found}"
 
 
 @cache
@@ -176,13 +341,8 @@ def _path(error: ValidationError) -> str:
     """Return the path of the error, such as `samplers[0].generated_texts.loops`."""
     path = ""
     for key in error.absolute_path:
-        path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
+        path += f"[{key}]" if isinstance(key, int) else f".{short_key(key)}"
     return path.lstrip(".")
-
-
-def _short(key: str) -> str:
-    """Return a key of the schema unchanged; quote an unknown key that is long or unusual."""
-    return key if key.isidentifier() and len(key) <= LONGEST_KEY else printable.shown(key)
 
 
 def _expected(error: ValidationError) -> str:
@@ -200,57 +360,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
     return "null" if value is None else printable.shown(value)
-
-
-ROUNDING = 1e-4
-"""The relative (or below 1, absolute) distance by which rounding may put a figure outside its
-interval."""
-
-
-def impossible(document: Mapping[str, Any]) -> str:
-    """Describe the first contradiction in a document that follows the schema; "" if there is none.
-
-    Example:
-        >>> impossible({"vocabulary": 3, "drawable": 4, "reference": None, "samplers": []})
-        'drawable: expected at most the vocabulary, 3, got 4'
-    """
-    return next(_contradictions(document), "")
-
-
-def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
-    vocabulary, drawable = document["vocabulary"], document["drawable"]
-    if drawable > vocabulary:
-        yield f"drawable: expected at most the vocabulary, {vocabulary}, got {drawable}"
-    human = {name: document.get(name) for name in ("reference", "human_halves")}
-    entries = {name: entry for name, entry in human.items() if entry}
-    entries |= {f"samplers[{i}]": entry for i, entry in enumerate(document["samplers"])}
-    for path, entry in entries.items():
-        for view in VIEWS:
-            part = entry[view] or {}
-            yield from _of_intervals(f"{path}.{view}", part, part.get("ci95", {}))
-            for name, summary in part.items():
-                if isinstance(summary, dict) and "mean" in summary:
-                    ends = {"mean": summary.get("ci95")}
-                    yield from _of_intervals(f"{path}.{view}.{name}", summary, ends)
-        for view in VIEWS:
-            for name, found in ((entry.get("differences") or {}).get(view) or {}).items():
-                ends = {"value": found["ci95"]}
-                yield from _of_intervals(f"{path}.differences.{view}.{name}", found, ends)
-
-
-def _of_intervals(
-    path: str, values: Mapping[str, Any], intervals: Mapping[str, Any]
-) -> Iterator[str]:
-    """Yield a message for each interval that is reversed or does not contain its estimate."""
-    for name, ends in intervals.items():
-        if ends is None:
-            continue
-        low, high = ends
-        value = values.get(name)
-        where = f"{path}.{name}" if name.isidentifier() else f"{path}[{printable.shown(name)}]"
-        if low > high:
-            yield f"{where}: expected an interval whose low end comes first, got {low} to {high}"
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            slack = ROUNDING * max(1.0, abs(value))
-            if not low - slack <= value <= high + slack:
-                yield f"{where}: {value} is outside its own interval, {low} to {high}"

@@ -25,9 +25,9 @@ from corelm_report.judging.pairs import (
     read_verdicts,
 )
 from corelm_report.metrics.conclusions import holm
-from corelm_report.metrics.estimates import FEWEST, Interval, within
+from corelm_report.metrics.estimates import FEWEST, within
 from corelm_report.metrics.inference import Inference, Sample
-from corelm_report.metrics.intervals import KnownByInterval
+from corelm_report.metrics.intervals import Interval, KnownByInterval
 from corelm_report.report import Report, document_of
 
 Judged = Sequence[tuple[Pair, Verdict]]

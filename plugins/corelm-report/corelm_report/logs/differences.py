@@ -11,8 +11,9 @@ from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.logs.answers import Answer, read_answers
 from corelm_report.metrics.conclusions import holm
-from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
+from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference, Sample
+from corelm_report.metrics.intervals import Interval
 
 HEADER = ("log", "score", "mean", "difference", "95 % interval", "p (Holm)", "questions", "units")
 

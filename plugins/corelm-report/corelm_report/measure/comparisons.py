@@ -17,9 +17,9 @@ from corelm_report.measure.entries import Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_set import LOOPS, TextSet
 from corelm_report.metrics.conclusions import best_of, closest_set, confidence, simultaneous
-from corelm_report.metrics.estimates import FEWEST, Estimate, Interval
+from corelm_report.metrics.estimates import FEWEST, Estimate, of_interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import of_interval
+from corelm_report.metrics.intervals import Interval
 
 SHARES = ("rep_4", LOOPS)
 """The shares of which the summary says that they are above a limit."""

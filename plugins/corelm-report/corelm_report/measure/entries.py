@@ -30,18 +30,12 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
+from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
 from corelm_report.metrics.conclusions import Point, front
-from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.estimates import Estimate, of_exponential, of_interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import (
-    KnownByInterval,
-    Sums,
-    by_position,
-    of_exponential,
-    of_interval,
-    total,
-)
+from corelm_report.metrics.intervals import KnownByInterval, Sums, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)
 """The figures that a report also has in bits."""

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from corelm import Generation, LanguageModel, Sampler, Step, Vocabulary
+from corelm.abilities import FullVocabulary
 from corelm.errors import SamplerError
 from corelm.runs import (
     ContinuousBatch,
@@ -18,7 +19,6 @@ from corelm.runs import (
     PrefixCache,
     Texts,
     plugins,
-    prompting,
 )
 from corelm_report.document.content import TokenDetails
 from corelm_report.measure.counted import CountedModel
@@ -261,7 +261,7 @@ def _draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
-    counted = CountedModel(model, len(prompting.encoded(model.vocabulary, texts.prompt)))
+    counted = CountedModel(model, len(FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)))
     [record] = draw(counted, texts, [sample])
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
@@ -281,7 +281,7 @@ def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[F
         [([4, 4, 4], (3, 13)), ([9, 9, 9], (3, 13))]
     """
     vocabulary = model.vocabulary
-    prompts = [prompting.encoded(vocabulary, record["prompt"]) for record in records]
+    prompts = [FullVocabulary(vocabulary).prompt_ids(record["prompt"]) for record in records]
     texts = [prompt + record["tokens"] for prompt, record in zip(prompts, records, strict=True)]
     least = 0 if vocabulary.start is not None else 1
     yield from ForcedTokens.of(model, texts, [max(len(prompt), least) for prompt in prompts])
@@ -299,7 +299,7 @@ class _DrawnTexts:
     def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
         self.texts = texts
         self._sampler, self._vocabulary = sampler, model.vocabulary
-        self._prompt = prompting.encoded(model.vocabulary, texts.prompt)
+        self._prompt = FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
 
     def add(self, step: Step) -> None:

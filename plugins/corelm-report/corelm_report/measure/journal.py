@@ -18,10 +18,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.runs import SafeFile, paths, scaling
+
+if TYPE_CHECKING:
+    from corelm_report.plan.plan import Run
 
 FOLDER = "reports"
 DIGITS = 16
@@ -40,13 +43,13 @@ class Stages:
     """Run the unfinished units of a report, stage by stage.
 
     Args:
-        executor: does the units of work.
+        run: runs the units of work.
         journal: the units that are finished.
         progress: called at every unit.
     """
 
-    def __init__(self, executor: scaling.Executor, journal: Journal, progress: Progress) -> None:
-        self._executor, self._journal, self.progress = executor, journal, progress
+    def __init__(self, run: Run, journal: Journal, progress: Progress) -> None:
+        self._run, self._journal, self.progress = run, journal, progress
 
     def results(
         self,
@@ -63,7 +66,7 @@ class Stages:
             stage: the name of the stage.
             units: the units.
             total: the number of units.
-            model: the index of their model in the executor's models.
+            model: the index of their model in the report's.
         """
         # Results arrive in any order, but are yielded in the order of the units, so that a report
         # is the same on any number of workers.
@@ -85,7 +88,7 @@ class Stages:
                 yield order.popleft(), results.pop(name) if name in results else journal.take(name)
 
         self.progress(stage, 0, total)
-        for unit, result in self._executor.run(missing(), model):
+        for unit, result in self._run(missing(), model):
             results[unit.name] = journal.keep(unit.name, result)
             done += 1
             self.progress(stage, done, total)

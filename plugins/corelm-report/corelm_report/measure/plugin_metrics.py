@@ -1,4 +1,4 @@
-"""Measure sets of texts with corelm's figures and the metrics of plugins.
+"""Measure sets of texts with the metrics of plugins.
 
 A plugin's metric that fails doesn't affect the others.
 """
@@ -6,8 +6,8 @@ A plugin's metric that fails doesn't affect the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, plugins, printable
-from corelm_report.metrics import text_figures
-from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.ngrams import sharing
-from corelm_report.metrics.text_figures import Groups, left_out
+from corelm_report.metrics.text_figures import Groups, WholeSet, left_out
 
 Function = Callable[[Sequence[int]], Any]
 TokensAndText = tuple[tuple[int, ...], str]
@@ -243,37 +240,24 @@ def _noise(values: Sequence[float] | None) -> float:
     return float(np.var(values, ddof=1)) / len(values) if several and values else 0.0
 
 
-class WholeSet:
-    """The figures of one seed's texts as a set.
+def with_plugins(
+    whole: WholeSet,
+    metrics: Sequence[plugins.Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    human: HumanTexts | None,
+) -> WholeSet:
+    """Return the figures of a set of texts with those of the metrics of plugins.
 
     Args:
-        tokens, written: the texts.
-        values: the figures of each of these texts.
-        offered: the metrics of plugins.
-        human: human texts, for metrics that compare with them.
-        inference: the units of these texts.
-
-    Attributes:
-        values: the figures of `text_figures.of_set`, and the metrics of plugins.
-        left_out: the figures that are not means, without each unit in turn, for a jackknife.
-        failures: the metrics that failed, with the reason.
-        noise: the variances of plugin metrics due to their own random numbers.
-        sharing: the number of texts that share one of self-BLEU's longest n-grams.
+        whole: corelm's own figures.
+        metrics, tokens, written, human: as for `measure`.
     """
-
-    def __init__(
-        self,
-        tokens: Sequence[list[int]],
-        written: Sequence[str],
-        values: Mapping[str, NDArray[np.float64]],
-        offered: Sequence[plugins.Offer],
-        human: HumanTexts | None,
-        inference: Inference,
-    ) -> None:
-        self.inference = inference
-        groups = None if inference.of_single_texts else inference.groups
-        of_plugins = measure(offered, tokens, written, human, groups)
-        self.values = text_figures.of_set(tokens, written, values) | of_plugins.values
-        self.failures, self.noise = of_plugins.failures, of_plugins.noise
-        self.sharing = sharing(tokens)
-        self.left_out = text_figures.left_out_of_set(tokens, written, groups) | of_plugins.left_out
+    found = measure(metrics, tokens, written, human, whole.groups)
+    return replace(
+        whole,
+        values=whole.values | found.values,
+        left_out=whole.left_out | found.left_out,
+        noise=found.noise,
+        failures=found.failures,
+    )

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from corelm import Decoder, LanguageModel, Sampler
-from corelm.runs import Strategy, machine, params, plugins
+from corelm.runs import Strategy, machine, plugins
 from corelm_report.document.content import (
     Entry,
     Failure,
@@ -25,7 +25,7 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.lookup import estimates
-from corelm_report.document.parts import (
+from corelm_report.document.schema import (
     Citation,
     ContextsSummary,
     FailedPlugin,
@@ -358,7 +358,7 @@ def sources_of(thing: Sampler | Decoder) -> list[str]:
     return list(dict.fromkeys(filter(None, sources)))
 
 
-def parameters(thing: params.Parameterized) -> Parameters:
+def parameters(thing: Sampler | Decoder) -> Parameters:
     """Return the parameters by name, with values that JSON can hold."""
     return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
 

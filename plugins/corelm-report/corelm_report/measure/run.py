@@ -9,7 +9,7 @@ from dataclasses import replace
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts, scaling
+from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts
 from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
@@ -41,14 +41,14 @@ from corelm_report.measure.text_records import (
 )
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import Inference
-from corelm_report.plan.plan import Plan
+from corelm_report.plan.plan import Plan, Run
 from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import HOW_TO_GIVE
 
 UNIT = 16
 """The number of texts in a unit of work on the contexts."""
 SCORER = 1
-"""The index of the second scorer in the executor's models."""
+"""The index of the second scorer in the report's models."""
 
 
 class ReportRun:
@@ -56,16 +56,14 @@ class ReportRun:
 
     Args:
         plan: what to measure.
-        executor: does the units of work.
+        run: runs the units of work.
         journal: the units that are finished.
         progress: called at every unit.
     """
 
-    def __init__(
-        self, plan: Plan, executor: scaling.Executor, journal: Journal, progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, run: Run, journal: Journal, progress: Progress) -> None:
         self._plan = plan
-        self._stages = Stages(executor, journal, progress)
+        self._stages = Stages(run, journal, progress)
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
         self._people: TextSet | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -360,3 +361,35 @@ class ScoreTexts:
 
     def __call__(self, model: LanguageModel) -> list[Score]:
         return score(model, self.texts)
+
+
+def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
+    """Return the means over texts at the first position, at the second, and so on.
+
+    Args:
+        values: by name, the values of each text; the same number under each name.
+
+    Returns:
+        For each position: its index, the number `n` of texts that reach it, and the mean for each
+        name.
+
+    Example:
+        >>> by_position({"entropy": [[1.0, 2.0], [3.0]]})
+        [{'position': 0, 'n': 2, 'entropy': 2.0}, {'position': 1, 'n': 1, 'entropy': 2.0}]
+    """
+    longest = max((len(text) for texts in values.values() for text in texts), default=0)
+    columns = [
+        {name: [text[i] for text in texts if len(text) > i] for name, texts in values.items()}
+        for i in range(longest)
+    ]
+    return [
+        {"position": i, "n": len(next(iter(column.values())))}
+        | {name: float(np.mean(some)) for name, some in column.items()}
+        for i, column in enumerate(columns)
+    ]
+
+
+def parts_by_seed(seeds: Sequence[int]) -> list[slice]:
+    """Return the slice of each seed's texts; a single slice if there are no texts."""
+    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
+    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,18 @@ from corelm_report.document.figure import SURPRISAL
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.generated_texts import logits_of
-from corelm_report.measure.plugin_metrics import WholeSet
-from corelm_report.measure.text_records import Score, TextRecord, are_copies, ratios, without_end
+from corelm_report.measure.text_records import (
+    Score,
+    TextRecord,
+    are_copies,
+    by_position,
+    parts_by_seed,
+    ratios,
+    without_end,
+)
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.conclusions import VarianceParts
-from corelm_report.metrics.estimates import FEWEST, Estimate, Interval, of_difference
+from corelm_report.metrics.estimates import FEWEST, Estimate, of_exponential
 from corelm_report.metrics.inference import (
     GENERATED,
     HUMAN,
@@ -32,15 +38,16 @@ from corelm_report.metrics.inference import (
     subsets,
 )
 from corelm_report.metrics.intervals import (
+    LEVEL,
     Band,
+    Interval,
     KnownByInterval,
     Sums,
-    by_position,
-    of_exponential,
+    of_difference,
     perplexity,
     ratio,
 )
-from corelm_report.metrics.quantiles import LEVEL
+from corelm_report.metrics.text_figures import WholeSet
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 
@@ -102,33 +109,26 @@ class TextSet:
         anytime: bool = False,
     ) -> None:
         self.records, self._source, self._clusters = records, source, clusters
-        self._anytime = anytime
+        self._anytime, self._offered, self._human = anytime, offered, human
         self._tokens = [record["tokens"] for record in records]
-        written = [record["text"] for record in records]
         self.ratios = ratios(records, human_band, scores)
-        read = logits_of(model, records) if model else None
-        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
-        values = metrics.by_text(self._tokens) | of_plugins.values
+        values, self.failures = metrics.by_text(self._tokens), dict[str, str]()
+        if offered:
+            read = logits_of(model, records) if model else None
+            written = [record["text"] for record in records]
+            of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
+            values |= of_plugins.values
+            self.failures |= of_plugins.failures
         self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
-        self._parts = _parts([record["seed"] for record in records])
+        self._parts = parts_by_seed([record["seed"] for record in records])
         self.inference = self._inference(range(len(records)))
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
         # Each seed is a set; a single set that is too large is cut into random subsets.
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
-        self._sets = [
-            WholeSet(
-                [self._tokens[i] for i in some],
-                [written[i] for i in some],
-                {name: each[some] for name, each in values.items()},
-                offered,
-                human,
-                self._inference(some.tolist()),
-            )
-            for some in self._indices()
-        ]
-        failures = [of_plugins.failures, *(each.failures for each in self._sets)]
-        self.failures = {n: why for each in failures for n, why in each.items()}
+        self._sets = [self._set_of(some, values) for some in self._indices()]
+        for each in self._sets:
+            self.failures |= each.failures
         # Figures of a whole set are not comparable if it has fewer texts than the other sets.
         enough = self.set_size <= len(records)
         self.of_set = {
@@ -145,6 +145,15 @@ class TextSet:
         }
         self._means = self.ratios | self._per_text
         self._estimates: dict[str, Estimate | None] = {}
+
+    def _set_of(self, some: NDArray[np.intp], values: Mapping[str, metrics.Floats]) -> WholeSet:
+        """Measure the texts with these indices as a set."""
+        texts = [self._tokens[i] for i in some], [self.records[i]["text"] for i in some]
+        of_each = {name: each[some] for name, each in values.items()}
+        found = WholeSet.of(*texts, of_each, self._inference(some.tolist()))
+        if not self._offered:
+            return found
+        return plugin_metrics.with_plugins(found, self._offered, *texts, self._human)
 
     @property
     def figures_of_sets(self) -> Collection[str]:
@@ -379,12 +388,6 @@ class TextSet:
 
     def _samples(self) -> list[tuple[str, int, int]]:
         return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
-
-
-def _parts(seeds: Sequence[int]) -> list[slice]:
-    """Return the slice of each seed's texts; a single slice if there are no texts."""
-    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
-    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.errors import UsageError
-from corelm.runs import printable, scaling
+from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.figure import GENERATED
 from corelm_report.document.lookup import Estimate, difference, estimate, names
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.metrics.estimates import MANY
-from corelm_report.plan.plan import Plan
+from corelm_report.plan.plan import Plan, Run
 
 FIRST = 16
 """The number of independent units in the first stage: with fewer, an interval says little."""
@@ -123,19 +123,17 @@ def _of_places(plan: Plan, chosen: set[str]) -> Plan:
     return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
 
 
-def measured_until(
-    plan: Plan, until: Until, executor: scaling.Executor, progress: Progress
-) -> Document:
+def measured_until(plan: Plan, until: Until, run: Run, progress: Progress) -> Document:
     """Measure a growing report until its condition holds, or until it is whole.
 
     Args:
         plan: the whole report.
         until: the condition.
-        executor: does the work.
+        run: runs the units of work.
         progress: called with a stage, its finished units of work and its total.
     """
     for stage in growing(plan):
-        document = ReportRun(stage, executor, Journal(), progress).document()
+        document = ReportRun(stage, run, Journal(), progress).document()
         if until.holds(document):
             break
     reached = "reached" if until.holds(document) else "not reached"

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_report.metrics.estimates import FEWEST, MANY, Estimate, Interval
-from corelm_report.metrics.quantiles import LEVEL, student
+from corelm_report.metrics.estimates import FEWEST, MANY, Estimate
+from corelm_report.metrics.intervals import LEVEL, Interval, student
 
 KINDS = (
     "bold differences",

@@ -7,55 +7,26 @@ contradict another; `conclusions.py` has those about several figures at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm_report.metrics.quantiles import LEVEL, anytime_p_value, anytime_reach, student, tails
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A scale on which a figure's error is more symmetric.
-
-    Attributes:
-        to: from the figure to the scale.
-        back: from the scale to the figure.
-        slope: the derivative of `to` at a value of the figure.
-        symmetric: True if the error needs no correction for skewness.
-    """
-
-    to: Callable[[float], float]
-    back: Callable[[float], float]
-    slope: Callable[[float], float]
-    symmetric: bool = False
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
-
-
-IDENTITY = Scale(float, float, lambda _: 1.0)
-SYMMETRIC = Scale(float, float, lambda _: 1.0, symmetric=True)
-"""The scale of `zipf`. In a few units the skewness of its error is mere chance: correcting for it
-made intervals up to four times as wide, and no more of them contained the true value."""
-LOGIT = Scale(lambda p: math.log(p / (1 - p)), _sigmoid, lambda p: 1 / (p * (1 - p)))
-"""The log odds, for a share: near 0 and 1 a share varies more towards the middle."""
-RECIPROCAL = Scale(lambda x: 1 / x, lambda y: 1 / y if y > 0 else math.inf, lambda x: -1 / (x * x))
-"""The reciprocal, for a ratio of sizes whose denominator is a sum over texts, as in
-`compression`."""
-
-
-def of_difference(scale: Scale) -> Scale:
-    """Return the scale of the difference of two figures."""
-    return scale if scale.symmetric else IDENTITY
-
+from corelm_report.metrics.intervals import (
+    IDENTITY,
+    LEVEL,
+    LOGIT,
+    Interval,
+    Scale,
+    anytime_p_value,
+    anytime_reach,
+    perplexity,
+    student,
+    tails,
+)
 
 Floats = NDArray[np.float64]
-Interval = list[float]
-"""The lower and the upper end."""
 
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
@@ -366,3 +337,64 @@ def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interva
         return ends
     low, high = limits
     return [min(max(end, low), high) for end in ends]
+
+
+def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
+    """Return the 95 % interval of a mean over the tokens of independent texts.
+
+    None if fewer than 8 texts have values, or differ from the others, unless all are equal.
+
+    Args:
+        sums: (texts,) the sum of the values of each text.
+        counts: (texts,) the number of values of each text.
+
+    Example:
+        >>> mean_interval([2.0] * 8, [1] * 8), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
+        ([2.0, 2.0], None)
+        >>> low, high = mean_interval([1.0, 2.0, 3.0, 4.0] * 2, [1] * 8)
+        >>> 1 < low < 2.5 < high < 4
+        True
+    """
+    found = Estimate.of_ratio("texts", sums, counts)
+    return None if found is None else found.interval()
+
+
+def of_exponential(surprisal: Estimate) -> Estimate:
+    """Return the perplexity of a mean surprisal."""
+    value = perplexity(surprisal.value)
+    return surprisal.moved(value, value)
+
+
+def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
+    """Return the number of independent texts that would give a share the same precision.
+
+    Texts of one prompt are similar, so each says less. The similarity is itself estimated, from few
+    units if a few prompts have most of the hits, so the number shrinks by the squared ratio of the
+    normal to Student's quantile. At a share of 0 or 1 the similarity is unknown, so the units are
+    counted.
+
+    Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
+    of positive counts estimated from survey data.
+
+    Args:
+        hits: (units,) the number of texts of each unit that have the property.
+        counts: (units,) the number of its texts.
+
+    Example:
+        >>> round(effective_number([2, 0] * 20, [2] * 40), 1), effective_number([0] * 4, [9] * 4)
+        (37.6, 4.0)
+    """
+    texts, n = float(np.sum(counts)), len(np.ravel(counts))
+    found = Estimate.of_ratio("units", hits, counts)
+    if texts == n or found is None:
+        return texts
+    share, variance = found.value, found.variance
+    if not variance > 0:
+        return texts if 0 < share < 1 else float(n)
+    known = (NORMAL / student(0.975, found.freedom)) ** 2
+    return min(max(share * (1 - share) / variance, float(n)), texts) * known
+
+
+def of_interval(value: float, ends: Interval) -> Estimate:
+    """Return an estimate from an interval, as if the error were normal."""
+    return Estimate(value, noise=((ends[1] - ends[0]) / 2 / NORMAL) ** 2)

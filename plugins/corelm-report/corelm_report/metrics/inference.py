@@ -13,7 +13,7 @@ Figures of whole sets of texts follow: of several sets, and of random subsets of
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.metrics.conclusions import VarianceParts
-from corelm_report.metrics.estimates import MANY, Estimate
+from corelm_report.metrics.estimates import MANY, Estimate, effective_number
 from corelm_report.metrics.intervals import (
+    HALVINGS,
+    LEVEL,
     KnownByInterval,
     Sums,
-    effective_number,
     ratio,
     share_interval,
 )
-from corelm_report.metrics.quantiles import LEVEL, anytime_share_interval
 
 GROUPS = 64
 """The most parts of a set that are left out in turn."""
@@ -309,3 +309,50 @@ def of_sets(
     sizes = [math.sqrt(len(m) / max(len(m) - 1, 1) * max(n - 1, 1) / n) for m in moved]
     joined = np.concatenate([size * each for size, each in zip(sizes, moved, strict=True)])
     return Estimate(mean, {(whole.units, n): joined / len(known)})
+
+
+def anytime_share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[float]:
+    """Return the interval of the mean of values between 0 and 1, for any number of them.
+
+    Not asymptotic: it is valid for every distribution of the values. It mixes Bernoulli likelihoods
+    over a uniform prior, which is valid for all variables between 0 and 1.
+
+    Args:
+        values: one for each independent unit.
+        level: the chance that all intervals contain the true value.
+
+    Source: Howard, Ramdas, McAuliffe and Sekhon 2021, Time-uniform, nonparametric, nonasymptotic
+    confidence sequences, doi 10.1214/20-AOS1991 (the beta-binomial mixture).
+
+    Example:
+        >>> [round(end, 3) for end in anytime_share_interval([0.0] * 64)]
+        [0.0, 0.106]
+    """
+    n, hits = len(values), math.fsum(values)
+    if n == 0:
+        return [0.0, 1.0]
+    mixture = math.lgamma(hits + 1) + math.lgamma(n - hits + 1) - math.lgamma(n + 2)
+
+    def excluded(p: float) -> bool:
+        likelihood = _times(hits, p) + _times(n - hits, 1 - p)
+        return mixture - likelihood >= -math.log(1 - level)
+
+    mean = hits / n
+    return [_end(mean, 0.0, excluded), _end(mean, 1.0, excluded)]
+
+
+def _times(count: float, p: float) -> float:
+    """Return count x ln p."""
+    if count == 0:
+        return 0.0
+    return count * math.log(p) if p > 0 else -math.inf
+
+
+def _end(inside: float, outside: float, excluded: Callable[[float], bool]) -> float:
+    """Bisect from `inside` to `outside` for the last value that is not excluded."""
+    if not excluded(outside):
+        return outside
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if excluded(middle) else (middle, outside)
+    return inside

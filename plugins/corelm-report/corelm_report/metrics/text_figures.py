@@ -11,13 +11,15 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.runs import Endings, machine
-from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
+from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out, sharing
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -221,6 +223,49 @@ def left_out_of_set(
         "zipf": zipf_left_out(texts, groups),
         "compression": compression_left_out(written, groups),
     }
+
+
+@dataclass(frozen=True)
+class WholeSet:
+    """The figures of one seed's texts as a set.
+
+    Attributes:
+        inference: the units of these texts.
+        values: the figures of `of_set`, and the metrics of plugins by full name.
+        left_out: the figures that are not means, without each unit in turn, for a jackknife.
+        sharing: the number of texts that share one of self-BLEU's longest n-grams.
+        noise: the variances of metrics of plugins due to their own random numbers.
+        failures: the metrics of plugins that failed, with the reason.
+    """
+
+    inference: Inference
+    values: dict[str, float | None]
+    left_out: dict[str, list[float | None]]
+    sharing: int
+    noise: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        tokens: Texts,
+        written: Sequence[str],
+        values: Mapping[str, Floats],
+        inference: Inference,
+    ) -> WholeSet:
+        """Measure a set, from the figures of `by_text`, without the metrics of plugins."""
+        found, groups = of_set(tokens, written, values), _groups(inference)
+        left_out = left_out_of_set(tokens, written, groups)
+        return cls(inference, found, left_out, sharing(tokens))
+
+    @property
+    def groups(self) -> Groups | None:
+        """The part of the set to which each text belongs; None if each unit is one text."""
+        return _groups(self.inference)
+
+
+def _groups(inference: Inference) -> Groups | None:
+    return None if inference.of_single_texts else inference.groups
 
 
 def single_texts(texts: int) -> Groups:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -34,6 +35,9 @@ from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
+Run = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
+"""A function that takes units and the index of their model, and yields each unit with its result as
+JSON, in any order."""
 NUMBERS = {name: params.Parameter.of(name, int, None, ge=least) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
             ("prompts_from_reference", 1))}  # fmt: skip
@@ -109,30 +113,15 @@ class Plan:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
 
-    def jobs(
-        self,
-        name: str,
-        scorer: str | None,
-        device: str | None = None,
-        dtype: str | None = None,
-    ) -> list[scaling.Job]:
-        """Return a job for workers, for each of the report's models.
-
-        Args:
-            name: the name or path by which the model was loaded.
-            scorer: the name or path of the second scorer.
-            device: the device that the model was loaded with.
-            dtype: the number format that it was loaded with.
+    def opened(self, executor: scaling.Executor) -> AbstractContextManager[Run]:
+        """Open an executor for the units of this report.
 
         Raises:
-            UsageError: a sampler that workers can't create.
+            UsageError: a model or a sampler that workers can't create.
+            ExecutorError: the workers can't be reached.
         """
-        # Workers check with this text that their copy of the model is the same.
-        text = self.prompts[0]
-        jobs = [scaling.Job.of(name, self.model, text, self._things(), device, dtype, OWN)]
-        if self.scorer is not None and scorer is not None:
-            jobs.append(scaling.Job.of(scorer, self.scorer.model, text, (), modules=OWN))
-        return jobs
+        of_units = scaling.Dependencies(self._things(), OWN)
+        return executor.opened(self.models, of_units, self.prompts[0])
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on: the identity of the report."""
@@ -180,7 +169,7 @@ class Plan:
         """Return the digests of the packages whose code decides the figures, by name."""
         metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
-        return scaling.Dependencies([*self.models, *self._parts(), *metrics], modules).code
+        return scaling.Dependencies([*self.models, *self._things(), *metrics], modules).code
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""

@@ -37,8 +37,8 @@ from corelm_report.document.lookup import (
     spread,
     value,
 )
-from corelm_report.document.parts import Header
 from corelm_report.document.remarks import error_sentences, flip_sentences, randomness_sentences
+from corelm_report.document.schema import Header
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

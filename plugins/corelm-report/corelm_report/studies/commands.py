@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, application, options
+from corelm.commands import Output, application
 from corelm.errors import UsageError
 from corelm.runs import params
 
@@ -66,7 +66,7 @@ def _study_product() -> Iterator[Output]:
         yield out
 
 
-def run(file: File, *, workers: options.Workers = None, scheduler: options.Scheduler = None) -> int:
+def run(file: File, *, workers: str | None = None, scheduler: str | None = None) -> int:
     """Measure a study, and write its reports, tables, pictures and how to repeat it.
 
     What an earlier run has measured is not measured again, so an interrupted study continues, and
@@ -81,7 +81,7 @@ def run(file: File, *, workers: options.Workers = None, scheduler: options.Sched
     from corelm_report.studies.study_output import run_study
 
     with _study_product() as out:
-        return run_study(read_study(Path(file)), scaling.ExecutorChoice.of(workers, scheduler), out)
+        return run_study(read_study(Path(file)), scaling.Executor.of(workers, scheduler), out)
 
 
 def show(place: Place) -> int:
@@ -226,8 +226,8 @@ def plan(
         str,
         typer.Option(metavar="INTEGER", help="Texts of each sampler for each prompt in the pilot."),
     ] = str(PILOT.default),
-    workers: options.Workers = None,
-    scheduler: options.Scheduler = None,
+    workers: str | None = None,
+    scheduler: str | None = None,
 ) -> int:
     """Find the cheapest design of a study: how many prompts, and how many texts of each.
 
@@ -254,4 +254,4 @@ def plan(
         goal = Goal(WIDTH.convert(width) / 2, None)
     with _study_product() as out:
         study = pilot_of(read_study(Path(file)), PILOT.convert(pilot))
-        return plan_study(study, figure, goal, scaling.ExecutorChoice.of(workers, scheduler), out)
+        return plan_study(study, figure, goal, scaling.Executor.of(workers, scheduler), out)

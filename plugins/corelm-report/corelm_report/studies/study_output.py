@@ -28,7 +28,7 @@ from corelm_report.studies.study_reports import (
 from corelm_report.studies.unit_cache import UnitCache
 
 
-def run_study(study: Study, executor: scaling.ExecutorChoice, out: Output) -> int:
+def run_study(study: Study, executor: scaling.Executor, out: Output) -> int:
     """Measure and write a study; return the exit code."""
     made: list[tuple[PlannedReport, Report]] = []
     with UnitCache() as cache:

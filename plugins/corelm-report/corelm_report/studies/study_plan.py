@@ -43,7 +43,7 @@ def pilot_of(study: Study, n: int) -> Study:
 
 
 def plan_study(
-    study: Study, figure: str, goal: Goal, executor: scaling.ExecutorChoice, out: Output
+    study: Study, figure: str, goal: Goal, executor: scaling.Executor, out: Output
 ) -> int:
     """Run a study as a pilot, and write the designs that reach a goal."""
     with UnitCache() as cache:

@@ -21,14 +21,14 @@ from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
-from corelm_report.document.parts import Json
+from corelm_report.document.schema import Json
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, Plan, plan
 from corelm_report.report import Report, document_of
 from corelm_report.studies.study_file import Study
-from corelm_report.studies.unit_cache import CachingExecutor, UnitCache, digest
+from corelm_report.studies.unit_cache import CachedRun, UnitCache, digest
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PlannedReport:
         return f"{own} scored by {NamedModel.label(self.scorer or '')}" if several else own
 
     def document(
-        self, cache: UnitCache, executor: scaling.ExecutorChoice, progress: Progress
+        self, cache: UnitCache, executor: scaling.Executor, progress: Progress
     ) -> Document:
         """Return the document of the report, from the cache if nothing has changed."""
         key = digest(["report", self.settings()])
@@ -68,14 +68,11 @@ class PlannedReport:
         return made
 
     def _measured(
-        self, cache: UnitCache, choice: scaling.ExecutorChoice, progress: Progress
+        self, cache: UnitCache, executor: scaling.Executor, progress: Progress
     ) -> Document:
         plan, study = self.plan, self.study
-        executor = choice.opened(
-            plan.models, lambda: plan.jobs(self.model, self.scorer, study.device, study.dtype)
-        )
-        with executor as workers:
-            cached = CachingExecutor(workers, cache, self._scopes())
+        with plan.opened(executor) as run:
+            cached = CachedRun(run, cache, self._scopes())
             # The cache replaces the journal, as it stores each unit at once.
             if study.until is None:
                 document = ReportRun(plan, cached, Journal(), progress).document()

@@ -27,7 +27,7 @@ from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
-from corelm_report.plan.plan import OWN
+from corelm_report.plan.plan import OWN, Run
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30
@@ -170,25 +170,24 @@ class _Work:
         return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
 
 
-class CachingExecutor:
-    """An executor that takes results from a cache, and runs missing units on another executor.
+class CachedRun:
+    """A function that takes the results of units from a cache, and runs the missing units.
 
     Args:
-        executor: runs the missing units.
+        run: runs the missing units.
         cache: the results of earlier runs.
-        scopes: for each model of the executor, a digest of the model and of all code except the
-            samplers'.
+        scopes: for each model, a digest of the model and of all code except the samplers'.
     """
 
-    def __init__(self, executor: scaling.Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
-        self._executor, self._cache, self._scopes = executor, cache, scopes
+    def __init__(self, run: Run, cache: UnitCache, scopes: Sequence[str]) -> None:
+        self._run, self._cache, self._scopes = run, cache, scopes
 
-    def run(
-        self, units: Iterator[scaling.Unit | None], model: int = 0
+    def __call__(
+        self, units: Iterator[scaling.Unit | None], model: int
     ) -> Iterator[tuple[scaling.Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
         works = (self._work(unit, model) for unit in units if unit is not None)
-        # Stored results are yielded at once; the first missing one starts the executor, which takes
+        # Stored results are yielded at once; the first missing one starts the run, which takes
         # further units from the same generator.
         for work in works:
             if work.missing:
@@ -212,7 +211,7 @@ class CachingExecutor:
                 if len(stored) >= AHEAD:
                     return
 
-        for unit, result in self._executor.run(missing(), model):
+        for unit, result in self._run(missing(), model):
             yield self._finished(open_.pop(unit.name), result)
             while stored:
                 yield stored.popleft().result()
@@ -234,10 +233,6 @@ class CachingExecutor:
             if not piece.startswith(FAILED):
                 self._cache.put(work.keys[at], piece)
         return work.result()
-
-    def close(self) -> None:
-        """End the workers."""
-        self._executor.close()
 
 
 PLACES = {"stage", "entry", "number"}
@@ -276,8 +271,8 @@ def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
     found = Strategy.of(expression)
     things = [thing for thing in found if thing is not None]
-    code = scaling.Dependencies((part for thing in things for part in thing.parts()), OWN).code
-    return [expression, releases_of(found), code, scaling.Dependencies(things).secrets]
+    of_sampler = scaling.Dependencies(things, OWN)
+    return [expression, releases_of(found), of_sampler.code, of_sampler.secrets]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from corelm_report.metrics.conclusions import (
     holm,
 )
 from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.intervals import share_interval
-from corelm_report.metrics.quantiles import LEVEL
+from corelm_report.metrics.intervals import LEVEL, share_interval
 from corelm_report.render.permutation_tests import p_value
 from scipy import stats
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from corelm_report.human_baseline import figures_of_sets
 from corelm_report.metrics.conclusions import VarianceParts, closest_set
-from corelm_report.metrics.estimates import Estimate
+from corelm_report.metrics.estimates import Estimate, mean_interval
 from corelm_report.metrics.inference import HUMAN, MANY_SETS, Inference, of_sets
-from corelm_report.metrics.intervals import drift, mean_interval
+from corelm_report.metrics.intervals import drift
 from corelm_report.metrics.text_figures import distinct, text_figures
 
 

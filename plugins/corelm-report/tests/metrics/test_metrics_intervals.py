@@ -6,22 +6,29 @@ import math
 
 import numpy as np
 import pytest
+from corelm_report.measure.text_records import by_position
 from corelm_report.metrics.conclusions import simultaneous
-from corelm_report.metrics.estimates import LOGIT, RECIPROCAL, Estimate, _hall, _hall_inverse
-from corelm_report.metrics.intervals import (
-    KnownByInterval,
-    along_texts,
-    by_position,
-    drift,
+from corelm_report.metrics.estimates import (
+    Estimate,
+    _hall,
+    _hall_inverse,
     effective_number,
     mean_interval,
     of_exponential,
+)
+from corelm_report.metrics.intervals import (
+    LOGIT,
+    RECIPROCAL,
+    KnownByInterval,
+    along_texts,
+    drift,
     outside,
     ratio,
     share_interval,
+    student,
+    tails,
     total,
 )
-from corelm_report.metrics.quantiles import student, tails
 from scipy import stats
 
 

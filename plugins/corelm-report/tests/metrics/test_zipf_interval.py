@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.metrics.estimates import IDENTITY, RECIPROCAL, SYMMETRIC
 from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.intervals import IDENTITY, RECIPROCAL, SYMMETRIC
 from corelm_report.metrics.text_figures import (
     compression,
     compression_left_out,

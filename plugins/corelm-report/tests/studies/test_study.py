@@ -25,7 +25,7 @@ from corelm.commands import Output
 from corelm.errors import ExecutorError, ReportError, UsageError
 from corelm.registry.registry import registry
 from corelm.scaling.code_digests import digests
-from corelm.scaling.executor import ExecutorChoice, InProcess
+from corelm.scaling.executor import Executor, InProcess
 
 
 class Shown(Output):
@@ -45,7 +45,7 @@ def measured(monkeypatch) -> list[str]:
     names: list[str] = []
     run = InProcess.run
 
-    def counted(self: InProcess, units: Iterator, model: int = 0) -> Iterator:
+    def counted(self: InProcess, units: Iterator, model: int) -> Iterator:
         for unit, result in run(self, units, model):
             samplers = getattr(unit, "samplers", None)
             names.append(unit.name if samplers is None else f"{unit.name}: {len(samplers)}")
@@ -56,7 +56,7 @@ def measured(monkeypatch) -> list[str]:
 
 
 def run(file: Path) -> int:
-    return run_study(read_study(file), ExecutorChoice.of(), Shown())
+    return run_study(read_study(file), Executor.of(), Shown())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -140,7 +140,7 @@ def test_an_interrupted_study_continues_with_the_same_figures(study, tmp_path, m
     done: list[str] = []
     run_here = InProcess.run
 
-    def interrupted(self: InProcess, units: Iterator, model: int = 0) -> Iterator:
+    def interrupted(self: InProcess, units: Iterator, model: int) -> Iterator:
         for unit, result in run_here(self, units, model):
             yield unit, result
             done.append(unit.name)
@@ -192,9 +192,7 @@ def test_a_worker_with_other_code_is_refused(study, monkeypatch):
         here.setattr(code_digests, "_digest", lambda package: "0" * 16)
         _of_strategy.cache_clear()
         with pytest.raises(ExecutorError, match=r"^a worker has other code of corelm "):
-            run_study(
-                read_study(study), ExecutorChoice.of(scheduler=cluster.scheduler_address), Shown()
-            )
+            run_study(read_study(study), Executor.of(scheduler=cluster.scheduler_address), Shown())
     _of_strategy.cache_clear()
 
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from corelm_report.plan.plan import plan
 
 from corelm import load
 from corelm.runs import NamedModel
+from corelm.scaling.job import jobs_of
 from corelm.testing import ToyModel
 
 PLUGIN = '''
@@ -163,10 +165,10 @@ def test_the_record_names_the_plugins_of_metrics_models_and_scorers(study):
 
 
 def test_workers_need_the_same_code_of_reports():
-    [of_model, of_scorer] = plan(
-        load("imdb"), "imdb", "greedy", scorer=NamedModel(load("gpt2"), "gpt2")
-    ).jobs("imdb", "gpt2")
-    for job in (of_model, of_scorer):
+    report = plan(load("imdb"), "imdb", "greedy", scorer=NamedModel(load("gpt2"), "gpt2"))
+    given = []
+    report.opened(SimpleNamespace(opened=lambda *parts: given.extend(parts)))
+    for job in jobs_of(*given):
         assert {"corelm", "corelm_report"} <= dict(job.code).keys()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import corelm
-from corelm import Sampler
+from corelm import Decoder, Sampler
 from corelm.errors import CorelmError
 from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
@@ -28,7 +28,7 @@ def chain_of(request: ChainRequest) -> Sampler:
     param = next(
         name for name in ("sampler", "stages", "settings") if getattr(request, name) is not None
     )
-    with params.Parameterized.refuse_local():
+    with Sampler.refuse_local():
         try:
             found = _read(request)
         except CorelmError as error:
@@ -80,7 +80,7 @@ def as_json(value: Any) -> Any:
     """Return the value of a parameter as JSON; infinity is the text `inf`."""
     if isinstance(value, Sampler):
         return {"stages": cards(value)}
-    if isinstance(value, params.Parameterized):
+    if isinstance(value, Decoder):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

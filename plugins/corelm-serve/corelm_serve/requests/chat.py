@@ -8,9 +8,18 @@ from typing import Any, ClassVar
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
-from corelm_serve.requests.fields import Record, Request, field, json_of
+from corelm_serve.requests.fields import (
+    Either,
+    Flag,
+    ListOf,
+    Number,
+    Record,
+    Request,
+    Text,
+    field,
+    json_of,
+)
 from corelm_serve.requests.formats import MOST_TOOLS, NamedTool, Tool, ToolCall
-from corelm_serve.requests.kinds import Either, Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import UNUSED, Sampling
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

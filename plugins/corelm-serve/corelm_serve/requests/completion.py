@@ -6,12 +6,36 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.fields import Record, Request, field
-from corelm_serve.requests.kinds import Either, Flag, ListOf, Nothing, Number, Text
+from corelm_serve.requests.fields import (
+    Either,
+    Flag,
+    ListOf,
+    Number,
+    Record,
+    Request,
+    Text,
+    field,
+)
 from corelm_serve.requests.sampling import UNUSED, Sampling
 
 MOST_IDS, MOST_PROMPTS = 2**19, 2**16
 """Bounds that a body of 1 MiB cannot exceed; `Limits` has the real ones."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A value that must be false."""
+
+    words: str = "false"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"const": False}
+
+    def read(self, value: Any) -> None:
+        if value is not False:
+            raise ValueError
+
 
 ID = Number(0, 2**31, whole=True)
 PROMPT = Either(

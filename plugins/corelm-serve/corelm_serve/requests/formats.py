@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.fields import Record, Request, field
-from corelm_serve.requests.kinds import Document, Flag, Text
+from corelm_serve.requests.fields import Document, Flag, Record, Request, Text, field
 
 NAME = Text(64, 1)
 MOST_TOOLS = 128

@@ -8,8 +8,7 @@ from typing import Any
 from corelm.runs import Expression
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
-from corelm_serve.requests.fields import Request, field
-from corelm_serve.requests.kinds import Document, Flag, ListOf, Number, Text
+from corelm_serve.requests.fields import Document, Flag, ListOf, Number, Request, Text, field
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}

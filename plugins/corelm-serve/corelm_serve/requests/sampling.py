@@ -7,11 +7,20 @@ from typing import Any
 
 from corelm import Decoder, EngineSettings, RandomStream, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import Endings, Strategy, params, printable
+from corelm.runs import Endings, Expression, Strategy, printable
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.requests.fields import Record, Request, field
+from corelm_serve.requests.fields import (
+    Flag,
+    MappingOf,
+    Number,
+    Record,
+    Request,
+    Text,
+    field,
+    one_or_more,
+)
 from corelm_serve.requests.formats import ResponseFormat
-from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
+from corelm_serve.requests.stages import UNCHANGED
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
 from corelm_serve.rollouts import FIGURES, SETS
 
@@ -156,7 +165,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
     rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with params.Parameterized.refuse_local():
+    with Sampler.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)
@@ -194,6 +203,8 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
         return _expression(request.sampler, "sampler"), {}
     if request.preset is not None:
         return Strategy(_preset(request.preset)), {}
+    if not settings and request.engine is None:  # with no engine's defaults
+        return Strategy(Expression.built_in(UNCHANGED)), {}
     found = _from_settings(request, settings)
     notes: dict[str, Any] = {} if found.engine == ENGINE else {"engine": found.engine}
     if found.idle:  # for example a temperature in transformers, which is greedy without do_sample
@@ -305,7 +316,7 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
     Raises:
         ApiError: no such decoder, or one that would do too much work.
     """
-    with params.Parameterized.refuse_local():
+    with Sampler.refuse_local():
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen

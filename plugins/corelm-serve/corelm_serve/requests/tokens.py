@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corelm_serve.requests.completion import ID, MOST_IDS
-from corelm_serve.requests.fields import Request, field
-from corelm_serve.requests.kinds import Flag, ListOf, Text
+from corelm_serve.requests.fields import Flag, ListOf, Request, Text, field
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 import corelm
 from corelm import TextPatterns, from_settings
 from corelm.errors import TooMuchError, UsageError
-from corelm.runs import BoundedCalls, Strategy, params
+from corelm.runs import BoundedCalls, Strategy
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.stages import built
 
@@ -27,26 +27,7 @@ KEPT = 1_024
 PLAIN = re.compile(r"[\w\s|().,=:+-]*")
 """Expressions of names and numbers, which build nothing large."""
 
-ORDINARY = frozenset(
-    (
-        *("model", "prompt", "max_tokens", "n", "best_of", "seed", "stop", "stop_loop", "logprobs"),
-        *("echo", "stream", "stream_options", "user", "unknown", "sampler", "decoder", "preset"),
-        *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"),
-        *("logit_bias", "repetition_penalty", "min_tokens", "record"),
-        *("tokens", "add_special_tokens", "return_token_strs"),
-    )
-)
-"""Fields that need no child process, unless they hold an expression."""
-
 _known: OrderedDict[str, None] = OrderedDict()
-
-
-def is_plain(body: Any) -> bool:
-    """Return True if nothing in a body of a completion can need a child process, or wait."""
-    if not isinstance(body, dict) or "prompt" not in body or not body.keys() <= ORDINARY:
-        return False
-    texts = [body.get(name) or "" for name in ("sampler", "decoder")]
-    return all(isinstance(text, str) and PLAIN.fullmatch(text) for text in texts)
 
 
 def try_expression(text: str, param: str) -> None:
@@ -112,7 +93,7 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
 
 def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
-    with params.Parameterized.refuse_local():
+    with corelm.Sampler.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 from corelm.commands import messages, progress
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, after_training
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 WIDTH, HEIGHT = 60, 8
 """The columns and lines of the loss curve, without its axes."""
@@ -26,20 +21,13 @@ LEGEND = "loss by epoch, in nats per token: o held-out, . training, * kept"
 
 LINES = 20
 """The number of progress lines in a training run, if no bar can move."""
-WARM_UP = 5
-"""The number of steps before the time is estimated; the first ones compile the network."""
 
 
 @contextmanager
-def training_report() -> Iterator[TrainingLines]:
+def training_report() -> Iterator[TrainingReport]:
     """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
-    with _interruptible() as interrupt, progress.bars(_columns) as bars:
-        yield TrainingLines(interrupt) if bars is None else _TrainingBar(interrupt, bars)
-
-
-def _columns(p: Any) -> tuple[Any, ...]:
-    loss = p.TextColumn("loss {task.fields[loss]}")
-    return p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn()
+    with _interruptible() as interrupt, progress.stages("step", lines=LINES) as show:
+        yield TrainingReport(interrupt, show)
 
 
 class Interrupt:
@@ -77,17 +65,20 @@ def _interruptible() -> Iterator[Interrupt]:
         signal.signal(signal.SIGINT, earlier)
 
 
-class TrainingLines(Reporter):
-    """A reporter that writes lines.
+class TrainingReport(Reporter):
+    """A reporter that writes to standard error.
+
+    Args:
+        interrupt: the state of Ctrl-C.
+        show: shows a stage, its finished steps, all its steps and a note.
 
     Attributes:
         checkpoint: the checkpoint of an interrupted run, once it is saved.
     """
 
-    def __init__(self, interrupt: Interrupt) -> None:
+    def __init__(self, interrupt: Interrupt, show: Callable[[str, int, int, str], None]) -> None:
         self.checkpoint: Path | None = None
-        self._interrupt = interrupt
-        self._first: tuple[int, float] | None = None
+        self._interrupt, self._show = interrupt, show
 
     def note(self, text: str) -> None:
         self._interrupt.check()
@@ -110,19 +101,7 @@ class TrainingLines(Reporter):
 
     def step(self, done: int, total: int, loss: float) -> None:
         self._interrupt.check()
-        first, began = self._first = self._first or (done, time.monotonic())
-        left = ""
-        if done > first:
-            seconds = (time.monotonic() - began) / (done - first) * (total - done)
-            left = f"{duration(seconds)} left"
-        if done - first == WARM_UP and total > done + LINES:
-            messages.tell(f"about {left}", "note")
-        self._show_step(done, total, loss, left)
-
-    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
-        if done % -(-total // LINES) == 0:
-            text = f"step {done} of {total}, loss {loss:.3f}"
-            messages.tell(f"{text}, {left}" if left else text, "note")
+        self._show("training", done, total, f"loss {loss:.3f}")
 
     def measured(self, epoch: int, perplexity: float) -> None:
         messages.tell(f"epoch {epoch}: held-out perplexity {perplexity:.1f}", "note")
@@ -136,33 +115,6 @@ class TrainingLines(Reporter):
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
         for temperature, text in texts.items():
             messages.tell(f"t={temperature:g}: {text}")
-
-
-class _TrainingBar(TrainingLines):
-    """A reporter that shows steps with a bar."""
-
-    def __init__(self, interrupt: Interrupt, bars: Progress) -> None:
-        super().__init__(interrupt)
-        self._bars = bars
-        self._task: Any = None
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        if self._task is None:
-            self._task = self._bars.add_task("training", total=total, loss="")
-        self._bars.update(self._task, completed=done, loss=f"{loss:.3f}")
-        super().step(done, total, loss)
-
-    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
-        """Write nothing: the bar shows the steps."""
-
-
-def duration(seconds: float) -> str:
-    """Format a time as minutes and seconds, such as 12:05, or hours, such as 3 h 20 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02}"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
 
 
 def loss_curve(losses: LossHistory) -> list[str]:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from corelm_serve.errors import ApiError
-from corelm_serve.exchange import ClientGoneError, Inbox, Wakeups, run
+from corelm_serve.responses import ClientGoneError, Inbox, Wakeups, run
 
 
 async def disconnect():

@@ -19,10 +19,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.context import Context
 from corelm.lazy import cached_property
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
+from corelm.sampling import Sampler
+from corelm.stages import invalid_result, restored_token, run_stages
 
 Floats = NDArray[np.float64]
 
@@ -236,10 +239,12 @@ class ModelRows:
         names: the names of the figures, in the order of `Compared.figures`.
 
     Example:
-        >>> model = ModelRows(np.zeros((1, 4)))
-        >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
-        >>> half.figures[0, model.names.index("mass_kept")], half.surprisal.round(4).tolist()
-        (np.float64(0.5), [0.6931])
+        >>> import corelm
+        >>> model = ModelRows(np.log([[0.5, 0.3, 0.1, 0.1]]))
+        >>> context = corelm.Context.of([[0]])
+        >>> found = model.compare(corelm.sampler("top_k(k=2)"), np.array([0]), context)
+        >>> found.figures[0, model.names.index("mass_kept")].round(4), found.surprisal.round(4)
+        (np.float64(0.8), array([0.47]))
     """
 
     names: ClassVar[tuple[str, ...]] = DIVERGENCES
@@ -285,7 +290,29 @@ class ModelRows:
         """
         return moments(self.logits, temperatures)
 
-    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
+    def compare(self, sampler: Sampler, tokens: NDArray[np.int64], context: Context) -> Compared:
+        """Call a sampler on the logits, and compare what it returns with them.
+
+        The comparison validates the last stage's output in the same pass.
+
+        Args:
+            sampler: a sampler or a chain.
+            tokens: (rows,) the token of each row whose surprisal is wanted.
+            context: the past of each row.
+
+        Raises:
+            SamplerError: a stage raised, did not return distributions, or restored a token.
+            UsageError: a stage cannot do its work here; names the stage.
+        """
+        logits = run_stages(sampler, self.logits, context)
+        found = self.compare_logits(logits, tokens)
+        if found is None:
+            raise invalid_result(sampler, logits, context.position)
+        if found.restored is not None:
+            raise restored_token(sampler, found.restored, context.position)
+        return found
+
+    def compare_logits(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
         """Compare a sampler's logits with the model's.
 
         Args:
