@@ -89,7 +89,10 @@ def kernel(
     return decorate
 
 
-OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "top_p", "typical", "xtc")
+OF_SAMPLERS = (
+    "count_possible", "logit_std", "peak_at", "quadratic", "subtract_counts", "tail_free", "top_h",
+    "top_p", "typical", "xtc",
+)  # fmt: skip
 """The kernels whose definitions are in the files of samplers."""
 
 Definition = TypeVar("Definition", bound=Callable[..., Any])
@@ -102,8 +105,9 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
     the processor the same result in less time; without kernels, the formula is all there is.
 
     Args:
-        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `top_p`, `typical` or
-            `xtc`, each in the file of the sampler that has its formula.
+        name: `count_possible`, `logit_std`, `peak_at`, `quadratic`, `subtract_counts`, `tail_free`,
+            `top_h`, `top_p`, `typical` or `xtc`, each in the file of the sampler that has its
+            formula.
         by_row: True if an argument with axes has one entry a row, so that the formula can be
             called on a few rows at a time.
 

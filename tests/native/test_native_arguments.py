@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from corelm_samplers import (
     adaptive_p,
+    dynamic_temperature,
+    frequency_penalty,
     quadratic,
     tail_free,
     top_h,
@@ -254,7 +256,8 @@ OTHERS = {"loaded", "sample"}
 """`sample` joins other kernels: `tests/test_draw_plan.py` compares it with them."""
 
 OF_SAMPLERS = {
-    "logit_std": top_n_sigma, "peak_at": adaptive_p, "quadratic": quadratic,
+    "count_possible": dynamic_temperature, "logit_std": top_n_sigma, "peak_at": adaptive_p,
+    "quadratic": quadratic, "subtract_counts": frequency_penalty,
     "tail_free": tail_free, "top_h": top_h, "top_p": top_p, "typical": typical, "xtc": xtc,
 }  # fmt: skip
 """The kernels whose definitions are in the files of samplers, whose parameters are checked."""
