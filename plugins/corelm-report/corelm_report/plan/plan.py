@@ -38,9 +38,13 @@ OWN = ("corelm_report",)
 Run = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
 """A function that takes units and the index of their model, and yields each unit with its result as
 JSON, in any order."""
-NUMBERS = {name: params.Parameter.of(name, int, None, ge=least) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
-            ("prompts_from_reference", 1))}  # fmt: skip
+LEAST = {"count": 1, "seed": 0, "kept": 0}
+"""The least number of each kind of setting that is one."""
+NUMBERS = {
+    name: params.Parameter.of(name, int, None, ge=LEAST[each.kind])
+    for name, each in SETTINGS.items()
+    if each.kind in LEAST
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Plan:
         scorer: a second model that also measures the surprisal of the texts.
         warnings: likely mistakes in it.
         anytime: its intervals are confidence sequences, because it may grow.
-        plain: the settings whose values are used as they were given, by name.
+        plain: the other settings, which are checked and otherwise taken as they were given.
     """
 
     model: LanguageModel
@@ -97,6 +101,11 @@ class Plan:
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
         return NamedModel(self.model, self.model_name).sha256
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The plain settings that don't have their defaults, by name."""
+        return {name: value for name, value in self.plain.items() if value != DEFAULTS[name]}
 
     @property
     def set_size(self) -> int:
@@ -234,7 +243,7 @@ def plan(
         against=_against(given["against"], candidates),
         metrics=_metrics(given["metrics"], human),
         texts=None if given["texts"] == "all" else NUMBERS["texts"].convert(given["texts"]),
-        plain={name: given[name] for name, each in SETTINGS.items() if each.is_plain},
+        plain={name: _plain(name, given[name]) for name in SETTINGS if SETTINGS[name].is_plain},
         scorer=scorer,
         clusters=clusters_of(prompts),
         warnings=(
@@ -245,6 +254,11 @@ def plan(
         ),
         **numbers,
     )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value of a setting, the same for a number and its text on a command line."""
+    return NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
 
 
 def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
