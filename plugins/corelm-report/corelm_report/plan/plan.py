@@ -35,7 +35,7 @@ from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
-Run = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
+RunUnits = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
 """A function that takes units and the index of their model, and yields each unit with its result as
 JSON, in any order."""
 LEAST = {"count": 1, "seed": 0, "kept": 0}
@@ -122,7 +122,7 @@ class Plan:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
 
-    def opened(self, executor: scaling.Executor) -> AbstractContextManager[Run]:
+    def opened(self, executor: scaling.Executor) -> AbstractContextManager[RunUnits]:
         """Open an executor for the units of this report.
 
         Raises:
