@@ -13,7 +13,6 @@ if typing.TYPE_CHECKING:
     from corelm import machine as machine
     from corelm import markup as markup
     from corelm import params as params
-    from corelm import paths as paths
     from corelm import printable as printable
     from corelm import scaling as scaling
     from corelm import stages as chain_stages
@@ -54,7 +53,6 @@ __all__ = [
     "machine",
     "markup",
     "params",
-    "paths",
     "plugins",
     "printable",
     "scaling",
@@ -81,7 +79,6 @@ _HOMES = {
     "machine": "corelm.machine",
     "markup": "corelm.markup",
     "params": "corelm.params",
-    "paths": "corelm.paths",
     "plugins": "corelm.registry.plugins",
     "printable": "corelm.printable",
     "scaling": "corelm.scaling",

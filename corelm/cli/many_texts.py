@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from corelm.cli.output import streams
-from corelm.cli.output.progress import stages
+from corelm.cli.output.streams import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH

@@ -196,7 +196,6 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
-        from corelm.commands import progress
         from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
@@ -208,13 +207,13 @@ class ReportOutput:
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
-            with plan.opened(executor) as run, progress.stages("units") as bar:
+            with plan.opened(executor) as run, messages.stages("units") as bar:
                 document = measured_until(plan, until, run, bar)
             messages.tell(document.header.until or "", "note")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
-                with plan.opened(executor) as run, progress.stages("units") as bar:
+                with plan.opened(executor) as run, messages.stages("units") as bar:
                     document = ReportRun(plan, run, journal, bar).document()
                 return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
