@@ -9,9 +9,6 @@ from functools import wraps
 from typing import Any
 
 from corelm.cli.options.choices import (
-    Device,
-    Dtype,
-    Model,
     Preset,
     Prompt,
     PromptFile,
@@ -20,8 +17,9 @@ from corelm.cli.options.choices import (
     read_prompt,
     sampler_of,
     with_chosen_options,
+    with_parameters,
 )
-from corelm.cli.options.parameters import with_parameters
+from corelm.cli.options.parameters import Device, Dtype, Model
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, load
