@@ -21,7 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from corelm.cli.options.parameters import with_shared_options
+from corelm.cli.options.choices import with_shared_options
 from corelm.cli.output import streams
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli.options import choices, parameters
+from corelm.cli.options import parameters
 
 Run = Callable[..., Any]
 
@@ -70,7 +70,7 @@ def test_other_shells_pass_the_line_up_to_the_word(shell: Run, line: str, words:
         (parameters.sampler_names, {"temperature", "top_p", "everything"}),
         (parameters.decoder_names, {"ancestral", "wide", "breaks"}),
         (parameters.model_names, {"gpt2", "imdb", "toy"}),
-        (choices.preset_names, {"llama.cpp", "vllm"}),
+        (parameters.preset_names, {"llama.cpp", "vllm"}),
         (parameters.one_of(("a", 2)), {"a", "2"}),
     ],
 )

@@ -15,10 +15,15 @@ from corelm.cli.options.choices import (
     STDIN,
     Color,
     DecoderChoice,
+    Device,
+    Dtype,
+    Model,
     Preset,
     Prompt,
     SamplerChoice,
+    Scheduler,
     Unknown,
+    Workers,
     is_colored,
     note_prompts,
     prompt_for,
@@ -27,7 +32,6 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.parameters import Device, Dtype, Model, Scheduler, Workers
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.cli.output.texts import Record, Request, writer

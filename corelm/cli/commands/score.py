@@ -12,8 +12,17 @@ import typer
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.cli.applications import TextCommand
-from corelm.cli.options.choices import STDIN, Color, Unknown, is_colored, read_prompt, read_text
-from corelm.cli.options.parameters import Device, Dtype, Model
+from corelm.cli.options.choices import (
+    STDIN,
+    Color,
+    Device,
+    Dtype,
+    Model,
+    Unknown,
+    is_colored,
+    read_prompt,
+    read_text,
+)
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of

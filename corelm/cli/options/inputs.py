@@ -9,6 +9,9 @@ from functools import wraps
 from typing import Any
 
 from corelm.cli.options.choices import (
+    Device,
+    Dtype,
+    Model,
     Preset,
     Prompt,
     PromptFile,
@@ -17,9 +20,8 @@ from corelm.cli.options.choices import (
     read_prompt,
     sampler_of,
     with_chosen_options,
-    with_parameters,
 )
-from corelm.cli.options.parameters import Device, Dtype, Model
+from corelm.cli.options.parameters import with_parameters
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, load

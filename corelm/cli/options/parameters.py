@@ -6,9 +6,8 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
 from itertools import zip_longest
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -16,7 +15,6 @@ from corelm.cli.output.streams import Output
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line
-from corelm.registry.models import MODEL, label
 
 RESERVED = frozenset(
     {
@@ -205,6 +203,45 @@ def _listed(default: Any) -> Any:
     return [",".join(map(str, default))] if plain else None
 
 
+def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callable[..., Any]:
+    """Return the command with more options, each kind after the option of that name.
+
+    The command receives the built samplers, decoders and settings in its argument `built`, by kind.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = {name: p for name, p in signature.parameters.items() if name != "built"}
+    more = {choice.kind: choice.arguments() for choice in options}
+    arguments: dict[str, inspect.Parameter] = {}
+    for name, argument in own.items():
+        arguments[name] = argument.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        arguments |= more.pop(name, {})
+    for several in more.values():
+        arguments |= several
+
+    def called(**values: Any) -> Any:
+        fixed = {name: values.pop(name) for name in own}
+        with Output.open():
+            built = {choice.kind: choice.build(values) for choice in options}
+        return command(**fixed, built=built)
+
+    # Typer reads the options of a command from its signature and annotations.
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    called.__annotations__ = {name: argument.annotation for name, argument in arguments.items()}
+    called.__signature__ = inspect.Signature(list(arguments.values()))  # type: ignore[attr-defined]
+    return called
+
+
+def with_parameters(
+    command: Callable[..., Any], parameters: Sequence[Parameter]
+) -> Callable[..., Any]:
+    """Return a command with an option for each of these parameters.
+
+    It gets their values in its argument `built`, by "settings" and by name.
+    """
+    names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
+    return extended(command, [Options("settings", tuple(parameters), names)])
+
+
 def _free(kind: str, parameter: Parameter, taken: Collection[str]) -> list[str]:
     name, *aliases = map(flag, (parameter.name, *parameter.rule.aliases))
     if name in taken:
@@ -263,6 +300,13 @@ decoder_names = offered_names("corelm_decoders")
 model_names = offered_names("corelm_models")
 
 
+def preset_names() -> list[str]:
+    """Return the names of the presets."""
+    from corelm.registry.packages import NAMES, package_object
+
+    return list(package_object(NAMES, "presets")())
+
+
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:
     """Return a completion of fixed choices."""
     return lambda: [str(value) for value in values]
@@ -314,83 +358,3 @@ def _is_value(name: str, word: str) -> bool:
     if name == "--color":  # any other word is the prompt
         return COLOR.rule.allows(word)
     return word.removeprefix("-").isdecimal()
-
-
-Model = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|PATH",
-        autocompletion=model_names,
-        show_default=False,
-        help="A name from `corelm models`, the path of a model, or one of another engine, such as "
-        f"gguf:FILE. Default: {label(MODEL)}.",
-    ),
-]
-
-
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The device of an engine's model, such as cuda."),
-]
-
-
-Dtype = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The number format of its weights, such as bfloat16."),
-]
-
-
-Workers = Annotated[
-    str | None,
-    typer.Option(
-        metavar="INTEGER",
-        help="Do the work in this number of processes, a Dask cluster on this machine. The result "
-        "is the same.",
-    ),
-]
-
-
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Do the work on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786.",
-    ),
-]
-
-
-SHARED: Mapping[str, Any] = {
-    "model": Model,
-    "device": Device,
-    "dtype": Dtype,
-    "workers": Workers,
-    "scheduler": Scheduler,
-}
-"""The options that mean the same in every command, by name."""
-
-
-def with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command whose arguments of `SHARED`'s names are these options.
-
-    An argument with an option of its own, or of another type than text, keeps it.
-    """
-    signature = inspect.signature(command)
-    if signature.parameters.keys().isdisjoint(SHARED):
-        return command
-    signature = inspect.signature(command, eval_str=True)
-    listed = [_shared(parameter) for parameter in signature.parameters.values()]
-
-    @wraps(command)
-    def called(**values: Any) -> Any:
-        return command(**values)
-
-    # Typer reads both.
-    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in listed}
-    return called
-
-
-def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
-    plain = parameter.annotation in (str, str | None) and isinstance(parameter.default, str | None)
-    option = SHARED.get(parameter.name) if plain else None
-    return parameter if option is None else parameter.replace(annotation=option)
