@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import io
 import logging
 import os
@@ -16,17 +17,20 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from functools import wraps
+from types import NoneType
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from corelm.cli.options.choices import with_shared_options
 from corelm.cli.output import streams
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 from corelm.registry.packages import INSTALLABLE
 
+SHARED = ("model", "device", "dtype", "workers", "scheduler")
+"""The options that mean the same in every command; `choices` has each by its name."""
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 """The metavars of values that can't be blank."""
 
@@ -106,9 +110,43 @@ def application(
     app = typer.Typer()
     own = type("WordCommand", (TextCommand,), {"word": word})
     settings = {"allow_extra_args": word is not None}
-    command = with_shared_options(function)
+    command = _with_shared_options(function)
     app.command(cls=own, short_help=short_help, context_settings=settings)(command)
     return app
+
+
+def _with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command whose arguments of `SHARED`'s names are these options.
+
+    An argument with an option of its own, or of another type than text, keeps it.
+    """
+    signature = inspect.signature(command)
+    if signature.parameters.keys().isdisjoint(SHARED):
+        return command
+    signature = inspect.signature(command, eval_str=True)
+    listed = [_shared(parameter) for parameter in signature.parameters.values()]
+
+    @wraps(command)
+    def called(**values: Any) -> Any:
+        return command(**values)
+
+    # Typer reads both.
+    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    return called
+
+
+def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
+    is_text = parameter.annotation in (str, str | None)
+    if (
+        parameter.name not in SHARED
+        or not is_text
+        or type(parameter.default) not in (str, NoneType)
+    ):
+        return parameter
+    from corelm.cli.options import choices  # late: it loads the registry of models
+
+    return parameter.replace(annotation=getattr(choices, parameter.name.capitalize()))
 
 
 def _group(
@@ -124,7 +162,7 @@ def _group(
     )
     app.callback(invoke_without_command=invoke_without_command)(callback)
     for name, (command, line) in commands.items():
-        app.command(name, cls=TextCommand, short_help=line)(with_shared_options(command))
+        app.command(name, cls=TextCommand, short_help=line)(_with_shared_options(command))
     return app
 
 

@@ -23,6 +23,7 @@ from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import PrefixCache, SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel, Session
+from corelm.registry.registry import registry
 
 PIECE = 512
 """The most prompt tokens to read in one step, so that a long prompt does not keep the other texts
@@ -41,11 +42,11 @@ class Turn:
     """A part of a step.
 
     Attributes:
-        request: the request that it is for; None for the model's work for all of them.
+        requests: the requests that it is for; none for the model's work for all of them.
         run: does the work.
     """
 
-    request: BatchedTexts | None
+    requests: Sequence[BatchedTexts]
     run: Callable[[], object]
 
 
@@ -162,16 +163,16 @@ class ContinuousBatch:
         self._running = _growing(self._running)
         yield from self._begin()
         changed = self._changed = self._running
-        yield Turn(None, self._draw)
+        yield Turn((), self._draw)
         late = [request for request in changed if request.is_drawn]
         for request in changed:
             if not request.is_drawn and not request.is_finished:
-                yield Turn(request, request.draw)
-        yield Turn(None, self._advance)
+                yield Turn([request], request.draw)
+        yield Turn((), self._advance)
         # The session may work in the background while texts get their tokens.
-        for request in late:
-            if not request.is_finished:
-                yield Turn(request, request.draw)
+        for together in _taken_together(late):
+            if left := _growing(together):
+                yield Turn(left, partial(_take, left))
         self._running = _growing(changed)
 
     def _begin(self) -> Iterator[Turn]:
@@ -202,7 +203,7 @@ class ContinuousBatch:
         """Read tokens of a prompt; return the number of them that count."""
         read = 0
         if not request.is_finished:
-            yield Turn(request, partial(request.read, left, self._shared, self._prefixes))
+            yield Turn([request], partial(request.read, left, self._shared, self._prefixes))
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
@@ -232,6 +233,25 @@ class ContinuousBatch:
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session."""
         self._shared.advance([request.view for request in self._running if request.view])
+
+
+def _taken_together(requests: Sequence[BatchedTexts]) -> Iterator[Sequence[BatchedTexts]]:
+    """Yield requests whose tokens are drawn, in groups that take them in one turn.
+
+    A turn for each would take as long as the work in it. Where code of others reads the tokens, or
+    patterns are searched for, each has its own, so that the caller knows who takes long.
+    """
+    alone = requests
+    if not registry().load_observers():
+        yield [each for each in requests if not each.texts.endings.stop_regex]
+        alone = [each for each in requests if each.texts.endings.stop_regex]
+    for request in alone:
+        yield [request]
+
+
+def _take(requests: Sequence[BatchedTexts]) -> None:
+    for request in requests:
+        request.draw()
 
 
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:

@@ -15,6 +15,7 @@ from corelm.generation.continuous_batch import PIECE
 from corelm.generation.drawn_rows import DrawnRows
 from corelm.generation.shared_session import SessionView, SharedSession, joined
 from corelm.numerics.distributions import surprisals_and_entropy
+from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
 
@@ -320,6 +321,24 @@ def test_a_view_takes_one_token_of_each_row_in_a_step():
         view.select([0])
     with pytest.raises(UsageError, match="one token of each row"):
         view.extend(np.array([3, 4]))
+
+
+def turns_of(count, **endings):
+    """Return the numbers of requests in the turns of the second step of a batch."""
+    batch = ContinuousBatch(GPT2)
+    for seed in range(count):
+        batch.add(request("w1 w2", length=4, seed=seed, **endings))
+    batch.step()
+    return [turn.run() or len(turn.requests) for turn in batch.turns()]
+
+
+def test_requests_whose_tokens_are_drawn_together_take_them_in_one_turn(monkeypatch):
+    monkeypatch.setattr(Registry, "load_observers", lambda self: False)
+    assert turns_of(5) == [0, 0, 5]
+    # A pattern may take long to search, so each has its own.
+    assert turns_of(3, stop_regex="w9") == [0, 0, 1, 1, 1]
+    monkeypatch.setattr(Registry, "load_observers", lambda self: True)
+    assert turns_of(3) == [0, 0, 1, 1, 1]
 
 
 class Rows:

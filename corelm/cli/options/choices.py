@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -115,14 +113,6 @@ Scheduler = Annotated[
         help="Do the work on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786.",
     ),
 ]
-SHARED: Mapping[str, Any] = {
-    "model": Model,
-    "device": Device,
-    "dtype": Dtype,
-    "workers": Workers,
-    "scheduler": Scheduler,
-}
-"""The options that mean the same in every command, by name."""
 Unknown = Annotated[
     bool,
     typer.Option("--unknown", help="Allow [UNK], the token for unknown words, to be sampled."),
@@ -160,36 +150,6 @@ def is_colored(out: Output, mode: str | None) -> bool:
         return False
     out.set_color(COLOR.convert(mode))
     return True
-
-
-def with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command whose arguments of `SHARED`'s names are these options.
-
-    An argument with an option of its own, or of another type than text, keeps it.
-    """
-    signature = inspect.signature(command)
-    if signature.parameters.keys().isdisjoint(SHARED):
-        return command
-    signature = inspect.signature(command, eval_str=True)
-    listed = [_shared(parameter) for parameter in signature.parameters.values()]
-
-    @wraps(command)
-    def called(**values: Any) -> Any:
-        return command(**values)
-
-    # Typer reads both.
-    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in listed}
-    return called
-
-
-def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
-    plain = parameter.annotation in (str, str | None) and type(parameter.default) in (
-        str,
-        type(None),
-    )
-    option = SHARED.get(parameter.name) if plain else None
-    return parameter if option is None else parameter.replace(annotation=option)
 
 
 def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -220,8 +220,11 @@ def is_plain(body: Any) -> bool:
     """Return True if nothing in a body of a completion can need a child process, or wait."""
     if not isinstance(body, dict) or "prompt" not in body or not body.keys() <= ORDINARY:
         return False
-    texts = [body.get(name) or "" for name in ("sampler", "decoder")]
-    return all(isinstance(text, str) and PLAIN.fullmatch(text) for text in texts)
+    for name in ("sampler", "decoder"):
+        text = body.get(name)
+        if text and not (isinstance(text, str) and PLAIN.fullmatch(text)):
+            return False
+    return True
 
 
 class StrategyCache:

@@ -130,6 +130,16 @@ def test_jobs_advance_in_turn(scheduler):
     assert not one.ended.is_set()
 
 
+def test_of_requests_that_share_a_turn_one_fails_alone(scheduler):
+    listeners = [Listener() for _ in range(3)]
+    jobs = [job(each, seed=seed) for seed, each in enumerate(listeners)]
+    jobs[1].record, jobs[1].most_ids = "sets", -1
+    scheduler().submit(jobs)
+    first, failed, last = (each.end for each in listeners)
+    assert failed.code == "too_large"
+    assert [[len(text.tokens) for text in each.texts] for each in (first, last)] == [[10], [10]]
+
+
 def test_a_short_text_begins_within_two_steps_of_sixty_three_long_ones(scheduler):
     running, told = scheduler(), []
 

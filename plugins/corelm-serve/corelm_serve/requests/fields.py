@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from corelm.runs import printable
@@ -240,7 +241,6 @@ def one_or_more(item: Kind, longest: int, name: str) -> Either:
 # ---- requests ----
 
 R = TypeVar("R", bound="Request")
-MISSING = object()
 NOTHING: tuple[Any, ...] = (
     "", [], {}, False, "none", "auto", "default", "medium", ["text"], {"type": "text"}
 )  # fmt: skip
@@ -295,10 +295,17 @@ class Request:
             if given.pop(name) not in NOTHING:
                 reason = cls.refused[name]
                 raise ApiError(f"{name} is not supported: {reason}", param=name, code="unsupported")
-        values = {each.name: _read(each, given.pop(each.name, MISSING)) for each in cls.fields()}
+        values = {}
+        for each in cls.fields():  # a field that isn't given keeps its default
+            if each.name in given:
+                values[each.name] = _read(each, given.pop(each.name))
+            elif each.metadata["required"]:
+                message = f"{each.name} is missing: it must be {each.metadata['kind'].words}"
+                raise ApiError(message, param=each.name, code="missing_field")
         return cls(**values), given
 
     @classmethod
+    @cache
     def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
         """Return the declared fields."""
         return tuple(each for each in dataclasses.fields(cls) if "kind" in each.metadata)  # type: ignore[arg-type]
@@ -333,11 +340,6 @@ class Request:
 
 def _read(each: dataclasses.Field[Any], value: Any) -> Any:
     rule = each.metadata
-    if value is MISSING:
-        if rule["required"]:
-            message = f"{each.name} is missing: it must be {rule['kind'].words}"
-            raise ApiError(message, param=each.name, code="missing_field")
-        return each.default
     try:
         return rule["kind"].read(value)
     except ApiError as error:

@@ -264,9 +264,14 @@ class Writing:
         opened = texts.open(self._model, range(job.n))
         self.end = _Collector(job, opened).written(self._scores)
 
-    def advance(self, work: Callable[[], object]) -> None:
-        """Do a part of the request's work, and report the new pieces."""
-        work()
+    def advance(self) -> None:
+        """Report the new pieces after a part of the request's work; an error is its end."""
+        try:
+            self._report()
+        except Exception as error:
+            self.end = error
+
+    def _report(self) -> None:
         request, collector = self.request, self._collector
         assert request is not None
         assert collector is not None

@@ -15,7 +15,7 @@ from corelm import LanguageModel, Sampler
 from corelm.runs import ContinuousBatch, PrefixCache
 from corelm_serve.errors import ApiError, ended_by, line_of
 from corelm_serve.models import Limits
-from corelm_serve.scheduling.jobs import Event, Job, Writing, together
+from corelm_serve.scheduling.jobs import Job, Writing, together
 
 logger = logging.getLogger("corelm.serve")
 
@@ -25,8 +25,8 @@ SHARE = 8
 """The part of the tokens that are otherwise read or scored at once, while texts wait for their next
 token."""
 
-Part = tuple[Writing | None, Callable[[], object]]
-"""A part of a round: the writing that it belongs to (None for all of them), and the work."""
+Part = tuple[Sequence[Writing], Callable[[], object]]
+"""A part of a round: the writings that it belongs to (none for all of them), and the work."""
 RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
@@ -37,7 +37,7 @@ LOOK = 0.25
 class Turn:
     """Work in progress."""
 
-    writing: Writing | None
+    writings: Sequence[Writing]
     thread: int
     started: float
 
@@ -103,7 +103,7 @@ class Lane:
             message = f"{_culprit(turn.thread)} took more than {self._stall:g} seconds for one step"
             self._epoch += 1
             # If a call of the model doesn't return, the rows of all jobs are lost.
-            failed = self._take_out(turn.writing)
+            failed = self._take_out(turn.writings)
             self._start()
         logger.warning("%s; %d requests were given up", message, len(failed))
         for job in failed:
@@ -119,13 +119,15 @@ class Lane:
         limits = self._limits
         return ContinuousBatch(self._model, limits.rows, limits.piece, self._prefixes)
 
-    def _take_out(self, writing: Writing | None) -> list[Job]:
-        """End a turn; return the jobs to end: its own, or all if the turn was the model's."""
+    def _take_out(self, writings: Sequence[Writing]) -> list[Job]:
+        """End a turn; return the jobs to end: these, or all if the turn was the model's."""
         self._turn = None
-        if writing is not None:
+        for writing in writings:
             writing.drop()
             writing.job.cancelled = True  # a decoder that is given up ends at its next step
-            return [self._running.pop(writing.job).job]
+            del self._running[writing.job]
+        if writings:
+            return [writing.job for writing in writings]
         failed = list(self._running)
         self._running.clear()
         self._batch, self._parts = self._new_batch(), None
@@ -161,52 +163,68 @@ class Lane:
         """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
         for writing in writings:
             if writing.job.cancelled or writing.job.is_late:
-                yield writing, partial(_leave, writing)
+                yield [writing], partial(_leave, writing)
             elif writing.is_scored and writing.request is None:
-                yield writing, partial(writing.join, self._batch)
+                yield [writing], partial(writing.join, self._batch)
         if unscored := [each for each in writings if not each.is_scored and each.end is None]:
             # In blocks, so that a long prompt doesn't hold up growing texts.
             is_writing = any(writing.request is not None for writing in writings)
             size = self._limits.piece // (SHARE if is_writing else 1)
             first, *others = together(self._model, unscored, size)
             yield (
-                first,
+                [first],
                 (partial(first.score_with, others) if others else partial(first.score, size)),
             )
         by_request = {writing.request: writing for writing in writings}
         for turn in self._batch.turns():
-            if turn.request is None:
-                yield None, turn.run
-            elif turn.request in by_request:
-                writing = by_request[turn.request]
-                yield writing, partial(writing.advance, turn.run)
+            mine = [by_request[each] for each in turn.requests if each in by_request]
+            if mine or not turn.requests:
+                yield mine, partial(_advance, mine, turn.run)
 
-    def _do(self, writing: Writing | None, work: Callable[[], object], epoch: int) -> bool:
+    def _do(self, writings: Sequence[Writing], work: Callable[[], object], epoch: int) -> bool:
         """Do a part of a round; return False if this thread was replaced."""
         with self._lock:
             if epoch != self._epoch:
                 return False
-            self._turn = Turn(writing, threading.get_ident(), time.monotonic())
-        end: Event | None = None
-        try:
-            work()
-            end = writing.end if writing else None
-        except Exception as error:
-            end = error
-        except BaseException as error:  # a plugin may raise anything, but this thread must continue
-            end = ended_by(error)
+            self._turn = Turn(writings, threading.get_ident(), time.monotonic())
+        fault = _fault_of(work)
+        ends = [(each, each.end if fault is None else fault) for each in writings]
+        ends = [(each, end) for each, end in ends if end is not None]
         with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = None
-            ended = [] if end is None else self._take_out(writing)
-        if isinstance(end, BaseException) and not isinstance(end, ApiError):
-            logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
+            told = [(each.job, end) for each, end in ends]
+            if ends:
+                self._take_out([each for each, _ in ends])
+            elif fault is not None:
+                told = [(job, fault) for job in self._take_out(())]
+        for end in [end for _, end in ends] or [fault]:
+            if isinstance(end, BaseException) and not isinstance(end, ApiError):
+                who = "a request" if writings else "the model"
+                logger.warning("%s failed: %s", who, line_of(end))
         # Last, so that the figures no longer count the rows of a client that has its answer.
-        for job in ended:
-            assert end is not None
-            job.tell(job, end)
+        for job, event in told:
+            job.tell(job, event)
         return True
+
+
+def _fault_of(work: Callable[[], object]) -> Exception | None:
+    """Do some work; return the error that it raised."""
+    try:
+        work()
+    except Exception as error:
+        return error
+    except BaseException as error:  # a plugin may raise anything, but this thread must continue
+        return ended_by(error)
+    return None
+
+
+def _advance(writings: Sequence[Writing], work: Callable[[], object]) -> None:
+    """Do the work of a turn, and report the new pieces of its writings."""
+    work()
+    for writing in writings:
+        writing.advance()
 
 
 def _leave(writing: Writing) -> None:
