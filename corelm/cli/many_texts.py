@@ -29,8 +29,9 @@ from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
 from corelm.models.identity import identity_of
 from corelm.printable import counted
+from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
-from corelm.scaling.job import Dependencies, differences
+from corelm.scaling.job import differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.units import Run
 
