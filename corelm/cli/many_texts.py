@@ -26,8 +26,7 @@ from corelm.cli.output.streams import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
-from corelm.models import atomic_files
-from corelm.models.identity import identity_of
+from corelm.models import atomic_files, identity_of
 from corelm.printable import counted
 from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor

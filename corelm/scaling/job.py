@@ -22,7 +22,7 @@ from corelm import machine
 from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.models.identity import identity_of
+from corelm.models import identity_of
 from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
