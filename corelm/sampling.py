@@ -129,6 +129,20 @@ class Sampler(Displayable, Parameterized, ABC):
         # An empty mapping means that no values switch it off, and `all` of nothing is True.
         return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
 
+    @cached_property
+    def has_masks(self) -> bool:
+        """True if a stage, or a sampler that a stage may choose, is a mask that isn't neutral.
+
+        Example:
+            >>> import corelm
+            >>> corelm.sampler("top_k(k=2) | min_length(n=3)").has_masks
+            True
+        """
+        return any(
+            isinstance(stage, Mask) or any(each.has_masks for each in stage.nested.values())
+            for stage in self.active_stages
+        )
+
     def __or__(self, other: Sampler) -> Chain:
         """Chain two samplers: the other one gets the logits that this one returns."""
         if not isinstance(other, Sampler):
@@ -268,20 +282,6 @@ def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
     # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)
-
-
-def has_masks(sampler: Sampler) -> bool:
-    """Return True if a stage, or a sampler that a stage may choose, is a mask.
-
-    Example:
-        >>> import corelm
-        >>> has_masks(corelm.sampler("top_k(k=2) | min_length(n=3)"))
-        True
-    """
-    return any(
-        isinstance(stage, Mask) or any(map(has_masks, stage.nested.values()))
-        for stage in sampler.active_stages
-    )
 
 
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:

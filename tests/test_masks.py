@@ -11,7 +11,6 @@ import corelm
 from corelm import Chain, Context, Mask
 from corelm.decoding.step import mass_of
 from corelm.errors import PluginError, SamplerError
-from corelm.sampling import has_masks
 from corelm.stages import apply
 from corelm.testing import ToyModel
 
@@ -92,7 +91,7 @@ def test_the_cost_is_what_the_constraint_adds_to_the_probability_of_a_text():
 def test_without_masks_there_is_no_cost():
     [text] = corelm.generate(MODEL, "a", sampler="top_k(k=2)", length=2, seed=1)
     assert (text.constraint_cost, text.steps[0].allowed_mass) == (None, 1.0)
-    assert not has_masks(corelm.sampler("top_k(k=2) | ban"))  # a neutral mask is none
+    assert not corelm.sampler("top_k(k=2) | ban").has_masks  # a neutral mask is none
 
 
 def test_fallbacks_are_counted():
@@ -161,7 +160,7 @@ def test_a_report_has_the_cost():
 
 
 def test_masks_are_found_in_chains():
-    assert has_masks(Chain((corelm.sampler("greedy"), Only(ids=(A,)))))
+    assert Chain((corelm.sampler("greedy"), Only(ids=(A,)))).has_masks
 
 
 # The same on every array library

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 
 import corelm
 from corelm import native
+from corelm.cli.output.describe import example_expression
 from corelm.registry.registry import registry
 
 RECORDED = Path(__file__).with_name("recorded_texts.json")
-SAMPLERS = (
+CHAINS = (
     "greedy",
     "stochastic",
     "uniform",
@@ -53,14 +55,23 @@ SAMPLERS = (
     "repetition_penalty(penalty=1.1) | dry(multiplier=0.8) | top_k(k=50) | min_p(p=0.02) | "
     "temperature(t=1.2)",
 )
+"""Expressions that are recorded as they stand here, whatever the docstrings' examples are."""
 DECODED = ("temperature(t=0.7)", "top_p(p=0.9)", "top_k(k=20) | temperature(t=1.2)")
 DECODERS = ("beam", "best_of", "contrastive", "speculative")
+
+
+def _samplers() -> list[str]:
+    """Return the chains, and the docstring's example of each built-in sampler that none has."""
+    names = {name for chain in CHAINS for name in re.findall(r"\b[a-z]\w*(?=\(|$)", chain)}
+    offers = [offer for offer in registry().samplers() if offer.source.distribution == "corelm"]
+    others = [example_expression(o.value, o.name) for o in offers if o.name not in names]
+    return [*CHAINS, *others]
 
 
 def _runs() -> dict[str, dict[str, Any]]:
     """Return the arguments of each run, by a name."""
     runs: dict[str, dict[str, Any]] = {}
-    for sampler in SAMPLERS:
+    for sampler in _samplers():
         runs[f"{sampler}, alone"] = {"sampler": sampler, "length": 40, "n": 1, "seed": 1}
         runs[f"{sampler}, 3 texts"] = {"sampler": sampler, "length": 30, "n": 3, "seed": 2}
     for sampler in DECODED:

@@ -32,7 +32,7 @@ from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
 from corelm.scaling.job import differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
-from corelm.scaling.units import Run
+from corelm.scaling.units import RunUnits
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Destination:
     def _write(
         self,
         request: Request,
-        opened_executor: AbstractContextManager[Run],
+        opened_executor: AbstractContextManager[RunUnits],
         origin: Mapping[str, Any],
     ) -> None:
         texts, prompts = request.texts, request.prompts

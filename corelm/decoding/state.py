@@ -16,7 +16,7 @@ from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
-from corelm.sampling import Sampler, has_masks
+from corelm.sampling import Sampler
 from corelm.stages import StageResult, check_result, run_stages
 
 Ids = NDArray[np.int64]
@@ -141,7 +141,7 @@ class Decoding:
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
-        self._has_masks = has_masks(task.sampler)
+        self._has_masks = task.sampler.has_masks
         self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals

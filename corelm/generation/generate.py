@@ -152,6 +152,18 @@ class Texts:
                 plugins.observe(step)
             yield step
 
+    def of_prompts(self, prompts: Sequence[str], independent: bool = True) -> list[Texts]:
+        """Return these texts for each of several prompts.
+
+        Args:
+            prompts: the prompts, which take the place of `prompt`.
+            independent: give each prompt the random numbers of its index, as in a report.
+        """
+        return [
+            replace(self, prompt=prompt, prompt_index=i if independent else self.prompt_index)
+            for i, prompt in enumerate(prompts)
+        ]
+
     def batches(
         self, prompts: Sequence[str], independent: bool = False
     ) -> Iterator[list[tuple[Texts, range]]]:
@@ -171,11 +183,7 @@ class Texts:
             [('the', range(0, 50)), ('a', range(0, 14))]
             [('a', range(14, 50))]
         """
-        of_prompts = [
-            replace(self, prompt=prompt, prompt_index=i if independent else self.prompt_index)
-            for i, prompt in enumerate(prompts)
-        ]
-        n = self.n
+        of_prompts, n = self.of_prompts(prompts, independent), self.n
         for numbers in batches(len(prompts) * n):
             parts = range(numbers.start // n, (numbers.stop - 1) // n + 1)
             yield [

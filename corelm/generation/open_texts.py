@@ -13,7 +13,7 @@ from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings, TextPatterns
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.markup import Displayable, Passage, Word
-from corelm.sampling import Sampler, has_masks
+from corelm.sampling import Sampler
 
 
 class Text:
@@ -215,7 +215,7 @@ class OpenTexts:
         ids = FullVocabulary(model.vocabulary).prompt_ids(prompt if ids is None else ids)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
-            if sampler and has_masks(sampler)
+            if sampler and sampler.has_masks
             else []
         )
         self.samples: tuple[int, ...] = tuple(samples)

@@ -78,7 +78,7 @@ def _open_folder(path: str) -> LanguageModel:
         ) from None
 
 
-class _Format(NamedTuple):
+class _EngineFormat(NamedTuple):
     """An engine's model format: its description, the scheme to open it, the scheme's package."""
 
     phrase: str
@@ -86,10 +86,10 @@ class _Format(NamedTuple):
     package: str
 
 
-_GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
-_TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
+_GGUF = _EngineFormat("a file of llama.cpp", "gguf", "corelm-llama-cpp")
+_TRANSFORMERS = _EngineFormat("a folder of transformers", "transformers", "corelm-transformers")
 _HUB = r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)"
-_KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
+_KERAS_HUB = _EngineFormat("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
 
 
 def _way_to_open(path: str) -> str | None:
@@ -103,7 +103,7 @@ def _way_to_open(path: str) -> str | None:
     return f"{way}, after installing {found.package}"
 
 
-def _format_of(place: Path) -> _Format | None:
+def _format_of(place: Path) -> _EngineFormat | None:
     try:
         if place.suffix.lower() == ".gguf" and place.is_file():
             return _GGUF

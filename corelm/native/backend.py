@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from types import FunctionType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,9 +90,6 @@ def kernel(
     return decorate
 
 
-OF_SAMPLERS = ("logit_std", "peak_at", "quadratic", "tail_free", "top_h", "top_p", "typical", "xtc")
-"""The kernels whose definitions are in the files of samplers."""
-
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 
 
@@ -102,8 +100,7 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
     the processor the same result in less time; without kernels, the formula is all there is.
 
     Args:
-        name: `logit_std`, `peak_at`, `quadratic`, `tail_free`, `top_h`, `top_p`, `typical` or
-            `xtc`, each in the file of the sampler that has its formula.
+        name: the kernel's name, such as `top_p`; the message about an unknown one lists them all.
         by_row: True if an argument with axes has one entry a row, so that the formula can be
             called on a few rows at a time.
 
@@ -117,10 +114,16 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
         >>> deviation(np.array([[4.0, 3.0, 2.0, 1.0]])).round(4).tolist()
         [1.118]
     """
-    if name not in OF_SAMPLERS:
-        known = ", ".join(OF_SAMPLERS)
-        raise UsageError(f"there is no kernel {name!r}; those of samplers: {known}")
-    return cast("Callable[[Definition], Definition]", kernel(getattr(rows, name), by_row=by_row))
+    on_rows = getattr(rows, name, None)
+    if not _is_on_rows(on_rows):
+        known = ", ".join(sorted(each for each, value in vars(rows).items() if _is_on_rows(value)))
+        raise UsageError(f"there is no kernel {name!r}; the kernels on logits are: {known}")
+    return cast("Callable[[Definition], Definition]", kernel(on_rows, by_row=by_row))
+
+
+def _is_on_rows(value: Any) -> TypeGuard[Callable[..., Any]]:
+    """Return True for a function of `corelm.native.rows` whose first argument is the rows."""
+    return isinstance(value, FunctionType) and value.__code__.co_varnames[:1] == ("rows",)
 
 
 class Recorder:

@@ -12,7 +12,7 @@ from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter
-from corelm.scaling.units import Run, Unit, Workers
+from corelm.scaling.units import RunUnits, Unit, Workers
 
 if TYPE_CHECKING:
     from corelm.scaling.dependencies import Dependencies
@@ -85,7 +85,7 @@ class Executor:
     @contextmanager
     def opened(
         self, models: Sequence[LanguageModel], dependencies: Dependencies, text: str
-    ) -> Iterator[Run]:
+    ) -> Iterator[RunUnits]:
         """Start the workers, and end them afterwards.
 
         Workers load the models by the names by which they were loaded here, and check that models,

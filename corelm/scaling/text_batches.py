@@ -14,7 +14,7 @@ from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
 from corelm.scaling.dependencies import hashes_of_secrets
-from corelm.scaling.units import Run, Unit
+from corelm.scaling.units import RunUnits, Unit
 
 EARLY = 256
 """The most results in memory that wait for an earlier one."""
@@ -113,7 +113,7 @@ def line(text: Generation) -> str:
     )
 
 
-def in_order(run: Run, units: Iterator[Unit]) -> Iterator[str]:
+def in_order(run: RunUnits, units: Iterator[Unit]) -> Iterator[str]:
     """Yield the results of units in their order, as JSON.
 
     While `EARLY` results wait for an earlier one, no more units are started.

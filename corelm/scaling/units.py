@@ -19,7 +19,7 @@ class Unit(Protocol):
         """Do the work; return a value that JSON can hold."""
 
 
-Run: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
+RunUnits: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
 """A function that runs units, as `Executor.opened` describes it."""
 
 

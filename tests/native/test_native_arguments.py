@@ -7,19 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
+import corelm_samplers
 import numpy as np
 import pytest
-from corelm_samplers import (
-    adaptive_p,
-    quadratic,
-    tail_free,
-    top_h,
-    top_n_sigma,
-    top_p,
-    typical,
-    xtc,
-)
 from native_helpers import zeros
 
 import corelm
@@ -253,17 +246,20 @@ def test_every_kernel_on_rows_serves_a_definition():
 OTHERS = {"loaded", "sample"}
 """`sample` joins other kernels: `tests/test_draw_plan.py` compares it with them."""
 
+FILES = Path(corelm_samplers.__path__[0]).glob("[a-z]*.py")
 OF_SAMPLERS = {
-    "logit_std": top_n_sigma, "peak_at": adaptive_p, "quadratic": quadratic,
-    "tail_free": tail_free, "top_h": top_h, "top_p": top_p, "typical": typical, "xtc": xtc,
-}  # fmt: skip
-"""The kernels whose definitions are in the files of samplers, whose parameters are checked."""
+    name: value
+    for module in (import_module(f"corelm_samplers.{file.stem}") for file in FILES)
+    for name, value in vars(module).items()
+    if hasattr(native_rows, name) and getattr(value, "__module__", "") == module.__name__
+}
+"""The definitions of kernels that are in the files of samplers, each of the kernel's name."""
 
 DEFINITIONS = {
     **vars(distributions),
     **vars(divergences),
     **vars(filters),
-    **{name: getattr(module, name) for name, module in OF_SAMPLERS.items()},
+    **OF_SAMPLERS,
     "draw": distributions.draw_checked,
     "apply_mask": masks._masked,
     "forbid_tokens": masks.forbid_tokens,

@@ -22,7 +22,7 @@ HISTORY = (0, 0)
 """The words of the text so far, for samplers that depend on it."""
 
 
-class _Vocabulary:
+class _ExampleVocabulary:
     """The words of the example, for samplers that use words, their text or the end token."""
 
     padding = unknown = start = None
@@ -101,7 +101,7 @@ class Effect:
 
 def _distribution(sampler: Sampler, tokens: tuple[int, ...]) -> Any:
     """Apply the sampler to the example after some tokens."""
-    context = Context.of(tokens, prompt_length=0, vocabulary=_Vocabulary())
+    context = Context.of(tokens, prompt_length=0, vocabulary=_ExampleVocabulary())
     return softmax(apply(sampler, np.log(BEFORE)[None], context))[0]
 
 

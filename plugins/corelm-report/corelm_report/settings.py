@@ -3,6 +3,9 @@
 A setting has a name, a kind, a default and a help line. `corelm.compare` takes it as a keyword,
 `corelm report` as an option and the file of a study as a key; the kind says how each of them reads
 its value. A plan keeps the values, so that `--resume` and the results of a study notice a change.
+
+A new setting is declared here with `is_plain=True`, and used where the texts are measured as
+`plan.plain["name"]`. The page, the JSON and `help(corelm.compare)` then have it too.
 """
 
 import inspect
@@ -46,7 +49,7 @@ class Setting:
         metavar: the placeholder for its value.
         option: its name on the command line alone, for an option that may be given several times.
         short: its option, in place of a long one.
-        is_plain: the figures depend on the value as it was given, before it is read.
+        is_plain: the plan only checks its value, and keeps it in `plain`.
     """
 
     kind: Kind
@@ -187,7 +190,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_settings(function: F) -> F:
-    """Give a function that takes `**settings` a signature with a keyword for each setting."""
+    """Give a function that takes `**settings` a keyword for each setting, described by its help.
+
+    A description in the function's own docstring, which may say more, is left as it is.
+    """
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
     named = [
@@ -200,7 +206,17 @@ def with_settings(function: F) -> F:
     function.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*own[:at], *named, *own[at:]]
     )
+    function.__doc__ = _described(function.__doc__ or "")
     return function
+
+
+def _described(docstring: str) -> str:
+    """Add the help of the settings that a docstring doesn't describe to its `Args`."""
+    # Python 3.13 and later strip the indentation.
+    args, raises, rest = inspect.cleandoc(docstring).partition("\n\nRaises:")
+    missing = [name for name in SETTINGS if not re.search(rf"^ +{name}: ", args, re.MULTILINE)]
+    lines = [f"\n    {name}: {SETTINGS[name].help}" for name in missing]
+    return "".join((args, *lines, raises, rest))
 
 
 def _type_of(name: str) -> str:

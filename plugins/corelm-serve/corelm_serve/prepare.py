@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import corelm
-from corelm import CorelmError, Mask, Sampler
+from corelm import CorelmError, Sampler
 from corelm.abilities import FullVocabulary
 from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
@@ -150,7 +150,7 @@ def _call(
         settings: those of the jobs.
         more: other attributes of the call.
     """
-    limits, is_masked = shared.limits, has_masks(strategy)
+    limits, is_masked = shared.limits, strategy.sampler.has_masks
     check_at_most("max_tokens", settings["length"], limits.length, "tokens")
     check_at_most("n", settings["n"], limits.rows, "texts")
     settings |= {"seed": request.seed_or_fresh, "measured": settings["measured"] or is_masked}
@@ -273,11 +273,6 @@ def _key(body: Any) -> str | None:
 # ---- masks, made by corelm-grammar ----
 
 
-def has_masks(strategy: Strategy) -> bool:
-    """Return True if a sampler, or one inside it, is a mask."""
-    return any(isinstance(part, Mask) for part in strategy.sampler.parts())
-
-
 def with_format(strategy: Strategy, request: Sampling) -> Strategy:
     """Return a strategy whose texts have the request's `response_format`.
 
@@ -341,4 +336,4 @@ def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -
     except CorelmError as error:
         raise as_api_error(error, param) from error
     chain = mask | strategy.sampler
-    return Strategy(chain | mask if has_masks(strategy) else chain, strategy.decoder)
+    return Strategy(chain | mask if strategy.sampler.has_masks else chain, strategy.decoder)

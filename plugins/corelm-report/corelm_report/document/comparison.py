@@ -14,7 +14,7 @@ from corelm_report.metrics.intervals import KnownByInterval
 SCHEMA = "corelm_report-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")
 """The parts of a header that don't explain differences of figures."""
-DRAWS = ("model", "prompts", "n", "length", "seed", "seeds", "contexts")
+DRAWS = ("model", "prompts", "n", "length", "seed", "seeds", "settings", "contexts")
 """The parts of a header that decide the random numbers and contexts of the samplers."""
 
 

@@ -200,6 +200,7 @@ class Header(Part):
     length: int
     seed: int
     seeds: list[int] = field(default_factory=list)
+    settings: Json | None = field(default=None, metadata=IF_GIVEN)
     contexts: ContextsSummary
     failed_plugins: list[FailedPlugin]
     settings_tried: dict[str, int] = field(default_factory=dict)

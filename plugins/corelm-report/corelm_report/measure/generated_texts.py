@@ -119,10 +119,7 @@ def shares_of(
     """
     found: list[Share] = []
     for texts in runs:
-        parts = tuple(
-            (replace(texts, prompt=prompt, prompt_index=index), range(texts.n))
-            for index, prompt in enumerate(prompts)
-        )
+        parts = tuple((each, range(texts.n)) for each in texts.of_prompts(prompts))
         if not counted:
             found += _pieces(Share(entry, parts))
             continue

@@ -24,7 +24,7 @@ from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.runs import SafeFile, machine, scaling
 
 if TYPE_CHECKING:
-    from corelm_report.plan.plan import Run
+    from corelm_report.plan.plan import RunUnits
 
 FOLDER = "reports"
 DIGITS = 16
@@ -48,7 +48,7 @@ class Stages:
         progress: called at every unit.
     """
 
-    def __init__(self, run: Run, journal: Journal, progress: Progress) -> None:
+    def __init__(self, run: RunUnits, journal: Journal, progress: Progress) -> None:
         self._run, self._journal, self.progress = run, journal, progress
 
     def results(

@@ -118,6 +118,7 @@ def header(
         length=plan.length,
         seed=plan.seeds[0],
         seeds=list(plan.seeds),
+        settings=plan.changed or None,
         contexts=ContextsSummary(
             source=contexts.source,
             description=contexts.description,

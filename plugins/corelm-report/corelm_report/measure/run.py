@@ -41,7 +41,7 @@ from corelm_report.measure.text_records import (
 )
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import Inference
-from corelm_report.plan.plan import Plan, Run
+from corelm_report.plan.plan import Plan, RunUnits
 from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import HOW_TO_GIVE
 
@@ -61,7 +61,7 @@ class ReportRun:
         progress: called at every unit.
     """
 
-    def __init__(self, plan: Plan, run: Run, journal: Journal, progress: Progress) -> None:
+    def __init__(self, plan: Plan, run: RunUnits, journal: Journal, progress: Progress) -> None:
         self._plan = plan
         self._stages = Stages(run, journal, progress)
         self._targets: dict[Target, float] = {}

@@ -20,7 +20,7 @@ from corelm_report.document.lookup import Estimate, difference, estimate, names
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.metrics.estimates import MANY
-from corelm_report.plan.plan import Plan, Run
+from corelm_report.plan.plan import Plan, RunUnits
 
 FIRST = 16
 """The number of independent units in the first stage: with fewer, an interval says little."""
@@ -123,7 +123,7 @@ def _of_places(plan: Plan, chosen: set[str]) -> Plan:
     return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
 
 
-def measured_until(plan: Plan, until: Until, run: Run, progress: Progress) -> Document:
+def measured_until(plan: Plan, until: Until, run: RunUnits, progress: Progress) -> Document:
     """Measure a growing report until its condition holds, or until it is whole.
 
     Args:

@@ -35,12 +35,16 @@ from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
-Run = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
+RunUnits = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
 """A function that takes units and the index of their model, and yields each unit with its result as
 JSON, in any order."""
-NUMBERS = {name: params.Parameter.of(name, int, None, ge=least) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1),
-            ("prompts_from_reference", 1))}  # fmt: skip
+LEAST = {"count": 1, "seed": 0, "kept": 0}
+"""The least number of each kind of setting that is one."""
+NUMBERS = {
+    name: params.Parameter.of(name, int, None, ge=LEAST[each.kind])
+    for name, each in SETTINGS.items()
+    if each.kind in LEAST
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Plan:
         scorer: a second model that also measures the surprisal of the texts.
         warnings: likely mistakes in it.
         anytime: its intervals are confidence sequences, because it may grow.
-        plain: the settings whose values are used as they were given, by name.
+        plain: the other settings, which are checked and otherwise taken as they were given.
     """
 
     model: LanguageModel
@@ -99,6 +103,11 @@ class Plan:
         return NamedModel(self.model, self.model_name).sha256
 
     @property
+    def changed(self) -> dict[str, Any]:
+        """The plain settings that don't have their defaults, by name."""
+        return {name: value for name, value in self.plain.items() if value != DEFAULTS[name]}
+
+    @property
     def set_size(self) -> int:
         """The number of texts that a sampler writes for one seed."""
         return self.n * len(self.prompts)
@@ -113,7 +122,7 @@ class Plan:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
 
-    def opened(self, executor: scaling.Executor) -> AbstractContextManager[Run]:
+    def opened(self, executor: scaling.Executor) -> AbstractContextManager[RunUnits]:
         """Open an executor for the units of this report.
 
         Raises:
@@ -234,7 +243,7 @@ def plan(
         against=_against(given["against"], candidates),
         metrics=_metrics(given["metrics"], human),
         texts=None if given["texts"] == "all" else NUMBERS["texts"].convert(given["texts"]),
-        plain={name: given[name] for name, each in SETTINGS.items() if each.is_plain},
+        plain={name: _plain(name, given[name]) for name in SETTINGS if SETTINGS[name].is_plain},
         scorer=scorer,
         clusters=clusters_of(prompts),
         warnings=(
@@ -245,6 +254,11 @@ def plan(
         ),
         **numbers,
     )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value of a setting, the same for a number and its text on a command line."""
+    return NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
 
 
 def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:

@@ -249,6 +249,8 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         )
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
+    changed = (header.settings or {}).items()
+    parts += [f"{name.replace('_', ' ').capitalize()}: {value}." for name, value in changed]
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")

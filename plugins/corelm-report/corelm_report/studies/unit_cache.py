@@ -27,7 +27,7 @@ from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
-from corelm_report.plan.plan import OWN, Run
+from corelm_report.plan.plan import OWN, RunUnits
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30
@@ -179,7 +179,7 @@ class CachedRun:
         scopes: for each model, a digest of the model and of all code except the samplers'.
     """
 
-    def __init__(self, run: Run, cache: UnitCache, scopes: Sequence[str]) -> None:
+    def __init__(self, run: RunUnits, cache: UnitCache, scopes: Sequence[str]) -> None:
         self._run, self._cache, self._scopes = run, cache, scopes
 
     def __call__(
