@@ -313,12 +313,12 @@ def docstring(thing: object) -> str:
     return "" if text.startswith(f"{getattr(thing, '__name__', '')}(") else text
 
 
-def source_of(thing: object) -> str:
+def citation_of(thing: object) -> str:
     """Return the source that a docstring names: papers, a pull request; empty if it names none.
 
     Example:
         >>> from corelm_samplers.min_p import MinP
-        >>> source_of(MinP)
+        >>> citation_of(MinP)
         'Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.'
     """
     return section(thing, "Sources?")
