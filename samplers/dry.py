@@ -60,7 +60,9 @@ class Dry(Sampler):
         breakers = self._breakers(context, logits.shape[-1])
         texts = context.past(self.last, self.skip_prompt)
         found: list[tuple[int, int, int]] = []
-        for row, past in enumerate(texts):
+        of_text: dict[int, int] = {}
+        for row in _may_repeat(texts, self.allowed_length):
+            past = texts[row]
             # Texts of one prompt begin alike.
             if row == 0 or not np.array_equal(past, texts[row - 1]):
                 of_text = repetitions(past, breakers, self.allowed_length)
@@ -78,6 +80,26 @@ class Dry(Sampler):
     @np.errstate(over="ignore")  # an infinite penalty becomes the largest number
     def _penalty(self, lengths: Array) -> Array:
         return self.multiplier * self.base ** (lengths - self.allowed_length).astype(np.float64)
+
+
+def _may_repeat(texts: Ids, shortest: int) -> list[int]:
+    """Return the rows whose last tokens occur before, and perhaps others.
+
+    One comparison of all rows rules out most texts of a batch.
+
+    Args:
+        texts: (batch, time) ids.
+        shortest: the least length of a repetition.
+    """
+    batch, time = texts.shape
+    length = min(shortest, FILTERED)
+    if batch == 1 or not 0 < length < time:
+        return [*range(batch)]
+    same = texts[:, length - 1 : -1] == texts[:, -1:]
+    for back in range(1, length):
+        same &= texts[:, length - 1 - back : -1 - back] == texts[:, -1 - back, None]
+    rows: list[int] = np.flatnonzero(same.any(axis=-1)).tolist()
+    return rows
 
 
 def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1) -> dict[int, int]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, min_and_shannon_entropy
+from corelm.filters import array_namespace, compiled, min_and_shannon_entropy
 
 
 class DynamicTemperature(Sampler):
@@ -41,13 +41,20 @@ class DynamicTemperature(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
-        in_play = xp.astype(xp.count_nonzero(logits > -math.inf, axis=-1), entropy.dtype)
+        in_play = xp.astype(count_possible(logits), entropy.dtype)
         # A single token has no entropy: 2 avoids 0 / 0, and the last line leaves its row alone.
         most = xp.log(xp.where(in_play > 1, in_play, 2.0))
         # Rounding may put the entropy of a uniform row above its maximum.
         share = xp.where(entropy < most, entropy / most, 1.0)
         t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
         return apply_temperature(logits, xp.where(in_play > 1, t, 1.0))
+
+
+@compiled("count_possible")
+def count_possible(logits: Array) -> Array:
+    """Count the tokens of each row that are in play: (batch,)."""
+    counts: Array = array_namespace(logits).count_nonzero(logits > -math.inf, axis=-1)
+    return counts
 
 
 @hookimpl

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, token_counts
+from corelm.filters import change_logits, compiled, token_counts
 
 
 class FrequencyPenalty(Sampler):
@@ -45,10 +46,24 @@ class FrequencyPenalty(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         past = context.past(self.last, self.skip_prompt)
-        rows, ids, counts = token_counts(past, logits.shape[-1])
-        with np.errstate(over="ignore"):  # an infinite penalty becomes the largest number
-            penalty = self.penalty * counts
-        return change_logits(logits, rows, ids, subtract=penalty)
+        return subtract_counts(logits, past.ravel(), past.shape[1], self.penalty)
+
+
+@compiled("subtract_counts", by_row=False)
+def subtract_counts(logits: Array, ids: NDArray[np.int64], owners: int, each: float) -> Array:
+    """Subtract a number from the logit of a token each time that it occurs.
+
+    Args:
+        logits: (batch, vocabulary).
+        ids: (batch * owners,).
+        owners: how many ids each row has.
+        each: what is subtracted each time.
+    """
+    tokens = ids.reshape(logits.shape[0], owners)
+    rows, ids, counts = token_counts(tokens, logits.shape[-1])
+    with np.errstate(over="ignore"):  # an infinite penalty becomes the largest number
+        penalty = each * counts
+    return change_logits(logits, rows, ids, subtract=penalty)
 
 
 @hookimpl

@@ -7,7 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 from corelm_report.measure.on_contexts import at_temperatures
+from corelm_samplers.dynamic_temperature import count_possible
+from corelm_samplers.frequency_penalty import subtract_counts
 from corelm_samplers.quadratic import quadratic
+from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
 from corelm_samplers.top_n_sigma import logit_std
 from corelm_samplers.top_p import top_p
@@ -55,6 +58,9 @@ FUNCTIONS = {
     "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
     "forbid_tokens": lambda rows: forbid_tokens(rows, np.array([3, 1]), np.array([0, 2])),
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
+    "count_possible": count_possible,
+    "subtract_counts": lambda rows: subtract_counts(rows, np.array([3, 1, 3] * 2), 2, 0.7),
+    "tail_free": lambda rows: tail_free(rows, 0.95),
     "uniform": lambda rows: apply_temperature(rows, np.inf),
     "draw": lambda rows: draw(rows, UNIFORMS),
     "surprisals": lambda rows: surprisals(rows, TOKENS),

@@ -6,14 +6,13 @@ writes, independent of the other texts in the batch.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-
-import numpy as np
+from typing import Any
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
@@ -21,8 +20,14 @@ from corelm.errors import CorelmError
 from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
-from corelm.generation.shared_session import PrefixCache, SessionView, SharedSession, ViewedModel
-from corelm.language_model import LanguageModel, Session
+from corelm.generation.shared_session import (
+    PrefixCache,
+    Prompt,
+    SessionView,
+    SharedSession,
+    ViewedModel,
+)
+from corelm.language_model import LanguageModel
 from corelm.registry.registry import registry
 
 PIECE = 512
@@ -30,8 +35,7 @@ PIECE = 512
 waiting for their next token."""
 
 JOINING = 8
-"""The prompt tokens that count for a request whose prompt was read before: to join the others takes
-it as long as to read about so many."""
+"""The tokens that count for a prompt that was read before: joining the others takes as long."""
 
 AHEAD = 4 * BATCH
 """The most requests to add before the first of them has ended."""
@@ -63,6 +67,8 @@ class ContinuousBatch:
         piece: the most prompt tokens to read in one step. A prompt longer than the model's context
             is read in one piece: the model sees only its last window.
         prefixes: prompts that were read before; by default none are kept.
+        again: the most tokens to read again in a step, of texts whose windows slide: many slide in
+            one step if they began together, and the others would wait. By default all are read.
 
     Example:
         >>> from corelm.generation.endings import Endings
@@ -91,18 +97,20 @@ class ContinuousBatch:
         rows: int = BATCH,
         piece: int = PIECE,
         prefixes: PrefixCache | None = None,
+        again: int | None = None,
     ) -> None:
-        self._model, self._rows, self._piece = model, rows, piece
+        self._model, self._rows, self._piece, self._again = model, rows, piece, again
         self._prefixes = prefixes or PrefixCache(0)
         self._plans = DrawPlans(model.vocabulary)
         self._shared = SharedSession()
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
+        self._sliding: list[BatchedTexts] = []  # their windows are to be read again
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
         """True if there is a text to write."""
-        return bool(self._waiting or self._running)
+        return bool(self._waiting or self._running or self._sliding)
 
     def add(
         self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
@@ -162,6 +170,7 @@ class ContinuousBatch:
         """
         self._running = _growing(self._running)
         yield from self._begin()
+        yield from self._read_again()
         changed = self._changed = self._running
         yield Turn((), self._draw)
         late = [request for request in changed if request.is_drawn]
@@ -173,7 +182,7 @@ class ContinuousBatch:
         for together in _taken_together(late):
             if left := _growing(together):
                 yield Turn(left, partial(_take, left))
-        self._running = _growing(changed)
+        self._running = [request for request in _growing(changed) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
         """Read prompts, up to `piece` tokens, in order of arrival."""
@@ -210,9 +219,20 @@ class ContinuousBatch:
             self._running.append(request)
         return read
 
+    def _read_again(self) -> Iterator[Turn]:
+        """Read windows that slid, one at least, up to `again` tokens while others wait."""
+        left = most = (self._again or 0) if self._running else self._piece
+        self._sliding = _growing(self._sliding)
+        while self._sliding and (left == most or self._sliding[0].unread <= left):
+            request = self._sliding.pop(0)
+            left -= request.unread
+            yield Turn([request], request.read_again)
+            self._running.append(request)
+
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        rows = sum(len(request.open_texts.samples) for request in self._running)
+        growing = (*self._running, *self._sliding)
+        rows = sum(len(request.open_texts.samples) for request in growing)
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw(self) -> None:
@@ -220,33 +240,33 @@ class ContinuousBatch:
         self._shared.compute()
         new, shared = [], []
         for request in self._running:
-            rows = request.rows
-            if rows is not None and rows.view is not None:
-                if rows.view.own is None:
-                    shared.append(rows)
-                elif rows.view.is_read:
-                    new.append(rows)
+            if request.rows and (view := request.rows.view):
+                if view.own is None:
+                    shared.append(request.rows)
+                elif view.is_read:
+                    new.append(request.rows)
         for together in (new, shared):
             with suppress(CorelmError):  # each then draws alone, and fails by itself
                 draw_together(self._shared, together)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session."""
-        self._shared.advance([request.view for request in self._running if request.view])
+        if self._again is not None:
+            self._sliding += [request for request in self._running if request.leave()]
+        read = (request for request in self._running if request.is_read)
+        self._shared.advance([request.view for request in read if request.view])
 
 
-def _taken_together(requests: Sequence[BatchedTexts]) -> Iterator[Sequence[BatchedTexts]]:
+def _taken_together(requests: Sequence[BatchedTexts]) -> Iterable[list[BatchedTexts]]:
     """Divide requests into groups that take their drawn tokens in one turn.
 
     A turn for each would take as long as the work in it. Where code of others reads the tokens, or
     patterns are searched for, each has its own, so that the caller knows who takes long.
     """
-    alone = requests
-    if not registry().load_observers():
-        yield [each for each in requests if not each.texts.endings.stop_regex]
-        alone = [each for each in requests if each.texts.endings.stop_regex]
-    for request in alone:
-        yield [request]
+    is_observed, groups = registry().load_observers(), defaultdict[Any, list[BatchedTexts]](list)
+    for each in requests:
+        groups[each if is_observed or each.texts.endings.stop_regex else None].append(each)
+    return groups.values()
 
 
 def _take(requests: Sequence[BatchedTexts]) -> None:
@@ -289,11 +309,11 @@ class BatchedTexts:
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
         self._model, self._plans = model, plans
-        self._ids: list[int] = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
-        self.unread: int = len(self._ids)
+        ids = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
+        self._prompt = Prompt(model, ids)
+        self.unread: int = len(ids)
         self.just_read: int = 0
         self._view: SessionView | None = None
-        self._session: Session | None = None  # while the prompt is read
         self._steps: Iterator[Step] = iter(())
 
     @property
@@ -321,14 +341,33 @@ class BatchedTexts:
             self._begin(self.texts.steps(self._model, self.open_texts.samples))
             return
         try:
-            session = self._read_piece(most, prefixes)
+            session, self.just_read = self._prompt.read(most, prefixes)
+            self.unread = self._prompt.unread
             if not self.unread:
-                self._session, self._view = None, SessionView(shared, session)
+                self._prompt.session, self._view = None, SessionView(shared, session)
                 self._begin(self._shared_steps(self._view))
                 if self.rows is not None:
                     self._view.read()
         except Exception as error:  # a model's own, such as for an empty prompt
             self._fail(error)
+
+    def leave(self) -> bool:
+        """Take rows whose windows slide out of the shared session; return True for such rows."""
+        length = self._model.context_length
+        if self.rows is None or not self.rows.slides(length):
+            return False
+        self.unread, self.is_read = self.rows.leave(self.open_texts, length), False
+        return True
+
+    def read_again(self) -> None:
+        """Read the windows of the texts, which slid."""
+        self.step = None
+        try:
+            assert self.rows is not None
+            self.rows.enter(self._model)
+        except Exception as error:  # an engine's own, such as too little memory
+            self._fail(error)
+        self.is_read, self.unread = True, 0
 
     def draw(self) -> None:
         """Draw the next token of each text, or take the tokens drawn in the common call."""
@@ -343,31 +382,12 @@ class BatchedTexts:
     def finish(self) -> None:
         """End the texts as they are; their rows leave before the next step."""
         self.is_finished, self._view, self.rows = True, None, None
-        self._session, self._steps = None, iter(())
-
-    def _read_piece(self, most: int, prefixes: PrefixCache) -> Session:
-        ids, fits = self._ids, len(self._ids) < self._model.context_length
-        if self._session is None and fits:
-            self._session, known = prefixes.find(ids)
-            self.unread -= known
-        first = len(ids) - self.unread
-        piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
-        if self._session is None:
-            self._session = self._model.start(piece[None].copy())
-        elif len(piece):
-            self._session.extend(piece[None].copy())
-        self.just_read = len(piece)
-        self.unread -= self.just_read
-        if self.unread:
-            self._session.next_logits()  # a session may read the tokens only now
-        elif fits:
-            prefixes.keep(ids, self._session)
-        return self._session
+        self._prompt.session, self._steps = None, iter(())
 
     def _shared_steps(self, view: SessionView) -> Iterator[Step]:
         texts, samples = self.texts, self.open_texts.samples
         if texts.length and treats_rows_alone(texts.strategy.sampler):
-            self.rows = DrawnRows(self._plans, texts, samples, view)
+            self.rows = DrawnRows(self._plans, texts, samples, view, self._prompt.ids)
             return self.rows.steps()
         return texts.steps(ViewedModel(self._model, view), samples)
 

@@ -18,8 +18,9 @@ from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import Step, part_of
 from corelm.generation.generate import Texts
+from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
-from corelm.language_model import Vocabulary
+from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
@@ -75,6 +76,7 @@ class DrawnRows:
         texts: the request.
         samples: the samples to write.
         view: a session that has read the prompt, in one row.
+        ids: the prompt.
 
     Attributes:
         view: its rows in the shared session; None after the last token.
@@ -82,7 +84,12 @@ class DrawnRows:
     """
 
     def __init__(
-        self, plans: DrawPlans, texts: Texts, samples: Sequence[int], view: SessionView
+        self,
+        plans: DrawPlans,
+        texts: Texts,
+        samples: Sequence[int],
+        view: SessionView,
+        ids: Sequence[int],
     ) -> None:
         self._texts, self._vocabulary = texts, plans.vocabulary
         self._ends = list(plans.vocabulary.ends)
@@ -95,6 +102,39 @@ class DrawnRows:
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
         self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
+        self._beginning = ids
+        self._slid: list[list[int]] = []  # the texts while they are out of the shared session
+
+    def slides(self, context_length: int) -> bool:
+        """Return True if the window of the texts slides with the tokens that were drawn last.
+
+        Args:
+            context_length: the model's.
+        """
+        length = len(self._beginning) + (self._vocabulary.start is not None) + self._position
+        if length <= context_length or self.view is None or self.view.own is not None:
+            return False
+        return window_start(length - 1, context_length) < window_start(length, context_length)
+
+    def leave(self, texts: OpenTexts, context_length: int) -> int:
+        """Take the rows out of the shared session; return the tokens in all of their windows.
+
+        Args:
+            texts: the texts before the last step.
+            context_length: the model's.
+        """
+        assert self.view is not None
+        tokens = dict(zip(texts.samples, texts.tokens, strict=True))
+        last = zip(self._samples.tolist(), self.view.take_tokens().tolist(), strict=True)
+        self._slid = [[*self._beginning, *tokens[sample], token] for sample, token in last]
+        lengths = map(len, self._slid)
+        return sum(length - window_start(length, context_length) for length in lengths)
+
+    def enter(self, model: LanguageModel) -> None:
+        """Read the windows of the texts again, in a session that joins the shared one."""
+        assert self.view is not None
+        self.view.enter(model.start(self._slid))
+        self.view.read()
 
     @property
     def is_drawn(self) -> bool:

@@ -108,6 +108,10 @@ class SessionView:
         self._tokens: NDArray[Any] | None = None
         self._logits: Array | None = None  # of its own session
 
+    def enter(self, session: Session) -> None:
+        """Take a session of its own again, of as many rows; the view has left the shared one."""
+        self.own, self._first, self._kept = session, 0, None
+
     def read(self) -> None:
         """Compute the logits of its own session, which raises the error of an engine here."""
         assert self.own is not None
@@ -337,6 +341,45 @@ class PrefixCache:
         longest = max(lengths, key=lambda known: lengths[known], default=())
         count = lengths.get(longest, 0)
         return (longest, count) if count >= LEAST else ((), 0)
+
+
+class Prompt:
+    """A prompt that is read in pieces, from the end of a prefix that was read before.
+
+    A prompt longer than the model's context is one piece: the model sees only its last window.
+
+    Args:
+        model: the language model.
+        ids: the prompt.
+
+    Attributes:
+        ids: the prompt.
+        unread: the number of tokens that are not read.
+        session: a session that has read the others; None before the first piece.
+    """
+
+    def __init__(self, model: LanguageModel, ids: list[int]) -> None:
+        self.ids, self.unread, self._model = ids, len(ids), model
+        self.session: Session | None = None
+
+    def read(self, most: int, prefixes: PrefixCache) -> tuple[Session, int]:
+        """Read a piece of at most this many tokens; return the session and their number."""
+        ids, fits = self.ids, len(self.ids) < self._model.context_length
+        if self.session is None and fits:
+            self.session, known = prefixes.find(ids)
+            self.unread -= known
+        first = len(ids) - self.unread
+        piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
+        if self.session is None:
+            self.session = self._model.start(piece[None].copy())
+        elif len(piece):
+            self.session.extend(piece[None].copy())
+        self.unread -= len(piece)
+        if self.unread:
+            self.session.next_logits()  # a session may read the tokens only now
+        elif fits:
+            prefixes.keep(ids, self.session)
+        return self.session, len(piece)
 
 
 def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from corelm.errors import DataError
-from corelm.paths import home, open_input
+from corelm.machine import home, open_input
 
 logger: logging.Logger = logging.getLogger("corelm")
 

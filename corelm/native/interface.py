@@ -225,6 +225,18 @@ class Kernels(Protocol):
             out: the logits changed.
         """
 
+    def subtract_counts(
+        self, logits: Floats, ids: Ids, owners: Ids | int, each: float, out: Floats, /
+    ) -> bool:
+        """Subtract a number from the logit of a token each time that it is in the list.
+
+        Args:
+            logits: (batch, vocabulary).
+            ids, owners: as for `change_tokens`.
+            each: what is subtracted each time.
+            out: the logits changed.
+        """
+
     def forbid_tokens(self, logits: Floats, ids: Ids, owners: Ids | int, out: Floats, /) -> bool:
         """Set some tokens to minus infinity; False if a row isn't a distribution then.
 
@@ -248,6 +260,9 @@ class Kernels(Protocol):
 
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
         """Compute the standard deviation of the finite logits of each row."""
+
+    def count_possible(self, logits: Floats, out: Doubles, /) -> None:
+        """Count the logits of each row that are not minus infinity."""
 
     def divergence(
         self, logits: Floats, model: Floats, model_stats: Doubles, tokens: Ids, out: Doubles, /

@@ -105,6 +105,12 @@ def logit_std(rows: Rows) -> Doubles:
     return out
 
 
+def count_possible(rows: Rows) -> Doubles:
+    out = np.empty(len(rows))
+    loaded().count_possible(rows, out)
+    return out
+
+
 def greedy(rows: Rows) -> Rows:
     out = np.empty_like(rows)
     loaded().greedy(rows, out)
@@ -172,6 +178,12 @@ def change_tokens(
 ) -> Rows:
     out = np.empty_like(rows)
     loaded().change_tokens(rows, ids, owners, divide, subtract, out)
+    return out
+
+
+def subtract_counts(rows: Rows, ids: Ids, owners: Ids | int, each: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().subtract_counts(rows, _ready(ids, INT64), owners, each, out)
     return out
 
 

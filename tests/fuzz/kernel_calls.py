@@ -81,9 +81,11 @@ class RandomCall:
             "peak_at": [rows, self.rng.random(batch), self.number(), self.number(), self.number(),
                         out],
             "change_tokens": [rows, *self.edits(), self.number(), self.per_edit(), out],
+            "subtract_counts": [rows, *self.edits(), self.number(), out],
             "forbid_tokens": [rows, *self.edits(), out],
             "xtc": [rows, self.number(), self.number(), self.ids(2), out],
             "logit_std": [rows, column],
+            "count_possible": [rows, column],
             "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
                            self.ids(batch), self.empty(batch, 11, dtype="f8")],
             "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
@@ -113,7 +115,7 @@ class RandomCall:
             ("quadratic", self.number(), self.number()),
             ("xtc", self.number(), self.number(), self.ids(2)),
             ("change_tokens", *self.edits(), self.number(), self.per_edit()),
-            ("forbid_tokens", *self.edits()),
+            ("forbid_tokens", *self.edits()), ("subtract_counts", *self.edits(), self.number()),
             ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",
         ]  # fmt: skip
         return tuple(made[self.rng.integers(len(made))] for _ in range(self.rng.integers(0, 10)))

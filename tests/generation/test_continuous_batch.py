@@ -65,10 +65,11 @@ def random_request(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SMALL)
-def test_64_requests_that_come_and_go_write_the_texts_of_each_alone(kind):
+@pytest.mark.parametrize(("kind", "again"), zip(SMALL, (None, 8, 8, None), strict=True))
+def test_64_requests_that_come_and_go_write_the_texts_of_each_alone(kind, again):
     model, rng = small_model(SMALL[kind], end=True), np.random.default_rng(1)
-    batch, waiting = ContinuousBatch(model, rows=24), [random_request(rng) for _ in range(64)]
+    batch = ContinuousBatch(model, rows=24, again=again)
+    waiting = [random_request(rng) for _ in range(64)]
     added, cancelled = [], set()
     while batch or waiting:
         for _ in range(min(rng.integers(0, 4), len(waiting))):
@@ -321,6 +322,29 @@ def test_a_view_takes_one_token_of_each_row_in_a_step():
         view.select([0])
     with pytest.raises(UsageError, match="one token of each row"):
         view.extend(np.array([3, 4]))
+
+
+def test_few_of_the_windows_that_slide_together_are_read_again_in_a_step(monkeypatch):
+    read, start = [], type(GPT2).start
+
+    def noted(self, texts):
+        read.extend(text for text in texts if len(text) > 5)  # not the prompts
+        return start(self, texts)
+
+    monkeypatch.setattr(type(GPT2), "start", noted)
+    batch = ContinuousBatch(GPT2, again=9)  # a window has 5 tokens when it is read again
+    long = [batch.add(request("w1 w2", length=20, n=n, seed=n)) for n in (1, 1, 2, 1, 1)]
+    counts = []
+    while not all(each.is_finished for each in long):
+        batch.add(request("w3", length=2))
+        before = len(read)
+        batch.step()
+        counts.append(len(read) - before)
+    assert sum(counts) >= 12  # each text slides twice at least
+    assert max(counts) == 2  # those of one request are read together
+    monkeypatch.undo()
+    for each in long:
+        assert each.open_texts.tokens == [text.tokens for text in alone(GPT2, each.texts)]
 
 
 def turns_of(count, **endings):

@@ -7,10 +7,13 @@ import time
 import numpy as np
 import pytest
 from benchmark_scripts import script
+from corelm_samplers.dynamic_temperature import count_possible
+from corelm_samplers.frequency_penalty import subtract_counts
 from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
 from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
+from native_helpers import by_definition, random_rows
 
 from corelm import native
 from corelm.filters import top_k
@@ -68,3 +71,35 @@ def test_top_k_ends_where_many_logits_are_infinite():
     row[0, ::10], row[0, 1::10], row[0, 2::10] = np.inf, np.nan, -np.inf
     assert np.flatnonzero(top_k(row, 28) > -np.inf).tolist() == list(range(0, 280, 10))
     assert np.flatnonzero(top_k(row, 70) > -np.inf).tolist() == list(range(0, 700, 10))
+
+
+@pytest.mark.parametrize("z", [0.0, 0.5, 0.95, 0.999, 0.999999, 1 - 1e-12])
+@pytest.mark.parametrize("exponent", [0.5, 1.4, 4.0, 30.0])
+def test_a_tail_is_found_however_deep_it_begins(z, exponent):
+    """The likeliest tokens alone are sorted, unless the cut depends on the others."""
+    rng = np.random.default_rng(int(exponent))
+    ranks = rng.permuted(np.tile(np.arange(1.0, 3001), (8, 1)), axis=1)
+    spread = np.array([[0, 0, 1e-3, 1e-3, 0.1, 0.1, 1, 1]]).T
+    logits = (rng.normal(0, 1, ranks.shape) * spread - exponent * np.log(ranks)).astype(np.float32)
+    logits[1::2, ::3] = -np.inf
+    np.testing.assert_array_equal(tail_free(logits, z), by_definition(tail_free, logits, z))
+
+
+@pytest.mark.parametrize("each", [0.7, -2.0, 1e308])
+def test_counts_are_subtracted(each):
+    logits, rng = random_rows(3, 40), np.random.default_rng(5)
+    logits[:, 7] = -np.inf
+    for count in (0, 1, 60):
+        ids = rng.integers(-1, 41, 3 * count)
+        result = subtract_counts(logits, ids, count, each)
+        expected = by_definition(subtract_counts, logits, ids, count, each)
+        np.testing.assert_array_equal(result, expected, strict=True)
+        assert np.array_equal(result, subtract_counts(logits, ids.astype(np.int32), count, each))
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 130])
+def test_possible_tokens_are_counted(size):
+    logits = random_rows(3, size)
+    logits[1], logits[2, ::2] = -np.inf, -np.inf
+    assert count_possible(logits).tolist() == [size, 0, size // 2]
+    assert count_possible(logits).tolist() == by_definition(count_possible, logits).tolist()

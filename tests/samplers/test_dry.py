@@ -161,6 +161,21 @@ def test_every_row_has_its_own_past():
     assert after.tolist() == [[1, 0, 1, 1], [1, 1, 1, 1]]
 
 
+@pytest.mark.parametrize("length", range(7))
+def test_a_row_of_a_batch_is_lowered_as_it_is_alone(length):
+    rng = np.random.default_rng(length)
+    for time in (1, 2, 5, 30):
+        texts = rng.integers(0, 3, (40, time))
+        texts[1::4] = texts[::4]  # texts of one prompt begin alike
+        logits, sampler = rng.normal(0, 1, (40, 4)), Dry(multiplier=0.5, allowed_length=length)
+        alone = [
+            sampler(logits[i : i + 1], Context.of(texts[i : i + 1], vocabulary_size=4))
+            for i in range(40)
+        ]
+        together = sampler(logits, Context.of(texts, vocabulary_size=4))
+        assert np.array_equal(together, np.concatenate(alone))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_penalty_too_large_for_its_type_removes_nothing(dtype):
     logits = np.array([[0.0, -INF, 1.0]], dtype=dtype)

@@ -28,7 +28,7 @@ from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
-from corelm.models.identity import human_surprisal
+from corelm.models import human_surprisal
 from corelm.printable import one_line
 from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score

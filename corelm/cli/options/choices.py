@@ -30,7 +30,7 @@ from corelm.cli.options.prescan import (
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.errors import CorelmError, UsageError
-from corelm.paths import open_input
+from corelm.machine import open_input
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
 from corelm.registry.packages import NAMES, package_object

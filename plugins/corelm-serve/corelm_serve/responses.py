@@ -30,6 +30,8 @@ LONG = 1_024
 SLICE = 2**13
 """Bytes that are written before others get their turn: a few milliseconds at most."""
 
+FEW = 8
+"""Events that are written at once: a turn for others would take as long as to write one."""
 MANY = dict, list, Iterator
 """The types of values that may be large."""
 JSON = "application/json"
@@ -358,6 +360,9 @@ class EventResponse:
 
     async def _write(self, events: list[Any], send: Send) -> None:
         chunks = (chunk for job, event in events for chunk in self._stream.take(job, event))
+        if len(events) <= FEW and not self._call.has_notes:  # less than a slice
+            await _body(send, b"".join(chunks))
+            return
         async for content in self._turns.slices(joined(chunks), slow=self._call.has_tables):
             await _body(send, content)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -297,6 +298,10 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(service: Service, access: Access, socket_: socket.socket) -> None:
     """Serve until a signal comes."""
     sys.setswitchinterval(SWITCH)
+    # What is loaded stays: to look through it for garbage would hold up all texts, again and again,
+    # for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         create_app(service, access),
         log_config=None,

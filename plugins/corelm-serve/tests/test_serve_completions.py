@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from corelm_serve.requests.sampling import ENGINES
+from corelm_serve.responses import Turns
 from serve_client import ToyModel, complete, sample
 
 import corelm
@@ -366,3 +367,14 @@ def test_imdb_and_its_word_vocabulary(open_client):
     answer = client.complete(model="imdb", prompt="This movie", seed=1, n=3, sampler="top_p(p=0.9)")
     expected = sample(model, "This movie", sampler="top_p(p=0.9)", seed=1, n=3, length=16)
     assert [choice["text"] for choice in answer["choices"]] == expected
+
+
+def test_events_that_come_one_by_one_wait_for_no_turn(client, monkeypatch):
+    texts = [event["choices"][0]["text"] for event in client.stream(max_tokens=6, seed=1)]
+    monkeypatch.delattr(Turns, "slices")
+    again = [event["choices"][0]["text"] for event in client.stream(max_tokens=6, seed=1)]
+    assert (
+        "".join(again)
+        == "".join(texts)
+        == client.complete(max_tokens=6, seed=1)["choices"][0]["text"]
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import threading
@@ -9,7 +10,9 @@ import threading
 import pytest
 import uvicorn
 from corelm_serve import server
+from corelm_serve.security import Access
 from corelm_serve.server import connection_type, listen, slow_connection_type
+from corelm_serve.service import Service
 from serve_client import ToyModel, served
 from serve_process import SOON
 
@@ -150,3 +153,15 @@ def test_a_long_body_is_no_long_head(opened):
         while not found.endswith(b"\r\n0\r\n\r\n"):
             found += (part := connection.recv(1000))
             assert part
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage(monkeypatch):
+    monkeypatch.setattr(server.Server, "run", lambda *args, **kwargs: None)
+    monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
+    service = Service({"toy": ToyModel()})
+    gc.unfreeze()
+    with listen("127.0.0.1", 0) as listening:
+        server.serve(service, Access.to("127.0.0.1", 80), listening)
+    assert gc.get_freeze_count() > 10_000
+    gc.unfreeze()
+    service.close()

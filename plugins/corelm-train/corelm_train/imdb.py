@@ -24,7 +24,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from corelm.errors import DataError, MissingDependencyError
-from corelm.runs import paths
+from corelm.runs import machine
 
 PATIENCE = 30.0
 """The timeout of a connection without data, in seconds."""
@@ -60,7 +60,7 @@ def fetch_imdb(source: Path | None = None, progress: Progress | None = None) -> 
             unsafe or of other data, or a folder that cannot be written.
         MissingDependencyError: pooch, which downloads, is not installed.
     """
-    return _fetch(IMDB, paths.home() / "data", source, progress or _silent)
+    return _fetch(IMDB, machine.home() / "data", source, progress or _silent)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:

@@ -78,29 +78,87 @@ INLINE double sum_bends(const uint32_t *sorted, size_t count, size_t bends, doub
     return sum;
 }
 
+/* ---- the tokens that are sorted: the likeliest, or all ---- */
+
+/* Sort the logits that are at least a bar, unless they are more than `most`; returns how many they
+ * are, or 0. */
+INLINE size_t sort_down_to(float bar, size_t most, const float *row, size_t vocabulary,
+                           const struct scratch *scratch, const uint32_t **sorted)
+{
+    uint32_t *numbers = (uint32_t *)scratch->tokens;
+    size_t count = 0;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (scratch->block_max[block] < bar) /* not where one is nan */
+            continue;
+        for (size_t k = start; k < end; k += LANES) {
+            floats x = load_up_to(row + k, end - k);
+            unsigned bits = movemask(x >= splat(bar));
+            store((float *)numbers + count, compress(x + splat(0.0f), bits)); /* -0 equals 0 */
+            count += (size_t)__builtin_popcount(bits);
+        }
+    }
+    if (count > most)
+        return 0;
+    for (size_t k = 0; k < count; k++) {
+        float logit;
+        memcpy(&logit, numbers + k, sizeof logit);
+        numbers[k] = falling_bits(logit);
+    }
+    *sorted = sort_rising(numbers, (uint32_t *)scratch->indices, count);
+    return count;
+}
+
+/* How many tokens come before the tail, of a row whose possible tokens are all sorted. */
+TARGET static size_t kept_of_all(const uint32_t *sorted, size_t count, size_t vocabulary, double z)
+{
+    /* After the last token and one more, nothing bends. */
+    size_t leading, bends = vocabulary - 2 < count ? vocabulary - 2 : count;
+    double total = sum_bends(sorted, count, bends, INFINITY, &leading);
+    if (!(total > STRAIGHT))
+        return vocabulary;
+    sum_bends(sorted, count, bends, z * total, &leading);
+    return 1 + leading;
+}
+
+/* The same of a row of which the likeliest tokens are sorted; 0 if that depends on the others. These
+ * have weights that fall to 0 from the last but one, so their bends sum to at most twice its. */
+TARGET static size_t kept_of_likeliest(const uint32_t *sorted, size_t count, double z)
+{
+    if (count < 3)
+        return 0;
+    size_t leading, bends = count - 2;
+    double total = sum_bends(sorted, count, bends, INFINITY, &leading);
+    double next = e_to((double)float_of(sorted[count - 2]) - (double)float_of(sorted[0]));
+    double most = (total + 2 * next) * (1 + 1e-6); /* more than rounding adds */
+    if (!(total > STRAIGHT))
+        return 0;
+    double sum = sum_bends(sorted, count, bends, z * total, &leading);
+    return leading < bends && z * most < sum * (1 - TOLERANCE) ? 1 + leading : 0;
+}
+
+enum { LEAST_DEPTH = 8, MOST_DEPTH = 17, DEPTH_STEP = 3 }; /* nats, which are tried first */
+
 TARGET static enum status tail_free_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct tail_free_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    uint32_t *numbers = (uint32_t *)scratch->tokens;
-    size_t count = 0, kept = vocabulary, leading, above = 0, ties = 0;
-    for (size_t token = 0; token < vocabulary; token++) {
-        numbers[count] = falling_bits(row[token] + 0.0f); /* minus 0 equals 0 */
-        count += row[token] > -INFINITY;
+    const float largest = find_block_max(row, vocabulary, scratch->block_max);
+    const size_t possible = possible_tokens(row, vocabulary);
+    const uint32_t *sorted = NULL;
+    size_t count = 0, kept = 0, above = 0, ties = 0;
+    int bends = args->z < 1 && vocabulary > 2 && possible;
+    for (int depth = LEAST_DEPTH; bends && !kept && depth <= MOST_DEPTH; depth += DEPTH_STEP) {
+        count = sort_down_to(largest - (float)depth, possible / 2, row, vocabulary, scratch, &sorted);
+        kept = kept_of_likeliest(sorted, count, args->z);
     }
-    const uint32_t *sorted = sort_rising(numbers, (uint32_t *)scratch->indices, count);
-    if (args->z < 1 && vocabulary > 2 && count) {
-        /* After the last token and one more, nothing bends. */
-        size_t bends = vocabulary - 2 < count ? vocabulary - 2 : count;
-        double total = sum_bends(sorted, count, bends, INFINITY, &leading);
-        if (total > STRAIGHT) {
-            sum_bends(sorted, count, bends, args->z * total, &leading);
-            kept = 1 + leading;
-        }
+    if (bends && !kept) {
+        count = sort_down_to(-FLT_MAX, possible, row, vocabulary, scratch, &sorted);
+        kept = kept_of_all(sorted, count, vocabulary, args->z);
     }
-    if (kept >= count) {
+    if (!bends || kept >= possible) {
         memcpy(out, row, vocabulary * sizeof(float));
         return OK;
     }

@@ -359,3 +359,27 @@ TARGET static enum status min_and_shannon_entropy_row(const void *work, size_t i
 }
 
 KERNEL_OF_ROWS(min_and_shannon_entropy)
+
+/* ---- the tokens that are possible ---- */
+
+INLINE size_t possible_tokens(const float *row, size_t vocabulary)
+{
+    ints count = {0};
+    for (size_t k = 0; k < vocabulary; k += LANES) /* a mask of a true lane is -1 */
+        count -= load_up_to(row + k, vocabulary - k) > splat(-INFINITY);
+    size_t possible = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        possible += (size_t)count[lane];
+    return possible;
+}
+
+TARGET static enum status count_possible_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct count_possible_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    args->out[i] = (double)possible_tokens(args->logits.values + i * vocabulary, vocabulary);
+    return OK;
+}
+
+KERNEL_OF_ROWS(count_possible)

@@ -110,6 +110,29 @@ TARGET static enum status change_tokens_row(const void *work, size_t i, struct s
 
 KERNEL_OF_ROWS(change_tokens)
 
+TARGET static enum status subtract_counts_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct subtract_counts_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    int32_t *counts = scratch->indices; /* of the listed tokens; the others' are not set */
+    struct span mine =
+        span_of(args->owners, args->owners_each, args->count, args->owners_row + i);
+    memcpy(out, row, vocabulary * sizeof(float));
+    for (size_t k = mine.first; k < mine.end; k++)
+        if ((size_t)args->ids[k] < vocabulary) /* one below 0 is a large one */
+            counts[args->ids[k]] = 0;
+    for (size_t k = mine.first; k < mine.end; k++) {
+        size_t token = (size_t)args->ids[k];
+        if (token < vocabulary)
+            out[token] = changed(row[token], 1, args->each * (double)++counts[token]);
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(subtract_counts)
+
 TARGET static enum status forbid_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;

@@ -116,8 +116,8 @@ class Lane:
         thread.start()
 
     def _new_batch(self) -> ContinuousBatch:
-        limits = self._limits
-        return ContinuousBatch(self._model, limits.rows, limits.piece, self._prefixes)
+        rows, piece = self._limits.rows, self._limits.piece
+        return ContinuousBatch(self._model, rows, piece, self._prefixes, again=piece // SHARE)
 
     def _take_out(self, writings: Sequence[Writing]) -> list[Job]:
         """End a turn; return the jobs to end: these, or all if the turn was the model's."""
