@@ -33,6 +33,7 @@ SIZE = len(VOCABULARY)
 FLAGS = os.environ.get("CORELM_CHAIN_FLAGS", "-O0 -g0").split()
 STAGES = [
     "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
+    "epsilon(epsilon={p})", "top_a(a={p})", "top_n_sigma(n={n})",
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
     "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
     "xtc(probability={p}, threshold=0.01, special=['end', 5])",
@@ -198,8 +199,8 @@ def test_a_refusal_says_where_and_why(program, text, error):
 
 
 def test_a_stage_that_is_more_than_kernels_is_named():
-    with pytest.raises(UsageError, match=r"^top_a\(a=0\.1\) is not made of kernels alone"):
-        chain_text("top_k(k=3) | top_a(a=0.1)", VOCABULARY)
+    with pytest.raises(UsageError, match=r"^eta\(epsilon=0\.1\) is not made of kernels alone"):
+        chain_text("top_k(k=3) | eta(epsilon=0.1)", VOCABULARY)
     with pytest.raises(UsageError, match="at most 8 stages, not 9"):
         chain_text(" | ".join(["temperature(t=0.5)"] * 9), VOCABULARY)
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corelm_samplers.top_n_sigma import logit_std
 
 import corelm
 from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import ModelOutputError, SamplerError
+from corelm.filters import min_entropy, top_k, within_nats
+from corelm.native.backend import Recorder
 from corelm.numerics.distributions import draw_checked
 from corelm.registry.registry import registry
 from corelm.runs import ModelLogits
@@ -142,10 +145,12 @@ def test_the_random_chains_have_all_built_in_samplers():
         ("stochastic", None, "stochastic"),
         ("temperature(t=1.0) | top_p(p=1.0)", None, None),
         ("top_k(k=3) | temperature(t=0.5)", None, "top_k(k=3) | temperature(t=0.5)"),
-        ("top_a(a=0.1) | top_k(k=3)", "top_a(a=0.1)", "top_k(k=3)"),
-        ("top_k(k=3) | top_a(a=0.1)", "top_k(k=3) | top_a(a=0.1)", None),
+        ("eta(epsilon=0.1) | top_k(k=3)", "eta(epsilon=0.1)", "top_k(k=3)"),
+        ("top_k(k=3) | eta(epsilon=0.1)", "top_k(k=3) | eta(epsilon=0.1)", None),
         ("min_length(n=2) | top_p(p=0.5)", None, "min_length(n=2) | top_p(p=0.5)"),
         ("ban(words=[3]) | uniform", None, "ban(words=(3,)) | uniform"),
+        ("top_a(a=0.1) | epsilon(epsilon=0.2)", None, "top_a(a=0.1) | epsilon(epsilon=0.2)"),
+        ("top_n_sigma(n=1.0) | mirostat", None, "top_n_sigma(n=1.0) | mirostat(tau=5.0, eta=0.1)"),
         (
             " | ".join(["temperature(t=0.5)"] * 10),
             " | ".join(["temperature(t=0.5)"] * 2),
@@ -166,7 +171,8 @@ def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after
         "repetition_penalty(penalty=1.3, last=3)", "presence_penalty(penalty=0.5)",
         "frequency_penalty(penalty=0.5, skip_prompt=True)", "length_bias(weight=0.5)",
         "dry(multiplier=0.8, allowed_length=1)", "logit_bias(bias={'cat': 2.0})",
-        "min_length(n=3)", "no_repeat_ngram(n=1)", "ban(words=['cat', 'the dog'])",
+        "mirostat(tau=2)", "adaptive_p(target=0.3)", "min_length(n=3)",
+        "no_repeat_ngram(n=1)", "ban(words=['cat', 'the dog'])",
     ],
 )  # fmt: skip
 def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
@@ -227,3 +233,23 @@ def test_a_result_that_is_no_distribution_names_its_stage():
     logits = np.zeros((1, SIZE), dtype=np.float32)
     with pytest.raises(SamplerError, match=r"broken returned NaN.* at step 0"):
         plan.draw(logits, np.array([0.5]), 0, lambda: Context.of([[0]]))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda logits: logits - 1, lambda logits: np.float64(1) - logits, np.exp, np.argsort,
+        np.max, np.zeros_like, lambda logits: min_entropy(logits) + 1,
+        lambda logits: -logit_std(logits),
+        lambda logits: 1 - min_entropy(logits) + 1, lambda logits: np.exp(min_entropy(logits)),
+        lambda logits: np.ones(2) / logit_std(logits),
+        lambda logits: within_nats(logits, min_entropy(logits)),
+        lambda logits: within_nats(logits, 1 - logit_std(logits)),
+        lambda logits: within_nats(logits, 2 * min_entropy(logits)),
+        lambda logits: within_nats(logits, 2 - 2 * logit_std(logits)),
+        lambda logits: within_nats(top_k(logits, 2), 1 - min_entropy(logits)),
+    ],
+)  # fmt: skip
+def test_no_kernel_is_recorded_for_other_arithmetic(work):
+    with pytest.raises(TypeError):
+        work(Recorder((2, 13)))

@@ -207,7 +207,7 @@ def _decoded(content: bytes, what: str) -> str:
 
 
 def _texts_of(dataset: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of an iterable of strings, bytes, or batches of them."""
+    """Yield texts from strings, bytes, or batches of either."""
     number = 0
     for item in dataset:
         item = item.numpy() if hasattr(item, "numpy") else item

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from types import FunctionType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,15 +138,76 @@ class Recorder:
     """
 
     __slots__ = ("calls", "shape")
+    __array_ufunc__ = None
 
     def __init__(self, shape: tuple[int, int], calls: tuple[Call, ...] = ()) -> None:
         self.shape = shape
         self.calls = calls
 
-    def after(self, name: str, *arguments: Any) -> Recorder:
+    def __array_namespace__(self) -> Any:
+        return np  # whose arrays may become arguments
+
+    def __array_function__(self, *arguments: Any) -> Any:
+        return NotImplemented  # NumPy would take it for an array of one object
+
+    def after(self, name: str, *arguments: Any) -> Recorder | Column:
         """Return what stands for the result of a kernel."""
-        call = (name, *(_constant(argument) for argument in arguments))
+        if name in Column.STAGES:
+            return Column(self, name)
+        if name == "within_nats" and isinstance(arguments[0], Column):
+            call = arguments[0].bounds(self)
+        else:
+            call = (name, *(_constant(argument) for argument in arguments))
         return Recorder(self.shape, (*self.calls, call))
+
+
+class Column:
+    """Stands for a figure of each row of a recorder, or for what is made of it once.
+
+    Args:
+        recorder: stands for the logits.
+        name: the kernel of the figure.
+        plus: what is added, a number or (batch,).
+        times: what multiplies the figure.
+    """
+
+    STAGES: ClassVar = {"min_entropy": "within_min_entropy", "logit_std": "within_std"}
+    """The kernels that compute a figure, and those that keep the tokens within it."""
+
+    __array_ufunc__ = None  # so that NumPy's arrays leave the arithmetic to the methods below
+    dtype = np.dtype(np.float64)
+
+    def __init__(
+        self, recorder: Recorder, name: str, plus: Any = None, times: float | None = None
+    ) -> None:
+        self._recorder, self._name, self._plus, self._times = recorder, name, plus, times
+        self.shape = recorder.shape[:1]
+
+    def __radd__(self, other: Any) -> Column:
+        return self._made(other, 1.0)
+
+    def __rsub__(self, other: Any) -> Column:
+        return self._made(other, -1.0)
+
+    def __rmul__(self, other: float) -> Column:
+        return self._made(None, float(other))
+
+    def _made(self, plus: Any, times: float) -> Column:
+        if self._times is not None:
+            raise TypeError("no kernel computes more of a figure")
+        return Column(self._recorder, self._name, plus, times)
+
+    def bounds(self, logits: Recorder) -> Call:
+        """Return the call that keeps the tokens within these nats of the likeliest."""
+        is_shifted = self._name == "min_entropy"
+        if (
+            logits is not self._recorder
+            or self._times is None
+            or is_shifted == (self._plus is None)
+        ):
+            raise TypeError("no kernel keeps the tokens within this figure")
+        plus = (_constant(self._plus),) if is_shifted else ()
+        return (self.STAGES[self._name], *plus, self._times)
 
 
 def _constant(argument: Any) -> Any:

@@ -171,6 +171,14 @@ class Kernels(Protocol):
     def within_nats(self, logits: Floats, nats: float | Doubles, out: Floats, /) -> bool:
         """Keep the tokens at most some nats, one number or (batch,), below the likeliest."""
 
+    def within_min_entropy(
+        self, logits: Floats, nats: float | Doubles, times: float, out: Floats, /
+    ) -> bool:
+        """Keep the tokens at most nats + times * the min-entropy below the likeliest."""
+
+    def within_std(self, logits: Floats, times: float, out: Floats, /) -> bool:
+        """Keep the tokens at most some standard deviations of the logits below the likeliest."""
+
     def top_k(self, logits: Floats, k: int, out: Floats, /) -> bool:
         """Keep the k largest logits."""
 
@@ -189,13 +197,13 @@ class Kernels(Protocol):
     def peak_at(
         self,
         logits: Floats,
-        target: Doubles,
+        target: float | Doubles,
         peak: float,
         sharpness: float,
         width: float,
         out: Floats,
         /,
-    ) -> None:
+    ) -> bool:
         """Make logits that peak where the probability is nearest to each row's target."""
 
     def softmax(self, logits: Floats, out: Floats, /) -> None:

@@ -68,7 +68,7 @@ def _packages(thing: object) -> Iterator[str]:
 
 
 def _package(module: str) -> str:
-    """Return the top-level package of a module, or of the value of an entry point."""
+    """Return the top-level package in the name of a module or in an entry point's value."""
     return re.split(r"[.:]", module)[0]
 
 

@@ -151,7 +151,7 @@ def _write_table(scored: Sequence[ScoredText], human: Human, out: Output) -> Non
 def _row(
     name: str, tokens: int, of: ScoredText | ScoredTotal, human: Human, loops: bool | float
 ) -> tuple[str, ...]:
-    """Return the row of a text or of all; `from human` is the difference of mean nats."""
+    """Return the cells of one text, or of all texts; `from human` is a difference in mean nats."""
     distance = (_number(of.mean - human["mean"], "+.2f"),) if human else ()
     loop = ("yes" if loops else "no") if isinstance(loops, bool) else _share(loops)
     nats = (_number(of.mean), *distance, _number(of.perplexity))

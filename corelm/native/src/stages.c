@@ -84,8 +84,9 @@ static int take_list(const struct parameter *parameter, const char *name, const 
 
 #define TAKE_NUMBER(x) take_number(next++, #x, &args->x, error)
 #define TAKE_NUMBER_OR_DOUBLES(x)                                                                 \
-    (args->x##_row = 0, args->x = &args->x##_of_all,                                              \
-     take_number(next++, #x, &args->x##_of_all, error))
+    (args->x##_row = next->numbers != NULL, args->x = &args->x##_of_all,                          \
+     args->x##_row ? take_list(next++, #x, &args->x, logits->batch, error)                        \
+                   : take_number(next++, #x, &args->x##_of_all, error))
 #define TAKE_NUMBER_OR_LIST(x, count)                                                             \
     (args->x##_each = next->numbers != NULL, args->x = &args->x##_of_all,                         \
      args->x##_each ? take_list(next++, #x, &args->x, args->count, error)                         \

@@ -295,7 +295,7 @@ class _Forward:
             pass
 
     def finish(self) -> None:
-        """Raise DataError if the archive has no end; read the rest to verify its checksum."""
+        """Read the rest to verify the checksum; raise DataError if the archive is cut off."""
         if self._last != bytes(tarfile.BLOCKSIZE):
             raise DataError("it is cut off or damaged")
         while self.read(CHUNK):

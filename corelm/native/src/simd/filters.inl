@@ -72,22 +72,43 @@ static float round_up(double bar)
 
 /* Keep the tokens whose logits are at most `nats` below the largest; if the number is negative, the
  * likeliest token alone. */
+INLINE void keep_within(const float *row, size_t vocabulary, float largest, double nats, float *out)
+{
+    if (nats < -TOLERANCE)
+        keep_one(row, vocabulary, largest, largest, out);
+    else
+        keep_at_least(row, vocabulary, round_up((double)largest - nats - TOLERANCE), out);
+}
+
 TARGET static enum status within_nats_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;
     const struct within_nats_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
-    double nats = args->nats[i * args->nats_row];
-    if (nats < -TOLERANCE)
-        keep_one(row, vocabulary, largest, largest, out);
-    else
-        keep_at_least(row, vocabulary, round_up((double)largest - nats - TOLERANCE), out);
+    keep_within(row, vocabulary, max_logit(row, vocabulary), args->nats[i * args->nats_row],
+                args->out + i * vocabulary);
     return OK;
 }
 
 KERNEL_OF_ROWS(within_nats)
+
+TARGET static enum status within_min_entropy_row(const void *work, size_t i,
+                                                 struct scratch *scratch)
+{
+    const struct within_min_entropy_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    double min_entropy;
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, NULL);
+    keep_within(row, vocabulary, largest,
+                args->nats[i * args->nats_row] + args->times * min_entropy,
+                args->out + i * vocabulary);
+    return OK;
+}
+
+KERNEL_OF_ROWS(within_min_entropy)
 
 /* ---- the standard deviation ---- */
 
@@ -130,6 +151,21 @@ TARGET static enum status logit_std_row(const void *work, size_t i, struct scrat
 }
 
 KERNEL_OF_ROWS(logit_std)
+
+TARGET static enum status within_std_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct within_std_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    double deviation;
+    struct logit_std_args of = {{row, 1, vocabulary}, &deviation};
+    logit_std_row(&of, 0, scratch);
+    keep_within(row, vocabulary, max_logit(row, vocabulary), args->times * deviation,
+                args->out + i * vocabulary);
+    return OK;
+}
+
+KERNEL_OF_ROWS(within_std)
 
 /* ---- the k largest ---- */
 

@@ -35,7 +35,7 @@ TARGET static enum status peak_at_row(const void *work, size_t i, struct scratch
     const struct peak_at_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    const float target = (float)args->target[i], peak = (float)args->peak;
+    const float target = (float)args->target[i * args->target_row], peak = (float)args->peak;
     const float sharpness = (float)args->sharpness, width = (float)args->width;
     float *out = args->out + i * vocabulary;
     struct softmax_args softmax = {{row, 1, vocabulary}, out};

@@ -5,7 +5,7 @@
 /* Arguments that differ from row to row, for the i-th. */
 #define AT_OWNERS(x, list, count) args.x##_row = i;
 #define AT_NUMBER(x)
-#define AT_NUMBER_OR_DOUBLES(x)
+#define AT_NUMBER_OR_DOUBLES(x) args.x += i * args.x##_row;
 #define AT_NUMBER_OR_LIST(x, count)
 #define AT_COUNT(x)
 #define AT_ID_LIST(name, x, count)

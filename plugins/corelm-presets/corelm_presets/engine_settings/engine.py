@@ -255,7 +255,7 @@ def write_stages(
 
 
 def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, Values]:
-    """Return the engine's setting that does what a stage does, and the values of its keys."""
+    """Find the engine's setting equivalent to a stage; return it with its keys' values."""
     if is_own(stage, "greedy"):
         stage = cold()
     reason = ""

@@ -336,7 +336,7 @@ def _longest(names: Sequence[str], width: int) -> int:
 def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
-    """Return the columns that fit: all with intervals if possible, else the most important."""
+    """Choose the columns that fit: all with intervals if possible, or the most important ones."""
     room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):
