@@ -112,7 +112,7 @@ class _Child:
         )
 
     def call(self, function: str, arguments: tuple[Any, ...]) -> tuple[Any, str | None]:
-        """Return the result and the text of an error, one of which is None."""
+        """Call a function in the child; return its result and None, or None and an error's text."""
         timer = threading.Timer(PATIENCE * (self._seconds + FORBEARANCE), self._process.kill)
         timer.start()
         try:

@@ -15,7 +15,6 @@ if typing.TYPE_CHECKING:
     from corelm.cli.options.inputs import with_choices as with_choices
     from corelm.cli.options.parameters import offered_names as offered_names
     from corelm.cli.output import blocks as blocks
-    from corelm.cli.output import progress as progress
     from corelm.cli.output import streams as messages
     from corelm.cli.output.streams import Output as Output
     from corelm.registry.leftovers import Leftovers as Leftovers
@@ -29,7 +28,6 @@ __all__ = [
     "blocks",
     "messages",
     "offered_names",
-    "progress",
     "read_text",
     "with_choices",
 ]
@@ -43,7 +41,6 @@ _HOMES = {
     "blocks": "corelm.cli.output.blocks",
     "messages": "corelm.cli.output.streams",
     "offered_names": "corelm.cli.options.parameters:offered_names",
-    "progress": "corelm.cli.output.progress",
     "read_text": "corelm.cli.options.choices:read_text",
     "with_choices": "corelm.cli.options.inputs:with_choices",
 }

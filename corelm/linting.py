@@ -288,7 +288,7 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
 
 @cache
 def _few_probes() -> Array:
-    """Return (4, 64) float32: the effect of most samplers shows here, in no time."""
+    """Return (4, 64) float32 logits that most samplers change, to try before the many probes."""
     i = np.arange(64, dtype=np.float32)
     return np.stack([0 * i, -0.1 * i, -i, np.where(i == 0, 3, 0 * i)])
 

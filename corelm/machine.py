@@ -1,17 +1,15 @@
-"""The machine, for measurements and for the provenance of texts and models."""
+"""The machine: its facts, the folder for models and data, and files and pipes to read."""
 
 from __future__ import annotations
 
-import platform
+import errno
+import os
+import stat
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
-
-from corelm import native
-from corelm.native.cpu import cpu_limit
-
-__all__ = ["facts"]
+__all__ = ["facts", "home"]
 
 SAME_BITS = ("platform", "kernels", "vector_width")
 """The facts that decide the last bits of a result."""
@@ -33,6 +31,13 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
         kernels: True if the compiled kernels are in use.
         vector_width: the floats in one of their vectors, 8 or 16; None without kernels.
     """
+    import platform  # late, like NumPy: the folder is needed where nothing is computed
+
+    import numpy as np
+
+    from corelm import native
+    from corelm.native.cpu import cpu_limit
+
     found = {
         "processor": _processor(),
         "cores": cpu_limit(),
@@ -52,10 +57,47 @@ def _processor() -> str:
     except OSError:  # another system, or a container without it
         lines = []
     names = (s.partition(":")[2].strip() for s in lines if "model name" in s)
+    import platform
+
     return next(names, platform.processor() or platform.machine())
 
 
 def _vector_width() -> int | None:
     """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
+    from corelm import native
+
     # Asking for 16, the default, changes nothing and returns the width in use.
     return None if native.kernels is None else int(native.kernels.use_vector_width(16))
+
+
+PIPE_PATIENCE = 10.0
+"""Seconds to wait for the program at the other end of a named pipe."""
+
+
+def home() -> Path:
+    """Return the user's folder for models and data; it is created when something is written."""
+    setting = os.environ.get("CORELM_HOME")
+    if setting:
+        return Path(setting)
+    from platformdirs import user_data_path
+
+    return user_data_path("corelm", appauthor=False)
+
+
+def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read; a named pipe too, if a program opens its other end.
+
+    Raises:
+        OSError: a file that cannot be opened, or a pipe without a writer for ten seconds.
+    """
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return open(path, "rb")
+    opened: list[BinaryIO] = []
+    # Opening a pipe waits for the writer, without a time limit, so it runs in a thread.
+    thread = threading.Thread(target=lambda: opened.append(open(path, "rb")), daemon=True)  # noqa: SIM115
+    thread.start()
+    thread.join(PIPE_PATIENCE)
+    if not opened:
+        reason = f"it is a pipe, and nobody has written into it for {PIPE_PATIENCE:g} seconds"
+        raise OSError(errno.ETIMEDOUT, reason, os.fspath(path))
+    return opened[0]

@@ -13,7 +13,6 @@ if typing.TYPE_CHECKING:
     from corelm import machine as machine
     from corelm import markup as markup
     from corelm import params as params
-    from corelm import paths as paths
     from corelm import printable as printable
     from corelm import scaling as scaling
     from corelm import stages as chain_stages
@@ -28,8 +27,8 @@ if typing.TYPE_CHECKING:
     from corelm.generation.open_texts import OpenTexts as OpenTexts
     from corelm.generation.shared_session import PrefixCache as PrefixCache
     from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
+    from corelm.models import NamedModel as NamedModel
     from corelm.models.atomic_files import SafeFile as SafeFile
-    from corelm.models.identity import NamedModel as NamedModel
     from corelm.registry import plugins as plugins
     from corelm.registry.expressions import Expression as Expression
     from corelm.registry.strategies import Strategy as Strategy
@@ -54,7 +53,6 @@ __all__ = [
     "machine",
     "markup",
     "params",
-    "paths",
     "plugins",
     "printable",
     "scaling",
@@ -71,7 +69,7 @@ _HOMES = {
     "ForcedTokens": "corelm.generation.teacher_forcing:ForcedTokens",
     "ModelLogits": "corelm.decoding.step:ModelLogits",
     "ModelRows": "corelm.divergences:ModelRows",
-    "NamedModel": "corelm.models.identity:NamedModel",
+    "NamedModel": "corelm.models:NamedModel",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
     "PrefixCache": "corelm.generation.shared_session:PrefixCache",
     "SafeFile": "corelm.models.atomic_files:SafeFile",
@@ -81,7 +79,6 @@ _HOMES = {
     "machine": "corelm.machine",
     "markup": "corelm.markup",
     "params": "corelm.params",
-    "paths": "corelm.paths",
     "plugins": "corelm.registry.plugins",
     "printable": "corelm.printable",
     "scaling": "corelm.scaling",

@@ -233,7 +233,7 @@ class Run:
         return result
 
     def _context_of(self, stage: Sampler) -> Context:
-        """Return the context; for a third-party stage, a copy that nothing else reads."""
+        """Return the context; a third-party stage gets a copy of its own."""
         if not self._checked or stage._is_built_in:
             return self._context
         return self._context.copy()

@@ -116,7 +116,7 @@ def change_logits(
 
 
 def _rising(rows: ArrayLike, ids: Ids, numbers: Array) -> tuple[Ids, Ids, Array]:
-    """Return the rows of tokens in rising order, the ids and the numbers, all (tokens,)."""
+    """Sort tokens by their row; return the rows, ids and numbers, each (tokens,)."""
     owners = np.asarray(rows, dtype=np.int64)
     if owners.shape != ids.shape or numbers.ndim:
         owners, ids, numbers = np.broadcast_arrays(owners, ids, numbers)
@@ -182,7 +182,7 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
-    """Do the work of `change_logits` for arrays of other libraries; gradients flow through it.
+    """Change an array of another library as `change_logits` does, so that gradients flow through.
 
     Args:
         logits: (batch, vocabulary).
@@ -230,7 +230,7 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
 
 
 def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
-    """Do the work of `remove_tokens` for arrays of other libraries."""
+    """Mask tokens of an array of another library, as `remove_tokens` does."""
     allowed = np.ones(logits.shape, dtype=bool)
     allowed[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = False
     xp = array_namespace(logits)

@@ -42,7 +42,7 @@ PACKAGES: dict[str, set[str]] = {
 
 LAYERS = (
     {"bounded_calls", "errors", "lazy", "machine", "markup"}
-    | {"native", "paths", "printable", "text_lines"},
+    | {"native", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "filters", "sampling", "stages", "stateless_model", "token_edits"}
     | {"token_texts", "validation"},

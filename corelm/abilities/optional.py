@@ -133,7 +133,7 @@ class _SkippingWriter(Protocol):
         """Return the text that the next id adds."""
 
     def skip(self, ids: Sequence[int]) -> None:
-        """Read ids whose texts nobody wants."""
+        """Read ids without returning their texts."""
 
     def fork(self) -> Callable[[int], str]:
         """Return a copy, which continues the text by itself."""

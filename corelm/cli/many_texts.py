@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 
 from corelm.cli.output import streams
-from corelm.cli.output.progress import stages
+from corelm.cli.output.streams import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
-from corelm.models import atomic_files
-from corelm.models.identity import identity_of
+from corelm.models import atomic_files, identity_of
 from corelm.printable import counted
+from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
-from corelm.scaling.job import Dependencies, differences
+from corelm.scaling.job import differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.units import RunUnits
 

@@ -84,7 +84,7 @@ class RandomStream:
         """Return a random seed that is short enough to type again."""
         import secrets  # imported late: it loads hashing, which a run with a seed doesn't need
 
-        return secrets.randbelow(2**32)
+        return secrets.randbits(32)
 
     def with_samples(self, samples: Sequence[int]) -> RandomStream:
         """Return the numbers of other samples of the same seed and prompt."""

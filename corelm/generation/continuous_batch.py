@@ -258,7 +258,7 @@ class ContinuousBatch:
 
 
 def _taken_together(requests: Sequence[BatchedTexts]) -> Iterable[list[BatchedTexts]]:
-    """Return requests whose tokens are drawn, in groups that take them in one turn.
+    """Divide requests into groups that take their drawn tokens in one turn.
 
     A turn for each would take as long as the work in it. Where code of others reads the tokens, or
     patterns are searched for, each has its own, so that the caller knows who takes long.

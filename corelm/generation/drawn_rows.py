@@ -99,7 +99,8 @@ class DrawnRows:
         self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
         # The rows of a common step, with their position and samples.
         self._drawn: tuple[Step, slice, int, NDArray[np.int64]] | None = None
-        view.select(np.zeros(len(samples), dtype=np.int64))
+        if len(samples) != 1:
+            view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
         self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
         self._beginning = ids

@@ -161,7 +161,7 @@ def _folded(text: str) -> str:
 
 
 def _beginning(string: str, text: str, start: int) -> int:
-    """Return the position from which the text's end begins the string; else the text's length."""
+    """Return where the text's last part begins the string; the text's length if nowhere."""
     for position in range(max(start, len(text) - len(string) + 1), len(text)):
         if string.startswith(text[position:]):
             return position

@@ -186,7 +186,7 @@ def _read_logits(
 
 
 def _block_ends(lengths: Ids, vocabulary_size: int, several: bool) -> Iterator[int]:
-    """Yield the ends of the blocks of places to read together; of one place each if not `several`.
+    """Yield where each block of places ends, which is one place if not `several`.
 
     A block has at most `LOGITS_BYTES` of logits, or one place.
     """

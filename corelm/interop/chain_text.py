@@ -56,7 +56,7 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
 
 
 def _calls(stage: Sampler, vocabulary: Vocabulary) -> Sequence[Call]:
-    """Return the lines of a stage, each a word and its parameters."""
+    """Return a stage as lines of text, each a kernel's name and its parameters."""
     penalty = _penalty(stage) if stage._is_built_in else None
     if penalty is not None:
         return [penalty]

@@ -1,25 +1,39 @@
-"""corelm's own models: networks, vocabularies, files, Keras, and the formats of other engines.
+"""Models by name: those that ship with corelm, those on disk, and what distinguishes a model.
 
-The models that ship with corelm, and the reader of models on disk, are offered like any others.
+The models that ship with corelm, and the reader of models on disk, are offered like any others. The
+modules of this package have networks, vocabularies, files, and the formats of other engines.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.hookspecs import hookimpl
-from corelm.registry.models import SHIPPED
+from corelm.registry.models import (
+    MODEL,
+    SHIPPED,
+    as_model,
+    label,
+    list_models,
+    load,
+    loaded_name,
+    plugin_of,
+)
 from corelm.registry.packages import FORMATS, package_object
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
     from corelm.hookspecs import ModelLoader
-    from corelm.language_model import LanguageModel
+    from corelm.language_model import LanguageModel, StatelessModel
+    from corelm.registry.models import ListedModel
+    from corelm.registry.offers import Source
 
 
 @dataclass(frozen=True)
@@ -109,3 +123,173 @@ def corelm_models() -> Mapping[str, ModelLoader]:
     folder = Path(__file__).with_name("pretrained")
     shipped = {name: FromBundle(folder / name) for name in SHIPPED}
     return {**shipped, "path": ModelScheme(open_path)}
+
+
+# ---- a model with its name ----
+
+
+# No dataclass: every command that loads a model would wait while it is made.
+class NamedModel:
+    """A language model and its name for display.
+
+    Attributes:
+        model: the model, with sessions.
+        name: its name or path, without the prefix of corelm's own models.
+
+    Example:
+        >>> found = NamedModel.of("corelm:imdb")
+        >>> found.name, found.plugin.distribution, found.default_prompt
+        ('imdb', 'corelm', 'This movie')
+    """
+
+    DEFAULT: ClassVar[str] = MODEL
+    """The model to use when none is named."""
+
+    name: str = ""
+
+    def __init__(self, model: LanguageModel, name: str = "") -> None:
+        self.model, self.name = model, name
+
+    @classmethod
+    def of(cls, model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
+        """Return a model with its name, or load the one of a name or path.
+
+        Raises:
+            UsageError: neither a model nor the name of one.
+        """
+        if isinstance(model, str | os.PathLike):
+            return cls(load(model), label(os.fspath(model)))
+        return cls(as_model(model), label(loaded_name(model) or type(model).__name__))
+
+    @staticmethod
+    def label(name: str) -> str:
+        """Return the name for display of a model that need not be loaded."""
+        return label(name)
+
+    @staticmethod
+    def plugin_of(name: str) -> Source | None:
+        """Return the plugin that loads the model of a name; None for a file's.
+
+        Raises:
+            UnknownNameError: no model has this name.
+        """
+        return plugin_of(name)
+
+    @staticmethod
+    def listed(own: bool = False) -> list[ListedModel]:
+        """Return every model that can be named: plugins' models, then those in corelm's home.
+
+        Args:
+            own: only corelm's own models and those in its home, without loading a plugin.
+        """
+        return list_models(own)
+
+    @property
+    def plugin(self) -> Source | None:
+        """The plugin that loaded it; None for a file's, or one that the program made."""
+        return plugin_of(self.model)
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Its manifest; empty if it has none."""
+        return manifest_of(self.model)
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum in its manifest, which covers all its files; None without one."""
+        return checksum_of(self.model)
+
+    def fingerprint(self, text: str = "") -> str:
+        """Return a sha256 that distinguishes the model from others.
+
+        Args:
+            text: for a model without a checksum, the text whose next-token distribution is hashed.
+        """
+        return identity_of(self.model, text)
+
+    @property
+    def human_surprisal(self) -> dict[str, float] | None:
+        """The `mean` surprisal of human text in nats, and the ends of its interval, `low`, `high`.
+
+        None if its manifest has no valid figures.
+        """
+        return human_surprisal(self.model)
+
+    @property
+    def default_prompt(self) -> str:
+        """The prompt to use when none is given."""
+        from corelm.generation.generate import default_prompt
+
+        return default_prompt(self.model)
+
+    def notes(self, prompts: Sequence[str]) -> list[str]:
+        """Return notes on what the model can't read of prompts: unknown words, a long beginning."""
+        from corelm.generation.generate import prompt_notes
+
+        return [*prompt_notes(self.model, prompts)]
+
+
+def manifest_of(model: object) -> Mapping[str, Any]:
+    """Return the manifest of a model; empty if it has none."""
+    manifest = getattr(model, "manifest", None)
+    return manifest if isinstance(manifest, Mapping) else {}
+
+
+def checksum_of(model: object) -> str | None:
+    """Return the sha256 in the manifest of a model, or None."""
+    checksum = manifest_of(model).get("checksum")
+    return checksum if isinstance(checksum, str) else None
+
+
+def identity_of(model: LanguageModel, text: str) -> str:
+    """Return a sha256 that distinguishes a model from others.
+
+    Args:
+        model: the model.
+        text: for a model without a checksum, the text whose next-token distribution is hashed.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> len(identity_of(ToyModel(), "the"))
+        64
+    """
+    checksum = checksum_of(model)
+    if checksum is not None:
+        return checksum
+    import hashlib
+
+    import numpy as np  # late, as the command line looks for names alone
+
+    ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
+    distribution = np.asarray(model.next_token_distribution(ids))
+    return hashlib.sha256(distribution.tobytes()).hexdigest()
+
+
+def human_surprisal(model: object) -> dict[str, float] | None:
+    """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
+
+    None if the model's manifest has no valid figures: anybody may have edited that file.
+
+    Example:
+        >>> import corelm
+        >>> human_surprisal(corelm.load("imdb"))["mean"]
+        4.20082
+        >>> from corelm.testing import ToyModel
+        >>> human_surprisal(ToyModel())
+    """
+    human = _at(getattr(model, "manifest", None), "figures", "human")
+    mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
+    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
+    if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
+        return None
+    return {"mean": mean, "low": low, "high": high}
+
+
+def _at(part: Any, *keys: str) -> Any:
+    for key in keys:
+        part = part.get(key) if isinstance(part, dict) else None
+    return part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.paths import open_input
+from corelm.machine import open_input
 
 JSON_LIMIT = 2**20
 """The largest JSON document, in bytes."""

@@ -339,5 +339,5 @@ def _refuse_format(value: dict[str, Any]) -> None:
 
 
 def _most_bytes(a: Architecture) -> int:
-    """Return the largest size of a file with the weights in float32."""
+    """Return the most bytes that a weights file of this architecture can have, in float32."""
     return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())

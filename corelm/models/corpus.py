@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from corelm.errors import DataError
-from corelm.paths import home, open_input
+from corelm.machine import home, open_input
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -207,7 +207,7 @@ def _decoded(content: bytes, what: str) -> str:
 
 
 def _texts_of(dataset: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of an iterable of strings, bytes, or batches of them."""
+    """Yield texts from strings, bytes, or batches of either."""
     number = 0
     for item in dataset:
         item = item.numpy() if hasattr(item, "numpy") else item

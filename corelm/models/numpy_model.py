@@ -356,7 +356,7 @@ class NumpySession:
 
 
 def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
-    """Return the number of tokens at the end of a window that must be processed."""
+    """Return how many tokens at the window's end the network still has to process."""
     # A window that slid has new positions, so all of it is processed again. The asked tokens are
     # always processed: the cache doesn't hold outputs.
     processed = cached[1] if start == cached[0] else start

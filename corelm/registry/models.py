@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
+from corelm.machine import home
 from corelm.markup import Displayable, Table
-from corelm.paths import home
 from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source

@@ -62,7 +62,7 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 
 def _modules(point: EntryPoint, group: str) -> list[EntryPoint]:
-    """Return the modules of a package as entry points of a group; other points as they are.
+    """Return an entry point for each module of a folder's package; other points alone.
 
     Nothing is imported, not even the package.
     """
@@ -258,7 +258,7 @@ CHECKS: Mapping[str, Check] = {
 def _check_class(
     offer: Offer, base: type[Parameterized], kind: str, *kinds: type[Parameterized]
 ) -> None:
-    """Raise if an offer is not a complete subclass of a contract, or of one of its kinds."""
+    """Raise unless an offer is a complete subclass of its contract, or of a kind of it."""
     name, value = offer.name, offer.value
     if not inspect.isclass(value):
         raise PluginError(f"not a {kind}: {name} is {shown(value)}, not a class")
@@ -313,12 +313,12 @@ def docstring(thing: object) -> str:
     return "" if text.startswith(f"{getattr(thing, '__name__', '')}(") else text
 
 
-def source_of(thing: object) -> str:
+def citation_of(thing: object) -> str:
     """Return the source that a docstring names: papers, a pull request; empty if it names none.
 
     Example:
         >>> from corelm_samplers.min_p import MinP
-        >>> source_of(MinP)
+        >>> citation_of(MinP)
         'Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.'
     """
     return section(thing, "Sources?")

@@ -1,6 +1,6 @@
 """The public names of the registry: what is installed, what it offers, and its source."""
 
-from corelm.registry.offers import Offer, source_of
+from corelm.registry.offers import Offer, citation_of
 from corelm.registry.registry import registry
 
-__all__ = ["Offer", "registry", "source_of"]
+__all__ = ["Offer", "citation_of", "registry"]

@@ -5,15 +5,15 @@ import typing
 from corelm.lazy import on_first_use
 
 if typing.TYPE_CHECKING:
+    from corelm.scaling.dependencies import Dependencies as Dependencies
     from corelm.scaling.executor import Executor as Executor
-    from corelm.scaling.job import Dependencies as Dependencies
     from corelm.scaling.job import differences as differences
     from corelm.scaling.units import Unit as Unit
 
 __all__ = ["Dependencies", "Executor", "Unit", "differences"]
 
 _HOMES = {
-    "Dependencies": "corelm.scaling.job:Dependencies",
+    "Dependencies": "corelm.scaling.dependencies:Dependencies",
     "Executor": "corelm.scaling.executor:Executor",
     "Unit": "corelm.scaling.units:Unit",
     "differences": "corelm.scaling.job:differences",

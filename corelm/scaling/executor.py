@@ -15,7 +15,7 @@ from corelm.params import Parameter
 from corelm.scaling.units import RunUnits, Unit, Workers
 
 if TYPE_CHECKING:
-    from corelm.scaling.job import Dependencies
+    from corelm.scaling.dependencies import Dependencies
 
 
 class InProcess:

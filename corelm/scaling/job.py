@@ -5,7 +5,6 @@ A worker loads the model of a job once, and does units with it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -23,19 +22,21 @@ from corelm import machine
 from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.models.identity import identity_of
-from corelm.params import Parameterized
+from corelm.models import identity_of
 from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
-from corelm.scaling.code_digests import code_of, digests
+from corelm.scaling.dependencies import (
+    Dependencies,
+    code_of,
+    digests,
+    hash_of_variable,
+    hashes_of_secrets,
+    parts_of,
+)
 from corelm.scaling.units import Unit
-
-PREFIX = "env:"
-ROUNDS = 200_000
-"""Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
 
 LONGEST_LIST = 200
 """The longest list of settings that a message shows, in characters."""
@@ -95,7 +96,7 @@ class Job:
         things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
-        code = code_of([model, *_parts(things)], [*modules, *([plugin.value] if plugin else [])])
+        code = code_of([model, *parts_of(things)], [*modules, *([plugin.value] if plugin else [])])
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
@@ -156,12 +157,6 @@ def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies, text: s
     return jobs
 
 
-def _parts(things: Iterable[Any]) -> Iterator[Any]:
-    """Yield the parts of samplers and decoders, and other things as they are."""
-    for thing in things:
-        yield from thing.parts() if isinstance(thing, Parameterized) else (thing,)
-
-
 def _compare(name: str, expected: str, found: str) -> None:
     if found != expected:
         raise ExecutorError(
@@ -209,70 +204,6 @@ def _reads_back(thing: Sampler | Decoder) -> bool:
         return Strategy.of(str(thing)) == Strategy.of(thing)
     except (UsageError, UnknownNameError):
         return False
-
-
-def hashes_of_secrets(things: Iterable[Any]) -> Mapping[str, str]:
-    """Return a hash of the value of each environment variable that samplers read, by its name.
-
-    An expression shows the name, as in `env:NAME`, so that two runs with different values look
-    alike. A slow hash of the value distinguishes them without giving it away.
-
-    Args:
-        things: samplers, decoders, and other things, which read none.
-
-    Example:
-        >>> import corelm
-        >>> hashes_of_secrets([corelm.sampler("greedy")])
-        {}
-    """
-    names = sorted({name for thing in things for name in _variables(thing)})
-    return {name: hash_of_variable(name) for name in names}
-
-
-class Dependencies:
-    """What a result depends on besides its settings: the code that computes it, and secrets.
-
-    Args:
-        things: the models, samplers, decoders and functions of the computation.
-        modules: further modules of it, such as the module that offers a metric.
-
-    Attributes:
-        things, modules: as given.
-
-    Example:
-        >>> import corelm
-        >>> found = Dependencies([corelm.sampler("greedy")])
-        >>> sorted(found.code), found.secrets
-        (['corelm', 'corelm_samplers'], {})
-    """
-
-    def __init__(self, things: Iterable[Any], modules: Iterable[str] = ()) -> None:
-        self.things, self.modules = [*things], [*modules]
-
-    @property
-    def code(self) -> dict[str, str]:
-        """The digest of each package that computes, by name; all modules of a plugin count."""
-        return code_of(_parts(self.things), self.modules)
-
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """A hash of the value of each environment variable that samplers read, by its name."""
-        return hashes_of_secrets(self.things)
-
-
-def hash_of_variable(name: str) -> str:
-    """Return a hash of the value of an environment variable; an unset one counts as empty."""
-    value = os.environ.get(name, "").encode(errors="surrogateescape")
-    return hashlib.pbkdf2_hmac("sha256", value, name.encode(), ROUNDS, 8).hex()
-
-
-def _variables(thing: Any) -> Iterator[str]:
-    for part in thing.parts() if isinstance(thing, Parameterized) else ():
-        for parameter in part.parameters():
-            value = getattr(part, parameter.name)
-            for text in value if isinstance(value, tuple) else (value,):
-                if isinstance(text, str) and text.startswith(PREFIX):
-                    yield text.removeprefix(PREFIX)
 
 
 MODELS = 2

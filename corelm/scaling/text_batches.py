@@ -13,7 +13,7 @@ from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
-from corelm.scaling.job import hashes_of_secrets
+from corelm.scaling.dependencies import hashes_of_secrets
 from corelm.scaling.units import RunUnits, Unit
 
 EARLY = 256

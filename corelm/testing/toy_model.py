@@ -211,7 +211,7 @@ def _padded_before(tokens: list[NDArray[np.int64]], time: int) -> list[NDArray[n
 
 
 def _counted(vocabulary: ToyVocabulary) -> Array:
-    """Return the logarithms of the counts of each pair of tokens in the sentences."""
+    """Return log counts of each pair of adjacent tokens in the sentences."""
     counts = np.full((len(vocabulary), len(vocabulary)), SMOOTHING)
     for sentence in SENTENCES:
         ids = [vocabulary.padding, *vocabulary.encode(sentence), *vocabulary.ends]

@@ -16,7 +16,7 @@ from pkgutil import resolve_name
 from corelm_report.document.figure import VIEWS, Figure
 from corelm_report.document.schema import of_view, schema
 
-from corelm.registry.offers import source_of
+from corelm.registry.offers import citation_of
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGE, SCHEMA = REFERENCE / "report.md", REFERENCE / "report.schema.json"
@@ -43,7 +43,7 @@ def table(view: str) -> Iterator[str]:
 
 def source(figure: Figure) -> str:
     """Return the paper that defines a figure: authors, year and identifier."""
-    text = source_of(resolve_name(figure.source)) if figure.source else ""
+    text = citation_of(resolve_name(figure.source)) if figure.source else ""
     works = [part.strip(" .").split(", ") for part in text.split(";") if part.strip()]
     return "; ".join(", ".join(dict.fromkeys((work[0], work[-1]))) for work in works)
 

@@ -75,7 +75,7 @@ def _codes(random_stream):
 
 
 def _decode(logits, codes, fresh):
-    """Return the token of each code, and the code of the rest of each text.
+    """Decode one token from each code; return the tokens and the codes that are left.
 
     A code has 53 bits, and a token of probability p uses log2(1 / p) of them. After it the code
     lies on a grid of width 2^-53 / p; a random number fills the bits below. So the code is as

@@ -135,7 +135,7 @@ class Draft:
         return guesses
 
     def _ahead(self, context):
-        """Return the decoding state of a context that the session has read."""
+        """Start decoding after a context that the session has already read."""
         model = AlreadyRead(self._task.model, self._session)
         return replace(self._task, model=model).start(context)
 

@@ -31,8 +31,8 @@ from corelm import machine
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
 from corelm.registry.strategies import Strategy
+from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
-from corelm.scaling.job import Dependencies
 from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel
 

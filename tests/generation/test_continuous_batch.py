@@ -65,8 +65,7 @@ def random_request(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("again", [None, 8])
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize(("kind", "again"), [*zip(SMALL, (None, 8, 8, None), strict=True)])
 def test_64_requests_that_come_and_go_write_the_texts_of_each_alone(kind, again):
     model, rng = small_model(SMALL[kind], end=True), np.random.default_rng(1)
     batch = ContinuousBatch(model, rows=24, again=again)

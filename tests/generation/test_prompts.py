@@ -10,7 +10,7 @@ import corelm
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.generation.generate import default_prompt, prompt_notes, unknown_words_note
-from corelm.models.identity import identity_of
+from corelm.models import identity_of
 from corelm.runs import ForcedTokens
 from corelm.testing import ToyModel
 

@@ -15,16 +15,8 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.runs import Strategy
-from corelm.scaling.job import (
-    Dependencies,
-    Job,
-    _loaded,
-    differences,
-    do,
-    hash_of_variable,
-    jobs_of,
-    packed,
-)
+from corelm.scaling.dependencies import Dependencies, hash_of_variable
+from corelm.scaling.job import Job, _loaded, differences, do, jobs_of, packed
 from corelm.testing import ToyModel
 
 

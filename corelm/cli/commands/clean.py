@@ -17,9 +17,9 @@ import typer
 from corelm.cli.applications import application
 from corelm.cli.output.streams import Output, confirmed
 from corelm.hookspecs import hookimpl
+from corelm.machine import home
 from corelm.models.atomic_files import ABANDONED, SafeFile, name_when_whole
 from corelm.params import Parameter
-from corelm.paths import home
 from corelm.printable import counted
 from corelm.registry.leftovers import LeftoverRegistry
 from corelm.registry.registry import LEFTOVERS

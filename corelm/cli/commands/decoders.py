@@ -10,7 +10,7 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names
 from corelm.cli.output import describe
 from corelm.cli.output.streams import Output
-from corelm.registry.offers import source_of
+from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 
 SHORT_HELP = "List the decoders, or show one."
@@ -49,7 +49,7 @@ def decoders(
         cls = registry().decoder(name)
         offer = registry().find("corelm_decoders", name)
         if json:
-            more = {"definition": describe.definition(cls), "source": source_of(cls)}
+            more = {"definition": describe.definition(cls), "source": citation_of(cls)}
             out.json(describe.as_json(name, offer) | more)
             return
         options = Chosen.of("decoder", cls, RESERVED).names

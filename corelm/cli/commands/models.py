@@ -17,8 +17,8 @@ from corelm.cli.output import streams
 from corelm.cli.output.streams import Output, confirmed
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
+from corelm.machine import home
 from corelm.models.export import FORMATS as ENGINE_FORMATS
-from corelm.paths import home
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import ListedModel, list_models, load
 from corelm.registry.packages import FORMATS, package_object

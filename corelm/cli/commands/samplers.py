@@ -15,7 +15,7 @@ from corelm.cli.output.streams import Output
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.offers import source_of
+from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
@@ -69,7 +69,7 @@ def _show(out: Output, text: str, json: bool) -> None:
     if json:
         more = {
             "definition": describe.definition(offer.value),
-            "source": source_of(offer.value),
+            "source": citation_of(offer.value),
             "related": describe.related(offer.value),
             "portable": _is_portable(sampler),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),

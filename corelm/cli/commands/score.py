@@ -28,7 +28,7 @@ from corelm.cli.output.streams import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
-from corelm.models.identity import human_surprisal
+from corelm.models import human_surprisal
 from corelm.printable import one_line
 from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score
@@ -151,7 +151,7 @@ def _write_table(scored: Sequence[ScoredText], human: Human, out: Output) -> Non
 def _row(
     name: str, tokens: int, of: ScoredText | ScoredTotal, human: Human, loops: bool | float
 ) -> tuple[str, ...]:
-    """Return the row of a text or of all; `from human` is the difference of mean nats."""
+    """Return the cells of one text, or of all texts; `from human` is a difference in mean nats."""
     distance = (_number(of.mean - human["mean"], "+.2f"),) if human else ()
     loop = ("yes" if loops else "no") if isinstance(loops, bool) else _share(loops)
     nats = (_number(of.mean), *distance, _number(of.perplexity))

@@ -30,7 +30,7 @@ from corelm.cli.options.prescan import (
 from corelm.cli.output import streams
 from corelm.cli.output.streams import Output
 from corelm.errors import CorelmError, UsageError
-from corelm.paths import open_input
+from corelm.machine import open_input
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
 from corelm.registry.packages import NAMES, package_object
@@ -292,7 +292,7 @@ def _stdin_bytes() -> bytes:
 
 
 def _limited(stream: BinaryIO, source: str) -> bytes:
-    """Read a stream to its end; raise if it has no end, as /dev/zero."""
+    """Read a stream to its end; raise beyond `LARGEST` bytes, as /dev/zero never ends."""
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")

@@ -12,7 +12,7 @@ from corelm.cli.output.streams import Output
 from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.offers import Offer, Source, docstring, offers_by_name, section, source_of
+from corelm.registry.offers import Offer, Source, citation_of, docstring, offers_by_name, section
 from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def page(
         yield from blocks.section("parameters", blocks.pairs(_parameters(cls, options)))
     yield from example
     facts = (
-        ("source", source_of(cls)),
+        ("source", citation_of(cls)),
         ("related", ", ".join(related(cls))),
         ("portable", portable),
         ("plugin", f"{origin(offer.source)} ({offer.source.value})"),

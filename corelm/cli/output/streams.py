@@ -1,4 +1,4 @@
-"""Standard output, for the product of a command alone; standard error, for messages of a line."""
+"""Standard output, for the product of a command alone; standard error, for lines and progress."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import typer
 
@@ -20,8 +21,23 @@ from corelm.registry.loading import stdout_to_stderr, unclosable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn, TaskID
 
-__all__ = ["tell"]
+    class ShowStage(Protocol):
+        """A function that shows how far a stage of a task is."""
+
+        def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
+            """Show a stage.
+
+            Args:
+                stage: its name.
+                done: the finished units of it.
+                total: all its units; None if their number is unknown.
+                note: a short text beside the count, such as a loss.
+            """
+
+
+__all__ = ["stages", "tell"]
 """What `corelm.commands.messages` publishes."""
 
 
@@ -267,3 +283,95 @@ class LineBreaker:
         before, newline, after = (gap + word).rpartition("\n")
         self._column = cell_len(after) + (0 if newline else self._column)
         return before + newline + after
+
+
+# ---- progress ----
+
+WARM_UP = 5
+"""The steps of a stage before its time is estimated: the first ones may load or compile."""
+
+
+def bar_moves() -> bool:
+    """Return True if standard error can show a moving bar."""
+    return sys.stderr is not None and not is_plain(sys.stderr)
+
+
+@contextlib.contextmanager
+def stages(counted: str = "bytes", lines: int = 0) -> Iterator[ShowStage]:
+    """Yield a function that shows the stages of a task: a bar for each, or lines.
+
+    Args:
+        counted: the unit; "bytes" are shown as sizes, everything else as a share of the total.
+        lines: where no bar can move, the number of lines for each stage, with the time left; 0 for
+            one line when it begins.
+    """
+    if not bar_moves():
+        yield _Lines(counted, lines)
+        return
+    from rich import progress
+
+    count: ProgressColumn = progress.DownloadColumn()
+    if counted != "bytes":
+        count = progress.MofNCompleteColumn() if lines else progress.TaskProgressColumn()
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        count,
+        progress.TextColumn("{task.fields[note]}", markup=False),
+        progress.TimeRemainingColumn(),
+        console=console_for(sys.stderr),
+        transient=True,
+    ) as shown:
+        yield _Bars(shown)
+
+
+class _Bars:
+    """A bar for each stage."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._shown.add_task(stage, total=total, note=note)
+        self._shown.update(self._tasks[stage], completed=done, total=total, note=note)
+
+
+class _Lines:
+    """Lines in place of bars: one for each stage that begins, or some as it goes on."""
+
+    def __init__(self, counted: str, lines: int) -> None:
+        self._counted, self._lines = counted, lines
+        self._stage = ""
+        self._first = 0, 0.0
+
+    def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._first = done, time.monotonic()
+            if not self._lines:  # a log needs no line for each percent
+                tell(f"{stage} ...", "note")
+        if self._lines and total is not None:
+            self._count(done, total, note)
+
+    def _count(self, done: int, total: int, note: str) -> None:
+        first, began = self._first
+        left = ""
+        if done > first:
+            seconds = (time.monotonic() - began) / (done - first) * (total - done)
+            left = f"{duration(seconds)} left"
+        if done - first == WARM_UP and total > done + self._lines:
+            tell(f"about {left}", "note")
+        if done % -(-total // self._lines) == 0:
+            parts = (f"{self._counted} {done} of {total}", note, left)
+            tell(", ".join(filter(None, parts)), "note")
+
+
+def duration(seconds: float) -> str:
+    """Format a time as minutes and seconds, such as 12:05, or hours, such as 3 h 20 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"

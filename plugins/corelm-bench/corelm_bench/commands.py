@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Inputs, Output, application, progress, with_choices
+from corelm.commands import Inputs, Output, application, messages, with_choices
 from corelm.runs import NamedModel, machine, params
 from corelm_bench import Speed, measure
 
@@ -61,7 +61,7 @@ def bench(
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
         model, chosen, text = inputs.read()
         measured = partial(measure, model, text, chosen, length=tokens)
-        with progress.stages("rounds") as bar:
+        with messages.stages("rounds") as bar:
             speeds = [
                 measured(
                     batch=one,

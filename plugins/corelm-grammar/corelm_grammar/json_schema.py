@@ -78,7 +78,7 @@ def _fault(schema):
 
 
 def _place(schema, fault):
-    """Return the JSON pointer of the smallest part of a schema that alone has the same error."""
+    """Return the JSON pointer of the smallest subschema that has the same error by itself."""
     # llguidance names no place, so try the deepest parts first.
     parts = sorted(_parts(schema, ()), key=lambda part: len(part[0]), reverse=True)
     for keys, part in parts[:MOST_TRIED]:

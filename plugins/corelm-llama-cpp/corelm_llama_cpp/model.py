@@ -188,7 +188,7 @@ class LlamaCppSession:
         return self._sequences.process(self._rows, texts, lengths, count, self._hidden)
 
     def _over_windows(self, rows, spans):
-        """Return the outputs at the last tokens of rows of one length, in each of their windows."""
+        """Process rows of one length window by window; return each window's last outputs."""
         found = []
         for start, stop, count in spans:
             texts = self._window.texts[rows, start:stop]

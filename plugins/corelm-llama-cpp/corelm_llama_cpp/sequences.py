@@ -116,7 +116,7 @@ class Sequences:
             return found
 
     def _needed(self, rows):
-        """Return the number of sequences for rows next to all others that have one."""
+        """Return how many sequences to reserve: for new rows, and for all living ones."""
         new = sum(row is None or row.sequence is None for row in rows)
         living = sum(self._owner(number) is not None for number in range(len(self._owners)))
         return max(len(rows), min(new + living, MOST_TEXTS), 1)
@@ -198,7 +198,7 @@ class Sequences:
         return best, int(common[best])
 
     def _keep(self, numbers, texts, most):
-        """Drop what the sequences hold beyond the texts; return how many tokens each still has.
+        """Drop cached tokens that differ from the texts; return how many each sequence keeps.
 
         Args:
             numbers: (batch,) the sequences.

@@ -183,7 +183,7 @@ class CorelmLM(LM):
         return written
 
     def _texts(self, requests: Sequence[Instance]) -> Iterator[tuple[Texts, Iterable[Instance]]]:
-        """Yield the texts of each document; one request several times in a row means repeats."""
+        """Yield each document's texts; a request repeated in a row asks for several texts."""
         for place, (_, same) in enumerate(groupby(requests, key=id)):
             request, *repeats = same
             prompt, given = request.args

@@ -106,7 +106,7 @@ class TokenLog:
 
 
 def _records(draw: EngineDraw, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the record of each row of a step, an object of JSON."""
+    """Yield a JSON object for each row of a step."""
     *columns, sets = figures_of(draw.model_logits, draw.logits, draw.tokens)
     ends = set() if draw.vocabulary is None else set(draw.vocabulary.ends)
     for row, name in enumerate(names):

@@ -36,7 +36,7 @@ class Replayed(torch.autograd.Function):  # type: ignore[misc]
 
 
 def _of_log_softmax(logits: Array, tokens: Array, gradient: Array) -> Array:
-    """Return the gradient of ln p of one token of each row: (n, vocabulary)."""
+    """Return (n, vocabulary): the gradient of each row's log-probability of its token."""
     gradient = gradient.to(logits.dtype)[:, None]
     result = logits.softmax(-1).mul_(-gradient)
     return result.scatter_add_(1, torch.from_numpy(tokens).to(logits.device)[:, None], gradient)

@@ -202,7 +202,7 @@ class Draw:
         return self._reason_of_set(rows, logits) or self._reason_of_number(logits[having])
 
     def _reason_of_set(self, rows: NDArray[Any], logits: NDArray[Any]) -> str:
-        """Return why the recorded set or log-probability isn't that of any copy.
+        """Explain why no copy has the recorded set or log-probability.
 
         The kept mass is compared with the mass of each set under each copy: the engine may have had
         the set of one and the logits of another. The log-probability is compared after adding the

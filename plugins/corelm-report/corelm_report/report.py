@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from corelm.runs import NamedModel, SafeFile, markup, printable
 from corelm_report.document.content import Document
 from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
+from corelm_report.render.canvas import check_extra
 from corelm_report.render.overview import failures
 from corelm_report.settings import Settings, with_settings
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from corelm_report.measure.journal import Progress
 
 
-LIBRARIES = ("jinja2", "jsonschema", "matplotlib")
-"""The libraries of the extra `report`."""
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
 
@@ -298,33 +296,6 @@ def compare(
 def document_of(report: Report) -> Document:
     """Return the document of a report, for other modules of this package to read."""
     return report._document
-
-
-def check_extra(purpose: str) -> None:
-    """Raise if a library of the extra is missing; nothing is imported.
-
-    Args:
-        purpose: the subject of the message, such as "a report".
-
-    Raises:
-        MissingDependencyError: the message has the names and the command that installs them.
-
-    Example:
-        >>> check_extra("a report")
-    """
-    missing = [name for name in LIBRARIES if not _is_installed(name)]
-    if missing:
-        raise MissingDependencyError(
-            f"{purpose} needs {' and '.join(missing)}; "
-            'install what is missing with: pip install "corelm[report]"'
-        )
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ValueError:  # an object without a spec is in `sys.modules` instead
-        return False
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

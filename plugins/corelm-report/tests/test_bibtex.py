@@ -13,7 +13,7 @@ from corelm_report.render.bibtex import entries_of, to_bibtex
 from documents import hostile, typed
 
 import corelm
-from corelm.registry.offers import source_of
+from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 
@@ -127,7 +127,7 @@ def test_sources_become_entries(source, entries):
 
 def test_every_strategy_that_names_a_source_gets_a_valid_entry():
     offers = [*registry().samplers(), *registry().decoders()]
-    named = {o.name: source for o in offers if (source := source_of(o.value))}
+    named = {o.name: source for o in offers if (source := citation_of(o.value))}
     assert len(named) > 20
     for name, source in named.items():
         for entry in entries_of(source, name):

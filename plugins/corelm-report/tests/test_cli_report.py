@@ -600,14 +600,14 @@ def test_an_interrupted_report_is_not_continued_with_other_code(report, monkeypa
         yield from list(run_here(self, units, model))[:1]
         raise KeyboardInterrupt
 
-    from corelm.scaling import code_digests
+    from corelm.scaling import dependencies
     from corelm.scaling.executor import InProcess
 
     run_here = InProcess.run
     with monkeypatch.context() as patch:
         patch.setattr(InProcess, "run", interrupted)
         assert report("greedy").code == 130
-    monkeypatch.setattr(code_digests, "_digest", lambda package: "0" * 16)
+    monkeypatch.setattr(dependencies, "_digest", lambda package: "0" * 16)
     done = report("greedy", "--resume")
     assert done.code == 2
     assert (

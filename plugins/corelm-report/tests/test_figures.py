@@ -13,7 +13,7 @@ from corelm_report.document.lookup import declared, names
 from corelm_report.document.schema import of_view, schema
 from documents import TEXTS, compare, typed
 
-from corelm.registry.offers import source_of
+from corelm.registry.offers import citation_of
 
 
 def test_every_measured_figure_is_declared(made):
@@ -47,7 +47,7 @@ def test_a_declaration_is_complete():
 
 @pytest.mark.parametrize("function", sorted({figure.source for figure in FIGURES} - {""}))
 def test_the_source_of_a_figure_is_a_function_that_names_a_paper(function):
-    assert source_of(resolve_name(function))
+    assert citation_of(resolve_name(function))
 
 
 def test_the_axis_of_a_plot_has_the_unit_of_entropies_only():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +26,9 @@ from corelm_serve.tool_calls import CallFormat, CallReader
 REASONS = {"end": "stop", "stop": "stop", "loop": "stop", "length": "length", "error": "error"}
 """corelm's reasons why a text ended, as OpenAI says them."""
 TEXT = "text_completion"
+NUMBERS = random.Random()
+"""Numbers for ids, which are no secrets: to ask the system for some gives the interpreter away to
+the thread of the model, in each request."""
 END = b"data: [DONE]\n\n"
 ECHOED = 64
 """Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""
@@ -83,7 +86,7 @@ class Call:
     is_masked: bool = False
     calls: CallFormat | None = None
     notes: dict[str, Any] = field(default_factory=dict)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: f"{NUMBERS.getrandbits(128):032x}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property

@@ -219,9 +219,11 @@ class OneThreadSession(SessionWrapper):
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens to the rows."""
         ids = np.array(tokens)  # the caller may change its own
-        self._extended.append(self._thread.begin(super().extend, ids))
         is_step = ids.ndim == 1 or ids.shape[1] == 1
-        self._logits = self._thread.begin(super().next_logits) if is_step else None
+        # One call for both: to wake a thread takes as long as some tokens.
+        begun = self._thread.begin(self._step if is_step else super().extend, ids)
+        self._extended.append(begun)
+        self._logits = begun if is_step else None
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows."""
@@ -248,6 +250,10 @@ class OneThreadSession(SessionWrapper):
     def hidden_states(self, count: int) -> Array:
         """Return the last hidden states."""
         return self._call(super().hidden_states, count)
+
+    def _step(self, tokens: NDArray[Any]) -> Array:
+        super().extend(tokens)
+        return super().next_logits()
 
     def _taken(self) -> Array:
         """Return the logits that were computed in advance."""

@@ -378,3 +378,12 @@ def test_events_that_come_one_by_one_wait_for_no_turn(client, monkeypatch):
         == "".join(texts)
         == client.complete(max_tokens=6, seed=1)["choices"][0]["text"]
     )
+
+
+def test_a_request_with_a_seed_asks_the_system_for_no_random_numbers(client, monkeypatch):
+    client.complete(seed=1, max_tokens=1)
+    monkeypatch.delattr("os.urandom")
+    monkeypatch.delattr("uuid.uuid4")
+    ids = {client.complete(seed=1, max_tokens=1)["id"] for _ in range(3)}
+    assert len(ids) == 3
+    assert {len(each) for each in ids} == {len("cmpl-") + 32}

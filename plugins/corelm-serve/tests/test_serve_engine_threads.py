@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from corelm_serve.commands import loaded
 from corelm_serve.models import EngineThread, OneThreadModel
@@ -144,3 +145,15 @@ def _interrupt():
 @obeys_the_laws(OneThreadModel(ToyModel(), EngineThread()))
 def test_law(model, law):
     law(model)
+
+
+def test_a_step_is_one_call_of_the_thread(monkeypatch):
+    begun, thread = [], EngineThread()
+    begin = thread.begin
+    monkeypatch.setattr(thread, "begin", lambda *work: begun.append(work) or begin(*work))
+    ours, own = OneThreadModel(ToyModel(), thread).start([[3], [4]]), ToyModel().start([[3], [4]])
+    begun.clear()
+    for session in (ours, own):
+        session.extend([5, 6])
+    assert np.array_equal(ours.next_logits(), own.next_logits())
+    assert len(begun) == 1

@@ -24,7 +24,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from corelm.errors import DataError, MissingDependencyError
-from corelm.runs import paths
+from corelm.runs import machine
 
 PATIENCE = 30.0
 """The timeout of a connection without data, in seconds."""
@@ -60,7 +60,7 @@ def fetch_imdb(source: Path | None = None, progress: Progress | None = None) -> 
             unsafe or of other data, or a folder that cannot be written.
         MissingDependencyError: pooch, which downloads, is not installed.
     """
-    return _fetch(IMDB, paths.home() / "data", source, progress or _silent)
+    return _fetch(IMDB, machine.home() / "data", source, progress or _silent)
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -295,7 +295,7 @@ class _Forward:
             pass
 
     def finish(self) -> None:
-        """Raise DataError if the archive has no end; read the rest to verify its checksum."""
+        """Read the rest to verify the checksum; raise DataError if the archive is cut off."""
         if self._last != bytes(tarfile.BLOCKSIZE):
             raise DataError("it is cut off or damaged")
         while self.read(CHUNK):

@@ -145,7 +145,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
-    """Return a member, which is UTF-8."""
+    """Read a member of the archive as UTF-8."""
     try:
         return _member(archive, name).decode()
     except UnicodeDecodeError as error:

@@ -23,7 +23,7 @@ class _Forked:
         return self.last_outputs(count)[1]
 
     def fork(self):
-        """Return a copy of the session; a change to one of the two leaves the other as it is."""
+        """Return an independent copy of the session."""
         self.last_outputs(1)  # before the fork, so that they are computed once
         other = copy(self)
         other._window, other._cache = self._window.fork(), self._cache.fork()

@@ -74,7 +74,7 @@ class GumbelMax(Watermark):
         return result
 
     def _draw(self, logits, contexts):
-        """Return logits that leave one token possible in each row."""
+        """Draw by the key: return logits with one possible token in each row."""
         u = vocabulary_uniforms(self._number, contexts, logits.shape[1]).astype(np.float64)
         drawn = (logits - np.log(-np.log(u))).argmax(axis=1)[:, None]
         return np.where(np.arange(logits.shape[1]) == drawn, logits, -np.inf)

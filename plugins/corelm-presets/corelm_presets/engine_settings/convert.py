@@ -22,16 +22,16 @@ from corelm_presets.engine_settings import (
     transformers,
 )
 from corelm_presets.engine_settings import text_generation_webui as webui
-from corelm_presets.engine_settings.engine import Engine
-from corelm_presets.engine_settings.reorder import equal_chains
-from corelm_presets.engine_settings.setting import NoCounterpartError, Values, own
-from corelm_presets.engine_settings.written_stages import (
+from corelm_presets.engine_settings.engine import (
+    Engine,
     chain_of,
     cold,
     is_own,
     until_greedy,
     write_stages,
 )
+from corelm_presets.engine_settings.reorder import equal_chains
+from corelm_presets.engine_settings.setting import NoCounterpartError, Values, own
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine

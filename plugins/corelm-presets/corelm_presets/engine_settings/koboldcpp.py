@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from corelm import Sampler
-from corelm_presets.engine_settings import biases, llama_cpp
+from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings import text_generation_webui as webui
 from corelm_presets.engine_settings.engine import ListingEngine
 from corelm_presets.engine_settings.setting import (
@@ -25,8 +25,10 @@ from corelm_presets.engine_settings.setting import (
     dry_keys,
     dry_parameters,
     dry_values,
+    finite_biases,
     plain,
     texts,
+    token_ids,
 )
 
 LAST = 320
@@ -40,7 +42,7 @@ FORCED_MIN_P = 0.002
 
 
 def _finite(given: Mapping[str, Any]) -> Values | None:
-    found = biases.finite(given)
+    found = finite_biases(given)
     if found is None:
         return None
     return {"bias": {i: min(max(b, -LARGEST_BIAS), LARGEST_BIAS) for i, b in found["bias"].items()}}
@@ -90,7 +92,7 @@ FIRST = (
         {"logit_bias": {}},
         {},
         _finite,
-        lambda stage: {"logit_bias": {str(i): stage.bias[i] for i in biases.ids(stage.bias)}},
+        lambda stage: {"logit_bias": {str(i): stage.bias[i] for i in token_ids(stage.bias)}},
     ),
     webui.custom_bans(),
     Setting(

@@ -13,19 +13,21 @@ from typing import Any
 
 from corelm import Sampler
 from corelm.errors import SettingsError
-from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import Engine, ListingEngine
 from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,
     all_or,
+    banned_tokens,
     check_that_prompt_counts,
     dry_keys,
     dry_parameters,
     dry_values,
+    finite_biases,
     plain,
     texts,
+    token_ids,
 )
 
 LAST = 64
@@ -135,15 +137,15 @@ SETTINGS = (
         "logit_bias",
         _BIASES,
         {},
-        biases.finite,
-        lambda stage: {"logit_bias": [[i, stage.bias[i]] for i in biases.ids(stage.bias)]},
+        finite_biases,
+        lambda stage: {"logit_bias": [[i, stage.bias[i]] for i in token_ids(stage.bias)]},
     ),
     Setting(
         "ban",
         _BIASES,
         {},
-        biases.banned,
-        lambda stage: {"logit_bias": [[i, False] for i in biases.ids(stage.words)]},
+        banned_tokens,
+        lambda stage: {"logit_bias": [[i, False] for i in token_ids(stage.words)]},
     ),
     penalty("repetition_penalty", "repeat_penalty", 1.0),
     penalty("frequency_penalty", "frequency_penalty", 0.0),

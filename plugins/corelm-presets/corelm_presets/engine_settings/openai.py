@@ -15,22 +15,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import Engine
-from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, plain
+from corelm_presets.engine_settings.setting import (
+    NoCounterpartError,
+    Setting,
+    Values,
+    finite_biases,
+    plain,
+    token_ids,
+)
 
 LARGEST_BIAS = 100
 
 
 def _write_biases(stage: Any) -> Values:
-    numbers = {str(i): stage.bias[i] for i in biases.ids(stage.bias)}
+    numbers = {str(i): stage.bias[i] for i in token_ids(stage.bias)}
     if any(abs(number) > LARGEST_BIAS for number in numbers.values()):
         raise NoCounterpartError(f"a bias is between -{LARGEST_BIAS} and {LARGEST_BIAS} there")
     return {"logit_bias": numbers}
 
 
 LOGIT_BIAS = Setting(
-    "logit_bias", {"logit_bias": ()}, {}, biases.finite, _write_biases, "logit_bias"
+    "logit_bias", {"logit_bias": ()}, {}, finite_biases, _write_biases, "logit_bias"
 )
 PENALTIES = (
     plain("frequency_penalty", "penalty", "frequency_penalty", 0.0, fixed={"skip_prompt": True}),

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from corelm import Sampler
+from corelm_presets.engine_settings.engine import is_own
 from corelm_presets.engine_settings.setting import own
-from corelm_presets.engine_settings.written_stages import is_own
 
 MOST = 100
 """The largest number of orders tried; chains that an engine can express need only a few."""

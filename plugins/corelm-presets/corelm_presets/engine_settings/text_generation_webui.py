@@ -18,7 +18,6 @@ from typing import Any
 
 from corelm.errors import SettingsError
 from corelm.runs import printable
-from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import ListingEngine
 from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
@@ -29,8 +28,10 @@ from corelm_presets.engine_settings.setting import (
     dry_keys,
     dry_parameters,
     dry_values,
+    listed_tokens,
     plain,
     texts,
+    token_ids,
 )
 
 TEN_THOUSAND = 10_000
@@ -136,8 +137,8 @@ def custom_bans() -> Setting:
         "ban",
         {"custom_token_bans": ""},
         {"custom_token_bans": ""},
-        biases.listed,
-        lambda stage: {"custom_token_bans": ",".join(map(str, biases.ids(stage.words)))},
+        listed_tokens,
+        lambda stage: {"custom_token_bans": ",".join(map(str, token_ids(stage.words)))},
     )
 
 
@@ -329,7 +330,7 @@ def _read_bans(lines: str) -> Values | None:
         if not (line.startswith("[") and line.endswith("]")):
             raise NoCounterpartError("corelm takes lines of token ids here, such as [15, 16]")
         ids += json.loads(line)
-    return biases.listed(",".join(map(str, ids)))
+    return listed_tokens(",".join(map(str, ids)))
 
 
 SILLYTAVERN = PriorityEngine(
@@ -340,7 +341,7 @@ SILLYTAVERN = PriorityEngine(
             {"banned_tokens": ""},
             {"banned_tokens": ""},
             _read_bans,
-            lambda stage: {"banned_tokens": json.dumps(biases.ids(stage.words))},
+            lambda stage: {"banned_tokens": json.dumps(token_ids(stage.words))},
         ),
         penalty("repetition_penalty", "rep_pen", 1.0, "rep_pen_range"),
         penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),

@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corelm_presets.engine_settings import biases
 from corelm_presets.engine_settings.engine import Engine
-from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, plain
+from corelm_presets.engine_settings.setting import (
+    NoCounterpartError,
+    Setting,
+    Values,
+    finite_biases,
+    plain,
+    token_ids,
+)
 
 
 def _read_biases(biased: Any) -> Values | None:
@@ -18,7 +24,7 @@ def _read_biases(biased: Any) -> Values | None:
     pairs = [(list(ids), bias) for ids, bias in pairs]
     if any(len(ids) != 1 for ids, _ in pairs):
         raise NoCounterpartError("corelm biases one token, not a sequence")
-    return biases.finite([(ids[0], bias) for ids, bias in pairs])
+    return finite_biases([(ids[0], bias) for ids, bias in pairs])
 
 
 def _read_words(sequences: Any) -> Values | None:
@@ -46,7 +52,7 @@ _BIASES = Setting(
     {"sequence_bias": None},
     _read_biases,
     lambda stage: {
-        "sequence_bias": [[[i], stage.bias[i]] for i in biases.ids(stage.bias)],
+        "sequence_bias": [[[i], stage.bias[i]] for i in token_ids(stage.bias)],
     },
 )
 _BAD_WORDS = Setting("ban", {"bad_words_ids": ()}, {"bad_words_ids": None}, _read_words, _no_words)
@@ -55,7 +61,7 @@ _SUPPRESSED = Setting(
     {"suppress_tokens": ()},
     {"suppress_tokens": None},
     lambda tokens: {"words": list(tokens)} if tokens else None,
-    lambda stage: {"suppress_tokens": biases.ids(stage.words)},
+    lambda stage: {"suppress_tokens": token_ids(stage.words)},
 )
 _TOP_H = Setting("top_h", {"top_h": None}, {"top_h": None}, _read_top_h, _no_top_h)
 

@@ -172,7 +172,7 @@ def report(
     corelm report --diff before.json after.json
     """
     from corelm_report.cli.finish_report import ReportFiles, ReportOutput
-    from corelm_report.report import check_extra
+    from corelm_report.render.canvas import check_extra
 
     with Output.open() as out:
         check_extra("a report")

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,15 +40,6 @@ if TYPE_CHECKING:
 
 
 STDOUT = "-"
-FORMS: Mapping[str, Callable[[Report], str]] = {
-    "json": Report.to_json,
-    "csv": Report.to_csv,
-    "markdown": Report.to_markdown,
-    "html": Report.to_html,
-    "latex": Report.to_latex,
-    "p_values": lambda report: report.to_csv("test"),
-    "bibtex": lambda report: report.bibtex,
-}
 
 
 @dataclass(frozen=True)
@@ -82,18 +74,18 @@ class ReportFiles:
         """The form that goes to standard output instead of the table."""
         return next((form for form, path in self.files.items() if path == STDOUT), None)
 
-    def write(self, report: Report, document: Document, out: Output) -> list[str]:
+    def write(self, document: Document, report: Report | None, out: Output) -> list[str]:
         """Write every file completely or not at all, and return their paths.
 
         Args:
-            report: the report.
-            document: its document, from which plots are drawn.
+            document: the content of the report.
+            report: the report if it was read from a file, which may have keys of a later version.
             out: standard output.
 
         Raises:
             OSError: a full disk, or a file that can no longer be written.
         """
-        written = self.write_forms(lambda form: FORMS[form](report), out)
+        written = self.write_forms(partial(_written, document, report), out)
         plots = [] if self.plots is None else _write_plots(document, Path(self.plots))
         return [*written, *plots]
 
@@ -106,6 +98,32 @@ class ReportFiles:
             else:
                 SafeFile(path).write(content.encode("utf-8", "replace"))
         return [path for path in self.files.values() if path != STDOUT]
+
+
+def _written(document: Document, report: Report | None, form: str) -> str:
+    """Return a form of a report; what writes it is imported now."""
+    match form:
+        case "html":
+            from corelm_report.render.page import page
+
+            return page(document)
+        case "json":
+            return (report or Report.of_document(document)).to_json()
+        case "markdown":
+            from corelm_report.render.markdown import to_markdown
+
+            return to_markdown(document)
+        case "latex":
+            from corelm_report.render.latex import to_latex
+
+            return to_latex(document)
+        case "bibtex":
+            from corelm_report.render.bibtex import to_bibtex
+
+            return to_bibtex(document)
+    from corelm_report.render.frames import to_csv
+
+    return to_csv(document, "test" if form == "p_values" else "figure")
 
 
 def _write_plots(document: Document, folder: Path) -> list[str]:
@@ -172,7 +190,7 @@ class ReportOutput:
         document = document_of(report)
         samplers = [(entry.sampler, entry.name) for entry in document.samplers]
         conditions = self._conditions(samplers, plugin_metrics(document))
-        return self._finish(report, document, conditions)
+        return self._finish(document, conditions, report)
 
     def measure(
         self,
@@ -196,7 +214,6 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
-        from corelm.commands import progress
         from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
@@ -208,13 +225,13 @@ class ReportOutput:
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
-            with plan.opened(executor) as run, progress.stages("units") as bar:
+            with plan.opened(executor) as run, messages.stages("units") as bar:
                 document = measured_until(plan, until, run, bar)
             messages.tell(document.header.until or "", "note")
             return self._measured(document, plan, command, conditions)
         with opened(plan.as_json(), resume) as journal:
             try:
-                with plan.opened(executor) as run, progress.stages("units") as bar:
+                with plan.opened(executor) as run, messages.stages("units") as bar:
                     document = ReportRun(plan, run, journal, bar).document()
                 return self._measured(document, plan, command, conditions)
             except KeyboardInterrupt:
@@ -227,7 +244,7 @@ class ReportOutput:
         document.header.command = command
         for text in document.warnings[len(plan.warnings) :]:
             messages.tell(text, "warning")
-        return self._finish(Report.of_document(document), document, conditions)
+        return self._finish(document, conditions)
 
     def _conditions(
         self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]
@@ -238,13 +255,15 @@ class ReportOutput:
 
         return [condition(text, samplers, offered) for text in self.fail_if]
 
-    def _finish(self, report: Report, document: Document, conditions: Sequence[Condition]) -> int:
+    def _finish(
+        self, document: Document, conditions: Sequence[Condition], report: Report | None = None
+    ) -> int:
         """Write and check a report; return the exit code."""
-        written = self.files.write(report, document, self.out)
+        written, failed = self.files.write(document, report, self.out), dict(failures(document))
         if self.files.on_stdout is None:
             self.out.show(*report_table(document, self.out.width, self.out.unicode))
         else:
-            for name, reason in report.failed.items():
+            for name, reason in failed.items():
                 messages.tell(f"{name} failed: {reason}", "warning")
         for path in written:
             messages.tell(f"written to {path}", "note")
@@ -253,7 +272,7 @@ class ReportOutput:
             messages.tell(reason, "error")
         if reasons:
             return ExitCode.FAILED
-        return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE
+        return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
 NARROW = 60
@@ -317,7 +336,7 @@ def _longest(names: Sequence[str], width: int) -> int:
 def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
-    """Return the columns that fit: all with intervals if possible, else the most important."""
+    """Choose the columns that fit: all with intervals if possible, or the most important ones."""
     room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):

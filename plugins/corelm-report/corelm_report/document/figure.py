@@ -173,7 +173,7 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
 
 
 def _places(form: Format, text: str, side: float) -> int:
-    """Return the number of decimals for a side of an interval, as many as its value has.
+    """Return how many decimals each side of an interval gets: as many as its value has.
 
     From 1 % on, a side of a share has one decimal, like the share.
     """

@@ -71,7 +71,7 @@ FIGURES = (
         note="An object with the `mean`, its interval `ci95`, and the `median` and the percentiles "
         "`p05` and `p95` over positions.",
         meaning="how random the next token is, in nats (1 nat = 1.44 bits)",
-        source="corelm.numerics.distributions:entropy",
+        source="corelm:entropy",
     ),
     Figure(
         name="bits", view=TEACHER_FORCED, unit="bits", table=ENTROPY, title="bits",
@@ -237,7 +237,7 @@ FIGURES = (
         "more times (Holtzman et al. 2020).",
         note="The last repetition may be incomplete.",
         meaning="the share of texts that end by repeating one phrase",
-        source="corelm.generation.endings:Endings.in_loop",
+        source="corelm.runs:Endings.in_loop",
     ),
     Figure(
         name="constraint_cost", view=GENERATED, unit="nats per text", table=LIKELIHOOD,

@@ -185,7 +185,7 @@ class Conclusion:
 
 
 def _sign(found: Difference) -> int:
-    """Return the sign of a difference, 1 or -1, if its interval excludes 0; else 0.
+    """Return 1 or -1, the sign of a difference, if its interval excludes 0, and 0 otherwise.
 
     Example:
         >>> _sign(Difference(value=1.0, ci95=[0.5, 1.5])), _sign(Difference(value=1.0, ci95=None))

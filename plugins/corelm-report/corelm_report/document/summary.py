@@ -200,7 +200,7 @@ def _best(document: Document) -> str:
 
 
 def _front(document: Document) -> str:
-    """Name the swept samplers that no other one beats in surprisal and diversity, if few."""
+    """Name the swept samplers that none beats in both surprisal and diversity, if they are few."""
     swept = any(entry.sweep for entry in document.samplers)
     found = [front.entries for front in document.fronts if front.view == GENERATED]
     if not swept or not found or len(found[0]) > FRONT:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.runs import SafeFile, paths, scaling
+from corelm.runs import SafeFile, machine, scaling
 
 if TYPE_CHECKING:
     from corelm_report.plan.plan import RunUnits
@@ -179,7 +179,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     # Through JSON and back, so that they compare as they will be read: with lists for tuples.
     header = json.dumps(json.loads(json.dumps(dict(settings), allow_nan=False))).encode()
     key = _checksum(b"", header)
-    path = paths.home() / FOLDER / f"{key.decode()}.jsonl"
+    path = machine.home() / FOLDER / f"{key.decode()}.jsonl"
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
         raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
     done = _kept(path, header, key) if resume else {}

@@ -201,7 +201,7 @@ def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
 
 
 def _share(at_a: float, at_b: float, aim: float) -> float:
-    """Return the share of the way from a to b at which a straight line reaches the aim.
+    """Return how far from a (0) to b (1) a straight line reaches the aim.
 
     It avoids both ends, so that every step shortens the interval. Every other step halves it
     instead, which bounds the number of steps if the line is a bad guess.

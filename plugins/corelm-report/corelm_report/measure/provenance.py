@@ -132,7 +132,7 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=plugins.source_of(type(offer.value)),
+                source=plugins.citation_of(type(offer.value)),
             )
             for offer in plan.metrics
         ],
@@ -254,12 +254,12 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
     found = [
         Citation(
             of=[name for name in names if name in measured],
-            source=plugins.source_of(resolve_name(function)),
+            source=plugins.citation_of(resolve_name(function)),
         )
         for function, names in by_function.items()
     ]
     found += [
-        Citation(of=[name], source=plugins.source_of(function))
+        Citation(of=[name], source=plugins.citation_of(function))
         for function, name in PAPERS_OF_INTERVALS.items()
     ]
     return [each for each in found if each.of and each.source and measured]
@@ -355,7 +355,7 @@ def _stage(sampler: Sampler | Decoder) -> Stage:
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
     """Return the sources in the docstrings of a strategy and of its nested samplers."""
-    sources = [plugins.source_of(type(part)) for part in thing.parts()]
+    sources = [plugins.citation_of(type(part)) for part in thing.parts()]
     return list(dict.fromkeys(filter(None, sources)))
 
 

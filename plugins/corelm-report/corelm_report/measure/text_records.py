@@ -238,7 +238,7 @@ def ratios(
 
 
 def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
-    """Sum a value over the texts that have it, for its mean per text or token."""
+    """Return each text's value and weight, both 0 where it has none, for a weighted mean."""
     values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
     known = [value is not None for value in values]
     return (

@@ -301,7 +301,7 @@ where the score interval is too short for more hits, these are twice its squared
 
 
 def _least(hits: float, limits: Sequence[float]) -> float:
-    """Return the lower limit of the expected hits if they are few, else the hits."""
+    """Return the expected hits' lower limit where hits are few; otherwise the hits themselves."""
     if hits >= len(limits):
         return hits
     return float(np.interp(hits, range(len(limits)), limits))

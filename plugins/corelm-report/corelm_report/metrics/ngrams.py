@@ -168,7 +168,7 @@ class _Overlap:
         self._starts = np.searchsorted(owners[lost], np.arange(len(texts) + 1))
 
     def holders(self, i: int) -> Ids:
-        """Return the texts whose counts clip n-grams of text i, some several times."""
+        """Return the texts whose counts limit text i's n-grams; a text may occur several times."""
         return np.asarray(self._holders[self._starts[i] : self._starts[i + 1]])
 
     def found(self, i: int, others: Ids) -> Floats:

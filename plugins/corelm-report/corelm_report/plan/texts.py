@@ -16,7 +16,7 @@ from typing import Any
 from corelm import LanguageModel
 from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import NamedModel, paths, printable, text_lines
+from corelm.runs import NamedModel, machine, printable, text_lines
 from corelm_report.json_lines import SUFFIXES
 from corelm_report.metrics.estimates import MANY
 from corelm_report.settings import Prompts
@@ -53,7 +53,7 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
         DataError: the path cannot be read.
     """
     if given is None:
-        path = paths.home() / "data" / "aclImdb" / "test"
+        path = machine.home() / "data" / "aclImdb" / "test"
         corpus = NamedModel(model).manifest.get("training")
         if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
             return None

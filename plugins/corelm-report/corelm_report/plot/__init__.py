@@ -15,7 +15,7 @@ from corelm.errors import UsageError
 from corelm_report.document.content import Document
 from corelm_report.document.figure import share, visible
 from corelm_report.render import canvas
-from corelm_report.render.canvas import FAINT, INK, MUTED, TEAL
+from corelm_report.render.canvas import FAINT, INK, MUTED, TEAL, check_extra
 from corelm_report.render.charts import drawable
 from corelm_report.render.curves import (
     entropy_by_position,
@@ -24,7 +24,7 @@ from corelm_report.render.curves import (
     surprisal_against_diversity,
 )
 from corelm_report.render.labels import shortened
-from corelm_report.report import check_extra, document_of
+from corelm_report.report import document_of
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

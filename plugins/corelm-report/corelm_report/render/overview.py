@@ -70,7 +70,7 @@ def _targets(document: Document) -> list[Figure]:
 
 
 def _offered(document: Document) -> Iterator[Figure]:
-    """Yield the declarations of the metrics of plugins in a report."""
+    """Yield a declaration for each metric of a plugin in a report."""
     short = plugin_metrics(document)
     titles = {figure.title for figure in FIGURES}
     for each in document.header.metrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from corelm.commands import ExitCode, Output, blocks, messages, progress
+from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import scaling
 from corelm_report.cli.comparison import show_comparison
 from corelm_report.cli.finish_report import report_table
@@ -37,7 +37,7 @@ def run_study(study: Study, executor: scaling.Executor, out: Output) -> int:
                 check_conditions(study.fail_if, each)
                 for text in each.plan.warnings:
                     messages.tell(f"note: {text}")
-                with progress.stages("units") as bar:
+                with messages.stages("units") as bar:
                     document = each.document(cache, executor, bar)
                 report = Report.of_document(document)
                 folder = write_report(study, each.name, report)

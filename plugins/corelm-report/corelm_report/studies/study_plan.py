@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from corelm.commands import ExitCode, Output, blocks, progress
+from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, printable, scaling
 from corelm_report.document.content import Difference, Document
@@ -48,7 +48,7 @@ def plan_study(
     """Run a study as a pilot, and write the designs that reach a goal."""
     with UnitCache() as cache:
         for each in planned(study):
-            with progress.stages("units") as bar:
+            with messages.stages("units") as bar:
                 document = each.document(cache, executor, bar)
             pilots = list(pilots_of(document, figure))
             seeds = len(document.header.seeds)

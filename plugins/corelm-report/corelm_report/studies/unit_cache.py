@@ -22,7 +22,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from corelm.runs import Endings, Strategy, paths, scaling
+from corelm.runs import Endings, Strategy, machine, scaling
 from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
@@ -56,7 +56,7 @@ class UnitCache:
     """
 
     def __init__(self, path: Path | None = None, most: int = MOST) -> None:
-        self.path, self._most = path or paths.home() / FOLDER / NAME, most
+        self.path, self._most = path or machine.home() / FOLDER / NAME, most
         self.hits = self.misses = 0
         self._counted: set[str] = set()
         self._database: sqlite3.Connection | None = None

@@ -24,7 +24,7 @@ import corelm
 from corelm.commands import Output
 from corelm.errors import ExecutorError, ReportError, UsageError
 from corelm.registry.registry import registry
-from corelm.scaling.code_digests import digests
+from corelm.scaling.dependencies import digests
 from corelm.scaling.executor import Executor, InProcess
 
 
@@ -181,7 +181,7 @@ def test_results_of_other_code_are_not_read(study, killed, measured):
 @pytest.mark.slow
 def test_a_worker_with_other_code_is_refused(study, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    from corelm.scaling import code_digests
+    from corelm.scaling import dependencies
 
     with (
         distributed.LocalCluster(
@@ -189,7 +189,7 @@ def test_a_worker_with_other_code_is_refused(study, monkeypatch):
         ) as cluster,
         monkeypatch.context() as here,
     ):
-        here.setattr(code_digests, "_digest", lambda package: "0" * 16)
+        here.setattr(dependencies, "_digest", lambda package: "0" * 16)
         _of_strategy.cache_clear()
         with pytest.raises(ExecutorError, match=r"^a worker has other code of corelm "):
             run_study(read_study(study), Executor.of(scheduler=cluster.scheduler_address), Shown())

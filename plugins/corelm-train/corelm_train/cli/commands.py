@@ -15,7 +15,7 @@ from corelm import sampler as read_sampler
 from corelm.bundles import Bundle
 from corelm.commands import Output, application, messages, offered_names, with_choices
 from corelm.errors import UsageError
-from corelm.runs import params, paths
+from corelm.runs import machine, params
 from corelm_train.keras_import import needs_keras
 from corelm_train.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
 
@@ -208,7 +208,7 @@ def _stem(data: str) -> str:
 def _folder(out: str) -> Path:
     """Return the output folder; a bare name is a folder in corelm's home."""
     bare = Path(out).name == out and out not in (os.curdir, os.pardir)
-    return paths.home() / "models" / out if bare else Path(out)
+    return machine.home() / "models" / out if bare else Path(out)
 
 
 def _refuse_to_replace(folder: Path, allowed: bool) -> None:

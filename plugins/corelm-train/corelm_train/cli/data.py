@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.commands import Output, application, messages, progress
+from corelm.commands import Output, application, messages
 from corelm.errors import UsageError
 from corelm.runs import params, printable
 
@@ -86,6 +86,6 @@ def imdb(
     if source is not None and not Path(source).exists():
         raise UsageError(f"there is no file {source}")
     with Output.open() as out:
-        with progress.stages() as bar:
+        with messages.stages() as bar:
             folder = fetch_imdb(None if source is None else Path(source), bar)
         out.text(f"{folder}\n")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from corelm.commands import messages, progress
+from corelm.commands import messages
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, after_training
 
 WIDTH, HEIGHT = 60, 8
@@ -26,7 +26,7 @@ LINES = 20
 @contextmanager
 def training_report() -> Iterator[TrainingReport]:
     """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
-    with _interruptible() as interrupt, progress.stages("step", lines=LINES) as show:
+    with _interruptible() as interrupt, messages.stages("step", lines=LINES) as show:
         yield TrainingReport(interrupt, show)
 
 

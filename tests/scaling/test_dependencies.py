@@ -6,8 +6,8 @@ import pytest
 
 import corelm
 from corelm.runs import plugins
-from corelm.scaling import code_digests
-from corelm.scaling.code_digests import code_of
+from corelm.scaling import dependencies
+from corelm.scaling.dependencies import code_of
 
 SAMPLER = '''
 from corelm import Sampler, hookimpl
@@ -52,7 +52,7 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
         sampler = corelm.sampler(name)
         before = code_of([sampler])
         arithmetic.write_text("def halved(logits):\n    return logits / 3\n")
-        code_digests._digest_of.cache_clear()  # as in a new process
+        dependencies._digest_of.cache_clear()  # as in a new process
         after = code_of([sampler])
     finally:
         plugins.registry.cache_clear()

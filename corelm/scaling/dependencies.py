@@ -1,17 +1,23 @@
-"""Digests of the code behind a result: an edited copy of the same version counts as other code."""
+"""What a result depends on besides its settings: the code that computes it, and secrets.
+
+An edited copy of the same version counts as other code.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from corelm.params import Parameterized
 from corelm.registry import loading
 from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry
@@ -62,7 +68,7 @@ def _packages(thing: object) -> Iterator[str]:
 
 
 def _package(module: str) -> str:
-    """Return the top-level package of a module, or of the value of an entry point."""
+    """Return the top-level package in the name of a module or in an entry point's value."""
     return re.split(r"[.:]", module)[0]
 
 
@@ -124,3 +130,80 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for file in root.rglob("*"):
         if file.name.endswith(SUFFIXES) and file.is_file():
             yield file.relative_to(root).as_posix(), file
+
+
+PREFIX = "env:"
+
+
+ROUNDS = 200_000
+"""Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
+
+
+def parts_of(things: Iterable[Any]) -> Iterator[Any]:
+    """Yield the parts of samplers and decoders, and other things as they are."""
+    for thing in things:
+        yield from thing.parts() if isinstance(thing, Parameterized) else (thing,)
+
+
+def hashes_of_secrets(things: Iterable[Any]) -> Mapping[str, str]:
+    """Return a hash of the value of each environment variable that samplers read, by its name.
+
+    An expression shows the name, as in `env:NAME`, so that two runs with different values look
+    alike. A slow hash of the value distinguishes them without giving it away.
+
+    Args:
+        things: samplers, decoders, and other things, which read none.
+
+    Example:
+        >>> import corelm
+        >>> hashes_of_secrets([corelm.sampler("greedy")])
+        {}
+    """
+    names = sorted({name for thing in things for name in _variables(thing)})
+    return {name: hash_of_variable(name) for name in names}
+
+
+class Dependencies:
+    """What a result depends on besides its settings: the code that computes it, and secrets.
+
+    Args:
+        things: the models, samplers, decoders and functions of the computation.
+        modules: further modules of it, such as the module that offers a metric.
+
+    Attributes:
+        things, modules: as given.
+
+    Example:
+        >>> import corelm
+        >>> found = Dependencies([corelm.sampler("greedy")])
+        >>> sorted(found.code), found.secrets
+        (['corelm', 'corelm_samplers'], {})
+    """
+
+    def __init__(self, things: Iterable[Any], modules: Iterable[str] = ()) -> None:
+        self.things, self.modules = [*things], [*modules]
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The digest of each package that computes, by name; all modules of a plugin count."""
+        return code_of(parts_of(self.things), self.modules)
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """A hash of the value of each environment variable that samplers read, by its name."""
+        return hashes_of_secrets(self.things)
+
+
+def hash_of_variable(name: str) -> str:
+    """Return a hash of the value of an environment variable; an unset one counts as empty."""
+    value = os.environ.get(name, "").encode(errors="surrogateescape")
+    return hashlib.pbkdf2_hmac("sha256", value, name.encode(), ROUNDS, 8).hex()
+
+
+def _variables(thing: Any) -> Iterator[str]:
+    for part in thing.parts() if isinstance(thing, Parameterized) else ():
+        for parameter in part.parameters():
+            value = getattr(part, parameter.name)
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and text.startswith(PREFIX):
+                    yield text.removeprefix(PREFIX)
