@@ -212,6 +212,7 @@ def test_logits_that_are_no_distribution_are_the_models_fault():
         plan.draw(logits, np.array([0.5]), 4, lambda: Context.of([[0]]))
 
 
+@compiled
 def test_a_parameter_that_the_model_is_too_small_for_is_named():
     plan = DrawPlan(corelm.sampler("edt(t=2.0) | top_k(k=3)"), VOCABULARY)
     assert str(plan.after) == "top_k(k=3)"

@@ -172,16 +172,17 @@ class ContinuousBatch:
         yield from self._begin()
         yield from self._read_again()
         changed = self._changed = self._running
+        # First tokens need no step of the model, whose session works in the background.
+        yield Turn((), self._draw_first)
+        yield from _taken(first := [request for request in changed if request.is_drawn])
         yield Turn((), self._draw)
         late = [request for request in changed if request.is_drawn]
+        drawn = {*first, *late}
         for request in changed:
-            if not request.is_drawn and not request.is_finished:
+            if request not in drawn and not request.is_finished:
                 yield Turn([request], request.draw)
         yield Turn((), self._advance)
-        # The session may work in the background while texts get their tokens.
-        for together in _taken_together(late):
-            if left := _growing(together):
-                yield Turn(left, partial(_take, left))
+        yield from _taken(late)
         self._running = [request for request in _growing(changed) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
@@ -235,19 +236,18 @@ class ContinuousBatch:
         rows = sum(len(request.open_texts.samples) for request in growing)
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
+    def _draw_first(self) -> None:
+        """Draw the first tokens of requests with equal chains."""
+        rows = [each.rows for each in self._running if each.rows]
+        with suppress(CorelmError):  # each then draws alone, and fails by itself
+            draw_together(self._shared, [each for each in rows if each.view and each.view.is_read])
+
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         self._shared.compute()
-        new, shared = [], []
-        for request in self._running:
-            if request.rows and (view := request.rows.view):
-                if view.own is None:
-                    shared.append(request.rows)
-                elif view.is_read:
-                    new.append(request.rows)
-        for together in (new, shared):
-            with suppress(CorelmError):  # each then draws alone, and fails by itself
-                draw_together(self._shared, together)
+        rows = [each.rows for each in self._running if each.rows]
+        with suppress(CorelmError):
+            draw_together(self._shared, [x for x in rows if x.view and x.view.own is None])
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session."""
@@ -257,16 +257,16 @@ class ContinuousBatch:
         self._shared.advance([request.view for request in read if request.view])
 
 
-def _taken_together(requests: Sequence[BatchedTexts]) -> Iterable[list[BatchedTexts]]:
-    """Divide requests into groups that take their drawn tokens in one turn.
-
-    A turn for each would take as long as the work in it. Where code of others reads the tokens, or
-    patterns are searched for, each has its own, so that the caller knows who takes long.
-    """
+def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:
+    """Yield turns in which requests take their tokens, which are drawn."""
+    # A turn for each would take as long as the work in it. Where code of others reads the tokens,
+    # or patterns are searched for, each has its own, so that the caller knows who takes long.
     is_observed, groups = registry().load_observers(), defaultdict[Any, list[BatchedTexts]](list)
     for each in requests:
         groups[each if is_observed or each.texts.endings.stop_regex else None].append(each)
-    return groups.values()
+    for together in groups.values():
+        if left := _growing(together):
+            yield Turn(left, partial(_take, left))
 
 
 def _take(requests: Sequence[BatchedTexts]) -> None:

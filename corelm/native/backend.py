@@ -211,7 +211,7 @@ class Column:
 
 
 def _constant(argument: Any) -> Any:
-    """Return an argument that does not depend on the logits, in a type that the kernels read."""
+    """Convert an argument that doesn't depend on the logits to a type that the kernels read."""
     if isinstance(argument, (int, float, np.ndarray)):
         return argument
     return np.fromiter(argument, np.int64, len(argument))  # ids; raises for anything else

@@ -354,7 +354,7 @@ def _from_name(name: str) -> LanguageModel:
 
 
 def _places(name: str) -> list[str]:
-    """Return the paths of the models of a name in corelm's home and in the current folder."""
+    """Return the paths of models with this name in corelm's home and the current folder."""
     if name.startswith(f"{OWN}:"):  # the path is in the name
         return []
     places = {str(home() / "models" / name), os.path.join(".", name)}

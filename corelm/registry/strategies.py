@@ -154,6 +154,6 @@ def result_on(sampler: Sampler, rows: Array) -> Array | None:
 
 
 def _past(rows: int, length: int) -> Context:
-    """Return a context of equal tokens, all of them drawn and surprising."""
+    """Return a context whose tokens are all id 0, each drawn with a surprisal of 9 nats."""
     shape = (rows, length)
     return Context(np.zeros(shape, dtype=np.int64), np.full(shape, 9.0), np.full(shape, 9.0), 0)

@@ -143,7 +143,7 @@ class BestOf(Decoder):
         yield from written_as(task, best)
 
     def _best(self, task, sample, score):
-        """Return the index, in an ordinary run, of the best candidate of a sample."""
+        """Return the sample index that the best candidate would have in an ordinary run."""
         source = f"the scorer {self.scorer}"
         return best_candidate(
             task,

@@ -259,6 +259,22 @@ def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monke
     assert [len(each.open_texts.tokens[0]) for each in added] == [2] * 3
 
 
+def test_first_tokens_do_not_wait_for_the_step_of_the_others(monkeypatch):
+    batch = ContinuousBatch(GPT2)
+    others = [batch.add(request("w1 w2", length=9, seed=seed)) for seed in range(3)]
+    batch.step()
+    new, compute, taken = batch.add(request("w3 w4", length=9)), SharedSession.compute, []
+
+    def noted(self):
+        taken.append([len(each.open_texts.tokens[0]) for each in (*others, new)])
+        compute(self)
+
+    monkeypatch.setattr(SharedSession, "compute", noted)
+    batch.step()
+    assert taken[0] == [1, 1, 1, 1]
+    assert [len(each.open_texts.tokens[0]) for each in (*others, new)] == [2, 2, 2, 1]
+
+
 def test_newcomers_join_in_pairs():
     copied = []
 
@@ -358,11 +374,11 @@ def turns_of(count, **endings):
 
 def test_requests_whose_tokens_are_drawn_together_take_them_in_one_turn(monkeypatch):
     monkeypatch.setattr(Registry, "load_observers", lambda self: False)
-    assert turns_of(5) == [0, 0, 5]
+    assert turns_of(5) == [0, 0, 0, 5]
     # A pattern may take long to search, so each has its own.
-    assert turns_of(3, stop_regex="w9") == [0, 0, 1, 1, 1]
+    assert turns_of(3, stop_regex="w9") == [0, 0, 0, 1, 1, 1]
     monkeypatch.setattr(Registry, "load_observers", lambda self: True)
-    assert turns_of(3) == [0, 0, 1, 1, 1]
+    assert turns_of(3) == [0, 0, 0, 1, 1, 1]
 
 
 class Rows:

@@ -231,7 +231,7 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
 def _alternatives(
     model: LanguageModel, prompt: str, prompts: Sequence[str], count: int
 ) -> Alternatives | None:
-    """Return a recorder of the likely words in place of each word; None if none are requested.
+    """Return a recorder of each word's likely alternatives; None if none are requested.
 
     Raises:
         UsageError: several prompts.

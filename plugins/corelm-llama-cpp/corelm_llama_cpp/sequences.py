@@ -171,7 +171,7 @@ class Sequences:
         self._held[target], self._counts[target] = self._held[source], self._counts[source]
 
     def _place(self, rows, texts, lengths):
-        """Give each row a sequence, so that their numbers have no gaps if that is possible."""
+        """Give each row a sequence, with consecutive numbers if possible."""
         for row, text, length in zip(rows, texts, lengths, strict=True):
             if row.sequence is None:
                 source, shared = self._longest(text[: min(length, row.shared)])

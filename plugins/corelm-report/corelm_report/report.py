@@ -249,7 +249,7 @@ def compare(
             is measured too. Bits per byte compare models with different vocabularies.
         progress: called with a stage, its finished units of work and its total.
         workers: the number of workers of a Dask cluster to start on this machine. The report is the
-            same. Workers load the models themselves, so they need their names.
+            same. Workers load the models themselves, by the names that `corelm.load` was given.
         scheduler: the address of the scheduler of a Dask cluster. Without workers and scheduler,
             the work is done in this process.
         until: a condition such as "width(surprisal) < 0.1" or "width(surprisal.difference) < 0.1",

@@ -250,10 +250,10 @@ async def play_send(request: Request) -> Response:
 
 
 def _classroom(request: Request) -> Classroom:
-    """Return the class of the server.
+    """Return the server's classroom.
 
     Raises:
-        ApiError: it has none.
+        ApiError: the server has none.
     """
     classroom = service_of(request).classroom
     if classroom is None:

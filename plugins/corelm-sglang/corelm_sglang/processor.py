@@ -63,7 +63,7 @@ def _remember_failure(name: str) -> None:
 
 
 def _applied(logits: torch.Tensor, params: dict[str, Any], rows: int) -> torch.Tensor:
-    """Return the logits of one row.
+    """Apply a request's sampler to its rows; with a seed, draw, and leave that token alone.
 
     Raises:
         CorelmError: an invalid expression or seed, an unknown word, or drafts with a sampler that

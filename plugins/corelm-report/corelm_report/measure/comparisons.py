@@ -292,7 +292,7 @@ class _Crossing:
         return "above" if high < 0 else "below" if low > -FLAT else None
 
     def at(self, shift: Floats | None = None) -> float | None:
-        """Return the crossing; the first temperature if it is lower, None if it is higher.
+        """Return where the curve crosses 0; its first temperature if below, None if above the last.
 
         Args:
             shift: (temperatures,) a shift of the curve.

@@ -303,7 +303,7 @@ def _of_estimate(found: Estimate | None) -> Difference:
 
 
 def _key(name: str) -> str:
-    """Return the name of a figure in a report."""
+    """Return a figure's name in a report, where the entropy is its mean."""
     return MEAN if name == "entropy" else name
 
 

@@ -124,7 +124,7 @@ class Matcher:
         return free.at(nearest)
 
     def _part(self, figure: str) -> _Positions:
-        """Return enough texts to search on; all of them if they are few."""
+        """Return enough texts to search on, spread over all of them; all if they are few."""
         wanted = PART
         if figure in OF_HUMAN_WORDS:
             # At most as many as fit in memory, or the model would read the texts again at each

@@ -119,7 +119,7 @@ def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
 
 
 def _ends(figure: str, view: str, ends: tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of an axis; a share's stay between 0 and 1."""
+    """Return the ends of a figure's axis, for a share within 0 and 1."""
     return canvas.within(0, 1, ends) if declared(figure, view).unit == SHARE else ends
 
 

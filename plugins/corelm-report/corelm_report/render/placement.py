@@ -217,13 +217,13 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def _gaps(boxes: Floats, point: Point) -> Floats:
-    """Return the distance of a point from each of some rectangles."""
+    """Return the distance of a point from each rectangle."""
     out = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return np.asarray(np.hypot(out[:, 0], out[:, 1]))
 
 
 def _beyond(boxes: Sequence[Box], point: Point) -> Floats:
-    """Return the rectangles that a mark does not cover, where a line to it ends."""
+    """Return the rectangles outside the mark at a point, where a line to the point ends."""
     found = edges(boxes)
     return found[_gaps(found, point) > MARK]
 
