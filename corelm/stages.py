@@ -319,9 +319,6 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
     return allowed
 
 
-# ---- checks ----
-
-
 def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
     """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
     if not rows_are_valid(logits):

@@ -123,7 +123,7 @@ def test_a_step_of_rows_of_different_lengths_runs_in_the_background():
 
 def test_rows_join_where_there_is_room_without_copying_the_others():
     model = small_model(SMALL["gpt2"])
-    session = model.start([[3]])
+    session = model.start([[3]] * 4)
     session.join(model.start([[4]]))
     room = session._cache.base
     session.join(model.start([[5, 6]]))

@@ -259,7 +259,9 @@ class Network(ABC):
         # A cache that lost or gained rows is the first part of a larger array.
         room = caches[0] if caches[0].base is None else caches[0].base
         if len(room) < joined:
-            room = self.new_cache(2 * joined)  # doubling copies each row a constant number of times
+            # Growing by half copies each row a constant number of times. Doubling made caches that
+            # the allocator returns to the system at once, so every batch waited for new pages.
+            room = self.new_cache(max(joined, batch + batch // 2))
             room[:batch, ..., : times[0], :] = caches[0][..., : times[0], :]
         room[batch:joined, ..., : times[1], :] = caches[1][..., : times[1], :]
         return room[:joined]

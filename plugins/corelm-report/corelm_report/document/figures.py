@@ -71,7 +71,7 @@ FIGURES = (
         note="An object with the `mean`, its interval `ci95`, and the `median` and the percentiles "
         "`p05` and `p95` over positions.",
         meaning="how random the next token is, in nats (1 nat = 1.44 bits)",
-        source="corelm:entropy",
+        source="corelm.numerics.distributions:entropy",
     ),
     Figure(
         name="bits", view=TEACHER_FORCED, unit="bits", table=ENTROPY, title="bits",
