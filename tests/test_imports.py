@@ -252,6 +252,7 @@ def rooms_imported(file: Path, package: str) -> set[str]:
     return found - {""}
 
 
+@pytest.mark.packages
 def test_the_rooms_of_a_report_import_downwards():
     for room, others in ROOMS_OF_A_REPORT.items():
         files = [*(ROOT / "plugins/corelm-report/corelm_report" / room).rglob("*.py")]
@@ -260,6 +261,7 @@ def test_the_rooms_of_a_report_import_downwards():
             assert rooms_imported(file, "corelm_report") <= {room, *others, *LEAVES}, file
 
 
+@pytest.mark.packages
 def test_the_leaves_of_a_report_import_no_room():
     for leaf in LEAVES:
         file = ROOT / f"plugins/corelm-report/corelm_report/{leaf}.py"

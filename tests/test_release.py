@@ -55,6 +55,7 @@ def test_the_changelog_begins_with_the_version() -> None:
     assert headings[0] == VERSION["current"]()
 
 
+@pytest.mark.packages
 def test_the_wheel_names_every_package_of_its_folders() -> None:
     """They are listed by hand: the folder of the samplers has another name than their package."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
@@ -68,6 +69,7 @@ def test_the_wheel_names_every_package_of_its_folders() -> None:
     assert sorted(found | folders_of_files) == sorted(tables["packages"])
 
 
+@pytest.mark.packages
 def test_a_source_distribution_has_every_file_that_the_kernels_are_compiled_from() -> None:
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     [kernels] = tables["ext-modules"]
