@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,9 @@ class Step:
     text: str = ""
     finish_reason: FinishReason | None = None
 
+    _whole: ClassVar[tuple[Step, slice] | None] = None
+    """The step that it is a part of, and the rows: figures are computed once for all parts."""
+
     def __post_init__(self) -> None:
         unchanged = self.logits is self.model_logits
         protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
@@ -111,6 +114,9 @@ class Step:
     @cached_property
     def entropy(self) -> NDArray[np.float64]:
         """(batch,) nats: the entropy of the distribution drawn from."""
+        if self._whole is not None:
+            step, rows = self._whole
+            return step.entropy[rows]
         # Another pass over the vocabulary would give the same bits.
         return (
             self.model_entropy
@@ -136,14 +142,18 @@ class Step:
 
     @cached_property
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self._whole is not None:
+            step, rows = self._whole
+            surprisal, entropy = step._of_model
+            return surprisal[rows], entropy[rows]
         # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)
 
 
 def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
-    """Return adjacent rows as a step of another position: views, with their entropy.
+    """Return adjacent rows as a step of another position: views of its arrays and figures.
 
-    A server makes one for each text and token, so nothing is checked again.
+    A server makes one for each text and token, so nothing is checked or computed again.
 
     Args:
         step: the step.
@@ -159,7 +169,7 @@ def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) 
         model_logits=model_logits,
         logits=model_logits if step.logits is step.model_logits else step.logits[rows],
         surprisal=step.surprisal[rows],
-        entropy=step.entropy[rows],
+        _whole=(step, rows),
     )
     return part
 

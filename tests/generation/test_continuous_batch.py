@@ -430,3 +430,18 @@ def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
     done.clear()
     assert {float(each.step.entropy[0]) for each in batch.step()}
     assert done == ["model", "figures"]  # once for all rows
+
+
+def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch):
+    passes = []
+
+    def counted(logits, tokens):
+        passes.append(len(tokens))
+        return surprisals_and_entropy(logits, tokens)
+
+    monkeypatch.setattr("corelm.decoding.step.surprisals_and_entropy", counted)
+    batch = ContinuousBatch(GPT2)
+    requests = [batch.add(request(seed=seed, length=6), measured=True) for seed in range(8)]
+    finished(batch)
+    assert sum(passes) == sum(len(each.open_texts.generations()[0].tokens) for each in requests)
+    assert len(passes) <= 6
