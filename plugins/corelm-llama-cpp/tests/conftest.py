@@ -8,7 +8,7 @@ def one_thread():
     """Run llama.cpp on one thread: for tiny models others only wait for each other."""
     pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("corelm.machine.cpu_limit", lambda: 1)
+        patch.setattr("corelm.native.cpu.cpu_limit", lambda: 1)
         yield
 
 
