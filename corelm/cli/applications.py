@@ -24,6 +24,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from corelm.cli.options.parameters import with_arguments
 from corelm.cli.output import streams
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
@@ -130,10 +131,7 @@ def _with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def called(**values: Any) -> Any:
         return command(**values)
 
-    # Typer reads both.
-    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in listed}
-    return called
+    return with_arguments(called, listed)
 
 
 def _shared(parameter: inspect.Parameter) -> inspect.Parameter:

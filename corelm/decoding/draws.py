@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
-from corelm.sampling import Chain, Sampler
+from corelm.sampling import Chain, Mask, Sampler
 from corelm.stages import (
     StageResult,
     allowed_tokens,
@@ -37,9 +37,6 @@ from corelm.stages import (
     rows_that_fell_back,
     run_stages,
 )
-
-if TYPE_CHECKING:
-    from corelm.sampling import Mask
 
 BLOCK = 64
 """Numbers taken at a time from each sample's generator: a call for each token would be slow."""
@@ -317,9 +314,8 @@ Calls = tuple[rows.Call, ...]
 
 
 def _recorded(stage: Sampler, batch: int, context: Context) -> Calls:
-    if stage._acts_by == "mask":
-        listing = ListingContext.like(context, context.vocabulary_size)
-        forbidden = cast("Mask", stage).allowed(listing)
+    if isinstance(stage, Mask):
+        forbidden = stage.allowed(ListingContext.like(context, context.vocabulary_size))
         if forbidden is not None and not isinstance(forbidden, Forbidden):
             raise TypeError("an array of bool is not a list of ids")
         return () if forbidden is None else (("forbid_tokens", *forbidden),)

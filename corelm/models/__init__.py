@@ -1,4 +1,4 @@
-"""Models by name: those that ship with corelm, those on disk, and what distinguishes a model.
+"""Models by name: those that ship with corelm, those on disk, and the facts about a model.
 
 The models that ship with corelm, and the reader of models on disk, are offered like any others. The
 modules of this package have networks, vocabularies, files, and the formats of other engines.

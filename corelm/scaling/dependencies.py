@@ -1,4 +1,4 @@
-"""What a result depends on besides its settings: the code that computes it, and secrets.
+"""The dependencies of results: digests of the code that computes them, and hashes of secrets.
 
 An edited copy of the same version counts as other code.
 """
@@ -133,8 +133,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 PREFIX = "env:"
-
-
+"""The prefix of a value that names an environment variable."""
 ROUNDS = 200_000
 """Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
 
@@ -164,7 +163,7 @@ def hashes_of_secrets(things: Iterable[Any]) -> Mapping[str, str]:
 
 
 class Dependencies:
-    """What a result depends on besides its settings: the code that computes it, and secrets.
+    """The dependencies of a result besides its settings: the code that computes it, and secrets.
 
     Args:
         things: the models, samplers, decoders and functions of the computation.

@@ -44,7 +44,7 @@ MOST_PER_PROCESSOR = 8
 
 @dataclass(frozen=True)
 class Executor:
-    """Where units of work are done: by the workers of a Dask cluster, or else in this process.
+    """The place where units of work are done: a Dask cluster's workers, or else this process.
 
     Attributes:
         workers: the number of workers of a Dask cluster to start on this machine.

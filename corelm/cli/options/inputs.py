@@ -21,7 +21,7 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.parameters import with_parameters
+from corelm.cli.options.parameters import with_arguments, with_parameters
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, load
@@ -85,7 +85,5 @@ def with_choices(
         given = {parameter.name: values.pop(parameter.name) for parameter in named}
         return command(Inputs(**given), **values)
 
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in listed]
-    )
-    return with_chosen_options(called)
+    arguments = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in listed]
+    return with_chosen_options(with_arguments(called, arguments))

@@ -224,11 +224,18 @@ def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callabl
             built = {choice.kind: choice.build(values) for choice in options}
         return command(**fixed, built=built)
 
-    # Typer reads the options of a command from its signature and annotations.
     called.__name__, called.__doc__ = command.__name__, command.__doc__
-    called.__annotations__ = {name: argument.annotation for name, argument in arguments.items()}
-    called.__signature__ = inspect.Signature(list(arguments.values()))  # type: ignore[attr-defined]
-    return called
+    return with_arguments(called, list(arguments.values()))
+
+
+def with_arguments(
+    command: Callable[..., Any], arguments: Sequence[inspect.Parameter]
+) -> Callable[..., Any]:
+    """Return a command of which Typer makes an option for each of these arguments."""
+    # Typer reads both.
+    command.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in arguments}
+    return command
 
 
 def with_parameters(

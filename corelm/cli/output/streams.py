@@ -33,7 +33,7 @@ if TYPE_CHECKING:
                 stage: its name.
                 done: the finished units of it.
                 total: all its units; None if their number is unknown.
-                note: a short text beside the count, such as a loss.
+                note: a short text next to the count, such as a loss.
             """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,24 +35,19 @@ SHORT_HELP = "Compare samplers by their entropy and their texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"report": application(_with_options(report), SHORT_HELP)}
+    return {"report": application(report, SHORT_HELP)}
 
 
 def _with_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command that takes settings an option for each, before the model's options."""
+    """Give a command that takes `**settings` an option for each, before the model's options."""
     signature = inspect.signature(command, eval_str=True)
     *own, _ = signature.parameters.values()
     at = [each.name for each in own].index("model")
     listed = [*own[:at], *(_option(*each) for each in OPTIONS.items()), *own[at:]]
-
-    @wraps(command)
-    def called(**values: Any) -> int:
-        return command(**values)
-
     # Typer reads both.
-    called.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in listed}
-    return called
+    command.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in listed}
+    return command
 
 
 def _option(name: str, setting: Setting) -> inspect.Parameter:
@@ -90,6 +84,7 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+@_with_options
 def report(
     context: typer.Context,
     samplers: Annotated[
