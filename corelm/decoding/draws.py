@@ -268,6 +268,23 @@ class DrawPlan:
         of_masks = _possible(trace, (), result.shape)
         return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), position)
 
+    def ahead(self, batch: int, uniforms: NDArray[np.float64], stops: NDArray[np.int64]
+    ) -> rows.Draws | None:
+        """Return how to draw several tokens of each row in one call.
+
+        None if it takes more than kernels, or depends on the text.
+
+        Args:
+            batch: the number of rows.
+            uniforms: (tokens, batch) numbers in [0, 1).
+            stops: ids after which nothing more is drawn.
+        """
+        calls = None if native.kernels is None or self.before else self._constant(batch)
+        if calls is None or None in calls:
+            return None
+        stages = tuple(call for each in calls if each for call in each)
+        return rows.Draws(self.prepare.never, stages, stops, uniforms)
+
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
         if drawn.logits is not drawn.model_logits:
             check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(position))
@@ -294,20 +311,24 @@ class DrawPlan:
         return Drawn(logits, out, tokens, surprisal, *_possible(trace, calls, out.shape))
 
     def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
-        """Return the kernels of a step; those that don't depend on the text are kept."""
+        """Return the kernels of a step."""
+        calls, now = tuple[rows.Call, ...](), None
+        for stage, found in zip(self._kernels, self._constant(batch), strict=True):
+            if found is None:
+                now = context() if now is None else now
+                found = _recorded(stage, batch, now)
+            calls += found
+        return calls
+
+    def _constant(self, batch: int) -> list[Calls | None]:
+        """Return the kernels of each stage that doesn't depend on the text, which are kept."""
         if self._known[0] != batch:
             known = [
                 calls_of(stage, self._vocabulary, batch) if stage.reads <= CONSTANT else None
                 for stage in self._kernels
             ]
             self._known = batch, known
-        calls, now = tuple[rows.Call, ...](), None
-        for stage, found in zip(self._kernels, self._known[1], strict=True):
-            if found is None:
-                now = context() if now is None else now
-                found = _recorded(stage, batch, now)
-            calls += found
-        return calls
+        return self._known[1]
 
 
 Calls = tuple[rows.Call, ...]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.context import Context, ContextBuilder, read_only
-from corelm.decoding.draws import DrawPlan, RandomStream
+from corelm.decoding.draws import Drawn, DrawPlan, RandomStream
 from corelm.decoding.step import NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, UsageError
-from corelm.language_model import LanguageModel, Session, is_end
+from corelm.language_model import LanguageModel, Session, has_method, is_end
+from corelm.native.rows import Draws, Taken
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler
 from corelm.stages import StageResult, check_result, run_stages
@@ -142,6 +143,10 @@ class Decoding:
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
         self._has_masks = task.sampler.has_masks
+        self._length, ends = task.length, {*self._vocabulary.ends, self._vocabulary.padding}
+        self._stops = np.array([token for token in ends if token is not None], np.int64)
+        # Sessions of corelm's own networks alone can: it is speed, not a part of the contract.
+        self._draws_ahead = has_method(self.session, "drawn_ahead") and not self._has_masks
         self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
@@ -180,17 +185,27 @@ class Decoding:
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
-        position = self._builder.position
-        # By sample, not by row: a row that is dropped does not shift the numbers of the others.
-        uniforms = self._random_stream.at(position, self.samples)
-        raw = self.session.next_logits() if scores is None else np.array(scores)
-        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
-        if extend and not np.count_nonzero(self.is_end(drawn.tokens)):
-            self._extend(drawn.tokens)
+        drawn = self._drawn_before(extend) if scores is None and self._draws_ahead else None
+        if drawn is None:
+            position = self._builder.position
+            # By sample, not by row: a row that is dropped does not shift the numbers of the others.
+            uniforms = self._random_stream.at(position, self.samples)
+            raw = self.session.next_logits() if scores is None else np.array(scores)
+            drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
+        if extend and not (self._is_extended or np.count_nonzero(self.is_end(drawn.tokens))):
+            self._extend(drawn.tokens, ahead=self._draws_ahead)
             self._is_extended = True
         self._last = NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back)
         self._rows = None
         return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
+
+    def _drawn_before(self, extend: bool) -> Drawn | None:
+        """Return the next tokens if the session has drawn them; it is extended, if it may be."""
+        taken: Taken | None = self.session.drawn_ahead(extend)  # type: ignore[attr-defined]
+        if taken is None:
+            return None
+        self._is_extended = taken.goes_on
+        return Drawn(*taken[:4])
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -238,9 +253,17 @@ class Decoding:
             self._extend(tokens)  # first, for a session may begin at once in the background
         self._append(tokens)
 
-    def _extend(self, tokens: Ids) -> None:
+    def _extend(self, tokens: Ids, ahead: bool = False) -> None:
         # A copy: a model of another package may write into it, and the step has the tokens.
-        self.session.extend(np.array(tokens))
+        arguments = [np.array(tokens), *([self._next_draws()] if ahead else [])]
+        self.session.extend(*arguments)
+
+    def _next_draws(self) -> Draws | None:
+        """Return how to draw the tokens after the next ones; None if each step may differ."""
+        following = self._builder.position + 1
+        uniforms = self._random_stream.following(following, self.samples)
+        uniforms = uniforms[:, : self._length - following]
+        return self._plan.ahead(len(uniforms), np.ascontiguousarray(uniforms.T), self._stops)
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""

@@ -107,6 +107,49 @@ class Kernels(Protocol):
     def wait(self, run: object, /) -> None:
         """Wait for a step that `begin` started, and help with it."""
 
+    def begin_ahead(
+        self,
+        plan: object,
+        window: Ids,
+        kv_cache: Floats,
+        outputs: Floats,
+        uniforms: Doubles,
+        tokens: Ids,
+        surprisals: Doubles,
+        logits: tuple[Floats, ...],
+        results: tuple[Floats, ...],
+        never: Ids,
+        stages: tuple[tuple[object, ...], ...],
+        stops: Ids,
+        /,
+    ) -> object:
+        """Start steps and draws in the background: some tokens of each row, one after the other.
+
+        Args:
+            plan: the network, without attention masks.
+            window: as for `run`, with room for all tokens but the last.
+            kv_cache: as for `run`.
+            outputs: (batch, 1, width), of no use afterwards.
+            uniforms: (tokens, batch); as `tokens` and `surprisals`, an item for each token.
+            tokens: (tokens, batch).
+            surprisals: (tokens, batch).
+            logits: the model's of each token, masked.
+            results: the sampler's of each token; the same arrays without stages.
+            never: as for `sample`.
+            stages: as for `sample`.
+            stops: ids; after one of them nothing more is drawn.
+        """
+
+    def end_ahead(self, run: object, is_wanted: bool, /) -> int:
+        """Wait for what `begin_ahead` started; return how many tokens of each row are drawn.
+
+        They are fewer where logits are no distribution, or a token is a stop.
+
+        Args:
+            run: the draws.
+            is_wanted: True to wait for all of them, and help; False to end them soon.
+        """
+
     # Rows of logits. Of the stages `forbid_tokens` alone says if its rows are distributions; the
     # others are True.
 

@@ -90,8 +90,8 @@ static int get_count(PyObject *object, const char *name, size_t *count)
     return number >= 1;
 }
 
-static int expect_tokens(const char *name, const int64_t *tokens, size_t count,
-                         const struct logits *logits)
+int expect_ids(const char *name, const int64_t *tokens, size_t count,
+                  const struct logits *logits)
 {
     for (size_t i = 0; i < count; i++)
         if (tokens[i] < 0 || (uint64_t)tokens[i] >= logits->vocabulary) {
@@ -185,11 +185,11 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_IDS_OUT(x) READ_COLUMN(x, INT64, WRITE)
 #define READ_FLAGS_OUT(x) READ_COLUMN(x, BOOL, WRITE)
 #define READ_TOKENS_IN(x)                                                                         \
-    (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job->x, job->logits.batch, &job->logits))
+    (READ_COLUMN(x, INT64, READ) && expect_ids(#x, job->x, job->logits.batch, &job->logits))
 #define READ_ID_LIST(name, x, count)                                                              \
     (job->x = get_list(call, *args++, name, INT64, &job->count))
 #define READ_TOKEN_LIST(x, count)                                                                 \
-    (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job->x, job->count, &job->logits))
+    (READ_ID_LIST(#x, x, count) && expect_ids(#x, job->x, job->count, &job->logits))
 #define READ_OWNERS(x, list, count)                                                               \
     (job->x##_row = 0, get_owners(call, *args++, #x, job->count, &job->logits, &job->x,           \
                                   &job->x##_each))
@@ -250,8 +250,8 @@ static int get_stage(struct call *call, PyObject *tuple, const char *name,
     return 1;
 }
 
-static int get_stages(struct call *call, PyObject *object, const char *name,
-                      const struct logits *logits, struct stage *stages, size_t *count)
+int get_stages(struct call *call, PyObject *object, const char *name,
+               const struct logits *logits, struct stage *stages, size_t *count)
 {
     Py_ssize_t length = PyTuple_Check(object) ? PyTuple_Size(object) : -1;
     if (length < 0 || length > MOST_STAGES)
