@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from corelm_samplers.top_n_sigma import logit_std
 import corelm
 from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draws import DrawPlan
+from corelm.decoding.step import Figures, Step, measured_step
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.filters import min_entropy, top_k, within_nats
 from corelm.native.backend import Recorder
@@ -37,6 +39,8 @@ from corelm.testing import ToyModel
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
 VOCABULARY = ToyModel().vocabulary
 SIZE = len(VOCABULARY)
+LARGE = ToyModel([*VOCABULARY.words[3:], *(f"w{i}" for i in range(400))]).vocabulary
+"""Its rows are some blocks of 128 logits, the last one not whole."""
 
 KERNELS = [
     "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
@@ -58,53 +62,70 @@ OTHERS = [
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 
 
-def stage(chance: random.Random) -> str:
+def stage(chance: random.Random, size: int) -> str:
     number = partial(chance.uniform, 0.01, 3)
     return chance.choice(KERNELS if chance.random() < 0.6 else OTHERS).format(
-        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, SIZE),
-        id=chance.randrange(SIZE),
+        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, size),
+        id=chance.randrange(size),
     )  # fmt: skip
 
 
-def chain(chance: random.Random) -> Sampler:
-    return corelm.sampler(" | ".join(stage(chance) for _ in range(chance.randint(1, 10))))
+def chain(chance: random.Random, size: int) -> Sampler:
+    return corelm.sampler(" | ".join(stage(chance, size) for _ in range(chance.randint(1, 10))))
 
 
-def random_logits(rng: np.random.Generator, batch: int) -> np.ndarray:
-    logits = rng.normal(0, rng.choice([0.1, 3, 40]), (batch, SIZE))
+def random_logits(rng: np.random.Generator, batch: int, size: int) -> np.ndarray:
+    logits = rng.normal(0, rng.choice([0.1, 3, 40]), (batch, size))
     if rng.random() < 0.3:
         logits = np.round(logits)
     logits[rng.random(logits.shape) < rng.choice([0, 0.5])] = -np.inf
-    logits[np.arange(batch), rng.integers(3, SIZE, batch)] = 1.0
+    logits[np.arange(batch), rng.integers(3, size, batch)] = 1.0
     return logits.astype(np.float32 if rng.random() < 0.9 else np.float64)
 
 
 def by_stages(
     sampler: Sampler, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    """The same draw, one stage after the other, and what its masks allow."""
+    """The same draw, one stage after the other, what its masks allow, and a step's figures."""
     trace: list[StageResult] = []
-    model = ModelLogits(VOCABULARY)(logits, context.position)
+    assert context.vocabulary is not None
+    model = ModelLogits(context.vocabulary)(logits, context.position)
     result = run_stages(sampler, model, context, trace)
     tokens, surprisal, valid = draw_checked(result, uniforms)
     if not valid:
         raise invalid_result(sampler, result, context.position)
     allowed = allowed_tokens(trace, result.shape)
-    return model, result, tokens, surprisal, allowed, rows_that_fell_back(trace, len(result))
+    fell_back = rows_that_fell_back(trace, len(result))
+    found = model, result, tokens, surprisal, allowed, fell_back
+    return *found, *figures_of(model, result, tokens, surprisal)
+
+
+def figures_of(
+    model: np.ndarray, logits: np.ndarray, tokens: np.ndarray, surprisal: np.ndarray,
+    figures: Figures | None = None,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    step = Step(0, np.arange(len(tokens)), tokens, model, logits, surprisal)
+    step = measured_step(step, figures)
+    return step.entropy, step.model_surprisal, step.model_entropy
 
 
 def by_plan(
     plan: DrawPlan, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    return plan.draw(logits, uniforms, context.position, lambda: context, masks=True)
+    position = context.position
+    drawn = plan.draw(logits, uniforms, position, lambda: context, masks=True, measured=True)
+    *found, figures = drawn
+    return *found, *figures_of(*drawn[:4], figures)
 
 
-def past_of(rng: np.random.Generator, batch: int) -> Context:
+def past_of(
+    rng: np.random.Generator, batch: int, vocabulary: corelm.Vocabulary = VOCABULARY
+) -> Context:
     time = int(rng.integers(0, 6))
     tokens = rng.integers(3, SIZE, (batch, 1 + time))
     nats = rng.exponential(2.0, tokens.shape)
     nats[:, 0] = np.nan
-    return Context(tokens, nats, nats * 0.9, 1, VOCABULARY)
+    return Context(tokens, nats, nats * 0.9, 1, vocabulary)
 
 
 def outcome(draw: Callable[..., Iterable[np.ndarray]], *arguments: Any) -> list[Any]:
@@ -118,12 +139,14 @@ def outcome(draw: Callable[..., Iterable[np.ndarray]], *arguments: Any) -> list[
 def test_random_chains_draw_with_the_same_bits():
     chance, rng, in_one_call, failed = random.Random(3), np.random.default_rng(3), 0, 0
     for _ in range(STEPS // 10):
-        sampler = chain(chance)
-        plan = DrawPlan(sampler, VOCABULARY)
+        vocabulary = VOCABULARY if chance.random() < 0.6 else LARGE
+        sampler = chain(chance, len(vocabulary))
+        plan = DrawPlan(sampler, vocabulary)
         in_one_call += plan.before is None
         for _ in range(10):
             batch = int(rng.integers(1, 5))
-            logits, context = random_logits(rng, batch), past_of(rng, batch)
+            logits = random_logits(rng, batch, len(vocabulary))
+            context = past_of(rng, batch, vocabulary)
             uniforms = rng.random(batch)
             expected = outcome(by_stages, sampler, logits.copy(), uniforms, context)
             assert expected == outcome(by_plan, plan, logits, uniforms, context), sampler
@@ -188,6 +211,25 @@ def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
         context = past_of(rng, batch)
         drawn = plan.draw(logits, rng.random(batch), context.position, lambda c=context: c)
         assert drawn.tokens.shape == (batch,)
+
+
+@compiled
+@pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)"])
+def test_a_step_that_is_measured_has_its_figures_from_the_draw(expression, monkeypatch):
+    def refused(*arguments):
+        raise AssertionError("a figure was computed after the draw")
+
+    model, stream = ToyModel(), corelm.RandomStream(1, range(3))
+    task = corelm.DecodingTask(model, np.array([11]), corelm.sampler(expression), stream, length=4)
+    later = task.start().draw()
+    expected = [later.entropy, later.model_surprisal, later.model_entropy]
+    for each in ("surprisals_and_entropy", "entropy_of_logits"):
+        monkeypatch.setattr(f"corelm.decoding.step.{each}", refused)
+    step = replace(task, measured=True).start().draw()
+    found = [step.entropy, step.model_surprisal, step.model_entropy]
+    assert [each.tobytes() for each in found] == [each.tobytes() for each in expected]
+    with pytest.raises(AssertionError, match="after the draw"):
+        _ = task.start().draw().entropy
 
 
 @compiled

@@ -116,6 +116,7 @@ class Kernels(Protocol):
         uniforms: Doubles,
         tokens: Ids,
         surprisals: Doubles,
+        figures: Doubles | None,
         logits: tuple[Floats, ...],
         results: tuple[Floats, ...],
         never: Ids,
@@ -133,6 +134,7 @@ class Kernels(Protocol):
             uniforms: (tokens, batch); as `tokens` and `surprisals`, an item for each token.
             tokens: (tokens, batch).
             surprisals: (tokens, batch).
+            figures: (3, tokens, batch): the last three arguments of `sample`; None for none.
             logits: the model's of each token, masked.
             results: the sampler's of each token; the same arrays without stages.
             never: as for `sample`.
@@ -185,6 +187,9 @@ class Kernels(Protocol):
         uniforms: Doubles,
         tokens: Ids,
         surprisal: Doubles,
+        entropy: Doubles | None,
+        model_surprisal: Doubles | None,
+        model_entropy: Doubles | None,
         /,
     ) -> bool:
         """Mask, apply stages and draw, row by row; False if a row isn't a distribution.

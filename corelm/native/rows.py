@@ -63,15 +63,21 @@ def draw(rows: Rows, uniforms: Doubles) -> tuple[Ids, Doubles, bool]:
 
 
 def sample(
-    rows: Rows, never: Ids, stages: tuple[Call, ...], uniforms: Doubles
+    rows: Rows,
+    never: Ids,
+    stages: tuple[Call, ...],
+    uniforms: Doubles,
+    figures: tuple[Doubles, Doubles, Doubles] | tuple[None, None, None] = (None, None, None),
 ) -> tuple[Rows, Ids, Doubles, bool]:
     """Mask tokens in place, apply stages and draw: the logits drawn from, tokens, surprisals.
 
-    The last result is whether the rows are distributions, before and after each stage.
+    `figures` take the entropies of these logits, the surprisals of the tokens under the model's
+    logits, and the entropies of the model's. The last result is whether the rows are distributions,
+    before and after each stage.
     """
     out = np.empty_like(rows) if stages else rows
     tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
-    valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal)
+    valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal, *figures)
     return out, tokens, surprisal, valid
 
 
@@ -86,6 +92,8 @@ class Draws(NamedTuple):
     """Tokens after which nothing more is drawn."""
     uniforms: Doubles
     """(tokens, batch)"""
+    measured: bool
+    """Whether the figures of each token are wanted."""
 
 
 class Taken(NamedTuple):
@@ -94,9 +102,11 @@ class Taken(NamedTuple):
     model_logits: Rows
     logits: Rows
     tokens: Ids
-    surprisals: Doubles
+    surprisal: Doubles
     goes_on: bool
     """Whether more tokens are drawn after it."""
+    figures: tuple[Doubles, ...] | None = None
+    """As `sample` takes them; None if they aren't wanted."""
 
 
 class Ahead:
@@ -154,16 +164,18 @@ class Ahead:
         logits = tuple([np.empty((batch, size), np.float32) for _ in range(count)])
         results = tuple(map(np.empty_like, logits)) if draws.stages else logits
         tokens, surprisals = np.empty((count, batch), np.int64), np.empty((count, batch))
-        self._arrays = logits, results, tokens, surprisals
+        figures = np.empty((3, count, batch)) if draws.measured else None
+        self._arrays = logits, results, tokens, surprisals, figures
         (plan, kv_cache), states = self._network, np.empty((batch, 1, width), np.float32)
         self._run = loaded().begin_ahead(
             plan, self._window[:, : self._time + first + count - 1], kv_cache, states, uniforms,
-            tokens, surprisals, logits, results, draws.never, draws.stages, draws.stops,
+            tokens, surprisals, figures, logits, results, draws.never, draws.stages, draws.stops,
         )  # fmt: skip
 
     def _end_block(self) -> Iterator[Taken]:
         """Wait for the block in the background, begin the next one, and return its tokens."""
-        _, _, tokens, _ = arrays = self._arrays
+        *numbers, figures = self._arrays
+        tokens = numbers[2]
         drawn, self._run = loaded().end_ahead(self._run, True), None
         self._drawn += drawn
         goes_on = drawn == len(tokens) and self._stops.isdisjoint(tokens[-1].tolist())
@@ -171,7 +183,8 @@ class Ahead:
             self._window[:, self._time + self._drawn - 1] = tokens[-1]
             self._begin()
         follows = [True] * (drawn - 1) + [goes_on]
-        return map(Taken, *(array[:drawn] for array in arrays), follows)
+        more = [] if figures is None else [zip(*figures, strict=True)]
+        return map(Taken, *numbers, follows, *more)
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:

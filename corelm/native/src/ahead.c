@@ -26,6 +26,12 @@ static enum status draw(const struct ahead *ahead, size_t at)
     size_t first = at * ahead->step.batch;
     sample.logits.values = sample.model = ahead->logits[at], sample.out = ahead->results[at];
     sample.uniforms += first, sample.tokens += first, sample.surprisals += first;
+    if (ahead->figures) {
+        size_t each = ahead->count * ahead->step.batch;
+        sample.entropies = ahead->figures + first;
+        sample.model_surprisals = sample.entropies + each;
+        sample.model_entropies = sample.model_surprisals + each;
+    }
     return active_kernels()->sample(&sample);
 }
 

@@ -6,7 +6,7 @@
 #include "graph.h"
 #include "pool.h"
 
-enum { MOST_AHEAD = 8 }; /* tokens of a text */
+enum { MOST_AHEAD = 8, FIGURES = 3 }; /* tokens of a text; what `sample` measures of each */
 
 struct ahead {
     const struct graph *reader, *head; /* from tokens to states, and from there to logits */
@@ -16,6 +16,7 @@ struct ahead {
     float *logits[MOST_AHEAD];  /* (batch, vocabulary) of each step */
     float *results[MOST_AHEAD]; /* the same, of the sampler */
     struct sample_args sample;  /* of the first draw, without logits and results */
+    double *figures;            /* (FIGURES, count, batch), or NULL */
     const int64_t *stops;       /* tokens after which nothing is drawn */
     size_t stop_count, count;
     /* How many tokens of each text are drawn; whether nobody wants more. */

@@ -6,7 +6,7 @@
 
 #define AHEAD_NAME "corelm.ahead" /* of the capsule that `begin_ahead` returns */
 
-enum { ARGUMENTS = 12 };
+enum { ARGUMENTS = 13 };
 
 /* What is drawn, and what it needs. */
 struct drawing {
@@ -57,13 +57,29 @@ static int get_ids(struct call *call, PyObject *object, const char *name, const 
     return view && (*ids = view->buf, *count = length(view, 0), 1);
 }
 
-/* uniforms, tokens, surprisals: their first axis decides how many tokens are drawn */
+/* (FIGURES, count, batch) */
+static int get_figures(struct drawing *drawing, PyObject *object)
+{
+    struct ahead *ahead = &drawing->ahead;
+    if (object == Py_None)
+        return 1;
+    Py_buffer *view = get_array(&drawing->call, object, "figures", FLOAT64, 3, WRITE);
+    if (!view || !expect_length("figures", view, 0, FIGURES) ||
+        !expect_length("figures", view, 1, ahead->count) ||
+        !expect_length("figures", view, 2, ahead->step.batch))
+        return 0;
+    ahead->figures = view->buf;
+    return 1;
+}
+
+/* uniforms, tokens, surprisals, figures: the first axis decides how many tokens are drawn */
 static int read_columns(struct drawing *drawing, PyObject *const *args)
 {
     struct sample_args *sample = &drawing->ahead.sample;
     if (!(sample->uniforms = get_columns(drawing, args[0], "uniforms", FLOAT64, READ)) ||
         !(sample->tokens = get_columns(drawing, args[1], "tokens", INT64, WRITE)) ||
-        !(sample->surprisals = get_columns(drawing, args[2], "surprisals", FLOAT64, WRITE)))
+        !(sample->surprisals = get_columns(drawing, args[2], "surprisals", FLOAT64, WRITE)) ||
+        !get_figures(drawing, args[3]))
         return 0;
     size_t count = drawing->ahead.count;
     if (count && count <= MOST_AHEAD)
@@ -90,8 +106,8 @@ static int read_step(struct drawing *drawing, PyObject *const *args)
     return 0;
 }
 
-/* (plan, window, kv_cache, outputs, uniforms, tokens, surprisals, logits, results, never, stages,
- * stops) */
+/* (plan, window, kv_cache, outputs, uniforms, tokens, surprisals, figures, logits, results, never,
+ * stages, stops) */
 static int read_drawing(struct drawing *drawing, PyObject *const *args)
 {
     struct ahead *ahead = &drawing->ahead;
@@ -103,14 +119,14 @@ static int read_drawing(struct drawing *drawing, PyObject *const *args)
         return 0;
     }
     ahead->step.time -= ahead->count - 1;
-    return get_logits_of_each(drawing, args[7], "logits", ahead->logits) &&
-           get_logits_of_each(drawing, args[8], "results", ahead->results) &&
-           get_ids(&drawing->call, args[9], "never", &sample->never,
+    return get_logits_of_each(drawing, args[8], "logits", ahead->logits) &&
+           get_logits_of_each(drawing, args[9], "results", ahead->results) &&
+           get_ids(&drawing->call, args[10], "never", &sample->never,
                    &sample->never_count) &&
            expect_ids("never", sample->never, sample->never_count, &sample->logits) &&
-           get_stages(&drawing->call, args[10], "stages", &sample->logits,
+           get_stages(&drawing->call, args[11], "stages", &sample->logits,
                       sample->stages, &sample->stage_count) &&
-           get_ids(&drawing->call, args[11], "stops", &ahead->stops, &ahead->stop_count);
+           get_ids(&drawing->call, args[12], "stops", &ahead->stops, &ahead->stop_count);
 }
 
 static void free_drawing(PyObject *capsule)

@@ -11,7 +11,7 @@ TARGET static enum status softmax_row(const void *work, size_t i, struct scratch
     const size_t vocabulary = args->logits.vocabulary, blocks = block_count(vocabulary);
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     int valid = is_valid(scratch->block_max, blocks, largest);
     float total = valid ? (float)exp_row(row, vocabulary, largest, scratch, 1) : 1;
     for (size_t block = 0; block < blocks; block++) {
@@ -91,7 +91,6 @@ static struct span span_of(const int64_t *owners, size_t each, size_t count, siz
 
 TARGET static enum status change_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct change_tokens_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
@@ -105,6 +104,8 @@ TARGET static enum status change_tokens_row(const void *work, size_t i, struct s
             out[token] =
                 changed(row[token], args->divide, args->subtract[k * args->subtract_each]);
     }
+    if (row == scratch->known)
+        know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
     return OK;
 }
 
@@ -128,6 +129,8 @@ TARGET static enum status subtract_counts_row(const void *work, size_t i, struct
         if (token < vocabulary)
             out[token] = changed(row[token], 1, args->each * (double)++counts[token]);
     }
+    if (row == scratch->known)
+        know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
     return OK;
 }
 
@@ -135,14 +138,19 @@ KERNEL_OF_ROWS(subtract_counts)
 
 TARGET static enum status forbid_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct forbid_tokens_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
     struct span mine =
         span_of(args->owners, args->owners_each, args->count, args->owners_row + i);
-    float largest = copy_row(args->logits.values + i * vocabulary, vocabulary, out);
-    return forbid(args->ids + mine.first, mine.end - mine.first, vocabulary, largest, out);
+    if (row != scratch->known)
+        return forbid(args->ids + mine.first, mine.end - mine.first, vocabulary,
+                      copy_row(row, vocabulary, out), out);
+    memcpy(out, row, vocabulary * sizeof(float));
+    set_impossible(args->ids + mine.first, mine.end - mine.first, vocabulary, out);
+    know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
+    return OK; /* what is left is looked at before the next stage */
 }
 
 KERNEL_OF_ROWS(forbid_tokens)
@@ -167,11 +175,10 @@ static void bend_exactly(const float *row, size_t vocabulary, float largest, dou
 
 TARGET static enum status quadratic_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct quadratic_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
+    float *out = args->out + i * vocabulary, largest = find_max(row, vocabulary, scratch);
     if (!(args->factor > 1e-30 && args->factor < 1e30)) {
         bend_exactly(row, vocabulary, largest, args->factor, args->curve, out);
         return OK;
@@ -288,7 +295,7 @@ TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *sc
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     memcpy(out, row, vocabulary * sizeof(float));
     if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
         return OK;
