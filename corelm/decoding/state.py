@@ -215,7 +215,9 @@ class Decoding:
             return None
         self.is_extended = taken.goes_on
         figures = Figures(*taken.figures) if taken.figures else None
-        return Drawn(taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures)
+        return Drawn(
+            taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures
+        )
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.

@@ -5,7 +5,7 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import Any
 
@@ -151,9 +151,9 @@ class NumpySession:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before logits are needed.
-        if self._window.length == before + 1 and self._processed == before:
-            if not (draws and self._begin_ahead(draws)):
-                self._begin()
+        is_next = self._window.length == before + 1 and self._processed == before
+        if is_next and not (draws and self._begin_ahead(draws)):
+            self._begin()
 
     def drawn_ahead(self, extend: bool) -> Taken | None:
         """Return the next tokens of those drawn in the background; None if there are none.

@@ -1,4 +1,4 @@
-"""The kernels on rows of logits as functions that return new arrays.
+"""The kernels on rows of logits as functions that return new arrays, and draws of several steps.
 
 Rows are (batch, vocabulary) in float32, C-contiguous and aligned. Each function takes the arguments
 of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the definition's place.
