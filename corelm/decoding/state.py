@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -270,8 +270,8 @@ class Decoding:
 
     def _extend(self, tokens: Ids, ahead: bool = False) -> None:
         # A copy: a model of another package may write into it, and the step has the tokens.
-        arguments = [np.array(tokens), *([self._next_draws()] if ahead else [])]
-        self.session.extend(*arguments)
+        extend: Callable[..., None] = self.session.extend
+        extend(np.array(tokens), *([self._next_draws()] if ahead else []))
 
     def _next_draws(self) -> Draws | None:
         """Return how to draw the tokens after the next ones; None if each step may differ."""

@@ -174,17 +174,16 @@ class Ahead:
 
     def _end_block(self) -> Iterator[Taken]:
         """Wait for the block in the background, begin the next one, and return its tokens."""
-        *numbers, figures = self._arrays
-        tokens = numbers[2]
+        logits, results, tokens, surprisals, figures = self._arrays
         drawn, self._run = loaded().end_ahead(self._run, True), None
         self._drawn += drawn
         goes_on = drawn == len(tokens) and self._stops.isdisjoint(tokens[-1].tolist())
         if goes_on := goes_on and self._drawn < len(self._draws.uniforms):
             self._window[:, self._time + self._drawn - 1] = tokens[-1]
             self._begin()
-        follows = [True] * (drawn - 1) + [goes_on]
+        follows = [*[True] * (drawn - 1), goes_on][:drawn]  # the shortest of what is joined
         more = [] if figures is None else [zip(*figures, strict=True)]
-        return map(Taken, *numbers, follows, *more)
+        return map(Taken, logits, results, tokens, surprisals, follows, *more)
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:

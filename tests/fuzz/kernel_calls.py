@@ -170,7 +170,8 @@ ROW_AND_LAYER_KERNELS = [
     for name in dir(native.kernels)
     if not name.startswith("_")
     and name
-    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "use_cores", "use_vector_width")
+    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "begin_ahead", "end_ahead")
+    and name not in ("use_cores", "use_vector_width")
 ]
 
 
@@ -197,3 +198,27 @@ def _run_a_plan(rng: np.random.Generator) -> None:
         started = loaded().begin(plan, *made.arrays(step, fill=85))
         if rng.random() < 0.7:  # a run that nobody waits for is dropped
             loaded().wait(started)
+        with contextlib.suppress(*ALLOWED):
+            _draw_ahead(rng, plan, made.arrays(made.step(), fill=85))
+
+
+def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray, ...]) -> None:
+    """Draw some tokens ahead, with at most one argument that doesn't fit."""
+    window, cache, _, outputs, logits = arrays
+    batch, count, size = len(window), int(rng.integers(1, 5)), logits.shape[2]
+    each = [tuple(np.zeros((batch, size), "f4") for _ in range(count)) for _ in range(2)]
+    arguments = [
+        plan, window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"),
+        rng.random((count, batch)), np.zeros((count, batch), int), np.zeros((count, batch)),
+        np.zeros((3, count, batch)), *each,
+        np.arange(rng.integers(2)), (("apply_temperature", 0.5),), np.arange(rng.integers(3)),
+    ]  # fmt: skip
+    at = int(rng.integers(1, 2 * len(arguments)))
+    if at < len(arguments):
+        made = RandomCall(rng)
+        arguments[at] = (
+            made.misfit(arguments[at]) if at < 8 else rng.choice([None, (), 3, each[0][1:]])
+        )
+    run = loaded().begin_ahead(*arguments)
+    if rng.random() < 0.7:
+        loaded().end_ahead(run, bool(rng.random() < 0.5))
