@@ -7,16 +7,17 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import Step, part_of
+from corelm.decoding.step import RowFigures, Step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
@@ -25,7 +26,6 @@ from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
-ALL = slice(None)
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
 
@@ -38,11 +38,31 @@ class DrawnStep:
         step: the tokens and distributions, as one step of all rows.
         grows: (batch,) True for tokens that don't end their text.
         all_grow: True if no token ends its text.
+        tokens: the tokens, as a list.
+        figures: of the rows.
+        is_observed: True if observers read each step.
     """
 
     step: Step
     grows: NDArray[np.bool_]
     all_grow: bool
+    tokens: list[int]
+    figures: RowFigures
+    is_observed: bool
+
+
+class DrawnPart(NamedTuple):
+    """The rows of one request in a common step, with their position and samples."""
+
+    drawn: DrawnStep
+    rows: slice
+    position: int
+    samples: list[int]
+
+    def step(self) -> Step:
+        """Return the step of these rows alone."""
+        samples = read_only(np.array(self.samples, dtype=np.int64))
+        return part_of(self.drawn.step, self.rows, self.position, samples)
 
 
 class DrawPlans:
@@ -93,18 +113,30 @@ class DrawnRows:
     ) -> None:
         self._texts, self._vocabulary = texts, plans.vocabulary
         self._ends = list(plans.vocabulary.ends)
-        self._samples: NDArray[np.int64] = read_only(np.array(samples, dtype=np.int64))
+        self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
-        self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
-        # The rows of a common step, with their position and samples.
-        self._drawn: tuple[Step, slice, int, NDArray[np.int64]] | None = None
+        self._uniforms, self._first = list[list[float]](), 0  # of all rows, from a position on
+        self._drawn: DrawnPart | None = None
         if len(samples) != 1:
             view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
         self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
         self._beginning = ids
         self._slid: list[list[int]] = []  # the texts while they are out of the shared session
+
+    @classmethod
+    def of(
+        cls,
+        plans: DrawPlans,
+        texts: Texts,
+        samples: Sequence[int],
+        view: SessionView,
+        ids: Sequence[int],
+    ) -> DrawnRows | None:
+        """Return the rows of a request; None if its chain doesn't treat each row by itself."""
+        is_alone = texts.length and treats_rows_alone(texts.strategy.sampler)
+        return cls(plans, texts, samples, view, ids) if is_alone else None
 
     def slides(self, context_length: int) -> bool:
         """Return True if the window of the texts slides with the tokens that were drawn last.
@@ -126,7 +158,7 @@ class DrawnRows:
         """
         assert self.view is not None
         tokens = dict(zip(texts.samples, texts.tokens, strict=True))
-        last = zip(self._samples.tolist(), self.view.take_tokens().tolist(), strict=True)
+        last = zip(self._samples, self.view.take_tokens().tolist(), strict=True)
         self._slid = [[*self._beginning, *tokens[sample], token] for sample, token in last]
         lengths = map(len, self._slid)
         return sum(length - window_start(length, context_length) for length in lengths)
@@ -143,13 +175,13 @@ class DrawnRows:
         return self._drawn is not None
 
     @property
-    def uniforms(self) -> NDArray[np.float64]:
+    def uniforms(self) -> list[float]:
         """The random numbers of the next tokens."""
         place = self._position - self._first
-        if place >= self._uniforms.shape[1]:
-            self._uniforms = self._stream.following(self._position, self._samples)
+        if place >= len(self._uniforms):
+            self._uniforms = self._stream.following(self._position, self._samples).T.tolist()
             self._first, place = self._position, 0
-        return self._uniforms[:, place]
+        return self._uniforms[place]
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> DrawnStep:
         """Draw tokens for the rows of this request and of others with an equal key.
@@ -170,9 +202,12 @@ class DrawnRows:
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
-        return DrawnStep(step, grows, bool(grows.all()))
+        return DrawnStep(
+            step, grows, bool(grows.all()), tokens.tolist(), RowFigures(step),
+            registry().load_observers(),
+        )  # fmt: skip
 
-    def take(self, drawn: DrawnStep, rows: slice = ALL) -> None:
+    def take(self, drawn: DrawnStep, rows: slice) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
 
         Args:
@@ -180,7 +215,7 @@ class DrawnRows:
             rows: the rows of this request.
         """
         assert self.view is not None
-        self._drawn = drawn.step, rows, self._position, self._samples
+        self._drawn = DrawnPart(drawn, rows, self._position, self._samples)
         tokens = drawn.step.tokens[rows]
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]
@@ -189,23 +224,30 @@ class DrawnRows:
             return
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
-            self._samples, tokens = read_only(self._samples[grows]), tokens[grows]
-            self._uniforms = self._uniforms[grows]
+            kept = zip(self._samples, grows.tolist(), strict=True)
+            self._samples, self._uniforms = [sample for sample, grown in kept if grown], []
+            tokens = tokens[grows]
         self.view.extend(tokens)
 
-    def steps(self) -> Iterator[Step]:
-        """Yield the steps; draw the tokens of a step here if they weren't drawn with others'."""
-        observers = registry()
-        observed = observers.load_observers()
-        while self.view is not None or self._drawn is not None:
-            if self._drawn is None:
-                assert self.view is not None
-                self.take(self.draw(self.view.next_logits(), self.uniforms))
-            assert self._drawn is not None
-            step, self._drawn = part_of(*self._drawn), None
-            if observed:
-                observers.observe(step)
-            yield step
+    def advance(self, texts: OpenTexts) -> DrawnPart | None:
+        """Add the next tokens to the texts; return these rows of their step, or None at the end.
+
+        An exception gets an attribute `generations`: the texts so far.
+        """
+        try:
+            if self._drawn is None and self.view is not None:  # not with others'
+                uniforms = np.array(self.uniforms)
+                self.take(self.draw(self.view.next_logits(), uniforms), slice(0, len(uniforms)))
+            part, self._drawn = self._drawn, None
+            if part is not None:
+                drawn, rows = part.drawn, part.rows
+                if drawn.is_observed:
+                    registry().observe(part.step())
+                texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
+            return part
+        except (Exception, KeyboardInterrupt) as error:
+            texts.fail(error)
+            raise
 
 
 def treats_rows_alone(sampler: Sampler) -> bool:
@@ -233,7 +275,8 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         group.sort(key=_place)
         views = [each.view for each in group if each.view is not None]
         logits = _logits_of(shared, views)
-        drawn = group[0].draw(logits, np.concatenate([each.uniforms for each in group]))
+        uniforms = [uniform for each in group for uniform in each.uniforms]
+        drawn = group[0].draw(logits, np.array(uniforms))
         end = 0
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size
