@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from corelm_samplers.top_n_sigma import logit_std
 import corelm
 from corelm import Context, CorelmError, Sampler, native
 from corelm.decoding.draws import DrawPlan
+from corelm.decoding.step import Figures, Step, measured_step
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.filters import min_entropy, top_k, within_nats
 from corelm.native.backend import Recorder
@@ -82,7 +84,7 @@ def random_logits(rng: np.random.Generator, batch: int) -> np.ndarray:
 def by_stages(
     sampler: Sampler, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    """The same draw, one stage after the other, and what its masks allow."""
+    """The same draw, one stage after the other, what its masks allow, and a step's figures."""
     trace: list[StageResult] = []
     model = ModelLogits(VOCABULARY)(logits, context.position)
     result = run_stages(sampler, model, context, trace)
@@ -90,13 +92,27 @@ def by_stages(
     if not valid:
         raise invalid_result(sampler, result, context.position)
     allowed = allowed_tokens(trace, result.shape)
-    return model, result, tokens, surprisal, allowed, rows_that_fell_back(trace, len(result))
+    fell_back = rows_that_fell_back(trace, len(result))
+    found = model, result, tokens, surprisal, allowed, fell_back
+    return *found, *figures_of(model, result, tokens, surprisal)
+
+
+def figures_of(
+    model: np.ndarray, logits: np.ndarray, tokens: np.ndarray, surprisal: np.ndarray,
+    figures: Figures | None = None,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    step = Step(0, np.arange(len(tokens)), tokens, model, logits, surprisal)
+    step = measured_step(step, figures)
+    return step.entropy, step.model_surprisal, step.model_entropy
 
 
 def by_plan(
     plan: DrawPlan, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    return plan.draw(logits, uniforms, context.position, lambda: context, masks=True)
+    position = context.position
+    drawn = plan.draw(logits, uniforms, position, lambda: context, masks=True, measured=True)
+    *found, figures = drawn
+    return *found, *figures_of(*drawn[:4], figures)
 
 
 def past_of(rng: np.random.Generator, batch: int) -> Context:
@@ -188,6 +204,25 @@ def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
         context = past_of(rng, batch)
         drawn = plan.draw(logits, rng.random(batch), context.position, lambda c=context: c)
         assert drawn.tokens.shape == (batch,)
+
+
+@compiled
+@pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)"])
+def test_a_step_that_is_measured_has_its_figures_from_the_draw(expression, monkeypatch):
+    def refused(*arguments):
+        raise AssertionError("a figure was computed after the draw")
+
+    model, stream = ToyModel(), corelm.RandomStream(1, range(3))
+    task = corelm.DecodingTask(model, np.array([11]), corelm.sampler(expression), stream, length=4)
+    later = task.start().draw()
+    expected = [later.entropy, later.model_surprisal, later.model_entropy]
+    for each in ("surprisals_and_entropy", "entropy_of_logits"):
+        monkeypatch.setattr(f"corelm.decoding.step.{each}", refused)
+    step = replace(task, measured=True).start().draw()
+    found = [step.entropy, step.model_surprisal, step.model_entropy]
+    assert [each.tobytes() for each in found] == [each.tobytes() for each in expected]
+    with pytest.raises(AssertionError, match="after the draw"):
+        _ = task.start().draw().entropy
 
 
 @compiled

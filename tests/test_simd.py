@@ -26,6 +26,7 @@ from corelm.filters import (
 )
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.native.rows import sample
 from corelm.numerics.distributions import greedy, mask_tokens, rows_are_valid
 from corelm.numerics.masks import apply_mask, forbid_tokens
 from corelm.runs import ModelRows
@@ -51,6 +52,12 @@ def assert_same(function):
         assert np.array_equal(eight, sixteen)
 
 
+def sampled(rows):
+    figures = np.empty((3, len(rows)))
+    stages = ("top_p", 0.9), ("apply_temperature", 0.7)
+    return (*sample(rows.copy(), TOKENS[:1], stages, UNIFORMS, tuple(figures)), *figures)
+
+
 UNIFORMS, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
     "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
@@ -63,6 +70,7 @@ FUNCTIONS = {
     "tail_free": lambda rows: tail_free(rows, 0.95),
     "uniform": lambda rows: apply_temperature(rows, np.inf),
     "draw": lambda rows: draw(rows, UNIFORMS),
+    "sample": lambda rows: sampled(rows),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
     "min_and_shannon_entropy": min_and_shannon_entropy,
     "greedy": greedy,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.context import Context, ListingContext
-from corelm.decoding.step import ModelLogits
+from corelm.decoding.step import Figures, ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
@@ -186,6 +186,7 @@ class Drawn(NamedTuple):
         allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None if not wanted.
         fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
             not wanted.
+        figures: what a step of this draw computes otherwise; None if not wanted, or left to it.
     """
 
     model_logits: Array
@@ -194,6 +195,7 @@ class Drawn(NamedTuple):
     surprisal: NDArray[np.float64]
     allowed: NDArray[np.bool_] | None = None
     fell_back: NDArray[np.bool_] | None = None
+    figures: Figures | None = None
 
 
 class DrawPlan:
@@ -232,6 +234,7 @@ class DrawPlan:
         position: int,
         context: Callable[[], Context],
         masks: bool = False,
+        measured: bool = False,
     ) -> Drawn:
         """Draw one token of each row.
 
@@ -241,6 +244,7 @@ class DrawPlan:
             position: the number of tokens drawn before.
             context: returns the past of each row.
             masks: return what masks allow.
+            measured: return the figures of the rows, which take less time now than later.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
@@ -251,7 +255,9 @@ class DrawPlan:
         logits = self.prepare.check(logits, len(uniforms))
         trace: list[StageResult] | None = [] if masks else None
         if self.before is None and (
-            drawn := self._in_one_call(logits, self.prepare.never, uniforms, context, trace)
+            drawn := self._in_one_call(
+                logits, self.prepare.never, uniforms, context, trace, measured
+            )
         ):
             return drawn
         # Also after a call that found a row that is no distribution: what follows names the fault.
@@ -280,18 +286,22 @@ class DrawPlan:
         uniforms: NDArray[np.float64],
         context: Callable[[], Context],
         trace: list[StageResult] | None,
+        measured: bool = False,
     ) -> Drawn | None:
         """Return the draw from these logits of the model; None where it can't be one call."""
         if native.kernels is None or logits.dtype is not FLOAT32:
             return None
         try:
             calls = self._calls(len(logits), context)
-            out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms)
+            figures = Figures(*np.empty((3, len(logits)))) if measured else None
+            wanted = figures or (None, None, None)
+            out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms, wanted)
         except Exception:  # what the kernels can't read or do; each stage by itself says what it is
             return None
         if not valid:  # such as a row of which a mask leaves nothing
             return None
-        return Drawn(logits, out, tokens, surprisal, *_possible(trace, calls, out.shape))
+        of_masks = _possible(trace, calls, out.shape)
+        return Drawn(logits, out, tokens, surprisal, *of_masks, figures)
 
     def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
         """Return the kernels of a step; those that don't depend on the text are kept."""

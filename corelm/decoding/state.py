@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from corelm.abilities import can
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import NextLogits, Step, model_surprisals
+from corelm.decoding.step import NextLogits, Step, measured_step, model_surprisals
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
@@ -35,6 +35,8 @@ class DecodingTask:
             number of samples.
         length: the largest number of tokens to draw for each sample.
         unknown: allow [UNK] to be sampled.
+        measured: the entropies of each step will be read, so they are computed with the draw, which
+            takes less time than later.
     """
 
     model: LanguageModel
@@ -43,6 +45,7 @@ class DecodingTask:
     random_stream: RandomStream
     length: int
     unknown: bool = False
+    measured: bool = False
 
     def start(self, context: Context | None = None, samples: Ids | None = None) -> Decoding:
         """Read the prompt once, fork it for every sample, and return the decoding state.
@@ -141,7 +144,7 @@ class Decoding:
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
-        self._has_masks = task.sampler.has_masks
+        self._has_masks, self._measured = task.sampler.has_masks, task.measured
         self._last: NextLogits | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
@@ -184,13 +187,16 @@ class Decoding:
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        drawn = self._plan.draw(raw, uniforms, position, lambda: self.context, self._has_masks)
+        drawn = self._plan.draw(
+            raw, uniforms, position, lambda: self.context, self._has_masks, self._measured
+        )
         if extend and not np.count_nonzero(self.is_end(drawn.tokens)):
             self._extend(drawn.tokens)
             self._is_extended = True
         self._last = NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back)
         self._rows = None
-        return self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
+        step = self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
+        return measured_step(step, drawn.figures)
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,20 @@ FinishReason = Literal["end", "length", "stop", "loop", "error"]
 
 COLUMNS = ("samples", "tokens", "model_logits", "logits", "surprisal", "allowed", "fell_back")
 """The attributes of a step with an entry for each row."""
+
+
+class Figures(NamedTuple):
+    """What a step says of its rows, each (batch,) in nats.
+
+    Attributes:
+        entropy: of the distribution drawn from.
+        model_surprisal: of each token under the model's own distribution.
+        model_entropy: of the model's distribution.
+    """
+
+    entropy: NDArray[np.float64]
+    model_surprisal: NDArray[np.float64]
+    model_entropy: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +162,13 @@ class Step:
             return surprisal[rows], entropy[rows]
         # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)
+
+
+def measured_step(step: Step, figures: Figures | None) -> Step:
+    """Return the same step, with figures that were computed with its draw."""
+    if figures is not None:  # where the cached properties keep theirs
+        vars(step).update(entropy=figures.entropy, _of_model=figures[1:])
+    return step
 
 
 def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:

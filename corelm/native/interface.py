@@ -142,6 +142,9 @@ class Kernels(Protocol):
         uniforms: Doubles,
         tokens: Ids,
         surprisal: Doubles,
+        entropy: Doubles | None,
+        model_surprisal: Doubles | None,
+        model_entropy: Doubles | None,
         /,
     ) -> bool:
         """Mask, apply stages and draw, row by row; False if a row isn't a distribution.

@@ -63,15 +63,21 @@ def draw(rows: Rows, uniforms: Doubles) -> tuple[Ids, Doubles, bool]:
 
 
 def sample(
-    rows: Rows, never: Ids, stages: tuple[Call, ...], uniforms: Doubles
+    rows: Rows,
+    never: Ids,
+    stages: tuple[Call, ...],
+    uniforms: Doubles,
+    figures: tuple[Doubles, Doubles, Doubles] | tuple[None, None, None] = (None, None, None),
 ) -> tuple[Rows, Ids, Doubles, bool]:
     """Mask tokens in place, apply stages and draw: the logits drawn from, tokens, surprisals.
 
-    The last result is whether the rows are distributions, before and after each stage.
+    `figures` take the entropies of these logits, the surprisals of the tokens under the model's
+    logits, and the entropies of the model's. The last result is whether the rows are distributions,
+    before and after each stage.
     """
     out = np.empty_like(rows) if stages else rows
     tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
-    valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal)
+    valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal, *figures)
     return out, tokens, surprisal, valid
 
 

@@ -70,7 +70,7 @@ class RandomCall:
             "apply_temperature": [rows, self.per_row(), out],
             "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
             "sample": [rows, self.ids(2), rows, self.stages(), out, self.rng.random(batch),
-                       self.empty(batch, dtype="i8"), column],
+                       self.empty(batch, dtype="i8"), column, *self.columns(3)],
             "surprisals": [rows, self.ids(batch), column],
             "min_and_shannon_entropy": [rows, column, column.copy()],
             "greedy": [rows, out],
@@ -92,6 +92,11 @@ class RandomCall:
             "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
         }  # fmt: skip
         return made.get(name) or [rows, self.number(), out]
+
+    def columns(self, count: int) -> list[Any]:
+        """Results of one number a row, some of which are not wanted."""
+        made = (self.empty(self.batch, dtype="f8") for _ in range(count))
+        return [column if self.rng.random() < 0.7 else None for column in made]
 
     def edits(self) -> tuple[np.ndarray, Any]:
         """Ids, and whose they are."""

@@ -286,19 +286,14 @@ INLINE size_t find_target(const float *weights, size_t count, double before, dou
     return last;
 }
 
-TARGET static enum status draw_row(const void *work, size_t i, struct scratch *scratch)
+/* The token of a row whose share of the running sum holds the target. */
+INLINE size_t find_token(const float *row, size_t vocabulary, float largest, double target,
+                         const struct scratch *scratch)
 {
-    const struct draw_args *args = work;
-    const size_t vocabulary = args->logits.vocabulary, blocks = block_count(vocabulary);
-    const float *row = args->logits.values + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max), weights[BLOCK];
-    if (!is_valid(scratch->block_max, blocks, largest)) {
-        args->tokens[i] = 0, args->surprisals[i] = NAN;
-        return INVALID;
-    }
-    double total = exp_row(row, vocabulary, largest, scratch, 0);
-    double target = args->uniforms[i] * total, before = 0;
+    const size_t blocks = block_count(vocabulary);
     size_t block = 0, last = 0;
+    double before = 0;
+    float weights[BLOCK];
     for (; block < blocks && before + scratch->block_sums[block] <= target; block++) {
         last = scratch->block_sums[block] > 0 ? block : last;
         before += scratch->block_sums[block];
@@ -309,10 +304,33 @@ TARGET static enum status draw_row(const void *work, size_t i, struct scratch *s
     }
     size_t start = block * BLOCK, count = block_size(vocabulary, block);
     exp_block(row + start, count, largest, weights);
-    size_t token = start + find_target(weights, count, before, target);
-    args->tokens[i] = (int64_t)token;
-    args->surprisals[i] = surprisal_of(row[token], largest, ln(total));
+    return start + find_target(weights, count, before, target);
+}
+
+/* Draw, and compute the figures of the row and the token unless `figures` is NULL. */
+INLINE enum status draw_from(const float *row, size_t vocabulary, double uniform, int64_t *token,
+                             double *surprisal, struct figures *figures, struct scratch *scratch)
+{
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    *token = 0, *surprisal = NAN;
+    if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
+        return INVALID;
+    double total = figures ? exp_entropy_row(row, vocabulary, largest, scratch, figures)
+                           : exp_row(row, vocabulary, largest, scratch, 0);
+    size_t found = find_token(row, vocabulary, largest, uniform * total, scratch);
+    *token = (int64_t)found;
+    *surprisal = surprisal_of(row[found], largest, ln(total));
+    if (figures)
+        figures->surprisal = surprisal_of(row[found], largest, figures->min_entropy);
     return OK;
+}
+
+TARGET static enum status draw_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct draw_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    return draw_from(args->logits.values + i * vocabulary, vocabulary, args->uniforms[i],
+                     args->tokens + i, args->surprisals + i, NULL, scratch);
 }
 
 KERNEL_OF_ROWS(draw)

@@ -232,6 +232,61 @@ INLINE void entropy_row(const float *row, size_t vocabulary, float largest,
         scratch->weights[likeliest] = 1;
 }
 
+/* `entropy_block` of a whole block, and the sum that `exp_block` returns. */
+INLINE double exp_entropy_block(const float *logits, float largest, floats *sum, floats *moment)
+{
+    doubles total = {0};
+    EACH_PART(v) sum[v] = moment[v] = splat(0.0f);
+    for (size_t i = 0; i < BLOCK; i += 4 * SIXTEEN) {
+        floats w[4 * PARTS];
+        UNROLLED for (int v = 0; v < 4 * PARTS; v++) {
+            floats below = load(logits + i + v * LANES) - splat(largest);
+            w[v] = exp_nonpositive(below);
+            sum[v % PARTS] += w[v];
+            moment[v % PARTS] = fmadd(w[v], max(below, splat(-MAX_DEPTH)), moment[v % PARTS]);
+        }
+        EACH_PART(v) w[v] = (w[v] + w[v + PARTS]) + (w[v + 2 * PARTS] + w[v + 3 * PARTS]);
+        total += fold_to_doubles(w);
+    }
+    return sum_of_doubles(total);
+}
+
+/* Of a row, in nats. */
+struct figures {
+    double min_entropy, entropy, surprisal; /* of a token, with the sum of the entropies */
+};
+
+/* `exp_row` and `entropy_row` at once: each exponential is computed once. */
+INLINE double exp_entropy_row(const float *row, size_t vocabulary, float largest,
+                              const struct scratch *scratch, struct figures *figures)
+{
+    size_t likeliest = argmax(row, vocabulary, largest, scratch->block_max);
+    doubles sums = {0}, moments = {0};
+    double total = 0;
+    float local[BLOCK], copy[BLOCK];
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        floats sum[PARTS], moment[PARTS];
+        scratch->block_sums[block] = 0;
+        if (!(scratch->block_max[block] - largest >= -MAX_DEPTH))
+            continue;
+        const float *from = without_argmax(row, start, count, likeliest, copy);
+        if (count == BLOCK && from != copy) {
+            scratch->block_sums[block] = exp_entropy_block(from, largest, sum, moment);
+        } else {
+            scratch->block_sums[block] = exp_block(row + start, count, largest, local);
+            entropy_block(from, count, largest, local, sum, moment);
+        }
+        total += scratch->block_sums[block];
+        sums += fold_to_doubles(sum);
+        moments += fold_to_doubles(moment);
+    }
+    double rest = sum_of_doubles(sums);
+    figures->min_entropy = ln_1p(rest);
+    figures->entropy = figures->min_entropy - sum_of_doubles(moments) / (1 + rest);
+    return total;
+}
+
 /* ---- candidates: the tokens at most `depth` nats below the largest ---- */
 
 /* A bit for each lane before an end. */
