@@ -352,7 +352,7 @@ class BatchedTexts:
         length = self._model.context_length
         if self.rows is None or not self.rows.slides(length):
             return False
-        self.unread, self.is_read = self.rows.leave(self.open_texts, length), False
+        self.unread, self.is_read = self.rows.leave(length), False
         return True
 
     def read_again(self) -> None:
@@ -370,7 +370,7 @@ class BatchedTexts:
         self._last = None
         try:
             rows = self.rows
-            self._last = rows.advance(self.open_texts) if rows else next(self._steps, None)
+            self._last = rows.advance() if rows else next(self._steps, None)
         except Exception as error:  # a plugin's error: the other requests continue
             self._fail(error)
         if self._last is None or None not in self.open_texts.finish_reasons:
@@ -382,10 +382,11 @@ class BatchedTexts:
         self._prompt.session, self._steps = None, iter(())
 
     def _join(self, view: SessionView) -> None:
-        samples = self.open_texts.samples
-        self.rows = DrawnRows.of(self._plans, self.texts, samples, view, self._prompt.ids)
-        steps = () if self.rows else self.texts.steps(ViewedModel(self._model, view), samples)
-        self._begin(steps)
+        texts, opened = self.texts, self.open_texts
+        self.rows = DrawnRows.of(self._plans, texts, opened, view, self._prompt.ids)
+        viewed = ViewedModel(self._model, view)
+        steps = texts.steps(viewed, opened.samples, opened.keeps_figures)
+        self._begin(() if self.rows else steps)
         if self.rows:
             view.read()
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import RowFigures, Step, part_of
+from corelm.decoding.step import RowFigures, Step, measured_step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
@@ -94,7 +94,7 @@ class DrawnRows:
     Args:
         plans: the plans of the batch.
         texts: the request.
-        samples: the samples to write.
+        open_texts: its texts.
         view: a session that has read the prompt, in one row.
         ids: the prompt.
 
@@ -107,11 +107,12 @@ class DrawnRows:
         self,
         plans: DrawPlans,
         texts: Texts,
-        samples: Sequence[int],
+        open_texts: OpenTexts,
         view: SessionView,
         ids: Sequence[int],
     ) -> None:
-        self._texts, self._vocabulary = texts, plans.vocabulary
+        samples = open_texts.samples
+        self._texts, self._vocabulary, self._open_texts = texts, plans.vocabulary, open_texts
         self._ends = list(plans.vocabulary.ends)
         self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
@@ -130,13 +131,13 @@ class DrawnRows:
         cls,
         plans: DrawPlans,
         texts: Texts,
-        samples: Sequence[int],
+        open_texts: OpenTexts,
         view: SessionView,
         ids: Sequence[int],
     ) -> DrawnRows | None:
         """Return the rows of a request; None if its chain doesn't treat each row by itself."""
         is_alone = texts.length and treats_rows_alone(texts.strategy.sampler)
-        return cls(plans, texts, samples, view, ids) if is_alone else None
+        return cls(plans, texts, open_texts, view, ids) if is_alone else None
 
     def slides(self, context_length: int) -> bool:
         """Return True if the window of the texts slides with the tokens that were drawn last.
@@ -149,14 +150,14 @@ class DrawnRows:
             return False
         return window_start(length - 1, context_length) < window_start(length, context_length)
 
-    def leave(self, texts: OpenTexts, context_length: int) -> int:
+    def leave(self, context_length: int) -> int:
         """Take the rows out of the shared session; return the tokens in all of their windows.
 
         Args:
-            texts: the texts before the last step.
             context_length: the model's.
         """
         assert self.view is not None
+        texts = self._open_texts  # before the last step
         tokens = dict(zip(texts.samples, texts.tokens, strict=True))
         last = zip(self._samples, self.view.take_tokens().tolist(), strict=True)
         self._slid = [[*self._beginning, *tokens[sample], token] for sample, token in last]
@@ -183,22 +184,29 @@ class DrawnRows:
             self._first, place = self._position, 0
         return self._uniforms[place]
 
-    def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> DrawnStep:
+    @property
+    def measured(self) -> bool:
+        """True if the entropies of its tokens are kept."""
+        return self._open_texts.keeps_figures
+
+    def draw(self, logits: Array, uniforms: NDArray[np.float64], measured: bool) -> DrawnStep:
         """Draw tokens for the rows of this request and of others with an equal key.
 
         Args:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
+            measured: compute the entropies of the rows.
         """
         past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
         context = partial(Context.of, past, vocabulary=self._vocabulary)
-        drawn = self._plan.draw(logits, uniforms, self._position, context)
+        drawn = self._plan.draw(logits, uniforms, self._position, context, measured=measured)
         tokens = drawn.tokens
         # Computed for all rows at once: a call for each request would take as long as the model.
         step = Step(
             self._position, np.arange(len(tokens)), tokens, drawn.model_logits, drawn.logits,
             drawn.surprisal,
         )  # fmt: skip
+        step = measured_step(step, drawn.figures)
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
@@ -229,7 +237,7 @@ class DrawnRows:
             tokens = tokens[grows]
         self.view.extend(tokens)
 
-    def advance(self, texts: OpenTexts) -> DrawnPart | None:
+    def advance(self) -> DrawnPart | None:
         """Add the next tokens to the texts; return these rows of their step, or None at the end.
 
         An exception gets an attribute `generations`: the texts so far.
@@ -237,16 +245,17 @@ class DrawnRows:
         try:
             if self._drawn is None and self.view is not None:  # not with others'
                 uniforms = np.array(self.uniforms)
-                self.take(self.draw(self.view.next_logits(), uniforms), slice(0, len(uniforms)))
+                drawn = self.draw(self.view.next_logits(), uniforms, self.measured)
+                self.take(drawn, slice(0, len(uniforms)))
             part, self._drawn = self._drawn, None
             if part is not None:
                 drawn, rows = part.drawn, part.rows
                 if drawn.is_observed:
                     registry().observe(part.step())
-                texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
+                self._open_texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
             return part
         except (Exception, KeyboardInterrupt) as error:
-            texts.fail(error)
+            self._open_texts.fail(error)
             raise
 
 
@@ -276,7 +285,8 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         views = [each.view for each in group if each.view is not None]
         logits = _logits_of(shared, views)
         uniforms = [uniform for each in group for uniform in each.uniforms]
-        drawn = group[0].draw(logits, np.array(uniforms))
+        measured = any(each.measured for each in group)
+        drawn = group[0].draw(logits, np.array(uniforms), measured)
         end = 0
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size

@@ -257,6 +257,11 @@ class OpenTexts:
         self._measured = measured
         self._failed = False
 
+    @property
+    def keeps_figures(self) -> bool:
+        """True if it keeps entropies, with or without a `TokenRecord` for each token."""
+        return self._measured or self.with_entropies
+
     def take(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Add each step to the texts and yield it, until every text has ended.
 
