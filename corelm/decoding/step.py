@@ -195,6 +195,32 @@ def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) 
     return part
 
 
+class RowFigures:
+    """The figures of a step's rows as lists, computed once, when they are first read.
+
+    Reading single numbers out of an array is slow.
+
+    Args:
+        step: the step.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """The entropy of each row's distribution that a token was drawn from, in nats."""
+        found: list[float] = self._step.entropy.tolist()
+        return found
+
+    @cached_property
+    def rows(self) -> list[tuple[float, float, float, float]]:
+        """The surprisals and entropies of a `TokenRecord`, for each row."""
+        step = self._step
+        columns = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 class OwnStep(Step):
     """A step for code that might write around the read-only flags, as torch does.
 
