@@ -56,6 +56,9 @@ OTHERS = [
     "ban(words=['cat', {id}, 'the dog'])", "force(words=['the dog'], at={k})",
     "length_bias(weight={n})", "adaptive_p(target={p})",
     "phase(start='the', inside=top_k(k={k}), outside=temperature(t={n}))",
+    "repetition_penalty(penalty={n}, normalised=True)",
+    "phase(start='the', end='cat', inside=force(words=['dog']), outside=ban(words=['cat']))",
+    "schedule(first=temperature(t={n}), last=temperature(t={p}), over={k})",
     "schedule(first=temperature(t={n}), last=greedy, over={k})", "logit_bias(bias={{'cat': {n}}})",
 ]  # fmt: skip
 
@@ -168,8 +171,16 @@ def test_the_random_chains_have_all_built_in_samplers():
         ("stochastic", None, "stochastic"),
         ("temperature(t=1.0) | top_p(p=1.0)", None, None),
         ("top_k(k=3) | temperature(t=0.5)", None, "top_k(k=3) | temperature(t=0.5)"),
-        ("eta(epsilon=0.1) | top_k(k=3)", "eta(epsilon=0.1)", "top_k(k=3)"),
-        ("top_k(k=3) | eta(epsilon=0.1)", "top_k(k=3) | eta(epsilon=0.1)", None),
+        (
+            "eta(epsilon=0.1) | edt(t=2.0)",
+            None,
+            "eta(epsilon=0.1) | edt(t=2.0, theta=0.1, base=0.8)",
+        ),
+        (
+            "schedule(first=greedy, last=top_k(k=3), over=9) | top_k(k=3)",
+            "schedule(first=greedy, last=top_k(k=3), over=9, shape='linear')",
+            "top_k(k=3)",
+        ),
         ("min_length(n=2) | top_p(p=0.5)", None, "min_length(n=2) | top_p(p=0.5)"),
         ("ban(words=[3]) | uniform", None, "ban(words=(3,)) | uniform"),
         ("top_a(a=0.1) | epsilon(epsilon=0.2)", None, "top_a(a=0.1) | epsilon(epsilon=0.2)"),
@@ -196,6 +207,11 @@ def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after
         "dry(multiplier=0.8, allowed_length=1)", "logit_bias(bias={'cat': 2.0})",
         "mirostat(tau=2)", "adaptive_p(target=0.3)", "min_length(n=3)",
         "no_repeat_ngram(n=1)", "ban(words=['cat', 'the dog'])",
+        "repetition_penalty(penalty=1.3, normalised=True)", "force(words=['the dog'], at=1)",
+        "force(words=['cat', 'dog', 'cat', 'dog', 'cat', 'dog'])", "eta(epsilon=0.1)",
+        "schedule(first=temperature(t=1.5), last=temperature(t=0.5), over=4)",
+        "schedule(first=ban(words=['cat']), last=ban(words=['cat']) | top_k(k=3), shape='step')",
+        "phase(start=0, end=1, inside=top_k(k=2), outside=edt | min_length(n=3))",
     ],
 )  # fmt: skip
 def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
@@ -256,7 +272,7 @@ def test_logits_that_are_no_distribution_are_the_models_fault():
 
 @compiled
 def test_a_parameter_that_the_model_is_too_small_for_is_named():
-    plan = DrawPlan(corelm.sampler("edt(t=2.0) | top_k(k=3)"), VOCABULARY)
+    plan = DrawPlan(corelm.sampler("top_k(k=3)"), VOCABULARY)
     assert str(plan.after) == "top_k(k=3)"
     small = np.zeros((1, SIZE - 1), dtype=np.float32)
     with pytest.raises(ModelOutputError, match=f"must be \\(batch, {SIZE}\\)"):

@@ -227,6 +227,9 @@ class Kernels(Protocol):
     def within_std(self, logits: Floats, times: float, out: Floats, /) -> bool:
         """Keep the tokens at most some standard deviations of the logits below the likeliest."""
 
+    def eta(self, logits: Floats, nats: float, out: Floats, /) -> bool:
+        """Keep the tokens whose surprisal is at most max(nats, nats / 2 + the entropy)."""
+
     def top_k(self, logits: Floats, k: int, out: Floats, /) -> bool:
         """Keep the k largest logits."""
 
@@ -256,6 +259,20 @@ class Kernels(Protocol):
 
     def softmax(self, logits: Floats, out: Floats, /) -> None:
         """Write the probabilities of each row; nan where the row is not a distribution."""
+
+    def log_softmax(self, logits: Floats, out: Floats, /) -> bool:
+        """Write the logarithms of the probabilities; nan where a row is not a distribution."""
+
+    def edt(self, logits: Floats, t: float, theta: float, base: float, out: Floats, /) -> bool:
+        """Divide each row by t * base ** (theta / entropy)."""
+
+    def dynamic_temperature(
+        self, logits: Floats, t_min: float, t_max: float, exponent: float, out: Floats, /
+    ) -> bool:
+        """Divide each row by t_min + (t_max - t_min) (entropy / ln(possible tokens))^exponent."""
+
+    def allow_tokens(self, logits: Floats, allowed: Mask, out: Floats, /) -> bool:
+        """Remove the tokens that a mask does not allow; False if nothing is left of a row."""
 
     def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> bool:
         """Bend the logits by a parabola, or towards a cubic."""
@@ -316,9 +333,6 @@ class Kernels(Protocol):
 
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
         """Compute the standard deviation of the finite logits of each row."""
-
-    def count_possible(self, logits: Floats, out: Doubles, /) -> None:
-        """Count the logits of each row that are not minus infinity."""
 
     def divergence(
         self, logits: Floats, model: Floats, model_stats: Doubles, tokens: Ids, out: Doubles, /

@@ -216,12 +216,6 @@ def logit_std(rows: Rows) -> Doubles:
     return out
 
 
-def count_possible(rows: Rows) -> Doubles:
-    out = np.empty(len(rows))
-    loaded().count_possible(rows, out)
-    return out
-
-
 def greedy(rows: Rows) -> Rows:
     out = np.empty_like(rows)
     loaded().greedy(rows, out)
@@ -233,6 +227,12 @@ def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     if not isinstance(nats, float):
         nats = np.full(len(rows), nats, FLOAT64)  # also for whole numbers and arrays of one number
     loaded().within_nats(rows, nats, out)
+    return out
+
+
+def eta(rows: Rows, nats: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().eta(rows, nats, out)
     return out
 
 
@@ -275,6 +275,24 @@ def peak_at(rows: Rows, target: Doubles, peak: float, sharpness: float, width: f
 def softmax(rows: Rows) -> Rows:
     out = np.empty_like(rows)
     loaded().softmax(rows, out)
+    return out
+
+
+def log_softmax(rows: Rows) -> Rows:
+    out = np.empty_like(rows)
+    loaded().log_softmax(rows, out)
+    return out
+
+
+def edt(rows: Rows, t: float, theta: float, base: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().edt(rows, t, theta, base, out)
+    return out
+
+
+def dynamic_temperature(rows: Rows, t_min: float, t_max: float, exponent: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().dynamic_temperature(rows, t_min, t_max, exponent, out)
     return out
 
 

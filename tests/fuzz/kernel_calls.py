@@ -65,8 +65,8 @@ class RandomCall:
             "normalise": [x, self.floats(self.width), None, 1e-6, self.empty(batch, self.width)],
             "mask_tokens": [rows, self.ids(3), rows if self.rng.random() < 0.5 else out],
             "rows_are_valid": [rows],
-            "apply_mask": [rows, self.rng.random((batch, vocabulary)) < self.rng.random(),
-                           self.floats(batch, vocabulary), out, self.empty(batch, dtype="?")],
+            "apply_mask": [rows, self.mask(), self.floats(batch, vocabulary), out,
+                           self.empty(batch, dtype="?")],
             "apply_temperature": [rows, self.per_row(), out],
             "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
             "sample": [rows, self.ids(2), rows, self.stages(), out, self.rng.random(batch),
@@ -86,7 +86,10 @@ class RandomCall:
             "forbid_tokens": [rows, *self.edits(), out],
             "xtc": [rows, self.number(), self.number(), self.ids(2), out],
             "logit_std": [rows, column],
-            "count_possible": [rows, column],
+            "edt": [rows, self.number(), self.number(), self.number(), out],
+            "dynamic_temperature": [rows, self.number(), self.number(), self.number(), out],
+            "log_softmax": [rows, out],
+            "allow_tokens": [rows, self.mask(), out],
             "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
                            self.ids(batch), self.empty(batch, 11, dtype="f8")],
             "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
@@ -97,6 +100,9 @@ class RandomCall:
         """Results of one number a row, some of which are not wanted."""
         made = (self.empty(self.batch, dtype="f8") for _ in range(count))
         return [column if self.rng.random() < 0.7 else None for column in made]
+
+    def mask(self) -> np.ndarray:
+        return self.rng.random((self.batch, self.vocabulary)) < self.rng.random()
 
     def edits(self) -> tuple[np.ndarray, Any]:
         """Ids, and whose they are."""
@@ -124,6 +130,9 @@ class RandomCall:
             ("within_min_entropy", self.per_row(), self.number()), ("within_std", self.number()),
             ("peak_at", self.per_row(), self.number(), self.number(), self.number()),
             ("forbid_tokens", *self.edits()), ("subtract_counts", *self.edits(), self.number()),
+            ("eta", self.number()), ("edt", self.number(), self.number(), self.number()),
+            ("dynamic_temperature", self.number(), self.number(), self.number()),
+            ("log_softmax",), ("allow_tokens", self.mask()), ("allow_tokens", self.mask()[:, 1:]),
             ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",
         ]  # fmt: skip
         return tuple(made[self.rng.integers(len(made))] for _ in range(self.rng.integers(0, 10)))

@@ -211,22 +211,39 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
     (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
 
-/* A number, or an array of int64 or float64. */
+
+/* Whether an argument was an array of another type, which is forgotten then. */
+static int was_other_type(struct call *call, int arrays)
+{
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return 0;
+    PyErr_Clear();
+    while (call->count > arrays)
+        PyBuffer_Release(&call->views[--call->count]);
+    return 1;
+}
+
+/* A number, (count) of int64 or float64, or (batch, vocabulary) of bool. */
 static int get_parameter(struct call *call, PyObject *object, const char *name,
                          struct parameter *parameter)
 {
+    const int arrays = call->count;
     *parameter = (struct parameter){0};
     if (PyFloat_Check(object) || PyLong_Check(object))
         return get_double(object, name, &parameter->number);
     if ((parameter->ids = get_list(call, object, name, INT64, &parameter->count)))
         return 1;
-    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+    if (!was_other_type(call, arrays))
         return 0;
-    PyErr_Clear();
-    if (call->count) /* the array that was not of int64 */
-        PyBuffer_Release(&call->views[--call->count]);
-    parameter->numbers = get_list(call, object, name, FLOAT64, &parameter->count);
-    return parameter->numbers != NULL;
+    if ((parameter->numbers = get_list(call, object, name, FLOAT64, &parameter->count)))
+        return 1;
+    if (!was_other_type(call, arrays))
+        return 0;
+    Py_buffer *view = get_array(call, object, name, BOOL, 2, READ);
+    if (!view)
+        return 0;
+    parameter->flags = view->buf, parameter->count = length(view, 0) * length(view, 1);
+    return 1;
 }
 
 /* A tuple of a kernel's name and its parameters. */

@@ -422,14 +422,3 @@ INLINE size_t possible_tokens(const float *row, size_t vocabulary)
         possible += (size_t)count[lane];
     return possible;
 }
-
-TARGET static enum status count_possible_row(const void *work, size_t i, struct scratch *scratch)
-{
-    (void)scratch;
-    const struct count_possible_args *args = work;
-    const size_t vocabulary = args->logits.vocabulary;
-    args->out[i] = (double)possible_tokens(args->logits.values + i * vocabulary, vocabulary);
-    return OK;
-}
-
-KERNEL_OF_ROWS(count_possible)

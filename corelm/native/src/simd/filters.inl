@@ -63,6 +63,18 @@ TARGET static enum status apply_mask_row(const void *work, size_t i, struct scra
 
 KERNEL_OF_ROWS(apply_mask)
 
+TARGET static enum status allow_tokens_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct allow_tokens_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, start = i * vocabulary;
+    float largest = keep_allowed(args->logits.values + start, args->allowed + start, vocabulary,
+                                 args->out + start);
+    return isfinite(largest) ? OK : INVALID;
+}
+
+KERNEL_OF_ROWS(allow_tokens)
+
 /* The smallest finite float that is at least this. */
 static float round_up(double bar)
 {
@@ -109,6 +121,21 @@ TARGET static enum status within_min_entropy_row(const void *work, size_t i,
 }
 
 KERNEL_OF_ROWS(within_min_entropy)
+
+TARGET static enum status eta_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct eta_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy;
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    double nats = fmax(args->nats / 2 + entropy, args->nats) - min_entropy;
+    keep_within(row, vocabulary, largest, nats, args->out + i * vocabulary, scratch);
+    return OK;
+}
+
+KERNEL_OF_ROWS(eta)
 
 /* ---- the standard deviation ---- */
 

@@ -28,6 +28,74 @@ TARGET static enum status softmax_row(const void *work, size_t i, struct scratch
 
 KERNEL_OF_ROWS(softmax)
 
+TARGET static enum status log_softmax_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct log_softmax_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch), ln_total = NAN;
+    if (is_valid(scratch->block_max, block_count(vocabulary), largest))
+        ln_total = (float)ln(exp_row(row, vocabulary, largest, scratch, 0));
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = (row[token] - largest) - ln_total;
+    return OK;
+}
+
+KERNEL_OF_ROWS(log_softmax)
+
+/* ---- temperatures that depend on the entropy ---- */
+
+INLINE enum status divide_by(double t, const float *row, size_t vocabulary, float *out,
+                             struct scratch *scratch)
+{
+    struct apply_temperature_args args = {.logits = {row, 1, vocabulary}, .t = &t, .out = out};
+    return apply_temperature_row(&args, 0, scratch);
+}
+
+TARGET static enum status edt_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct edt_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy, t = 0; /* a certain row is greedy */
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    if (entropy > 0)
+        t = args->t * e_to(args->theta / entropy * ln(args->base));
+    return divide_by(t, row, vocabulary, args->out + i * vocabulary, scratch);
+}
+
+KERNEL_OF_ROWS(edt)
+
+/* A share of 1 to a power of at least 0. */
+INLINE double share_to(double share, double power)
+{
+    if (power == 1 || !(share > 0))
+        return power > 0 ? share : 1;
+    return e_to(power * ln(share));
+}
+
+TARGET static enum status dynamic_temperature_row(const void *work, size_t i,
+                                                  struct scratch *scratch)
+{
+    const struct dynamic_temperature_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    const size_t possible = possible_tokens(row, vocabulary);
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy, t = 1; /* a single token has no entropy */
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    if (possible > 1) {
+        double most = ln((double)possible); /* which rounding may put the entropy above */
+        double share = entropy < most ? entropy / most : 1;
+        t = args->t_min + (args->t_max - args->t_min) * share_to(share, args->exponent);
+    }
+    return divide_by(t, row, vocabulary, args->out + i * vocabulary, scratch);
+}
+
+KERNEL_OF_ROWS(dynamic_temperature)
+
 /* ---- a peak at a probability ---- */
 
 TARGET static enum status peak_at_row(const void *work, size_t i, struct scratch *scratch)

@@ -9,6 +9,7 @@
 #define AT_NUMBER_OR_LIST(x, count)
 #define AT_COUNT(x)
 #define AT_ID_LIST(name, x, count)
+#define AT_MASK_IN(x) args.x += i * vocabulary;
 
 /* Do one stage of the i-th row. */
 static enum status stage_row(const struct stage *stage, size_t i, const float *row,
