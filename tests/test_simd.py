@@ -7,7 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 from corelm_report.measure.on_contexts import at_temperatures
-from corelm_samplers.dynamic_temperature import count_possible
+from corelm_samplers.dynamic_temperature import dynamic_temperature
+from corelm_samplers.edt import edt
+from corelm_samplers.eta import eta
 from corelm_samplers.frequency_penalty import subtract_counts
 from corelm_samplers.quadratic import quadratic
 from corelm_samplers.tail_free import tail_free
@@ -17,7 +19,7 @@ from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from corelm_samplers.xtc import xtc
 
-from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm import apply_temperature, draw, log_softmax, native, softmax, surprisals
 from corelm.filters import (
     change_logits,
     min_and_shannon_entropy,
@@ -26,6 +28,7 @@ from corelm.filters import (
 )
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.native.rows import sample
 from corelm.numerics.distributions import greedy, mask_tokens, rows_are_valid
 from corelm.numerics.masks import apply_mask, forbid_tokens
 from corelm.runs import ModelRows
@@ -51,6 +54,12 @@ def assert_same(function):
         assert np.array_equal(eight, sixteen)
 
 
+def sampled(rows):
+    figures = np.empty((3, len(rows)))
+    stages = ("top_p", 0.9), ("apply_temperature", 0.7)
+    return (*sample(rows.copy(), TOKENS[:1], stages, UNIFORMS, tuple(figures)), *figures)
+
+
 UNIFORMS, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
     "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
@@ -58,11 +67,15 @@ FUNCTIONS = {
     "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
     "forbid_tokens": lambda rows: forbid_tokens(rows, np.array([3, 1]), np.array([0, 2])),
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
-    "count_possible": count_possible,
+    "dynamic_temperature": lambda rows: dynamic_temperature(rows, 0.5, 1.5, 0.7),
+    "edt": lambda rows: edt(rows, 1.5, 0.5, 0.8),
+    "eta": lambda rows: eta(rows, 4.0),
+    "log_softmax": log_softmax,
     "subtract_counts": lambda rows: subtract_counts(rows, np.array([3, 1, 3] * 2), 2, 0.7),
     "tail_free": lambda rows: tail_free(rows, 0.95),
     "uniform": lambda rows: apply_temperature(rows, np.inf),
     "draw": lambda rows: draw(rows, UNIFORMS),
+    "sample": lambda rows: sampled(rows),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
     "min_and_shannon_entropy": min_and_shannon_entropy,
     "greedy": greedy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,43 @@ FinishReason = Literal["end", "length", "stop", "loop", "error"]
 
 COLUMNS = ("samples", "tokens", "model_logits", "logits", "surprisal", "allowed", "fell_back")
 """The attributes of a step with an entry for each row."""
+
+
+class Figures(NamedTuple):
+    """What a step says of its rows, each (batch,) in nats.
+
+    Attributes:
+        entropy: of the distribution drawn from.
+        model_surprisal: of each token under the model's own distribution.
+        model_entropy: of the model's distribution.
+    """
+
+    entropy: NDArray[np.float64]
+    model_surprisal: NDArray[np.float64]
+    model_entropy: NDArray[np.float64]
+
+
+class Drawn(NamedTuple):
+    """Tokens, and the distributions that they were drawn from.
+
+    Attributes:
+        model_logits: (batch, vocabulary) the model's, with tokens that are never drawn masked.
+        logits: (batch, vocabulary) the sampler's.
+        tokens: (batch,) ids.
+        surprisal: (batch,) nats, of the tokens under the sampler's logits.
+        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None if not wanted.
+        fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
+            not wanted.
+        figures: what a step of this draw computes otherwise; None if not wanted, or left to it.
+    """
+
+    model_logits: Array
+    logits: Array
+    tokens: NDArray[np.int64]
+    surprisal: NDArray[np.float64]
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: NDArray[np.bool_] | None = None
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +187,13 @@ class Step:
         return surprisals_and_entropy(self.model_logits, self.tokens)
 
 
+def measured_step(step: Step, figures: Figures | None) -> Step:
+    """Return the same step, with figures that were computed with its draw."""
+    if figures is not None:  # where the cached properties keep theirs
+        vars(step).update(entropy=figures.entropy, _of_model=figures[1:])
+    return step
+
+
 def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
     """Return adjacent rows as a step of another position: views of its arrays and figures.
 
@@ -172,6 +216,32 @@ def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) 
         _whole=(step, rows),
     )
     return part
+
+
+class RowFigures:
+    """The figures of a step's rows as lists, computed once, when they are first read.
+
+    Reading single numbers out of an array is slow.
+
+    Args:
+        step: the step.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """The entropy of each row's distribution that a token was drawn from, in nats."""
+        found: list[float] = self._step.entropy.tolist()
+        return found
+
+    @cached_property
+    def rows(self) -> list[tuple[float, float, float, float]]:
+        """The surprisals and entropies of a `TokenRecord`, for each row."""
+        step = self._step
+        columns = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 class OwnStep(Step):

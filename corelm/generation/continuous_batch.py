@@ -6,18 +6,17 @@ writes, independent of the other texts in the batch.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError
-from corelm.generation.drawn_rows import DrawnRows, DrawPlans, draw_together, treats_rows_alone
+from corelm.generation.drawn_rows import DrawnPart, DrawnRows, DrawPlans, draw_together
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import (
@@ -41,8 +40,7 @@ AHEAD = 4 * BATCH
 """The most requests to add before the first of them has ended."""
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """A part of a step.
 
     Attributes:
@@ -123,7 +121,8 @@ class ContinuousBatch:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         samples = range(texts.n) if samples is None else samples
-        request = BatchedTexts(self._model, texts, samples, measured, self._plans)
+        opened = texts.open(self._model, samples, measured)
+        request = BatchedTexts(self._model, texts, opened, self._plans)
         self._waiting.append(request)
         return request
 
@@ -174,9 +173,9 @@ class ContinuousBatch:
         changed = self._changed = self._running
         # First tokens need no step of the model, whose session works in the background.
         yield Turn((), self._draw_first)
-        yield from _taken(first := [request for request in changed if request.is_drawn])
+        yield from _taken(first := [each for each in changed if each.rows and each.rows.is_drawn])
         yield Turn((), self._draw)
-        late = [request for request in changed if request.is_drawn]
+        late = [each for each in changed if each.rows and each.rows.is_drawn]
         drawn = {*first, *late}
         for request in changed:
             if request not in drawn and not request.is_finished:
@@ -232,8 +231,7 @@ class ContinuousBatch:
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        growing = (*self._running, *self._sliding)
-        rows = sum(len(request.open_texts.samples) for request in growing)
+        rows = sum(len(each.open_texts.samples) for each in (*self._running, *self._sliding))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw_first(self) -> None:
@@ -261,12 +259,14 @@ def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:
     """Yield turns in which requests take their tokens, which are drawn."""
     # A turn for each would take as long as the work in it. Where code of others reads the tokens,
     # or patterns are searched for, each has its own, so that the caller knows who takes long.
-    is_observed, groups = registry().load_observers(), defaultdict[Any, list[BatchedTexts]](list)
+    is_observed, together = registry().load_observers(), list[BatchedTexts]()
     for each in requests:
-        groups[each if is_observed or each.texts.endings.stop_regex else None].append(each)
-    for together in groups.values():
-        if left := _growing(together):
-            yield Turn(left, partial(_take, left))
+        if is_observed or each.is_slow:
+            yield Turn([each], each.draw)
+        else:
+            together.append(each)
+    if left := _growing(together):
+        yield Turn(left, partial(_take, left))
 
 
 def _take(requests: Sequence[BatchedTexts]) -> None:
@@ -284,8 +284,8 @@ class BatchedTexts:
     Attributes:
         texts: the request.
         open_texts: the growing texts.
-        step: the step of the last round; None if there was none.
         is_finished: True if all its texts have ended.
+        is_slow: True if its texts are searched for patterns, which may take long.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -294,17 +294,12 @@ class BatchedTexts:
     """
 
     def __init__(
-        self,
-        model: LanguageModel,
-        texts: Texts,
-        samples: Sequence[int],
-        measured: bool,
-        plans: DrawPlans,
+        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, plans: DrawPlans
     ) -> None:
         self.texts: Texts = texts
-        self.open_texts: OpenTexts = texts.open(model, samples, measured)
-        self.step: Step | None = None
+        self.open_texts: OpenTexts = open_texts
         self.is_finished: bool = False
+        self.is_slow: bool = bool(texts.endings.stop_regex)
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
@@ -315,16 +310,19 @@ class BatchedTexts:
         self.just_read: int = 0
         self._view: SessionView | None = None
         self._steps: Iterator[Step] = iter(())
+        self._last: Step | DrawnPart | None = None
+
+    @property
+    def step(self) -> Step | None:
+        """The step of the last round; None if there was none."""
+        if isinstance(self._last, DrawnPart):
+            self._last = self._last.step()  # few callers read it
+        return self._last
 
     @property
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None if it has none."""
         return self._view if self.rows is None else self.rows.view
-
-    @property
-    def is_drawn(self) -> bool:
-        """True if the tokens of its next step are drawn."""
-        return self.rows is not None and self.rows.is_drawn
 
     def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.
@@ -345,9 +343,7 @@ class BatchedTexts:
             self.unread = self._prompt.unread
             if not self.unread:
                 self._prompt.session, self._view = None, SessionView(shared, session)
-                self._begin(self._shared_steps(self._view))
-                if self.rows is not None:
-                    self._view.read()
+                self._join(self._view)
         except Exception as error:  # a model's own, such as for an empty prompt
             self._fail(error)
 
@@ -356,12 +352,12 @@ class BatchedTexts:
         length = self._model.context_length
         if self.rows is None or not self.rows.slides(length):
             return False
-        self.unread, self.is_read = self.rows.leave(self.open_texts, length), False
+        self.unread, self.is_read = self.rows.leave(length), False
         return True
 
     def read_again(self) -> None:
         """Read the windows of the texts, which slid."""
-        self.step = None
+        self._last = None
         try:
             assert self.rows is not None
             self.rows.enter(self._model)
@@ -371,12 +367,13 @@ class BatchedTexts:
 
     def draw(self) -> None:
         """Draw the next token of each text, or take the tokens drawn in the common call."""
-        self.step = None
+        self._last = None
         try:
-            self.step = next(self._steps, None)
+            rows = self.rows
+            self._last = rows.advance() if rows else next(self._steps, None)
         except Exception as error:  # a plugin's error: the other requests continue
             self._fail(error)
-        if self.step is None or None not in self.open_texts.finish_reasons:
+        if self._last is None or None not in self.open_texts.finish_reasons:
             self.finish()
 
     def finish(self) -> None:
@@ -384,14 +381,16 @@ class BatchedTexts:
         self.is_finished, self._view, self.rows = True, None, None
         self._prompt.session, self._steps = None, iter(())
 
-    def _shared_steps(self, view: SessionView) -> Iterator[Step]:
-        texts, samples = self.texts, self.open_texts.samples
-        if texts.length and treats_rows_alone(texts.strategy.sampler):
-            self.rows = DrawnRows(self._plans, texts, samples, view, self._prompt.ids)
-            return self.rows.steps()
-        return texts.steps(ViewedModel(self._model, view), samples)
+    def _join(self, view: SessionView) -> None:
+        texts, opened = self.texts, self.open_texts
+        self.rows = DrawnRows.of(self._plans, texts, opened, view, self._prompt.ids)
+        viewed = ViewedModel(self._model, view)
+        steps = texts.steps(viewed, opened.samples, opened.keeps_figures)
+        self._begin(() if self.rows else steps)
+        if self.rows:
+            view.read()
 
-    def _begin(self, steps: Iterator[Step]) -> None:
+    def _begin(self, steps: Iterable[Step]) -> None:
         self.is_read, self.unread = True, 0
         self._steps = self.open_texts.take(steps)
 

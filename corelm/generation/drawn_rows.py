@@ -7,16 +7,17 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import Step, part_of
+from corelm.decoding.step import RowFigures, Step, measured_step, part_of
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
@@ -25,7 +26,6 @@ from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
-ALL = slice(None)
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
 
@@ -38,11 +38,31 @@ class DrawnStep:
         step: the tokens and distributions, as one step of all rows.
         grows: (batch,) True for tokens that don't end their text.
         all_grow: True if no token ends its text.
+        tokens: the tokens, as a list.
+        figures: of the rows.
+        is_observed: True if observers read each step.
     """
 
     step: Step
     grows: NDArray[np.bool_]
     all_grow: bool
+    tokens: list[int]
+    figures: RowFigures
+    is_observed: bool
+
+
+class DrawnPart(NamedTuple):
+    """The rows of one request in a common step, with their position and samples."""
+
+    drawn: DrawnStep
+    rows: slice
+    position: int
+    samples: list[int]
+
+    def step(self) -> Step:
+        """Return the step of these rows alone."""
+        samples = read_only(np.array(self.samples, dtype=np.int64))
+        return part_of(self.drawn.step, self.rows, self.position, samples)
 
 
 class DrawPlans:
@@ -74,7 +94,7 @@ class DrawnRows:
     Args:
         plans: the plans of the batch.
         texts: the request.
-        samples: the samples to write.
+        open_texts: its texts.
         view: a session that has read the prompt, in one row.
         ids: the prompt.
 
@@ -87,24 +107,37 @@ class DrawnRows:
         self,
         plans: DrawPlans,
         texts: Texts,
-        samples: Sequence[int],
+        open_texts: OpenTexts,
         view: SessionView,
         ids: Sequence[int],
     ) -> None:
-        self._texts, self._vocabulary = texts, plans.vocabulary
+        samples = open_texts.samples
+        self._texts, self._vocabulary, self._open_texts = texts, plans.vocabulary, open_texts
         self._ends = list(plans.vocabulary.ends)
-        self._samples: NDArray[np.int64] = read_only(np.array(samples, dtype=np.int64))
+        self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
-        self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
-        # The rows of a common step, with their position and samples.
-        self._drawn: tuple[Step, slice, int, NDArray[np.int64]] | None = None
+        self._uniforms, self._first = list[list[float]](), 0  # of all rows, from a position on
+        self._drawn: DrawnPart | None = None
         if len(samples) != 1:
             view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
         self.key, self._plan = plans.of(texts.strategy.sampler, texts.unknown)
         self._beginning = ids
         self._slid: list[list[int]] = []  # the texts while they are out of the shared session
+
+    @classmethod
+    def of(
+        cls,
+        plans: DrawPlans,
+        texts: Texts,
+        open_texts: OpenTexts,
+        view: SessionView,
+        ids: Sequence[int],
+    ) -> DrawnRows | None:
+        """Return the rows of a request; None if its chain doesn't treat each row by itself."""
+        is_alone = texts.length and treats_rows_alone(texts.strategy.sampler)
+        return cls(plans, texts, open_texts, view, ids) if is_alone else None
 
     def slides(self, context_length: int) -> bool:
         """Return True if the window of the texts slides with the tokens that were drawn last.
@@ -117,16 +150,16 @@ class DrawnRows:
             return False
         return window_start(length - 1, context_length) < window_start(length, context_length)
 
-    def leave(self, texts: OpenTexts, context_length: int) -> int:
+    def leave(self, context_length: int) -> int:
         """Take the rows out of the shared session; return the tokens in all of their windows.
 
         Args:
-            texts: the texts before the last step.
             context_length: the model's.
         """
         assert self.view is not None
+        texts = self._open_texts  # before the last step
         tokens = dict(zip(texts.samples, texts.tokens, strict=True))
-        last = zip(self._samples.tolist(), self.view.take_tokens().tolist(), strict=True)
+        last = zip(self._samples, self.view.take_tokens().tolist(), strict=True)
         self._slid = [[*self._beginning, *tokens[sample], token] for sample, token in last]
         lengths = map(len, self._slid)
         return sum(length - window_start(length, context_length) for length in lengths)
@@ -143,36 +176,46 @@ class DrawnRows:
         return self._drawn is not None
 
     @property
-    def uniforms(self) -> NDArray[np.float64]:
+    def uniforms(self) -> list[float]:
         """The random numbers of the next tokens."""
         place = self._position - self._first
-        if place >= self._uniforms.shape[1]:
-            self._uniforms = self._stream.following(self._position, self._samples)
+        if place >= len(self._uniforms):
+            self._uniforms = self._stream.following(self._position, self._samples).T.tolist()
             self._first, place = self._position, 0
-        return self._uniforms[:, place]
+        return self._uniforms[place]
 
-    def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> DrawnStep:
+    @property
+    def measured(self) -> bool:
+        """True if the entropies of its tokens are kept."""
+        return self._open_texts.keeps_figures
+
+    def draw(self, logits: Array, uniforms: NDArray[np.float64], measured: bool) -> DrawnStep:
         """Draw tokens for the rows of this request and of others with an equal key.
 
         Args:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
+            measured: compute the entropies of the rows.
         """
         past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
         context = partial(Context.of, past, vocabulary=self._vocabulary)
-        drawn = self._plan.draw(logits, uniforms, self._position, context)
+        drawn = self._plan.draw(logits, uniforms, self._position, context, measured=measured)
         tokens = drawn.tokens
         # Computed for all rows at once: a call for each request would take as long as the model.
         step = Step(
             self._position, np.arange(len(tokens)), tokens, drawn.model_logits, drawn.logits,
             drawn.surprisal,
         )  # fmt: skip
+        step = measured_step(step, drawn.figures)
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
-        return DrawnStep(step, grows, bool(grows.all()))
+        return DrawnStep(
+            step, grows, bool(grows.all()), tokens.tolist(), RowFigures(step),
+            registry().load_observers(),
+        )  # fmt: skip
 
-    def take(self, drawn: DrawnStep, rows: slice = ALL) -> None:
+    def take(self, drawn: DrawnStep, rows: slice) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
 
         Args:
@@ -180,7 +223,7 @@ class DrawnRows:
             rows: the rows of this request.
         """
         assert self.view is not None
-        self._drawn = drawn.step, rows, self._position, self._samples
+        self._drawn = DrawnPart(drawn, rows, self._position, self._samples)
         tokens = drawn.step.tokens[rows]
         self._position += 1
         grows = None if drawn.all_grow else drawn.grows[rows]
@@ -189,23 +232,31 @@ class DrawnRows:
             return
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
-            self._samples, tokens = read_only(self._samples[grows]), tokens[grows]
-            self._uniforms = self._uniforms[grows]
+            kept = zip(self._samples, grows.tolist(), strict=True)
+            self._samples, self._uniforms = [sample for sample, grown in kept if grown], []
+            tokens = tokens[grows]
         self.view.extend(tokens)
 
-    def steps(self) -> Iterator[Step]:
-        """Yield the steps; draw the tokens of a step here if they weren't drawn with others'."""
-        observers = registry()
-        observed = observers.load_observers()
-        while self.view is not None or self._drawn is not None:
-            if self._drawn is None:
-                assert self.view is not None
-                self.take(self.draw(self.view.next_logits(), self.uniforms))
-            assert self._drawn is not None
-            step, self._drawn = part_of(*self._drawn), None
-            if observed:
-                observers.observe(step)
-            yield step
+    def advance(self) -> DrawnPart | None:
+        """Add the next tokens to the texts; return these rows of their step, or None at the end.
+
+        An exception gets an attribute `generations`: the texts so far.
+        """
+        try:
+            if self._drawn is None and self.view is not None:  # not with others'
+                uniforms = np.array(self.uniforms)
+                drawn = self.draw(self.view.next_logits(), uniforms, self.measured)
+                self.take(drawn, slice(0, len(uniforms)))
+            part, self._drawn = self._drawn, None
+            if part is not None:
+                drawn, rows = part.drawn, part.rows
+                if drawn.is_observed:
+                    registry().observe(part.step())
+                self._open_texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
+            return part
+        except (Exception, KeyboardInterrupt) as error:
+            self._open_texts.fail(error)
+            raise
 
 
 def treats_rows_alone(sampler: Sampler) -> bool:
@@ -233,7 +284,9 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         group.sort(key=_place)
         views = [each.view for each in group if each.view is not None]
         logits = _logits_of(shared, views)
-        drawn = group[0].draw(logits, np.concatenate([each.uniforms for each in group]))
+        uniforms = [uniform for each in group for uniform in each.uniforms]
+        measured = any(each.measured for each in group)
+        drawn = group[0].draw(logits, np.array(uniforms), measured)
         end = 0
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size

@@ -42,15 +42,15 @@ class Ancestral(Decoder):
         for position in range(task.length):
             is_last = position + 1 == task.length
             step = decoding.draw(extend=not is_last)
-            unfinished = ~decoding.is_end(step.tokens)
-            finished = is_last or not np.count_nonzero(unfinished)
-            if not finished:
+            if not decoding.is_extended:  # it is the last token, at least of some texts
+                unfinished = ~decoding.is_end(step.tokens)
+                if is_last or not np.count_nonzero(unfinished):
+                    yield step
+                    return
                 # Finished rows leave first, so the model doesn't read their last tokens.
                 decoding.select(unfinished)
-                decoding.advance()
+            decoding.advance()
             yield step
-            if finished:
-                return
 
 
 @hookimpl
@@ -126,12 +126,15 @@ class Texts:
             sampler=self.strategy.sampler, endings=self.endings, measured=measured,
         )  # fmt: skip
 
-    def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
+    def steps(
+        self, model: LanguageModel, samples: Sequence[int], measured: bool = False
+    ) -> Iterator[Step]:
         """Yield the steps of some samples, which are decoded together.
 
         Args:
             model: the language model.
             samples: their indices.
+            measured: the entropies of each step will be read.
 
         Example:
             >>> from corelm.testing import ToyModel
@@ -144,7 +147,7 @@ class Texts:
         _check_decoder(decoder)
         ids = np.array(FullVocabulary(model.vocabulary).prompt_ids(self.beginning), dtype=np.int64)
         stream = RandomStream(self.seed, samples, self.prompt_index)
-        task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown)
+        task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown, measured)
         plugins = registry()
         observed = plugins.load_observers()
         for step in (decoder or Ancestral())(task):
@@ -295,7 +298,7 @@ def generate(
     for samples in batches(n):
         open_texts = texts.open(model, samples, measured=True)
         try:
-            for _ in open_texts.take(texts.steps(model, samples)):
+            for _ in open_texts.take(texts.steps(model, samples, measured=True)):
                 pass
             written += open_texts.generations()
         except (Exception, KeyboardInterrupt) as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from corelm.abilities.optional import FullVocabulary
-from corelm.decoding.step import FinishReason, Step
+from corelm.decoding.step import FinishReason, RowFigures, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings, TextPatterns
@@ -45,21 +45,40 @@ class Text:
         self._stop, self._patterns = stop, patterns
         self._is_searched = bool(stop or patterns)  # in most runs, nothing is searched for
         self._decode = write or FullVocabulary(vocabulary).writer(prompt)
-        self.value: str = ""
-        """The text after the prompt."""
+        self._value = ""
+        self._behind: list[int] = []  # tokens that nobody has read yet
         self._settled = 0  # the number of characters that no stop string can still include
         self._taken = 0  # the characters that `take_settled` has returned
         self.stopped: bool = False
         """True once a stop string or pattern has appeared; the text ends before it."""
 
+    @property
+    def value(self) -> str:
+        """The text after the prompt."""
+        if self._behind:
+            tokens, self._behind = self._behind, []
+            self._value += "".join(map(self._decode, tokens))
+            self._settled = len(self._value)
+        return self._value
+
     def add(self, token: int) -> str:
         """Append a token and return the text that it adds."""
         # A stop string may begin in an earlier token, so search the text and not the piece.
-        text = self.value + self._decode(int(token))
-        end, self._settled = self._search(text) if self._is_searched else (None, len(text))
-        before, self.value = len(self.value), text[:end]
-        self.stopped = end is not None
-        return self.value[before:]
+        before, added = self.value, self._decode(int(token))
+        text = before + added
+        if not self._is_searched:
+            self._value, self._settled = text, len(text)
+            return added
+        end, self._settled = self._search(text)
+        self._value, self.stopped = text[:end], end is not None
+        return self._value[len(before) :]
+
+    def append(self, token: int) -> str:
+        """Append a token; return its text, or none if it is read later, at once with others'."""
+        if self._is_searched:
+            return self.add(token)
+        self._behind.append(token)
+        return ""
 
     def take_settled(self, last: bool = False) -> str:
         """Return the text that has settled since the last call.
@@ -67,8 +86,9 @@ class Text:
         Args:
             last: no token follows, so nothing needs to be held back.
         """
-        start, self._taken = self._taken, len(self.value) if last else self._settled
-        return self.value[start : self._taken]
+        text = self.value
+        start, self._taken = self._taken, len(text) if last else self._settled
+        return text[start : self._taken]
 
     def _search(self, text: str) -> tuple[int | None, int]:
         """Return the position where a text ends, or None, and its number of settled characters."""
@@ -196,6 +216,8 @@ class OpenTexts:
         texts: the text of each sample.
         tokens: the ids drawn for each.
         records: the records of these tokens.
+        with_entropies: keep the entropy of the distribution that each token is drawn from.
+        entropies: these entropies, in nats.
         finish_reasons: why each text ended; None while it grows.
     """
 
@@ -226,12 +248,19 @@ class OpenTexts:
         self.texts: list[Text] = [Text(model.vocabulary, ids, *stops, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
+        self.with_entropies: bool = False
+        self.entropies: list[list[float]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
         self.prompt: str = prompt if isinstance(prompt, str) else model.vocabulary.decode(ids)
         self._seed, self._length = seed, length
         self._ends = model.vocabulary.ends
         self._measured = measured
         self._failed = False
+
+    @property
+    def keeps_figures(self) -> bool:
+        """True if it keeps entropies, with or without a `TokenRecord` for each token."""
+        return self._measured or self.with_entropies
 
     def take(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Add each step to the texts and yield it, until every text has ended.
@@ -247,9 +276,13 @@ class OpenTexts:
                 if None not in self.finish_reasons and {"stop", "loop"} & {*self.finish_reasons}:
                     return
         except (Exception, KeyboardInterrupt) as error:
-            self._failed = True
-            error.generations = self.generations()  # type: ignore[union-attr]
+            self.fail(error)
             raise
+
+    def fail(self, error: BaseException) -> None:
+        """End the texts with an exception, whose attribute `generations` is the texts so far."""
+        self._failed = True
+        error.generations = self.generations()  # type: ignore[attr-defined]
 
     def stream(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Take the steps of the one sample, and yield each with the text that has settled."""
@@ -259,28 +292,50 @@ class OpenTexts:
             yield step.with_text(text.take_settled(last=reason is not None), reason)
 
     def _add(self, step: Step) -> None:
-        samples, tokens = step.samples.tolist(), step.tokens.tolist()
-        measured = _figures(step) if self._measured else None
-        for row, (sample, token) in enumerate(zip(samples, tokens, strict=True)):
+        self.add(step.samples.tolist(), step.tokens.tolist(), RowFigures(step), step=step)
+
+    def add(
+        self,
+        samples: Sequence[int],
+        tokens: Sequence[int],
+        figures: RowFigures,
+        first: int = 0,
+        step: Step | None = None,
+    ) -> None:
+        """Add a token to each of some texts; a text that has stopped stays as it is.
+
+        Args:
+            samples: the sample of each text.
+            tokens: their tokens.
+            figures: of a step that has these rows, and maybe others.
+            first: the first of these rows.
+            step: the step of these rows alone, which masks are measured with.
+        """
+        records = figures.rows if self._measured else None
+        entropies = figures.entropies if self.with_entropies else None
+        for row, (sample, token) in enumerate(zip(samples, tokens, strict=True), first):
             at = self._places[sample]
             if self.finish_reasons[at] is not None:  # stopped, while other texts still grow
                 continue
-            added = self.texts[at].add(token)
+            added = self.texts[at].add(token) if records else self.texts[at].append(token)
             self.tokens[at].append(token)
-            mass = self._constrained[at].add(step, row) if self._constrained else 1.0
-            if measured:
-                self.records[at].append(TokenRecord(token, added, *measured[row], mass))
-            self.finish_reasons[at] = self._finish_reason(at)
+            mass = self._constrained[at].add(step, row) if self._constrained and step else 1.0
+            if records:
+                self.records[at].append(TokenRecord(token, added, *records[row], mass))
+            if entropies:
+                self.entropies[at].append(entropies[row])
+            self.finish_reasons[at] = self._finish_reason(at, token)
 
-    def _finish_reason(self, at: int) -> FinishReason | None:
+    def _finish_reason(self, at: int, token: int) -> FinishReason | None:
         """Return why a text ends with its last token; None if it grows."""
+        tokens = self.tokens[at]
         if self.texts[at].stopped:
             return "stop"
-        if self.tokens[at][-1] in self._ends:
+        if token in self._ends:
             return "end"
-        if self._endings.is_loop(self.tokens[at]):
+        if self._endings.is_loop(tokens):
             return "loop"
-        return "length" if len(self.tokens[at]) >= self._length else None
+        return "length" if len(tokens) >= self._length else None
 
     def generations(self) -> list[Generation]:
         """Return the texts so far.
@@ -329,10 +384,3 @@ class OpenTexts:
             self.finish_reasons[at] or ("error" if self._failed else "length"),
             self.records[at],
         )
-
-
-def _figures(step: Step) -> list[tuple[float, float, float, float]]:
-    """Return the surprisals and entropies of a `TokenRecord`, for each row of a step."""
-    figures = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
-    # One conversion a column: reading single numbers out of an array is slow.
-    return list(zip(*(column.tolist() for column in figures), strict=True))

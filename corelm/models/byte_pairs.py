@@ -48,6 +48,8 @@ def byte_alphabet() -> str:
 ALPHABET = byte_alphabet()
 FIRST_BYTE = len(SPECIAL)
 FIRST_MERGE = FIRST_BYTE + len(ALPHABET)
+SHORT = 2**12
+"""The most characters of a text whose words are found without letting other threads run."""
 _BYTES = {character: byte for byte, character in enumerate(ALPHABET)}
 
 
@@ -106,7 +108,9 @@ class BytePairVocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text; half a surrogate pair becomes a question mark."""
-        return [i for word in _word_pattern().findall(text) for i in self._encode_word(word)]
+        # To let other threads run meanwhile may take longer than to find the words of a short text.
+        words = _word_pattern().findall(text, concurrent=len(text) > SHORT)
+        return [i for word in words for i in self._encode_word(word)]
 
     def _encode_word(self, word: str) -> list[int]:
         known = self._cache.get(word)

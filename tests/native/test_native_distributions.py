@@ -15,6 +15,7 @@ from native_helpers import by_definition, random_rows
 
 from corelm import apply_temperature, draw, native, softmax, surprisals
 from corelm.filters import min_and_shannon_entropy, top_k
+from corelm.native.rows import sample
 from corelm.numerics.distributions import (
     draw_checked,
     mask_tokens,
@@ -204,6 +205,24 @@ def test_surprisals_and_entropy(logits, random):
     nats, entropy = surprisals_and_entropy(logits, tokens)
     np.testing.assert_allclose(nats, surprisals(logits, tokens), rtol=2e-6, atol=2e-6)
     np.testing.assert_array_equal(entropy, min_and_shannon_entropy(logits)[1])
+
+
+@pytest.mark.parametrize("stages", [(), (("apply_temperature", 0.5),), (("top_k", 40),)])
+@pytest.mark.parametrize("size", [1, 40, 127, 128, 129, 256, 700])
+def test_figures_of_a_draw_have_the_bits_of_kernels_after_it(stages, size):
+    """Of whole blocks of 128, exponentials are computed once for the draw and its figures."""
+    never = np.empty(0, dtype=np.int64)
+    for spread in (0.0, 0.1, 4.0, 40.0):
+        logits = np.round(random_rows(16, size, spread), 1)
+        uniforms, figures = np.random.default_rng(1).random(16), np.full((3, 16), np.nan)
+        model = logits.copy()
+        out, tokens, surprisal, valid = sample(model, never, stages, uniforms, tuple(figures))
+        assert valid
+        again, nats = draw(out, uniforms)
+        after = [again, nats, min_and_shannon_entropy(out)[1]]
+        after += surprisals_and_entropy(logits, tokens)
+        found = [tokens, surprisal, *figures]
+        assert [each.tobytes() for each in found] == [each.tobytes() for each in after]
 
 
 @given(rows(), st.floats(0, 1, exclude_max=True))

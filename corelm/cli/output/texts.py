@@ -65,9 +65,9 @@ class Request(NamedTuple):
         """Return these samples as texts that have not begun."""
         return self.texts.open(self.model, samples, measured)
 
-    def steps(self, samples: Sequence[int]) -> Iterator[Step]:
+    def steps(self, samples: Sequence[int], measured: bool = False) -> Iterator[Step]:
         """Yield the steps of some samples."""
-        steps = self.texts.steps(self.model, samples)
+        steps = self.texts.steps(self.model, samples, measured)
         for watching in (self.alternatives, self.record):
             steps = steps if watching is None else watching.watch(steps)
         return steps
@@ -237,7 +237,7 @@ def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, Base
         return
     for samples in batches(request.texts.n):
         texts = request.open_texts(samples, measured)
-        yield texts, _failure(texts.take(request.steps(samples)))
+        yield texts, _failure(texts.take(request.steps(samples, measured)))
 
 
 def _failure(drawn: Iterator[Any]) -> BaseException | None:

@@ -232,6 +232,7 @@ static enum status draw_row(corelm_chain *chain, const float *row, double unifor
     args->logits.values = row, args->out = logits ? logits : chain->out;
     args->model = args->never_count ? chain->model : (float *)row; /* then it is not written to */
     args->uniforms = &uniform, args->tokens = token, args->surprisals = surprisal;
+    args->entropies = entropy;
     enum status status = active_kernels()->sample(args);
     if (status != OK) {
         *token = -1, *surprisal = NAN;
@@ -241,8 +242,7 @@ static enum status draw_row(corelm_chain *chain, const float *row, double unifor
     const float *last = args->stage_count ? args->out : args->model;
     if (logits && last != logits)
         memcpy(logits, last, vocabulary * sizeof *logits);
-    struct min_and_shannon_entropy_args of = {{last, 1, vocabulary}, &(double){0}, entropy};
-    return entropy ? active_kernels()->min_and_shannon_entropy(&of) : OK;
+    return OK;
 }
 
 int corelm_chain_draw(corelm_chain *chain, const float *logits, size_t rows,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from corelm import Generation, TokenRecord
 from corelm.runs import Strategy
 from corelm_serve.errors import as_api_error
 from corelm_serve.models import ServedModel
+from corelm_serve.requests.sampling import NUMBERS
 from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
@@ -26,9 +26,6 @@ from corelm_serve.tool_calls import CallFormat, CallReader
 REASONS = {"end": "stop", "stop": "stop", "loop": "stop", "length": "length", "error": "error"}
 """corelm's reasons why a text ended, as OpenAI says them."""
 TEXT = "text_completion"
-NUMBERS = random.Random()
-"""Numbers for ids, which are no secrets: to ask the system for some gives the interpreter away to
-the thread of the model, in each request."""
 END = b"data: [DONE]\n\n"
 ECHOED = 64
 """Tokens of an echoed prompt in one chunk: their likely tokens are named one after the other."""

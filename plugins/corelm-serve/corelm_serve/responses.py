@@ -378,6 +378,4 @@ async def _body(send: Send, content: bytes, more: bool = True) -> None:
 
 def count_tokens(service: Service, call: Call, drawn: int) -> None:
     """Count the tokens of a request."""
-    tokens = service.metrics.tokens
-    tokens.labels(call.served.name, "prompt").inc(call.prompt_tokens)
-    tokens.labels(call.served.name, "drawn").inc(drawn)
+    service.metrics.count(call.served.name, call.prompt_tokens, drawn)

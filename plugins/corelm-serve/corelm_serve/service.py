@@ -30,6 +30,7 @@ class Metrics:
     def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
         self._registry = CollectorRegistry()
         self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._models: dict[str, tuple[Counter, Counter]] = {}
         self.requests = Counter(
             "corelm_requests", "Requests by route and status.", ["route", "status"],
             registry=self._registry,
@@ -72,6 +73,14 @@ class Metrics:
         requests, times = self._routes[key]
         requests.inc()
         times.observe(seconds)
+
+    def count(self, model: str, prompt: int, drawn: int) -> None:
+        """Count the tokens of a request's prompts, and those drawn."""
+        if model not in self._models:
+            labels = self.tokens.labels
+            self._models[model] = labels(model, "prompt"), labels(model, "drawn")
+        for counter, tokens in zip(self._models[model], (prompt, drawn), strict=True):
+            counter.inc(tokens)
 
     def text(self) -> bytes:
         """Return the figures."""

@@ -27,6 +27,8 @@ struct scratch {
     int32_t *indices;    /* places of some candidates */
     float *keys, *key_weights; /* what select.h works on */
     float *row;          /* the result of a stage, for the next one */
+    const float *known;  /* in `sample`: the row that block_max is of; NULL if it is of none */
+    float largest;       /* of the known row */
 };
 
 /* Do one row. Returns INVALID where it isn't a distribution. */
@@ -82,16 +84,24 @@ INLINE float max_logit(const float *logits, size_t count)
     return movemask(is_nan) ? NAN : max_of(max(max_a, max_b));
 }
 
-/* Find the largest logit of each block, and return the row's largest. */
-INLINE float find_block_max(const float *row, size_t vocabulary, float *block_max)
+/* Find the largest logit of each block, unless they are known, and return the row's largest. */
+INLINE float find_block_max(const float *row, size_t vocabulary, const struct scratch *scratch)
 {
     float largest = -INFINITY;
+    if (row == scratch->known)
+        return scratch->largest;
     for (size_t block = 0; block < block_count(vocabulary); block++) {
         float logit = max_logit(row + block * BLOCK, block_size(vocabulary, block));
-        block_max[block] = logit;
+        scratch->block_max[block] = logit;
         largest = logit > largest ? logit : largest;
     }
     return largest;
+}
+
+/* The largest logit of a row, or nan where one of them is nan. */
+INLINE float find_max(const float *row, size_t vocabulary, const struct scratch *scratch)
+{
+    return row == scratch->known ? scratch->largest : max_logit(row, vocabulary);
 }
 
 /* Whether a row with these block maxima is a distribution. */
@@ -101,6 +111,31 @@ INLINE int is_valid(const float *block_max, size_t blocks, float largest)
     for (size_t block = 0; block < blocks; block++)
         has_nan |= block_max[block] != block_max[block];
     return isfinite(largest) && !has_nan;
+}
+
+/* Take the maxima in block_max, which a stage has kept, for those of its result. */
+INLINE void know(const float *row, size_t vocabulary, struct scratch *scratch)
+{
+    float largest = -INFINITY;
+    for (size_t block = 0; block < block_count(vocabulary); block++)
+        largest = scratch->block_max[block] > largest ? scratch->block_max[block] : largest;
+    scratch->known = row, scratch->largest = largest;
+}
+
+/* The same of a copy of the known row in which few tokens were changed. Ids that are no token are left
+ * out. Of many, a pass over all blocks takes less time, and is left to who asks for them. */
+INLINE void know_changed(const float *row, size_t vocabulary, const int64_t *ids, size_t count,
+                         struct scratch *scratch)
+{
+    if (count > block_count(vocabulary) / 2)
+        return;
+    for (size_t k = 0; k < count; k++) {
+        size_t block = (size_t)ids[k] / BLOCK; /* one below 0 is a large one */
+        if (block < block_count(vocabulary))
+            scratch->block_max[block] =
+                max_logit(row + block * BLOCK, block_size(vocabulary, block));
+    }
+    know(row, vocabulary, scratch);
 }
 
 /* The first token with this logit, or with nan. */
@@ -232,6 +267,63 @@ INLINE void entropy_row(const float *row, size_t vocabulary, float largest,
         scratch->weights[likeliest] = 1;
 }
 
+/* `entropy_block` of a whole block, and the sum that `exp_block` returns. */
+INLINE double exp_entropy_block(const float *logits, float largest, floats *sum, floats *moment)
+{
+    doubles total = {0};
+    EACH_PART(v) sum[v] = moment[v] = splat(0.0f);
+    for (size_t i = 0; i < BLOCK; i += 4 * SIXTEEN) {
+        floats w[4 * PARTS];
+        UNROLLED for (int v = 0; v < 4 * PARTS; v++) {
+            floats below = load(logits + i + v * LANES) - splat(largest);
+            w[v] = exp_nonpositive(below);
+            sum[v % PARTS] += w[v];
+            moment[v % PARTS] = fmadd(w[v], max(below, splat(-MAX_DEPTH)), moment[v % PARTS]);
+        }
+        EACH_PART(v) w[v] = (w[v] + w[v + PARTS]) + (w[v + 2 * PARTS] + w[v + 3 * PARTS]);
+        total += fold_to_doubles(w);
+    }
+    return sum_of_doubles(total);
+}
+
+/* Of a row, in nats. */
+struct figures {
+    double min_entropy, entropy;
+    float largest; /* the logit that they are relative to */
+};
+
+/* `exp_row` and `entropy_row` at once: each exponential is computed once. */
+INLINE double exp_entropy_row(const float *row, size_t vocabulary, float largest,
+                              const struct scratch *scratch, struct figures *figures)
+{
+    size_t likeliest = argmax(row, vocabulary, largest, scratch->block_max);
+    doubles sums = {0}, moments = {0};
+    double total = 0;
+    float local[BLOCK], copy[BLOCK];
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        floats sum[PARTS], moment[PARTS];
+        scratch->block_sums[block] = 0;
+        if (!(scratch->block_max[block] - largest >= -MAX_DEPTH))
+            continue;
+        const float *from = without_argmax(row, start, count, likeliest, copy);
+        if (count == BLOCK && from != copy) {
+            scratch->block_sums[block] = exp_entropy_block(from, largest, sum, moment);
+        } else {
+            scratch->block_sums[block] = exp_block(row + start, count, largest, local);
+            entropy_block(from, count, largest, local, sum, moment);
+        }
+        total += scratch->block_sums[block];
+        sums += fold_to_doubles(sum);
+        moments += fold_to_doubles(moment);
+    }
+    double rest = sum_of_doubles(sums);
+    figures->min_entropy = ln_1p(rest);
+    figures->entropy = figures->min_entropy - sum_of_doubles(moments) / (1 + rest);
+    figures->largest = largest;
+    return total;
+}
+
 /* ---- candidates: the tokens at most `depth` nats below the largest ---- */
 
 /* A bit for each lane before an end. */
@@ -353,11 +445,54 @@ INLINE float narrow_by_candidates(const struct scratch *scratch, size_t count, f
     return depth;
 }
 
-/* Copy the logits that are at least a bar; minus infinity elsewhere. */
-INLINE void keep_at_least(const float *row, size_t vocabulary, float bar, float *out)
+/* ---- results ---- */
+
+INLINE void fill(float *out, size_t count, float logit)
 {
-    for (size_t token = 0; token < vocabulary; token++)
-        out[token] = row[token] >= bar ? row[token] : -INFINITY;
+    for (size_t k = 0; k < count; k++)
+        out[k] = logit;
+}
+
+/* Copy the logits above a bar, and those before the token `cut` that equal it; minus infinity
+ * elsewhere. */
+INLINE void copy_above(const float *row, size_t count, float bar, size_t cut, float *out)
+{
+    for (size_t k = 0; k < cut; k++)
+        out[k] = row[k] >= bar ? row[k] : -INFINITY;
+    for (size_t k = cut; k < count; k++)
+        out[k] = row[k] > bar ? row[k] : -INFINITY;
+}
+
+/* The same, and know the result of the known row. */
+INLINE void keep_above(const float *row, size_t vocabulary, float bar, size_t cut, float *out,
+                       struct scratch *scratch)
+{
+    if (row != scratch->known) {
+        copy_above(row, vocabulary, bar, cut, out);
+        return;
+    }
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block), equal = count;
+        float *largest = scratch->block_max + block;
+        if (!(*largest >= bar)) {
+            *largest = -INFINITY;
+            fill(out + start, count, -INFINITY);
+            continue;
+        }
+        if (cut < start + count)
+            equal = cut > start ? cut - start : 0;
+        copy_above(row + start, count, bar, equal, out + start);
+        if (equal < count && *largest == bar)
+            *largest = max_logit(out + start, count);
+    }
+    know(out, vocabulary, scratch);
+}
+
+/* Copy the logits that are at least a bar; minus infinity elsewhere. */
+INLINE void keep_at_least(const float *row, size_t vocabulary, float bar, float *out,
+                          struct scratch *scratch)
+{
+    keep_above(row, vocabulary, bar, vocabulary, out, scratch);
 }
 
 #endif

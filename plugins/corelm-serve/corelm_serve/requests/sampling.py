@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import Decoder, EngineSettings, RandomStream, Sampler, from_settings, preset, presets
+from corelm import Decoder, EngineSettings, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import Endings, Expression, Strategy, printable
 from corelm_serve.errors import ApiError, as_api_error
@@ -24,6 +25,11 @@ from corelm_serve.requests.stages import UNCHANGED
 from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
 from corelm_serve.rollouts import FIGURES, SETS
 
+NUMBERS = random.Random()
+"""Numbers for seeds and ids, which are no secrets: to ask the system for some gives the interpreter
+away to the thread of the model, in each request."""
+ENDINGS = Endings()
+"""What ends most texts: nothing but their end token and their length."""
 LONGEST_EXPRESSION = 4_096
 MOST_STAGES = 32
 """The most samplers and decoders in one expression, nested ones included."""
@@ -119,10 +125,12 @@ class Sampling(Request):
     @property
     def seed_or_fresh(self) -> int:
         """The seed, or a fresh one."""
-        return RandomStream.fresh_seed() if self.seed in (None, -1) else self.seed
+        return NUMBERS.getrandbits(32) if self.seed in (None, -1) else self.seed
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
+        if not (self.stop or self.stop_regex or self.stop_loop):
+            return ENDINGS  # to make one takes as long as to read the rest of a body
         if self.stop_regex:
             try_patterns(self.stop_regex)
         try:

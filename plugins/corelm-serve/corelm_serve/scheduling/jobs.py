@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,10 +156,13 @@ class Job:
         """True if its texts can share steps with other jobs' texts."""
         return self.strategy.decoder is None
 
-    @property
-    def is_late(self) -> bool:
-        """True if its time is over."""
-        return time.monotonic() > self.deadline
+    def has_to_leave(self, now: float) -> bool:
+        """Return True if its client has gone or its time is over.
+
+        Args:
+            now: the time on `time.monotonic`'s clock.
+        """
+        return self.cancelled or now > self.deadline
 
 
 class UntilCancelled(Sampler):
@@ -257,6 +259,7 @@ class Writing:
         if job.length:
             self.request = batch.add(texts, measured=job.measured)
             self._collector = _Collector(job, self.request.open_texts)
+            self.request.open_texts.with_entropies = True
             return
         if job.streamed:
             for sample in range(job.n):
@@ -266,19 +269,17 @@ class Writing:
 
     def advance(self) -> None:
         """Report the new pieces after a part of the request's work; an error is its end."""
+        request, collector = self.request, self._collector
+        assert collector is not None
+        if not (collector.is_busy or request.is_finished):
+            return
         try:
-            self._report()
+            if request.error is None:
+                collector.collect(request)
+            if request.is_finished:
+                self.end = request.error or collector.written(self._scores)
         except Exception as error:
             self.end = error
-
-    def _report(self) -> None:
-        request, collector = self.request, self._collector
-        assert request is not None
-        assert collector is not None
-        if request.step is not None:
-            collector.tell(request.step)
-        if request.is_finished:
-            self.end = request.error or collector.written(self._scores)
 
     def drop(self) -> None:
         """Stop writing: the rows leave before the next step."""
@@ -307,19 +308,22 @@ def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> li
 
 
 class _Collector:
-    """A collector of the entropies and tables of a job's tokens, and of each text's new piece.
+    """A collector of the tables of a job's tokens, and of each text's new piece.
 
     Args:
         job: the job.
         texts: its texts.
+
+    Attributes:
+        is_busy: True if there is something to do after each step.
     """
 
     def __init__(self, job: Job, texts: OpenTexts) -> None:
         self._job, self._texts = job, texts
         self._read = [0] * job.n  # tokens of each text so far
         self._sent = [0] * job.n
-        self._ended = [False] * job.n
-        self._entropies: list[list[float]] = [[] for _ in range(job.n)]
+        self._takes_notes = job.tables is not None or job.record is not None
+        self.is_busy: bool = job.streamed or self._takes_notes
         self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
         self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
         self._ids = 0  # in all sets
@@ -327,10 +331,23 @@ class _Collector:
     def written(self, scores: Scores | None) -> Written:
         """Return the end of the job."""
         texts = self._texts.generations()
-        return Written(texts, self._entropies, self._tables, scores, self._recorded)
+        return Written(texts, self._texts.entropies, self._tables, scores, self._recorded)
 
-    def tell(self, step: Step) -> None:
-        """Report the pieces of a step to the job, if it is streamed."""
+    def collect(self, request: Any) -> None:
+        """Take notes of the last step of the request, and report its pieces if it is streamed.
+
+        Args:
+            request: as `ContinuousBatch.add` returns it.
+        """
+        if self._takes_notes and (step := request.step) is not None:
+            self._note(step)
+        if not self._job.streamed:
+            return
+        for sample, tokens in enumerate(self._texts.tokens):
+            if len(tokens) > self._sent[sample]:
+                self._job.tell(self._job, self._piece(sample))
+
+    def _note(self, step: Step) -> None:
         samples = step.samples.tolist()
         # A text that had ended before this step has no new token.
         new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
@@ -340,11 +357,6 @@ class _Collector:
             self._record(step, new)
         for row in new:
             self._read[samples[row]] += 1
-            self._entropies[samples[row]].append(float(step.entropy[row]))
-        if self._job.streamed:
-            for sample in step.samples.tolist():
-                if not self._ended[sample]:
-                    self._job.tell(self._job, self._piece(sample))
 
     def _add_tables(self, step: Step, rows: Sequence[int]) -> None:
         model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
@@ -366,15 +378,13 @@ class _Collector:
     def _piece(self, sample: int) -> Piece:
         reason = self._texts.finish_reasons[sample]
         sent, self._sent[sample] = self._sent[sample], len(self._texts.tokens[sample])
-        self._ended[sample] = reason is not None
         # Tables that were sent aren't kept.
-        entropies, self._entropies[sample] = self._entropies[sample], []
         tables, self._tables[sample] = self._tables[sample], []
         noted, self._recorded[sample] = self._recorded[sample], []
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
-            entropies,
+            self._texts.entropies[sample][sent:],
             self._texts.records[sample][sent:],
             tables,
             reason,

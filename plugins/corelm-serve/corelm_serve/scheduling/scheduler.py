@@ -161,8 +161,9 @@ class Lane:
 
     def _round(self, writings: list[Writing]) -> Iterator[Part]:
         """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
+        now = time.monotonic()
         for writing in writings:
-            if writing.job.cancelled or writing.job.is_late:
+            if writing.job.has_to_leave(now):
                 yield [writing], partial(_leave, writing)
             elif writing.is_scored and writing.request is None:
                 yield [writing], partial(writing.join, self._batch)
@@ -338,10 +339,10 @@ class Scheduler:
 
     def _admit_rows(self, running: list[Job]) -> list[Job]:
         """Return the jobs that join: in order of arrival, as long as their rows fit."""
-        rows = sum(job.n for job in running)
         admitted: list[Job] = []
         with self._lock:
             queue = self._waiting[True]
+            rows = sum(job.n for job in running) if queue else 0
             while queue and rows + queue[0].n <= self._limits.rows:
                 admitted.append(queue.popleft())
                 rows += admitted[-1].n
