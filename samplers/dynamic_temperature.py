@@ -40,21 +40,27 @@ class DynamicTemperature(Sampler):
     exponent: float = param(1.0, "power of the relative entropy H / ln n", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
-        in_play = xp.astype(count_possible(logits), entropy.dtype)
-        # A single token has no entropy: 2 avoids 0 / 0, and the last line leaves its row alone.
-        most = xp.log(xp.where(in_play > 1, in_play, 2.0))
-        # Rounding may put the entropy of a uniform row above its maximum.
-        share = xp.where(entropy < most, entropy / most, 1.0)
-        t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
-        return apply_temperature(logits, xp.where(in_play > 1, t, 1.0))
+        return dynamic_temperature(logits, self.t_min, self.t_max, self.exponent)
 
 
-@compiled("count_possible")
-def count_possible(logits: Array) -> Array:
-    """Count the tokens of each row that are in play: (batch,)."""
-    counts: Array = array_namespace(logits).count_nonzero(logits > -math.inf, axis=-1)
-    return counts
+@compiled("dynamic_temperature")
+def dynamic_temperature(logits: Array, t_min: float, t_max: float, exponent: float) -> Array:
+    """Divide the logits by the temperature t_min + (t_max - t_min) (H / ln n)^exponent.
+
+    Args:
+        logits: (batch, vocabulary).
+        t_min: the temperature where the entropy H is 0.
+        t_max: the temperature where it is ln n, with n the number of tokens in play.
+        exponent: at least 0.
+    """
+    xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
+    in_play = xp.astype(xp.count_nonzero(logits > -math.inf, axis=-1), entropy.dtype)
+    # A single token has no entropy: 2 avoids 0 / 0, and the last line leaves its row alone.
+    most = xp.log(xp.where(in_play > 1, in_play, 2.0))
+    # Rounding may put the entropy of a uniform row above its maximum.
+    share = xp.where(entropy < most, entropy / most, 1.0)
+    t = t_min + (t_max - t_min) * share**exponent
+    return apply_temperature(logits, xp.where(in_play > 1, t, 1.0))
 
 
 @hookimpl

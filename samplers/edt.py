@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, min_and_shannon_entropy
+from corelm.filters import array_namespace, compiled, min_and_shannon_entropy
 
 
 class EDT(Sampler):
@@ -40,15 +40,28 @@ class EDT(Sampler):
     theta: float = param(0.1, "nats of entropy around which it falls", ge=0, lt=math.inf)
     base: float = param(0.8, "share of t that is left at H = theta", gt=0, le=1)
 
-    @np.errstate(over="ignore")  # a power beyond the largest number is a temperature of 0
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.theta == 0 or self.base == 1:
             return apply_temperature(logits, self.t)
-        xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
-        # A certain row is greedy, and 1 avoids a division by 0 there.
-        power = self.theta / xp.where(entropy > 0, entropy, 1.0)
-        t = self.t * xp.exp(power * math.log(self.base))
-        return apply_temperature(logits, xp.where(entropy > 0, t, 0.0))
+        return edt(logits, self.t, self.theta, self.base)
+
+
+@compiled("edt")
+@np.errstate(over="ignore")  # a power beyond the largest number is a temperature of 0
+def edt(logits: Array, t: float, theta: float, base: float) -> Array:
+    """Divide the logits by the temperature t * base ** (theta / H).
+
+    Args:
+        logits: (batch, vocabulary).
+        t: the temperature where the entropy H is high.
+        theta: nats, above 0.
+        base: above 0 and below 1.
+    """
+    xp, (_, entropy) = array_namespace(logits), min_and_shannon_entropy(logits)
+    # A certain row is greedy, and 1 avoids a division by 0 there.
+    power = theta / xp.where(entropy > 0, entropy, 1.0)
+    each = t * xp.exp(power * math.log(base))
+    return apply_temperature(logits, xp.where(entropy > 0, each, 0.0))
 
 
 @hookimpl

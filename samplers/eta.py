@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
     array_namespace,
+    compiled,
     min_and_shannon_entropy,
     surprisal_of_probability,
     within_nats,
@@ -42,10 +43,20 @@ class Eta(Sampler):
     epsilon: float = param(0.0, "the largest value of eta; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        least, entropy = min_and_shannon_entropy(logits)
-        nats = surprisal_of_probability(self.epsilon)  # -ln eta is max(nats, nats / 2 + H)
-        bar = array_namespace(logits).maximum(nats / 2 + entropy, nats)
-        return within_nats(logits, bar - least)
+        return eta(logits, surprisal_of_probability(self.epsilon))
+
+
+@compiled("eta")
+def eta(logits: Array, nats: float) -> Array:
+    """Keep the tokens whose surprisal is at most max(nats, nats / 2 + H), which is -ln eta.
+
+    Args:
+        logits: (batch, vocabulary).
+        nats: the surprisal of epsilon.
+    """
+    least, entropy = min_and_shannon_entropy(logits)
+    bar = array_namespace(logits).maximum(nats / 2 + entropy, nats)
+    return within_nats(logits, bar - least)
 
 
 @hookimpl

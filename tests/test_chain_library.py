@@ -37,6 +37,9 @@ STAGES = [
     "top_k(k={k})", "top_p(p={p})", "min_p(p={p})", "typical(p={p})", "top_h(h={p})",
     "tail_free(z={p})", "quadratic(factor={p}, curve=2)", "xtc(probability={p}, threshold={p})",
     "xtc(probability={p}, threshold=0.01, special=['end', 5])",
+    "eta(epsilon={p})", "edt(t={n}, theta={p})", "edt(t={p}, theta=2, base=0.5)",
+    "dynamic_temperature(t_min={p}, t_max={n})",
+    "dynamic_temperature(t_min=0, t_max={n}, exponent={p})",
     "repetition_penalty(penalty={n})", "repetition_penalty(penalty={n}, last=3, skip_prompt=True)",
     "presence_penalty(penalty={n}, last=4)", "frequency_penalty(penalty={p}, skip_prompt=True)",
     "frequency_penalty(penalty={n}, last=5)", "logit_bias(bias={{5: {n}, 8: -{n}, 11: 1e300}})",
@@ -199,8 +202,8 @@ def test_a_refusal_says_where_and_why(program, text, error):
 
 
 def test_a_stage_that_is_more_than_kernels_is_named():
-    with pytest.raises(UsageError, match=r"^eta\(epsilon=0\.1\) is not made of kernels alone"):
-        chain_text("top_k(k=3) | eta(epsilon=0.1)", VOCABULARY)
+    with pytest.raises(UsageError, match=r"^mirostat\(tau=2.* is not made of kernels alone"):
+        chain_text("top_k(k=3) | mirostat(tau=2)", VOCABULARY)
     with pytest.raises(UsageError, match="at most 8 stages, not 9"):
         chain_text(" | ".join(["temperature(t=0.5)"] * 9), VOCABULARY)
 

@@ -39,6 +39,8 @@ from corelm.testing import ToyModel
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
 VOCABULARY = ToyModel().vocabulary
 SIZE = len(VOCABULARY)
+LARGE = ToyModel([*VOCABULARY.words[3:], *(f"w{i}" for i in range(400))]).vocabulary
+"""Its rows are some blocks of 128 logits, the last one not whole."""
 
 KERNELS = [
     "greedy", "temperature(t={p})", "temperature(t={n})", "temperature(t=0)", "uniform",
@@ -54,30 +56,33 @@ OTHERS = [
     "ban(words=['cat', {id}, 'the dog'])", "force(words=['the dog'], at={k})",
     "length_bias(weight={n})", "adaptive_p(target={p})",
     "phase(start='the', inside=top_k(k={k}), outside=temperature(t={n}))",
+    "repetition_penalty(penalty={n}, normalised=True)",
+    "phase(start='the', end='cat', inside=force(words=['dog']), outside=ban(words=['cat']))",
+    "schedule(first=temperature(t={n}), last=temperature(t={p}), over={k})",
     "schedule(first=temperature(t={n}), last=greedy, over={k})", "logit_bias(bias={{'cat': {n}}})",
 ]  # fmt: skip
 
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 
 
-def stage(chance: random.Random) -> str:
+def stage(chance: random.Random, size: int) -> str:
     number = partial(chance.uniform, 0.01, 3)
     return chance.choice(KERNELS if chance.random() < 0.6 else OTHERS).format(
-        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, SIZE),
-        id=chance.randrange(SIZE),
+        p=round(chance.random() * 0.98 + 0.01, 3), n=round(number(), 3), k=chance.randint(1, size),
+        id=chance.randrange(size),
     )  # fmt: skip
 
 
-def chain(chance: random.Random) -> Sampler:
-    return corelm.sampler(" | ".join(stage(chance) for _ in range(chance.randint(1, 10))))
+def chain(chance: random.Random, size: int) -> Sampler:
+    return corelm.sampler(" | ".join(stage(chance, size) for _ in range(chance.randint(1, 10))))
 
 
-def random_logits(rng: np.random.Generator, batch: int) -> np.ndarray:
-    logits = rng.normal(0, rng.choice([0.1, 3, 40]), (batch, SIZE))
+def random_logits(rng: np.random.Generator, batch: int, size: int) -> np.ndarray:
+    logits = rng.normal(0, rng.choice([0.1, 3, 40]), (batch, size))
     if rng.random() < 0.3:
         logits = np.round(logits)
     logits[rng.random(logits.shape) < rng.choice([0, 0.5])] = -np.inf
-    logits[np.arange(batch), rng.integers(3, SIZE, batch)] = 1.0
+    logits[np.arange(batch), rng.integers(3, size, batch)] = 1.0
     return logits.astype(np.float32 if rng.random() < 0.9 else np.float64)
 
 
@@ -86,7 +91,8 @@ def by_stages(
 ) -> tuple[np.ndarray, ...]:
     """The same draw, one stage after the other, what its masks allow, and a step's figures."""
     trace: list[StageResult] = []
-    model = ModelLogits(VOCABULARY)(logits, context.position)
+    assert context.vocabulary is not None
+    model = ModelLogits(context.vocabulary)(logits, context.position)
     result = run_stages(sampler, model, context, trace)
     tokens, surprisal, valid = draw_checked(result, uniforms)
     if not valid:
@@ -115,12 +121,14 @@ def by_plan(
     return *found, *figures_of(*drawn[:4], figures)
 
 
-def past_of(rng: np.random.Generator, batch: int) -> Context:
+def past_of(
+    rng: np.random.Generator, batch: int, vocabulary: corelm.Vocabulary = VOCABULARY
+) -> Context:
     time = int(rng.integers(0, 6))
     tokens = rng.integers(3, SIZE, (batch, 1 + time))
     nats = rng.exponential(2.0, tokens.shape)
     nats[:, 0] = np.nan
-    return Context(tokens, nats, nats * 0.9, 1, VOCABULARY)
+    return Context(tokens, nats, nats * 0.9, 1, vocabulary)
 
 
 def outcome(draw: Callable[..., Iterable[np.ndarray]], *arguments: Any) -> list[Any]:
@@ -134,12 +142,14 @@ def outcome(draw: Callable[..., Iterable[np.ndarray]], *arguments: Any) -> list[
 def test_random_chains_draw_with_the_same_bits():
     chance, rng, in_one_call, failed = random.Random(3), np.random.default_rng(3), 0, 0
     for _ in range(STEPS // 10):
-        sampler = chain(chance)
-        plan = DrawPlan(sampler, VOCABULARY)
+        vocabulary = VOCABULARY if chance.random() < 0.6 else LARGE
+        sampler = chain(chance, len(vocabulary))
+        plan = DrawPlan(sampler, vocabulary)
         in_one_call += plan.before is None
         for _ in range(10):
             batch = int(rng.integers(1, 5))
-            logits, context = random_logits(rng, batch), past_of(rng, batch)
+            logits = random_logits(rng, batch, len(vocabulary))
+            context = past_of(rng, batch, vocabulary)
             uniforms = rng.random(batch)
             expected = outcome(by_stages, sampler, logits.copy(), uniforms, context)
             assert expected == outcome(by_plan, plan, logits, uniforms, context), sampler
@@ -161,8 +171,16 @@ def test_the_random_chains_have_all_built_in_samplers():
         ("stochastic", None, "stochastic"),
         ("temperature(t=1.0) | top_p(p=1.0)", None, None),
         ("top_k(k=3) | temperature(t=0.5)", None, "top_k(k=3) | temperature(t=0.5)"),
-        ("eta(epsilon=0.1) | top_k(k=3)", "eta(epsilon=0.1)", "top_k(k=3)"),
-        ("top_k(k=3) | eta(epsilon=0.1)", "top_k(k=3) | eta(epsilon=0.1)", None),
+        (
+            "eta(epsilon=0.1) | edt(t=2.0)",
+            None,
+            "eta(epsilon=0.1) | edt(t=2.0, theta=0.1, base=0.8)",
+        ),
+        (
+            "schedule(first=greedy, last=top_k(k=3), over=9) | top_k(k=3)",
+            "schedule(first=greedy, last=top_k(k=3), over=9, shape='linear')",
+            "top_k(k=3)",
+        ),
         ("min_length(n=2) | top_p(p=0.5)", None, "min_length(n=2) | top_p(p=0.5)"),
         ("ban(words=[3]) | uniform", None, "ban(words=(3,)) | uniform"),
         ("top_a(a=0.1) | epsilon(epsilon=0.2)", None, "top_a(a=0.1) | epsilon(epsilon=0.2)"),
@@ -189,6 +207,11 @@ def test_the_last_stages_that_are_kernels_are_one_call(expression, before, after
         "dry(multiplier=0.8, allowed_length=1)", "logit_bias(bias={'cat': 2.0})",
         "mirostat(tau=2)", "adaptive_p(target=0.3)", "min_length(n=3)",
         "no_repeat_ngram(n=1)", "ban(words=['cat', 'the dog'])",
+        "repetition_penalty(penalty=1.3, normalised=True)", "force(words=['the dog'], at=1)",
+        "force(words=['cat', 'dog', 'cat', 'dog', 'cat', 'dog'])", "eta(epsilon=0.1)",
+        "schedule(first=temperature(t=1.5), last=temperature(t=0.5), over=4)",
+        "schedule(first=ban(words=['cat']), last=ban(words=['cat']) | top_k(k=3), shape='step')",
+        "phase(start=0, end=1, inside=top_k(k=2), outside=edt | min_length(n=3))",
     ],
 )  # fmt: skip
 def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
@@ -249,7 +272,7 @@ def test_logits_that_are_no_distribution_are_the_models_fault():
 
 @compiled
 def test_a_parameter_that_the_model_is_too_small_for_is_named():
-    plan = DrawPlan(corelm.sampler("edt(t=2.0) | top_k(k=3)"), VOCABULARY)
+    plan = DrawPlan(corelm.sampler("top_k(k=3)"), VOCABULARY)
     assert str(plan.after) == "top_k(k=3)"
     small = np.zeros((1, SIZE - 1), dtype=np.float32)
     with pytest.raises(ModelOutputError, match=f"must be \\(batch, {SIZE}\\)"):

@@ -7,7 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 from corelm_report.measure.on_contexts import at_temperatures
-from corelm_samplers.dynamic_temperature import count_possible
+from corelm_samplers.dynamic_temperature import dynamic_temperature
+from corelm_samplers.edt import edt
+from corelm_samplers.eta import eta
 from corelm_samplers.frequency_penalty import subtract_counts
 from corelm_samplers.quadratic import quadratic
 from corelm_samplers.tail_free import tail_free
@@ -17,7 +19,7 @@ from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from corelm_samplers.xtc import xtc
 
-from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm import apply_temperature, draw, log_softmax, native, softmax, surprisals
 from corelm.filters import (
     change_logits,
     min_and_shannon_entropy,
@@ -65,7 +67,10 @@ FUNCTIONS = {
     "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
     "forbid_tokens": lambda rows: forbid_tokens(rows, np.array([3, 1]), np.array([0, 2])),
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
-    "count_possible": count_possible,
+    "dynamic_temperature": lambda rows: dynamic_temperature(rows, 0.5, 1.5, 0.7),
+    "edt": lambda rows: edt(rows, 1.5, 0.5, 0.8),
+    "eta": lambda rows: eta(rows, 4.0),
+    "log_softmax": log_softmax,
     "subtract_counts": lambda rows: subtract_counts(rows, np.array([3, 1, 3] * 2), 2, 0.7),
     "tail_free": lambda rows: tail_free(rows, 0.95),
     "uniform": lambda rows: apply_temperature(rows, np.inf),

@@ -13,21 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
 from corelm.context import Context, ListingContext
-from corelm.decoding.step import Figures, ModelLogits
+from corelm.decoding.step import Drawn, Figures, ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
-from corelm.sampling import Chain, Mask, Sampler
+from corelm.sampling import Chain, Mask, Sampler, Switch
 from corelm.stages import (
     StageResult,
     allowed_tokens,
@@ -175,29 +175,6 @@ CONSTANT = {"vocabulary"}
 NONE = np.empty(0, dtype=np.int64)
 
 
-class Drawn(NamedTuple):
-    """Tokens, and the distributions that they were drawn from.
-
-    Attributes:
-        model_logits: (batch, vocabulary) the model's, with tokens that are never drawn masked.
-        logits: (batch, vocabulary) the sampler's.
-        tokens: (batch,) ids.
-        surprisal: (batch,) nats, of the tokens under the sampler's logits.
-        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None if not wanted.
-        fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
-            not wanted.
-        figures: what a step of this draw computes otherwise; None if not wanted, or left to it.
-    """
-
-    model_logits: Array
-    logits: Array
-    tokens: NDArray[np.int64]
-    surprisal: NDArray[np.float64]
-    allowed: NDArray[np.bool_] | None = None
-    fell_back: NDArray[np.bool_] | None = None
-    figures: Figures | None = None
-
-
 class DrawPlan:
     """A sampler's stages and the draw in few calls, with the bits of one call for each stage.
 
@@ -209,10 +186,14 @@ class DrawPlan:
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel
-        >>> chain = corelm.sampler("edt(t=2) | top_k(k=2) | temperature(t=0.5)")
+        >>> class Halved(corelm.Sampler):
+        ...     '''Halve the logits.'''
+        ...     def __call__(self, logits, context):
+        ...         return logits / 2
+        >>> chain = Halved() | corelm.sampler("top_k(k=2) | temperature(t=0.5)")
         >>> plan = DrawPlan(chain, ToyModel().vocabulary)
         >>> str(plan.before), str(plan.after)
-        ('edt(t=2.0, theta=0.1, base=0.8)', 'top_k(k=2) | temperature(t=0.5)')
+        ('halved', 'top_k(k=2) | temperature(t=0.5)')
     """
 
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:
@@ -274,6 +255,25 @@ class DrawPlan:
         of_masks = _possible(trace, (), result.shape)
         return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), position)
 
+    def ahead(
+        self, uniforms: NDArray[np.float64], stops: NDArray[np.int64], measured: bool = False
+    ) -> rows.Draws | None:
+        """Return how to draw several tokens of each row in one call.
+
+        None if it takes more than kernels, or depends on the text.
+
+        Args:
+            uniforms: (tokens, batch) numbers in [0, 1).
+            stops: ids after which nothing more is drawn.
+            measured: as for `draw`.
+        """
+        batch = uniforms.shape[1]
+        calls = None if native.kernels is None or self.before else self._constant(batch)
+        if calls is None or None in calls:
+            return None
+        stages = tuple(call for each in calls if each for call in each)
+        return rows.Draws(self.prepare.never, stages, stops, uniforms, measured)
+
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
         if drawn.logits is not drawn.model_logits:
             check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(position))
@@ -304,34 +304,51 @@ class DrawPlan:
         return Drawn(logits, out, tokens, surprisal, *of_masks, figures)
 
     def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
-        """Return the kernels of a step; those that don't depend on the text are kept."""
-        if self._known[0] != batch:
-            known = [
-                calls_of(stage, self._vocabulary, batch) if stage.reads <= CONSTANT else None
-                for stage in self._kernels
-            ]
-            self._known = batch, known
+        """Return the kernels of a step."""
         calls, now = tuple[rows.Call, ...](), None
-        for stage, found in zip(self._kernels, self._known[1], strict=True):
+        for stage, found in zip(self._kernels, self._constant(batch), strict=True):
             if found is None:
                 now = context() if now is None else now
                 found = _recorded(stage, batch, now)
             calls += found
         return calls
 
+    def _constant(self, batch: int) -> list[Calls | None]:
+        """Return the kernels of each stage that doesn't depend on the text, which are kept."""
+        if self._known[0] != batch:
+            known = [
+                calls_of(stage, self._vocabulary, batch) if stage.reads <= CONSTANT else None
+                for stage in self._kernels
+            ]
+            self._known = batch, known
+        return self._known[1]
+
 
 Calls = tuple[rows.Call, ...]
 
 
 def _recorded(stage: Sampler, batch: int, context: Context) -> Calls:
+    if not stage._is_built_in:
+        raise TypeError("a stranger's sampler runs by itself")
     if isinstance(stage, Mask):
-        forbidden = stage.allowed(ListingContext.like(context, context.vocabulary_size))
-        if forbidden is not None and not isinstance(forbidden, Forbidden):
-            raise TypeError("an array of bool is not a list of ids")
-        return () if forbidden is None else (("forbid_tokens", *forbidden),)
+        allowed = stage.allowed(ListingContext.like(context, context.vocabulary_size))
+        if allowed is None:
+            return ()
+        is_list = isinstance(allowed, Forbidden)
+        return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
+    if isinstance(stage, Switch):
+        chosen = stage.choose(context)
+        if any(each is not chosen[0] for each in chosen):
+            raise TypeError("each of several samplers acts in rows of its own")
+        return _all_recorded(chosen[0], batch, context)
     result: Any = stage(Recorder((batch, context.vocabulary_size)), context)  # type: ignore[arg-type]
     calls: Calls = result.calls
     return calls
+
+
+def _all_recorded(sampler: Sampler, batch: int, context: Context) -> Calls:
+    found = (_recorded(stage, batch, context) for stage in sampler.active_stages)
+    return tuple(call for calls in found for call in calls)
 
 
 def _possible(
@@ -348,6 +365,9 @@ def _possible(
         return None, None
     lists = (Forbidden(*each) for name, *each in calls if name == "forbid_tokens")
     allowed = all_but(lists, shape)
+    for name, *each in calls:
+        if name == "allow_tokens":
+            allowed &= each[0]
     if trace:
         allowed &= allowed_tokens(trace, shape)
     return allowed, rows_that_fell_back(trace, shape[0])
@@ -375,10 +395,9 @@ def calls_of(stage: Sampler, vocabulary: Vocabulary, batch: int = 0) -> Calls | 
         vocabulary: the model's vocabulary.
         batch: the number of rows; each has a text of one drawn token.
     """
-    if not stage._is_built_in or stage._acts_by == "switch":
-        return None
-    nats = np.ones((batch, 2))
-    context = Context(np.zeros((batch, 2), dtype=np.int64), nats, nats, 1, vocabulary)
+    if isinstance(stage, Switch):
+        return _calls_of_longest(stage, vocabulary, batch)
+    context = _example(batch, vocabulary)
     no_rows = np.empty((0, len(vocabulary)), dtype=np.float32)
     try:
         calls = _recorded(stage, batch, context)
@@ -387,6 +406,26 @@ def calls_of(stage: Sampler, vocabulary: Vocabulary, batch: int = 0) -> Calls | 
     except Exception:  # it looked at the logits, or its arguments are wrong, as a call will tell
         return None
     return calls
+
+
+def _example(batch: int, vocabulary: Vocabulary) -> Context:
+    nats = np.ones((batch, 2))
+    return Context(np.zeros((batch, 2), dtype=np.int64), nats, nats, 1, vocabulary)
+
+
+def _calls_of_longest(stage: Switch, vocabulary: Vocabulary, batch: int) -> Calls | None:
+    """Return the most kernels that one of a switch's samplers consists of; None if one doesn't."""
+    try:
+        chosen = stage.choose(_example(1, vocabulary))
+    except Exception:  # such as a word that the vocabulary lacks, as a call will tell
+        return None
+    found: list[Calls] = []
+    for sampler in (*chosen, *stage.nested.values()):
+        calls = [calls_of(each, vocabulary, batch) for each in sampler.active_stages]
+        if not stage._is_built_in or None in calls:
+            return None
+        found.append(tuple(call for each in calls if each for call in each))
+    return max(found, key=len)
 
 
 def _chain(stages: Sequence[Sampler]) -> Sampler | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.context import Context, ContextBuilder, read_only
-from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import NextLogits, Step, measured_step, model_surprisals
+from corelm.decoding.draws import Drawn, DrawPlan, RandomStream
+from corelm.decoding.step import Figures, NextLogits, Step, measured_step, model_surprisals
 from corelm.errors import CorelmError, UsageError
-from corelm.language_model import LanguageModel, Session, is_end
+from corelm.language_model import LanguageModel, Session, has_method, is_end
+from corelm.native.rows import Draws, Taken
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler
 from corelm.stages import StageResult, check_result, run_stages
@@ -110,6 +111,7 @@ class Decoding:
     Attributes:
         session: the model's session.
         samples: (batch,) the sample of the run that each row belongs to.
+        is_extended: True if the session was given the tokens of the last draw at once.
 
     Example:
         >>> import corelm
@@ -145,10 +147,14 @@ class Decoding:
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
         self._has_masks, self._measured = task.sampler.has_masks, task.measured
-        self._last: NextLogits | None = None  # of next or draw
+        self._length, ends = task.length, {*self._vocabulary.ends, self._vocabulary.padding}
+        self._stops = np.array([token for token in ends if token is not None], np.int64)
+        # Sessions of corelm's own networks alone can: it is speed, not a part of the contract.
+        self._draws_ahead = has_method(self.session, "drawn_ahead") and not self._has_masks
+        self._last: NextLogits | Drawn | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
-        self._is_extended = False  # the session has read these tokens
+        self.is_extended: bool = False
 
     @property
     def context(self) -> Context:
@@ -183,20 +189,35 @@ class Decoding:
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
+        drawn = self._drawn_ahead(extend) if scores is None and self._draws_ahead else None
+        if drawn is None:
+            drawn = self._drawn_now(scores)
+        if extend and not (self.is_extended or np.count_nonzero(self.is_end(drawn.tokens))):
+            self._extend(drawn.tokens, ahead=self._draws_ahead)
+            self.is_extended = True
+        self._last, self._rows = drawn, None
+        step = self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
+        return measured_step(step, drawn.figures)
+
+    def _drawn_now(self, scores: Array | None) -> Drawn:
         position = self._builder.position
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        drawn = self._plan.draw(
+        return self._plan.draw(
             raw, uniforms, position, lambda: self.context, self._has_masks, self._measured
         )
-        if extend and not np.count_nonzero(self.is_end(drawn.tokens)):
-            self._extend(drawn.tokens)
-            self._is_extended = True
-        self._last = NextLogits(drawn.model_logits, drawn.logits, drawn.allowed, drawn.fell_back)
-        self._rows = None
-        step = self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
-        return measured_step(step, drawn.figures)
+
+    def _drawn_ahead(self, extend: bool) -> Drawn | None:
+        """Return the next tokens if the session draws them; it is extended, if it may be."""
+        taken: Taken | None = self.session.drawn_ahead(extend)  # type: ignore[attr-defined]
+        if taken is None:
+            return None
+        self.is_extended = taken.goes_on
+        figures = Figures(*taken.figures) if taken.figures else None
+        return Drawn(
+            taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures
+        )
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -215,15 +236,18 @@ class Decoding:
         model_logits = self.model_logits(scores)
         trace: list[StageResult] | None = [] if self._has_masks else None
         logits = run_stages(self._sampler, model_logits, context, trace)
-        self._last = NextLogits.of(model_logits, logits, trace)
+        self._last = found = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
-        return self._last
+        return found
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
         if self._last is None:
             raise UsageError("ask for the next distributions first, with next() or draw()")
         self._drawn = tokens, surprisal
-        last = self._last if self._rows is None else self._last.select(self._rows)
+        last = self._last
+        if self._rows is not None:
+            all_rows = last.model_logits, last.logits, last.allowed, last.fell_back
+            last = NextLogits(*all_rows).select(self._rows)
         return Step(
             self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
             last.allowed, last.fell_back,
@@ -240,13 +264,22 @@ class Decoding:
         """
         if tokens is None:
             tokens = self._drawn_tokens()
-        if not (is_read or self._is_extended):
+        if not (is_read or self.is_extended):
             self._extend(tokens)  # first, for a session may begin at once in the background
         self._append(tokens)
 
-    def _extend(self, tokens: Ids) -> None:
+    def _extend(self, tokens: Ids, ahead: bool = False) -> None:
         # A copy: a model of another package may write into it, and the step has the tokens.
-        self.session.extend(np.array(tokens))
+        extend: Callable[..., None] = self.session.extend
+        extend(np.array(tokens), *([self._next_draws()] if ahead else []))
+
+    def _next_draws(self) -> Draws | None:
+        """Return how to draw the tokens after the next ones; None if each step may differ."""
+        following = self._builder.position + 1
+        uniforms = self._random_stream.following(following, self.samples)
+        uniforms = uniforms[:, : max(self._length - following, 0)]
+        uniforms = np.ascontiguousarray(uniforms.T)
+        return self._plan.ahead(uniforms, self._stops, self._measured)
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""
@@ -319,7 +352,7 @@ class Decoding:
 
     def _forget(self) -> None:
         self._last = self._rows = self._drawn = None
-        self._is_extended = False
+        self.is_extended = False
 
     def _surprisal_of(self, tokens: Ids) -> Nats:
         """Return the surprisal of tokens under the last logits of the sampler; nan without any."""

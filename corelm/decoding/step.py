@@ -47,6 +47,29 @@ class Figures(NamedTuple):
     model_entropy: NDArray[np.float64]
 
 
+class Drawn(NamedTuple):
+    """Tokens, and the distributions that they were drawn from.
+
+    Attributes:
+        model_logits: (batch, vocabulary) the model's, with tokens that are never drawn masked.
+        logits: (batch, vocabulary) the sampler's.
+        tokens: (batch,) ids.
+        surprisal: (batch,) nats, of the tokens under the sampler's logits.
+        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None if not wanted.
+        fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
+            not wanted.
+        figures: what a step of this draw computes otherwise; None if not wanted, or left to it.
+    """
+
+    model_logits: Array
+    logits: Array
+    tokens: NDArray[np.int64]
+    surprisal: NDArray[np.float64]
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: NDArray[np.bool_] | None = None
+    figures: Figures | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One position of generation, for every row that has not finished. Arrays are read-only.

@@ -42,15 +42,15 @@ class Ancestral(Decoder):
         for position in range(task.length):
             is_last = position + 1 == task.length
             step = decoding.draw(extend=not is_last)
-            unfinished = ~decoding.is_end(step.tokens)
-            finished = is_last or not np.count_nonzero(unfinished)
-            if not finished:
+            if not decoding.is_extended:  # it is the last token, at least of some texts
+                unfinished = ~decoding.is_end(step.tokens)
+                if is_last or not np.count_nonzero(unfinished):
+                    yield step
+                    return
                 # Finished rows leave first, so the model doesn't read their last tokens.
                 decoding.select(unfinished)
-                decoding.advance()
+            decoding.advance()
             yield step
-            if finished:
-                return
 
 
 @hookimpl

@@ -5,9 +5,8 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from corelm.language_model import Session
 from corelm.models.contents import StoredVocabulary, check_fit
 from corelm.models.networks.base import Architecture, BackgroundStep, Network
 from corelm.models.networks.kinds import NETWORKS
-from corelm.models.networks.layers import Matrix, Panels, Weights
+from corelm.models.networks.layers import Matrix, Weights, bare_products
 from corelm.models.sliding_window import SlidingWindow
+from corelm.native.rows import Ahead, Draws, Taken
 from corelm.numerics.distributions import Array, softmax
 from corelm.registry.models import DisplayableModel
 
@@ -116,6 +116,8 @@ class NumpySession:
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
+        self._ahead: Ahead | None = None
+        self._ahead_from = 0  # the length of the texts that its first step reads
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
@@ -133,8 +135,13 @@ class NumpySession:
         """Return (batch, count, width): the last hidden states at each of the last tokens."""
         return self._by_row(self._hidden(count))
 
-    def extend(self, tokens: ArrayLike) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+    def extend(self, tokens: ArrayLike, draws: Draws | None = None) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows.
+
+        Args:
+            tokens: the tokens.
+            draws: how to draw further ones in the background, which is done where it can be.
+        """
         self._finish_background()  # the background step reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
@@ -144,8 +151,22 @@ class NumpySession:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before logits are needed.
-        if self._window.length == before + 1 and self._processed == before:
+        is_next = self._window.length == before + 1 and self._processed == before
+        if is_next and not (draws and self._begin_ahead(draws)):
             self._begin()
+
+    def drawn_ahead(self, extend: bool) -> Taken | None:
+        """Return the next tokens of those drawn in the background; None if there are none.
+
+        Args:
+            extend: append them to the texts, unless nothing was drawn after them.
+        """
+        taken = self._ahead.take() if self._ahead else None
+        if taken is None or not (taken.goes_on and extend):
+            self._stop_ahead()
+            return taken and taken._replace(goes_on=False)
+        self._window.accept()
+        return taken
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
@@ -163,6 +184,7 @@ class NumpySession:
             return
         # Forks of a single text stay one text until their tokens differ: a prompt for 64 samples
         # is processed once, and its cache is not copied before the first draw.
+        self._stop_ahead()
         if len(self._window.texts) == 1 and len(kept):
             self._copies = len(kept)
             return
@@ -265,8 +287,31 @@ class NumpySession:
         if self._background:
             self._processed = self._cached_at = window.length
 
+    def _begin_ahead(self, draws: Draws) -> bool:
+        """Start to draw tokens in the background; False if that isn't possible."""
+        window, most = self._window, len(draws.uniforms)
+        start, stop = window.start(window.length), window.length
+        if most < 2 or self._copies > 1 or not window.is_equal:
+            return False
+        if _unprocessed(self._cached(slice(0, 1)), start, stop, 1) > 1:
+            return False
+        texts = window.ahead(most - 1)
+        draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - (stop - start) + 1])
+        self._ahead, self._ahead_from = self._network.draw_ahead(texts, self._cache, draws), stop
+        return self._ahead is not None
+
+    def _stop_ahead(self) -> None:
+        """Draw nothing more in the background; what was not taken is forgotten."""
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            self._processed = 0  # if it fails
+            # Before a token is drawn, a step has read the one before it.
+            read = self._ahead_from + ahead.stop() - 1
+            self._processed = self._cached_at = min(read, self._window.length)
+
     def _finish_background(self) -> None:
         """Wait for the background step, if there is one, and store its results."""
+        self._stop_ahead()
         background, self._background = self._background, None
         if background:
             # If waiting fails, nothing counts as processed.
@@ -361,30 +406,3 @@ def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
     # always processed: the cache doesn't hold outputs.
     processed = cached[1] if start == cached[0] else start
     return stop - min(processed, stop - asked)
-
-
-def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[[], object]]]:
-    """Return calls that multiply a batch with each matrix, by NumPy and by the kernels.
-
-    Args:
-        matrices: the shapes, and whether the kernels store them in half precision.
-        batch: the number of vectors multiplied with each matrix.
-
-    Returns:
-        The calls of NumPy; then the calls of the kernels, if there are kernels.
-    """
-    in_numpy: list[Callable[[], object]] = []
-    in_kernels: list[Callable[[], object]] = []
-    for inputs, units, halves in matrices:
-        x, out = _filled(1, batch, inputs), _filled(1, batch, units)
-        number = 1 / 2 if halves else 1 / 3  # half precision holds 1/2 exactly, but not 1/3
-        matrix = _filled(inputs, units, number=number)
-        in_numpy.append(partial(np.matmul, x, matrix, out=out))
-        if native.kernels:
-            in_kernels.append(partial(Panels(matrix), x, None, 0, None, out))
-    return [in_numpy, in_kernels] if native.kernels else [in_numpy]
-
-
-def _filled(*shape: int, number: float = 0.5) -> Array:
-    """Return an array that is filled, so that it occupies real memory as weights do."""
-    return np.full(shape, number, dtype=np.float32)

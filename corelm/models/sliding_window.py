@@ -146,6 +146,21 @@ class SlidingWindow:
             self._room[self._rows[:, None], self.lengths[:, None] + np.arange(count)] = ids
         self.length = before + count
 
+    def ahead(self, count: int) -> NDArray[np.int64]:
+        """Return the windows of texts of one length, with room for more ids until they slide.
+
+        Args:
+            count: the number of ids that there is room for, at most. The caller writes them.
+        """
+        start = self.start(self.length)
+        stop = min(self.length + count, start + self._context_length)
+        self._reserve(len(self._room), stop)
+        return self._room[:, start:stop]
+
+    def accept(self) -> None:
+        """Append the ids that the caller of `ahead` wrote, one to each text."""
+        self.length += 1
+
     def rewind(self, count: int) -> None:
         """Drop the last tokens of each row.
 

@@ -107,6 +107,51 @@ class Kernels(Protocol):
     def wait(self, run: object, /) -> None:
         """Wait for a step that `begin` started, and help with it."""
 
+    def begin_ahead(
+        self,
+        plan: object,
+        window: Ids,
+        kv_cache: Floats,
+        outputs: Floats,
+        uniforms: Doubles,
+        tokens: Ids,
+        surprisals: Doubles,
+        figures: Doubles | None,
+        logits: tuple[Floats, ...],
+        results: tuple[Floats, ...],
+        never: Ids,
+        stages: tuple[tuple[object, ...], ...],
+        stops: Ids,
+        /,
+    ) -> object:
+        """Start steps and draws in the background: some tokens of each row, one after the other.
+
+        Args:
+            plan: the network, without attention masks.
+            window: as for `run`, with room for all tokens but the last.
+            kv_cache: as for `run`.
+            outputs: (batch, 1, width), of no use afterwards.
+            uniforms: (tokens, batch); as `tokens` and `surprisals`, an item for each token.
+            tokens: (tokens, batch).
+            surprisals: (tokens, batch).
+            figures: (3, tokens, batch): the last three arguments of `sample`; None for none.
+            logits: the model's of each token, masked.
+            results: the sampler's of each token; the same arrays without stages.
+            never: as for `sample`.
+            stages: as for `sample`.
+            stops: ids; after one of them nothing more is drawn.
+        """
+
+    def end_ahead(self, run: object, is_wanted: bool, /) -> int:
+        """Wait for what `begin_ahead` started; return how many tokens of each row are drawn.
+
+        They are fewer where logits are no distribution, or a token is a stop.
+
+        Args:
+            run: the draws.
+            is_wanted: True to wait for all of them, and help; False to end them soon.
+        """
+
     # Rows of logits. Of the stages `forbid_tokens` alone says if its rows are distributions; the
     # others are True.
 
@@ -182,6 +227,9 @@ class Kernels(Protocol):
     def within_std(self, logits: Floats, times: float, out: Floats, /) -> bool:
         """Keep the tokens at most some standard deviations of the logits below the likeliest."""
 
+    def eta(self, logits: Floats, nats: float, out: Floats, /) -> bool:
+        """Keep the tokens whose surprisal is at most max(nats, nats / 2 + the entropy)."""
+
     def top_k(self, logits: Floats, k: int, out: Floats, /) -> bool:
         """Keep the k largest logits."""
 
@@ -211,6 +259,20 @@ class Kernels(Protocol):
 
     def softmax(self, logits: Floats, out: Floats, /) -> None:
         """Write the probabilities of each row; nan where the row is not a distribution."""
+
+    def log_softmax(self, logits: Floats, out: Floats, /) -> bool:
+        """Write the logarithms of the probabilities; nan where a row is not a distribution."""
+
+    def edt(self, logits: Floats, t: float, theta: float, base: float, out: Floats, /) -> bool:
+        """Divide each row by t * base ** (theta / entropy)."""
+
+    def dynamic_temperature(
+        self, logits: Floats, t_min: float, t_max: float, exponent: float, out: Floats, /
+    ) -> bool:
+        """Divide each row by t_min + (t_max - t_min) (entropy / ln(possible tokens))^exponent."""
+
+    def allow_tokens(self, logits: Floats, allowed: Mask, out: Floats, /) -> bool:
+        """Remove the tokens that a mask does not allow; False if nothing is left of a row."""
 
     def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> bool:
         """Bend the logits by a parabola, or towards a cubic."""
@@ -271,9 +333,6 @@ class Kernels(Protocol):
 
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
         """Compute the standard deviation of the finite logits of each row."""
-
-    def count_possible(self, logits: Floats, out: Doubles, /) -> None:
-        """Count the logits of each row that are not minus infinity."""
 
     def divergence(
         self, logits: Floats, model: Floats, model_stats: Doubles, tokens: Ids, out: Doubles, /

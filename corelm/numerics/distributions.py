@@ -202,6 +202,7 @@ def _quotient(logits: Array, t: Any) -> Array:
 # ---- probabilities ----
 
 
+@kernel(rows.log_softmax)
 def log_softmax(logits: Array) -> Array:
     """Return the log-probabilities of logits: (..., vocabulary), same shape and dtype.
 

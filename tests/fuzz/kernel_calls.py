@@ -65,8 +65,8 @@ class RandomCall:
             "normalise": [x, self.floats(self.width), None, 1e-6, self.empty(batch, self.width)],
             "mask_tokens": [rows, self.ids(3), rows if self.rng.random() < 0.5 else out],
             "rows_are_valid": [rows],
-            "apply_mask": [rows, self.rng.random((batch, vocabulary)) < self.rng.random(),
-                           self.floats(batch, vocabulary), out, self.empty(batch, dtype="?")],
+            "apply_mask": [rows, self.mask(), self.floats(batch, vocabulary), out,
+                           self.empty(batch, dtype="?")],
             "apply_temperature": [rows, self.per_row(), out],
             "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
             "sample": [rows, self.ids(2), rows, self.stages(), out, self.rng.random(batch),
@@ -86,7 +86,10 @@ class RandomCall:
             "forbid_tokens": [rows, *self.edits(), out],
             "xtc": [rows, self.number(), self.number(), self.ids(2), out],
             "logit_std": [rows, column],
-            "count_possible": [rows, column],
+            "edt": [rows, self.number(), self.number(), self.number(), out],
+            "dynamic_temperature": [rows, self.number(), self.number(), self.number(), out],
+            "log_softmax": [rows, out],
+            "allow_tokens": [rows, self.mask(), out],
             "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
                            self.ids(batch), self.empty(batch, 11, dtype="f8")],
             "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
@@ -97,6 +100,9 @@ class RandomCall:
         """Results of one number a row, some of which are not wanted."""
         made = (self.empty(self.batch, dtype="f8") for _ in range(count))
         return [column if self.rng.random() < 0.7 else None for column in made]
+
+    def mask(self) -> np.ndarray:
+        return self.rng.random((self.batch, self.vocabulary)) < self.rng.random()
 
     def edits(self) -> tuple[np.ndarray, Any]:
         """Ids, and whose they are."""
@@ -124,6 +130,9 @@ class RandomCall:
             ("within_min_entropy", self.per_row(), self.number()), ("within_std", self.number()),
             ("peak_at", self.per_row(), self.number(), self.number(), self.number()),
             ("forbid_tokens", *self.edits()), ("subtract_counts", *self.edits(), self.number()),
+            ("eta", self.number()), ("edt", self.number(), self.number(), self.number()),
+            ("dynamic_temperature", self.number(), self.number(), self.number()),
+            ("log_softmax",), ("allow_tokens", self.mask()), ("allow_tokens", self.mask()[:, 1:]),
             ("apply_temperature", self.per_row()), ("top_p",), ("top_p", 0.5, 0.5), (), "greedy",
         ]  # fmt: skip
         return tuple(made[self.rng.integers(len(made))] for _ in range(self.rng.integers(0, 10)))
@@ -170,7 +179,8 @@ ROW_AND_LAYER_KERNELS = [
     for name in dir(native.kernels)
     if not name.startswith("_")
     and name
-    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "use_cores", "use_vector_width")
+    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "begin_ahead", "end_ahead")
+    and name not in ("use_cores", "use_vector_width")
 ]
 
 
@@ -197,3 +207,27 @@ def _run_a_plan(rng: np.random.Generator) -> None:
         started = loaded().begin(plan, *made.arrays(step, fill=85))
         if rng.random() < 0.7:  # a run that nobody waits for is dropped
             loaded().wait(started)
+        with contextlib.suppress(*ALLOWED):
+            _draw_ahead(rng, plan, made.arrays(made.step(), fill=85))
+
+
+def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray, ...]) -> None:
+    """Draw some tokens ahead, with at most one argument that doesn't fit."""
+    window, cache, _, outputs, logits = arrays
+    batch, count, size = len(window), int(rng.integers(1, 5)), logits.shape[2]
+    each = [tuple(np.zeros((batch, size), "f4") for _ in range(count)) for _ in range(2)]
+    arguments = [
+        plan, window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"),
+        rng.random((count, batch)), np.zeros((count, batch), int), np.zeros((count, batch)),
+        np.zeros((3, count, batch)), *each,
+        np.arange(rng.integers(2)), (("apply_temperature", 0.5),), np.arange(rng.integers(3)),
+    ]  # fmt: skip
+    at = int(rng.integers(1, 2 * len(arguments)))
+    if at < len(arguments):
+        made = RandomCall(rng)
+        arguments[at] = (
+            made.misfit(arguments[at]) if at < 8 else rng.choice([None, (), 3, each[0][1:]])
+        )
+    run = loaded().begin_ahead(*arguments)
+    if rng.random() < 0.7:
+        loaded().end_ahead(run, bool(rng.random() < 0.5))

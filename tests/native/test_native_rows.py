@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 from benchmark_scripts import script
-from corelm_samplers.dynamic_temperature import count_possible
+from corelm_samplers.dynamic_temperature import dynamic_temperature
+from corelm_samplers.edt import edt
+from corelm_samplers.eta import eta
 from corelm_samplers.frequency_penalty import subtract_counts
 from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
@@ -15,7 +17,7 @@ from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from native_helpers import by_definition, random_rows
 
-from corelm import native
+from corelm import log_softmax, native
 from corelm.filters import top_k
 
 ROWS = script("any_row").rows(20_000)
@@ -97,9 +99,30 @@ def test_counts_are_subtracted(each):
         assert np.array_equal(result, subtract_counts(logits, ids.astype(np.int32), count, each))
 
 
-@pytest.mark.parametrize("size", [1, 15, 16, 130])
-def test_possible_tokens_are_counted(size):
-    logits = random_rows(3, size)
-    logits[1], logits[2, ::2] = -np.inf, -np.inf
-    assert count_possible(logits).tolist() == [size, 0, size // 2]
-    assert count_possible(logits).tolist() == by_definition(count_possible, logits).tolist()
+BY_ENTROPY = {
+    "eta": lambda logits: eta(logits, 3.0),
+    "edt": lambda logits: edt(logits, 1.5, 0.5, 0.8),
+    "edt, whose power overflows": lambda logits: edt(logits, 1.5, 1e300, 1e-300),
+    "dynamic_temperature": lambda logits: dynamic_temperature(logits, 0.5, 1.5, 1.0),
+    "dynamic_temperature^0.7": lambda logits: dynamic_temperature(logits, 0.5, 1.5, 0.7),
+    "dynamic_temperature^0": lambda logits: dynamic_temperature(logits, 0.5, 1.5, 0.0),
+    "log_softmax": log_softmax,
+}
+
+
+@pytest.mark.parametrize("name", BY_ENTROPY)
+@pytest.mark.parametrize("size", [1, 16, 130])
+def test_what_depends_on_the_entropy_is_its_definition(name, size):
+    logits = random_rows(5, size)
+    logits[1, 1:], logits[2, 1::2], logits[3] = -np.inf, -np.inf, 0.0
+    logits[4] -= 90 * np.arange(size, dtype=np.float32)  # all but certain
+    result = BY_ENTROPY[name](logits)
+    expected = by_definition(BY_ENTROPY[name], logits)
+    np.testing.assert_allclose(result, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("invalid", [np.nan, np.inf, -np.inf])
+def test_the_log_softmax_of_no_distribution_is_nan(invalid):
+    logits = random_rows(2, 300)
+    logits[0, 170 if invalid != -np.inf else slice(None)] = invalid
+    assert np.isnan(log_softmax(logits)).all(axis=1).tolist() == [True, False]

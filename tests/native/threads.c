@@ -1,8 +1,7 @@
 /* Use the pool and the kernels from several threads at once, for the thread sanitizer, which does
  * not understand the locks of the interpreter. `.ci/sanitize` compiles and runs it. Ends with 0 if
  * every thread gets the results of a thread alone. */
-#include "graph.h"
-#include "pool.h"
+#include "ahead.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -22,6 +21,11 @@ static const struct logits rows = {logits, BATCH, VOCABULARY};
 static struct node nodes[3];
 static size_t widths[] = {0, WIDTH, WIDTH, WIDTH};
 static const struct graph graph = {nodes, widths, 3, 4};
+static struct node head_node;
+static size_t head_widths[] = {WIDTH, WIDTH};
+static const struct graph head = {&head_node, head_widths, 1, 2};
+static const double uniforms[TIME * BATCH]; /* 0: the first token of each row */
+static int64_t expected_tokens[TIME * BATCH];
 static int64_t window[BATCH * TIME];
 static atomic_int failures, ended;
 
@@ -62,6 +66,38 @@ static void free_network(struct network *network)
     free(network->outputs);
 }
 
+static void check_rows(void);
+
+/* Draw as many tokens as fit the window; the task, if there is one, does it in the background. */
+static size_t draw_tokens(struct async_task *task, int is_wanted, int64_t *tokens)
+{
+    float *cache = calloc(BATCH * TIME * WIDTH, sizeof(float));
+    float *states = malloc(BATCH * WIDTH * sizeof(float)), *drawn = malloc(BATCH * WIDTH * sizeof(float));
+    int64_t own_window[BATCH * TIME] = {0};
+    double surprisals[TIME * BATCH];
+    struct ahead ahead = {
+        .reader = &graph, .head = &head, .window = own_window, .states = states, .count = TIME,
+        .step = {.window = own_window, .window_row = TIME, .kv_cache = cache, .batch = BATCH,
+                 .added = 1, .time = 1, .layers = 1, .keys_and_values = 1, .kv_heads = 2,
+                 .context = TIME, .size = WIDTH / 2},
+        .sample = {.logits = {NULL, BATCH, WIDTH}, .uniforms = uniforms, .tokens = tokens,
+                   .surprisals = surprisals},
+    };
+    for (size_t i = 0; i < TIME; i++)
+        ahead.logits[i] = ahead.results[i] = drawn; /* nobody reads them */
+    if (task) {
+        task->run = draw_ahead, task->job = &ahead;
+        async_submit(task);
+        check_rows();
+        atomic_store(&ahead.is_cancelled, !is_wanted);
+        is_wanted ? async_wait(task) : async_cancel(task);
+    } else {
+        draw_ahead(&ahead);
+    }
+    free(cache), free(states), free(drawn);
+    return atomic_load(&ahead.drawn);
+}
+
 static void prepare(void)
 {
     for (size_t i = 0; i < BATCH * VOCABULARY; i++)
@@ -85,6 +121,10 @@ static void prepare(void)
     run_network(&network);
     memcpy(expected_outputs, network.outputs, sizeof expected_outputs);
     free_network(&network);
+    head_node = (struct node){.layer = MULTIPLY, .inputs = {0}, .input_count = 1, .output = 1};
+    head_node.multiply = nodes[2].multiply;
+    if (draw_tokens(NULL, 1, expected_tokens) != TIME)
+        fail("the number of tokens");
 }
 
 static void check_rows(void)
@@ -115,11 +155,22 @@ static void check_network(int round)
     free_network(&network);
 }
 
+/* Every third run of draws is cancelled: what was drawn is right. */
+static void check_draws(int round)
+{
+    int64_t tokens[TIME * BATCH];
+    struct async_task task = {.queued = 0};
+    size_t drawn = draw_tokens(&task, round % 3 != 0, tokens);
+    if ((round % 3 && drawn != TIME) ||
+        memcmp(tokens, expected_tokens, drawn * BATCH * sizeof *tokens) != 0)
+        fail("the tokens");
+}
+
 static void *call(void *unused)
 {
     (void)unused;
     for (int round = 0; round < ROUNDS; round++)
-        check_network(round);
+        check_network(round), check_draws(round);
     atomic_fetch_add(&ended, 1);
     return NULL;
 }

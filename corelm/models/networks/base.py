@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
-from corelm.native.rows import loaded
+from corelm.native.rows import Ahead, Draws, loaded
 from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
@@ -200,6 +200,9 @@ def _describe(node: Node) -> tuple[Any, ...]:
 
 Ids = NDArray[np.int64]
 
+IN_VAIN = 2**28
+"""Multiplications of a few milliseconds, which may be in vain where a text ends early."""
+
 
 class BackgroundStep(NamedTuple):
     """A step that another thread computes; its arrays are valid after `wait`."""
@@ -302,6 +305,16 @@ class Network(ABC):
         """Start `process_with_logits` in another thread; None where that isn't possible."""
         return None
 
+    def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
+        """Start `begin` and draws in turn in another thread; None where it wouldn't be faster.
+
+        Args:
+            window: (batch, time) ids, with room for all tokens but the last one.
+            cache: as for `process`.
+            draws: how the tokens are drawn.
+        """
+        return None
+
     @property
     @abstractmethod
     def linears(self) -> Iterable[Linear]:
@@ -337,6 +350,7 @@ class Transformer(Network):
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
         # One plan of both graphs, so that a step is one call of the kernels.
         self._plan = plan(body, head)
+        self._multiplications = sum(inputs * units for inputs, units, _ in self.matrices)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_plan": None}  # a plan holds addresses of this process
@@ -377,6 +391,13 @@ class Transformer(Network):
         mask = self._attention_mask(window, new, times)
         run = loaded().begin(self._plan, window, cache, mask, outputs, logits, times)
         return BackgroundStep(run, outputs, logits)
+
+    def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
+        block = min(Ahead.MOST, IN_VAIN // max(self._multiplications * len(window), 1))
+        before = window[:, : window.shape[1] - len(draws.uniforms) + 1]
+        if not self._plan or block < 2 or self._attention_mask(before, 1, None) is not None:
+            return None
+        return Ahead(self._plan, window, cache, (self._width, self._scores.width), draws, block)
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)

@@ -10,7 +10,8 @@ two matrices differently from the product of a vector and a matrix, and differen
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -324,3 +325,30 @@ def _activate(y: Array, activation: str) -> None:
         np.maximum(y, 0, out=y)
     if activation == "squared relu":
         y *= y
+
+
+def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[[], object]]]:
+    """Return calls that multiply a batch with each matrix, by NumPy and by the kernels.
+
+    Args:
+        matrices: the shapes, and whether the kernels store them in half precision.
+        batch: the number of vectors multiplied with each matrix.
+
+    Returns:
+        The calls of NumPy; then the calls of the kernels, if there are kernels.
+    """
+    in_numpy: list[Callable[[], object]] = []
+    in_kernels: list[Callable[[], object]] = []
+    for inputs, units, halves in matrices:
+        x, out = _filled(1, batch, inputs), _filled(1, batch, units)
+        number = 1 / 2 if halves else 1 / 3  # half precision holds 1/2 exactly, but not 1/3
+        matrix = _filled(inputs, units, number=number)
+        in_numpy.append(partial(np.matmul, x, matrix, out=out))
+        if native.kernels:
+            in_kernels.append(partial(Panels(matrix), x, None, 0, None, out))
+    return [in_numpy, in_kernels] if native.kernels else [in_numpy]
+
+
+def _filled(*shape: int, number: float = 0.5) -> Array:
+    """Return an array that is filled, so that it occupies real memory as weights do."""
+    return np.full(shape, number, dtype=np.float32)

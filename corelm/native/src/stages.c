@@ -17,7 +17,7 @@ static int refuse(char *error, const char *format, ...)
 static int take_number(const struct parameter *parameter, const char *name, double *number,
                        char *error)
 {
-    if (parameter->ids || parameter->numbers)
+    if (parameter->ids || parameter->numbers || parameter->flags)
         return refuse(error, "%s: expected a number, got a list", name);
     *number = parameter->number;
     return 1;
@@ -77,6 +77,14 @@ static int take_list(const struct parameter *parameter, const char *name, const 
            refuse(error, "%s: expected %zu numbers, got %zu", name, count, parameter->count);
 }
 
+static int take_mask(const struct parameter *parameter, const char *name, const uint8_t **flags,
+                     const struct logits *logits, char *error)
+{
+    *flags = parameter->flags;
+    return (*flags && parameter->count == logits->batch * logits->vocabulary) ||
+           refuse(error, "%s: expected a flag for each logit", name);
+}
+
 /* The parameters of a stage: its kernel's arguments, without the logits and the result. */
 #define ARG(kind, ...) +1
 #define STAGE(name, arguments) enum { name##_PARAMETERS = 0 arguments };
@@ -95,6 +103,7 @@ static int take_list(const struct parameter *parameter, const char *name, const 
     (args->x##_row = 0, take_owners(next++, #x, &args->x, &args->x##_each, args->count,           \
                                     logits->batch, error))
 #define TAKE_COUNT(x) take_count(next++, #x, &args->x, error)
+#define TAKE_MASK_IN(x) take_mask(next++, #x, &args->x, logits, error)
 #define TAKE_ID_LIST(name, x, count) take_ids(next++, name, &args->x, &args->count, error)
 
 #define ARG(kind, ...) && TAKE_##kind(__VA_ARGS__)

@@ -6,11 +6,12 @@
 
 enum { MAX_PARAMETERS = 8, ERROR_ROOM = 200 };
 
-/* A parameter: a number, or a list of ids or of numbers, which the stage refers to. */
+/* A parameter: a number, or a list of ids, of numbers or of flags, which the stage refers to. */
 struct parameter {
     double number;
     const int64_t *ids;
     const double *numbers;
+    const uint8_t *flags;
     size_t count;
 };
 

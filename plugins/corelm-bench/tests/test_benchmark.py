@@ -16,8 +16,8 @@ import corelm
 from corelm import machine as this_machine
 from corelm import native
 from corelm.errors import UsageError
-from corelm.models.networks.layers import Matrix
-from corelm.models.numpy_model import NumpyModel, bare_products
+from corelm.models.networks.layers import Matrix, bare_products
+from corelm.models.numpy_model import NumpyModel
 from corelm.testing import ToyModel
 
 GREEDY = corelm.sampler("greedy")

@@ -47,6 +47,13 @@ int expect_length(const char *name, const Py_buffer *, int axis, size_t expected
 /* Check that panels hold an (inputs, units) matrix. */
 int expect_panels(const char *name, const Py_buffer *, size_t inputs, size_t units);
 
+/* Read a tuple of stages, for `sample`; 0 with an exception if it is none. */
+int get_stages(struct call *, PyObject *, const char *name, const struct logits *,
+               struct stage *stages, size_t *count);
+
+/* Check that all are tokens of the vocabulary. */
+int expect_ids(const char *name, const int64_t *tokens, size_t count, const struct logits *);
+
 /* Convert a number; 0 with an exception if it isn't one. */
 int get_double(PyObject *, const char *name, double *);
 int get_activation(PyObject *, enum activation *);

@@ -21,6 +21,14 @@ struct plan {
     struct cache_needs cache;
 };
 
+/* The plan of a capsule; NULL with a TypeError if it is none. */
+const struct plan *get_plan(PyObject *capsule);
+
+/* Read the arrays of a step: `args` are window, kv_cache, attention_masks and outputs, `times` an
+ * array or None. 0 with an exception if they don't fit the plan. */
+int get_step(struct call *, PyObject *const *args, PyObject *times, const struct plan *,
+             struct step *, float **outputs);
+
 static inline size_t result_width(const struct graph *graph)
 {
     return graph->widths[graph->nodes[graph->node_count - 1].output];

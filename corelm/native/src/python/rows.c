@@ -90,8 +90,8 @@ static int get_count(PyObject *object, const char *name, size_t *count)
     return number >= 1;
 }
 
-static int expect_tokens(const char *name, const int64_t *tokens, size_t count,
-                         const struct logits *logits)
+int expect_ids(const char *name, const int64_t *tokens, size_t count,
+                  const struct logits *logits)
 {
     for (size_t i = 0; i < count; i++)
         if (tokens[i] < 0 || (uint64_t)tokens[i] >= logits->vocabulary) {
@@ -185,11 +185,11 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_IDS_OUT(x) READ_COLUMN(x, INT64, WRITE)
 #define READ_FLAGS_OUT(x) READ_COLUMN(x, BOOL, WRITE)
 #define READ_TOKENS_IN(x)                                                                         \
-    (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job->x, job->logits.batch, &job->logits))
+    (READ_COLUMN(x, INT64, READ) && expect_ids(#x, job->x, job->logits.batch, &job->logits))
 #define READ_ID_LIST(name, x, count)                                                              \
     (job->x = get_list(call, *args++, name, INT64, &job->count))
 #define READ_TOKEN_LIST(x, count)                                                                 \
-    (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job->x, job->count, &job->logits))
+    (READ_ID_LIST(#x, x, count) && expect_ids(#x, job->x, job->count, &job->logits))
 #define READ_OWNERS(x, list, count)                                                               \
     (job->x##_row = 0, get_owners(call, *args++, #x, job->count, &job->logits, &job->x,           \
                                   &job->x##_each))
@@ -211,22 +211,39 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
     (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
 
-/* A number, or an array of int64 or float64. */
+
+/* Whether an argument was an array of another type, which is forgotten then. */
+static int was_other_type(struct call *call, int arrays)
+{
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+        return 0;
+    PyErr_Clear();
+    while (call->count > arrays)
+        PyBuffer_Release(&call->views[--call->count]);
+    return 1;
+}
+
+/* A number, (count) of int64 or float64, or (batch, vocabulary) of bool. */
 static int get_parameter(struct call *call, PyObject *object, const char *name,
                          struct parameter *parameter)
 {
+    const int arrays = call->count;
     *parameter = (struct parameter){0};
     if (PyFloat_Check(object) || PyLong_Check(object))
         return get_double(object, name, &parameter->number);
     if ((parameter->ids = get_list(call, object, name, INT64, &parameter->count)))
         return 1;
-    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+    if (!was_other_type(call, arrays))
         return 0;
-    PyErr_Clear();
-    if (call->count) /* the array that was not of int64 */
-        PyBuffer_Release(&call->views[--call->count]);
-    parameter->numbers = get_list(call, object, name, FLOAT64, &parameter->count);
-    return parameter->numbers != NULL;
+    if ((parameter->numbers = get_list(call, object, name, FLOAT64, &parameter->count)))
+        return 1;
+    if (!was_other_type(call, arrays))
+        return 0;
+    Py_buffer *view = get_array(call, object, name, BOOL, 2, READ);
+    if (!view)
+        return 0;
+    parameter->flags = view->buf, parameter->count = length(view, 0) * length(view, 1);
+    return 1;
 }
 
 /* A tuple of a kernel's name and its parameters. */
@@ -250,8 +267,8 @@ static int get_stage(struct call *call, PyObject *tuple, const char *name,
     return 1;
 }
 
-static int get_stages(struct call *call, PyObject *object, const char *name,
-                      const struct logits *logits, struct stage *stages, size_t *count)
+int get_stages(struct call *call, PyObject *object, const char *name,
+               const struct logits *logits, struct stage *stages, size_t *count)
 {
     Py_ssize_t length = PyTuple_Check(object) ? PyTuple_Size(object) : -1;
     if (length < 0 || length > MOST_STAGES)

@@ -111,21 +111,19 @@ static int expect_step(const struct plan *plan, const struct step *step)
 /* The arrays of a step: NULL for `masks` where all tokens are visible, for `times` where all rows
  * are as long as the window. */
 struct step_arrays {
-    Py_buffer *window, *kv_cache, *masks, *outputs, *logits, *times;
+    Py_buffer *window, *kv_cache, *masks, *outputs, *times;
 };
 
-static int get_step_arrays(struct call *call, PyObject *const *args, Py_ssize_t count,
+static int get_step_arrays(struct call *call, PyObject *const *args, PyObject *times,
                            struct step_arrays *arrays)
 {
     arrays->masks = arrays->times = NULL;
-    return (arrays->window = get_array(call, args[1], "window", INT64, 2, PyBUF_STRIDES)) &&
-           (arrays->kv_cache = get_array(call, args[2], "kv_cache", FLOAT32, 6, WRITE)) &&
-           (args[3] == Py_None ||
-            (arrays->masks = get_array(call, args[3], "attention_masks", BOOL, 4, READ))) &&
-           (arrays->outputs = get_array(call, args[4], "outputs", FLOAT32, 3, WRITE)) &&
-           (arrays->logits = get_array(call, args[5], "logits", FLOAT32, 3, WRITE)) &&
-           (count == STEP_ARGUMENTS || args[6] == Py_None ||
-            (arrays->times = get_array(call, args[6], "times", INT64, 1, READ)));
+    return (arrays->window = get_array(call, args[0], "window", INT64, 2, PyBUF_STRIDES)) &&
+           (arrays->kv_cache = get_array(call, args[1], "kv_cache", FLOAT32, 6, WRITE)) &&
+           (args[2] == Py_None ||
+            (arrays->masks = get_array(call, args[2], "attention_masks", BOOL, 4, READ))) &&
+           (arrays->outputs = get_array(call, args[3], "outputs", FLOAT32, 3, WRITE)) &&
+           (times == Py_None || (arrays->times = get_array(call, times, "times", INT64, 1, READ)));
 }
 
 /* The arrays have to agree with each other and with the widths of the plan. */
@@ -137,8 +135,6 @@ static int expect_shapes(const struct plan *plan, const struct step_arrays *arra
            expect_length("kv_cache", arrays->kv_cache, 0, batch) &&
            expect_length("outputs", arrays->outputs, 0, batch) &&
            expect_length("outputs", arrays->outputs, 2, plan->head.widths[0]) &&
-           expect_length("logits", arrays->logits, 0, batch) &&
-           expect_length("logits", arrays->logits, 2, result_width(&plan->head)) &&
            (!masks || (expect_length("attention_masks", masks, 1, batch) &&
                        expect_length("attention_masks", masks, 2, length(arrays->outputs, 1)) &&
                        expect_length("attention_masks", masks, 3, time)));
@@ -158,27 +154,43 @@ static struct step new_step(const struct step_arrays *arrays)
     };
 }
 
+const struct plan *get_plan(PyObject *capsule)
+{
+    if (PyCapsule_IsValid(capsule, PLAN_NAME))
+        return PyCapsule_GetPointer(capsule, PLAN_NAME);
+    return (void)PyErr_Format(PyExc_TypeError, "plan: expected what plan() returned, got %R",
+                              (PyObject *)Py_TYPE(capsule)),
+           NULL;
+}
+
+int get_step(struct call *call, PyObject *const *args, PyObject *times, const struct plan *plan,
+             struct step *step, float **outputs)
+{
+    struct step_arrays arrays;
+    if (!get_step_arrays(call, args, times, &arrays) || !expect_shapes(plan, &arrays))
+        return 0;
+    *step = new_step(&arrays), *outputs = arrays.outputs->buf;
+    return expect_step(plan, step) && expect_times(step) &&
+           expect_cache(plan, arrays.kv_cache, arrays.masks);
+}
+
 /* (plan, window, kv_cache, attention_masks, outputs, logits, times): the outputs of all new tokens,
  * the logits after the last ones */
 static int read_run(struct run *run, PyObject *const *args, Py_ssize_t count)
 {
-    struct step_arrays arrays;
     if (count != STEP_ARGUMENTS + 1 && !expect_arguments("run", count, STEP_ARGUMENTS))
         return 0;
-    if (!PyCapsule_IsValid(args[0], PLAN_NAME)) {
-        PyErr_Format(PyExc_TypeError, "plan: expected what plan() returned, got %R",
-                     (PyObject *)Py_TYPE(args[0]));
+    PyObject *times = count > STEP_ARGUMENTS ? args[STEP_ARGUMENTS] : Py_None;
+    run->plan = get_plan(args[0]), run->capsule = args[0];
+    if (!run->plan || !get_step(&run->call, args + 1, times, run->plan, &run->step, &run->outputs))
         return 0;
-    }
-    run->plan = PyCapsule_GetPointer(args[0], PLAN_NAME), run->capsule = args[0];
-    if (!get_step_arrays(&run->call, args, count, &arrays) || !expect_shapes(run->plan, &arrays))
+    const Py_buffer *logits = get_array(&run->call, args[5], "logits", FLOAT32, 3, WRITE);
+    if (!logits || !expect_length("logits", logits, 0, run->step.batch) ||
+        !expect_length("logits", logits, 2, result_width(&run->plan->head)))
         return 0;
-    run->outputs = arrays.outputs->buf, run->logits = arrays.logits->buf;
-    run->logit_tokens = length(arrays.logits, 1), run->step = new_step(&arrays);
+    run->logits = logits->buf, run->logit_tokens = length(logits, 1);
     return at_most("the number of logits wanted in a row", run->logit_tokens,
-                   "that of new tokens", run->step.added) &&
-           expect_step(run->plan, &run->step) && expect_times(&run->step) &&
-           expect_cache(run->plan, arrays.kv_cache, arrays.masks);
+                   "that of new tokens", run->step.added);
 }
 
 static PyObject *return_run(struct run *run)

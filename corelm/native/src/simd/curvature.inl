@@ -145,7 +145,7 @@ TARGET static enum status tail_free_row(const void *work, size_t i, struct scrat
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    const float largest = find_block_max(row, vocabulary, scratch->block_max);
+    const float largest = find_block_max(row, vocabulary, scratch);
     const size_t possible = possible_tokens(row, vocabulary);
     const uint32_t *sorted = NULL;
     size_t count = 0, kept = 0, above = 0, ties = 0;
@@ -166,7 +166,8 @@ TARGET static enum status tail_free_row(const void *work, size_t i, struct scrat
         above++;
     while (above + ties < count && sorted[above + ties] == sorted[kept - 1])
         ties++;
-    keep_selected(row, vocabulary, float_of(sorted[kept - 1]), ties, kept - above, out);
+    keep_selected(row, vocabulary, float_of(sorted[kept - 1]), ties, kept - above, out,
+                  scratch);
     return OK;
 }
 

@@ -141,21 +141,28 @@ INLINE float copy_row(const float *row, size_t vocabulary, float *out)
     return movemask(is_nan) || last != last ? NAN : fmaxf(max_of(max(max_a, max_b)), last);
 }
 
+/* Set the listed logits to minus infinity, and return the largest of them. */
+INLINE float set_impossible(const int64_t *tokens, size_t count, size_t vocabulary, float *out)
+{
+    float largest = -INFINITY;
+    for (size_t k = 0; k < count; k++) {
+        size_t token = (size_t)tokens[k]; /* one below 0 is a large one */
+        if (token >= vocabulary)
+            continue;
+        largest = out[token] > largest ? out[token] : largest;
+        out[token] = -INFINITY;
+    }
+    return largest;
+}
+
 /* Set the listed logits of `out`, a copy of a row or the row itself, to minus infinity. Returns
  * whether a distribution is left. */
 INLINE enum status forbid(const int64_t *tokens, size_t count, size_t vocabulary, float largest,
                           float *out)
 {
-    float largest_masked = -INFINITY;
     if (!isfinite(largest))
         return INVALID;
-    for (size_t k = 0; k < count; k++) {
-        size_t token = (size_t)tokens[k]; /* one below 0 is a large one */
-        if (token >= vocabulary)
-            continue;
-        largest_masked = out[token] > largest_masked ? out[token] : largest_masked;
-        out[token] = -INFINITY;
-    }
+    float largest_masked = set_impossible(tokens, count, vocabulary, out);
     /* Unless the largest logit was masked, a finite one is left. */
     return largest_masked == largest && !isfinite(max_logit(out, vocabulary)) ? INVALID : OK;
 }
@@ -173,13 +180,14 @@ TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scr
 
 KERNEL_OF_ROWS(mask_tokens)
 
-/* Keep one token, the likeliest, and set its logit. */
-INLINE void keep_one(const float *row, size_t vocabulary, float largest, float kept, float *out)
+/* Keep one token, the likeliest, and return it. */
+INLINE size_t keep_one(const float *row, size_t vocabulary, float largest, float *out)
 {
     size_t token = index_of(row, vocabulary, largest);
-    for (size_t k = 0; k < vocabulary; k++)
-        out[k] = -INFINITY;
-    out[token] = kept;
+    float logit = row[token]; /* the two may be one row */
+    fill(out, vocabulary, -INFINITY);
+    out[token] = logit;
+    return token;
 }
 
 /* Divide in double precision: as a float, t would be 0 or infinite. */
@@ -192,27 +200,43 @@ static void divide_exactly(const float *row, size_t vocabulary, float largest, d
 }
 
 /* Subtract a shift and divide; return the largest quotient. */
-INLINE float divide(const float *row, size_t vocabulary, float shift, float t, float *out)
+INLINE float divide(const float *row, size_t count, float shift, float t, float *out)
 {
     floats largest = splat(-INFINITY);
     size_t k = 0;
-    for (; k + LANES <= vocabulary; k += LANES) {
+    for (; k + LANES <= count; k += LANES) {
         floats x = (load(row + k) - splat(shift)) / splat(t);
         store(out + k, x);
         largest = max(x, largest);
     }
     float last = max_of(largest);
-    for (; k < vocabulary; k++) {
+    for (; k < count; k++) {
         out[k] = (row[k] - shift) / t;
         last = out[k] > last ? out[k] : last;
     }
     return last;
 }
 
+/* The same of the known row, whose maxima are divided as its logits are: division by a positive number
+ * leaves their order. */
+INLINE void divide_known(const float *row, size_t vocabulary, float t, float *out,
+                         struct scratch *scratch)
+{
+    float shift = isfinite(scratch->largest / t) ? 0 : scratch->largest;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        if (scratch->block_max[block] > -INFINITY)
+            divide(row + start, count, shift, t, out + start); /* the compiler drops the maximum */
+        else
+            fill(out + start, count, -INFINITY);
+        scratch->block_max[block] = (scratch->block_max[block] - shift) / t;
+    }
+    know(out, vocabulary, scratch);
+}
+
 TARGET static enum status apply_temperature_row(const void *work, size_t i,
                                                 struct scratch *scratch)
 {
-    (void)scratch;
     const struct apply_temperature_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
@@ -222,9 +246,11 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
         for (size_t k = 0; k < vocabulary; k++)
             out[k] = row[k] > -INFINITY ? 0 : -INFINITY;
     else if (t == 0)
-        keep_one(row, vocabulary, max_logit(row, vocabulary), 0, out);
+        out[keep_one(row, vocabulary, find_max(row, vocabulary, scratch), out)] = 0;
     else if (!(t > 1e-30 && t < 1e30))
-        divide_exactly(row, vocabulary, max_logit(row, vocabulary), t, out);
+        divide_exactly(row, vocabulary, find_max(row, vocabulary, scratch), t, out);
+    else if (row == scratch->known)
+        divide_known(row, vocabulary, (float)t, out, scratch);
     /* Shift only where a quotient overflows: a penalty later in the chain reads the signs. */
     else if (!isfinite(divide(row, vocabulary, 0, (float)t, out)))
         divide(row, vocabulary, max_logit(row, vocabulary), (float)t, out);
@@ -261,7 +287,7 @@ static enum status apply_temperature(const struct apply_temperature_args *args)
     parallel_for(divide_part, &job, vocabulary, PART, 1);
     if (is_finite && !overflows)
         return OK;
-    return apply_temperature_row(args, 0, NULL);
+    return for_each_row(&args->logits, args, apply_temperature_row);
 }
 
 /* The surprisal of a logit, if ln of the sum of the weights of its row is `ln_total`. */
@@ -307,11 +333,19 @@ INLINE size_t find_token(const float *row, size_t vocabulary, float largest, dou
     return start + find_target(weights, count, before, target);
 }
 
+/* Find the largest logits of a row, unless they are known, and know them. */
+INLINE enum status look_at(const float *row, size_t vocabulary, struct scratch *scratch)
+{
+    scratch->largest = find_block_max(row, vocabulary, scratch);
+    scratch->known = row;
+    return is_valid(scratch->block_max, block_count(vocabulary), scratch->largest) ? OK : INVALID;
+}
+
 /* Draw, and compute the figures of the row and the token unless `figures` is NULL. */
 INLINE enum status draw_from(const float *row, size_t vocabulary, double uniform, int64_t *token,
                              double *surprisal, struct figures *figures, struct scratch *scratch)
 {
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     *token = 0, *surprisal = NAN;
     if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
         return INVALID;
@@ -320,8 +354,6 @@ INLINE enum status draw_from(const float *row, size_t vocabulary, double uniform
     size_t found = find_token(row, vocabulary, largest, uniform * total, scratch);
     *token = (int64_t)found;
     *surprisal = surprisal_of(row[found], largest, ln(total));
-    if (figures)
-        figures->surprisal = surprisal_of(row[found], largest, figures->min_entropy);
     return OK;
 }
 
@@ -340,7 +372,7 @@ TARGET static enum status surprisals_row(const void *work, size_t i, struct scra
     const struct surprisals_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double total = exp_row(row, vocabulary, largest, scratch, 0);
     args->out[i] = surprisal_of(row[args->tokens[i]], largest, ln(total));
     return OK;
@@ -355,7 +387,7 @@ TARGET static enum status surprisals_and_entropy_row(const void *work, size_t i,
     const struct surprisals_and_entropy_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double min_entropy;
     entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, args->entropy + i);
     args->surprisals[i] = surprisal_of(row[args->tokens[i]], largest, min_entropy);
@@ -370,7 +402,7 @@ TARGET static enum status min_and_shannon_entropy_row(const void *work, size_t i
     const struct min_and_shannon_entropy_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double *entropy = args->entropy ? args->entropy + i : NULL;
     entropy_row(row, vocabulary, largest, scratch, 0, args->min_entropy + i, entropy);
     return OK;
@@ -390,14 +422,3 @@ INLINE size_t possible_tokens(const float *row, size_t vocabulary)
         possible += (size_t)count[lane];
     return possible;
 }
-
-TARGET static enum status count_possible_row(const void *work, size_t i, struct scratch *scratch)
-{
-    (void)scratch;
-    const struct count_possible_args *args = work;
-    const size_t vocabulary = args->logits.vocabulary;
-    args->out[i] = (double)possible_tokens(args->logits.values + i * vocabulary, vocabulary);
-    return OK;
-}
-
-KERNEL_OF_ROWS(count_possible)

@@ -170,7 +170,7 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
     const double *stats = args->model_stats + i * MODEL_COLUMNS;
     const size_t model_argmax = (size_t)stats[MODEL_ARGMAX];
     double *out = args->out + i * OUT_COLUMNS;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     float model_largest = model[model_argmax];
     size_t likeliest = argmax(row, vocabulary, largest, scratch->block_max);
     struct divergence_sums sums = {0};
@@ -240,7 +240,7 @@ TARGET static enum status moments_row(const void *work, size_t i, struct scratch
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     double *out = args->out + i * args->count * MOMENTS;
-    float largest = find_block_max(row, vocabulary, scratch->block_max), below[BLOCK];
+    float largest = find_block_max(row, vocabulary, scratch), below[BLOCK];
     size_t likeliest = argmax(row, vocabulary, largest, scratch->block_max);
     memset(out, 0, args->count * MOMENTS * sizeof(double));
     for (size_t block = 0; block < block_count(vocabulary); block++) {

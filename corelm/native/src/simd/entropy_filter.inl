@@ -49,7 +49,7 @@ TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *
         memcpy(out, row, vocabulary * sizeof(float));
         return OK;
     }
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double min_entropy, entropy;
     entropy_row(row, vocabulary, largest, scratch, 1, &min_entropy, &entropy);
     double limit = fmax(args->h * entropy, 0);
@@ -60,7 +60,7 @@ TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *
     struct selected selected = {.value = largest};
     if (keys.count) /* in a distribution there is one */
         selected = select_keys(keys, sum_keys(&keys, &goal), (struct prefix){0, 0}, &goal, scratch);
-    keep_selected(row, vocabulary, selected.value, selected.ties, selected.fit, out);
+    keep_selected(row, vocabulary, selected.value, selected.ties, selected.fit, out, scratch);
     return OK;
 }
 

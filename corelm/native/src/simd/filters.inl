@@ -9,11 +9,11 @@
 
 TARGET static enum status greedy_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct greedy_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    keep_one(row, vocabulary, max_logit(row, vocabulary), 0, args->out + i * vocabulary);
+    float *out = args->out + i * vocabulary;
+    out[keep_one(row, vocabulary, find_max(row, vocabulary, scratch), out)] = 0;
     return OK;
 }
 
@@ -53,15 +53,27 @@ TARGET static enum status apply_mask_row(const void *work, size_t i, struct scra
     args->fell_back[i] = largest == -INFINITY;
     if (args->fell_back[i]) {
         largest = keep_allowed(model, allowed, vocabulary, out);
-        if (largest > -INFINITY)
-            keep_one(out, vocabulary, largest, 0, out);
-        else
-            keep_one(model, vocabulary, max_logit(model, vocabulary), 0, out);
+        size_t token = largest > -INFINITY
+                           ? keep_one(out, vocabulary, largest, out)
+                           : keep_one(model, vocabulary, max_logit(model, vocabulary), out);
+        out[token] = 0;
     }
     return OK;
 }
 
 KERNEL_OF_ROWS(apply_mask)
+
+TARGET static enum status allow_tokens_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct allow_tokens_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, start = i * vocabulary;
+    float largest = keep_allowed(args->logits.values + start, args->allowed + start, vocabulary,
+                                 args->out + start);
+    return isfinite(largest) ? OK : INVALID;
+}
+
+KERNEL_OF_ROWS(allow_tokens)
 
 /* The smallest finite float that is at least this. */
 static float round_up(double bar)
@@ -72,22 +84,22 @@ static float round_up(double bar)
 
 /* Keep the tokens whose logits are at most `nats` below the largest; if the number is negative, the
  * likeliest token alone. */
-INLINE void keep_within(const float *row, size_t vocabulary, float largest, double nats, float *out)
+INLINE void keep_within(const float *row, size_t vocabulary, float largest, double nats, float *out,
+                        struct scratch *scratch)
 {
     if (nats < -TOLERANCE)
-        keep_one(row, vocabulary, largest, largest, out);
+        keep_one(row, vocabulary, largest, out);
     else
-        keep_at_least(row, vocabulary, round_up((double)largest - nats - TOLERANCE), out);
+        keep_at_least(row, vocabulary, round_up((double)largest - nats - TOLERANCE), out, scratch);
 }
 
 TARGET static enum status within_nats_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct within_nats_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    keep_within(row, vocabulary, max_logit(row, vocabulary), args->nats[i * args->nats_row],
-                args->out + i * vocabulary);
+    keep_within(row, vocabulary, find_max(row, vocabulary, scratch),
+                args->nats[i * args->nats_row], args->out + i * vocabulary, scratch);
     return OK;
 }
 
@@ -99,16 +111,31 @@ TARGET static enum status within_min_entropy_row(const void *work, size_t i,
     const struct within_min_entropy_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double min_entropy;
     entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, NULL);
     keep_within(row, vocabulary, largest,
                 args->nats[i * args->nats_row] + args->times * min_entropy,
-                args->out + i * vocabulary);
+                args->out + i * vocabulary, scratch);
     return OK;
 }
 
 KERNEL_OF_ROWS(within_min_entropy)
+
+TARGET static enum status eta_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct eta_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy;
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    double nats = fmax(args->nats / 2 + entropy, args->nats) - min_entropy;
+    keep_within(row, vocabulary, largest, nats, args->out + i * vocabulary, scratch);
+    return OK;
+}
+
+KERNEL_OF_ROWS(eta)
 
 /* ---- the standard deviation ---- */
 
@@ -160,8 +187,8 @@ TARGET static enum status within_std_row(const void *work, size_t i, struct scra
     double deviation;
     struct logit_std_args of = {{row, 1, vocabulary}, &deviation};
     logit_std_row(&of, 0, scratch);
-    keep_within(row, vocabulary, max_logit(row, vocabulary), args->times * deviation,
-                args->out + i * vocabulary);
+    keep_within(row, vocabulary, find_max(row, vocabulary, scratch), args->times * deviation,
+                args->out + i * vocabulary, scratch);
     return OK;
 }
 
@@ -169,29 +196,37 @@ KERNEL_OF_ROWS(within_std)
 
 /* ---- the k largest ---- */
 
-/* The lanes cut each block into columns. Find the largest logit of each column; returns how many
- * columns there are. */
-INLINE size_t find_column_max(const float *row, size_t vocabulary, float *column_max)
+/* The lanes cut each block into columns. Find the largest logit of each column; of the known row, in
+ * the blocks that reach a bar. Returns how many columns these are. */
+INLINE size_t find_column_max(const float *row, size_t vocabulary, float bar,
+                              const struct scratch *scratch)
 {
+    const int is_known = row == scratch->known;
+    size_t columns = 0;
     for (size_t block = 0; block < block_count(vocabulary); block++) {
         size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
         floats largest = splat(-INFINITY);
+        if (is_known && !(scratch->block_max[block] >= bar))
+            continue;
         for (size_t k = start; k < end; k += LANES)
             largest = max(load_up_to(row + k, end - k), largest);
-        store(column_max + block * LANES, largest);
+        store(scratch->logits + columns, largest);
+        columns += LANES;
     }
-    return block_count(vocabulary) * LANES;
+    return columns;
 }
 
 /* Collect the logits that are at least a bar, with weight 1. */
 INLINE struct keys find_at_least(const float *row, size_t vocabulary, float bar,
-                                 const float *column_max, const struct scratch *scratch)
+                                 const struct scratch *scratch)
 {
     struct keys keys = {.values = scratch->keys, .weights = scratch->key_weights};
+    const int is_known = row == scratch->known;
     size_t found = 0;
     for (size_t block = 0; block < block_count(vocabulary); block++) {
         size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
-        if (!movemask(load(column_max + block * LANES) >= splat(bar)))
+        if (is_known ? !(scratch->block_max[block] >= bar)
+                     : !movemask(load(scratch->logits + block * LANES) >= splat(bar)))
             continue;
         for (size_t k = start; k < end; k += LANES) {
             floats x = load_up_to(row + k, end - k);
@@ -209,7 +244,8 @@ INLINE size_t count_at_least(const float *numbers, size_t count, float bar)
 {
     size_t found = 0;
     for (size_t k = 0; k < count; k += LANES)
-        found += (size_t)__builtin_popcount(movemask(load(numbers + k) >= splat(bar)));
+        found += (size_t)__builtin_popcount(
+            movemask(load_up_to(numbers + k, count - k) >= splat(bar)));
     return found;
 }
 
@@ -230,22 +266,25 @@ INLINE float find_bar(const float *numbers, size_t count, size_t k, float larges
 }
 
 /* If k columns have a maximum that reaches a bar, k logits reach it. So the bar comes from the
- * column maxima, and few logits are left to select from. Of equal logits the first stay. */
+ * column maxima, and few logits are left to select from; if the maxima of blocks are known, a lower bar
+ * comes from these, and leaves few blocks to look at. Of equal logits the first stay. */
 TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct top_k_args *args = work;
     const size_t vocabulary = args->logits.vocabulary, k = args->k;
-    const float *row = args->logits.values + i * vocabulary, *column_max = scratch->logits;
+    const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary, bar = -FLT_MAX;
-    size_t columns = find_column_max(row, vocabulary, scratch->logits);
+    if (row == scratch->known && k <= block_count(vocabulary))
+        bar = find_bar(scratch->block_max, block_count(vocabulary), k, scratch->largest);
+    size_t columns = find_column_max(row, vocabulary, bar, scratch);
     if (k <= columns)
-        bar = find_bar(column_max, columns, k, max_logit(column_max, columns));
-    struct keys keys = find_at_least(row, vocabulary, bar, column_max, scratch);
+        bar = find_bar(scratch->logits, columns, k, max_logit(scratch->logits, columns));
+    struct keys keys = find_at_least(row, vocabulary, bar, scratch);
     if (keys.count > k) {
         struct selected selected = select_mass(keys, (double)keys.count, 0, (double)k, 0, scratch);
-        keep_to_goal(row, vocabulary, &selected, out);
+        keep_to_goal(row, vocabulary, &selected, out, scratch);
     } else {
-        keep_at_least(row, vocabulary, bar, out);
+        keep_at_least(row, vocabulary, bar, out, scratch);
     }
     return OK;
 }

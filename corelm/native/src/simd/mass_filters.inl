@@ -42,7 +42,7 @@ TARGET static enum status top_p_row(const void *work, size_t i, struct scratch *
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double total = exp_row(row, vocabulary, largest, scratch, 1);
     double enough = args->p * total * (1 - TOLERANCE);
     float depth = sufficient_depth(args->p, total, vocabulary);
@@ -51,7 +51,7 @@ TARGET static enum status top_p_row(const void *work, size_t i, struct scratch *
     struct selected selected = {.value = largest};
     if (keys.count) /* in a distribution there is one */
         selected = select_mass(keys, sum_weights(keys.weights, keys.count), 0, enough, 0, scratch);
-    keep_to_goal(row, vocabulary, &selected, out);
+    keep_to_goal(row, vocabulary, &selected, out, scratch);
     return OK;
 }
 
@@ -203,7 +203,7 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     double min_entropy, entropy;
     entropy_row(row, vocabulary, largest, scratch, 1, &min_entropy, &entropy);
     double total = e_to(min_entropy), centre = min_entropy - entropy;

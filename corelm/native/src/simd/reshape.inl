@@ -11,7 +11,7 @@ TARGET static enum status softmax_row(const void *work, size_t i, struct scratch
     const size_t vocabulary = args->logits.vocabulary, blocks = block_count(vocabulary);
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     int valid = is_valid(scratch->block_max, blocks, largest);
     float total = valid ? (float)exp_row(row, vocabulary, largest, scratch, 1) : 1;
     for (size_t block = 0; block < blocks; block++) {
@@ -27,6 +27,74 @@ TARGET static enum status softmax_row(const void *work, size_t i, struct scratch
 }
 
 KERNEL_OF_ROWS(softmax)
+
+TARGET static enum status log_softmax_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct log_softmax_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch), ln_total = NAN;
+    if (is_valid(scratch->block_max, block_count(vocabulary), largest))
+        ln_total = (float)ln(exp_row(row, vocabulary, largest, scratch, 0));
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = (row[token] - largest) - ln_total;
+    return OK;
+}
+
+KERNEL_OF_ROWS(log_softmax)
+
+/* ---- temperatures that depend on the entropy ---- */
+
+INLINE enum status divide_by(double t, const float *row, size_t vocabulary, float *out,
+                             struct scratch *scratch)
+{
+    struct apply_temperature_args args = {.logits = {row, 1, vocabulary}, .t = &t, .out = out};
+    return apply_temperature_row(&args, 0, scratch);
+}
+
+TARGET static enum status edt_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct edt_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy, t = 0; /* a certain row is greedy */
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    if (entropy > 0)
+        t = args->t * e_to(args->theta / entropy * ln(args->base));
+    return divide_by(t, row, vocabulary, args->out + i * vocabulary, scratch);
+}
+
+KERNEL_OF_ROWS(edt)
+
+/* A share of 1 to a power of at least 0. */
+INLINE double share_to(double share, double power)
+{
+    if (power == 1 || !(share > 0))
+        return power > 0 ? share : 1;
+    return e_to(power * ln(share));
+}
+
+TARGET static enum status dynamic_temperature_row(const void *work, size_t i,
+                                                  struct scratch *scratch)
+{
+    const struct dynamic_temperature_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    const size_t possible = possible_tokens(row, vocabulary);
+    float largest = find_block_max(row, vocabulary, scratch);
+    double min_entropy, entropy, t = 1; /* a single token has no entropy */
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, &entropy);
+    if (possible > 1) {
+        double most = ln((double)possible); /* which rounding may put the entropy above */
+        double share = entropy < most ? entropy / most : 1;
+        t = args->t_min + (args->t_max - args->t_min) * share_to(share, args->exponent);
+    }
+    return divide_by(t, row, vocabulary, args->out + i * vocabulary, scratch);
+}
+
+KERNEL_OF_ROWS(dynamic_temperature)
 
 /* ---- a peak at a probability ---- */
 
@@ -91,7 +159,6 @@ static struct span span_of(const int64_t *owners, size_t each, size_t count, siz
 
 TARGET static enum status change_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct change_tokens_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
@@ -105,6 +172,8 @@ TARGET static enum status change_tokens_row(const void *work, size_t i, struct s
             out[token] =
                 changed(row[token], args->divide, args->subtract[k * args->subtract_each]);
     }
+    if (row == scratch->known)
+        know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
     return OK;
 }
 
@@ -128,6 +197,8 @@ TARGET static enum status subtract_counts_row(const void *work, size_t i, struct
         if (token < vocabulary)
             out[token] = changed(row[token], 1, args->each * (double)++counts[token]);
     }
+    if (row == scratch->known)
+        know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
     return OK;
 }
 
@@ -135,14 +206,19 @@ KERNEL_OF_ROWS(subtract_counts)
 
 TARGET static enum status forbid_tokens_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct forbid_tokens_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
     struct span mine =
         span_of(args->owners, args->owners_each, args->count, args->owners_row + i);
-    float largest = copy_row(args->logits.values + i * vocabulary, vocabulary, out);
-    return forbid(args->ids + mine.first, mine.end - mine.first, vocabulary, largest, out);
+    if (row != scratch->known)
+        return forbid(args->ids + mine.first, mine.end - mine.first, vocabulary,
+                      copy_row(row, vocabulary, out), out);
+    memcpy(out, row, vocabulary * sizeof(float));
+    set_impossible(args->ids + mine.first, mine.end - mine.first, vocabulary, out);
+    know_changed(out, vocabulary, args->ids + mine.first, mine.end - mine.first, scratch);
+    return OK; /* what is left is looked at before the next stage */
 }
 
 KERNEL_OF_ROWS(forbid_tokens)
@@ -167,11 +243,10 @@ static void bend_exactly(const float *row, size_t vocabulary, float largest, dou
 
 TARGET static enum status quadratic_row(const void *work, size_t i, struct scratch *scratch)
 {
-    (void)scratch;
     const struct quadratic_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
+    float *out = args->out + i * vocabulary, largest = find_max(row, vocabulary, scratch);
     if (!(args->factor > 1e-30 && args->factor < 1e30)) {
         bend_exactly(row, vocabulary, largest, args->factor, args->curve, out);
         return OK;
@@ -288,7 +363,7 @@ TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *sc
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    float largest = find_block_max(row, vocabulary, scratch);
     memcpy(out, row, vocabulary * sizeof(float));
     if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
         return OK;

@@ -27,6 +27,8 @@ struct scratch {
     int32_t *indices;    /* places of some candidates */
     float *keys, *key_weights; /* what select.h works on */
     float *row;          /* the result of a stage, for the next one */
+    const float *known;  /* in `sample`: the row that block_max is of; NULL if it is of none */
+    float largest;       /* of the known row */
 };
 
 /* Do one row. Returns INVALID where it isn't a distribution. */
@@ -82,16 +84,24 @@ INLINE float max_logit(const float *logits, size_t count)
     return movemask(is_nan) ? NAN : max_of(max(max_a, max_b));
 }
 
-/* Find the largest logit of each block, and return the row's largest. */
-INLINE float find_block_max(const float *row, size_t vocabulary, float *block_max)
+/* Find the largest logit of each block, unless they are known, and return the row's largest. */
+INLINE float find_block_max(const float *row, size_t vocabulary, const struct scratch *scratch)
 {
     float largest = -INFINITY;
+    if (row == scratch->known)
+        return scratch->largest;
     for (size_t block = 0; block < block_count(vocabulary); block++) {
         float logit = max_logit(row + block * BLOCK, block_size(vocabulary, block));
-        block_max[block] = logit;
+        scratch->block_max[block] = logit;
         largest = logit > largest ? logit : largest;
     }
     return largest;
+}
+
+/* The largest logit of a row, or nan where one of them is nan. */
+INLINE float find_max(const float *row, size_t vocabulary, const struct scratch *scratch)
+{
+    return row == scratch->known ? scratch->largest : max_logit(row, vocabulary);
 }
 
 /* Whether a row with these block maxima is a distribution. */
@@ -101,6 +111,31 @@ INLINE int is_valid(const float *block_max, size_t blocks, float largest)
     for (size_t block = 0; block < blocks; block++)
         has_nan |= block_max[block] != block_max[block];
     return isfinite(largest) && !has_nan;
+}
+
+/* Take the maxima in block_max, which a stage has kept, for those of its result. */
+INLINE void know(const float *row, size_t vocabulary, struct scratch *scratch)
+{
+    float largest = -INFINITY;
+    for (size_t block = 0; block < block_count(vocabulary); block++)
+        largest = scratch->block_max[block] > largest ? scratch->block_max[block] : largest;
+    scratch->known = row, scratch->largest = largest;
+}
+
+/* The same of a copy of the known row in which few tokens were changed. Ids that are no token are left
+ * out. Of many, a pass over all blocks takes less time, and is left to who asks for them. */
+INLINE void know_changed(const float *row, size_t vocabulary, const int64_t *ids, size_t count,
+                         struct scratch *scratch)
+{
+    if (count > block_count(vocabulary) / 2)
+        return;
+    for (size_t k = 0; k < count; k++) {
+        size_t block = (size_t)ids[k] / BLOCK; /* one below 0 is a large one */
+        if (block < block_count(vocabulary))
+            scratch->block_max[block] =
+                max_logit(row + block * BLOCK, block_size(vocabulary, block));
+    }
+    know(row, vocabulary, scratch);
 }
 
 /* The first token with this logit, or with nan. */
@@ -253,7 +288,8 @@ INLINE double exp_entropy_block(const float *logits, float largest, floats *sum,
 
 /* Of a row, in nats. */
 struct figures {
-    double min_entropy, entropy, surprisal; /* of a token, with the sum of the entropies */
+    double min_entropy, entropy;
+    float largest; /* the logit that they are relative to */
 };
 
 /* `exp_row` and `entropy_row` at once: each exponential is computed once. */
@@ -284,6 +320,7 @@ INLINE double exp_entropy_row(const float *row, size_t vocabulary, float largest
     double rest = sum_of_doubles(sums);
     figures->min_entropy = ln_1p(rest);
     figures->entropy = figures->min_entropy - sum_of_doubles(moments) / (1 + rest);
+    figures->largest = largest;
     return total;
 }
 
@@ -408,11 +445,54 @@ INLINE float narrow_by_candidates(const struct scratch *scratch, size_t count, f
     return depth;
 }
 
-/* Copy the logits that are at least a bar; minus infinity elsewhere. */
-INLINE void keep_at_least(const float *row, size_t vocabulary, float bar, float *out)
+/* ---- results ---- */
+
+INLINE void fill(float *out, size_t count, float logit)
 {
-    for (size_t token = 0; token < vocabulary; token++)
-        out[token] = row[token] >= bar ? row[token] : -INFINITY;
+    for (size_t k = 0; k < count; k++)
+        out[k] = logit;
+}
+
+/* Copy the logits above a bar, and those before the token `cut` that equal it; minus infinity
+ * elsewhere. */
+INLINE void copy_above(const float *row, size_t count, float bar, size_t cut, float *out)
+{
+    for (size_t k = 0; k < cut; k++)
+        out[k] = row[k] >= bar ? row[k] : -INFINITY;
+    for (size_t k = cut; k < count; k++)
+        out[k] = row[k] > bar ? row[k] : -INFINITY;
+}
+
+/* The same, and know the result of the known row. */
+INLINE void keep_above(const float *row, size_t vocabulary, float bar, size_t cut, float *out,
+                       struct scratch *scratch)
+{
+    if (row != scratch->known) {
+        copy_above(row, vocabulary, bar, cut, out);
+        return;
+    }
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block), equal = count;
+        float *largest = scratch->block_max + block;
+        if (!(*largest >= bar)) {
+            *largest = -INFINITY;
+            fill(out + start, count, -INFINITY);
+            continue;
+        }
+        if (cut < start + count)
+            equal = cut > start ? cut - start : 0;
+        copy_above(row + start, count, bar, equal, out + start);
+        if (equal < count && *largest == bar)
+            *largest = max_logit(out + start, count);
+    }
+    know(out, vocabulary, scratch);
+}
+
+/* Copy the logits that are at least a bar; minus infinity elsewhere. */
+INLINE void keep_at_least(const float *row, size_t vocabulary, float bar, float *out,
+                          struct scratch *scratch)
+{
+    keep_above(row, vocabulary, bar, vocabulary, out, scratch);
 }
 
 #endif

@@ -9,6 +9,7 @@
 #define AT_NUMBER_OR_LIST(x, count)
 #define AT_COUNT(x)
 #define AT_ID_LIST(name, x, count)
+#define AT_MASK_IN(x) args.x += i * vocabulary;
 
 /* Do one stage of the i-th row. */
 static enum status stage_row(const struct stage *stage, size_t i, const float *row,
@@ -28,6 +29,22 @@ static enum status stage_row(const struct stage *stage, size_t i, const float *r
     return INVALID;
 }
 
+/* Mask the tokens of the i-th row that are never drawn. */
+INLINE enum status mask(const struct sample_args *args, size_t i, struct scratch *scratch)
+{
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *model = args->model + i * vocabulary;
+    if (model != row)
+        memcpy(model, row, vocabulary * sizeof(float));
+    if (look_at(model, vocabulary, scratch) != OK)
+        return INVALID;
+    set_impossible(args->never, args->never_count, vocabulary, model);
+    scratch->known = NULL;
+    know_changed(model, vocabulary, args->never, args->never_count, scratch);
+    return look_at(model, vocabulary, scratch);
+}
+
 /* Do all stages of the i-th row; `row` becomes the last one's result. */
 INLINE enum status do_stages(const struct sample_args *args, size_t i, const float **row,
                              struct scratch *scratch)
@@ -36,50 +53,61 @@ INLINE enum status do_stages(const struct sample_args *args, size_t i, const flo
     float *last = args->out + i * vocabulary;
     for (size_t stage = 0; stage < count; stage++) {
         float *out = (count - stage) % 2 ? last : scratch->row; /* the last one is `last` */
-        if (stage && !isfinite(max_logit(*row, vocabulary)))
-            return INVALID;
-        if (stage_row(args->stages + stage, i, *row, vocabulary, out, scratch) != OK)
+        if (stage_row(args->stages + stage, i, *row, vocabulary, out, scratch) != OK ||
+            look_at(out, vocabulary, scratch) != OK)
             return INVALID;
         *row = out;
     }
     return OK;
 }
 
-/* Write the figures that are asked for. */
-static void measure(const struct sample_args *args, size_t i, const struct figures *drawn,
-                    struct scratch *scratch)
+/* The figures of the model's row, which is known; its token is not. */
+INLINE void measure(const struct sample_args *args, const float *row, struct figures *model,
+                    const struct scratch *scratch)
 {
-    const size_t vocabulary = args->logits.vocabulary;
-    struct figures model = *drawn; /* without stages */
-    struct surprisals_and_entropy_args of = {{args->model + i * vocabulary, 1, vocabulary},
-                                             args->tokens + i, &model.surprisal, &model.entropy};
-    if (args->stage_count && (args->model_surprisals || args->model_entropies))
-        surprisals_and_entropy_row(&of, 0, scratch);
+    entropy_row(row, args->logits.vocabulary, scratch->largest, scratch, 0, &model->min_entropy,
+                &model->entropy);
+    model->largest = scratch->largest;
+}
+
+/* Write the figures that are asked for. */
+INLINE void report(const struct sample_args *args, size_t i, const struct figures *model,
+                   const struct figures *drawn)
+{
+    float logit = args->model[i * args->logits.vocabulary + (size_t)args->tokens[i]];
     if (args->entropies)
         args->entropies[i] = drawn->entropy;
     if (args->model_surprisals)
-        args->model_surprisals[i] = model.surprisal;
+        args->model_surprisals[i] = surprisal_of(logit, model->largest, model->min_entropy);
     if (args->model_entropies)
-        args->model_entropies[i] = model.entropy;
+        args->model_entropies[i] = model->entropy;
+}
+
+/* Do everything for the i-th row but forget it. */
+INLINE enum status do_row(const struct sample_args *args, size_t i, struct scratch *scratch)
+{
+    const size_t vocabulary = args->logits.vocabulary;
+    const int of_model = args->model_surprisals || args->model_entropies;
+    const float *row = args->model + i * vocabulary;
+    struct figures model, drawn;
+    args->tokens[i] = 0, args->surprisals[i] = NAN;
+    if (mask(args, i, scratch) != OK)
+        return INVALID;
+    if (of_model && args->stage_count)
+        measure(args, row, &model, scratch);
+    if (do_stages(args, i, &row, scratch) != OK ||
+        draw_from(row, vocabulary, args->uniforms[i], args->tokens + i, args->surprisals + i,
+                  of_model || args->entropies ? &drawn : NULL, scratch) != OK)
+        return INVALID;
+    report(args, i, args->stage_count ? &model : &drawn, &drawn);
+    return OK;
 }
 
 TARGET static enum status sample_row(const void *work, size_t i, struct scratch *scratch)
 {
-    const struct sample_args *args = work;
-    const size_t vocabulary = args->logits.vocabulary;
-    const int measured = args->entropies || args->model_surprisals || args->model_entropies;
-    const float *row = args->model + i * vocabulary;
-    struct mask_tokens_args mask = {args->logits, args->never, args->never_count, args->model};
-    struct figures drawn;
-    args->tokens[i] = 0, args->surprisals[i] = NAN;
-    if (mask_tokens_row(&mask, i, scratch) != OK || do_stages(args, i, &row, scratch) != OK)
-        return INVALID;
-    if (draw_from(row, vocabulary, args->uniforms[i], args->tokens + i, args->surprisals + i,
-                  measured ? &drawn : NULL, scratch) != OK)
-        return INVALID;
-    if (measured)
-        measure(args, i, &drawn, scratch);
-    return OK;
+    enum status status = do_row(work, i, scratch);
+    scratch->known = NULL;
+    return status;
 }
 
 KERNEL_OF_ROWS(sample)

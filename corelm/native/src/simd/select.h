@@ -363,7 +363,7 @@ INLINE struct selected select_mass(struct keys keys, double sum, double before, 
 
 /* Keep the logits above a bar, and the first ones that equal it. */
 INLINE void keep_selected(const float *row, size_t vocabulary, float bar, size_t ties, size_t kept,
-                          float *out)
+                          float *out, struct scratch *scratch)
 {
     size_t cut = kept ? vocabulary : 0, left = kept;
     if (kept && kept < ties)
@@ -379,18 +379,15 @@ INLINE void keep_selected(const float *row, size_t vocabulary, float bar, size_t
             cut += (size_t)__builtin_ctz(bits) + 1;
             break;
         }
-    cut = cut < vocabulary ? cut : vocabulary;
-    keep_at_least(row, cut, bar, out);
-    for (size_t token = cut; token < vocabulary; token++)
-        out[token] = row[token] > bar ? row[token] : -INFINITY;
+    keep_above(row, vocabulary, bar, cut < vocabulary ? cut : vocabulary, out, scratch);
 }
 
 /* Keep the logits down to the one that reaches a goal. */
 INLINE void keep_to_goal(const float *row, size_t vocabulary, const struct selected *selected,
-                         float *out)
+                         float *out, struct scratch *scratch)
 {
     size_t kept = selected->fit < selected->ties ? selected->fit + 1 : selected->ties;
-    keep_selected(row, vocabulary, selected->value, selected->ties, kept, out);
+    keep_selected(row, vocabulary, selected->value, selected->ties, kept, out, scratch);
 }
 
 #endif

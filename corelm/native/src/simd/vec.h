@@ -60,6 +60,9 @@ INLINE float half_value(uint16_t half)
     return half & 0x8000 ? -value : value;
 }
 
+static const float MAX_DEPTH = 87.0f; /* nats below the largest logit from which a weight is 0 */
+static const float IN_EIGHTHS = 1572864.0f; /* 1.5 * 2^20: adding it rounds to an eighth */
+
 /* ---- operations that differ: sixteen lanes, eight on x86-64, eight elsewhere ---- */
 
 #if LANES == 16
@@ -93,6 +96,14 @@ INLINE floats permute(const float *from, ints indices)
 {
     __m512 twice = _mm512_broadcast_f32x8(_mm256_loadu_ps(from));
     return (floats)_mm512_permutexvar_ps((__m512i)indices, twice);
+}
+
+/* a times 2^n, for n rounded down from `in_eighths` less IN_EIGHTHS; 0 where x is below the depth at
+ * which weights are 0. */
+INLINE floats times_power(floats a, floats in_eighths, floats x)
+{
+    __mmask16 where = _mm512_cmp_ps_mask((__m512)x, (__m512)splat(-MAX_DEPTH), _CMP_GT_OQ);
+    return (floats)_mm512_maskz_scalef_ps(where, (__m512)a, (__m512)(in_eighths - splat(IN_EIGHTHS)));
 }
 
 /* Load `count` floats, and `other` in the lanes after them. */
@@ -167,6 +178,12 @@ INLINE void store_partial(float *to, size_t count, floats x)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = x[i];
+}
+
+INLINE floats times_power(floats a, floats in_eighths, floats x)
+{
+    ints where = x > splat(-MAX_DEPTH);
+    return (floats)(((ints)a + ((ints)in_eighths >> 3 << 23)) & where);
 }
 
 /* For each set of bits, the lanes whose bit is set. */
@@ -390,8 +407,6 @@ INLINE floats load_part(const float *from, size_t left, int part, float other)
     return load_until(from + part * LANES, (ptrdiff_t)left - part * LANES, other);
 }
 
-static const float MAX_DEPTH = 87.0f; /* nats below the largest logit from which a weight is 0 */
-
 static const float ROOTS[] = {1.0f,        1.09050773f, 1.18920712f, 1.29683955f,
                               1.41421356f, 1.54221083f, 1.68179283f, 1.83400810f}; /* 2^(k/8) */
 
@@ -400,13 +415,11 @@ static const float ROOTS[] = {1.0f,        1.09050773f, 1.18920712f, 1.29683955f
  * one with the least mean error. From -87 on the result is 0: it would be subnormal, and slow. */
 INLINE floats exp_nonpositive(floats x)
 {
-    const floats half_up = splat(1572864.0f); /* 1.5 * 2^20: adding it rounds to an eighth */
-    ints representable = x > splat(-MAX_DEPTH);
-    x = max(x, splat(-MAX_DEPTH));
-    floats shifted = fmadd(x, splat(1.44269504f), half_up), n = shifted - half_up;
-    floats r = fmadd(n, splat(2.12194440e-4f), fmadd(n, splat(-0.693359375f), x));
-    floats power = permute(ROOTS, (ints)shifted);
-    power = (floats)(((ints)power + ((ints)shifted >> 3 << 23)) & representable);
+    floats inside = max(x, splat(-MAX_DEPTH));
+    floats in_eighths = fmadd(inside, splat(1.44269504f), splat(IN_EIGHTHS));
+    floats n = in_eighths - splat(IN_EIGHTHS);
+    floats r = fmadd(n, splat(2.12194440e-4f), fmadd(n, splat(-0.693359375f), inside));
+    floats power = times_power(permute(ROOTS, (ints)in_eighths), in_eighths, x);
     floats expm1 = fmadd(fmadd(r, splat(1.6666889e-1f), splat(5.0005585e-1f)), r * r, r);
     return fmadd(power, expm1, power);
 }

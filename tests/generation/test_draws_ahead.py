@@ -1,0 +1,214 @@
+"""Tokens drawn in the background, several in one call: the texts and sessions of single steps."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_models import SMALL, numbered_words, random_weights, small_model
+
+import corelm
+from corelm import native
+from corelm.errors import ModelOutputError
+from corelm.models.networks import base
+from corelm.models.numpy_model import NumpyModel
+from corelm.native.cpu import cpu_limit
+from corelm.native.rows import Ahead
+
+pytestmark = pytest.mark.skipif(not native.kernels, reason="there are no kernels here")
+
+CHAINS = [
+    "stochastic",
+    "temperature(t=0.7)",
+    "greedy",
+    "top_k(k=5) | min_p(p=0.02) | temperature(t=1.4)",
+    "logit_bias(bias={'w3': 2}) | temperature(t=0.9)",
+    "ban(words=('w4',))",
+    "repetition_penalty(penalty=1.3) | temperature(t=0.8)",
+    "edt | top_p(p=0.9)",
+]
+KINDS = ("book", "default", "gpt2", "rnn")
+
+
+@pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
+def cores(request):
+    native.kernels.use_cores(request.param)
+    yield
+    native.kernels.use_cores(cpu_limit())
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """The runs of draws that were begun."""
+    runs = []
+    begin = Ahead._begin
+    monkeypatch.setattr(Ahead, "_begin", lambda ahead: (runs.append(ahead), begin(ahead))[1])
+    return runs
+
+
+def model_of(kind, end=False, context=24):
+    return small_model(replace(SMALL[kind], context_length=context), end)
+
+
+def step_by_step(function, *arguments, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "IN_VAIN", 0)
+        return function(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_texts_are_those_of_single_steps(kind, chain, cores):
+    """Also beyond the window, with ends, and of rows that end one after the other."""
+    for end, n in itertools.product((False, True), (1, 5)):
+        arguments = {"sampler": chain, "n": n, "seed": 7, "length": 60}
+        texts = corelm.generate(model_of(kind, end), "w1 w2", **arguments)
+        assert texts == step_by_step(corelm.generate, model_of(kind, end), "w1 w2", **arguments)
+
+
+def test_steps_are_those_of_single_steps():
+    model = model_of("gpt2")
+    arguments = {"sampler": "top_k(k=9) | temperature(t=0.9)", "seed": 3, "length": 40}
+    steps = corelm.stream(model, "w1", **arguments)
+    expected = step_by_step(list, corelm.stream(model, "w1", **arguments))
+    for step, other in zip(steps, expected, strict=True):
+        assert step.model_logits.tobytes() == other.model_logits.tobytes()
+        assert step.logits.tobytes() == other.logits.tobytes()
+        for name in ("tokens", "surprisal", "entropy", "model_entropy", "model_surprisal", "text"):
+            assert getattr(step, name) == getattr(other, name)
+        for array in (step.tokens, step.logits, step.model_logits, step.surprisal):
+            assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("kind", ["book", "default", "gpt2"])
+def test_networks_draw_ahead(kind, begun):
+    corelm.generate(model_of(kind), "w1", sampler="temperature(t=0.7)", length=20)
+    assert begun
+
+
+@pytest.mark.parametrize(
+    "chain", ["dry(multiplier=1)", "repetition_penalty(penalty=1.3)", "ban(words=('w4',))"]
+)
+def test_what_depends_on_the_text_or_is_a_mask_is_not_drawn_ahead(chain, begun):
+    corelm.generate(model_of("gpt2"), "w1", sampler=chain, length=20)
+    assert not begun
+
+
+def test_a_large_batch_is_not_drawn_ahead(monkeypatch, begun):
+    """Its step takes so long that little is gained, and much may be in vain."""
+    model = model_of("gpt2")
+    each = sum(inputs * units for inputs, units, _ in model.matrices)
+    monkeypatch.setattr(base, "IN_VAIN", 8 * each - 1)
+    corelm.generate(model, "w1", sampler="stochastic", n=4, length=20)
+    assert not begun
+    corelm.generate(model, "w1", sampler="stochastic", n=2, length=20)
+    assert begun
+
+
+def drawing(model, n=2, length=30, chain="temperature(t=0.7)"):
+    prompt, stream = np.array([3, 4]), corelm.RandomStream(1, range(n))
+    return corelm.DecodingTask(model, prompt, corelm.sampler(chain), stream, length).start()
+
+
+def drawn_steps(decoding, count):
+    for _ in range(count):
+        decoding.draw(extend=True)
+        decoding.advance()
+
+
+CHANGES = {
+    "nothing": lambda decoding: None,
+    "rewind": lambda decoding: decoding.rewind(2),
+    "select": lambda decoding: decoding.select(np.array([1])),
+    "fork": lambda decoding: decoding.select(np.array([1, 0, 1])),
+    "next": lambda decoding: decoding.next(),
+    "extend": lambda decoding: decoding.advance(np.array([5, 6])),
+    "draw": lambda decoding: decoding.draw(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("count", range(12))
+def test_a_session_can_do_anything_in_the_middle_of_draws(change, count, cores):
+    """What was drawn and not taken is forgotten."""
+    model = model_of("default")
+
+    def session_after(decoding):
+        drawn_steps(decoding, count)
+        if count > 2 or change != "rewind":
+            CHANGES[change](decoding)
+        return decoding
+
+    decoding, expected = session_after(drawing(model)), step_by_step(session_after, drawing(model))
+    tokens = decoding.context.tokens
+    assert tokens.tolist() == expected.context.tokens.tolist()
+    fresh = model.start(tokens.copy())
+    other = decoding.session.fork()
+    for session in (decoding.session, other):
+        assert session.hidden_states(2).tobytes() == fresh.hidden_states(2).tobytes()
+        assert session.next_logits().tobytes() == fresh.next_logits().tobytes()
+    other.join(decoding.session)
+    assert len(other.next_logits()) == 2 * len(tokens)
+
+
+def test_copies_of_one_text_are_drawn_after_a_draw_ahead():
+    model = model_of("gpt2")
+    decoding = drawing(model, n=1)
+    drawn_steps(decoding, 3)
+    decoding.session.select(np.zeros(3, np.int64))
+    assert len(decoding.session.next_logits()) == 3
+
+
+def test_draws_with_and_without_extending_take_turns():
+    model, orders = model_of("gpt2"), np.random.default_rng(4).random((6, 25)) < 0.6
+
+    def tokens(order):
+        decoding, found = drawing(model), []
+        for extend in order.tolist():
+            found.append(decoding.draw(extend=extend).tokens.tolist())
+            decoding.advance()
+        return found, decoding.session.next_logits().tobytes()
+
+    for order in orders:
+        assert tokens(order) == step_by_step(tokens, order)
+
+
+@pytest.mark.parametrize("at", [2, 6, 10])
+def test_logits_that_are_no_distribution_are_named_where_they_come(at):
+    """The embedding of a position is not a number; the texts so far are kept."""
+    a = replace(SMALL["gpt2"], context_length=24)
+    weights = random_weights(a)
+    weights["embedding/position_embeddings/embeddings"][at] = np.nan  # the prompt has position 0
+    model = NumpyModel(a, numbered_words(a.vocabulary_size), weights)
+    with pytest.raises(ModelOutputError, match=f"step {at} hold NaN") as raised:
+        corelm.generate(model, "w1", sampler="stochastic", seed=1, length=20)
+    assert [len(text.tokens) for text in raised.value.generations] == [at]
+
+
+def test_a_text_that_nobody_reads_on_is_dropped():
+    for _ in range(20):
+        steps = corelm.stream(model_of("gpt2"), "w1", sampler="stochastic", length=200)
+        next(steps), next(steps)
+        steps.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_goes_on_with_its_parents_draws():
+    def rest(decoding):
+        drawn_steps(decoding, 12)
+        return decoding.context.tokens.tolist()
+
+    decoding = drawing(model_of("gpt2"))
+    drawn_steps(decoding, 2)
+    expected = step_by_step(rest, drawing(model_of("gpt2"), length=30))
+    child = os.fork()
+    if not child:
+        drawn_steps(decoding, 10)
+        os._exit(decoding.context.tokens.tolist() != expected)
+    assert os.waitpid(child, 0)[1] == 0
+    drawn_steps(decoding, 10)
+    assert decoding.context.tokens.tolist() == expected
