@@ -347,7 +347,7 @@ class JointDraws:
             rows: the growing requests.
             are_all: there are no other growing requests.
         """
-        drawn, is_same = None, are_all and rows == self._rows
+        drawn, is_same = None, bool(rows) and are_all and rows == self._rows
         self._rows = rows
         numbers = next(self._uniforms, None) if is_same else None
         if numbers is None:

@@ -491,3 +491,13 @@ def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch
     assert sum(passes) == (0 if native.kernels else drawn)
     assert len(passes) <= 6
     assert found == [alone(GPT2, each.texts) for each in requests]
+
+
+def test_a_batch_whose_text_met_its_end_early_waits_for_the_next():
+    batch = ContinuousBatch(GPT2)
+    for seed, reason in ((3, "end"), (1, "length")):
+        text = batch.add(request("w1 w2", length=50, seed=seed))
+        finished(batch)
+        assert text.open_texts.finish_reasons == [reason]
+        assert batch.step() == []
+        assert text.open_texts.generations() == alone_unmeasured(text.texts)
