@@ -151,9 +151,8 @@ class NumpySession:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before logits are needed.
-        is_next = self._window.length == before + 1 and self._processed == before
-        if is_next and not (draws and self._begin_ahead(draws)):
-            self._begin()
+        if self._window.length == before + 1 and self._processed == before:
+            self._begin(draws)
 
     def drawn_ahead(self, extend: bool) -> Taken | None:
         """Return the next tokens of those drawn in the background; None if there are none.
@@ -269,7 +268,7 @@ class NumpySession:
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
 
-    def _begin(self) -> None:
+    def _begin(self, draws: Draws | None) -> None:
         """Start to process one token of each row in the background, if possible."""
         window = self._window
         times: Ids | None = None
@@ -277,6 +276,8 @@ class NumpySession:
             start, stop = window.start(window.length), window.length
             texts = window.texts[:, start:stop]
             new = _unprocessed(self._cached(slice(0, 1)), start, stop, 1)
+            if draws and new == self._copies == 1 and self._begin_ahead(draws, stop - start):
+                return
         else:
             starts, new = window.starts(window.length), 1
             before = window.starts(self._cached_at)
@@ -287,17 +288,12 @@ class NumpySession:
         if self._background:
             self._processed = self._cached_at = window.length
 
-    def _begin_ahead(self, draws: Draws) -> bool:
-        """Start to draw tokens in the background; False if that isn't possible."""
-        window, most = self._window, len(draws.uniforms)
-        start, stop = window.start(window.length), window.length
-        if most < 2 or self._copies > 1 or not window.is_equal:
-            return False
-        if _unprocessed(self._cached(slice(0, 1)), start, stop, 1) > 1:
-            return False
-        texts = window.ahead(most - 1)
-        draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - (stop - start) + 1])
-        self._ahead, self._ahead_from = self._network.draw_ahead(texts, self._cache, draws), stop
+    def _begin_ahead(self, draws: Draws, time: int) -> bool:
+        """Draw tokens in the background, after windows of this length; False if impossible."""
+        texts = self._window.ahead(len(draws.uniforms) - 1)
+        draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - time + 1])
+        self._ahead = self._network.draw_ahead(texts, self._cache, draws)
+        self._ahead_from = self._window.length
         return self._ahead is not None
 
     def _stop_ahead(self) -> None:

@@ -306,13 +306,7 @@ class Network(ABC):
         return None
 
     def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
-        """Start `begin` and draws in turn in another thread; None where it wouldn't be faster.
-
-        Args:
-            window: (batch, time) ids, with room for all tokens but the last one.
-            cache: as for `process`.
-            draws: how the tokens are drawn.
-        """
+        """Start steps and draws in turn in another thread, as `Ahead` does; None if not faster."""
         return None
 
     @property
@@ -394,8 +388,9 @@ class Transformer(Network):
 
     def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
         block = min(Ahead.MOST, IN_VAIN // max(self._multiplications * len(window), 1))
-        before = window[:, : window.shape[1] - len(draws.uniforms) + 1]
-        if not self._plan or block < 2 or self._attention_mask(before, 1, None) is not None:
+        count = len(draws.uniforms)
+        mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, None)
+        if not self._plan or min(block, count) < 2 or mask is not None:
             return None
         return Ahead(self._plan, window, cache, (self._width, self._scores.width), draws, block)
 
