@@ -149,6 +149,7 @@ def test_a_block_takes_its_output_from_another_page(tmp_path: Path) -> None:
     comment = f"<!-- output: {there}: echo a --to x -->\n"
     page.write_text(comment + form.format("a\nb\nwritten to y"))
     assert examples.differences(page) == []
+    assert examples.script(page) == "set -eu\n"
     page.write_text(comment + form.format("a\nc\nwritten to y"))
     assert "-c" in examples.differences(page)
     assert "+b" in examples.differences(page)

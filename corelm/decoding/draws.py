@@ -102,7 +102,9 @@ class RandomStream:
             return uniforms.copy()  # a view would let the caller change later answers
         return uniforms[self._places_of(samples)]
 
-    def following(self, position: int, samples: Sequence[int]) -> NDArray[np.float64]:
+    def following(
+        self, position: int, samples: NDArray[np.int64] | Sequence[int]
+    ) -> NDArray[np.float64]:
         """Return (samples, positions) numbers for a position and some after it.
 
         A loop over many streams takes its numbers from these arrays: to ask each stream for each

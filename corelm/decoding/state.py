@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.context import Context, ContextBuilder, read_only
-from corelm.decoding.draws import Drawn, DrawPlan, RandomStream
-from corelm.decoding.step import Figures, NextLogits, Step, measured_step, model_surprisals
+from corelm.decoding.draws import DrawPlan, RandomStream
+from corelm.decoding.step import (
+    Drawn,
+    Figures,
+    NextLogits,
+    Step,
+    measured_step,
+    model_surprisals,
+)
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, has_method, is_end
 from corelm.native.rows import Draws, Taken

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
-from corelm.errors import CorelmError
-from corelm.generation.drawn_rows import DrawnPart, DrawnRows, DrawPlans, draw_together
+from corelm.generation.drawn_rows import DrawnPart, DrawnRows, DrawPlans, JointDraws, draw_together
 from corelm.generation.generate import BATCH, Ancestral, Texts, batches
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import (
@@ -100,7 +98,9 @@ class ContinuousBatch:
         self._model, self._rows, self._piece, self._again = model, rows, piece, again
         self._prefixes = prefixes or PrefixCache(0)
         self._plans = DrawPlans(model.vocabulary)
-        self._shared = SharedSession()
+        self._shared, self._is_ahead = SharedSession(), False
+        length = None if again is None else model.context_length
+        self._draws = JointDraws(self._shared, length)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
@@ -237,18 +237,19 @@ class ContinuousBatch:
     def _draw_first(self) -> None:
         """Draw the first tokens of requests with equal chains."""
         rows = [each.rows for each in self._running if each.rows]
-        with suppress(CorelmError):  # each then draws alone, and fails by itself
-            draw_together(self._shared, [each for each in rows if each.view and each.view.is_read])
+        draw_together(self._shared, [each for each in rows if each.view and each.view.is_read])
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         self._shared.compute()
         rows = [each.rows for each in self._running if each.rows]
-        with suppress(CorelmError):
-            draw_together(self._shared, [x for x in rows if x.view and x.view.own is None])
+        are_all = len(rows) == len(self._running)
+        self._is_ahead = self._draws.draw(rows, are_all=are_all)
 
     def _advance(self) -> None:
-        """Append the drawn tokens of all rows to the session."""
+        """Append the drawn tokens of all rows to the session, unless it has them."""
+        if self._is_ahead:
+            return
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = (request for request in self._running if request.is_read)

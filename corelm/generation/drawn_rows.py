@@ -7,9 +7,11 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import RowFigures, Step, measured_step, part_of
+from corelm.errors import CorelmError
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
@@ -117,7 +120,7 @@ class DrawnRows:
         self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
-        self._uniforms, self._first = list[list[float]](), 0  # of all rows, from a position on
+        self._uniforms, self._first = np.empty((len(samples), 0)), 0  # from a position on
         self._drawn: DrawnPart | None = None
         if len(samples) != 1:
             view.select(np.zeros(len(samples), dtype=np.int64))
@@ -145,7 +148,7 @@ class DrawnRows:
         Args:
             context_length: the model's.
         """
-        length = len(self._beginning) + (self._vocabulary.start is not None) + self._position
+        length = self._length
         if length <= context_length or self.view is None or self.view.own is not None:
             return False
         return window_start(length - 1, context_length) < window_start(length, context_length)
@@ -175,14 +178,33 @@ class DrawnRows:
         """True if the tokens of its next step are drawn."""
         return self._drawn is not None
 
-    @property
-    def uniforms(self) -> list[float]:
-        """The random numbers of the next tokens."""
+    def uniforms(self, steps: int = 1) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens: (rows, steps), of at least one step.
+
+        Args:
+            steps: the largest number of steps.
+        """
         place = self._position - self._first
-        if place >= len(self._uniforms):
-            self._uniforms = self._stream.following(self._position, self._samples).T.tolist()
+        if place >= self._uniforms.shape[1]:
+            self._uniforms = self._stream.following(self._position, self._samples)
             self._first, place = self._position, 0
-        return self._uniforms[place]
+        return self._uniforms[:, place : place + steps]
+
+    def steps_left(self, context_length: int | None) -> int:
+        """Return for how many steps the rows stay as they are, unless a token ends a text.
+
+        Args:
+            context_length: the model's, if windows that slide leave the shared session.
+        """
+        left = self._texts.length - self._position - 1  # the last token isn't appended
+        if context_length is not None:
+            left = min(left, context_length - self._length)
+        return left
+
+    @property
+    def _length(self) -> int:
+        start = self._vocabulary.start is not None
+        return len(self._beginning) + start + self._position
 
     @property
     def measured(self) -> bool:
@@ -215,17 +237,20 @@ class DrawnRows:
             registry().load_observers(),
         )  # fmt: skip
 
-    def take(self, drawn: DrawnStep, rows: slice) -> None:
+    def take(self, drawn: DrawnStep, rows: slice, *, is_appended: bool = False) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
 
         Args:
             drawn: tokens of these rows, and of others.
             rows: the rows of this request.
+            is_appended: the session has them already.
         """
         assert self.view is not None
         self._drawn = DrawnPart(drawn, rows, self._position, self._samples)
-        tokens = drawn.step.tokens[rows]
         self._position += 1
+        if is_appended:
+            return
+        tokens = drawn.step.tokens[rows]
         grows = None if drawn.all_grow else drawn.grows[rows]
         if self._position == self._texts.length or (grows is not None and not grows.any()):
             self.view = None
@@ -233,8 +258,8 @@ class DrawnRows:
         if grows is not None and not grows.all():
             self.view.select(np.flatnonzero(grows))
             kept = zip(self._samples, grows.tolist(), strict=True)
-            self._samples, self._uniforms = [sample for sample, grown in kept if grown], []
-            tokens = tokens[grows]
+            self._samples = [sample for sample, grown in kept if grown]
+            self._uniforms, tokens = self._uniforms[grows], tokens[grows]
         self.view.extend(tokens)
 
     def advance(self) -> DrawnPart | None:
@@ -244,7 +269,7 @@ class DrawnRows:
         """
         try:
             if self._drawn is None and self.view is not None:  # not with others'
-                uniforms = np.array(self.uniforms)
+                uniforms = self.uniforms()[:, 0]
                 drawn = self.draw(self.view.next_logits(), uniforms, self.measured)
                 self.take(drawn, slice(0, len(uniforms)))
             part, self._drawn = self._drawn, None
@@ -273,6 +298,8 @@ def treats_rows_alone(sampler: Sampler) -> bool:
 def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
     """Draw the tokens of requests with equal chains in one call for each chain.
 
+    Where one fails, its requests draw alone later, and fail by themselves.
+
     Args:
         shared: the session of all views, whose logits are computed.
         rows: requests whose views have all joined it, or whose own sessions are all read.
@@ -284,13 +311,77 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         group.sort(key=_place)
         views = [each.view for each in group if each.view is not None]
         logits = _logits_of(shared, views)
-        uniforms = [uniform for each in group for uniform in each.uniforms]
+        uniforms = np.concatenate([each.uniforms()[:, 0] for each in group])
         measured = any(each.measured for each in group)
-        drawn = group[0].draw(logits, np.array(uniforms), measured)
+        try:
+            drawn = group[0].draw(logits, uniforms, measured)
+        except CorelmError:
+            continue
         end = 0
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size
             each.take(drawn, slice(first, end))
+
+
+class JointDraws:
+    """Draws for the requests that share a session.
+
+    As long as no row comes, ends or slides, the model begins its next step as soon as the tokens
+    are drawn, before each row takes its own.
+
+    Args:
+        shared: the session.
+        context_length: the model's, if windows that slide leave the session.
+    """
+
+    def __init__(self, shared: SharedSession, context_length: int | None) -> None:
+        self._shared, self._context_length = shared, context_length
+        self._rows: list[DrawnRows] = []  # of the last step
+        self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
+        self._uniforms: Iterator[NDArray[np.float64]] = iter(())  # of the next steps
+
+    def draw(self, rows: list[DrawnRows], *, are_all: bool) -> bool:
+        """Draw the next tokens of requests; return True if the session has them already.
+
+        Args:
+            rows: the growing requests.
+            are_all: there are no other growing requests.
+        """
+        drawn, is_same = None, bool(rows) and are_all and rows == self._rows
+        self._rows = rows
+        numbers = next(self._uniforms, None) if is_same else None
+        if numbers is None:
+            self._uniforms = self._steady(rows) if is_same else iter(())
+            numbers = next(self._uniforms, None)
+        if numbers is not None:
+            with suppress(CorelmError):  # each then draws alone, and fails by itself
+                logits, first = self._shared.logits(0, self._shared.size), self._parts[0][0]
+                drawn = first.draw(logits, numbers, any(each.measured for each in rows))
+        if numbers is not None and (drawn is None or not drawn.all_grow):
+            self._rows = []
+        if drawn is None:
+            draw_together(self._shared, [x for x in rows if x.view and x.view.own is None])
+            return False
+        if drawn.all_grow:
+            self._shared.extend(drawn.step.tokens)
+        for each, part in self._parts:
+            each.take(drawn, part, is_appended=drawn.all_grow)
+        return drawn.all_grow
+
+    def _steady(self, rows: list[DrawnRows]) -> Iterator[NDArray[np.float64]]:
+        """Return the random numbers of the steps in which these rows stay as they are, if any."""
+        rows = sorted(rows, key=_place)
+        views = [each.view for each in rows if each.view and each.view.own is None]
+        is_whole = views and len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
+        if not is_whole or any(each.key != rows[0].key for each in rows):
+            return iter(())
+        steps = min(each.steps_left(self._context_length) for each in rows)
+        numbers = [each.uniforms(max(steps, 0)) for each in rows]
+        steps = min(each.shape[1] for each in numbers)
+        ends = accumulate(view.size for view in views)
+        parts = zip(rows, views, ends, strict=True)
+        self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
+        return iter(np.concatenate([each[:, :steps] for each in numbers]).T.copy())
 
 
 def _place(rows: DrawnRows) -> int:

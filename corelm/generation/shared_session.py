@@ -39,6 +39,17 @@ class SharedSession:
         assert self._logits is not None
         return self._logits[first:end]
 
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self._size
+
+    def extend(self, tokens: NDArray[np.int64]) -> None:
+        """Append a token to each row, in the order of the rows."""
+        assert self._session is not None
+        self._logits = None
+        self._session.extend(np.array(tokens))  # a session may keep or change it
+
     def advance(self, views: Sequence[SessionView]) -> None:
         """Keep only the rows of these views, and append their tokens.
 

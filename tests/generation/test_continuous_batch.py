@@ -416,9 +416,9 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
 
 
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
-    done, advance, figures = [], SharedSession.advance, surprisals_and_entropy
+    done, extend, figures = [], SharedSession.extend, surprisals_and_entropy
     monkeypatch.setattr(
-        SharedSession, "advance", lambda *args: done.append("model") or advance(*args)
+        SharedSession, "extend", lambda *args: done.append("model") or extend(*args)
     )
     monkeypatch.setattr(
         "corelm.decoding.step.surprisals_and_entropy",
@@ -431,6 +431,47 @@ def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
     done.clear()
     assert {float(each.step.entropy[0]) for each in batch.step()}
     assert done == ["model", "figures"]  # once for all rows
+
+
+def steps_begun_early(monkeypatch, batch):
+    """Return, for each step of a batch, whether the model began before the rows took tokens."""
+    begun, extend = [], SharedSession.extend
+    monkeypatch.setattr(SharedSession, "extend", lambda *args: begun.append(1) or extend(*args))
+    found = []
+    while batch:
+        before = len(begun)
+        batch.step()
+        found.append(len(begun) > before)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("again", "steps"),
+    [
+        # The rows have just come; at the fifth step the short text ends; at last the long ones.
+        (None, [0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0]),
+        (9, [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),  # later windows slide
+    ],
+)
+def test_the_model_begins_before_rows_take_their_tokens_while_they_stay(monkeypatch, again, steps):
+    batch = ContinuousBatch(GPT2, again=again)
+    short = batch.add(request("w1 w2", length=5, seed=3))
+    long = batch.add(request("w1 w2 w3", length=12, n=2, seed=1))
+    assert steps_begun_early(monkeypatch, batch)[:12] == steps
+    for each in (short, long):
+        assert each.open_texts.generations() == alone_unmeasured(each.texts)
+
+
+def alone_unmeasured(texts):
+    return [replace(text, steps=[]) for text in alone(GPT2, texts)]
+
+
+def test_requests_with_other_chains_are_drawn_apart(monkeypatch):
+    batch = ContinuousBatch(GPT2)
+    both = [batch.add(request("w1 w2", sampler, length=5)) for sampler in ("top_p", "min_p")]
+    assert not any(steps_begun_early(monkeypatch, batch))
+    for each in both:
+        assert each.open_texts.generations() == alone_unmeasured(each.texts)
 
 
 def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch):
@@ -450,3 +491,13 @@ def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch
     assert sum(passes) == (0 if native.kernels else drawn)
     assert len(passes) <= 6
     assert found == [alone(GPT2, each.texts) for each in requests]
+
+
+def test_a_batch_whose_text_met_its_end_early_waits_for_the_next():
+    batch = ContinuousBatch(GPT2)
+    for seed, reason in ((3, "end"), (1, "length")):
+        text = batch.add(request("w1 w2", length=50, seed=seed))
+        finished(batch)
+        assert text.open_texts.finish_reasons == [reason]
+        assert batch.step() == []
+        assert text.open_texts.generations() == alone_unmeasured(text.texts)

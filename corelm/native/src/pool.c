@@ -2,7 +2,8 @@
  *
  * Between two decoding steps there are a few hundred microseconds, less than it takes to wake a
  * sleeping thread. So an idle worker first spins (SPIN_NS), then yields its core to others
- * (YIELD_NS), and only then sleeps on a condition variable.
+ * (YIELD_NS), and only then sleeps on a condition variable. Where the last job was longer ago than
+ * that, as between two steps of an engine, which has threads of its own, it sleeps after spinning.
  *
  * Locks: `caller` is held by the thread whose job is running, for as long as it runs; another
  * caller that finds it taken does its job alone. `sleep` guards the condition variable. The fork
@@ -95,9 +96,10 @@ static void sleep_until_change(unsigned generation)
 
 static void wait_for_change(unsigned generation)
 {
-    long began = now_ns(), waited = 0;
+    static _Thread_local long last; /* how long this worker waited before */
+    long began = now_ns(), waited = 0, patience = last > YIELD_NS ? SPIN_NS : YIELD_NS;
     while (atomic_load(&pool.generation) == generation) {
-        if (waited > YIELD_NS)
+        if (waited > patience)
             sleep_until_change(generation);
         else if (waited > SPIN_NS)
             sched_yield();
@@ -106,6 +108,7 @@ static void wait_for_change(unsigned generation)
                 relax();
         waited = now_ns() - began;
     }
+    last = waited;
 }
 
 /* Either this thread sees that the job is closed, or the thread that closes it sees it inside. */

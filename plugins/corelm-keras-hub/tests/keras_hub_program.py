@@ -101,19 +101,19 @@ def corelm_texts(model, sampler):
     ]
 
 
-def main() -> None:
+def found(names):
+    """Return the figures of the backend in use, with these samplers and a plugin's."""
     causal_lm = tiny_keras_hub.gpt2()
     model = KerasHubModel(causal_lm)
     differences, hidden = session_differences(causal_lm)
-    samplers = {name: name for name in sys.argv[1:]} | {"a plugin": TopA(a=0.5)}
+    samplers = {name: name for name in names} | {"a plugin": TopA(a=0.5)}
     engine = {name: engine_texts(causal_lm, s, jit_compile=False) for name, s in samplers.items()}
     expected = {name: corelm_texts(model, s) for name, s in samplers.items()}
     causal_lm.compile(sampler=as_sampler("temperature(t=1.5)"), jit_compile=False)
     free = [causal_lm.generate("the", max_length=LENGTH) for _ in range(2)]
-    found = {"differences": differences, "hidden": hidden, "free": free}
-    found |= {"engine": engine, "corelm": expected}
-    print(json.dumps(found))
+    figures = {"differences": differences, "hidden": hidden, "free": free}
+    return figures | {"engine": engine, "corelm": expected}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(found(sys.argv[1:])))
